@@ -1,0 +1,84 @@
+package mount
+
+import (
+	"os"
+	"strings"
+
+	"github.com/opencontainers/selinux/go-selinux/label"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// MaxLowers is how many lower directories the kernel stacks (OVL_MAX_STACK,
+// fs/overlayfs/params.h, Linux 6.12).
+const MaxLowers = 500
+
+// Overlay describes an overlay mount. Paths are relative to Dir.
+type Overlay struct {
+	Dir    string
+	Target string
+	Lowers []string // nearest first
+	Upper  string   // empty: read-only
+	Work   string
+	Label  string // SELinux context, empty for none
+	// Features the kernel has and the driver wants off, by name.
+	Off []string
+}
+
+// Mount is the overlay as a mount to be made.
+func (o Overlay) Mount() (Mount, error) {
+	if err := o.check(); err != nil {
+		return Mount{}, err
+	}
+	m := Mount{Type: "overlay", Source: "overlay", Target: o.Target, Dir: o.Dir}
+	for _, feature := range o.Off {
+		m.Options = append(m.Options, Option{feature, "off"})
+	}
+	m.Options = append(m.Options, Option{"lowerdir", strings.Join(o.Lowers, ":")})
+	if o.Upper != "" {
+		m.Options = append(m.Options, Option{"upperdir", o.Upper}, Option{"workdir", o.Work})
+	}
+	if o.Label != "" {
+		key, value, _ := strings.Cut(label.FormatMountLabel("", o.Label), "=")
+		m.Options = append(m.Options, Option{key, value})
+	}
+	return m, nil
+}
+
+func (o Overlay) check() error {
+	if n := len(o.Lowers); n > MaxLowers {
+		return fault.New(fault.LimitReached, "%d lower layers; the kernel stacks at most %d", n, MaxLowers)
+	}
+	for _, path := range append([]string{o.Upper, o.Work}, o.Lowers...) {
+		if strings.ContainsAny(path, ":,\\\x00") {
+			return fault.New(fault.UnsafeInput, "path %q cannot be an overlay option", path)
+		}
+	}
+	if strings.ContainsAny(o.Label, "\"\x00\n") {
+		return fault.New(fault.UnsafeInput, "mount label %q: a quote, a line break or NUL cannot be passed to the kernel", o.Label)
+	}
+	return nil
+}
+
+// unwanted are the overlay features that would make an upper directory mean
+// something only together with its lowers: layers must stay movable.
+var unwanted = []string{"index", "redirect_dir", "metacopy"}
+
+// FeaturesToDisable returns which of the features that layers must not use
+// this kernel knows at all: an unknown option would fail the mount.
+func FeaturesToDisable() ([]string, error) {
+	return knownFeatures("/sys/module/overlay/parameters", unwanted)
+}
+
+func knownFeatures(dir string, names []string) ([]string, error) {
+	var known []string
+	for _, name := range names {
+		_, err := os.Stat(dir + "/" + name)
+		if err == nil {
+			known = append(known, name)
+		} else if !os.IsNotExist(err) {
+			return nil, err
+		}
+	}
+	return known, nil
+}

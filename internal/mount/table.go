@@ -1,0 +1,63 @@
+package mount
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// Info is one line of the mount table.
+type Info = mountinfo.Info
+
+// At returns what is mounted on exactly target, oldest first; nil for none.
+func At(target string) ([]*Info, error) {
+	return table(func(i *Info) bool { return i.Mountpoint == target })
+}
+
+// Below returns the mounts strictly below dir.
+func Below(dir string) ([]*Info, error) {
+	prefix := strings.TrimSuffix(dir, "/") + "/"
+	return table(func(i *Info) bool { return strings.HasPrefix(i.Mountpoint, prefix) })
+}
+
+func table(keep func(*Info) bool) ([]*Info, error) {
+	infos, err := mountinfo.GetMounts(func(i *Info) (skip, stop bool) { return !keep(i), false })
+	if err != nil {
+		return nil, fmt.Errorf("read the mount table: %w", err)
+	}
+	return infos, nil
+}
+
+// Holding returns the mount that path lies on.
+func Holding(path string) (*Info, error) {
+	infos, err := mountinfo.GetMounts(mountinfo.ParentsFilter(path))
+	if err != nil {
+		return nil, fmt.Errorf("read the mount table: %w", err)
+	}
+	var best *Info
+	for _, i := range infos {
+		if best == nil || len(i.Mountpoint) >= len(best.Mountpoint) {
+			best = i
+		}
+	}
+	if best == nil {
+		return nil, fmt.Errorf("no mount holds %q", path)
+	}
+	return best, nil
+}
+
+// IsOverlay reports whether dir is on an overlay. It asks the file system and
+// not the table, which is long on a busy host.
+func IsOverlay(dir string) (bool, error) {
+	var st unix.Statfs_t
+	err := unix.Statfs(dir, &st)
+	if err == unix.ENOENT {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("statfs %q: %w", dir, err)
+	}
+	return st.Type == unix.OVERLAYFS_SUPER_MAGIC, nil
+}

@@ -1,0 +1,46 @@
+package zfs
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+)
+
+// DatasetMount is the mount of a dataset on target. mount(2) does not look at
+// the dataset's atime property, so no-atime is asked for here: a layer's
+// access times are nobody's business and would cost a write for each read.
+func DatasetMount(dataset, target string) mount.Mount {
+	return mount.Mount{Type: "zfs", Source: dataset, Target: target, Flags: unix.MS_NOATIME}
+}
+
+// MountDataset mounts dataset on the existing directory target.
+func MountDataset(dataset, target string) error {
+	if err := CheckDatasetName(dataset); err != nil {
+		return err
+	}
+	return explainMount(dataset, DatasetMount(dataset, target).Do())
+}
+
+// explainMount turns the kernel's refusal into words that help.
+func explainMount(dataset string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.ENOENT):
+		return fault.New(fault.NotFound, "dataset %q does not exist or its pool is not imported; create it with `zfs create -o mountpoint=legacy %s` (%w)", dataset, dataset, err)
+	case errors.Is(err, unix.ENODEV):
+		return fault.New(fault.Unsupported, "the kernel knows no zfs file system; install OpenZFS 2.2 or later and run `modprobe zfs` (%w)", err)
+	case errors.Is(err, unix.EBUSY):
+		return fault.New(fault.Busy, "dataset %q is mounted elsewhere with other options; unmount it there with `zfs unmount %s` (%w)", dataset, dataset, err)
+	case errors.Is(err, unix.EACCES):
+		return fault.New(fault.Unsupported, "dataset %q is encrypted and its key is not loaded; load it with `zfs load-key %s` (%w)", dataset, dataset, err)
+	case errors.Is(err, unix.EPERM):
+		return fault.New(fault.Unsupported, "mounting needs CAP_SYS_ADMIN (%w)", err)
+	case errors.Is(err, unix.EINVAL):
+		return fault.New(fault.Invalid, "%q is no file system dataset that can be mounted (%w)", dataset, err)
+	}
+	return fault.Classify(err)
+}

@@ -1,0 +1,56 @@
+// Package zfs is what the driver knows of OpenZFS: which file systems are
+// ZFS, which dataset one is, which version the kernel module has, and how a
+// dataset is mounted.
+//
+// It talks to the kernel and never to the zfs(8) command: the plugin's image
+// holds no userland, and nothing has to match a version. What a layer is, and
+// what a dataset is used for, is not known here.
+package zfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+)
+
+// superMagic is ZFS_SUPER_MAGIC (include/sys/fs/zfs.h, OpenZFS 2.3).
+const superMagic = 0x2fc12fc1
+
+// IsZFS reports whether path lies on ZFS.
+func IsZFS(path string) (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return false, fmt.Errorf("statfs %q: %w", path, err)
+	}
+	return st.Type == superMagic, nil
+}
+
+// DatasetOf returns the dataset that path lies on.
+func DatasetOf(path string) (string, error) {
+	info, err := mount.Holding(path)
+	if err != nil {
+		return "", err
+	}
+	if info.FSType != "zfs" {
+		return "", fault.New(fault.Unsupported, "%q lies on %s (%s), not on ZFS", path, info.FSType, info.Source)
+	}
+	return info.Source, nil
+}
+
+// Version is the version of the loaded OpenZFS module, such as "2.3.9-1".
+func Version() (string, error) {
+	raw, err := os.ReadFile("/sys/module/zfs/version")
+	if errors.Is(err, os.ErrNotExist) {
+		return "", fault.New(fault.Unsupported, "the zfs kernel module is not loaded: install OpenZFS 2.2 or later and run `modprobe zfs`")
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the OpenZFS version: %w", err)
+	}
+	return strings.TrimSpace(string(raw)), nil
+}
