@@ -1,0 +1,124 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// call is one request on its way through the server.
+type call struct {
+	server *Server
+	name   string // on the wire
+	op     string // for people
+	layer  string // known once the request is read
+	ctx    context.Context
+	w      http.ResponseWriter
+	r      *http.Request
+
+	started bool // part of a Diff is out: only breaking the connection can say it failed
+}
+
+// callFunc does one call's work and sends its answer, unless it fails.
+type callFunc func(c *call) error
+
+// handle wraps what every call needs around run: counting, cancelling, making
+// panics errors, telling the engine, logging.
+func (s *Server) handle(name, op string, run callFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		ctx, cancel := context.WithCancelCause(r.Context())
+		defer cancel(nil)
+		defer context.AfterFunc(s.flight.ctx, func() { cancel(errStopping) })()
+		c := &call{server: s, name: name, op: op, ctx: ctx, w: w, r: r}
+		c.finish(c.enter(run), began)
+	}
+}
+
+var errStopping = errors.New("the plugin is stopping; repeat the command when it runs again")
+
+// enter runs the call unless the server stops.
+func (c *call) enter(run callFunc) error {
+	if !c.server.flight.enter() {
+		return errStopping
+	}
+	defer c.server.flight.leave()
+	return c.guarded(run)
+}
+
+// guarded runs the call and makes a panic its error.
+func (c *call) guarded(run callFunc) (err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if v == http.ErrAbortHandler {
+			panic(v)
+		}
+		c.logger().WithField("stack", string(debug.Stack())).Errorf("%s panicked: %v", c.name, v)
+		err = fmt.Errorf("%s panicked: %v; the plugin's log has the stack", c.name, v)
+	}()
+	return run(c)
+}
+
+// finish tells the engine and the log how the call ended.
+func (c *call) finish(err error, began time.Time) {
+	log := c.logger().WithField("duration", time.Since(began))
+	if err == nil {
+		log.Debug("done")
+		return
+	}
+	err = fault.In(fault.Op{Name: c.op, Layer: c.layer}, err)
+	if context.Cause(c.ctx) == errStopping && err != errStopping {
+		err = fmt.Errorf("%w: %w", errStopping, err)
+	}
+	if c.r.Context().Err() != nil {
+		log.WithError(err).Warn("the engine hung up")
+	} else {
+		log.WithError(err).Error("failed")
+	}
+	if c.started {
+		panic(http.ErrAbortHandler)
+	}
+	if err := c.refuse(fault.Text(err)); err != nil {
+		log.WithError(err).Debug("the engine did not take the error")
+	}
+}
+
+// refuse sends the error. The engine takes an answer of another status than
+// 200 as well, but keeps the text as it is only with 200; a Diff has no choice.
+func (c *call) refuse(text string) error {
+	switch c.name {
+	case callApplyDiff:
+		return c.refuseStream(text)
+	case callDiff:
+		return writeJSON(c.w, http.StatusInternalServerError, errorResponse{text})
+	default:
+		return writeJSON(c.w, http.StatusOK, errorResponse{text})
+	}
+}
+
+// logger names the call; hostile or endless IDs are shortened.
+func (c *call) logger() logrus.FieldLogger {
+	log := c.server.log.WithField("op", c.op)
+	if c.layer != "" {
+		log = log.WithField("layer", shorten(c.layer))
+	}
+	return log
+}
+
+func shorten(id string) string {
+	const most = 80
+	if len(id) > most {
+		return id[:most] + "…"
+	}
+	return id
+}

@@ -1,0 +1,79 @@
+package plugin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/url"
+	"unicode/utf8"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// maxRequest bounds the body of a JSON call. Real ones are below a kilobyte;
+// with the longest options and ID maps still far below this.
+const maxRequest = 1 << 20
+
+// spentBody is why a call without its body is refused.
+const spentBody = "the request's body is empty: the engine repeats calls whose connection broke without their body; repeat the command"
+
+// decodeJSON reads one JSON value. Unknown fields and whatever follows the
+// value are ignored, as newer engines may send more.
+func decodeJSON(r io.Reader, into any) error {
+	body, err := io.ReadAll(io.LimitReader(r, maxRequest+1))
+	if err != nil {
+		return fault.New(fault.Invalid, "the request's body cannot be read: %w", err)
+	}
+	if len(body) > maxRequest {
+		return fault.New(fault.Invalid, "the request's body is larger than %d bytes", maxRequest)
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if err := dec.Decode(into); errors.Is(err, io.EOF) {
+		return fault.New(fault.Invalid, spentBody)
+	} else if err != nil {
+		return fault.New(fault.Invalid, "the request's body is not the JSON of this call: %w", err)
+	}
+	// The decoder would put U+FFFD for every stray byte, and so turn one
+	// name into another.
+	if !utf8.Valid(body[:dec.InputOffset()]) {
+		return fault.New(fault.Invalid, "the request's body is not UTF-8")
+	}
+	return nil
+}
+
+func decodeLayer(r io.Reader) (layerRequest, error) {
+	var q layerRequest
+	if err := decodeJSON(r, &q); err != nil {
+		return layerRequest{}, err
+	}
+	return q, needID(q.ID)
+}
+
+func decodeInit(r io.Reader) (InitParams, error) {
+	var p InitParams
+	if err := decodeJSON(r, &p); err != nil {
+		return InitParams{}, err
+	}
+	return p, p.check()
+}
+
+// decodeQuery reads ApplyDiff's parameters, which stand in the URL.
+func decodeQuery(raw string) (layerRequest, error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return layerRequest{}, fault.New(fault.Invalid, "the request's query is malformed: %w", err)
+	}
+	if len(values["id"]) > 1 || len(values["parent"]) > 1 {
+		return layerRequest{}, fault.New(fault.Invalid, "the request's query names more than one layer")
+	}
+	q := layerRequest{ID: values.Get("id"), Parent: values.Get("parent")}
+	return q, needID(q.ID)
+}
+
+func needID(id string) error {
+	if id == "" {
+		return fault.New(fault.Invalid, "the request names no layer")
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package plugin
+
+import (
+	"context"
+	"io"
+)
+
+// Driver is what the protocol asks of a storage driver.
+//
+// Every context ends when the engine hangs up, and a call cut short must leave
+// a layer as it was or as the call would have left it. Calls come concurrently,
+// also for the same layer.
+type Driver interface {
+	// Create makes the layer id on top of parent ("" for none).
+	Create(ctx context.Context, id, parent string, o CreateOptions) error
+	// Get mounts the layer and returns the directory.
+	Get(ctx context.Context, id, mountLabel string) (dir string, err error)
+	// Put gives back one Get.
+	Put(ctx context.Context, id string) error
+	// Remove destroys the layer; one that is missing is no error.
+	Remove(ctx context.Context, id string) error
+	// Exists reports whether there is such a layer.
+	Exists(ctx context.Context, id string) (bool, error)
+	// Metadata returns what `docker inspect` shows of the layer.
+	Metadata(ctx context.Context, id string) (map[string]string, error)
+	// Status returns what `docker info` shows, in order.
+	Status(ctx context.Context) ([][2]string, error)
+	// Cleanup ends an engine's use of the driver; another may follow.
+	Cleanup(ctx context.Context) error
+	// Changes lists what id holds that parent does not.
+	Changes(ctx context.Context, id, parent string) ([]Change, error)
+	// Diff streams the same as a tar. The context lives as long as the stream;
+	// a stream that is not whole ends in an error from Read or from Close.
+	Diff(ctx context.Context, id, parent string) (io.ReadCloser, error)
+	// DiffSize is the apparent size of that tar's files.
+	DiffSize(ctx context.Context, id, parent string) (int64, error)
+	// ApplyDiff unpacks a tar into the layer and returns its apparent size. A
+	// read error other than io.EOF means the engine went away half-way.
+	//
+	// A tar may also lack its beginning: the engine that lost the connection
+	// sends the rest of its stream again, as if it were all. The driver must
+	// refuse a layer to which an earlier ApplyDiff began and did not end.
+	ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (int64, error)
+	// Restart prepares for a new engine that came with the parameters already
+	// open: the old one's references are forgotten, so counts are rebuilt from
+	// what is mounted. Calls of the old engine may still be ending.
+	Restart(ctx context.Context) error
+	// Close ends the use of the Driver. It releases nothing that containers
+	// use: their mounts outlive the plugin's process.
+	Close() error
+}
+
+// An Opener makes the Driver that Init's parameters describe. When parameters
+// change, the new Driver is opened while the old one still serves, and the old
+// one is closed after; an Opener may be called again after it failed.
+type Opener func(ctx context.Context, p InitParams) (Driver, error)
+
+// CreateOptions are the details of a new layer.
+type CreateOptions struct {
+	MountLabel string
+	StorageOpt map[string]string
+	ReadWrite  bool // the layer is a container's, not an image's
+}
+
+// Change is one difference between two layers.
+type Change struct {
+	Path string
+	Kind Kind
+}
+
+// Kind says what happened to a path; the numbers are the wire's.
+type Kind int
+
+// The kinds of change.
+const (
+	Modified Kind = 0
+	Added    Kind = 1
+	Deleted  Kind = 2
+)
