@@ -1,0 +1,96 @@
+// Package pluginproc runs the plugin's real binary as a process of its own for
+// tests: started, killed and started again on the same socket and state.
+//
+// The binary is named by OVERLAYZFS_PLUGIN, since tests run in the lab, where
+// nothing can be built.
+package pluginproc
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// binaryEnv names the plugin's binary.
+const binaryEnv = "OVERLAYZFS_PLUGIN"
+
+// startLimit is how long dockerd would wait for the socket.
+const startLimit = 9 * time.Second
+
+// Process is a plugin that was started.
+type Process struct {
+	Socket string
+	args   []string
+	dir    string
+	cmd    *exec.Cmd
+}
+
+// Start starts the plugin in a directory of its own, outside of TMPDIR: its
+// socket and state are no part of what tests look at.
+func Start(args ...string) (*Process, error) {
+	binary := os.Getenv(binaryEnv)
+	if binary == "" {
+		return nil, fmt.Errorf("%s names no plugin binary", binaryEnv)
+	}
+	dir, err := os.MkdirTemp("/tmp", "pluginproc-")
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{Socket: filepath.Join(dir, "plugin.sock"), dir: dir}
+	p.args = append([]string{binary, "--socket", p.Socket, "--state", filepath.Join(dir, "init.json")}, args...)
+	return p, p.Again()
+}
+
+// Again starts the plugin once more, after Kill or Stop.
+func (p *Process) Again() error {
+	p.cmd = exec.Command(p.args[0], p.args[1:]...)
+	p.cmd.Stderr = os.Stderr
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	return p.awaitSocket()
+}
+
+// awaitSocket returns once the socket answers.
+func (p *Process) awaitSocket() error {
+	deadline := time.Now().Add(startLimit)
+	for {
+		conn, err := net.Dial("unix", p.Socket)
+		if err == nil {
+			return conn.Close()
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(fmt.Errorf("the plugin does not answer: %w", err), p.Kill())
+		}
+		time.Sleep(5 * time.Millisecond) // polling: a socket that appears has no event to wait for
+	}
+}
+
+// Pid is the process's ID.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Kill ends the process as a crash would.
+func (p *Process) Kill() error { return p.end(syscall.SIGKILL) }
+
+// Stop asks the process to end.
+func (p *Process) Stop() error { return p.end(syscall.SIGTERM) }
+
+func (p *Process) end(sig syscall.Signal) error {
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		return err
+	}
+	err := p.cmd.Wait()
+	var exit *exec.ExitError
+	if sig == syscall.SIGKILL && errors.As(err, &exit) {
+		return nil
+	}
+	return err
+}
+
+// Remove deletes what the process kept besides layers.
+func (p *Process) Remove() error { return os.RemoveAll(p.dir) }
