@@ -1,0 +1,53 @@
+package fsat
+
+import (
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// WriteAt writes all of p at the offset.
+func WriteAt(fd int, p []byte, off int64) error {
+	for len(p) > 0 {
+		var n int
+		err := retry(func() error {
+			var err error
+			n, err = unix.Pwrite(fd, p, off)
+			return err
+		})
+		if err != nil {
+			return fail("write", "", err)
+		}
+		if n == 0 {
+			return fail("write", "", io.ErrShortWrite)
+		}
+		p, off = p[n:], off+int64(n)
+	}
+	return nil
+}
+
+// ReadAt fills p from the offset; it returns io.ErrUnexpectedEOF when the
+// file ends before p is full.
+func ReadAt(fd int, p []byte, off int64) error {
+	for len(p) > 0 {
+		var n int
+		err := retry(func() error {
+			var err error
+			n, err = unix.Pread(fd, p, off)
+			return err
+		})
+		if err != nil {
+			return fail("read", "", err)
+		}
+		if n == 0 {
+			return io.ErrUnexpectedEOF
+		}
+		p, off = p[n:], off+int64(n)
+	}
+	return nil
+}
+
+// Truncate sets the open file's size.
+func Truncate(fd int, size int64) error {
+	return do("truncate", "", func() error { return unix.Ftruncate(fd, size) })
+}

@@ -1,0 +1,38 @@
+package fsat
+
+import "golang.org/x/sys/unix"
+
+// Mkdir makes the directory name below dirfd. As with every call that makes
+// a name, the process's umask applies and only permission bits are used:
+// Attributes sets the rest.
+func Mkdir(dirfd int, name string, mode uint32) error {
+	return do("mkdir", name, func() error { return unix.Mkdirat(dirfd, name, mode&0o777) })
+}
+
+// Mknod makes the device or fifo name below dirfd; mode carries the type.
+func Mknod(dirfd int, name string, mode uint32, dev uint64) error {
+	return do("mknod", name, func() error {
+		return unix.Mknodat(dirfd, name, mode&(unix.S_IFMT|0o777), int(dev))
+	})
+}
+
+// Symlink makes name below dirfd a symlink to target.
+func Symlink(target string, dirfd int, name string) error {
+	return do("symlink", name, func() error { return unix.Symlinkat(target, dirfd, name) })
+}
+
+// Link makes name below dirfd another name of oldName below oldDir; of a
+// symlink it links the symlink.
+func Link(oldDir int, oldName string, dirfd int, name string) error {
+	return do("link", name, func() error { return unix.Linkat(oldDir, oldName, dirfd, name, 0) })
+}
+
+// Unlink removes name below dirfd, which is not a directory.
+func Unlink(dirfd int, name string) error {
+	return do("unlink", name, func() error { return unix.Unlinkat(dirfd, name, 0) })
+}
+
+// Rmdir removes the empty directory name below dirfd.
+func Rmdir(dirfd int, name string) error {
+	return do("rmdir", name, func() error { return unix.Unlinkat(dirfd, name, unix.AT_REMOVEDIR) })
+}

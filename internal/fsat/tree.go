@@ -1,0 +1,216 @@
+package fsat
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Visitor is shown a tree, depth first. A path is relative to the root; the
+// descriptors belong to the walk.
+type Visitor interface {
+	// Enter is shown a directory, open as fd, before what is in it.
+	Enter(parent int, path Path, fd int) error
+	// File is shown anything else; typ is DT_UNKNOWN if that has to be asked.
+	File(parent int, path Path, typ uint8) error
+	// Leave is called when all that is in the directory was shown.
+	Leave(parent int, path Path) error
+}
+
+// Path is where a visitor is; String is made only for those who ask.
+type Path struct {
+	dir  []byte // "" or "a/b/"
+	Name string
+}
+
+// String is the path from the root, without a leading slash.
+func (p Path) String() string { return string(p.dir) + p.Name }
+
+// openLevels is how many levels of a tree stay open at once. Deeper down, the
+// way back up goes through "..", and is checked.
+const openLevels = 64
+
+// errMoved is of a directory that is no longer where the walk came from.
+var errMoved = errors.New("directory was moved while it was walked")
+
+// level is a directory the walk is in.
+type level struct {
+	name    string
+	fd      int // -1: closed for the sake of deeper ones
+	dev     uint64
+	ino     uint64
+	dirLen  int // of the path that leads here, with its slash
+	entries []DirEntry
+}
+
+type treeWalk struct {
+	visitor Visitor
+	sorted  bool
+	levels  []level
+	dir     []byte // the path of the deepest level, with a slash
+}
+
+// Walk shows the visitor everything below the directory root, in the byte
+// order of names if sorted. What vanishes meanwhile is passed over.
+func Walk(ctx context.Context, root int, sorted bool, v Visitor) error {
+	w := &treeWalk{visitor: v, sorted: sorted}
+	defer w.close()
+	fd, err := OpenDir(root, ".")
+	if err != nil {
+		return err
+	}
+	if err := w.push("", fd); err != nil {
+		return err
+	}
+	for len(w.levels) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *treeWalk) close() {
+	for _, l := range w.levels {
+		if l.fd >= 0 {
+			closeQuietly(l.fd)
+		}
+	}
+}
+
+func (w *treeWalk) top() *level { return &w.levels[len(w.levels)-1] }
+
+// next shows the deepest level's next entry, or leaves it.
+func (w *treeWalk) next() error {
+	l := w.top()
+	if len(l.entries) == 0 {
+		return w.pop()
+	}
+	e := l.entries[0]
+	l.entries = l.entries[1:]
+	typ, err := typeOf(l.fd, e)
+	if err != nil || typ == unix.DT_UNKNOWN {
+		return err
+	}
+	if typ != unix.DT_DIR {
+		return w.visitor.File(l.fd, Path{w.dir, e.Name}, typ)
+	}
+	return w.enter(l.fd, e.Name)
+}
+
+// typeOf asks the file where the directory did not tell; DT_UNKNOWN means
+// that it has vanished.
+func typeOf(dirfd int, e DirEntry) (uint8, error) {
+	if e.Type != unix.DT_UNKNOWN {
+		return e.Type, nil
+	}
+	st, err := Stat(dirfd, e.Name)
+	if errors.Is(err, unix.ENOENT) {
+		return unix.DT_UNKNOWN, nil
+	}
+	return uint8(st.Mode & unix.S_IFMT >> 12), err
+}
+
+func (w *treeWalk) enter(parent int, name string) error {
+	fd, err := OpenDir(parent, name)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return w.visitor.File(parent, Path{w.dir, name}, unix.DT_UNKNOWN)
+	case err != nil:
+		return err
+	}
+	if err := w.visitor.Enter(parent, Path{w.dir, name}, fd); err != nil {
+		closeQuietly(fd)
+		return err
+	}
+	return w.push(name, fd)
+}
+
+// push makes the directory fd the deepest level.
+func (w *treeWalk) push(name string, fd int) error {
+	l := level{name: name, fd: fd, dirLen: len(w.dir)}
+	if name != "" {
+		w.dir = append(append(w.dir, name...), '/')
+	}
+	w.levels = append(w.levels, l)
+	entries, err := ReadDir(fd)
+	if err != nil {
+		return err
+	}
+	if w.sorted {
+		Sort(entries)
+	}
+	w.top().entries = entries
+	return w.limit()
+}
+
+// limit closes the level that is now openLevels up, remembering who it was.
+func (w *treeWalk) limit() error {
+	i := len(w.levels) - 1 - openLevels
+	if i < 0 || w.levels[i].fd < 0 {
+		return nil
+	}
+	l := &w.levels[i]
+	st, err := StatFD(l.fd)
+	if err != nil {
+		return err
+	}
+	closeQuietly(l.fd)
+	l.fd, l.dev, l.ino = -1, uint64(st.Dev), st.Ino
+	return nil
+}
+
+// pop leaves the deepest level.
+func (w *treeWalk) pop() error {
+	l := *w.top()
+	w.dir = w.dir[:l.dirLen]
+	if len(w.levels) > 1 {
+		if err := w.reopen(&w.levels[len(w.levels)-2], l.fd); err != nil {
+			return err
+		}
+	}
+	closeQuietly(l.fd)
+	w.levels = w.levels[:len(w.levels)-1]
+	if len(w.levels) == 0 {
+		return nil
+	}
+	return w.visitor.Leave(w.top().fd, Path{w.dir, l.name})
+}
+
+// reopen opens the level again, from the child that is still open.
+func (w *treeWalk) reopen(l *level, child int) error {
+	if l.fd >= 0 {
+		return nil
+	}
+	fd, err := openUp(child)
+	if err != nil {
+		return err
+	}
+	st, err := StatFD(fd)
+	if err == nil && (uint64(st.Dev) != l.dev || st.Ino != l.ino) {
+		err = fail("walk", l.name, errMoved)
+	}
+	if err != nil {
+		closeQuietly(fd)
+		return err
+	}
+	l.fd = fd
+	return nil
+}
+
+// openUp opens a directory's parent, which the caller has to recognise.
+func openUp(fd int) (int, error) {
+	var up int
+	err := do("open", "..", func() error {
+		var err error
+		up, err = unix.Openat(fd, "..", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return up, err
+}

@@ -1,0 +1,158 @@
+package layertar
+
+import (
+	"archive/tar"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+)
+
+// attributes are what a file gets besides its content.
+type attributes struct {
+	uid, gid     int
+	mode         uint32 // the twelve bits
+	atime, mtime time.Time
+	xattrs       []xattr
+}
+
+// attributes checks and converts what an entry's header says.
+func (x *extractor) attributes(hdr *tar.Header) (attributes, error) {
+	uid, gid, err := x.toHost(hdr.Uid, hdr.Gid)
+	if err != nil {
+		return attributes{}, err
+	}
+	xattrs, err := xattrsOf(hdr.PAXRecords)
+	if err != nil {
+		return attributes{}, err
+	}
+	a := attributes{uid: uid, gid: gid, mode: uint32(hdr.Mode & 0o7777), atime: hdr.AccessTime, mtime: hdr.ModTime, xattrs: xattrs}
+	if a.atime.Before(a.mtime) {
+		a.atime = a.mtime // not carried, or nonsense
+	}
+	return a, nil
+}
+
+// file is what attributes are applied to: open as fd, or -1 and by name.
+type file struct {
+	place
+	fd int
+}
+
+func (f file) stat() (unix.Stat_t, error) {
+	if f.fd >= 0 {
+		return fsat.StatFD(f.fd)
+	}
+	return fsat.Stat(f.dirfd, f.name)
+}
+
+func (f file) chmod(mode uint32) error {
+	if f.fd >= 0 {
+		return fsat.ChmodFD(f.fd, mode)
+	}
+	return fsat.Chmod(f.dirfd, f.name, mode)
+}
+
+func (f file) setXattr(a xattr) error {
+	if f.fd >= 0 {
+		return fsat.SetXattrFD(f.fd, a.name, a.value)
+	}
+	return fsat.SetXattr(f.dirfd, f.name, a.name, a.value)
+}
+
+// apply gives the file all its attributes.
+func (a attributes) apply(f file) error {
+	if err := a.applyButTimes(f); err != nil {
+		return err
+	}
+	return fsat.SetTimes(f.dirfd, f.name, a.atime, a.mtime)
+}
+
+// applyButTimes changes what differs, in the one order that works: chown
+// clears set-ID bits and capabilities, chmod rewrites an ACL. Most files are
+// root's with an ordinary mode and need neither; each would be a transaction.
+func (a attributes) applyButTimes(f file) error {
+	st, err := f.stat()
+	if err != nil {
+		return err
+	}
+	chowned := a.uid != int(st.Uid) || a.gid != int(st.Gid)
+	if chowned {
+		if err := fsat.Chown(f.dirfd, f.name, a.uid, a.gid); err != nil {
+			return err
+		}
+	}
+	if err := a.chmod(f, st, chowned); err != nil {
+		return err
+	}
+	return a.setXattrs(f)
+}
+
+func (a attributes) chmod(f file, st unix.Stat_t, chowned bool) error {
+	const setID = unix.S_ISUID | unix.S_ISGID
+	lost := chowned && a.mode&setID != 0
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK || a.mode == st.Mode&0o7777 && !lost {
+		return nil
+	}
+	return f.chmod(a.mode)
+}
+
+func (a attributes) setXattrs(f file) error {
+	for _, attr := range a.xattrs {
+		if err := attr.tolerate(f.setXattr(attr)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setDirTimes sets the directories' times, last of all.
+func (x *extractor) setDirTimes() error {
+	for _, d := range x.dirs {
+		if err := x.ctx.Err(); err != nil {
+			return err
+		}
+		if err := x.setTimesOfDir(d); err != nil {
+			return inEntry(d.path, err)
+		}
+	}
+	return nil
+}
+
+func (x *extractor) setTimesOfDir(d dirTimes) error {
+	if d.path == "." {
+		return fsat.SetTimes(x.root, ".", d.atime, d.mtime)
+	}
+	dir, name := split(d.path)
+	if x.stale {
+		x.parents.Forget()
+		x.stale = false
+	}
+	dirfd, err := x.parents.Dir(dir, nil)
+	if err == nil && x.recount && !isDir(dirfd, name) {
+		return nil // a later entry replaced it
+	}
+	if err == nil {
+		err = fsat.SetTimes(dirfd, name, d.atime, d.mtime)
+	}
+	if x.recount && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)) {
+		return nil // or one of its parents
+	}
+	return err
+}
+
+func isDir(dirfd int, name string) bool {
+	st, err := fsat.Stat(dirfd, name)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+// classOr is err's class; what has none is taken for the layer's own doing.
+func classOr(err error) fault.Class {
+	if c := fault.ClassOf(fault.Classify(err)); c != "" {
+		return c
+	}
+	return fault.UnsafeInput
+}

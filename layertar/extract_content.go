@@ -1,0 +1,76 @@
+package layertar
+
+import (
+	"bytes"
+	"io"
+
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+)
+
+// holeSize is the least run of zeros, aligned, that becomes a hole.
+const holeSize = 4 << 10
+
+var zeros [holeSize]byte
+
+// content writes the entry's content, size bytes, to the new file fd.
+func (x *extractor) content(fd int, size int64) error {
+	var end int64 // of what was written
+	for off := int64(0); off < size; {
+		if err := x.ctx.Err(); err != nil {
+			return err
+		}
+		buf := x.buf[:min(bufferSize, size-off)]
+		if _, err := io.ReadFull(x.tr, buf); err != nil {
+			return classifyRead(err)
+		}
+		written, err := writeData(fd, buf, off)
+		if err != nil {
+			return err
+		}
+		end = max(end, written)
+		off += int64(len(buf))
+	}
+	if end == size {
+		return nil
+	}
+	return fsat.Truncate(fd, size)
+}
+
+// writeData writes the parts of buf that are not holes, each in one call, and
+// returns where the last one ended.
+func writeData(fd int, buf []byte, off int64) (end int64, err error) {
+	for from := 0; from < len(buf); {
+		from += zeroPrefix(buf[from:])
+		n := dataPrefix(buf[from:])
+		if n == 0 {
+			break
+		}
+		if err := fsat.WriteAt(fd, buf[from:from+n], off+int64(from)); err != nil {
+			return 0, err
+		}
+		from += n
+		end = off + int64(from)
+	}
+	return end, nil
+}
+
+// zeroPrefix is the length of the whole zero blocks that p begins with.
+func zeroPrefix(p []byte) (n int) {
+	for isHole(p[n:]) {
+		n += holeSize
+	}
+	return n
+}
+
+// dataPrefix is the length of what p begins with before a zero block.
+func dataPrefix(p []byte) (n int) {
+	for n < len(p) && !isHole(p[n:]) {
+		n += holeSize
+	}
+	return min(n, len(p))
+}
+
+// isHole says whether p begins with a whole block of zeros.
+func isHole(p []byte) bool {
+	return len(p) >= holeSize && bytes.Equal(p[:holeSize], zeros[:])
+}

@@ -1,0 +1,156 @@
+package layertar
+
+import (
+	"archive/tar"
+	"errors"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/whiteout"
+)
+
+var tarTypes = map[uint32]byte{
+	unix.S_IFREG: tar.TypeReg,
+	unix.S_IFDIR: tar.TypeDir,
+	unix.S_IFLNK: tar.TypeSymlink,
+	unix.S_IFCHR: tar.TypeChar,
+	unix.S_IFBLK: tar.TypeBlock,
+	unix.S_IFIFO: tar.TypeFifo,
+}
+
+// header is the header of a file as overlay2 writes it: PAX where USTAR does
+// not do, whole seconds, no other times, no names of owners.
+func (p *packer) header(name string, st unix.Stat_t) (*tar.Header, error) {
+	typ, ok := tarTypes[st.Mode&unix.S_IFMT]
+	if !ok {
+		return nil, errChanged
+	}
+	uid, gid, err := p.toContainer(st.Uid, st.Gid)
+	if err != nil {
+		return nil, err
+	}
+	hdr := &tar.Header{
+		Format:   tar.FormatPAX,
+		Typeflag: typ,
+		Name:     name,
+		Mode:     int64(st.Mode & 0o7777),
+		Uid:      uid,
+		Gid:      gid,
+		ModTime:  wholeSeconds(st),
+	}
+	switch typ {
+	case tar.TypeReg:
+		hdr.Size = st.Size
+	case tar.TypeChar, tar.TypeBlock:
+		hdr.Devmajor = int64(unix.Major(uint64(st.Rdev)))
+		hdr.Devminor = int64(unix.Minor(uint64(st.Rdev)))
+	}
+	return hdr, nil
+}
+
+func wholeSeconds(st unix.Stat_t) time.Time { return time.Unix(int64(st.Mtim.Sec), 0) }
+
+// linkToFirst turns the header into a hard link if the file was packed under
+// another name already, and says whether it did.
+func (p *packer) linkToFirst(hdr *tar.Header, name string, st unix.Stat_t) bool {
+	if st.Nlink < 2 {
+		return false
+	}
+	first, ok := p.seen[inodeOf(st)]
+	if !ok {
+		p.seen[inodeOf(st)] = name
+		return false
+	}
+	hdr.Typeflag, hdr.Linkname, hdr.Size = tar.TypeLink, first, 0
+	hdr.Devmajor, hdr.Devminor = 0, 0
+	return true
+}
+
+// opaqueHeader is the marker inside the opaque directory of that header.
+func opaqueHeader(dir *tar.Header) *tar.Header {
+	return &tar.Header{
+		Typeflag: tar.TypeReg,
+		Name:     dir.Name + whiteout.OpaqueMarker,
+		Mode:     dir.Mode & 0o777,
+		Uid:      dir.Uid,
+		Gid:      dir.Gid,
+	}
+}
+
+// whiteoutHeader is the whiteout of path. The kernel makes whiteouts as the
+// host's root, whom the mapping may not know: its owner then stays.
+func (p *packer) whiteoutHeader(name string, st unix.Stat_t) *tar.Header {
+	uid, gid, err := p.toContainer(st.Uid, st.Gid)
+	if err != nil {
+		uid, gid = int(st.Uid), int(st.Gid)
+	}
+	return &tar.Header{
+		Format:   tar.FormatPAX,
+		Typeflag: tar.TypeReg,
+		Name:     whiteoutPath(name),
+		Mode:     0o600,
+		Uid:      uid,
+		Gid:      gid,
+		ModTime:  wholeSeconds(st),
+	}
+}
+
+func whiteoutPath(name string) string {
+	dir, base := path.Split(name)
+	return dir + whiteout.Name(base)
+}
+
+// addXattrs adds the attributes that travel with a layer (capabilities and
+// the users' own) to the header, and says whether overlayfs holds the
+// directory opaque.
+func (p *packer) addXattrs(hdr *tar.Header, fd int) (opaque bool, err error) {
+	names, err := fsat.ListXattrFD(fd)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		value, wanted, err := p.xattr(fd, name)
+		switch {
+		case err != nil:
+			return false, err
+		case wanted && name == whiteout.OpaqueXattr:
+			opaque = hdr.Typeflag == tar.TypeDir && whiteout.IsOpaque(value)
+		case wanted:
+			addRecord(hdr, paxXattr+escapeKey.Replace(name), value)
+		}
+	}
+	return opaque, nil
+}
+
+// xattr reads an attribute, if it matters here. One that is removed
+// meanwhile does not.
+func (p *packer) xattr(fd int, name string) (value []byte, wanted bool, err error) {
+	switch {
+	case name == capabilities, strings.HasPrefix(name, "user."):
+	case p.overlay && name == whiteout.OpaqueXattr:
+	case p.overlay && (name == whiteout.RedirectXattr || name == whiteout.MetacopyXattr):
+		return nil, false, fault.New(fault.Unsupported, "%s: part of the file is in a lower layer; mount with redirect_dir=off,metacopy=off", name)
+	default:
+		return nil, false, nil
+	}
+	value, err = fsat.GetXattrFD(fd, name)
+	if errors.Is(err, unix.ENODATA) {
+		return nil, false, nil
+	}
+	if name == capabilities {
+		value = portableCapabilities(value)
+	}
+	return value, err == nil, err
+}
+
+func addRecord(hdr *tar.Header, key string, value []byte) {
+	if hdr.PAXRecords == nil {
+		hdr.PAXRecords = make(map[string]string)
+	}
+	hdr.PAXRecords[key] = string(value)
+}

@@ -1,0 +1,81 @@
+package layertar
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"syscall"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// bufferSize is how much content goes into one read or write: whole ZFS
+// records of any common recordsize.
+const bufferSize = 1 << 20
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// headerBuffer gathers headers and small files into one read or write.
+const headerBuffer = 128 << 10
+
+// maxTrailer bounds what may follow the end of an archive.
+const maxTrailer = 1 << 30
+
+// stream is a layer's tar as it comes in. It ends with its context, and knows
+// whether anything came at all.
+type stream struct {
+	ctx context.Context
+	r   io.Reader
+	any bool
+}
+
+// Read reads while the context lasts.
+func (s *stream) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := s.r.Read(p)
+	s.any = s.any || n > 0
+	return n, err
+}
+
+// drain reads what follows the archive, so that whoever sends it can finish.
+func (s *stream) drain(buffered *bufio.Reader) error {
+	_, err := io.CopyN(io.Discard, buffered, maxTrailer+1)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err == nil:
+		return fault.New(fault.UnsafeInput, "more than %d bytes follow the end of the archive", int64(maxTrailer))
+	}
+	return err
+}
+
+// errEmpty is of a stream with nothing in it. Even an empty layer has an
+// end-of-archive marker: this is a body that an earlier attempt has spent.
+var errEmpty = fault.New(fault.UnsafeInput, "empty stream: not even an end-of-archive marker; was the request repeated with a spent body?")
+
+// classifyRead gives what archive/tar says of the stream a class.
+func classifyRead(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return fault.New(fault.UnsafeInput, "the stream is truncated: %w", io.ErrUnexpectedEOF)
+	case errors.Is(err, tar.ErrHeader), errors.Is(err, tar.ErrFieldTooLong):
+		return fault.New(fault.UnsafeInput, "the stream is no sound tar: %w", err)
+	}
+	return err
+}
+
+// unwrapErrno is the errno below err, or 0.
+func unwrapErrno(err error) syscall.Errno {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return 0
+}

@@ -1,0 +1,96 @@
+package layertar
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/whiteout"
+)
+
+const (
+	paxXattr      = "SCHILY.xattr."
+	capabilities  = "security.capability"
+	maxXattrName  = 255     // XATTR_NAME_MAX
+	maxXattrValue = 1 << 16 // XATTR_SIZE_MAX
+)
+
+// A PAX key cannot hold "=": GNU tar writes it as %3D, and % as %25.
+var (
+	escapeKey   = strings.NewReplacer("%", "%25", "=", "%3D")
+	unescapeKey = strings.NewReplacer("%25", "%", "%3D", "=")
+)
+
+type xattr struct {
+	name  string
+	value []byte
+}
+
+// xattrsOf returns the attributes among an entry's PAX records, by name.
+func xattrsOf(records map[string]string) ([]xattr, error) {
+	var attrs []xattr
+	for _, key := range slices.Sorted(maps.Keys(records)) {
+		name, ok := strings.CutPrefix(key, paxXattr)
+		if !ok {
+			continue
+		}
+		a := xattr{unescapeKey.Replace(name), []byte(records[key])}
+		if err := a.check(); err != nil {
+			return nil, err
+		}
+		attrs = append(attrs, a)
+	}
+	return attrs, nil
+}
+
+func (a xattr) check() error {
+	switch {
+	case a.name == "" || len(a.name) > maxXattrName || strings.IndexByte(a.name, 0) >= 0:
+		return fault.New(fault.UnsafeInput, "%s is no name of an extended attribute", quote(a.name))
+	case len(a.value) > maxXattrValue:
+		return fault.New(fault.UnsafeInput, "extended attribute %s has %d bytes, the most is %d", quote(a.name), len(a.value), maxXattrValue)
+	case whiteout.IsOverlayXattr(a.name):
+		return fault.New(fault.UnsafeInput, "extended attribute %s is overlayfs's own: a layer must not set it", quote(a.name))
+	}
+	return nil
+}
+
+// tolerate drops the errors that overlay2 lives with as well: a file system
+// or a user namespace without the attribute's namespace. Without its
+// capabilities, though, a program does not do what it should.
+func (a xattr) tolerate(err error) error {
+	switch unwrapErrno(err) {
+	case unix.EPERM:
+		return nil
+	case unix.ENOTSUP:
+		if a.name == capabilities {
+			return fault.New(fault.Unsupported, "the file system stores no file capabilities: %w", err)
+		}
+		return nil
+	}
+	return err
+}
+
+// Offsets and versions of struct vfs_cap_data (linux/capability.h): a
+// little-endian word whose top byte is the revision; revision 3 appends the
+// user namespace's root ID.
+const (
+	capRevision  = 3
+	capRevision2 = 2
+	capRevision3 = 3
+	capSize2     = 20
+)
+
+// portableCapabilities turns capabilities bound to a user namespace's root,
+// which means nothing elsewhere, into those for every namespace.
+func portableCapabilities(value []byte) []byte {
+	if len(value) <= capSize2 || value[capRevision] != capRevision3 {
+		return value
+	}
+	value = slices.Clone(value[:capSize2])
+	value[capRevision] = capRevision2
+	return value
+}
