@@ -1,0 +1,135 @@
+package overlayzfs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/overlayzfs/overlayzfs/internal/treediff"
+	"github.com/overlayzfs/overlayzfs/layertar"
+)
+
+// Change is one difference between two layers; paths begin with '/'.
+type Change = treediff.Change
+
+// Diff streams what id has over parent as a layer tar. The stream ends with
+// io.EOF only when it is whole and the layer durable; whoever reads it records
+// a layer afterwards. Closing it early stops the work.
+func (d *Driver) Diff(ctx context.Context, id, parent string) (io.ReadCloser, error) {
+	if err := checkPair(id, parent); err != nil {
+		return nil, d.in("diff", id, err)
+	}
+	p, err := d.compare(ctx, id, parent)
+	if err != nil {
+		return nil, d.in("diff", id, err)
+	}
+	r, w := io.Pipe()
+	go func() {
+		err := p.pack(ctx, w, d.tarOptions())
+		err = errors.Join(err, p.close())
+		if err == nil {
+			err = d.finishDiff(id)
+		}
+		w.CloseWithError(d.in("diff", id, err))
+	}()
+	return r, nil
+}
+
+func (d *Driver) finishDiff(id string) error {
+	if err := d.settle(id); err != nil {
+		return err
+	}
+	return d.barrier()
+}
+
+// Changes lists what id changes over parent.
+func (d *Driver) Changes(ctx context.Context, id, parent string) (_ []Change, err error) {
+	if err := checkPair(id, parent); err != nil {
+		return nil, d.in("changes", id, err)
+	}
+	p, err := d.compare(ctx, id, parent)
+	if err != nil {
+		return nil, d.in("changes", id, err)
+	}
+	defer func() { err = d.in("changes", id, errors.Join(err, p.close())) }()
+	return p.changes(ctx)
+}
+
+// DiffSize is the apparent size of what id has over parent.
+func (d *Driver) DiffSize(ctx context.Context, id, parent string) (_ int64, err error) {
+	if err := checkPair(id, parent); err != nil {
+		return 0, d.in("diff size", id, err)
+	}
+	p, err := d.compare(ctx, id, parent)
+	if err != nil {
+		return 0, d.in("diff size", id, err)
+	}
+	defer func() { err = d.in("diff size", id, errors.Join(err, p.close())) }()
+	return p.size(ctx)
+}
+
+// pair is a layer beside the one it is compared with.
+type pair interface {
+	pack(ctx context.Context, w io.Writer, o layertar.Options) error
+	changes(ctx context.Context) ([]Change, error)
+	size(ctx context.Context) (int64, error)
+	close() error
+}
+
+// compare chooses how to compare: the upper directory says all about a layer
+// and the one directly below it; any other two are compared tree by tree.
+func (d *Driver) compare(ctx context.Context, id, parent string) (pair, error) {
+	l := d.home.layer(id)
+	if err := l.require("layer"); err != nil {
+		return nil, err
+	}
+	if parent != "" {
+		if err := d.home.layer(parent).require("parent layer"); err != nil {
+			return nil, err
+		}
+	}
+	direct, err := l.standsOn(parent)
+	if err != nil {
+		return nil, err
+	}
+	if direct {
+		upper, err := os.Open(l.diff())
+		if err != nil {
+			return nil, err
+		}
+		return &child{driver: d, upper: upper, parent: parent}, nil
+	}
+	return d.openStrangers(ctx, id, parent)
+}
+
+// child is a layer over the one directly below it.
+type child struct {
+	driver *Driver
+	upper  *os.File
+	parent string
+}
+
+func (c *child) close() error { return c.upper.Close() }
+
+func (c *child) pack(ctx context.Context, w io.Writer, o layertar.Options) error {
+	return layertar.Pack(ctx, c.upper, w, o)
+}
+
+func (c *child) size(ctx context.Context) (int64, error) {
+	return layertar.Size(ctx, c.upper)
+}
+
+func (c *child) changes(ctx context.Context) (_ []Change, err error) {
+	if c.parent == "" {
+		found, err := treediff.Trees(ctx, c.upper, nil)
+		return found.Changes, err
+	}
+	view, err := c.driver.openView(ctx, c.parent)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, view.close()) }()
+	found, err := treediff.Upper(ctx, c.upper, view.root)
+	return found.Changes, err
+}

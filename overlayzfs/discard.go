@@ -1,0 +1,57 @@
+package overlayzfs
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+)
+
+// What cannot be deleted now is left where the next session's start finds it:
+// nothing knows it as a layer any more.
+
+// discardLayer deletes the directory of a layer that was being made or
+// removed, its short link first: the link's name is known only from inside.
+func (d *Driver) discardLayer(dir string) {
+	warn(dir, errors.Join(d.unlinkShort(dir), removeTree(dir)))
+}
+
+// discardContent deletes a layer's content. Nothing in it is believed: a file
+// named "link" at its top came from somebody's tar.
+func discardContent(dir string) {
+	warn(dir, removeTree(dir))
+}
+
+func (d *Driver) unlinkShort(dir string) error {
+	short, err := readShort(dir)
+	if err == nil {
+		err = os.Remove(d.home.path(linkDir, short))
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fault.Invalid) {
+		return nil
+	}
+	return err
+}
+
+// removeTree deletes path and all below it. It is not cut short with the call
+// that asked for it: half a removal would only wait for the next start.
+func removeTree(path string) error {
+	parent, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	return fsat.RemoveAll(context.Background(), int(parent.Fd()), filepath.Base(path))
+}
+
+func warn(dir string, err error) {
+	if err != nil {
+		logrus.WithError(err).WithField("directory", dir).Warn("left for the next start")
+	}
+}

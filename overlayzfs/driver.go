@@ -1,0 +1,105 @@
+package overlayzfs
+
+import (
+	"context"
+	"os"
+	"sync"
+
+	"github.com/moby/locker"
+	"github.com/moby/sys/user"
+	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/layertar"
+)
+
+// Driver is an open store of layers. It is safe for concurrent use: calls on
+// different layers do not wait for each other.
+type Driver struct {
+	home    home
+	dataset string
+	ids     user.IdentityMapping
+	off     []string // overlay features to switch off, as far as the kernel has them
+	lock    *os.File // held for as long as the store is open; also the barrier's handle
+
+	layers *locker.Locker
+	refs   refs
+
+	// session is held shared by every call and exclusively by Restart, which
+	// must not sort out layers that a call is still working on.
+	session sync.RWMutex
+}
+
+// Open opens the store in home, making it when there is none, and brings
+// order to what an earlier process left unfinished.
+func Open(ctx context.Context, path string, o Options) (*Driver, error) {
+	d, err := open(ctx, path, o)
+	return d, fault.In(fault.Op{Name: "open " + path, Dataset: o.Dataset}, err)
+}
+
+func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
+	h, dataset, err := prepareHome(ctx, path, o)
+	if err != nil {
+		return nil, err
+	}
+	off, err := mount.FeaturesToDisable()
+	if err != nil {
+		return nil, err
+	}
+	lock, err := claim(h)
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{home: h, dataset: dataset, ids: o.IDs, off: off, lock: lock, layers: locker.New()}
+	if err := d.Restart(ctx); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	logrus.WithFields(logrus.Fields{"home": path, "dataset": dataset}).Info("store opened")
+	return d, nil
+}
+
+// Restart begins a new session: the callers of before are gone. It finishes
+// or undoes what they left unfinished and counts references anew, from what
+// is mounted.
+func (d *Driver) Restart(ctx context.Context) error {
+	d.session.Lock()
+	defer d.session.Unlock()
+	if err := d.refs.recover(d.home); err != nil {
+		return d.in("recover", "", err)
+	}
+	return d.in("recover", "", d.recover(ctx))
+}
+
+// Close gives the store up. Mounts stay: containers use them.
+func (d *Driver) Close() error {
+	d.session.Lock()
+	defer d.session.Unlock()
+	return d.lock.Close()
+}
+
+// begin enters an operation on a layer and returns its end.
+func (d *Driver) begin(id string) (end func()) {
+	d.session.RLock()
+	d.layers.Lock(id)
+	return func() {
+		// Unlock fails only for a name that is not locked.
+		if err := d.layers.Unlock(id); err != nil {
+			logrus.WithError(err).WithField("layer", id).Error("unlock")
+		}
+		d.session.RUnlock()
+	}
+}
+
+// in gives err its context.
+func (d *Driver) in(op, id string, err error) error {
+	return fault.In(fault.Op{Name: op, Layer: id, Dataset: d.dataset}, err)
+}
+
+// barrier makes all that was done so far durable, as far as the dataset's
+// sync property lets it.
+func (d *Driver) barrier() error { return syncFileSystem(d.lock) }
+
+// tarOptions is how layer tars are read and written in this store.
+func (d *Driver) tarOptions() layertar.Options { return layertar.Options{IDs: d.ids} }

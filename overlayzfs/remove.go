@@ -1,0 +1,52 @@
+package overlayzfs
+
+import (
+	"context"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+)
+
+// Remove removes the layer. One that does not exist is success; one that
+// somebody holds, or that has files open, stays as it is.
+func (d *Driver) Remove(ctx context.Context, id string) error {
+	if err := checkID("layer", id); err != nil {
+		return d.in("remove", id, err)
+	}
+	defer d.begin(id)()
+	return d.in("remove", id, d.remove(d.home.layer(id)))
+}
+
+func (d *Driver) remove(l layer) error {
+	if exists, err := l.exists(); err != nil || !exists {
+		return err
+	}
+	if err := d.unmountForRemoval(l); err != nil {
+		return err
+	}
+	trash := d.home.own(trashName, newShort())
+	if err := publish(l.dir(), trash); err != nil {
+		return err
+	}
+	d.refs.forget(l.id)
+	if err := d.settle(l.id); err != nil {
+		return err
+	}
+	// The layer is gone by the rename; its files may go later.
+	d.discardLayer(trash)
+	return nil
+}
+
+// unmountForRemoval ends a mount that nobody holds. A count that was only
+// found at the start may be one that dockerd has forgotten, so it does not
+// protect the layer; the kernel does, if anything is open below it.
+func (d *Driver) unmountForRemoval(l layer) error {
+	if count, asked := d.refs.get(l.id); asked {
+		return fault.New(fault.Busy, "it is mounted and has %d users", count)
+	}
+	mounted, err := mount.IsOverlay(l.merged())
+	if err != nil || !mounted {
+		return err
+	}
+	return mount.Unmount(l.merged())
+}

@@ -1,0 +1,56 @@
+package overlayzfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// This file holds the package's only raw system calls.
+
+// publish renames a finished directory into place, failing when the place is
+// taken.
+func publish(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EEXIST) {
+		return fault.New(fault.Exists, "%s already exists", to)
+	}
+	if err != nil {
+		return fmt.Errorf("rename %q to %q: %w", from, to, err)
+	}
+	return nil
+}
+
+// lockFile takes an exclusive lock that ends with the file or the process.
+func lockFile(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return fault.New(fault.Busy, "another overlayzfs process uses this home (%s is locked)", f.Name())
+	}
+	if err != nil {
+		return fmt.Errorf("lock %q: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// syncFileSystem makes everything written to f's file system durable. On ZFS
+// it commits the intent log; with sync=disabled it does nothing.
+func syncFileSystem(f *os.File) error {
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return fmt.Errorf("syncfs %q: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// kernelRelease is uname(2)'s release.
+func kernelRelease() (string, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "", fmt.Errorf("uname: %w", err)
+	}
+	return unix.ByteSliceToString(u.Release[:]), nil
+}
