@@ -51,8 +51,9 @@ type Driver interface {
 }
 
 // An Opener makes the Driver that Init's parameters describe. When parameters
-// change, the new Driver is opened while the old one still serves, and the old
-// one is closed after; an Opener may be called again after it failed.
+// change, the old Driver serves until the new one is open, except for one home:
+// there the old one is closed first. An Opener may be called again after it
+// failed.
 type Opener func(ctx context.Context, p InitParams) (Driver, error)
 
 // CreateOptions are the details of a new layer.

@@ -2,9 +2,7 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 
 	"github.com/sirupsen/logrus"
@@ -12,8 +10,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// keeper holds the one open Driver: it opens it on Init or from the stored
-// parameters, hands it to calls, and closes it when the last of them is done.
+// keeper holds the one open Driver and hands it to calls. How it is opened
+// stands in opening.go.
 type keeper struct {
 	open  Opener
 	store store
@@ -45,109 +43,6 @@ func (k *keeper) lock(ctx context.Context) error {
 }
 
 func (k *keeper) unlock() { <-k.turn }
-
-// init makes the Driver for p the current one.
-func (k *keeper) init(ctx context.Context, p InitParams) error {
-	if err := k.lock(ctx); err != nil {
-		return err
-	}
-	defer k.unlock()
-	if d := k.opened(p); d != nil {
-		return errors.Join(d.Restart(ctx), k.store.save(p))
-	}
-	d, err := k.openGuarded(ctx, p)
-	if err == nil {
-		if err = k.store.save(p); err != nil {
-			err = errors.Join(err, d.Close())
-		}
-	}
-	if err != nil {
-		k.failed(ctx, err)
-		return err
-	}
-	k.replace(d, p)
-	return nil
-}
-
-// opened returns the current Driver if p is what it was opened with.
-func (k *keeper) opened(p InitParams) Driver {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.current == nil || !k.params.equal(p) {
-		return nil
-	}
-	return k.current.driver
-}
-
-// restore opens the Driver from the stored parameters, if there are any. The
-// caller holds the turn.
-func (k *keeper) restore(ctx context.Context) {
-	p, err := k.store.load()
-	if err != nil {
-		k.log.WithError(err).Error("the stored parameters are of no use: waiting for the engine's Init")
-		k.failed(ctx, err)
-		return
-	}
-	if p == nil {
-		k.log.Debug("no stored parameters: waiting for the engine's Init")
-		return
-	}
-	k.mu.Lock()
-	k.params = p
-	k.mu.Unlock()
-	if err := k.reopen(ctx, *p); err != nil {
-		k.log.WithError(err).WithField("home", p.Home).Error("cannot open the driver again; the next call retries")
-	}
-}
-
-// reopen opens the Driver for parameters that are stored already. The caller
-// holds the turn.
-func (k *keeper) reopen(ctx context.Context, p InitParams) error {
-	d, err := k.openGuarded(ctx, p)
-	if err != nil {
-		k.failed(ctx, err)
-		return err
-	}
-	k.replace(d, p)
-	return nil
-}
-
-// openGuarded makes an Opener's panic an error: it also runs where no handler
-// would catch one.
-func (k *keeper) openGuarded(ctx context.Context, p InitParams) (d Driver, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			k.log.WithField("stack", string(debug.Stack())).Errorf("opening the driver panicked: %v", v)
-			d, err = nil, fmt.Errorf("opening the driver panicked: %v; the plugin's log has the stack", v)
-		}
-	}()
-	return k.open(ctx, p)
-}
-
-// failed keeps why there is no Driver. An opening that ended because its caller
-// went away says nothing to the others.
-func (k *keeper) failed(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.failure = err
-	k.attempts++
-}
-
-// replace makes d current; what was current closes when its last call is done.
-func (k *keeper) replace(d Driver, p InitParams) {
-	k.mu.Lock()
-	old := k.current
-	k.current = &session{driver: d, log: k.log, users: 1}
-	k.params, k.failure = &p, nil
-	k.attempts++
-	k.mu.Unlock()
-	if old != nil {
-		old.release()
-	}
-}
 
 // acquire returns the current session for one call, which must release it.
 // Without one it waits for the opening under way, then tries once itself.

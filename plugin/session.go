@@ -12,8 +12,13 @@ type session struct {
 	driver Driver
 	log    logrus.FieldLogger
 
-	mu    sync.Mutex
-	users int
+	mu     sync.Mutex
+	users  int
+	closed chan struct{} // closed after the Driver is
+}
+
+func newSession(d Driver, log logrus.FieldLogger) *session {
+	return &session{driver: d, log: log, users: 1, closed: make(chan struct{})}
 }
 
 func (s *session) add() {
@@ -30,6 +35,7 @@ func (s *session) release() {
 	if !last {
 		return
 	}
+	defer close(s.closed)
 	if err := s.driver.Close(); err != nil {
 		s.log.WithError(err).Error("closing the driver failed")
 	}

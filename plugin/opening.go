@@ -1,0 +1,137 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+// init makes the Driver for p the current one.
+func (k *keeper) init(ctx context.Context, p InitParams) error {
+	if err := k.lock(ctx); err != nil {
+		return err
+	}
+	defer k.unlock()
+	if d := k.opened(p); d != nil {
+		return errors.Join(d.Restart(ctx), k.store.save(p))
+	}
+	if err := k.vacate(ctx, p.Home); err != nil {
+		return err
+	}
+	d, err := k.openGuarded(ctx, p)
+	if err == nil {
+		if err = k.store.save(p); err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}
+	if err != nil {
+		k.failed(ctx, err)
+		return err
+	}
+	k.replace(d, p)
+	return nil
+}
+
+// vacate closes the current Driver if it works in home, once its calls are
+// done: two Drivers must not share a home. When the next one then cannot be
+// opened, calls open the old one again.
+func (k *keeper) vacate(ctx context.Context, home string) error {
+	k.mu.Lock()
+	old := k.current
+	if old == nil || k.params.Home != home {
+		k.mu.Unlock()
+		return nil
+	}
+	k.current, k.failure = nil, errVacated
+	k.mu.Unlock()
+	old.release()
+	select {
+	case <-old.closed:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("calls of the engine before still use %s: %w", home, context.Cause(ctx))
+	}
+}
+
+var errVacated = errors.New("the engine sent other parameters and went away")
+
+// opened returns the current Driver if p is what it was opened with.
+func (k *keeper) opened(p InitParams) Driver {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.current == nil || !k.params.equal(p) {
+		return nil
+	}
+	return k.current.driver
+}
+
+// restore opens the Driver from the stored parameters, if there are any. The
+// caller holds the turn.
+func (k *keeper) restore(ctx context.Context) {
+	p, err := k.store.load()
+	if err != nil {
+		k.log.WithError(err).Error("the stored parameters are of no use: waiting for the engine's Init")
+		k.failed(ctx, err)
+		return
+	}
+	if p == nil {
+		k.log.Debug("no stored parameters: waiting for the engine's Init")
+		return
+	}
+	k.mu.Lock()
+	k.params = p
+	k.mu.Unlock()
+	if err := k.reopen(ctx, *p); err != nil {
+		k.log.WithError(err).WithField("home", p.Home).Error("cannot open the driver again; the next call retries")
+	}
+}
+
+// reopen opens the Driver for parameters that are stored already. The caller
+// holds the turn.
+func (k *keeper) reopen(ctx context.Context, p InitParams) error {
+	d, err := k.openGuarded(ctx, p)
+	if err != nil {
+		k.failed(ctx, err)
+		return err
+	}
+	k.replace(d, p)
+	return nil
+}
+
+// openGuarded makes an Opener's panic an error: it also runs where no handler
+// would catch one.
+func (k *keeper) openGuarded(ctx context.Context, p InitParams) (d Driver, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			k.log.WithField("stack", string(debug.Stack())).Errorf("opening the driver panicked: %v", v)
+			d, err = nil, fmt.Errorf("opening the driver panicked: %v; the plugin's log has the stack", v)
+		}
+	}()
+	return k.open(ctx, p)
+}
+
+// failed keeps why there is no Driver. An opening that ended because its caller
+// went away says nothing to the others.
+func (k *keeper) failed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failure = err
+	k.attempts++
+}
+
+// replace makes d current; what was current closes when its last call is done.
+func (k *keeper) replace(d Driver, p InitParams) {
+	k.mu.Lock()
+	old := k.current
+	k.current = newSession(d, k.log)
+	k.params, k.failure = &p, nil
+	k.attempts++
+	k.mu.Unlock()
+	if old != nil {
+		old.release()
+	}
+}
