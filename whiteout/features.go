@@ -1,0 +1,100 @@
+package whiteout
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// zfsWithOverlay is the first OpenZFS that overlayfs accepts as an upper: it
+// brought the rename flags, and its O_TMPFILE works with Linux 6.1 and later.
+const zfsWithOverlay = "OpenZFS 2.2 or later"
+
+// features are what overlayfs needs, and Docker's layers with it.
+var features = []feature{
+	{"RENAME_WHITEOUT", zfsWithOverlay, "CAP_MKNOD", tryRenameWhiteout},
+	{"RENAME_EXCHANGE", zfsWithOverlay, "", tryRenameExchange},
+	{"O_TMPFILE", zfsWithOverlay, "", tryTmpfile},
+	{"set trusted.* extended attributes", "OpenZFS with xattr=on or xattr=sa", "CAP_SYS_ADMIN", tryTrustedXattr},
+	{"tell file types in directories (d_type)", "a file system that stores them (XFS: ftype=1)", "", tryDirentType},
+	{"tell upper from lower case", "create the dataset with casesensitivity=sensitive", "", tryCase},
+	{"make whiteout devices (mknod 0:0)", "a mount without nodev, on a file system with devices", "CAP_MKNOD", tryMknod},
+}
+
+func tryRenameWhiteout(sys system, dir string) error {
+	from, to := filepath.Join(dir, "whiteout-from"), filepath.Join(dir, "whiteout-to")
+	if err := sys.create(from); err != nil {
+		return err
+	}
+	if err := sys.rename(from, to, unix.RENAME_WHITEOUT); err != nil {
+		return err
+	}
+	return expectWhiteout(sys, from)
+}
+
+func tryRenameExchange(sys system, dir string) error {
+	a, b := filepath.Join(dir, "exchange-a"), filepath.Join(dir, "exchange-b")
+	if err := sys.create(a); err != nil {
+		return err
+	}
+	if err := sys.mkdir(b); err != nil {
+		return err
+	}
+	return sys.rename(a, b, unix.RENAME_EXCHANGE)
+}
+
+func tryTmpfile(sys system, dir string) error {
+	return sys.tmpfile(dir, filepath.Join(dir, "tmpfile"))
+}
+
+func tryTrustedXattr(sys system, dir string) error {
+	return sys.setXattr(dir, OpaqueXattr, []byte(OpaqueValue))
+}
+
+func tryDirentType(sys system, dir string) error {
+	sub := filepath.Join(dir, "types")
+	if err := sys.mkdir(sub); err != nil {
+		return err
+	}
+	if err := sys.create(filepath.Join(sub, "file")); err != nil {
+		return err
+	}
+	typ, err := sys.firstType(sub)
+	if err == nil && typ != unix.DT_REG {
+		return errAbsent
+	}
+	return err
+}
+
+func tryCase(sys system, dir string) error {
+	if err := sys.create(filepath.Join(dir, "case")); err != nil {
+		return err
+	}
+	_, _, err := sys.lstat(filepath.Join(dir, "CASE"))
+	switch {
+	case err == nil:
+		return errAbsent
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	}
+	return err
+}
+
+func tryMknod(sys system, dir string) error {
+	path := filepath.Join(dir, "device")
+	if err := sys.mknod(path, DeviceMode, DeviceNum); err != nil {
+		return err
+	}
+	return expectWhiteout(sys, path)
+}
+
+// expectWhiteout looks at what a call that reported success left.
+func expectWhiteout(sys system, path string) error {
+	mode, rdev, err := sys.lstat(path)
+	if err == nil && !IsDevice(mode, rdev) {
+		return errAbsent
+	}
+	return err
+}

@@ -1,0 +1,127 @@
+package whiteout
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+)
+
+// system is what the probe asks of the kernel. The seam exists because the
+// file systems at hand have every feature: only a fake can lack one.
+type system interface {
+	create(path string) error
+	mkdir(path string) error
+	rename(from, to string, flags uint) error
+	tmpfile(dir, name string) error // O_TMPFILE and a name for it
+	setXattr(path, name string, value []byte) error
+	mknod(path string, mode uint32, dev int) error
+	lstat(path string) (mode uint32, rdev uint64, err error)
+	firstType(dir string) (uint8, error) // getdents's d_type of the one entry
+	fileSystem(dir string) string        // its name and version, for a person
+	release() string                     // the kernel's
+}
+
+// kernel is the real one.
+type kernel struct{}
+
+func named(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: path, Err: err}
+}
+
+func (kernel) create(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func (kernel) mkdir(path string) error { return os.Mkdir(path, 0o700) }
+
+func (kernel) rename(from, to string, flags uint) error {
+	return named("renameat2", from, unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags))
+}
+
+// tmpfile links through /proc, as without CAP_DAC_READ_SEARCH one must.
+func (kernel) tmpfile(dir, name string) error {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return named("open O_TMPFILE", dir, err)
+	}
+	link := "/proc/self/fd/" + strconv.Itoa(fd)
+	err = unix.Linkat(unix.AT_FDCWD, link, unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
+	if closed := unix.Close(fd); err == nil {
+		err = closed
+	}
+	return named("link", name, err)
+}
+
+func (kernel) setXattr(path, name string, value []byte) error {
+	return named("setxattr "+name, path, unix.Lsetxattr(path, name, value, 0))
+}
+
+func (kernel) mknod(path string, mode uint32, dev int) error {
+	return named("mknod", path, unix.Mknod(path, mode, dev))
+}
+
+func (kernel) lstat(path string) (uint32, uint64, error) {
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	return st.Mode, uint64(st.Rdev), named("lstat", path, err)
+}
+
+func (kernel) firstType(dir string) (uint8, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return 0, err
+	}
+	entries, err := fsat.ReadDir(int(f.Fd()))
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil && len(entries) != 1 {
+		err = fmt.Errorf("%s has %d entries instead of one", dir, len(entries))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return entries[0].Type, nil
+}
+
+// zfsMagic is ZFS_SUPER_MAGIC, which x/sys does not have.
+const zfsMagic = 0x2fc12fc1
+
+func (k kernel) fileSystem(dir string) string {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || int64(st.Type) != zfsMagic {
+		return fmt.Sprintf("the file system (type %#x, %s)", uint64(st.Type), k.release())
+	}
+	version, err := os.ReadFile("/sys/module/zfs/version")
+	if err != nil {
+		return "OpenZFS of unknown version"
+	}
+	return zfsName(string(version))
+}
+
+// zfsName turns the module's version ("2.1.11-1") into a release's name.
+func zfsName(version string) string {
+	release, _, _ := strings.Cut(strings.TrimSpace(version), "-")
+	return "OpenZFS " + release
+}
+
+func (kernel) release() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "Linux"
+	}
+	return "Linux " + unix.ByteSliceToString(u.Release[:])
+}
