@@ -1,0 +1,120 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+// hostPrograms are what the host needs, and the Debian packages that have it.
+var hostPrograms = []struct{ program, pkg string }{
+	{"qemu-system-x86_64", "qemu-system-x86"},
+	{"mmdebstrap", "mmdebstrap"},
+	{"mke2fs", "e2fsprogs"},
+	{"xz", "xz-utils"},
+	{"zstd", "zstd"},
+}
+
+// missingPackages lists the packages of programs that look does not find.
+func missingPackages(look func(program string) error) []string {
+	var missing []string
+	for _, need := range hostPrograms {
+		if look(need.program) != nil {
+			missing = append(missing, need.pkg)
+		}
+	}
+	return missing
+}
+
+func lookPath(program string) error {
+	// An ordinary user's PATH has no sbin.
+	for _, dir := range []string{"", "/usr/sbin/", "/sbin/", "/usr/local/sbin/"} {
+		if _, err := exec.LookPath(dir + program); err == nil {
+			return nil
+		}
+	}
+	return exec.ErrNotFound
+}
+
+// ensureHostPackages installs what is missing on a Debian-like host, and says
+// what to install elsewhere.
+func ensureHostPackages(ctx context.Context, progress *progress) error {
+	missing := missingPackages(lookPath)
+	if len(missing) == 0 {
+		return nil
+	}
+	if lookPath("apt-get") != nil {
+		return fmt.Errorf("missing programs: install what Debian packages as %s", strings.Join(missing, " "))
+	}
+	progress.note("installing %s", strings.Join(missing, " "))
+	install := append([]string{"apt-get", "install", "-y", "--no-install-recommends"}, missing...)
+	if asRoot(ctx, progress.out, install...) == nil {
+		return nil
+	}
+	// Without package lists, or with old ones.
+	if err := asRoot(ctx, progress.out, "apt-get", "update"); err != nil {
+		return err
+	}
+	return asRoot(ctx, progress.out, install...)
+}
+
+// asRoot runs a command as root, through sudo when need be.
+func asRoot(ctx context.Context, out io.Writer, command ...string) error {
+	if os.Geteuid() != 0 {
+		if lookPath("sudo") != nil {
+			return fmt.Errorf("neither root nor sudo: run as root: %s", strings.Join(command, " "))
+		}
+		command = append([]string{"sudo"}, command...)
+	}
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(command, " "), err)
+	}
+	return nil
+}
+
+// BuildStepsCommand is the hidden command by which a build started without
+// root runs its steps again as root; its arguments are the suite, the cache
+// and the user to give the cache to.
+const BuildStepsCommand = "build-steps"
+
+// buildAsRoot runs the steps here, or by sudo in a second process: chroots and
+// files of other owners are beyond an ordinary user. The caller holds the lock.
+func buildAsRoot(ctx context.Context, lab *Lab, out io.Writer, build func() error) error {
+	if os.Geteuid() == 0 {
+		return build()
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return asRoot(ctx, out, self, BuildStepsCommand, lab.Suite.Name, lab.Cache, strconv.Itoa(os.Getuid()))
+}
+
+// BuildStepsAs is the body of [BuildStepsCommand].
+func BuildStepsAs(ctx context.Context, suite, cache, owner string, out io.Writer) error {
+	loaded, err := LoadSuite(suite)
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("only root runs the steps")
+	}
+	uid, err := strconv.Atoi(owner)
+	if err != nil {
+		return err
+	}
+	steps := pending(cache, buildSteps(loaded))
+	err = runSteps(ctx, cache, steps, newProgress(out))
+	// Not its contents: a guest's files keep their owners.
+	for _, dir := range []string{cache, cache + "/logs"} {
+		err = errors.Join(err, os.Chown(dir, uid, -1))
+	}
+	return err
+}

@@ -1,0 +1,73 @@
+package vm
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The ports of a machine, in the order of their file descriptors in QEMU and
+// of their numbers in the guest (see guest/run-job).
+const (
+	portOut = iota
+	portErr
+	portControl
+	portFiles
+	portCount
+)
+
+// firstPortFD is the descriptor of the first port: after standard error.
+const firstPortFD = 3
+
+// hardware is all that QEMU's command line is made of.
+type hardware struct {
+	accel             Accel
+	memory            string
+	cpus              int
+	kernel, initramfs string
+	cmdline           []string
+	console           string // log file of the kernel
+	root              string // disk images; root is never written to
+	pool              string
+	poolDirect        bool // the pool's file system supports O_DIRECT
+	job               string
+	terminal          bool // a console on QEMU's own standard input and output
+}
+
+// qemuArgs is the command line for the hardware. The order of the disks is the
+// order of their names in the guest: vda root, vdb pool, vdc job.
+func qemuArgs(h hardware) []string {
+	args := []string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"}
+	args = append(args, h.accel.args()...)
+	args = append(args,
+		"-m", h.memory, "-smp", fmt.Sprint(h.cpus),
+		"-kernel", h.kernel, "-initrd", h.initramfs,
+		// Warnings and worse: a serial line is slow. A panic ends the machine.
+		"-append", strings.Join(append([]string{"console=ttyS0", "loglevel=4", "panic=-1"}, h.cmdline...), " "),
+		"-serial", "file:"+h.console,
+	)
+	poolCache := "cache=writeback,aio=threads"
+	if h.poolDirect {
+		poolCache = "cache=none,aio=threads"
+	}
+	args = append(args, drive("root", h.root, "snapshot=on")...)
+	args = append(args, drive("pool", h.pool, poolCache+",discard=unmap")...)
+	args = append(args, drive("job", h.job, "readonly=on")...)
+	args = append(args, "-device", "virtio-serial-pci")
+	for port := range portCount {
+		args = append(args,
+			"-chardev", fmt.Sprintf("socket,id=port%d,fd=%d", port, firstPortFD+port),
+			"-device", fmt.Sprintf("virtserialport,chardev=port%d,nr=%d", port, port+1))
+	}
+	if h.terminal {
+		args = append(args, "-chardev", "stdio,id=terminal,signal=off", "-device", "virtconsole,chardev=terminal,nr=0")
+	}
+	return args
+}
+
+func drive(id, file, options string) []string {
+	return []string{
+		// QEMU reads a doubled comma as part of the name.
+		"-drive", "if=none,id=" + id + ",format=raw,file=" + strings.ReplaceAll(file, ",", ",,") + "," + options,
+		"-device", "virtio-blk-pci,drive=" + id,
+	}
+}
