@@ -40,6 +40,20 @@ func TestApplyDiffErrorReachesTheEngine(t *testing.T) {
 	}
 }
 
+// TestApplyDiffErrorDoesNotWaitForTheStream: what the engine sends may be a
+// download that takes its time.
+func TestApplyDiffErrorDoesNotWaitForTheStream(t *testing.T) {
+	d := newFake()
+	d.err = errors.New("boom")
+	r := started(t, d)
+	in, out := io.Pipe()
+	defer out.Close()
+	result := make(chan error, 1)
+	go func() { _, err := r.ApplyDiff(t.Context(), "a", "", in); result <- err }()
+	io.WriteString(out, "head") // and nothing more
+	wantText(t, await(t, result, "the error"), "boom")
+}
+
 func TestApplyDiffStreamsAndAnswersLast(t *testing.T) {
 	d := newFake()
 	first := make(chan string, 1)

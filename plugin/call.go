@@ -38,20 +38,16 @@ func (s *Server) handle(name, op string, run callFunc) http.HandlerFunc {
 		defer cancel(nil)
 		defer context.AfterFunc(s.flight.ctx, func() { cancel(errStopping) })()
 		c := &call{server: s, name: name, op: op, ctx: ctx, w: w, r: r}
-		c.finish(c.enter(run), began)
+		if !s.flight.enter() {
+			c.finish(errStopping, began)
+			return
+		}
+		defer s.flight.leave()
+		c.finish(c.guarded(run), began)
 	}
 }
 
 var errStopping = errors.New("the plugin is stopping; repeat the command when it runs again")
-
-// enter runs the call unless the server stops.
-func (c *call) enter(run callFunc) error {
-	if !c.server.flight.enter() {
-		return errStopping
-	}
-	defer c.server.flight.leave()
-	return c.guarded(run)
-}
 
 // guarded runs the call and makes a panic its error.
 func (c *call) guarded(run callFunc) (err error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,9 @@ import (
 func TestMain(m *testing.M) {
 	before := held()
 	code := m.Run()
+	if fuzzing() {
+		os.Exit(code) // the fuzzer's own workers are still there
+	}
 	if after := settled(before); code == 0 && after != before {
 		fmt.Fprintf(os.Stderr, "left behind: %+v, began with %+v\n", after, before)
 		stacks := make([]byte, 1<<20)
@@ -30,6 +34,10 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+func fuzzing() bool {
+	return flag.Lookup("test.fuzz").Value.String() != "" || flag.Lookup("test.fuzzworker").Value.String() == "true"
 }
 
 type holdings struct{ goroutines, files int }

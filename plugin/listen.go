@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"time"
 )
 
 // Listen makes the unix socket that the engine dials, for its owner only. The
@@ -52,10 +55,13 @@ type connections struct {
 	net.Listener
 	mu   sync.Mutex
 	open map[*connection]struct{}
+	none *sync.Cond // signalled when the last of them closes
 }
 
 func trackConnections(l net.Listener) *connections {
-	return &connections{Listener: l, open: make(map[*connection]struct{})}
+	c := &connections{Listener: l, open: make(map[*connection]struct{})}
+	c.none = sync.NewCond(&c.mu)
+	return c
 }
 
 // Accept is net.Listener's.
@@ -71,21 +77,29 @@ func (l *connections) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// closeAll closes what is still open.
-func (l *connections) closeAll() error {
-	l.mu.Lock()
-	var left []*connection
-	for c := range l.open {
-		left = append(left, c)
+// finish ends what is still open: answers already given go out, and no request
+// comes in any more. What has not ended by limit is closed.
+func (l *connections) finish(limit time.Duration) {
+	for _, c := range l.left() {
+		c.closeRead()
 	}
-	l.mu.Unlock()
-	var err error
-	for _, c := range left {
-		if e := c.Close(); !errors.Is(e, net.ErrClosed) { // the server was first
-			err = errors.Join(err, e)
+	timer := time.AfterFunc(limit, func() {
+		for _, c := range l.left() {
+			c.Close() // for good: whoever is at the other end had its time
 		}
+	})
+	defer timer.Stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.open) > 0 {
+		l.none.Wait()
 	}
-	return err
+}
+
+func (l *connections) left() []*connection {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.open))
 }
 
 type connection struct {
@@ -97,6 +111,9 @@ type connection struct {
 func (c *connection) Close() error {
 	c.owner.mu.Lock()
 	delete(c.owner.open, c)
+	if len(c.owner.open) == 0 {
+		c.owner.none.Broadcast()
+	}
 	c.owner.mu.Unlock()
 	return c.Conn.Close()
 }
@@ -108,4 +125,14 @@ func (c *connection) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
+}
+
+// closeRead makes the HTTP server's next read its last, and closes a
+// connection of which only both sides can be ended.
+func (c *connection) closeRead() {
+	half, ok := c.Conn.(interface{ CloseRead() error })
+	if ok && half.CloseRead() == nil {
+		return
+	}
+	c.Close()
 }

@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"time"
@@ -62,8 +61,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if !s.flight.stop(s.StopTimeout) {
 		s.log.Warn("stopping although calls are still at work")
 	}
+	tracked.finish(cutGrace)
 	s.keeper.close()
-	return errors.Join(err, tracked.closeAll())
+	return err
 }
 
 // startRestore opens the Driver of the stored parameters in the background.

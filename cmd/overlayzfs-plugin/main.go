@@ -1,0 +1,70 @@
+// Command overlayzfs-plugin is the managed Docker plugin's one process: it
+// turns flags and environment into options and serves the GraphDriver protocol
+// on a unix socket until it is told to stop.
+//
+// The protocol lives in package plugin and layers in package overlayzfs; here
+// they are joined (open.go), nothing more.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/plugin"
+)
+
+// The exit codes besides 0.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	// Standard error is a pipe to an engine that may die before us; a log line
+	// that nobody takes must not end the process.
+	signal.Ignore(unix.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}
+
+// run is main with everything it touches passed in; it returns the exit code.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	o, err := parseOptions(args, getenv, stderr)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "overlayzfs-plugin:", err)
+		return exitUsage
+	case o.showVersion:
+		fmt.Fprintln(stdout, "overlayzfs-plugin", versionText())
+		return 0
+	}
+	log := setUpLog(o.level, stderr)
+	if err := serve(ctx, o, log); err != nil {
+		log.WithError(err).Error("the plugin ends")
+		return exitFailed
+	}
+	return 0
+}
+
+func serve(ctx context.Context, o options, log *logrus.Logger) error {
+	l, err := plugin.Listen(o.socket)
+	if err != nil {
+		return err
+	}
+	server := plugin.NewServer(opener(o.driver), o.state, log)
+	server.RefuseIDMaps = noIDMaps
+	log.WithFields(logrus.Fields{"socket": o.socket, "version": versionText()}).Info("listening")
+	return server.Serve(ctx, l)
+}
