@@ -33,7 +33,7 @@ func (d *Driver) apply(ctx context.Context, id, parent string, diff io.Reader) (
 	stage := d.home.own(applyName, newShort())
 	size, err := d.unpack(ctx, stage, diff)
 	if err == nil {
-		err = os.Rename(stage, l.diff())
+		err = replaceEmpty(stage, l.diff())
 	}
 	if err != nil {
 		discardContent(stage)

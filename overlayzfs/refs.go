@@ -16,11 +16,10 @@ type refs struct {
 	counts map[string]*ref
 }
 
+// ref is the users of one layer.
 type ref struct {
-	count int
-	// asked is true once this process was asked for the layer; a count that
-	// was only found may belong to nobody any more.
-	asked bool
+	held  int // asked for since the counts were recovered
+	found int // mounted already then; its user may have been forgotten
 }
 
 // recover replaces all counts by what is mounted below the home.
@@ -33,7 +32,7 @@ func (r *refs) recover(h home) error {
 	defer r.mu.Unlock()
 	r.counts = make(map[string]*ref, len(ids))
 	for id := range ids {
-		r.counts[id] = &ref{count: 1}
+		r.counts[id] = &ref{found: 1}
 	}
 	return nil
 }
@@ -47,9 +46,8 @@ func (r *refs) add(id string) int {
 		c = &ref{}
 		r.counts[id] = c
 	}
-	c.count++
-	c.asked = true
-	return c.count
+	c.held++
+	return c.held + c.found
 }
 
 // drop gives a reference back and returns what is left, never below zero.
@@ -57,15 +55,19 @@ func (r *refs) drop(id string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.counts[id]
-	if c == nil {
+	switch {
+	case c == nil:
 		return 0
+	case c.held > 0:
+		c.held--
+	default:
+		c.found--
 	}
-	c.count--
-	if c.count <= 0 {
+	if c.held+c.found <= 0 {
 		delete(r.counts, id)
 		return 0
 	}
-	return c.count
+	return c.held + c.found
 }
 
 // forget drops all references of a layer that is gone.
@@ -75,15 +77,14 @@ func (r *refs) forget(id string) {
 	delete(r.counts, id)
 }
 
-// get returns how many use the layer and whether anyone asked for it since
-// the counts were recovered.
-func (r *refs) get(id string) (count int, asked bool) {
+// held returns how many hold the layer for certain.
+func (r *refs) held(id string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c := r.counts[id]; c != nil {
-		return c.count, c.asked
+		return c.held
 	}
-	return 0, false
+	return 0
 }
 
 // mountedLayers returns the IDs of the layers that are mounted. A managed

@@ -41,8 +41,8 @@ func (d *Driver) remove(l layer) error {
 // found at the start may be one that dockerd has forgotten, so it does not
 // protect the layer; the kernel does, if anything is open below it.
 func (d *Driver) unmountForRemoval(l layer) error {
-	if count, asked := d.refs.get(l.id); asked {
-		return fault.New(fault.Busy, "it is mounted and has %d users", count)
+	if held := d.refs.held(l.id); held > 0 {
+		return fault.New(fault.Busy, "it is mounted and has %d users", held)
 	}
 	mounted, err := mount.IsOverlay(l.merged())
 	if err != nil || !mounted {

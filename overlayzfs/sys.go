@@ -25,6 +25,15 @@ func publish(from, to string) error {
 	return nil
 }
 
+// replaceEmpty renames a directory over an empty one in one step. os.Rename
+// refuses any directory as the target before the kernel is asked.
+func replaceEmpty(from, to string) error {
+	if err := unix.Rename(from, to); err != nil {
+		return fmt.Errorf("rename %q to %q: %w", from, to, err)
+	}
+	return nil
+}
+
 // lockFile takes an exclusive lock that ends with the file or the process.
 func lockFile(f *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

@@ -1,0 +1,192 @@
+//go:build vm
+
+package overlayzfs
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// dataset makes a dataset beside the one that TMPDIR lies on.
+func dataset(t *testing.T, name string, properties ...string) string {
+	t.Helper()
+	parent, err := zfs.DatasetOf(t.TempDir())
+	must(t, err)
+	full := strings.SplitN(parent, "/", 2)[0] + "/" + name
+	args := []string{"create", "-o", "mountpoint=legacy"}
+	for _, p := range properties {
+		args = append(args, "-o", p)
+	}
+	zfsCommand(t, append(args, full)...)
+	t.Cleanup(func() { zfsCommand(t, "destroy", full) })
+	return full
+}
+
+func zfsCommand(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("zfs", args...).CombinedOutput(); err != nil {
+		t.Fatalf("zfs %q: %v: %s", args, err, out)
+	}
+}
+
+// plainDir is a directory that does not lie on ZFS.
+func plainDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/run", "plain-")
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	return dir
+}
+
+func unmountAfter(t *testing.T, dir string) {
+	t.Cleanup(func() { must(t, mount.Unmount(dir)) })
+}
+
+func TestTheDriverMountsItsDataset(t *testing.T) {
+	name := dataset(t, "mounted")
+	home := filepath.Join(plainDir(t), "home")
+	unmountAfter(t, home)
+	open := func() *Driver {
+		d, err := Open(context.Background(), home, Options{Dataset: name})
+		must(t, err)
+		return d
+	}
+	d := open()
+	create(t, d, "base", "")
+	change(t, d, "base", func(dir string) { write(t, dir+"/file", "x") })
+	infos, err := mount.At(home)
+	must(t, err)
+	if len(infos) != 1 || infos[0].Source != name || !strings.Contains(infos[0].Options, "noatime") {
+		t.Errorf("mounted: %+v", infos)
+	}
+	closeStore(t, d)
+	closeStore(t, open()) // the dataset is in place
+	must(t, mount.Unmount(home))
+	d = open() // it was unmounted meanwhile
+	defer closeStore(t, d)
+	if !exists(t, d, "base") {
+		t.Error("the layer is gone")
+	}
+}
+
+func TestHomesThatAreRefused(t *testing.T) {
+	insensitive := dataset(t, "insensitive", "casesensitivity=insensitive")
+	readonly := dataset(t, "readonly", "readonly=on")
+	other := dataset(t, "other")
+
+	taken := plainDir(t)
+	must(t, zfs.MountDataset(other, taken))
+	unmountAfter(t, taken)
+	tmpfs := plainDir(t)
+	must(t, unix.Mount("tmpfs", tmpfs, "tmpfs", 0, ""))
+	unmountAfter(t, tmpfs)
+	full := plainDir(t)
+	write(t, full+"/somebody/else", "x")
+
+	tests := []struct {
+		name  string
+		home  string
+		o     Options
+		class fault.Class
+		says  string
+	}{
+		{"relative home", "home", Options{}, fault.Invalid, "absolute"},
+		{"not on ZFS", plainDir(t), Options{}, fault.Unsupported, "overlayzfs.dataset=POOL/NAME"},
+		{"missing dataset", plainDir(t), Options{Dataset: "tank/nowhere"}, fault.NotFound, "zfs create"},
+		{"missing pool", plainDir(t), Options{Dataset: "nopool/x"}, fault.NotFound, "nopool/x"},
+		{"another dataset is mounted there", taken, Options{Dataset: insensitive}, fault.Busy, other},
+		{"another file system is mounted there", tmpfs, Options{Dataset: other}, fault.Busy, "tmpfs"},
+		{"content would be hidden", full, Options{Dataset: other}, fault.Exists, "somebody"},
+		{"wrong case sensitivity", plainDir(t), Options{Dataset: insensitive}, fault.Unsupported, "casesensitivity"},
+		{"read-only", plainDir(t), Options{Dataset: readonly}, fault.ReadOnly, "read-only"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.home != taken && tt.home != tmpfs && filepath.IsAbs(tt.home) {
+				unmountAfter(t, tt.home)
+			}
+			d, err := Open(context.Background(), tt.home, tt.o)
+			if err == nil {
+				closeStore(t, d)
+				t.Fatal("it was opened")
+			}
+			if !errors.Is(err, tt.class) || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%v\nwant class %q saying %q", err, tt.class, tt.says)
+			}
+			t.Log(fault.Text(err))
+		})
+	}
+	if _, err := os.Stat(full + "/somebody/else"); err != nil {
+		t.Errorf("what was there: %v", err)
+	}
+}
+
+func TestUnknownFormatsAreRefused(t *testing.T) {
+	for content, class := range map[string]fault.Class{`{"version":2}`: fault.Unsupported, `{`: fault.Invalid} {
+		dir := filepath.Join(t.TempDir(), "home")
+		write(t, dir+"/"+ownDir+"/"+formatName, content)
+		if _, err := Open(context.Background(), dir, Options{}); !errors.Is(err, class) {
+			t.Errorf("%s: %v", content, err)
+		}
+		if entries := list(t, dir); len(entries) != 1 {
+			t.Errorf("a refused store was changed: %q", entries)
+		}
+	}
+}
+
+// TestAnOverlay2StoreIsTakenOver plants a store as overlay2 writes it.
+func TestAnOverlay2StoreIsTakenOver(t *testing.T) {
+	h := home(filepath.Join(t.TempDir(), "overlay2"))
+	must(t, os.MkdirAll(h.path(linkDir), 0o700))
+	for _, l := range []struct{ id, short, lower string }{{"below", shortA, ""}, {"above", shortB, "l/" + shortA}} {
+		write(t, h.path(l.id, diffName, l.id), l.id)
+		write(t, h.path(l.id, linkName), l.short)
+		must(t, os.Symlink("../"+l.id+"/diff", h.path(linkDir, l.short)))
+		if l.lower != "" {
+			write(t, h.path(l.id, lowerName), l.lower)
+			must(t, os.Mkdir(h.path(l.id, workName), 0o700))
+		}
+	}
+	must(t, writeEmpty(h.layer("below").committed()))
+	d := openStoreIn(t, string(h), Options{})
+	change(t, d, "above", func(dir string) {
+		for _, name := range []string{"above", "below"} {
+			if _, err := os.Stat(dir + "/" + name); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	requireTidy(t, d, "above", "below")
+}
+
+// TestAFullPoolLeavesNoHalfLayer fills a dataset's quota, which the kernel
+// answers as it does a full pool.
+func TestAFullPoolLeavesNoHalfLayer(t *testing.T) {
+	name := dataset(t, "small", "quota=16M", "compression=off")
+	home := filepath.Join(plainDir(t), "home")
+	unmountAfter(t, home)
+	d := openStoreIn(t, home, Options{Dataset: name})
+	create(t, d, "base", "")
+	apply(t, d, "base", "", archive(t, "a"))
+	create(t, d, "big", "base")
+	_, err := d.ApplyDiff(context.Background(), "big", "base", bigArchive(64<<20))
+	if class := fault.ClassOf(err); class != fault.LimitReached && class != fault.NoSpace {
+		t.Errorf("more than there is room for: %v (class %q)", err, class)
+	}
+	if left := list(t, d.home.layer("big").diff()); len(left) > 0 {
+		t.Errorf("half a layer remains: %q", left)
+	}
+	remove(t, d, "big")
+	requireTidy(t, d, "base")
+}

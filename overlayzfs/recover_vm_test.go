@@ -1,0 +1,127 @@
+//go:build vm
+
+package overlayzfs
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// Each test leaves the store as a process would that was killed at one
+// instruction, and expects the next start to bring it in order.
+
+func TestALayerThatWasBeingMadeIsGone(t *testing.T) {
+	d := openStore(t)
+	create(t, d, "base", "")
+	change(t, d, "base", func(string) {})
+	lowers, err := d.home.layer("base").stack()
+	must(t, err)
+	// Killed before the rename that publishes it: short link made or not.
+	must(t, d.fill(d.home.own(newName, shortA), shortA, lowers))
+	must(t, d.fill(d.home.own(newName, shortB), shortB, lowers))
+	must(t, os.Symlink("../never/diff", d.home.path(linkDir, shortB)))
+	must(t, writeEmpty(d.home.building("never")))
+	d = crash(t, d)
+	requireTidy(t, d, "base")
+}
+
+func TestALayerThatNeverGotContentIsGone(t *testing.T) {
+	d := openStore(t)
+	create(t, d, "base", "")
+	change(t, d, "base", func(string) {})
+	create(t, d, "empty", "base")
+	d = crash(t, d)
+	requireTidy(t, d, "base")
+	_, err := d.ApplyDiff(context.Background(), "empty", "base", &zeros{})
+	if !errors.Is(err, fault.NotFound) {
+		t.Errorf("a diff whose beginning went to the process before: %v", err)
+	}
+}
+
+func TestALayerWhoseDiffWasBeingAppliedIsGone(t *testing.T) {
+	d := openStore(t)
+	create(t, d, "base", "")
+	other, err := readShort(d.home.layer("base").dir())
+	must(t, err)
+	change(t, d, "base", func(string) {})
+	create(t, d, "half", "base")
+	stage := d.home.own(applyName, shortA)
+	must(t, os.Mkdir(stage, 0o755))
+	write(t, stage+"/some/file", "x")
+	// Content may look like our own bookkeeping and must not be believed.
+	write(t, stage+"/link", other)
+	d = crash(t, d)
+	requireTidy(t, d, "base")
+	if _, err := os.Lstat(d.home.path(linkDir, other)); err != nil {
+		t.Errorf("the base's short link: %v", err)
+	}
+}
+
+func TestALayerThatWasBeingRemovedIsGone(t *testing.T) {
+	d := openStore(t)
+	create(t, d, "base", "")
+	change(t, d, "base", func(dir string) { write(t, dir+"/a/b", "x") })
+	create(t, d, "victim", "base")
+	change(t, d, "victim", func(dir string) { write(t, dir+"/a/b", "y") })
+	must(t, publish(d.home.layer("victim").dir(), d.home.own(trashName, shortA)))
+	d = crash(t, d)
+	requireTidy(t, d, "base")
+}
+
+func TestWhatWasAnsweredSurvives(t *testing.T) {
+	ctx := context.Background()
+	d := openStore(t)
+	create(t, d, "applied", "")
+	apply(t, d, "applied", "", archive(t, "a"))
+	create(t, d, "parent", "applied")
+	create(t, d, "child", "parent")
+	change(t, d, "child", func(string) {})
+	create(t, d, "diffed", "applied")
+	readAll(t, d, "diffed", "applied")
+	must(t, d.Create(ctx, "container", "applied", CreateOptions{ReadWrite: true}))
+	d = crash(t, d)
+	want := []string{"applied", "parent", "child", "diffed", "container"}
+	for _, id := range want {
+		if !exists(t, d, id) {
+			t.Errorf("%s is gone", id)
+		}
+	}
+	requireTidy(t, d, want...)
+}
+
+func TestRestartBeginsANewSession(t *testing.T) {
+	d := openStore(t)
+	create(t, d, "base", "")
+	change(t, d, "base", func(string) {})
+	create(t, d, "top", "base")
+	dir := get(t, d, "top")
+	get(t, d, "top")
+	get(t, d, "top")
+	must(t, d.Restart(context.Background()))
+	put(t, d, "top") // the old dockerd's three references are one mount
+	requireMounted(t, dir, false)
+}
+
+func TestCleanupUnmountsAll(t *testing.T) {
+	d := openStore(t)
+	create(t, d, "base", "")
+	create(t, d, "top", "base")
+	dir := get(t, d, "top")
+	get(t, d, "top")
+	must(t, d.Cleanup(context.Background()))
+	requireMounted(t, dir, false)
+	get(t, d, "top")
+	put(t, d, "top")
+	requireMounted(t, dir, false)
+}
+
+func TestOneProcessAtATime(t *testing.T) {
+	d := openStore(t)
+	if _, err := Open(context.Background(), string(d.home), Options{}); !errors.Is(err, fault.Busy) {
+		t.Errorf("a second process: %v", err)
+	}
+}

@@ -1,0 +1,243 @@
+//go:build vm
+
+package overlayzfs
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/moby/sys/user"
+	"github.com/sirupsen/logrus"
+)
+
+func TestMain(m *testing.M) {
+	logrus.SetLevel(logrus.WarnLevel)
+	os.Exit(m.Run())
+}
+
+// These helpers make stores on the dataset that TMPDIR lies on.
+
+func openStore(t *testing.T) *Driver {
+	t.Helper()
+	return openStoreIn(t, filepath.Join(t.TempDir(), "home"), Options{})
+}
+
+func openStoreIn(t *testing.T, dir string, o Options) *Driver {
+	t.Helper()
+	d, err := Open(context.Background(), dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeStore(t, d) })
+	return d
+}
+
+// closeStore ends a store's use and leaves nothing mounted.
+func closeStore(t *testing.T, d *Driver) {
+	t.Helper()
+	if err := d.Cleanup(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// crash ends a store's use as a killed process would, and opens it again.
+func crash(t *testing.T, d *Driver) *Driver {
+	t.Helper()
+	if err := d.lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(context.Background(), string(d.home), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.lock = again.lock // for the first store's cleanup
+	return again
+}
+
+func create(t *testing.T, d *Driver, id, parent string) {
+	t.Helper()
+	if err := d.Create(context.Background(), id, parent, CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, d *Driver, id string) string {
+	t.Helper()
+	dir, err := d.Get(context.Background(), id, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func put(t *testing.T, d *Driver, id string) {
+	t.Helper()
+	if err := d.Put(context.Background(), id); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, d *Driver, id string) {
+	t.Helper()
+	if err := d.Remove(context.Background(), id); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func exists(t *testing.T, d *Driver, id string) bool {
+	t.Helper()
+	ok, err := d.Exists(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ok
+}
+
+// change mounts the layer for as long as fn works on it.
+func change(t *testing.T, d *Driver, id string, fn func(dir string)) {
+	t.Helper()
+	dir := get(t, d, id)
+	defer put(t, d, id)
+	fn(dir)
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readAll(t *testing.T, d *Driver, id, parent string) []byte {
+	t.Helper()
+	r, err := d.Diff(context.Background(), id, parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// names lists a tar's entries.
+func names(t *testing.T, raw []byte) []string {
+	t.Helper()
+	var out []string
+	for r := tar.NewReader(bytes.NewReader(raw)); ; {
+		hdr, err := r.Next()
+		if err == io.EOF {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, strings.TrimSuffix(hdr.Name, "/"))
+	}
+}
+
+// archive makes a tar of files with their names as content.
+func archive(t *testing.T, files ...string) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for _, name := range files {
+		must(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(name))}))
+		_, err := io.WriteString(w, name)
+		must(t, err)
+	}
+	must(t, w.Close())
+	return buf.Bytes()
+}
+
+func apply(t *testing.T, d *Driver, id, parent string, raw []byte) int64 {
+	t.Helper()
+	size, err := d.ApplyDiff(context.Background(), id, parent, bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return size
+}
+
+// requireTidy fails when the store keeps anything of layers it does not have.
+func requireTidy(t *testing.T, d *Driver, layers ...string) {
+	t.Helper()
+	for _, name := range []string{newName, applyName, buildingName, trashName} {
+		if left := list(t, d.home.own(name)); len(left) > 0 {
+			t.Errorf("%s holds %q", name, left)
+		}
+	}
+	if links := list(t, d.home.path(linkDir)); len(links) != len(layers) {
+		t.Errorf("%d short links for %d layers", len(links), len(layers))
+	}
+	for _, name := range list(t, string(d.home)) {
+		if name != linkDir && name != ownDir && !contains(layers, name) {
+			t.Errorf("layer %s was left", name)
+		}
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, item := range list {
+		if item == s {
+			return true
+		}
+	}
+	return false
+}
+
+func list(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+func mapped(t *testing.T) user.IdentityMapping {
+	t.Helper()
+	ids := []user.IDMap{{ID: 0, ParentID: 100000, Count: 65536}}
+	return user.IdentityMapping{UIDMaps: ids, GIDMaps: ids}
+}
+
+// bigArchive streams a tar with one file of incompressible content.
+func bigArchive(size int64) io.Reader {
+	r, w := io.Pipe()
+	go func() {
+		tw := tar.NewWriter(w)
+		err := tw.WriteHeader(&tar.Header{Name: "big", Mode: 0o644, Size: size})
+		if err == nil {
+			_, err = io.CopyN(tw, rand.NewChaCha8([32]byte{}), size)
+		}
+		w.CloseWithError(errors.Join(err, tw.Close()))
+	}()
+	return r
+}
