@@ -1,11 +1,13 @@
 // Package plugin speaks Docker's GraphDriver plugin protocol, both sides of
 // it: a Server that puts a Driver behind a unix socket, and a Client.
 //
-// What lives here: the wire's types and their limits (types.go, decode.go,
-// respond.go), the fifteen calls (calls.go, diff.go, applydiff.go), the life
-// of the one open Driver (keeper.go) and the parameters it is opened with,
-// kept across restarts (state.go), listening and stopping (server.go,
-// listen.go), and the client (client.go).
+// What lives here: what is asked of a storage driver (driver.go), the wire's
+// types and their limits (types.go, decode.go, respond.go), what every call
+// goes through (call.go) and the fifteen calls (calls.go, diff.go,
+// applydiff.go), the one open Driver (keeper.go, session.go), how it is opened
+// (opening.go) and the parameters kept for that across restarts (state.go),
+// listening and stopping (server.go, listen.go, flight.go), and the client
+// (client.go).
 //
 // What does not: anything about layers, mounts or ZFS. IDs, labels and options
 // go to the Driver as they came; it judges them.
