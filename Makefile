@@ -1,0 +1,70 @@
+# overlayzfs: `make help` lists what there is.
+
+GO       ?= go
+BUILD    := build
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+TOOLS    := $(BUILD)/tools
+OZLAB    := $(abspath $(BUILD)/ozlab)
+SUITE    ?= trixie
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit test-vm test-conformance test-e2e bench lint vuln fuzz plugin build lab clean FORCE
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: plugin lab ## Build the lab once (about 8 minutes), then show a real Docker engine on the driver
+	@scripts/demo $(OZLAB) $(BUILD)
+
+test: ## Run every tier; ends with "N passed, N failed, N skipped"
+	@scripts/test all
+
+test-unit: ## What needs neither root nor ZFS (seconds)
+	@scripts/test unit
+
+test-vm: ## The packages' tests on real OpenZFS, in the lab
+	@scripts/test vm
+
+test-conformance: ## moby's graphdriver suite through the plugin's socket, beside overlay2 and vfs
+	@scripts/test conformance
+
+test-e2e: ## A real dockerd with the managed plugin as its storage driver
+	@scripts/test e2e
+
+bench: lab plugin ## moby's graphdriver benchmarks: ours, overlay2, vfs
+	@scripts/bench $(OZLAB) $(BUILD)
+
+lint: $(TOOLS)/golangci-lint ## Vet and lint both modules
+	$(GO) vet ./... && $(GO) vet -tags vm ./...
+	cd integration && $(GO) vet ./... && $(GO) vet -tags vm ./...
+	$(TOOLS)/golangci-lint run ./...
+	$(TOOLS)/golangci-lint run --build-tags vm ./...
+
+vuln: $(TOOLS)/govulncheck ## Look for known vulnerabilities (needs the vulnerability database; VULNDB names another)
+	$(TOOLS)/govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
+
+fuzz: ## Fuzz every decoder for FUZZTIME each (default 30s)
+	@scripts/fuzz
+
+plugin: $(BUILD)/overlayzfs-plugin ## Leave build/plugin/{config.json,rootfs}, ready for `docker plugin create`
+	@scripts/make-plugin $(BUILD)
+
+build: $(BUILD)/overlayzfs-plugin ## Build the plugin's binary
+
+lab: $(OZLAB) ## Build and cache the virtual machine that tests run in
+	@$(OZLAB) build --suite $(SUITE)
+
+clean: ## Remove what was built here; the lab's cache stays
+	rm -rf $(BUILD)
+
+# Go knows best what is up to date.
+$(BUILD)/overlayzfs-plugin: FORCE
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cmd/overlayzfs-plugin
+
+$(OZLAB): FORCE
+	cd integration && CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/ozlab
+
+$(TOOLS)/%: tools/go.mod
+	@mkdir -p $(TOOLS)
+	$(GO) build -modfile=tools/go.mod -o $@ $$($(GO) list -modfile=tools/go.mod -f '{{.ImportPath}}' tool | grep '/$*$$')
