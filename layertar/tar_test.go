@@ -3,12 +3,15 @@ package layertar
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
 // entry is one entry of a tar made by a test.
@@ -115,7 +118,13 @@ func newDir(t testing.TB) (*os.File, string) {
 	if err := os.Mkdir(path, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return openDir(t, path), path
+	dir := openDir(t, path)
+	t.Cleanup(func() { // os.RemoveAll holds a descriptor for each level
+		if err := fsat.RemoveContents(context.Background(), int(dir.Fd())); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir, path
 }
 
 func openDir(t testing.TB, path string) *os.File {
