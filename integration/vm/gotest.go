@@ -34,6 +34,12 @@ func TestJob(binary string, args []string, dir string) *Job {
 			// The former feeds the go command's cache of results. What ran in
 			// a machine depends on more than it knows.
 			continue
+		case value != "" && flag == "-test.gocoverdir":
+			// A directory that is there and empty.
+			place := "/tmp/gocoverdir"
+			job.Files = append(job.Files, File{Host: value, Guest: place})
+			job.Outs = append(job.Outs, Out{Guest: place, Host: value})
+			arg = flag + "=" + place
 		case value != "" && isProfile(flag):
 			place := "/tmp/" + strings.TrimPrefix(flag, "-test.")
 			host := value

@@ -110,8 +110,7 @@ func BuildStepsAs(ctx context.Context, suite, cache, owner string, out io.Writer
 	if err != nil {
 		return err
 	}
-	steps := pending(cache, buildSteps(loaded))
-	err = runSteps(ctx, cache, steps, newProgress(out))
+	err = runSteps(ctx, cache, buildSteps(loaded), newProgress(out))
 	// Not its contents: a guest's files keep their owners.
 	for _, dir := range []string{cache, cache + "/logs"} {
 		err = errors.Join(err, os.Chown(dir, uid, -1))

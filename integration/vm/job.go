@@ -33,7 +33,11 @@ type Job struct {
 
 // File is a file or directory of the host and its place in the guest. A
 // relative place is below [JobDir].
-type File struct{ Host, Guest string }
+type File struct {
+	Host, Guest string
+	// Executable makes the file a program, whatever its mode on the host.
+	Executable bool
+}
 
 // Out is a file or directory of the guest and its place on the host.
 type Out struct{ Guest, Host string }
@@ -73,7 +77,7 @@ func quote(word string) string {
 func (j *Job) writeTar(w io.Writer) error {
 	archive := tar.NewWriter(w)
 	for _, file := range j.Files {
-		if err := addTree(archive, file.Host, guestPath(file.Guest)); err != nil {
+		if err := addTree(archive, file.Host, guestPath(file.Guest), file.Executable); err != nil {
 			return fmt.Errorf("copying %s into the job: %w", file.Host, err)
 		}
 	}
@@ -95,7 +99,7 @@ func (j *Job) writeTar(w io.Writer) error {
 
 // addTree adds a file or directory under another name. Everything belongs to
 // root: the host's owners mean nothing in the guest.
-func addTree(archive *tar.Writer, host, guest string) error {
+func addTree(archive *tar.Writer, host, guest string, executable bool) error {
 	// A link named by the caller is followed, those below it stay links.
 	host, err := filepath.EvalSymlinks(host)
 	if err != nil {
@@ -109,11 +113,11 @@ func addTree(archive *tar.Writer, host, guest string) error {
 		if err != nil {
 			return err
 		}
-		return addEntry(archive, name, path.Join(guest, filepath.ToSlash(below)), entry)
+		return addEntry(archive, name, path.Join(guest, filepath.ToSlash(below)), entry, executable)
 	})
 }
 
-func addEntry(archive *tar.Writer, host, guest string, entry fs.DirEntry) error {
+func addEntry(archive *tar.Writer, host, guest string, entry fs.DirEntry, executable bool) error {
 	info, err := entry.Info()
 	if err != nil {
 		return err
@@ -134,6 +138,9 @@ func addEntry(archive *tar.Writer, host, guest string, entry fs.DirEntry) error 
 	header.Name = strings.TrimPrefix(guest, "/")
 	if info.IsDir() {
 		header.Name += "/"
+	}
+	if executable {
+		header.Mode |= 0o111
 	}
 	header.Uid, header.Gid, header.Uname, header.Gname = 0, 0, "", ""
 	if err := archive.WriteHeader(header); err != nil || !info.Mode().IsRegular() {

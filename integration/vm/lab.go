@@ -76,15 +76,15 @@ func (l *Lab) Build(ctx context.Context, out io.Writer) (*Guest, error) {
 		return nil, err
 	}
 	defer unlock()
-	steps := pending(l.Cache, target)
-	if len(steps) == 0 {
+	if target.current(l.Cache) {
+		// The other build was ours.
 		return l.guest(), nil
 	}
 	if err := ensureHostPackages(ctx, progress); err != nil {
 		return nil, err
 	}
 	progress.note("building the %s guest in %s (once, about 8 minutes; it can be interrupted)", l.Suite.Name, l.Cache)
-	if err := buildAsRoot(ctx, l, out, func() error { return runSteps(ctx, l.Cache, steps, progress) }); err != nil {
+	if err := buildAsRoot(ctx, l, out, func() error { return runSteps(ctx, l.Cache, target, progress) }); err != nil {
 		return nil, err
 	}
 	return l.guest(), nil

@@ -41,8 +41,7 @@ func qemuArgs(h hardware) []string {
 	args = append(args,
 		"-m", h.memory, "-smp", fmt.Sprint(h.cpus),
 		"-kernel", h.kernel, "-initrd", h.initramfs,
-		// Warnings and worse: a serial line is slow. A panic ends the machine.
-		"-append", strings.Join(append([]string{"console=ttyS0", "loglevel=4", "panic=-1"}, h.cmdline...), " "),
+		"-append", strings.Join(append(kernelOptions(), h.cmdline...), " "),
 		"-serial", "file:"+h.console,
 	)
 	poolCache := "cache=writeback,aio=threads"
@@ -62,6 +61,16 @@ func qemuArgs(h hardware) []string {
 		args = append(args, "-chardev", "stdio,id=terminal,signal=off", "-device", "virtconsole,chardev=terminal,nr=0")
 	}
 	return args
+}
+
+// kernelOptions are those of every machine.
+func kernelOptions() []string {
+	return []string{
+		"console=ttyS0",
+		"loglevel=4",      // warnings and worse: a serial line is slow
+		"panic=-1",        // ends the machine at once
+		"mitigations=off", // nobody attacks it, and emulated they are slow
+	}
 }
 
 func drive(id, file, options string) []string {

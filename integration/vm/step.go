@@ -95,9 +95,10 @@ func pending(cache string, target *step) []*step {
 	return order
 }
 
-// runSteps runs the pending steps in order. An interrupted step leaves only a
+// runSteps runs what is pending for target. An interrupted step leaves only a
 // temporary directory, which the next attempt removes.
-func runSteps(ctx context.Context, cache string, steps []*step, progress *progress) error {
+func runSteps(ctx context.Context, cache string, target *step, progress *progress) error {
+	steps := pending(cache, target)
 	for i, s := range steps {
 		task, err := progress.start(fmt.Sprintf("[%d/%d] %s", i+1, len(steps), s.title), filepath.Join(cache, "logs", s.name+".log"))
 		if err != nil {
@@ -109,9 +110,18 @@ func runSteps(ctx context.Context, cache string, steps []*step, progress *progre
 			return fmt.Errorf("building the guest: %s: %w", s.title, err)
 		}
 	}
-	for _, s := range steps {
-		if s.scratch {
-			if err := os.RemoveAll(filepath.Join(cache, s.name)); err != nil {
+	return removeScratch(cache, target)
+}
+
+// removeScratch removes what nothing needs once s is finished, be it of this
+// attempt or of an interrupted one.
+func removeScratch(cache string, s *step) error {
+	for _, need := range s.needs {
+		if err := removeScratch(cache, need); err != nil {
+			return err
+		}
+		if need.scratch {
+			if err := os.RemoveAll(filepath.Join(cache, need.name)); err != nil {
 				return err
 			}
 		}

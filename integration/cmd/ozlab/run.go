@@ -21,7 +21,7 @@ func runCommand() *cobra.Command {
 			name := filepath.Base(script)
 			job := &vm.Job{
 				Command: append([]string{filepath.Join(vm.JobDir, name)}, args...),
-				Files:   []vm.File{{Host: script, Guest: name}},
+				Files:   []vm.File{{Host: script, Guest: name, Executable: true}},
 			}
 			return flags.run(cmd.Context(), job, false)
 		},

@@ -1,0 +1,53 @@
+package vm
+
+import (
+	"bytes"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+func TestMissingPackages(t *testing.T) {
+	got := missingPackages(func(program string) error {
+		if program == "mke2fs" || program == "mmdebstrap" {
+			return exec.ErrNotFound
+		}
+		return nil
+	})
+	if want := []string{"mmdebstrap", "e2fsprogs"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// cpio is the judge of the archive, where it is installed.
+func TestInitramfs(t *testing.T) {
+	if lookPath("cpio") != nil || lookPath("zcat") != nil {
+		t.Skip("no cpio or zcat here")
+	}
+	path := filepath.Join(t.TempDir(), "initramfs")
+	if err := writeInitramfs(path, []initramfsFile{{"bin/sh", []byte("12345")}, {"init", []byte("x")}}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("sh", "-c", "zcat '"+path+"' | cpio -tv --quiet").CombinedOutput()
+	if err != nil {
+		t.Fatalf("cpio: %v\n%s", err, out)
+	}
+	for _, want := range []string{"drwxr-xr-x", "-rwxr-xr-x", " 5 ", "bin/sh", "init"} {
+		if !bytes.Contains(out, []byte(want)) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+func TestPartitionTable(t *testing.T) {
+	table := partitionTable(1 << 30)
+	// Little endian: sector 2048, and all but those 2048 of 2,097,152.
+	want := []byte{0, 8, 0, 0, 0, 0xf8, 0x1f, 0}
+	if got := table[446+8 : 446+16]; !bytes.Equal(got, want) {
+		t.Errorf("the partition is % x, want % x", got, want)
+	}
+	if len(table) != sector || table[510] != 0x55 || table[511] != 0xaa {
+		t.Error("no boot signature: the kernel would not look for partitions")
+	}
+}
