@@ -2,10 +2,13 @@ package overlayzfs
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/layertar"
 )
@@ -30,13 +33,16 @@ func (d *Driver) apply(ctx context.Context, id, parent string, diff io.Reader) (
 	if err := d.requireFresh(l, parent); err != nil {
 		return 0, err
 	}
-	stage := d.home.own(applyName, newShort())
+	stage := d.home.applying(id)
+	if err := d.makeRootDir(stage, 0o755); err != nil {
+		return 0, interrupted(err)
+	}
 	size, err := d.unpack(ctx, stage, diff)
 	if err == nil {
 		err = replaceEmpty(stage, l.diff())
 	}
 	if err != nil {
-		discardContent(stage)
+		spoil(stage)
 		return 0, err
 	}
 	if err := d.settle(id); err != nil {
@@ -45,9 +51,27 @@ func (d *Driver) apply(ctx context.Context, id, parent string, diff io.Reader) (
 	return size, d.barrier()
 }
 
-// requireFresh makes sure that the layer is there and has never been written:
-// dockerd repeats a call whose plugin died, with a stream it has already read
-// from, and that must not be taken for the layer's whole content.
+// interrupted explains why content cannot be unpacked a second time. The
+// directory it was unpacked into stays behind, emptied, until the layer is
+// removed: dockerd repeats a call whose connection broke, with a stream it has
+// already read from, and the rest of a tar must not pass for a layer.
+func interrupted(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return fault.New(fault.Interrupted, "an earlier diff for it was cut short, and what is left of the stream is not the whole layer")
+	}
+	return err
+}
+
+// spoil empties the directory of a diff that failed.
+func spoil(stage string) {
+	dir, err := os.Open(stage)
+	if err == nil {
+		err = errors.Join(fsat.RemoveContents(context.Background(), int(dir.Fd())), dir.Close())
+	}
+	warn(stage, err)
+}
+
+// requireFresh makes sure that the layer is there, unused and empty.
 func (d *Driver) requireFresh(l layer, parent string) error {
 	if err := l.require("layer"); err != nil {
 		return err
@@ -72,9 +96,6 @@ func (d *Driver) requireFresh(l layer, parent string) error {
 }
 
 func (d *Driver) unpack(ctx context.Context, stage string, diff io.Reader) (int64, error) {
-	if err := d.makeRootDir(stage, 0o755); err != nil {
-		return 0, err
-	}
 	dir, err := os.Open(stage)
 	if err != nil {
 		return 0, err

@@ -51,8 +51,7 @@ func changedStore(t *testing.T) *Driver {
 		must(t, os.Symlink("other", dir+"/link"))
 		write(t, dir+"/added", "added")
 		must(t, os.Link(dir+"/added", dir+"/added too"))
-		now := time.Now()
-		must(t, os.Chtimes(dir+"/touched", now, now))
+		must(t, os.Chtimes(dir+"/touched", old, old))
 		must(t, unix.Mkfifo(dir+"/fifo", 0o600))
 	})
 	return d
@@ -204,9 +203,9 @@ func TestDiffStops(t *testing.T) {
 }
 
 func TestApplyIsAllOrNothing(t *testing.T) {
-	whole := archive(t, "a", "b", "c")
+	whole := archive(t, "first", "second", "third")
 	corrupt := slices.Clone(whole)
-	copy(corrupt[1024:], strings.Repeat("\xff", 512))
+	copy(corrupt[1024:], strings.Repeat("\xff", 512)) // the second header
 	tests := map[string]io.Reader{
 		"empty stream":         strings.NewReader(""),
 		"truncated in a file":  strings.NewReader(string(whole[:512+3])),
@@ -221,6 +220,7 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")
 	create(t, d, "ready", "base")
+	change(t, d, "ready", func(string) {})
 	for name, r := range tests {
 		t.Run(name, func(t *testing.T) {
 			create(t, d, "half", "base")
@@ -232,10 +232,15 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 			if left := list(t, d.home.layer("half").diff()); len(left) > 0 {
 				t.Errorf("half a layer remains: %q", left)
 			}
-			if left := list(t, d.home.own(applyName)); len(left) > 0 {
+			if left := list(t, d.home.applying("half")); len(left) > 0 {
 				t.Errorf("unpacked content remains: %q", left)
 			}
+			rest := strings.NewReader(string(whole))
+			if _, err := d.ApplyDiff(context.Background(), "half", "base", rest); !errors.Is(err, fault.Interrupted) {
+				t.Errorf("another diff after one that failed: %v", err)
+			}
 			remove(t, d, "half")
+			requireTidy(t, d, "base", "ready")
 		})
 	}
 	if _, err := os.Stat(filepath.Join(string(d.home), "..", "escaped")); err == nil {
@@ -257,7 +262,7 @@ func TestApplyOfAnEndlessTarStops(t *testing.T) {
 	if _, err := d.ApplyDiff(ctx, "base", "", endless); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("an endless tar ends with %v", err)
 	}
-	if left := list(t, d.home.own(applyName)); len(left) > 0 {
+	if left := list(t, d.home.applying("base")); len(left) > 0 {
 		t.Errorf("unpacked content remains: %q", left)
 	}
 }

@@ -22,10 +22,20 @@ func (d *Driver) discardLayer(dir string) {
 	warn(dir, errors.Join(d.unlinkShort(dir), removeTree(dir)))
 }
 
-// discardContent deletes a layer's content. Nothing in it is believed: a file
-// named "link" at its top came from somebody's tar.
-func discardContent(dir string) {
-	warn(dir, removeTree(dir))
+// discardContent deletes what was unpacked for a layer when the process ended.
+// Nothing in it is believed: a file named "link" at its top came from
+// somebody's tar. While the layer exists its empty directory stays, so that
+// the rest of the same stream is refused.
+func (d *Driver) discardContent(dir string) {
+	exists, err := d.home.layer(filepath.Base(dir)).exists()
+	switch {
+	case err != nil:
+		warn(dir, err)
+	case exists:
+		spoil(dir)
+	default:
+		warn(dir, removeTree(dir))
+	}
 }
 
 func (d *Driver) unlinkShort(dir string) error {

@@ -173,14 +173,14 @@ func TestAnOverlay2StoreIsTakenOver(t *testing.T) {
 // TestAFullPoolLeavesNoHalfLayer fills a dataset's quota, which the kernel
 // answers as it does a full pool.
 func TestAFullPoolLeavesNoHalfLayer(t *testing.T) {
-	name := dataset(t, "small", "quota=16M", "compression=off")
+	name := dataset(t, "small", "quota=12M", "compression=off")
 	home := filepath.Join(plainDir(t), "home")
 	unmountAfter(t, home)
 	d := openStoreIn(t, home, Options{Dataset: name})
 	create(t, d, "base", "")
 	apply(t, d, "base", "", archive(t, "a"))
 	create(t, d, "big", "base")
-	_, err := d.ApplyDiff(context.Background(), "big", "base", bigArchive(64<<20))
+	_, err := d.ApplyDiff(context.Background(), "big", "base", bigArchive(24<<20))
 	if class := fault.ClassOf(err); class != fault.LimitReached && class != fault.NoSpace {
 		t.Errorf("more than there is room for: %v (class %q)", err, class)
 	}

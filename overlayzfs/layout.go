@@ -21,7 +21,7 @@ const (
 	formatName   = "format.json"
 	lockName     = "lock"
 	newName      = "new"      // layers being made, by short link
-	applyName    = "apply"    // content being unpacked, by short link
+	applyName    = "apply"    // content being unpacked, by layer ID
 	buildingName = "building" // markers, by layer ID
 	trashName    = "trash"    // layers being removed, by short link
 )
@@ -38,6 +38,7 @@ func (h home) own(parts ...string) string {
 }
 
 func (h home) building(id string) string { return h.own(buildingName, id) }
+func (h home) applying(id string) string { return h.own(applyName, id) }
 
 // layer is the place of one layer in a store; it says nothing of whether the
 // layer exists.

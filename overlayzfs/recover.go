@@ -18,7 +18,7 @@ func (d *Driver) recover(ctx context.Context) error {
 	if err := each(ctx, d.home.own(newName), d.discardLayer); err != nil {
 		return err
 	}
-	if err := each(ctx, d.home.own(applyName), discardContent); err != nil {
+	if err := each(ctx, d.home.own(applyName), d.discardContent); err != nil {
 		return err
 	}
 	return each(ctx, d.home.own(trashName), d.discardLayer)
@@ -42,7 +42,7 @@ func (d *Driver) dropBuilding(ctx context.Context) error {
 		if err := d.remove(d.home.layer(id)); err != nil {
 			return err
 		}
-		if err := d.settle(id); err != nil {
+		if err := d.forget(id); err != nil {
 			return err
 		}
 	}

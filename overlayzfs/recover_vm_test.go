@@ -3,6 +3,7 @@
 package overlayzfs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -49,7 +50,7 @@ func TestALayerWhoseDiffWasBeingAppliedIsGone(t *testing.T) {
 	must(t, err)
 	change(t, d, "base", func(string) {})
 	create(t, d, "half", "base")
-	stage := d.home.own(applyName, shortA)
+	stage := d.home.applying("half")
 	must(t, os.Mkdir(stage, 0o755))
 	write(t, stage+"/some/file", "x")
 	// Content may look like our own bookkeeping and must not be believed.
@@ -59,6 +60,24 @@ func TestALayerWhoseDiffWasBeingAppliedIsGone(t *testing.T) {
 	if _, err := os.Lstat(d.home.path(linkDir, other)); err != nil {
 		t.Errorf("the base's short link: %v", err)
 	}
+}
+
+// A container's layer is kept whatever happened to it, but not given the rest
+// of a stream whose beginning is lost.
+func TestAContainersLayerIsKeptAfterACutDiff(t *testing.T) {
+	d := openStore(t)
+	must(t, d.Create(context.Background(), "container", "", CreateOptions{ReadWrite: true}))
+	write(t, d.home.applying("container")+"/half", "x")
+	d = crash(t, d)
+	if left := list(t, d.home.applying("container")); len(left) > 0 {
+		t.Errorf("unpacked content remains: %q", left)
+	}
+	_, err := d.ApplyDiff(context.Background(), "container", "", bytes.NewReader(archive(t, "a")))
+	if !errors.Is(err, fault.Interrupted) {
+		t.Errorf("the rest of a stream: %v", err)
+	}
+	remove(t, d, "container")
+	requireTidy(t, d)
 }
 
 func TestALayerThatWasBeingRemovedIsGone(t *testing.T) {

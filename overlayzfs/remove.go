@@ -2,6 +2,7 @@ package overlayzfs
 
 import (
 	"context"
+	"errors"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
@@ -24,17 +25,40 @@ func (d *Driver) remove(l layer) error {
 	if err := d.unmountForRemoval(l); err != nil {
 		return err
 	}
-	trash := d.home.own(trashName, newShort())
-	if err := publish(l.dir(), trash); err != nil {
-		return err
-	}
 	d.refs.forget(l.id)
-	if err := d.settle(l.id); err != nil {
+	trash := d.home.own(trashName, newShort())
+	err := publish(l.dir(), trash)
+	if class := fault.ClassOf(fault.Classify(err)); class == fault.NoSpace || class == fault.LimitReached {
+		return d.removeInPlace(l)
+	}
+	if err != nil {
 		return err
 	}
 	// The layer is gone by the rename; its files may go later.
 	d.discardLayer(trash)
-	return nil
+	return d.forget(l.id)
+}
+
+// forget deletes what the store noted of a layer that is gone.
+func (d *Driver) forget(id string) error {
+	return errors.Join(d.settle(id), removeTree(d.home.applying(id)))
+}
+
+// removeInPlace removes a layer where it is. A full pool or dataset refuses
+// renames but not deletions, and removing layers must be a way out. Cut short,
+// the layer still exists with less in it, and whoever wanted it removed asks
+// again, as dockerd does at its start.
+func (d *Driver) removeInPlace(l layer) error {
+	if err := d.unlinkShort(l.dir()); err != nil {
+		return err
+	}
+	if err := removeTree(l.diff()); err != nil {
+		return err
+	}
+	if err := removeTree(l.dir()); err != nil {
+		return err
+	}
+	return d.forget(l.id)
 }
 
 // unmountForRemoval ends a mount that nobody holds. A count that was only
