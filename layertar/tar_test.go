@@ -53,7 +53,7 @@ func (e entry) with(change func(*tar.Header)) entry {
 	return e
 }
 
-// xattrRecord adds a PAX record that sets an extended attribute.
+// xattr adds a PAX record that sets an extended attribute.
 func (e entry) xattr(name, value string) entry {
 	return e.with(func(h *tar.Header) {
 		h.Format = tar.FormatPAX
