@@ -62,6 +62,7 @@ type Machine struct {
 	job     *Job
 	keep    bool
 	dir     string // of its own, removed in the end
+	inUse   *os.File
 	console string
 	qemu    *exec.Cmd
 	exited  chan struct{} // closed when QEMU has ended
@@ -94,20 +95,19 @@ func (g *Guest) Run(ctx context.Context, options Options, job *Job, stdout, stde
 // as it comes. The end of ctx ends the machine like [Machine.Kill].
 func (g *Guest) Start(ctx context.Context, options Options, job *Job, stdout, stderr io.Writer) (*Machine, error) {
 	options = options.withDefaults()
-	dir, err := os.MkdirTemp("", "ozlab-")
+	dir, inUse, err := machineDir()
 	if err != nil {
 		return nil, err
 	}
 	m := &Machine{
-		job: job, keep: options.KeepPool != "", dir: dir, console: options.Console,
+		job: job, keep: options.KeepPool != "", dir: dir, inUse: inUse, console: options.Console,
 		exited: make(chan struct{}), ready: make(chan struct{}),
 	}
 	if m.console == "" {
 		m.console = filepath.Join(dir, "console.log")
 	}
 	if err := m.boot(ctx, g, options, stdout, stderr); err != nil {
-		os.RemoveAll(dir)
-		return nil, err
+		return nil, errors.Join(err, m.removeDir())
 	}
 	return m, nil
 }
@@ -266,7 +266,7 @@ func (m *Machine) Wait() (int, error) {
 	if err != nil && m.report.control.failure == "" {
 		err = m.explain(err)
 	}
-	return code, errors.Join(err, os.RemoveAll(m.dir))
+	return code, errors.Join(err, m.removeDir())
 }
 
 // errEnded is the bare reason of an [EndedError].

@@ -19,7 +19,10 @@ func shellCommand() *cobra.Command {
 				flags.timeout = 0
 			}
 			defer keepTerminal()()
-			job := &vm.Job{Command: []string{"setsid", "--ctty", "--wait", "sh", "-c", "TERM=" + os.Getenv("TERM") + " exec bash -l </dev/hvc0 >/dev/hvc0 2>&1"}}
+			// A session of its own, for Ctrl-C and job control.
+			const session = "exec setsid --ctty --wait bash -l </dev/hvc0 >/dev/hvc0 2>&1"
+			job := &vm.Job{Command: []string{"sh", "-c", session}}
+			flags.env = append(flags.env, "TERM="+os.Getenv("TERM"))
 			return flags.run(cmd.Context(), job, true)
 		},
 	}
