@@ -126,7 +126,7 @@ func (x *extractor) entry(hdr *tar.Header) error {
 		return err
 	}
 	if path == "." {
-		return x.rootEntry(hdr)
+		return rootEntry(hdr)
 	}
 	kind, target, err := whiteout.Classify(path)
 	if err != nil || kind == whiteout.Metadata {

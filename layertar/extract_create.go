@@ -112,24 +112,13 @@ func (x *extractor) finishDir(fd int, p place, want attributes) error {
 	return fsat.SetXattrFD(fd, whiteout.OpaqueXattr, []byte(whiteout.OpaqueValue))
 }
 
-// rootEntry gives the layer's root its attributes.
-func (x *extractor) rootEntry(hdr *tar.Header) error {
+// rootEntry passes over the entry of the layer's root, as overlay2 does: what
+// containers see there are the top layer's attributes, never a lower one's.
+func rootEntry(hdr *tar.Header) error {
 	if hdr.Typeflag != tar.TypeDir {
 		return fault.New(fault.UnsafeInput, "the layer's root cannot be of type %q", hdr.Typeflag)
 	}
-	want, err := x.attributes(hdr)
-	if err != nil {
-		return err
-	}
-	fd, err := fsat.OpenDir(x.root, ".")
-	if err != nil {
-		return err
-	}
-	err = x.finishDir(fd, place{x.root, ".", "."}, want)
-	if closed := fsat.Close(fd); err == nil {
-		err = closed
-	}
-	return err
+	return nil
 }
 
 // symlink makes a symlink; any target can be stored, for nothing here ever
