@@ -66,7 +66,7 @@ func guestFile(name string) string {
 // labFiles are the programs of the guest's /lab directory.
 func labFiles() map[string]string {
 	files := map[string]string{}
-	for _, name := range []string{"init", "run-job", "prepare-pool"} {
+	for _, name := range []string{"init", "run-job", "prepare-pool", "leftovers"} {
 		files[name] = guestFile(name)
 	}
 	return files

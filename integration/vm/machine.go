@@ -28,6 +28,9 @@ type Options struct {
 	// KeepPool is the pool disk's file. It outlives the machine, and a pool on
 	// it is imported by the next one.
 	KeepPool string
+	// CheckLeaks fails the job (exit code 3, with a list on standard error) when
+	// it leaves a mount, dataset, loop device or process behind.
+	CheckLeaks bool
 	// Append are more words for the kernel's command line.
 	Append []string
 	// Console is the file for the kernel's messages; none by default.
@@ -125,15 +128,18 @@ func (m *Machine) boot(ctx context.Context, g *Guest, options Options, stdout, s
 		return err
 	}
 	nonce := rand.Text()
-	keep := "no"
+	words := []string{"lab.nonce=" + nonce, "lab.pool=" + string(options.Pool), "lab.job=/dev/vdc"}
 	if m.keep {
-		keep = "yes"
+		words = append(words, "lab.keep=yes")
+	}
+	if options.CheckLeaks {
+		words = append(words, "lab.leaks=check")
 	}
 	args := qemuArgs(hardware{
 		accel:  g.accel(ctx),
 		memory: options.Memory, cpus: options.CPUs,
 		kernel: g.kernel, initramfs: g.initramfs,
-		cmdline: append([]string{"lab.nonce=" + nonce, "lab.pool=" + string(options.Pool), "lab.keep=" + keep, "lab.job=/dev/vdc"}, options.Append...),
+		cmdline: append(words, options.Append...),
 		console: m.console,
 		root:    g.root, pool: pool, poolDirect: supportsDirect(pool), job: jobDisk,
 		terminal: options.Terminal,

@@ -29,6 +29,7 @@ type machineFlags struct {
 	pool     string
 	keepPool string
 	appends  []string
+	leaks    bool
 	console  string
 	env      []string
 	files    []string
@@ -44,6 +45,7 @@ func (f *machineFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.pool, "pool", "auto", `"auto" makes the pool tank on /dev/vdb, or imports it; "none" leaves the disk bare`)
 	flags.StringVar(&f.keepPool, "keep-pool", "", "file of a pool disk that outlives the machine")
 	flags.StringArrayVar(&f.appends, "append", nil, "more words for the kernel's command line")
+	flags.BoolVar(&f.leaks, "check-leaks", false, "fail when the program leaves a mount, dataset, loop device or process behind")
 	flags.StringVar(&f.console, "console", "", "file for the kernel's messages")
 	flags.StringArrayVar(&f.env, "env", nil, "environment variable NAME=VALUE for the program; "+passPrefix+"* are passed anyway")
 	flags.StringArrayVar(&f.files, "file", nil, "file or directory to copy in, HOST:GUEST; GUEST is relative to "+vm.JobDir)
@@ -145,7 +147,7 @@ func (f *machineFlags) options() (vm.Options, error) {
 	}
 	return vm.Options{
 		Memory: f.memory, CPUs: f.cpus, Pool: mode, PoolSize: size, KeepPool: f.keepPool,
-		Append: f.appends, Console: f.console,
+		Append: f.appends, CheckLeaks: f.leaks, Console: f.console,
 	}, nil
 }
 

@@ -1,3 +1,5 @@
+//go:build lab
+
 package vm
 
 import (
@@ -16,9 +18,6 @@ import (
 
 func testGuest(t *testing.T) *Guest {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("boots a machine")
-	}
 	lab, err := Open(DefaultSuite)
 	if err != nil {
 		t.Fatal(err)
@@ -153,5 +152,25 @@ func expectFile(t *testing.T, path, want string) {
 	data, err := os.ReadFile(path)
 	if err != nil || string(data) != want {
 		t.Errorf("%s: %q, %v; want %q", path, data, err, want)
+	}
+}
+
+// TestLeaksAreFound: a job that leaves things behind fails and is told what.
+func TestLeaksAreFound(t *testing.T) {
+	guest := testGuest(t)
+	job := script(`zfs create tank/left; mount -t tmpfs left /mnt; setsid sleep 1000 &`)
+	var stderr bytes.Buffer
+	code, err := guest.Run(t.Context(), Options{CheckLeaks: true}, job, io.Discard, &stderr)
+	if err != nil || code != 3 {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+	for _, want := range []string{"mount /tank/left\n", "mount /mnt\n", "dataset tank/left\n", "process /usr/bin/sleep\n"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("%q is not among what was left:\n%s", want, stderr.String())
+		}
+	}
+	code, err = guest.Run(t.Context(), Options{CheckLeaks: true}, script(`zfs create tank/tidy && zfs destroy tank/tidy`), io.Discard, &stderr)
+	if err != nil || code != 0 {
+		t.Errorf("a tidy job: exit code %d, %v\n%s", code, err, stderr.String())
 	}
 }
