@@ -92,7 +92,7 @@ func (x *extractor) overwriteByDir(p place, mode uint32) error {
 	if err != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return err
 	}
-	if whiteout.IsDevice(st.Mode, uint64(st.Rdev)) {
+	if whiteout.IsDevice(st.Mode, st.Rdev) {
 		x.hidden[p.path] = true
 	}
 	if err := x.clear(p); err != nil {

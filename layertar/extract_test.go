@@ -194,11 +194,12 @@ func TestExtractDeeperThanDescriptors(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	size, err := Extract(t.Context(), dir, bytes.NewReader(tarOf(t, aFile(deep+"f", "deep"), aSymlink("s", deep), aFile("s/g", "x"))), Options{})
-	if err == nil {
+	long := tarOf(t, aFile(deep+"f", "deep"), aSymlink("s", deep), aFile("s/g", "x"))
+	if _, err := Extract(t.Context(), dir, bytes.NewReader(long), Options{}); err == nil {
 		t.Error("a symlink of 10,000 bytes was made")
 	}
-	if size, err = Extract(t.Context(), dir, bytes.NewReader(tarOf(t, aFile(deep+"g", "down"))), Options{}); err != nil {
+	size, err := Extract(t.Context(), dir, bytes.NewReader(tarOf(t, aFile(deep+"g", "down"))), Options{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	expectSize(t, dir, size)

@@ -101,7 +101,7 @@ func (x *extractor) dropWhiteout(dirfd int, name string) error {
 	if err != nil {
 		return err
 	}
-	if !whiteout.IsDevice(st.Mode, uint64(st.Rdev)) {
+	if !whiteout.IsDevice(st.Mode, st.Rdev) {
 		return fault.New(fault.UnsafeInput, "%s, which the layer made a file, is on the way: %w", quote(name), unix.ENOTDIR)
 	}
 	x.stale, x.recount = true, true

@@ -53,7 +53,7 @@ func kindOf(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	switch {
-	case whiteout.IsDevice(st.Mode, uint64(st.Rdev)):
+	case whiteout.IsDevice(st.Mode, st.Rdev):
 		return "whiteout"
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return "file"
@@ -164,7 +164,7 @@ func TestDevicesOwnersAndCapabilities(t *testing.T) {
 	)
 	for name, want := range map[string]uint64{"b": unix.Mkdev(259, 300), "c": unix.Mkdev(4095, 1<<20-1), "null": unix.Mkdev(1, 3)} {
 		st := lstat(t, filepath.Join(dir, name))
-		if uint64(st.Rdev) != want || st.Mode&0o7777 != 0o660 || st.Gid != 6 {
+		if st.Rdev != want || st.Mode&0o7777 != 0o660 || st.Gid != 6 {
 			t.Errorf("%s is device %#x, mode %o, group %d", name, st.Rdev, st.Mode, st.Gid)
 		}
 	}

@@ -191,7 +191,7 @@ func (p *packer) special(dirfd int, path, name string) error {
 	if err != nil {
 		return orVanished(err)
 	}
-	if whiteout.IsDevice(st.Mode, uint64(st.Rdev)) {
+	if whiteout.IsDevice(st.Mode, st.Rdev) {
 		return p.tw.WriteHeader(p.whiteoutHeader(path, st))
 	}
 	hdr, err := p.header(path, st)

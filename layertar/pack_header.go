@@ -47,8 +47,8 @@ func (p *packer) header(name string, st unix.Stat_t) (*tar.Header, error) {
 	case tar.TypeReg:
 		hdr.Size = st.Size
 	case tar.TypeChar, tar.TypeBlock:
-		hdr.Devmajor = int64(unix.Major(uint64(st.Rdev)))
-		hdr.Devminor = int64(unix.Minor(uint64(st.Rdev)))
+		hdr.Devmajor = int64(unix.Major(st.Rdev))
+		hdr.Devminor = int64(unix.Minor(st.Rdev))
 	}
 	return hdr, nil
 }

@@ -24,7 +24,7 @@ func Size(ctx context.Context, dir *os.File) (int64, error) {
 // inode is a file's identity.
 type inode struct{ dev, ino uint64 }
 
-func inodeOf(st unix.Stat_t) inode { return inode{uint64(st.Dev), st.Ino} }
+func inodeOf(st unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
 
 type sizer struct {
 	sum  int64

@@ -84,7 +84,7 @@ func (c *call) drain(control *http.ResponseController) error {
 	if err := control.SetReadDeadline(time.Now().Add(drainTime)); err != nil {
 		return err
 	}
-	if _, err := io.CopyN(io.Discard, c.r.Body, drainSize); err != io.EOF {
+	if _, err := io.CopyN(io.Discard, c.r.Body, drainSize); !errors.Is(err, io.EOF) {
 		return err
 	}
 	return nil

@@ -26,7 +26,7 @@ func TestApplyDiffErrorReachesTheEngine(t *testing.T) {
 			d.apply = apply
 			r := started(t, d)
 			for _, known := range []bool{false, true} { // chunked, or with a length
-				var body io.Reader = io.LimitReader(stuck{1 << 16}, size)
+				body := io.LimitReader(stuck{1 << 16}, size)
 				if known && size <= 32<<20 {
 					body = bytes.NewReader(make([]byte, size))
 				}

@@ -56,7 +56,7 @@ func (c *call) guarded(run callFunc) (err error) {
 		if v == nil {
 			return
 		}
-		if v == http.ErrAbortHandler {
+		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(v)
 		}
 		c.logger().WithField("stack", string(debug.Stack())).Errorf("%s panicked: %v", c.name, v)
@@ -73,7 +73,7 @@ func (c *call) finish(err error, began time.Time) {
 		return
 	}
 	err = fault.In(fault.Op{Name: c.op, Layer: c.layer}, err)
-	if context.Cause(c.ctx) == errStopping && err != errStopping {
+	if errors.Is(context.Cause(c.ctx), errStopping) && !errors.Is(err, errStopping) {
 		err = fmt.Errorf("%w: %w", errStopping, err)
 	}
 	if c.r.Context().Err() != nil {

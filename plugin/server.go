@@ -55,7 +55,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case err = <-served: // the listener broke
 	case <-ctx.Done():
 		err = tracked.Close()
-		<-served // says that the listener was closed
+		s.log.WithError(<-served).Debug("the listener is closed")
 	}
 	cancel() // the restore has no caller who would wait for it
 	if !s.flight.stop(s.StopTimeout) {

@@ -76,7 +76,7 @@ func (kernel) mknod(path string, mode uint32, dev int) error {
 func (kernel) lstat(path string) (uint32, uint64, error) {
 	var st unix.Stat_t
 	err := unix.Lstat(path, &st)
-	return st.Mode, uint64(st.Rdev), named("lstat", path, err)
+	return st.Mode, st.Rdev, named("lstat", path, err)
 }
 
 func (kernel) firstType(dir string) (uint8, error) {
@@ -102,7 +102,7 @@ const zfsMagic = 0x2fc12fc1
 
 func (k kernel) fileSystem(dir string) string {
 	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil || int64(st.Type) != zfsMagic {
+	if err := unix.Statfs(dir, &st); err != nil || st.Type != zfsMagic {
 		return fmt.Sprintf("the file system (type %#x, %s)", uint64(st.Type), k.release())
 	}
 	version, err := os.ReadFile("/sys/module/zfs/version")

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestTally(t *testing.T) {
+	tests := map[string]struct {
+		events string
+		want   string
+		good   bool
+	}{
+		"all kinds": {
+			`{"Action":"pass","Package":"p","Test":"A"}
+{"Action":"output","Package":"p","Test":"A","Output":"x"}
+{"Action":"fail","Package":"p","Test":"B"}
+{"Action":"skip","Package":"p","Test":"C"}
+{"Action":"fail","Package":"p"}`, "1 passed, 1 failed, 1 skipped", false,
+		},
+		"a package that does not build": {`{"Action":"pass","Package":"p","Test":"A"}
+{"Action":"fail","Package":"q"}`, "1 passed, 1 failed, 0 skipped", false},
+		"nothing ran": {`{"Action":"skip","Package":"p"}`, "0 passed, 0 failed, 0 skipped", false},
+		"good":        {`{"Action":"pass","Package":"p","Test":"A"}` + "\n" + `{"Action":"pass","Package":"p"}`, "1 passed, 0 failed, 0 skipped", true},
+	}
+	for name, tt := range tests {
+		var sum tally
+		if err := sum.add(strings.NewReader(tt.events)); err != nil {
+			t.Fatal(err)
+		}
+		if sum.String() != tt.want || sum.good() != tt.good {
+			t.Errorf("%s: %s, good %v", name, sum, sum.good())
+		}
+	}
+}
