@@ -53,7 +53,7 @@ func (p *packer) header(name string, st unix.Stat_t) (*tar.Header, error) {
 	return hdr, nil
 }
 
-func wholeSeconds(st unix.Stat_t) time.Time { return time.Unix(int64(st.Mtim.Sec), 0) }
+func wholeSeconds(st unix.Stat_t) time.Time { return time.Unix(st.Mtim.Sec, 0) }
 
 // linkToFirst turns the header into a hard link if the file was packed under
 // another name already, and says whether it did.

@@ -162,7 +162,7 @@ func (w *treeWalk) limit() error {
 		return err
 	}
 	closeQuietly(l.fd)
-	l.fd, l.dev, l.ino = -1, uint64(st.Dev), st.Ino
+	l.fd, l.dev, l.ino = -1, st.Dev, st.Ino
 	return nil
 }
 
@@ -193,7 +193,7 @@ func (w *treeWalk) reopen(l *level, child int) error {
 		return err
 	}
 	st, err := StatFD(fd)
-	if err == nil && (uint64(st.Dev) != l.dev || st.Ino != l.ino) {
+	if err == nil && (st.Dev != l.dev || st.Ino != l.ino) {
 		err = fail("walk", l.name, errMoved)
 	}
 	if err != nil {
