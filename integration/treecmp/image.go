@@ -1,0 +1,139 @@
+package treecmp
+
+import (
+	"archive/tar"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+)
+
+// Image is an image in what `docker save` wrote.
+type Image struct {
+	ID      string   // digest of the configuration, "sha256:…"
+	DiffIDs []string // of the layers, as the configuration has them
+	file    *os.File
+	layers  []*io.SectionReader
+}
+
+// OpenImage opens an archive with one image.
+func OpenImage(archive string) (*Image, error) {
+	f, err := os.Open(archive)
+	if err != nil {
+		return nil, err
+	}
+	image, err := readImage(f)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", archive, err), f.Close())
+	}
+	return image, nil
+}
+
+// Close closes the archive.
+func (i *Image) Close() error { return i.file.Close() }
+
+func readImage(f *os.File) (*Image, error) {
+	members, err := membersOf(f)
+	if err != nil {
+		return nil, err
+	}
+	var manifests []struct {
+		Config string
+		Layers []string
+	}
+	if err := readJSON(members, "manifest.json", &manifests); err != nil {
+		return nil, err
+	}
+	if len(manifests) != 1 {
+		return nil, fmt.Errorf("%d images, want one", len(manifests))
+	}
+	var config struct {
+		Rootfs struct {
+			DiffIDs []string `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := readJSON(members, manifests[0].Config, &config); err != nil {
+		return nil, err
+	}
+	image := &Image{
+		ID: "sha256:" + strings.TrimSuffix(path.Base(manifests[0].Config), ".json"), DiffIDs: config.Rootfs.DiffIDs, file: f,
+	}
+	for _, name := range manifests[0].Layers {
+		layer, ok := members[name]
+		if !ok {
+			return nil, fmt.Errorf("layer %s is not there", name)
+		}
+		image.layers = append(image.layers, layer)
+	}
+	if len(image.layers) != len(image.DiffIDs) {
+		return nil, fmt.Errorf("%d layers, but the configuration names %d", len(image.layers), len(image.DiffIDs))
+	}
+	return image, nil
+}
+
+// membersOf finds where each file lies in an archive. Links stand for what
+// they lead to: older engines save a layer that two images share so.
+func membersOf(f *os.File) (map[string]*io.SectionReader, error) {
+	members := make(map[string]*io.SectionReader)
+	in := tar.NewReader(f)
+	for {
+		header, err := in.Next()
+		if err == io.EOF {
+			return members, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch header.Typeflag {
+		case tar.TypeReg:
+			offset, err := f.Seek(0, io.SeekCurrent)
+			if err != nil {
+				return nil, err
+			}
+			members[header.Name] = io.NewSectionReader(f, offset, header.Size)
+		case tar.TypeSymlink:
+			members[header.Name] = members[path.Join(path.Dir(header.Name), header.Linkname)]
+		}
+	}
+}
+
+func readJSON(members map[string]*io.SectionReader, name string, into any) error {
+	member, ok := members[name]
+	if !ok {
+		return fmt.Errorf("%s is not there", name)
+	}
+	if err := json.NewDecoder(member).Decode(into); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// Verify checks that every layer has the digest the configuration names, and
+// that the configuration has its own.
+func (i *Image) Verify() error {
+	for n, layer := range i.Layers() {
+		sum, err := sumOf(layer)
+		if err != nil {
+			return err
+		}
+		if got := "sha256:" + sum; got != i.DiffIDs[n] {
+			return fmt.Errorf("layer %d has the digest %s, and the configuration says %s", n, got, i.DiffIDs[n])
+		}
+	}
+	return nil
+}
+
+// Layers returns the layers' tars, the base first, each to be read once.
+func (i *Image) Layers() []io.Reader {
+	readers := make([]io.Reader, len(i.layers))
+	for n, layer := range i.layers {
+		readers[n] = io.NewSectionReader(layer, 0, layer.Size())
+	}
+	return readers
+}
+
+// Tree describes what the layers give together.
+func (i *Image) Tree() (*Tree, error) { return FromLayers(i.Layers()...) }
