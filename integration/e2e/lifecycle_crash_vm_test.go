@@ -1,0 +1,198 @@
+//go:build vm
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+)
+
+// killPlugin ends the plugin's process as a crash would, and waits until the
+// engine has started another. That one gets no Init.
+func (s *site) killPlugin(t testing.TB) {
+	t.Helper()
+	pid := s.pluginPID(t)
+	noError(t, syscall.Kill(pid, syscall.SIGKILL))
+	settle(t, func() error {
+		if pids := pidsOf("overlayzfs-plugin"); len(pids) != 1 || pids[0] == pid {
+			return fmt.Errorf("the plugin's processes are %d, %d was killed", pids, pid)
+		}
+		return nil
+	})
+}
+
+// noImage checks that a command that failed left no image.
+func noImage(t *testing.T, s *site, name string) {
+	t.Helper()
+	if out := s.Docker(t, "images", "-q", name); out != "" {
+		t.Errorf("image %s is listed although making it failed", name)
+	}
+	if out := s.Docker(t, "images", "-aq", "--filter", "dangling=true"); out != "" {
+		t.Errorf("images without a name are left: %s", out)
+	}
+}
+
+func pluginKilledIdle(t *testing.T, s *site) {
+	s.killPlugin(t)
+	if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
+		t.Errorf("the image holds %q", out)
+	}
+	s.killPlugin(t)
+	buildImage(t, s.Engine, "built")
+	verifyImage(t, s.Engine, "built")
+	s.Docker(t, "rmi", "built")
+}
+
+func pluginKilledUnderAContainer(t *testing.T, s *site) {
+	startContainer(t, s.Engine, "runner")
+	startContainer(t, s.Engine, "removed")
+	pid := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "runner")
+	s.killPlugin(t)
+	if now := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "runner"); now != pid {
+		t.Errorf("the container's process was %s and is %s", pid, now)
+	}
+	intact(t, s.Engine, "runner")
+	marker := filepath.Join(t.TempDir(), "copied")
+	noError(t, os.WriteFile(marker, []byte("copied"), 0o644))
+	s.Docker(t, "cp", marker, "runner:/copied")
+	if out := s.Docker(t, "exec", "runner", "cat", "/copied"); out != "copied" {
+		t.Errorf("docker cp put in %q", out)
+	}
+	s.Docker(t, "stop", "runner")
+	s.Docker(t, "start", "runner")
+	intact(t, s.Engine, "runner")
+	s.Docker(t, "stop", "runner")
+	s.Docker(t, "rm", "runner")
+	s.Docker(t, "rm", "-f", "removed")
+}
+
+// pluginKilledDuringApply kills the plugin when half of a layer has come.
+func pluginKilledDuringApply(t *testing.T, s *site) {
+	home := s.home(t)
+	const size = 24
+	err := importBulk(t, s.Engine, "bulk", size, func() {
+		settle(t, func() error {
+			if got := len(applied(home)); got < size/2-1 {
+				return fmt.Errorf("%d of %d files are there", got, size)
+			}
+			return nil
+		})
+		s.killPlugin(t)
+	})
+	if err == nil {
+		t.Fatal("docker import succeeded without the first half of its layer")
+	}
+	t.Log(err)
+	noImage(t, s, "bulk")
+	s.atRest(t)
+	noError(t, importBulk(t, s.Engine, "bulk", size, nil))
+	verifyImage(t, s.Engine, "bulk")
+	s.Docker(t, "rmi", "bulk")
+}
+
+// whileApplying runs a command and calls act when the first files of a diff
+// have been unpacked.
+func whileApplying(t *testing.T, e *engine.Engine, home string, act func(), args ...string) (string, error) {
+	t.Helper()
+	type result struct {
+		out string
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		out, err := e.Try(args...)
+		done <- result{out, err}
+	}()
+	var early *result
+	settle(t, func() error {
+		select {
+		case r := <-done:
+			early = &r
+			return nil
+		default:
+		}
+		if len(applied(home)) == 0 {
+			return errors.New("nothing is being applied")
+		}
+		return nil
+	})
+	if early != nil {
+		t.Fatalf("docker %s ended before it could be disturbed: %v\n%s", strings.Join(args, " "), early.err, early.out)
+	}
+	act()
+	r := <-done
+	return r.out, r.err
+}
+
+func pluginKilledDuringLoad(t *testing.T, s *site) {
+	noError(t, importBulk(t, s.Engine, "bulk", 64, nil))
+	id := imageID(t, s.Engine, "bulk")
+	archive := filepath.Join(t.TempDir(), "bulk.tar")
+	s.Docker(t, "save", "-o", archive, "bulk")
+	s.Docker(t, "rmi", "bulk")
+	s.atRest(t)
+
+	out, err := whileApplying(t, s.Engine, s.home(t), func() { s.killPlugin(t) }, "load", "-i", archive)
+	if err == nil {
+		t.Errorf("docker load succeeded although its layer was cut: %s", out)
+	}
+	t.Log(err)
+	noImage(t, s, "bulk")
+	s.atRest(t)
+	s.Docker(t, "load", "-i", archive)
+	if now := imageID(t, s.Engine, "bulk"); now != id {
+		t.Errorf("the image was %s and comes back as %s", id, now)
+	}
+	verifyImage(t, s.Engine, "bulk")
+	s.Docker(t, "rmi", "bulk")
+}
+
+// pluginKilledDuringCommit kills the plugin while it streams a container's
+// diff and applies it to the new layer.
+func pluginKilledDuringCommit(t *testing.T, s *site) {
+	startContainer(t, s.Engine, "author")
+	s.Docker(t, "exec", "author", "sh", "-c", "mkdir /big; for i in $(seq 64); do dd if=/dev/urandom of=/big/$i bs=1M count=1; done 2>/dev/null; echo last > /last")
+	const sum = "cat /big/* /last | md5sum"
+	want := s.Docker(t, "exec", "author", "sh", "-c", sum)
+
+	out, err := whileApplying(t, s.Engine, s.home(t), func() { s.killPlugin(t) }, "commit", "author", "work")
+	if err == nil {
+		t.Errorf("docker commit succeeded although the diff was cut: %s", out)
+	}
+	t.Log(err)
+	noImage(t, s, "work")
+	intact(t, s.Engine, "author")
+
+	s.Docker(t, "commit", "author", "work")
+	if got := runTiny(t, s.Engine, "work", "sh", "-c", sum); got != want {
+		t.Errorf("the image's files sum up to %s, the container's to %s", got, want)
+	}
+	verifyImage(t, s.Engine, "work")
+	s.Docker(t, "rmi", "work")
+	s.Docker(t, "rm", "-f", "author")
+}
+
+// pluginDisabledAndEnabled takes the plugin away from its engine for a moment;
+// that unmounts everything, and again no Init comes.
+func pluginDisabledAndEnabled(t *testing.T, s *site) {
+	buildImage(t, s.Engine, "built")
+	s.Docker(t, "create", "--network", "none", "--name", "created", "built", "cat", "/both")
+	s.Docker(t, "plugin", "disable", "-f", engine.PluginName)
+	if err := settled(func() error { return differ(mountsBelow(t, filepath.Join(s.Root, "plugins"), s.dataset), nil) }); err != nil {
+		t.Errorf("mounts of a disabled plugin: %v", err)
+	}
+	s.Docker(t, "plugin", "enable", engine.PluginName)
+	if out := s.Docker(t, "start", "-a", "created"); out != "payload\nbuilt" {
+		t.Errorf("the container reads %q", out)
+	}
+	verifyImage(t, s.Engine, "built")
+	s.Docker(t, "rm", "created")
+	s.Docker(t, "rmi", "built")
+}

@@ -1,0 +1,228 @@
+//go:build vm
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestLifecycleOnAnEngine goes through what happens in the life of one engine.
+// Its parts share the engine, because each start costs many seconds under
+// emulation; each leaves it as it found it, which is checked.
+func TestLifecycleOnAnEngine(t *testing.T) {
+	s := newSite(t, "life", nil)
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T, *site)
+	}{
+		{"Cycles", cycles},
+		{"ForksNothing", forksNothing},
+		{"BadSizes", badSizes},
+		{"PluginKilledIdle", pluginKilledIdle},
+		{"PluginKilledUnderAContainer", pluginKilledUnderAContainer},
+		{"PluginKilledDuringApply", pluginKilledDuringApply},
+		{"PluginKilledDuringLoad", pluginKilledDuringLoad},
+		{"PluginKilledDuringCommit", pluginKilledDuringCommit},
+		{"PluginDisabledAndEnabled", pluginDisabledAndEnabled},
+		{"EngineRestarted", engineRestarted},
+		{"EngineKilled", engineKilled},
+	} {
+		t.Run(part.name, func(t *testing.T) {
+			part.run(t, s)
+			s.atRest(t)
+		})
+	}
+	s.Docker(t, "rmi", "tiny")
+	s.layers = nil
+	s.atRest(t)
+	s.Stop(t)
+	s.tornDown(t)
+}
+
+// cycles checks that using layers costs the plugin's process nothing that
+// stays. Connections of the engine come and go, so sockets may vary a little.
+func cycles(t *testing.T, s *site) {
+	const rounds = 20
+	cycle := func() {
+		s.Docker(t, "create", "--network", "none", "--name", "cycle", "tiny")
+		s.Docker(t, "cp", "/etc/hostname", "cycle:/tmp/hostname")
+		s.Docker(t, "diff", "cycle")
+		s.Docker(t, "rm", "cycle")
+	}
+	runTiny(t, s.Engine, "tiny", "cat", "/etc/marker")
+	cycle()
+	pid := s.pluginPID(t)
+	before := openFiles(t, pid)
+	for range rounds - 5 {
+		cycle()
+	}
+	for range 5 {
+		runTiny(t, s.Engine, "tiny", "true")
+	}
+	if now := s.pluginPID(t); now != pid {
+		t.Fatalf("the plugin's process was %d and is %d", pid, now)
+	}
+	after := openFiles(t, pid)
+	for kind, n := range after {
+		slack := 0
+		if kind == "socket" {
+			slack = rounds / 2
+		}
+		if n > before[kind]+slack {
+			t.Errorf("%s: %d descriptors, %d before %d cycles", kind, n, before[kind], rounds)
+		}
+	}
+}
+
+// openFiles counts a process's file descriptors by what they are.
+func openFiles(t *testing.T, pid int) map[string]int {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	noError(t, err)
+	count := make(map[string]int)
+	for _, entry := range entries {
+		target, err := os.Readlink(filepath.Join(dir, entry.Name()))
+		if os.IsNotExist(err) {
+			continue // closed meanwhile
+		}
+		noError(t, err)
+		kind, _, _ := strings.Cut(target, ":[")
+		count[kind]++
+	}
+	return count
+}
+
+// forksNothing watches the plugin's process through a whole cycle of an image:
+// it starts threads, and neither processes nor programs.
+func forksNothing(t *testing.T, s *site) {
+	trace := filepath.Join(t.TempDir(), "trace")
+	cmd := exec.Command("strace", "-f", "-o", trace, "-e", "trace=clone,clone3,fork,vfork,execve,execveat,mount,fsmount,umount2",
+		"-p", fmt.Sprint(s.pluginPID(t)))
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	noError(t, cmd.Start())
+	stopped := false
+	stop := func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		noError(t, cmd.Process.Signal(syscall.SIGINT))
+		_ = cmd.Wait() // it ends by the signal
+	}
+	defer stop()
+	settle(t, func() error { return tracedBy(s.pluginPID(t), cmd.Process.Pid) })
+
+	buildImage(t, s.Engine, "traced")
+	if out := runTiny(t, s.Engine, "traced", "cat", "/both"); out != "payload\nbuilt" {
+		t.Errorf("the image built holds %q", out)
+	}
+	verifyImage(t, s.Engine, "traced")
+	s.Docker(t, "rmi", "traced")
+	stop()
+
+	raw, err := os.ReadFile(trace)
+	noError(t, err)
+	calls := string(raw)
+	if !regexp.MustCompile(`(?m)^\d+ +(mount|fsmount)\(`).MatchString(calls) || !strings.Contains(calls, "umount2(") {
+		t.Fatalf("the trace shows no mounts, so it shows nothing:\n%s\n%s", said.String(), calls)
+	}
+	for line := range strings.Lines(calls) {
+		if regexp.MustCompile(`^\d+ +(fork|vfork|execve|execveat)\(`).MatchString(line) ||
+			regexp.MustCompile(`^\d+ +clone3?\(`).MatchString(line) && !strings.Contains(line, "CLONE_THREAD") {
+			t.Errorf("the plugin's process makes another: %s", line)
+		}
+	}
+}
+
+// tracedBy checks that every thread of a process is watched.
+func tracedBy(pid, tracer int) error {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil {
+		return err
+	}
+	want := fmt.Sprintf("TracerPid:\t%d\n", tracer)
+	for _, path := range tasks {
+		status, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(string(status), want) {
+			return fmt.Errorf("%s is not traced yet", path)
+		}
+	}
+	return nil
+}
+
+// badSizes asks for containers that cannot be had.
+func badSizes(t *testing.T, s *site) {
+	for size, says := range map[string]string{
+		"size=100M":      "not supported yet",
+		"size=plenty":    "want a positive size",
+		"size=-1":        "want a positive size",
+		"size=":          "want a positive size",
+		"flavour=banana": "unknown storage option",
+	} {
+		out, err := s.Try("run", "--rm", "--network", "none", "--storage-opt", size, "tiny", "true")
+		if err == nil {
+			t.Errorf("--storage-opt %s: the container ran", size)
+		} else if !strings.Contains(out, says) {
+			t.Errorf("--storage-opt %s: %s\nwant %q", size, out, says)
+		}
+	}
+}
+
+// engineRestarted stops the engine and starts it again.
+func engineRestarted(t *testing.T, s *site) {
+	buildImage(t, s.Engine, "built")
+	startContainer(t, s.Engine, "stopped")
+	s.Docker(t, "stop", "stopped")
+	startContainer(t, s.Engine, "always", "--restart", "always")
+	before := imageID(t, s.Engine, "built")
+
+	s.Stop(t)
+	s.tornDown(t)
+	s.Again(t)
+
+	settle(t, func() error { return isRunning(s.Engine, "always") })
+	intact(t, s.Engine, "always")
+	if out := runTiny(t, s.Engine, "built", "cat", "/both"); out != "payload\nbuilt" {
+		t.Errorf("the image holds %q", out)
+	}
+	if now := imageID(t, s.Engine, "built"); now != before {
+		t.Errorf("the image was %s and is %s", before, now)
+	}
+	verifyImage(t, s.Engine, "built")
+	if out := s.Docker(t, "diff", "stopped"); !strings.Contains(out, "A /own") || !strings.Contains(out, "D /etc/marker") {
+		t.Errorf("the stopped container's changes:\n%s", out)
+	}
+	s.Docker(t, "start", "stopped")
+	intact(t, s.Engine, "stopped")
+	s.Docker(t, "rm", "-f", "stopped", "always")
+	s.Docker(t, "rmi", "built")
+}
+
+// engineKilled crashes the engine under a container.
+func engineKilled(t *testing.T, s *site) {
+	startContainer(t, s.Engine, "survivor")
+	s.Kill(t)
+	s.Again(t)
+	if err := isRunning(s.Engine, "survivor"); err == nil {
+		t.Error("the container runs although the engine does not keep containers over its restart")
+	}
+	s.Docker(t, "start", "survivor")
+	intact(t, s.Engine, "survivor")
+	s.Docker(t, "rm", "-f", "survivor")
+	if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
+		t.Errorf("the image holds %q", out)
+	}
+}

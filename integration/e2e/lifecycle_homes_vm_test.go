@@ -1,0 +1,202 @@
+//go:build vm
+
+package e2e
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+)
+
+// TestLifecycleInPlace has a data-root that lies on ZFS and no dataset of its
+// own: the home is used where it is.
+func TestLifecycleInPlace(t *testing.T) {
+	const dataset = "tank/inplace"
+	engine.CreateDataset(t, dataset)
+	root := dataRoot(t)
+	command(t, "mount", "-t", "zfs", dataset, root)
+	t.Cleanup(func() { command(t, "umount", root) })
+	bare := mountsBelow(t, root, dataset)
+	e := engine.Start(t, engine.Options{Root: root, Driver: "vfs"})
+	e.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
+	e.Docker(t, "plugin", "enable", engine.PluginName)
+	e.Stop(t)
+	e.Driver = engine.PluginName
+	e.Again(t)
+	shownAsDriver(t, e, dataset)
+	s := &site{Engine: e, dataset: dataset}
+	s.rest(t)
+
+	importTiny(t, e, "tiny")
+	buildImage(t, e, "built")
+	startContainer(t, e, "kept")
+	e.Stop(t)
+	if err := settled(func() error { return differ(mountsBelow(t, root, dataset), bare) }); err != nil {
+		t.Errorf("mounts of a stopped engine: %v", err)
+	}
+	e.Again(t)
+	e.Docker(t, "start", "kept")
+	intact(t, e, "kept")
+	e.Docker(t, "rm", "-f", "kept")
+	if out := runTiny(t, e, "built", "cat", "/both"); out != "payload\nbuilt" {
+		t.Errorf("the image holds %q", out)
+	}
+	verifyImage(t, e, "built")
+	e.Docker(t, "rmi", "built", "tiny")
+	s.atRest(t)
+	e.Stop(t)
+	if err := settled(func() error { return differ(mountsBelow(t, root, dataset), bare) }); err != nil {
+		t.Errorf("mounts of a stopped engine: %v", err)
+	}
+}
+
+// A refusal is a start that must not succeed, and what the engine's log must
+// say of it.
+type refusal struct {
+	name string
+	opts []string
+	says []string
+}
+
+// TestLifecycleRefusedStarts starts engines that cannot work. Each says why
+// and changes nothing, and the next start with the right settings finds
+// everything in place.
+func TestLifecycleRefusedStarts(t *testing.T) {
+	const dataset, other, readonly, insensitive = "tank/refused", "tank/refused-other", "tank/refused-readonly", "tank/refused-insensitive"
+	for _, name := range []string{dataset, other, readonly} {
+		engine.CreateDataset(t, name)
+	}
+	command(t, "zfs", "set", "readonly=on", readonly)
+	command(t, "zfs", "create", "-o", "mountpoint=legacy", "-o", "casesensitivity=insensitive", insensitive)
+	t.Cleanup(func() { command(t, "zfs", "destroy", insensitive) })
+
+	e := engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs", Config: map[string]any{}})
+	s := &site{Engine: e, dataset: dataset}
+	e.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
+	e.Docker(t, "plugin", "enable", engine.PluginName)
+	home := s.home(t)
+	s.Stop(t)
+	s.Driver = engine.PluginName
+	t.Run("NotOnZFS", func(t *testing.T) {
+		s.refuses(t, refusal{says: []string{"does not lie on ZFS", "zfs create", "overlayzfs.dataset=POOL/NAME"}})
+		entries, err := os.ReadDir(home)
+		if err != nil && !errors.Is(err, os.ErrNotExist) || len(entries) > 0 {
+			t.Errorf("the refused home: %v, %v", entries, err)
+		}
+	})
+	// The way out: another driver, the option, and back.
+	s.Driver = "vfs"
+	s.Again(t)
+	s.Docker(t, "plugin", "disable", engine.PluginName)
+	s.Docker(t, "plugin", "set", engine.PluginName, "OVERLAYZFS_OPTS=overlayzfs.dataset="+dataset)
+	s.Docker(t, "plugin", "enable", engine.PluginName)
+	s.switchTo(t, engine.PluginName)
+	importTiny(t, e, "tiny")
+	id := imageID(t, e, "tiny")
+	s.rest(t)
+	s.Stop(t)
+	s.tornDown(t)
+
+	before := make(map[string][]string)
+	for _, name := range []string{dataset, other, readonly, insensitive} {
+		before[name] = manifest(t, name)
+	}
+	nothingChanged := func(t *testing.T) {
+		t.Helper()
+		for name, content := range before {
+			unchanged(t, name, content)
+		}
+	}
+	for _, r := range []refusal{
+		{"NoSuchDataset", []string{"overlayzfs.dataset=tank/nowhere"}, []string{"tank/nowhere", "zfs create"}},
+		{"ReadOnly", []string{"overlayzfs.dataset=" + readonly}, []string{readonly, "read-only", "readonly=off"}},
+		{"CaseInsensitive", []string{"overlayzfs.dataset=" + insensitive}, []string{insensitive, "casesensitivity"}},
+		{"UnknownOption", []string{"overlayzfs.colour=red"}, []string{"unknown storage option", "overlayzfs.colour"}},
+		{"Malformed", []string{"overlayzfs.dataset"}, []string{"want key=value"}},
+		{"NoName", []string{"overlayzfs.dataset="}, []string{"overlayzfs.dataset"}},
+		{"Size", []string{"overlayzfs.size=10G"}, []string{"not supported yet"}},
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			s.refuses(t, r)
+			nothingChanged(t)
+		})
+	}
+	t.Run("HomeIsTaken", func(t *testing.T) {
+		command(t, "mount", "-t", "zfs", other, home)
+		s.start(t, refusal{says: []string{other, dataset, "unmount it"}})
+		for _, m := range mountTable(t, "self") {
+			if m.place == home && m.source == other {
+				command(t, "umount", home)
+			}
+		}
+		s.tornDown(t)
+		nothingChanged(t)
+	})
+	t.Run("UsernsRemap", func(t *testing.T) {
+		// The engine keeps another data-root for each mapping, and in it
+		// other plugins.
+		s.Config["userns-remap"] = "default"
+		defer delete(s.Config, "userns-remap")
+		s.Driver = "vfs"
+		s.Again(t)
+		s.InstallPlugin(t, other)
+		s.Stop(t)
+		s.Driver = engine.PluginName
+		s.refuses(t, refusal{says: []string{"userns-remap", "start dockerd without"}})
+		nothingChanged(t)
+		s.Driver = "vfs"
+		s.Again(t)
+		s.Stop(t)
+		s.Driver = engine.PluginName
+	})
+
+	s.Again(t)
+	if now := imageID(t, e, "tiny"); now != id {
+		t.Errorf("the image was %s and is %s", id, now)
+	}
+	if out := runTiny(t, e, "tiny", "cat", "/etc/marker"); out != "tiny" {
+		t.Errorf("the image holds %q", out)
+	}
+	s.atRest(t)
+	s.Stop(t)
+	s.tornDown(t)
+}
+
+// refuses starts the engine, which must end with an error and leave nothing.
+func (s *site) refuses(t *testing.T, r refusal) {
+	t.Helper()
+	s.start(t, r)
+	s.tornDown(t)
+}
+
+// start starts the engine, which must end and say why.
+func (s *site) start(t *testing.T, r refusal) {
+	t.Helper()
+	if r.opts != nil {
+		s.Config["storage-opts"] = r.opts
+		defer delete(s.Config, "storage-opts")
+	}
+	seen := len(s.Log(t))
+	if err := s.TryAgain(); err == nil {
+		s.Stop(t)
+		t.Fatal("the engine started")
+	}
+	log := logSince(t, s.Engine, seen)
+	said := lineWith(log, "Failed to GetDriver graph")
+	if !containsAll(said, r.says) {
+		t.Errorf("the engine's log says\n%s\nwant all of %q; the whole log:\n%s", said, r.says, tail(log))
+		return
+	}
+	t.Log(said)
+}
+
+func tail(log string) string {
+	const most = 4000
+	if len(log) > most {
+		log = log[len(log)-most:]
+	}
+	return strings.TrimSpace(log)
+}

@@ -1,0 +1,236 @@
+//go:build vm
+
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+)
+
+// The programs of the tiny image.
+var tinyPrograms = []string{"sh", "cat", "sleep", "dd", "md5sum", "ls", "mkdir", "rm", "seq", "test", "true"}
+
+// tinyTar is the root file system of an image that is made in no time: busybox
+// and a file that says which image it is.
+func tinyTar(t testing.TB, marker string) []byte {
+	t.Helper()
+	busybox, err := os.ReadFile("/bin/busybox")
+	noError(t, err)
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, dir := range []string{"bin/", "etc/", "tmp/", "proc/", "sys/", "dev/"} {
+		noError(t, w.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeDir, Mode: 0o755}))
+	}
+	noError(t, writeFile(w, "bin/busybox", 0o755, busybox))
+	for _, name := range tinyPrograms {
+		noError(t, w.WriteHeader(&tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}))
+	}
+	noError(t, writeFile(w, "etc/marker", 0o644, []byte(marker)))
+	noError(t, w.Close())
+	return b.Bytes()
+}
+
+func writeFile(w *tar.Writer, name string, mode int64, content []byte) error {
+	if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(content))}); err != nil {
+		return err
+	}
+	_, err := w.Write(content)
+	return err
+}
+
+// importTiny makes the tiny image, marked with its name.
+func importTiny(t testing.TB, e *engine.Engine, name string) {
+	t.Helper()
+	cmd := e.Command("import", "-c", `CMD ["sleep","1000000"]`, "-", name)
+	cmd.Stdin = bytes.NewReader(tinyTar(t, name))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("import: %v\n%s", err, out)
+	}
+}
+
+// bulk is a directory full of files that do not compress. gate, when not nil,
+// is called in the middle and holds the tar up until it returns.
+func bulk(w io.Writer, megabytes int, gate func()) error {
+	random := rand.NewChaCha8([32]byte{1})
+	block := make([]byte, 1<<20)
+	out := tar.NewWriter(w)
+	for i := range megabytes {
+		if i == megabytes/2 && gate != nil {
+			if err := out.Flush(); err != nil {
+				return err
+			}
+			gate()
+		}
+		_, _ = random.Read(block) // never fails
+		if err := writeFile(out, fmt.Sprintf("bulk-%03d", i), 0o644, block); err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
+
+// importBulk imports a directory full of files; gate is as for bulk.
+func importBulk(t testing.TB, e *engine.Engine, name string, megabytes int, gate func()) error {
+	t.Helper()
+	cmd := e.Command("import", "-", name)
+	in, err := cmd.StdinPipe()
+	noError(t, err)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	noError(t, cmd.Start())
+	fed := make(chan error, 1)
+	go func() {
+		err := bulk(in, megabytes, gate)
+		in.Close() // the engine may have hung up already
+		fed <- err
+	}()
+	err = cmd.Wait()
+	in.Close()
+	if feed := <-fed; err == nil && feed != nil {
+		t.Errorf("import succeeded without the rest of its stream: %v", feed)
+	}
+	if err != nil {
+		return fmt.Errorf("docker import: %w\n%s", err, out.String())
+	}
+	return nil
+}
+
+func imageID(t testing.TB, e *engine.Engine, image string) string {
+	t.Helper()
+	return e.Docker(t, "image", "inspect", "-f", "{{.Id}}", image)
+}
+
+// verifyImage saves the image and checks every digest in what comes out:
+// blobs against their names, layers against the image's configuration.
+func verifyImage(t testing.TB, e *engine.Engine, image string) {
+	t.Helper()
+	cmd := e.Command("save", image)
+	out, err := cmd.StdoutPipe()
+	noError(t, err)
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	noError(t, cmd.Start())
+	blobs, sumErr := sumBlobs(out)
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("docker save %s: %v\n%s", image, err, problems.String())
+	}
+	noError(t, sumErr)
+	config, ok := blobs[strings.TrimPrefix(imageID(t, e, image), "sha256:")]
+	if !ok {
+		t.Fatalf("docker save %s: no configuration comes out", image)
+	}
+	var c struct {
+		Rootfs struct {
+			DiffIDs []string `json:"diff_ids"`
+		}
+	}
+	noError(t, json.Unmarshal(config, &c))
+	if len(c.Rootfs.DiffIDs) == 0 {
+		t.Fatalf("docker save %s: no layers", image)
+	}
+	for _, id := range c.Rootfs.DiffIDs {
+		if _, ok := blobs[strings.TrimPrefix(id, "sha256:")]; !ok {
+			t.Errorf("docker save %s: layer %s is not what comes out", image, id)
+		}
+	}
+}
+
+// sumBlobs reads an image's archive and returns what it holds by the digest
+// of the content, big things without the content.
+func sumBlobs(r io.Reader) (map[string][]byte, error) {
+	blobs := make(map[string][]byte)
+	archive := tar.NewReader(r)
+	for {
+		header, err := archive.Next()
+		if err == io.EOF {
+			_, err = io.Copy(io.Discard, r) // the padding
+			return blobs, err
+		}
+		if err != nil {
+			return nil, err
+		}
+		if header.Typeflag != tar.TypeReg {
+			continue
+		}
+		hash, head := sha256.New(), new(bytes.Buffer)
+		if _, err := io.CopyN(io.MultiWriter(hash, head), archive, min(header.Size, 1<<20)); err != nil {
+			return nil, err
+		}
+		if _, err := io.Copy(hash, archive); err != nil {
+			return nil, err
+		}
+		sum := hex.EncodeToString(hash.Sum(nil))
+		if dir, name := path.Split(header.Name); dir == "blobs/sha256/" && name != sum {
+			return nil, fmt.Errorf("blob %s has the digest %s", name, sum)
+		}
+		blobs[sum] = head.Bytes()
+	}
+}
+
+// buildContext is a directory with a Dockerfile of three layers on tiny.
+func buildContext(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	noError(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(
+		"FROM tiny\nCOPY payload /payload\nRUN echo built > /etc/built && rm /etc/marker\nRUN cat /payload /etc/built > /both\n"), 0o644))
+	noError(t, os.WriteFile(filepath.Join(dir, "payload"), []byte("payload\n"), 0o644))
+	return dir
+}
+
+// buildImage builds with the classic builder, which streams a Diff and applies
+// it for each step.
+func buildImage(t testing.TB, e *engine.Engine, name string) {
+	t.Helper()
+	cmd := e.Command("build", "-q", "--network", "none", "--rm", "-t", name, buildContext(t))
+	cmd.Env = append(cmd.Env, "DOCKER_BUILDKIT=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+}
+
+// runTiny runs a command in a container that is gone afterwards.
+func runTiny(t testing.TB, e *engine.Engine, image string, args ...string) string {
+	t.Helper()
+	return e.Docker(t, append([]string{"run", "--rm", "--network", "none", image}, args...)...)
+}
+
+// startContainer starts a container that stays, with a file of its own.
+func startContainer(t testing.TB, e *engine.Engine, name string, options ...string) {
+	t.Helper()
+	e.Docker(t, append(append([]string{"run", "-d", "--stop-timeout", "1", "--network", "none", "--name", name}, options...),
+		"tiny", "sh", "-c", "echo "+name+" > /own; rm /etc/marker; exec sleep 1000000")...)
+	settle(t, func() error {
+		_, err := e.Try("exec", name, "sh", "-c", "test -s /own && test ! -e /etc/marker")
+		return err
+	})
+}
+
+// intact checks the content that startContainer made, and that it can be
+// written to.
+func intact(t testing.TB, e *engine.Engine, name string) {
+	t.Helper()
+	if out := e.Docker(t, "exec", name, "sh", "-c", "cat /own; ls /etc; echo more > /more; cat /more; rm /more"); strings.Fields(out)[0] != name || strings.Contains(out, "marker") || !strings.HasSuffix(out, "more") {
+		t.Errorf("the content of container %s: %s", name, out)
+	}
+}
+
+func isRunning(e *engine.Engine, name string) error {
+	out, err := e.Try("inspect", "-f", "{{.State.Status}}", name)
+	if err == nil && out != "running" {
+		err = fmt.Errorf("container %s is %s", name, out)
+	}
+	return err
+}

@@ -1,0 +1,81 @@
+//go:build vm
+
+package e2e
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestLifecycleLiveRestore takes the engine away from under a container that
+// goes on without it.
+func TestLifecycleLiveRestore(t *testing.T) {
+	s := newSite(t, "live", map[string]any{"live-restore": true})
+	startContainer(t, s.Engine, "worker")
+	s.Docker(t, "exec", "-d", "worker", "sh", "-c", "i=0; while true; do i=$((i+1)); echo $i > /tick.new; cat /tick.new > /tick; sleep 0.2; done")
+	container := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "worker")
+	plugin := s.pluginPID(t)
+
+	for _, end := range []struct {
+		name string
+		stop func(testing.TB)
+	}{{"Stopped", s.Stop}, {"Killed", s.Kill}} {
+		t.Run(end.name, func(t *testing.T) {
+			tick := s.tick(t)
+			end.stop(t)
+			pid, err := strconv.Atoi(container)
+			noError(t, err)
+			if err := syscall.Kill(pid, 0); err != nil {
+				t.Fatalf("the container's process without the engine: %v", err)
+			}
+			s.Again(t)
+			if now := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "worker"); now != container {
+				t.Fatalf("the container's process was %s and is %s", container, now)
+			}
+			if now := s.pluginPID(t); now != plugin {
+				t.Errorf("the plugin's process was %d and is %d: the engine stopped it under a container", plugin, now)
+			}
+			intact(t, s.Engine, "worker")
+			settle(t, func() error {
+				if now := s.tick(t); now <= tick {
+					return fmt.Errorf("the container writes no more: %d, then %d", tick, now)
+				}
+				return nil
+			})
+			if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
+				t.Errorf("the image holds %q", out)
+			}
+		})
+	}
+	s.killPlugin(t)
+	intact(t, s.Engine, "worker")
+	s.Docker(t, "stop", "worker")
+	s.Docker(t, "rm", "worker")
+	s.atRest(t)
+
+	// With live-restore the engine leaves its plugins running when it stops.
+	delete(s.Config, "live-restore")
+	s.Stop(t)
+	s.Again(t)
+	s.atRest(t)
+	s.Stop(t)
+	s.tornDown(t)
+}
+
+// tick reads how far the container has counted.
+func (s *site) tick(t testing.TB) int {
+	t.Helper()
+	var n int
+	settle(t, func() error {
+		out, err := s.Try("exec", "worker", "cat", "/tick")
+		if err != nil {
+			return err
+		}
+		n, err = strconv.Atoi(strings.TrimSpace(out))
+		return err
+	})
+	return n
+}

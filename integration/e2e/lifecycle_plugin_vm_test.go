@@ -1,0 +1,257 @@
+//go:build vm
+
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+)
+
+// registry starts a registry for plugins on localhost, which the engine takes
+// without TLS, and returns its address.
+func registry(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	noError(t, err)
+	address := fmt.Sprintf("localhost:%d", l.Addr().(*net.TCPAddr).Port)
+	noError(t, l.Close())
+	config := filepath.Join(dir, "config.json") // JSON is YAML, too
+	raw, err := json.Marshal(map[string]any{
+		"version": 0.1,
+		"log":     map[string]any{"level": "error", "accesslog": map[string]any{"disabled": true}},
+		"storage": map[string]any{"filesystem": map[string]any{"rootdirectory": filepath.Join(dir, "data")}},
+		"http":    map[string]any{"addr": address},
+	})
+	noError(t, err)
+	noError(t, os.WriteFile(config, raw, 0o600))
+	var said bytes.Buffer
+	cmd := exec.Command("docker-registry", "serve", config)
+	cmd.Stdout, cmd.Stderr = &said, &said
+	noError(t, cmd.Start())
+	t.Cleanup(func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // it ends by the signal
+		if t.Failed() {
+			t.Logf("the registry said:\n%s", said.String())
+		}
+	})
+	settle(t, func() error {
+		answer, err := http.Get("http://" + address + "/v2/")
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("the registry answers %s", answer.Status)
+		}
+		return nil
+	})
+	return address
+}
+
+// describedAs copies the plugin's directory with another description.
+func describedAs(t *testing.T, description string) string {
+	t.Helper()
+	dir := t.TempDir()
+	noError(t, os.CopyFS(dir, os.DirFS(engine.PluginDir(t))))
+	path := filepath.Join(dir, "config.json")
+	raw, err := os.ReadFile(path)
+	noError(t, err)
+	var config map[string]any
+	noError(t, json.Unmarshal(raw, &config))
+	config["description"] = description
+	raw, err = json.Marshal(config)
+	noError(t, err)
+	noError(t, os.WriteFile(path, raw, 0o600))
+	return dir
+}
+
+// publish makes a plugin, pushes it and forgets it.
+func publish(t *testing.T, e *engine.Engine, dir, name string) {
+	t.Helper()
+	e.Docker(t, "plugin", "create", name, dir)
+	e.Docker(t, "plugin", "push", name)
+	e.Docker(t, "plugin", "rm", name)
+}
+
+// TestLifecycleOfThePlugin installs the plugin as users do, upgrades it, and
+// takes it away: layers and images outlive all of it.
+func TestLifecycleOfThePlugin(t *testing.T) {
+	const dataset = "tank/installed"
+	engine.CreateDataset(t, dataset)
+	address := registry(t)
+	e := engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs"})
+	s := &site{Engine: e, dataset: dataset}
+	first, second := address+"/overlayzfs:1", address+"/overlayzfs:2"
+	publish(t, e, engine.PluginDir(t), first)
+	publish(t, e, describedAs(t, "the second version"), second)
+
+	asked(t, e, first)
+	e.Docker(t, "plugin", "install", "--grant-all-permissions", "--alias", engine.PluginName, first, "OVERLAYZFS_OPTS=overlayzfs.dataset="+dataset)
+	granted(t, e)
+	s.switchTo(t, engine.PluginName)
+	shownAsDriver(t, e, dataset)
+	importTiny(t, e, "tiny")
+	buildImage(t, e, "built")
+	id := imageID(t, e, "built")
+	startContainer(t, e, "kept")
+	e.Docker(t, "stop", "kept")
+
+	works := func(t *testing.T) {
+		t.Helper()
+		if now := imageID(t, e, "built"); now != id {
+			t.Errorf("the image was %s and is %s", id, now)
+		}
+		if out := runTiny(t, e, "built", "cat", "/both"); out != "payload\nbuilt" {
+			t.Errorf("the image holds %q", out)
+		}
+		e.Docker(t, "start", "kept")
+		intact(t, e, "kept")
+		e.Docker(t, "stop", "kept")
+	}
+	s.switchTo(t, "vfs")
+	content := manifest(t, dataset)
+
+	t.Run("Upgraded", func(t *testing.T) {
+		e.Docker(t, "plugin", "disable", engine.PluginName)
+		e.Docker(t, "plugin", "upgrade", "--grant-all-permissions", engine.PluginName, second)
+		if out := e.Docker(t, "plugin", "inspect", "-f", "{{.Config.Description}}", engine.PluginName); out != "the second version" {
+			t.Errorf("after the upgrade the plugin is %q", out)
+		}
+		e.Docker(t, "plugin", "enable", engine.PluginName)
+		unchanged(t, dataset, content)
+		s.switchTo(t, engine.PluginName)
+		works(t)
+		s.switchTo(t, "vfs")
+		content = manifest(t, dataset)
+	})
+	t.Run("Removed", func(t *testing.T) {
+		e.Docker(t, "plugin", "disable", engine.PluginName)
+		unchanged(t, dataset, content)
+		e.Docker(t, "plugin", "rm", engine.PluginName)
+		unchanged(t, dataset, content)
+		e.InstallPlugin(t, dataset)
+		s.switchTo(t, engine.PluginName)
+		works(t)
+		s.switchTo(t, "vfs")
+		content = manifest(t, dataset)
+	})
+	t.Run("RemovedByForce", func(t *testing.T) {
+		// The engine has the plugin's process running, with the dataset
+		// mounted where `rm -f` deletes.
+		settle(t, func() error {
+			if len(mountsBelow(t, propagatedMount(t, e)+"/", dataset)) == 0 {
+				return fmt.Errorf("%s is not mounted yet", dataset)
+			}
+			return nil
+		})
+		e.Docker(t, "plugin", "rm", "-f", engine.PluginName)
+		unchanged(t, dataset, content)
+		e.Docker(t, "plugin", "install", "--grant-all-permissions", "--alias", engine.PluginName, first, "OVERLAYZFS_OPTS=overlayzfs.dataset="+dataset)
+		s.switchTo(t, engine.PluginName)
+		works(t)
+	})
+	e.Docker(t, "rm", "kept")
+	e.Docker(t, "rmi", "built", "tiny")
+	s.mounts = mountsBelow(t, s.Root, dataset)
+	s.atRest(t)
+	s.Stop(t)
+	s.tornDown(t)
+}
+
+// switchTo restarts the engine with another storage driver.
+func (s *site) switchTo(t testing.TB, driver string) {
+	t.Helper()
+	s.Stop(t)
+	s.tornDown(t)
+	s.Driver = driver
+	s.Again(t)
+}
+
+// asked checks what a user who installs the plugin is asked to grant, and
+// says no.
+func asked(t *testing.T, e *engine.Engine, name string) {
+	t.Helper()
+	cmd := e.Command("plugin", "install", "--alias", "refused", name)
+	cmd.Stdin = strings.NewReader("n\n")
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Errorf("the plugin was installed against the user's will:\n%s", out)
+	}
+	var wants []string
+	for line := range strings.Lines(string(out)) {
+		if privilege, ok := strings.CutPrefix(line, " - "); ok {
+			wants = append(wants, strings.TrimSpace(privilege))
+		}
+	}
+	slices.Sort(wants)
+	if err := differ(wants, []string{"capabilities: [CAP_SYS_ADMIN]", "device: [/dev/zfs]"}); err != nil {
+		t.Errorf("privileges asked for: %v\n%s", err, out)
+	}
+}
+
+// granted checks that the installed plugin has what config.json asks for and
+// nothing else.
+func granted(t *testing.T, e *engine.Engine) {
+	t.Helper()
+	var inspected []struct {
+		Enabled bool
+		Config  struct {
+			IpcHost, PidHost bool
+			Network          struct{ Type string }
+			Mounts           []any
+			PropagatedMount  string
+			Linux            struct {
+				AllowAllDevices bool
+				Capabilities    []string
+				Devices         []struct{ Path string }
+			}
+		}
+		Settings struct {
+			Mounts  []any
+			Devices []struct{ Path string }
+		}
+	}
+	noError(t, json.Unmarshal([]byte(e.Docker(t, "plugin", "inspect", engine.PluginName)), &inspected))
+	p := inspected[0]
+	c := p.Config
+	if !p.Enabled || c.IpcHost || c.PidHost || c.Network.Type != "" || len(c.Mounts)+len(p.Settings.Mounts) > 0 || c.Linux.AllowAllDevices ||
+		c.PropagatedMount != "/var/lib/overlayzfs" || !slices.Equal(c.Linux.Capabilities, []string{"CAP_SYS_ADMIN"}) ||
+		len(c.Linux.Devices) != 1 || c.Linux.Devices[0].Path != "/dev/zfs" ||
+		len(p.Settings.Devices) != 1 || p.Settings.Devices[0].Path != "/dev/zfs" {
+		t.Errorf("the plugin: %+v", p)
+	}
+}
+
+// shownAsDriver checks what `docker info` says of the driver.
+func shownAsDriver(t *testing.T, e *engine.Engine, dataset string) {
+	t.Helper()
+	info := e.Docker(t, "info")
+	version, err := os.ReadFile("/sys/module/zfs/version")
+	noError(t, err)
+	for _, line := range []string{
+		"Storage Driver: overlayzfs",
+		"Dataset: " + dataset,
+		"OpenZFS Version: " + strings.TrimSpace(string(version)),
+		"Backing Filesystem: zfs",
+	} {
+		if !slices.ContainsFunc(strings.Split(info, "\n"), func(l string) bool { return strings.TrimSpace(l) == line }) {
+			t.Errorf("docker info lacks %q:\n%s", line, info)
+		}
+	}
+}
