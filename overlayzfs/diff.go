@@ -13,6 +13,13 @@ import (
 // Change is one difference between two layers; paths begin with '/'.
 type Change = treediff.Change
 
+// The kinds of change.
+const (
+	Modified = treediff.Modify
+	Added    = treediff.Add
+	Deleted  = treediff.Delete
+)
+
 // Diff streams what id has over parent as a layer tar. The stream ends with
 // io.EOF only when it is whole and the layer durable; whoever reads it records
 // a layer afterwards. Closing it early stops the work.

@@ -5,11 +5,12 @@
 // types and their limits (types.go, decode.go, respond.go), what every call
 // goes through (call.go) and the fifteen calls (calls.go, diff.go,
 // applydiff.go), the one open Driver (keeper.go, session.go), how it is opened
-// (opening.go) and the parameters kept for that across restarts (state.go),
+// (opening.go, store.go) and the parameters kept for that across restarts (state.go),
 // listening and stopping (server.go, listen.go, flight.go), and the client
 // (client.go).
 //
-// What does not: anything about layers, mounts or ZFS. IDs, labels and options
+// What does not: anything about layers, mounts or ZFS, beyond opening the core's
+// store (store.go). IDs, labels and options
 // go to the Driver as they came; it judges them.
 //
 // The protocol comes from the engine (versions 1.13 to 27) and has traps the

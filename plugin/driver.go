@@ -3,6 +3,8 @@ package plugin
 import (
 	"context"
 	"io"
+
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
 // Driver is what the protocol asks of a storage driver.
@@ -56,25 +58,10 @@ type Driver interface {
 // failed.
 type Opener func(ctx context.Context, p InitParams) (Driver, error)
 
-// CreateOptions are the details of a new layer.
-type CreateOptions struct {
-	MountLabel string
-	StorageOpt map[string]string
-	ReadWrite  bool // the layer is a container's, not an image's
-}
-
-// Change is one difference between two layers.
-type Change struct {
-	Path string
-	Kind Kind
-}
-
-// Kind says what happened to a path; the numbers are the wire's.
-type Kind int
-
-// The kinds of change.
-const (
-	Modified Kind = 0
-	Added    Kind = 1
-	Deleted  Kind = 2
+// The types that a Driver shares with the core.
+type (
+	// CreateOptions are the details of a new layer.
+	CreateOptions = overlayzfs.CreateOptions
+	// Change is one difference between two layers.
+	Change = overlayzfs.Change
 )

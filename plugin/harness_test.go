@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
 // TestMain fails the run when tests leave goroutines or files behind.
@@ -129,7 +131,7 @@ func (f *fake) Status(ctx context.Context) ([][2]string, error) {
 func (f *fake) Cleanup(ctx context.Context) error { return f.record(ctx, "cleanup") }
 
 func (f *fake) Changes(ctx context.Context, id, parent string) ([]Change, error) {
-	return []Change{{"/m", Modified}, {"/a<b", Added}, {"/d", Deleted}}, f.record(ctx, "changes %q %q", id, parent)
+	return []Change{{Path: "/m", Kind: overlayzfs.Modified}, {Path: "/a<b", Kind: overlayzfs.Added}, {Path: "/d", Kind: overlayzfs.Deleted}}, f.record(ctx, "changes %q %q", id, parent)
 }
 
 func (f *fake) Diff(ctx context.Context, id, parent string) (io.ReadCloser, error) {

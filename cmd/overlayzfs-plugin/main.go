@@ -3,7 +3,7 @@
 // on a unix socket until it is told to stop.
 //
 // The protocol lives in package plugin and layers in package overlayzfs; here
-// they are joined (open.go), nothing more.
+// they are joined, nothing more.
 package main
 
 import (
@@ -63,7 +63,7 @@ func serve(ctx context.Context, o options, log *logrus.Logger) error {
 	if err != nil {
 		return err
 	}
-	server := plugin.NewServer(opener(o.driver), o.state, log)
+	server := plugin.NewServer(plugin.StoreOpener(o.driver), o.state, log)
 	server.RefuseIDMaps = noIDMaps
 	log.WithFields(logrus.Fields{"socket": o.socket, "version": versionText()}).Info("listening")
 	return server.Serve(ctx, l)

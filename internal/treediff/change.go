@@ -14,7 +14,7 @@ import (
 // Kind is what happened to a path.
 type Kind int
 
-// The kinds of change.
+// The kinds of change. Their numbers are what every engine's protocol uses.
 const (
 	Modify Kind = iota
 	Add
