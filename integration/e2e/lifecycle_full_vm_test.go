@@ -16,23 +16,23 @@ import (
 func TestLifecycleOnAFullDataset(t *testing.T) {
 	s := newSite(t, "full", nil)
 	command(t, "zfs", "set", "compression=off", s.dataset)
-	noError(t, importBulk(t, s.Engine, "big", 40, nil))
+	noError(t, importBulk(t, s.Engine, "big", 24, nil))
 	archive := filepath.Join(t.TempDir(), "big.tar")
 	id := imageID(t, s.Engine, "big")
 	s.Docker(t, "save", "-o", archive, "big")
 	s.Docker(t, "rmi", "big")
 	s.atRest(t)
 
-	noError(t, importBulk(t, s.Engine, "old", 16, nil))
+	noError(t, importBulk(t, s.Engine, "old", 12, nil))
 	startContainer(t, s.Engine, "filler")
 	command(t, "zpool", "sync", "tank")
 	s.layersWith(t) // the image and the container may stay
-	quota := s.used(t) + 24<<20
+	quota := s.used(t) + 12<<20
 	command(t, "zfs", "set", "quota="+strconv.FormatInt(quota, 10), s.dataset)
 
 	out, err := s.Try("load", "-i", archive)
 	if err == nil {
-		t.Fatalf("a layer of 40 MB went into 24 MB: %s", out)
+		t.Fatalf("a layer of 24 MB went into 12 MB: %s", out)
 	}
 	if !strings.Contains(out, "quota") || !strings.Contains(out, s.dataset) {
 		t.Errorf("docker load does not say that the dataset is full: %s", out)
@@ -48,15 +48,15 @@ func TestLifecycleOnAFullDataset(t *testing.T) {
 	s.Docker(t, "rmi", "old")
 	settle(t, func() error {
 		command(t, "zpool", "sync", "tank")
-		if now := s.used(t); now > before-15<<20 {
-			return fmt.Errorf("%d bytes were used, and %d after an image of 16 MB was removed", before, now)
+		if now := s.used(t); now > before-11<<20 {
+			return fmt.Errorf("%d bytes were used, and %d after an image of 12 MB was removed", before, now)
 		}
 		return nil
 	})
 	s.Docker(t, "rm", "-f", "filler")
 	settle(t, func() error {
 		command(t, "zpool", "sync", "tank")
-		if now := s.used(t); now > quota-42<<20 {
+		if now := s.used(t); now > quota-23<<20 {
 			return fmt.Errorf("still %d of %d bytes are used", now, quota)
 		}
 		return nil

@@ -87,22 +87,11 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 			t.Errorf("the refused home: %v, %v", entries, err)
 		}
 	})
-	// The way out: another driver, the option, and back.
-	s.Driver = "vfs"
-	s.Again(t)
-	s.Docker(t, "plugin", "disable", engine.PluginName)
-	s.Docker(t, "plugin", "set", engine.PluginName, "OVERLAYZFS_OPTS=overlayzfs.dataset="+dataset)
-	s.Docker(t, "plugin", "enable", engine.PluginName)
-	s.switchTo(t, engine.PluginName)
-	importTiny(t, e, "tiny")
-	id := imageID(t, e, "tiny")
-	s.rest(t)
-	s.Stop(t)
-	s.tornDown(t)
-
 	before := make(map[string][]string)
-	for _, name := range []string{dataset, other, readonly, insensitive} {
-		before[name] = manifest(t, name)
+	remember := func() {
+		for _, name := range []string{dataset, other, readonly, insensitive} {
+			before[name] = manifest(t, name)
+		}
 	}
 	nothingChanged := func(t *testing.T) {
 		t.Helper()
@@ -110,6 +99,7 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 			unchanged(t, name, content)
 		}
 	}
+	remember()
 	for _, r := range []refusal{
 		{"NoSuchDataset", []string{"overlayzfs.dataset=tank/nowhere"}, []string{"tank/nowhere", "zfs create"}},
 		{"ReadOnly", []string{"overlayzfs.dataset=" + readonly}, []string{readonly, "read-only", "readonly=off"}},
@@ -124,6 +114,20 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 			nothingChanged(t)
 		})
 	}
+	// The way out: another driver, the option, and back.
+	s.Driver = "vfs"
+	s.Again(t)
+	s.Docker(t, "plugin", "disable", engine.PluginName)
+	s.Docker(t, "plugin", "set", engine.PluginName, "OVERLAYZFS_OPTS=overlayzfs.dataset="+dataset)
+	s.Docker(t, "plugin", "enable", engine.PluginName)
+	s.switchTo(t, engine.PluginName)
+	importTiny(t, e, "tiny")
+	id := imageID(t, e, "tiny")
+	s.rest(t)
+	s.Stop(t)
+	s.tornDown(t)
+
+	remember()
 	t.Run("HomeIsTaken", func(t *testing.T) {
 		command(t, "mount", "-t", "zfs", other, home)
 		s.start(t, refusal{says: []string{other, dataset, "unmount it"}})
@@ -163,6 +167,17 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 	s.atRest(t)
 	s.Stop(t)
 	s.tornDown(t)
+
+	// A restarted plugin begins with the parameters of the last engine, which
+	// must not stand in the way of an engine that has others.
+	t.Run("DatasetChanged", func(t *testing.T) {
+		s.Config["storage-opts"] = []string{"overlayzfs.dataset=" + other}
+		defer delete(s.Config, "storage-opts")
+		s.Again(t)
+		shownAsDriver(t, e, other)
+		s.Stop(t)
+		s.tornDown(t)
+	})
 }
 
 // refuses starts the engine, which must end with an error and leave nothing.

@@ -13,7 +13,11 @@ import (
 // TestLifecycleLiveRestore takes the engine away from under a container that
 // goes on without it.
 func TestLifecycleLiveRestore(t *testing.T) {
-	s := newSite(t, "live", map[string]any{"live-restore": true})
+	s := newSite(t, "live", map[string]any{})
+	s.Stop(t)
+	s.Config["live-restore"] = true
+	s.Again(t)
+	s.atRest(t)
 	startContainer(t, s.Engine, "worker")
 	s.Docker(t, "exec", "-d", "worker", "sh", "-c", "i=0; while true; do i=$((i+1)); echo $i > /tick.new; cat /tick.new > /tick; sleep 0.2; done")
 	container := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "worker")
@@ -56,7 +60,17 @@ func TestLifecycleLiveRestore(t *testing.T) {
 	s.Docker(t, "rm", "worker")
 	s.atRest(t)
 
-	// With live-restore the engine leaves its plugins running when it stops.
+	// Without a container the engine leaves the plugin running, too, but
+	// unmounts all that the plugin had mounted.
+	t.Run("StoppedIdle", func(t *testing.T) {
+		s.Stop(t)
+		s.Again(t)
+		if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
+			t.Errorf("the image holds %q", out)
+		}
+		s.atRest(t)
+	})
+
 	delete(s.Config, "live-restore")
 	s.Stop(t)
 	s.Again(t)
