@@ -16,6 +16,8 @@ type Options struct {
 	// MTimesBefore compares the times of entries that in either tree are older
 	// than this: what was copied, and not what two runs made on their own.
 	MTimesBefore time.Time
+	// LooseTimes lists paths whose times are not compared.
+	LooseTimes []string
 	// Links compares the number of links, which may count names that a layer
 	// hides. Which names of the tree are one file is compared always.
 	Links bool
@@ -87,7 +89,9 @@ func (c *comparison) both(a, b *Entry) {
 	}
 }
 
-func (c *comparison) timed(e *Entry) bool { return c.MTimes || e.MTime.Before(c.MTimesBefore) }
+func (c *comparison) timed(e *Entry) bool {
+	return (c.MTimes || e.MTime.Before(c.MTimesBefore)) && !slices.Contains(c.LooseTimes, e.Path)
+}
 
 func (c *comparison) links(a, b *Entry) {
 	if slices.Contains(c.LooseLinks, a.Path) {

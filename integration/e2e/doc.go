@@ -1,0 +1,14 @@
+// Package e2e tests the managed plugin as the storage driver of a real
+// dockerd, in the lab (build tag vm).
+//
+//	images_*     what images and containers hold: built by both builders,
+//	             carried to and from an engine on vfs, run, changed, committed,
+//	             pruned. vfs copies plain directories and knows no overlayfs:
+//	             where both give the same tree, the tree is right.
+//	lifecycle_*  what becomes of them when the plugin or the engine stops,
+//	             crashes or is upgraded
+//
+// The images are of Debian packages and of files made by the tests: nothing is
+// pulled. testdata/everything/Dockerfile does to layers what can be done to
+// them. Packages treecmp and engine do the comparing and the starting.
+package e2e
