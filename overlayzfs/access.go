@@ -18,9 +18,12 @@ func (d *Driver) Get(ctx context.Context, id, mountLabel string) (string, error)
 	if err := checkID("layer", id); err != nil {
 		return "", d.in("get", id, err)
 	}
-	defer d.begin(id)()
-	dir, err := d.get(d.home.layer(id), mountLabel)
-	return dir, d.in("get", id, err)
+	var dir string
+	err := d.on("get", id, func(l layer) (err error) {
+		dir, err = d.get(l, mountLabel)
+		return err
+	})
+	return dir, err
 }
 
 func (d *Driver) get(l layer, mountLabel string) (string, error) {
@@ -93,8 +96,7 @@ func (d *Driver) Put(ctx context.Context, id string) error {
 	if err := checkID("layer", id); err != nil {
 		return d.in("put", id, err)
 	}
-	defer d.begin(id)()
-	return d.in("put", id, d.put(d.home.layer(id)))
+	return d.on("put", id, d.put)
 }
 
 func (d *Driver) put(l layer) error {
@@ -137,6 +139,9 @@ func removeMountPoint(l layer) error {
 // Exists reports whether there is a layer of that ID.
 func (d *Driver) Exists(ctx context.Context, id string) (bool, error) {
 	if err := checkID("layer", id); err != nil {
+		return false, d.in("exists", id, err)
+	}
+	if err := d.present(); err != nil {
 		return false, d.in("exists", id, err)
 	}
 	exists, err := d.home.layer(id).exists()

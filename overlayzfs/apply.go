@@ -23,17 +23,19 @@ func (d *Driver) ApplyDiff(ctx context.Context, id, parent string, diff io.Reade
 	if err := checkPair(id, parent); err != nil {
 		return 0, d.in("apply diff to", id, err)
 	}
-	defer d.begin(id)()
-	size, err := d.apply(ctx, id, parent, diff)
-	return size, d.in("apply diff to", id, err)
+	var size int64
+	err := d.on("apply diff to", id, func(l layer) (err error) {
+		size, err = d.apply(ctx, l, parent, diff)
+		return err
+	})
+	return size, err
 }
 
-func (d *Driver) apply(ctx context.Context, id, parent string, diff io.Reader) (int64, error) {
-	l := d.home.layer(id)
+func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Reader) (int64, error) {
 	if err := d.requireFresh(l, parent); err != nil {
 		return 0, err
 	}
-	stage := d.home.applying(id)
+	stage := d.home.applying(l.id)
 	if err := d.makeRootDir(stage, 0o755); err != nil {
 		return 0, interrupted(err)
 	}
@@ -45,7 +47,7 @@ func (d *Driver) apply(ctx context.Context, id, parent string, diff io.Reader) (
 		spoil(stage)
 		return 0, err
 	}
-	if err := d.settle(id); err != nil {
+	if err := d.settle(l.id); err != nil {
 		return 0, err
 	}
 	return size, d.barrier()

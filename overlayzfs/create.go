@@ -17,15 +17,13 @@ func (d *Driver) Create(ctx context.Context, id, parent string, o CreateOptions)
 	if err := checkPair(id, parent); err != nil {
 		return d.in("create", id, err)
 	}
-	defer d.begin(id)()
-	return d.in("create", id, d.create(id, parent, o))
+	return d.on("create", id, func(l layer) error { return d.create(l, parent, o) })
 }
 
-func (d *Driver) create(id, parent string, o CreateOptions) error {
+func (d *Driver) create(l layer, parent string, o CreateOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	l := d.home.layer(id)
 	exists, err := l.exists()
 	if err != nil {
 		return err
@@ -38,7 +36,7 @@ func (d *Driver) create(id, parent string, o CreateOptions) error {
 		return err
 	}
 	if !o.ReadWrite {
-		if err := writeEmpty(d.home.building(id)); err != nil {
+		if err := writeEmpty(d.home.building(l.id)); err != nil {
 			return err
 		}
 	}
@@ -57,6 +55,12 @@ func (d *Driver) adopt(parent string) (lowers []string, err error) {
 		return nil, nil
 	}
 	p := d.home.layer(parent)
+	if err := p.require("parent layer"); err != nil {
+		return nil, err
+	}
+	// Its content may still be on the way. A layer that exists never waits for
+	// one that is being made, so that the two locks cannot block each other.
+	defer d.hold(parent)()
 	if err := p.require("parent layer"); err != nil {
 		return nil, err
 	}

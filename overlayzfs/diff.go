@@ -87,6 +87,9 @@ type pair interface {
 // compare chooses how to compare: the upper directory says all about a layer
 // and the one directly below it; any other two are compared tree by tree.
 func (d *Driver) compare(ctx context.Context, id, parent string) (pair, error) {
+	if err := d.present(); err != nil {
+		return nil, err
+	}
 	l := d.home.layer(id)
 	if err := l.require("layer"); err != nil {
 		return nil, err

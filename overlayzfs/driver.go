@@ -79,17 +79,39 @@ func (d *Driver) Close() error {
 	return d.lock.Close()
 }
 
-// begin enters an operation on a layer and returns its end.
-func (d *Driver) begin(id string) (end func()) {
+// on runs an operation on a layer, alone on that layer, and gives its error
+// the context.
+func (d *Driver) on(op, id string, run func(layer) error) error {
 	d.session.RLock()
+	defer d.session.RUnlock()
+	defer d.hold(id)()
+	err := d.present()
+	if err == nil {
+		err = run(d.home.layer(id))
+	}
+	return d.in(op, id, err)
+}
+
+// hold takes a layer's lock and returns what gives it back.
+func (d *Driver) hold(id string) (release func()) {
 	d.layers.Lock(id)
 	return func() {
 		// Unlock fails only for a name that is not locked.
 		if err := d.layers.Unlock(id); err != nil {
 			logrus.WithError(err).WithField("layer", id).Error("unlock")
 		}
-		d.session.RUnlock()
 	}
+}
+
+// present makes sure that the home still shows the dataset. Were it unmounted
+// behind our back, layers would seem gone, and new ones would be made where
+// nobody finds them again.
+func (d *Driver) present() error {
+	same, err := sameFileSystem(string(d.home), d.lock)
+	if err == nil && !same {
+		err = fault.New(fault.PoolUnavailable, "the dataset is no longer mounted on %s; mount it there again, or disable and enable the plugin", d.home)
+	}
+	return err
 }
 
 // in gives err its context.

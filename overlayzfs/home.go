@@ -107,6 +107,9 @@ func makeDirs(h home, o Options) error {
 	if err := os.Chown(string(h), os.Getuid(), gid); err != nil {
 		return err
 	}
+	if err := os.Chmod(string(h), 0o710); err != nil {
+		return err
+	}
 	for _, dir := range []string{h.path(linkDir), h.own(), h.own(newName), h.own(applyName), h.own(buildingName), h.own(trashName)} {
 		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err

@@ -3,6 +3,7 @@
 package overlayzfs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -77,6 +78,33 @@ func TestTheDriverMountsItsDataset(t *testing.T) {
 	defer closeStore(t, d)
 	if !exists(t, d, "base") {
 		t.Error("the layer is gone")
+	}
+}
+
+// TestADatasetThatVanishesIsMissed unmounts the home lazily, as an
+// administrator can whatever is open below it.
+func TestADatasetThatVanishesIsMissed(t *testing.T) {
+	name := dataset(t, "vanishing")
+	home := filepath.Join(plainDir(t), "home")
+	d := openStoreIn(t, home, Options{Dataset: name})
+	create(t, d, "base", "")
+	must(t, mount.Detach(home))
+	ctx := context.Background()
+	calls := map[string]error{
+		"create": d.Create(ctx, "new", "", CreateOptions{}),
+		"remove": d.Remove(ctx, "base"),
+	}
+	_, calls["get"] = d.Get(ctx, "base", "")
+	_, calls["exists"] = d.Exists(ctx, "base")
+	_, calls["diff"] = d.Diff(ctx, "base", "")
+	_, calls["apply"] = d.ApplyDiff(ctx, "base", "", bytes.NewReader(archive(t, "a")))
+	for call, err := range calls {
+		if !errors.Is(err, fault.PoolUnavailable) || !strings.Contains(err.Error(), "no longer mounted") {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+	if left := list(t, home); len(left) > 0 {
+		t.Errorf("made where the dataset was: %q", left)
 	}
 }
 

@@ -14,8 +14,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	if err := checkID("layer", id); err != nil {
 		return d.in("remove", id, err)
 	}
-	defer d.begin(id)()
-	return d.in("remove", id, d.remove(d.home.layer(id)))
+	return d.on("remove", id, d.remove)
 }
 
 func (d *Driver) remove(l layer) error {

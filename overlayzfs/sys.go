@@ -46,6 +46,18 @@ func lockFile(f *os.File) error {
 	return nil
 }
 
+// sameFileSystem reports whether path lies on the file system of f.
+func sameFileSystem(path string, f *os.File) (bool, error) {
+	var there, ours unix.Stat_t
+	if err := unix.Stat(path, &there); err != nil {
+		return false, fmt.Errorf("stat %q: %w", path, err)
+	}
+	if err := unix.Fstat(int(f.Fd()), &ours); err != nil {
+		return false, fmt.Errorf("stat %q: %w", f.Name(), err)
+	}
+	return there.Dev == ours.Dev, nil
+}
+
 // syncFileSystem makes everything written to f's file system durable. On ZFS
 // it commits the intent log; with sync=disabled it does nothing.
 func syncFileSystem(f *os.File) error {

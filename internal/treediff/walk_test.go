@@ -1,0 +1,115 @@
+package treediff
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/containerd/continuity/fs/fstest"
+	"github.com/google/go-cmp/cmp"
+)
+
+// These trees need no privileges; whiteouts and opaque directories are tested
+// where layers are mounted, in package overlayzfs.
+
+func treeOf(t *testing.T, appliers ...fstest.Applier) *os.File {
+	t.Helper()
+	dir := t.TempDir()
+	if err := fstest.Apply(appliers...).Apply(dir); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+var past = time.Unix(1_500_000_000, 123)
+
+func lines(changes []Change) []string {
+	var out []string
+	for _, c := range changes {
+		out = append(out, c.Kind.String()+" "+c.Path)
+	}
+	return out
+}
+
+func TestTrees(t *testing.T) {
+	file := func(name, content string) fstest.Applier {
+		return fstest.Apply(fstest.CreateFile(name, []byte(content), 0o644), fstest.Chtimes(name, past, past))
+	}
+	old := treeOf(t, fstest.CreateDir("d", 0o755), file("d/same", "same"), file("d/gone", "x"), file("content", "old"),
+		file("mode", "m"), fstest.CreateDir("dir", 0o755), file("dir/below", "x"), fstest.CreateDir("quiet", 0o755), file("quiet/f", "q"))
+	changed := treeOf(t, fstest.CreateDir("d", 0o755), file("d/same", "same"), file("content", "longer"),
+		file("mode", "m"), fstest.Chmod("mode", 0o600), file("dir", "now a file"), fstest.CreateDir("quiet", 0o755), file("quiet/f", "q"),
+		fstest.CreateDir("new", 0o755), file("new/f", "12345"), fstest.Link("new/f", "new/g"))
+
+	got, err := Trees(context.Background(), changed, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"C /content", "C /d", "D /d/gone", "C /dir", "C /mode", "A /new", "A /new/f", "A /new/g"}
+	if diff := cmp.Diff(want, lines(got.Changes)); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	if want := int64(len("longer") + len("m") + len("now a file") + len("12345")); got.Size != want {
+		t.Errorf("size %d, want %d", got.Size, want)
+	}
+}
+
+func TestTreesAgainstNothing(t *testing.T) {
+	tree := treeOf(t, fstest.CreateDir("d", 0o755), fstest.CreateFile("d/f", []byte("x"), 0o644))
+	got, err := Trees(context.Background(), tree, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"A /d", "A /d/f"}, lines(got.Changes)); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+func TestSameTime(t *testing.T) {
+	whole := treeOf(t, fstest.CreateFile("f", nil, 0o644), fstest.Chtimes("f", past.Truncate(time.Second), past.Truncate(time.Second)))
+	exact := treeOf(t, fstest.CreateFile("f", nil, 0o644), fstest.Chtimes("f", past, past))
+	later := treeOf(t, fstest.CreateFile("f", nil, 0o644), fstest.Chtimes("f", past.Add(time.Nanosecond), past.Add(time.Nanosecond)))
+	for name, tt := range map[string]struct {
+		a, b    *os.File
+		changes int
+	}{
+		"a time without nanoseconds equals its second": {whole, exact, 0},
+		"a nanosecond is a change":                     {exact, later, 1},
+	} {
+		got, err := Trees(context.Background(), tt.a, tt.b)
+		if err != nil || len(got.Changes) != tt.changes {
+			t.Errorf("%s: %v, %v", name, got.Changes, err)
+		}
+	}
+}
+
+func TestTreesStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Trees(ctx, treeOf(t), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled, and yet %v", err)
+	}
+}
+
+func TestDeepTreesDoNotRunOutOfPath(t *testing.T) {
+	deep := treeOf(t)
+	dir := deep.Name()
+	for range 20 {
+		dir = filepath.Join(dir, "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Trees(context.Background(), deep, nil)
+	if err != nil || len(got.Changes) != 20 {
+		t.Errorf("%d changes, %v", len(got.Changes), err)
+	}
+}
