@@ -204,14 +204,22 @@ func differ(got, want []string) error {
 // pluginPID is the plugin's one process.
 func (s *site) pluginPID(t testing.TB) int {
 	t.Helper()
-	var pids []int
-	settle(t, func() error {
-		if pids = pidsOf("overlayzfs-plugin"); len(pids) != 1 {
-			return fmt.Errorf("the plugin's processes are %d", pids)
+	pid, err := findPlugin(0)
+	noError(t, err)
+	return pid
+}
+
+// findPlugin waits until the plugin runs as one process that is not old.
+func findPlugin(old int) (pid int, err error) {
+	err = settled(func() error {
+		pids := pidsOf("overlayzfs-plugin")
+		if len(pids) != 1 || pids[0] == old {
+			return fmt.Errorf("the plugin's processes are %d, before %d", pids, old)
 		}
+		pid = pids[0]
 		return nil
 	})
-	return pids[0]
+	return pid, err
 }
 
 // pidsOf lists the processes of a program, by the name they were started with.
@@ -338,10 +346,15 @@ func unfinished(home string) error {
 	return differ(left, nil)
 }
 
-// applied lists the files of diffs that are being unpacked right now.
+// applied lists the files of diffs that are being unpacked right now, and what
+// has come of the bulk image, wherever a driver may put it.
 func applied(home string) []string {
-	found, _ := filepath.Glob(filepath.Join(home, ".overlayzfs", "apply", "*", "*")) // the pattern is well formed
-	return found
+	var all []string
+	for _, pattern := range []string{".overlayzfs/apply/*/*", "*/diff/bulk-*"} {
+		found, _ := filepath.Glob(filepath.Join(home, pattern)) // the pattern is well formed
+		all = append(all, found...)
+	}
+	return all
 }
 
 // manifest describes every file of a dataset, seen by a mount of its own.

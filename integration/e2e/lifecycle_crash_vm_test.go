@@ -16,16 +16,16 @@ import (
 
 // killPlugin ends the plugin's process as a crash would, and waits until the
 // engine has started another. That one gets no Init.
-func (s *site) killPlugin(t testing.TB) {
-	t.Helper()
-	pid := s.pluginPID(t)
-	noError(t, syscall.Kill(pid, syscall.SIGKILL))
-	settle(t, func() error {
-		if pids := pidsOf("overlayzfs-plugin"); len(pids) != 1 || pids[0] == pid {
-			return fmt.Errorf("the plugin's processes are %d, %d was killed", pids, pid)
-		}
-		return nil
-	})
+func killPlugin() error {
+	pid, err := findPlugin(0)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	_, err = findPlugin(pid)
+	return err
 }
 
 // noImage checks that a command that failed left no image.
@@ -40,11 +40,11 @@ func noImage(t *testing.T, s *site, name string) {
 }
 
 func pluginKilledIdle(t *testing.T, s *site) {
-	s.killPlugin(t)
+	noError(t, killPlugin())
 	if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
 		t.Errorf("the image holds %q", out)
 	}
-	s.killPlugin(t)
+	noError(t, killPlugin())
 	buildImage(t, s.Engine, "built")
 	verifyImage(t, s.Engine, "built")
 	s.Docker(t, "rmi", "built")
@@ -54,7 +54,7 @@ func pluginKilledUnderAContainer(t *testing.T, s *site) {
 	startContainer(t, s.Engine, "runner")
 	startContainer(t, s.Engine, "removed")
 	pid := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "runner")
-	s.killPlugin(t)
+	noError(t, killPlugin())
 	if now := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "runner"); now != pid {
 		t.Errorf("the container's process was %s and is %s", pid, now)
 	}
@@ -77,15 +77,20 @@ func pluginKilledUnderAContainer(t *testing.T, s *site) {
 func pluginKilledDuringApply(t *testing.T, s *site) {
 	home := s.home(t)
 	const size = 24
-	err := importBulk(t, s.Engine, "bulk", size, func() {
-		settle(t, func() error {
+	var disturbed error
+	err := importBulk(t, s.Engine, "bulk", size, func() error {
+		disturbed = settled(func() error {
 			if got := len(applied(home)); got < size/2-1 {
 				return fmt.Errorf("%d of %d files are there", got, size)
 			}
 			return nil
 		})
-		s.killPlugin(t)
+		if disturbed == nil {
+			disturbed = killPlugin()
+		}
+		return nil
 	})
+	noError(t, disturbed)
 	if err == nil {
 		t.Fatal("docker import succeeded without the first half of its layer")
 	}
@@ -99,7 +104,7 @@ func pluginKilledDuringApply(t *testing.T, s *site) {
 
 // whileApplying runs a command and calls act when the first files of a diff
 // have been unpacked.
-func whileApplying(t *testing.T, e *engine.Engine, home string, act func(), args ...string) (string, error) {
+func whileApplying(t *testing.T, e *engine.Engine, home string, act func() error, args ...string) (string, error) {
 	t.Helper()
 	type result struct {
 		out string
@@ -126,8 +131,9 @@ func whileApplying(t *testing.T, e *engine.Engine, home string, act func(), args
 	if early != nil {
 		t.Fatalf("docker %s ended before it could be disturbed: %v\n%s", strings.Join(args, " "), early.err, early.out)
 	}
-	act()
+	disturbed := act()
 	r := <-done
+	noError(t, disturbed)
 	return r.out, r.err
 }
 
@@ -139,7 +145,7 @@ func pluginKilledDuringLoad(t *testing.T, s *site) {
 	s.Docker(t, "rmi", "bulk")
 	s.atRest(t)
 
-	out, err := whileApplying(t, s.Engine, s.home(t), func() { s.killPlugin(t) }, "load", "-i", archive)
+	out, err := whileApplying(t, s.Engine, s.home(t), killPlugin, "load", "-i", archive)
 	if err == nil {
 		t.Errorf("docker load succeeded although its layer was cut: %s", out)
 	}
@@ -162,7 +168,7 @@ func pluginKilledDuringCommit(t *testing.T, s *site) {
 	const sum = "cat /big/* /last | md5sum"
 	want := s.Docker(t, "exec", "author", "sh", "-c", sum)
 
-	out, err := whileApplying(t, s.Engine, s.home(t), func() { s.killPlugin(t) }, "commit", "author", "work")
+	out, err := whileApplying(t, s.Engine, s.home(t), killPlugin, "commit", "author", "work")
 	if err == nil {
 		t.Errorf("docker commit succeeded although the diff was cut: %s", out)
 	}

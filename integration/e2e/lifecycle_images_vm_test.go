@@ -63,7 +63,7 @@ func importTiny(t testing.TB, e *engine.Engine, name string) {
 
 // bulk is a directory full of files that do not compress. gate, when not nil,
 // is called in the middle and holds the tar up until it returns.
-func bulk(w io.Writer, megabytes int, gate func()) error {
+func bulk(w io.Writer, megabytes int, gate func() error) error {
 	random := rand.NewChaCha8([32]byte{1})
 	block := make([]byte, 1<<20)
 	out := tar.NewWriter(w)
@@ -72,7 +72,9 @@ func bulk(w io.Writer, megabytes int, gate func()) error {
 			if err := out.Flush(); err != nil {
 				return err
 			}
-			gate()
+			if err := gate(); err != nil {
+				return err
+			}
 		}
 		_, _ = random.Read(block) // never fails
 		if err := writeFile(out, fmt.Sprintf("bulk-%03d", i), 0o644, block); err != nil {
@@ -83,7 +85,7 @@ func bulk(w io.Writer, megabytes int, gate func()) error {
 }
 
 // importBulk imports a directory full of files; gate is as for bulk.
-func importBulk(t testing.TB, e *engine.Engine, name string, megabytes int, gate func()) error {
+func importBulk(t testing.TB, e *engine.Engine, name string, megabytes int, gate func() error) error {
 	t.Helper()
 	cmd := e.Command("import", "-", name)
 	in, err := cmd.StdinPipe()
@@ -99,11 +101,12 @@ func importBulk(t testing.TB, e *engine.Engine, name string, megabytes int, gate
 	}()
 	err = cmd.Wait()
 	in.Close()
-	if feed := <-fed; err == nil && feed != nil {
+	feed := <-fed
+	if err == nil && feed != nil {
 		t.Errorf("import succeeded without the rest of its stream: %v", feed)
 	}
 	if err != nil {
-		return fmt.Errorf("docker import: %w\n%s", err, out.String())
+		return fmt.Errorf("docker import: %w\n%sits input: %v", err, out.String(), feed)
 	}
 	return nil
 }

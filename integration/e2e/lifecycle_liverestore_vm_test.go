@@ -54,7 +54,7 @@ func TestLifecycleLiveRestore(t *testing.T) {
 			}
 		})
 	}
-	s.killPlugin(t)
+	noError(t, killPlugin())
 	intact(t, s.Engine, "worker")
 	s.Docker(t, "stop", "worker")
 	s.Docker(t, "rm", "worker")

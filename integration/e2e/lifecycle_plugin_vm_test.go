@@ -129,7 +129,7 @@ func TestLifecycleOfThePlugin(t *testing.T) {
 
 	t.Run("Upgraded", func(t *testing.T) {
 		e.Docker(t, "plugin", "disable", engine.PluginName)
-		e.Docker(t, "plugin", "upgrade", "--grant-all-permissions", engine.PluginName, second)
+		e.Docker(t, "plugin", "upgrade", "--skip-remote-check", "--grant-all-permissions", engine.PluginName, second)
 		if out := e.Docker(t, "plugin", "inspect", "-f", "{{.Config.Description}}", engine.PluginName); out != "the second version" {
 			t.Errorf("after the upgrade the plugin is %q", out)
 		}
