@@ -3,7 +3,6 @@ package vm
 import (
 	"bytes"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -17,26 +16,6 @@ func TestMissingPackages(t *testing.T) {
 	})
 	if want := []string{"mmdebstrap", "e2fsprogs"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
-// cpio is the judge of the archive, where it is installed.
-func TestInitramfs(t *testing.T) {
-	if lookPath("cpio") != nil || lookPath("zcat") != nil {
-		t.Skip("no cpio or zcat here")
-	}
-	path := filepath.Join(t.TempDir(), "initramfs")
-	if err := writeInitramfs(path, []initramfsFile{{"bin/sh", []byte("12345")}, {"init", []byte("x")}}); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("sh", "-c", "zcat '"+path+"' | cpio -tv --quiet").CombinedOutput()
-	if err != nil {
-		t.Fatalf("cpio: %v\n%s", err, out)
-	}
-	for _, want := range []string{"drwxr-xr-x", "-rwxr-xr-x", " 5 ", "bin/sh", "init"} {
-		if !bytes.Contains(out, []byte(want)) {
-			t.Errorf("no %q in\n%s", want, out)
-		}
 	}
 }
 
