@@ -161,28 +161,37 @@ func pluginKilledDuringLoad(t *testing.T, s *site) {
 }
 
 // pluginKilledDuringCommit kills the plugin while it streams a container's
-// diff and applies it to the new layer.
+// diff and applies it to the new layer: first the diff of a stopped container,
+// then that of one that runs, which must not notice.
 func pluginKilledDuringCommit(t *testing.T, s *site) {
 	startContainer(t, s.Engine, "author")
-	s.Docker(t, "exec", "author", "sh", "-c", "mkdir /big; for i in $(seq 64); do dd if=/dev/urandom of=/big/$i bs=1M count=1; done 2>/dev/null; echo last > /last")
+	s.Docker(t, "exec", "author", "sh", "-c", "mkdir /big; for i in $(seq 48); do dd if=/dev/urandom of=/big/$i bs=1M count=1; done 2>/dev/null; echo last > /last")
 	const sum = "cat /big/* /last | md5sum"
 	want := s.Docker(t, "exec", "author", "sh", "-c", sum)
-
-	out, err := whileApplying(t, s.Engine, s.home(t), killPlugin, "commit", "author", "work")
-	if err == nil {
-		t.Errorf("docker commit succeeded although the diff was cut: %s", out)
-	}
-	t.Log(err)
-	noImage(t, s, "work")
-	intact(t, s.Engine, "author")
-
+	s.Docker(t, "stop", "author")
+	s.cutCommit(t, "author")
 	s.Docker(t, "commit", "author", "work")
 	if got := runTiny(t, s.Engine, "work", "sh", "-c", sum); got != want {
 		t.Errorf("the image's files sum up to %s, the container's to %s", got, want)
 	}
 	verifyImage(t, s.Engine, "work")
 	s.Docker(t, "rmi", "work")
+
+	s.Docker(t, "start", "author")
+	s.cutCommit(t, "author")
+	intact(t, s.Engine, "author")
 	s.Docker(t, "rm", "-f", "author")
+}
+
+// cutCommit kills the plugin in the middle of a commit, which must fail.
+func (s *site) cutCommit(t *testing.T, container string) {
+	t.Helper()
+	out, err := whileApplying(t, s.Engine, s.home(t), killPlugin, "commit", container, "work")
+	if err == nil {
+		t.Fatalf("docker commit succeeded although the diff was cut: %s", out)
+	}
+	t.Log(err)
+	noImage(t, s, "work")
 }
 
 // pluginDisabledAndEnabled takes the plugin away from its engine for a moment;

@@ -36,6 +36,7 @@ func TestLifecycleOnAnEngine(t *testing.T) {
 		{"EngineKilled", engineKilled},
 	} {
 		t.Run(part.name, func(t *testing.T) {
+			defer s.clear(t)
 			part.run(t, s)
 			s.atRest(t)
 		})
@@ -45,6 +46,27 @@ func TestLifecycleOnAnEngine(t *testing.T) {
 	s.atRest(t)
 	s.Stop(t)
 	s.tornDown(t)
+}
+
+// clear removes what a part that failed left, so that the next one can tell
+// its own trouble.
+func (s *site) clear(t *testing.T) {
+	if !t.Failed() {
+		return
+	}
+	for _, id := range strings.Fields(s.Docker(t, "ps", "-aq")) {
+		if _, err := s.Try("rm", "-f", id); err != nil {
+			t.Log(err)
+		}
+	}
+	for _, id := range strings.Fields(s.Docker(t, "images", "-q")) {
+		if out, err := s.Try("image", "inspect", "-f", "{{.RepoTags}}", id); err == nil && out != "[tiny:latest]" {
+			_, err = s.Try("rmi", "-f", id)
+			if err != nil {
+				t.Log(err)
+			}
+		}
+	}
 }
 
 // cycles checks that using layers costs the plugin's process nothing that
