@@ -98,6 +98,9 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 		for name, content := range before {
 			unchanged(t, name, content)
 		}
+		if t.Failed() {
+			remember() // each case tells its own trouble only
+		}
 	}
 	remember()
 	for _, r := range []refusal{
