@@ -77,20 +77,7 @@ func pluginKilledUnderAContainer(t *testing.T, s *site) {
 func pluginKilledDuringApply(t *testing.T, s *site) {
 	home := s.home(t)
 	const size = 24
-	var disturbed error
-	err := importBulk(t, s.Engine, "bulk", size, func() error {
-		disturbed = settled(func() error {
-			if got := len(applied(home)); got < size/2-1 {
-				return fmt.Errorf("%d of %d files are there", got, size)
-			}
-			return nil
-		})
-		if disturbed == nil {
-			disturbed = killPlugin()
-		}
-		return nil
-	})
-	noError(t, disturbed)
+	err := s.importDisturbed(t, home, size, killPlugin)
 	if err == nil {
 		t.Fatal("docker import succeeded without the first half of its layer")
 	}
@@ -100,6 +87,42 @@ func pluginKilledDuringApply(t *testing.T, s *site) {
 	noError(t, importBulk(t, s.Engine, "bulk", size, nil))
 	verifyImage(t, s.Engine, "bulk")
 	s.Docker(t, "rmi", "bulk")
+}
+
+// bothKilledDuringApply crashes plugin and engine when half of a layer has
+// come. Nobody is left to remove that half, and it must not pass for a layer.
+func bothKilledDuringApply(t *testing.T, s *site) {
+	err := s.importDisturbed(t, s.home(t), 24, func() error {
+		pid, err := findPlugin(0)
+		s.Kill(t)
+		return errors.Join(err, syscall.Kill(pid, syscall.SIGKILL))
+	})
+	if err == nil {
+		t.Fatal("docker import succeeded although the engine died")
+	}
+	s.Again(t)
+	noImage(t, s, "bulk")
+}
+
+// importDisturbed imports the image bulk and calls act when half of it has been
+// unpacked.
+func (s *site) importDisturbed(t *testing.T, home string, size int, act func() error) error {
+	t.Helper()
+	var disturbed error
+	err := importBulk(t, s.Engine, "bulk", size, func() error {
+		disturbed = settled(func() error {
+			if got := len(applied(home)); got < size/2-1 {
+				return fmt.Errorf("%d of %d files are there", got, size)
+			}
+			return nil
+		})
+		if disturbed == nil {
+			disturbed = act()
+		}
+		return nil
+	})
+	noError(t, disturbed)
+	return err
 }
 
 // whileApplying runs a command and calls act when the first files of a diff

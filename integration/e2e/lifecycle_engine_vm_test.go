@@ -34,6 +34,7 @@ func TestLifecycleOnAnEngine(t *testing.T) {
 		{"PluginDisabledAndEnabled", pluginDisabledAndEnabled},
 		{"EngineRestarted", engineRestarted},
 		{"EngineKilled", engineKilled},
+		{"BothKilledDuringApply", bothKilledDuringApply},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			defer s.clear(t)
