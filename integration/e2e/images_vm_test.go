@@ -33,13 +33,12 @@ func TestImages(t *testing.T) {
 
 // loadedElsewhere carries an image from each engine to the other.
 func (l *imageLab) loadedElsewhere(t *testing.T) {
-	l.buildEverything(t, classic)
 	for _, c := range []struct {
 		image    string
 		from, to *engine.Engine
 	}{
-		{"everything:classic", l.ours, l.vfs},
-		{"changes:classic", l.vfs, l.ours},
+		{l.stage(t, classic, "everything"), l.ours, l.vfs},
+		{l.stage(t, classic, "changes"), l.vfs, l.ours},
 	} {
 		what := fmt.Sprintf("%s from %s to %s", c.image, c.from.Driver, c.to.Driver)
 		saved, path, err := l.archive(c.from, c.image)
