@@ -107,14 +107,18 @@ func (l *imageLab) sameLayers(t *testing.T, b builder, stage string) {
 	top := ours[len(ours)-1]
 	same(t, image+" in a container and its layers", mounted, top, ownLayers)
 	same(t, image+" in a container and the layers of vfs", mounted, vfs[len(vfs)-1], mountedOptions(l.likeVfs()))
-	if stage == "changes" {
-		changesHold(t, mounted)
+	switch stage {
+	case "changes":
+		hold(t, mounted, inChanges)
+		hidden(t, mounted)
+	case "everything":
+		hold(t, mounted, inChanges)
+		hold(t, mounted, map[string]func(*treecmp.Entry) error{"big": sized(200 << 20), "sparse": sized(50 << 20)})
 	}
 }
 
-// changesHold checks the stage against what is written here: vfs and we could
-// be wrong in the same way.
-func changesHold(t testing.TB, tree *treecmp.Tree) {
+// hidden checks that the stage changes holds nothing of what its steps removed.
+func hidden(t testing.TB, tree *treecmp.Tree) {
 	t.Helper()
 	for dir, want := range map[string]string{
 		"lower/opaque-dir":     "newer",
@@ -139,7 +143,13 @@ func changesHold(t testing.TB, tree *treecmp.Tree) {
 			t.Errorf("%s was deleted and is there", path)
 		}
 	}
-	for path, check := range inChanges {
+}
+
+// hold checks entries against what is written here: vfs and we could be wrong
+// in the same way.
+func hold(t testing.TB, tree *treecmp.Tree, checks map[string]func(*treecmp.Entry) error) {
+	t.Helper()
+	for path, check := range checks {
 		e, found := tree.Find(path)
 		if !found {
 			t.Errorf("%s is missing", path)
