@@ -18,6 +18,8 @@ type Options struct {
 	MTimesBefore time.Time
 	// LooseTimes lists paths whose times are not compared.
 	LooseTimes []string
+	// LooseDirTimes compares no times of directories.
+	LooseDirTimes bool
 	// Links compares the number of links, which may count names that a layer
 	// hides. Which names of the tree are one file is compared always.
 	Links bool
@@ -90,7 +92,10 @@ func (c *comparison) both(a, b *Entry) {
 }
 
 func (c *comparison) timed(e *Entry) bool {
-	return (c.MTimes || e.MTime.Before(c.MTimesBefore)) && !slices.Contains(c.LooseTimes, e.Path)
+	if c.LooseDirTimes && e.Type == Dir || slices.Contains(c.LooseTimes, e.Path) {
+		return false
+	}
+	return c.MTimes || e.MTime.Before(c.MTimesBefore)
 }
 
 func (c *comparison) links(a, b *Entry) {

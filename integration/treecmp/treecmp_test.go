@@ -186,6 +186,7 @@ func TestCompareFindsEveryDifference(t *testing.T) {
 		"ignored":                     {func(h *tar.Header) { h.Mode = 0 }, "dir/", nil, Options{Ignore: []string{"dir"}}},
 		"time":                        {func(h *tar.Header) { h.ModTime = someTime.Add(time.Second) }, "dir/", []string{"dir: mtime: 2020-09-13 12:26:40 +0000 UTC | 2020-09-13 12:26:41 +0000 UTC"}, Options{MTimes: true}},
 		"loose time":                  {func(h *tar.Header) { h.ModTime = someTime.Add(time.Hour) }, "dir/", nil, Options{MTimes: true, LooseTimes: []string{"dir"}}},
+		"loose times of directories":  {func(h *tar.Header) { h.ModTime = someTime.Add(time.Hour) }, "dir/", nil, Options{MTimes: true, LooseDirTimes: true}},
 		"time that is not looked at":  {func(h *tar.Header) { h.ModTime = someTime.Add(time.Hour) }, "dir/", nil, Options{MTimesBefore: someTime}},
 		"time of what is old in one":  {func(h *tar.Header) { h.ModTime = someTime.Add(-time.Second) }, "dir/", []string{"dir: mtime: 2020-09-13 12:26:40 +0000 UTC | 2020-09-13 12:26:39 +0000 UTC"}, Options{MTimesBefore: someTime}},
 	} {
