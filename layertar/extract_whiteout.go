@@ -50,6 +50,9 @@ func (x *extractor) whiteoutOfPresent(p place) error {
 
 // opaque makes the directory at path hide the one below it.
 func (x *extractor) opaque(path string) error {
+	if path == "." && x.Base {
+		return nil // there is nothing to hide
+	}
 	if path == "." {
 		return fault.New(fault.Unsupported, "an opaque layer root cannot be expressed in overlayfs: a layer's root always merges with those below")
 	}

@@ -11,6 +11,9 @@ import (
 type Options struct {
 	// IDs maps the owners in the tar (a container's view) to those on disk.
 	IDs user.IdentityMapping
+
+	// Base says of a layer to extract that there is none below it.
+	Base bool
 }
 
 // maxID is the largest owner; the next number means "unchanged" to chown(2).

@@ -39,7 +39,7 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 	if err := d.makeRootDir(stage, 0o755); err != nil {
 		return 0, interrupted(err)
 	}
-	size, err := d.unpack(ctx, stage, diff)
+	size, err := d.unpack(ctx, l, diff)
 	if err == nil {
 		err = replaceEmpty(stage, l.diff())
 	}
@@ -90,6 +90,9 @@ func (d *Driver) requireFresh(l layer, parent string) error {
 	if mounted {
 		return fault.New(fault.Busy, "it is mounted; a diff can only be applied to a layer nobody uses")
 	}
+	if _, err := os.Lstat(l.committed()); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, fault.New(fault.Busy, "it has children; a diff can only be applied to a layer nothing stands on"))
+	}
 	entries, err := os.ReadDir(l.diff())
 	if err == nil && len(entries) > 0 {
 		err = fault.New(fault.Exists, "it already has content (%d entries such as %q); a diff can only be applied to an empty layer", len(entries), entries[0].Name())
@@ -97,11 +100,15 @@ func (d *Driver) requireFresh(l layer, parent string) error {
 	return err
 }
 
-func (d *Driver) unpack(ctx context.Context, stage string, diff io.Reader) (int64, error) {
-	dir, err := os.Open(stage)
+func (d *Driver) unpack(ctx context.Context, l layer, diff io.Reader) (int64, error) {
+	lowers, err := l.lowers()
+	if err != nil {
+		return 0, err
+	}
+	dir, err := os.Open(d.home.applying(l.id))
 	if err != nil {
 		return 0, err
 	}
 	defer dir.Close()
-	return layertar.Extract(ctx, dir, diff, d.tarOptions())
+	return layertar.Extract(ctx, dir, diff, layertar.Options{IDs: d.ids, Base: len(lowers) == 0})
 }

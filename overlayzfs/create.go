@@ -35,18 +35,21 @@ func (d *Driver) create(l layer, parent string, o CreateOptions) error {
 	if err != nil {
 		return err
 	}
-	if !o.ReadWrite {
-		if err := writeEmpty(d.home.building(l.id)); err != nil {
-			return err
-		}
-	}
-	if err := d.build(l, lowers); err != nil {
+	if err := d.mark(l, o); err != nil {
 		return err
 	}
-	if o.ReadWrite {
-		return d.barrier()
+	if err := d.build(l, lowers); err != nil {
+		return errors.Join(err, d.settle(l.id))
 	}
-	return nil
+	return d.barrier()
+}
+
+// mark notes that the layer waits for content, which a container's does not.
+func (d *Driver) mark(l layer, o CreateOptions) error {
+	if o.ReadWrite {
+		return d.settle(l.id)
+	}
+	return writeEmpty(d.home.building(l.id))
 }
 
 // adopt makes parent a parent: it has to exist and must not change any more.

@@ -3,9 +3,14 @@ package overlayzfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
+	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
 	"github.com/overlayzfs/overlayzfs/layertar"
 )
@@ -27,27 +32,73 @@ func (d *Driver) Diff(ctx context.Context, id, parent string) (io.ReadCloser, er
 	if err := checkPair(id, parent); err != nil {
 		return nil, d.in("diff", id, err)
 	}
-	p, err := d.compare(ctx, id, parent)
+	p, short, err := d.openDiff(ctx, id, parent)
 	if err != nil {
 		return nil, d.in("diff", id, err)
 	}
 	r, w := io.Pipe()
+	s := &stream{PipeReader: r, done: make(chan struct{})}
 	go func() {
-		err := p.pack(ctx, w, d.tarOptions())
-		err = errors.Join(err, p.close())
+		defer close(s.done)
+		err := d.stream(ctx, p, w)
 		if err == nil {
-			err = d.finishDiff(id)
+			err = d.finishDiff(id, short)
 		}
 		w.CloseWithError(d.in("diff", id, err))
 	}()
-	return r, nil
+	return s, nil
 }
 
-func (d *Driver) finishDiff(id string) error {
-	if err := d.settle(id); err != nil {
-		return err
+// stream is a diff being read.
+type stream struct {
+	*io.PipeReader
+	done chan struct{}
+}
+
+// Close ends the work and waits for it, so that no mount outlives the call.
+func (s *stream) Close() error {
+	err := s.PipeReader.Close()
+	<-s.done
+	return err
+}
+
+// stream packs a pair. It runs where no handler would catch a panic.
+func (d *Driver) stream(ctx context.Context, p pair, w io.Writer) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			logrus.WithField("stack", string(debug.Stack())).Errorf("packing a diff panicked: %v", v)
+			err = fmt.Errorf("packing panicked: %v", v)
+		}
+		err = errors.Join(err, p.close())
+	}()
+	return p.pack(ctx, w, d.tarOptions())
+}
+
+// finishDiff makes the layer one that can be recorded. It has to be the one
+// that was read: what vanishes while it is read is passed over.
+func (d *Driver) finishDiff(id, short string) error {
+	return d.on("diff", id, func(l layer) error {
+		if now, err := readShort(l.dir()); err != nil || now != short {
+			return errors.Join(err, fault.New(fault.NotFound, "it was removed while it was read"))
+		}
+		if err := d.settle(id); err != nil {
+			return err
+		}
+		return d.barrier()
+	})
+}
+
+// openDiff opens a pair and says by which short link the layer goes.
+func (d *Driver) openDiff(ctx context.Context, id, parent string) (pair, string, error) {
+	p, err := d.compare(ctx, id, parent)
+	if err != nil {
+		return nil, "", err
 	}
-	return d.barrier()
+	short, err := readShort(d.home.layer(id).dir())
+	if err != nil {
+		return nil, "", errors.Join(err, p.close())
+	}
+	return p, short, nil
 }
 
 // Changes lists what id changes over parent.

@@ -19,7 +19,11 @@ import (
 // discardLayer deletes the directory of a layer that was being made or
 // removed, its short link first: the link's name is known only from inside.
 func (d *Driver) discardLayer(dir string) {
-	warn(dir, errors.Join(d.unlinkShort(dir), removeTree(dir)))
+	err := d.unlinkShort(dir)
+	if err == nil {
+		err = removeTree(dir)
+	}
+	warn(dir, err)
 }
 
 // discardContent deletes what was unpacked for a layer when the process ended.

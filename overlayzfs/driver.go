@@ -2,6 +2,7 @@ package overlayzfs
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 
@@ -21,13 +22,14 @@ type Driver struct {
 	dataset string
 	ids     user.IdentityMapping
 	off     []string // overlay features to switch off, as far as the kernel has them
-	lock    *os.File // held for as long as the store is open; also the barrier's handle
+	lock    *os.File // the home, locked for as long as the store is open; also the barrier's handle
+	mounted bool     // the dataset's mount is the driver's, to be taken back
 
 	layers *locker.Locker
 	refs   refs
 
-	// session is held shared by every call and exclusively by Restart, which
-	// must not sort out layers that a call is still working on.
+	// session is held shared by every call that changes something, and exclusively
+	// by Restart, which must not sort out layers that a call is still working on.
 	session sync.RWMutex
 }
 
@@ -39,44 +41,55 @@ func Open(ctx context.Context, path string, o Options) (*Driver, error) {
 }
 
 func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
-	h, dataset, err := prepareHome(ctx, path, o)
-	if err != nil {
-		return nil, err
-	}
 	off, err := mount.FeaturesToDisable()
 	if err != nil {
 		return nil, err
 	}
-	lock, err := claim(h)
+	p, err := prepareHome(ctx, path, o)
 	if err != nil {
 		return nil, err
 	}
-	d := &Driver{home: h, dataset: dataset, ids: o.IDs, off: off, lock: lock, layers: locker.New()}
-	if err := d.Restart(ctx); err != nil {
-		lock.Close()
-		return nil, err
+	d := &Driver{
+		home: p.home, dataset: p.dataset, ids: o.IDs, off: off, lock: p.lock, mounted: p.mounted,
+		layers: locker.New(), refs: refs{home: p.home},
 	}
-	logrus.WithFields(logrus.Fields{"home": path, "dataset": dataset}).Info("store opened")
+	if err := errors.Join(d.refs.recover(), d.recover(ctx)); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	logrus.WithFields(logrus.Fields{"home": path, "dataset": p.dataset}).Info("store opened")
 	return d, nil
 }
 
 // Restart begins a new session: the callers of before are gone. It finishes
-// or undoes what they left unfinished and counts references anew, from what
-// is mounted.
+// or undoes what they left unfinished and forgets their references. It fails
+// with class HomeGone when the home no longer shows the dataset.
 func (d *Driver) Restart(ctx context.Context) error {
 	d.session.Lock()
 	defer d.session.Unlock()
-	if err := d.refs.recover(d.home); err != nil {
-		return d.in("recover", "", err)
+	err := d.present()
+	if err == nil {
+		err = errors.Join(d.refs.restart(), d.recover(ctx))
 	}
-	return d.in("recover", "", d.recover(ctx))
+	return d.in("restart", "", err)
 }
 
-// Close gives the store up. Mounts stay: containers use them.
+// Close gives the store up. Mounted layers stay: containers use them. When
+// there is none, a dataset that the driver mounted is unmounted.
 func (d *Driver) Close() error {
 	d.session.Lock()
 	defer d.session.Unlock()
-	return d.lock.Close()
+	if err := d.lock.Close(); err != nil || !d.mounted {
+		return err
+	}
+	inUse, err := mountedLayers(d.home)
+	if err != nil || len(inUse) > 0 {
+		return err
+	}
+	if err := mount.Unmount(string(d.home)); !errors.Is(err, fault.Busy) {
+		return err
+	}
+	logrus.WithField("dataset", d.dataset).Info("still in use elsewhere: stays mounted")
+	return nil
 }
 
 // on runs an operation on a layer, alone on that layer, and gives its error
@@ -109,7 +122,7 @@ func (d *Driver) hold(id string) (release func()) {
 func (d *Driver) present() error {
 	same, err := sameFileSystem(string(d.home), d.lock)
 	if err == nil && !same {
-		err = fault.New(fault.PoolUnavailable, "the dataset is no longer mounted on %s; mount it there again, or disable and enable the plugin", d.home)
+		err = fault.New(fault.HomeGone, "the dataset is no longer mounted on %s", d.home)
 	}
 	return err
 }

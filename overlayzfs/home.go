@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
@@ -23,55 +26,96 @@ type format struct {
 	Version int `json:"version"`
 }
 
-// prepareHome makes path a directory on ZFS that layers can live in and
-// returns its real path and dataset.
-func prepareHome(ctx context.Context, path string, o Options) (home, string, error) {
+// place is a home that was prepared: a store on ZFS, claimed by this process.
+type place struct {
+	home    home
+	dataset string
+	lock    *os.File // the home itself, locked
+	mounted bool     // the driver is in charge of the dataset's mount
+}
+
+// prepareHome makes path a store on ZFS. Nothing that is there is changed
+// before it is known to be a store or an empty directory that can become one,
+// and when it fails nothing stays mounted that was not before.
+func prepareHome(ctx context.Context, path string, o Options) (*place, error) {
 	if !filepath.IsAbs(path) {
-		return "", "", fault.New(fault.Invalid, "home %q is not an absolute path", path)
+		return nil, fault.New(fault.Invalid, "home %q is not an absolute path", path)
 	}
 	if err := os.MkdirAll(path, 0o710); err != nil {
-		return "", "", err
+		return nil, err
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
-	if o.Dataset != "" {
-		if err := mountHome(real, o.Dataset); err != nil {
-			return "", "", err
+	p := &place{home: home(real), mounted: o.Dataset != ""}
+	undo := func() error { return nil }
+	if p.mounted {
+		if undo, err = mountHome(real, o.Dataset); err != nil {
+			return nil, err
 		}
 	}
-	dataset, err := datasetOfHome(real)
-	if err != nil {
-		return "", "", err
+	if err := p.prepare(ctx, o); err != nil {
+		return nil, errors.Join(err, undo())
 	}
-	h := home(real)
-	if err := makeDirs(h, o); err != nil {
-		return "", "", err
-	}
-	if err := whiteout.Probe(ctx, h.own(newName)); err != nil {
-		return "", "", fmt.Errorf("dataset %s: %w", dataset, err)
-	}
-	return h, dataset, nil
+	return p, nil
 }
 
-// mountHome mounts dataset on dir unless it is there already.
-func mountHome(dir, dataset string) error {
-	infos, err := mount.At(dir)
+func (p *place) prepare(ctx context.Context, o Options) (err error) {
+	if p.dataset, err = datasetOfHome(string(p.home)); err != nil {
+		return err
+	}
+	if p.lock, err = claim(p.home); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			p.lock.Close()
+		}
+	}()
+	known, err := checkStore(p.home)
 	if err != nil {
 		return err
+	}
+	if err := p.probe(ctx, known); err != nil {
+		return fmt.Errorf("dataset %s: %w", p.dataset, err)
+	}
+	return makeDirs(p.home, o)
+}
+
+// probe tries what overlayfs needs. A store that is known passed it before; if
+// there is no room to try it again, that must not keep its layers from being
+// removed.
+func (p *place) probe(ctx context.Context, known bool) error {
+	if !known {
+		return whiteout.Probe(ctx, string(p.home))
+	}
+	err := whiteout.Probe(ctx, p.home.own(newName))
+	if class := fault.ClassOf(err); class == fault.NoSpace || class == fault.LimitReached {
+		logrus.WithError(err).WithField("dataset", p.dataset).Warn("not probed again")
+		return nil
+	}
+	return err
+}
+
+// mountHome mounts dataset on dir unless it is there already, and returns what
+// takes the mount back.
+func mountHome(dir, dataset string) (undo func() error, err error) {
+	infos, err := mount.At(dir)
+	if err != nil {
+		return nil, err
 	}
 	if len(infos) > 0 {
 		top := infos[len(infos)-1]
 		if top.FSType == "zfs" && top.Source == dataset {
-			return nil
+			return func() error { return nil }, nil
 		}
-		return fault.New(fault.Busy, "%q (%s) is mounted on the home %q, where dataset %q belongs; unmount it, or name it as overlayzfs.dataset", top.Source, top.FSType, dir, dataset)
+		return nil, fault.New(fault.Busy, "%q (%s) is mounted on the home %q, where dataset %q belongs; unmount it, or name it as overlayzfs.dataset", top.Source, top.FSType, dir, dataset)
 	}
 	if err := requireEmpty(dir, dataset); err != nil {
-		return err
+		return nil, err
 	}
-	return zfs.MountDataset(dataset, dir)
+	return func() error { return mount.Unmount(dir) }, zfs.MountDataset(dataset, dir)
 }
 
 // requireEmpty keeps a mount from hiding layers that are already there.
@@ -97,20 +141,36 @@ func datasetOfHome(dir string) (string, error) {
 	return zfs.DatasetOf(dir)
 }
 
-// makeDirs makes the store's own directories, after checking that no newer
-// version left a store that this one would not understand.
+// checkStore refuses a directory that holds something other than a store of
+// this format, and reports whether it holds one of ours already. A directory
+// with short links is a store of overlay2's, which becomes ours.
+func checkStore(h home) (known bool, err error) {
+	entries, err := os.ReadDir(string(h))
+	if err != nil {
+		return false, err
+	}
+	var stranger string
+	for _, e := range entries {
+		switch {
+		case e.Name() == ownDir || e.Name() == linkDir:
+			return knownFormat(h)
+		case !strings.HasPrefix(e.Name(), ownDir): // what a probe left
+			stranger = e.Name()
+		}
+	}
+	if stranger != "" {
+		return false, fault.New(fault.Exists, "%s is neither empty nor a store of layers: it holds %q; give the driver a dataset of its own", h, stranger)
+	}
+	return false, nil
+}
+
+// makeDirs makes the store's own directories. It changes only what is not
+// right yet: a full dataset takes no change at all.
 func makeDirs(h home, o Options) error {
-	if err := checkFormat(h); err != nil {
+	if err := own(h, o); err != nil {
 		return err
 	}
-	_, gid := o.IDs.RootPair()
-	if err := os.Chown(string(h), os.Getuid(), gid); err != nil {
-		return err
-	}
-	if err := os.Chmod(string(h), 0o710); err != nil {
-		return err
-	}
-	for _, dir := range []string{h.path(linkDir), h.own(), h.own(newName), h.own(applyName), h.own(buildingName), h.own(trashName)} {
+	for _, dir := range []string{h.path(linkDir), h.own(), h.own(newName), h.own(applyName), h.own(buildingName), h.own(trashName), h.own(refsName)} {
 		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -118,22 +178,39 @@ func makeDirs(h home, o Options) error {
 	return writeFormat(h)
 }
 
-func checkFormat(h home) error {
+// own closes the home to all but root and the containers' root.
+func own(h home, o Options) error {
+	const mode = 0o710
+	_, gid := o.IDs.RootPair()
+	uid := os.Getuid()
+	right, err := hasAttributes(string(h), mode, uid, gid)
+	if err != nil || right {
+		return err
+	}
+	if err := os.Chown(string(h), uid, gid); err != nil {
+		return err
+	}
+	return os.Chmod(string(h), mode)
+}
+
+// knownFormat reports whether the store is of our format, which one that
+// overlay2 made is not yet.
+func knownFormat(h home) (bool, error) {
 	raw, err := os.ReadFile(h.own(formatName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	var f format
 	if err := json.Unmarshal(raw, &f); err != nil {
-		return fault.New(fault.Invalid, "%s is damaged: %w", h.own(formatName), err)
+		return false, fault.New(fault.Invalid, "%s is damaged: %w", h.own(formatName), err)
 	}
 	if f.Version != formatVersion {
-		return fault.New(fault.Unsupported, "the store in %s has format version %d; this overlayzfs knows version %d: use the version that wrote it", h, f.Version, formatVersion)
+		return false, fault.New(fault.Unsupported, "the store in %s has format version %d; this overlayzfs knows version %d: use the version that wrote it", h, f.Version, formatVersion)
 	}
-	return nil
+	return true, nil
 }
 
 // writeFormat writes the format file once, in one step.
@@ -154,7 +231,7 @@ func writeFormat(h home) error {
 
 // claim makes sure that one process at a time works on the store.
 func claim(h home) (*os.File, error) {
-	f, err := os.OpenFile(h.own(lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.Open(string(h))
 	if err != nil {
 		return nil, err
 	}

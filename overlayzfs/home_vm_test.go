@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,18 +68,54 @@ func TestTheDriverMountsItsDataset(t *testing.T) {
 	d := open()
 	create(t, d, "base", "")
 	change(t, d, "base", func(dir string) { write(t, dir+"/file", "x") })
+	create(t, d, "top", "base")
 	infos, err := mount.At(home)
 	must(t, err)
 	if len(infos) != 1 || infos[0].Source != name || !strings.Contains(infos[0].Options, "noatime") {
 		t.Errorf("mounted: %+v", infos)
 	}
-	closeStore(t, d)
-	closeStore(t, open()) // the dataset is in place
-	must(t, mount.Unmount(home))
-	d = open() // it was unmounted meanwhile
+	get(t, d, "top")
+	must(t, d.Close()) // a layer is in use: the dataset stays
+	requireSource(t, home, name)
+	d = open()
+	put(t, d, "top")
+	must(t, d.Close()) // none is: the dataset goes
+	requireSource(t, home, "")
+	must(t, zfs.MountDataset(name, home)) // it is there already
+	d = open()
 	defer closeStore(t, d)
 	if !exists(t, d, "base") {
 		t.Error("the layer is gone")
+	}
+}
+
+func requireSource(t *testing.T, dir, want string) {
+	t.Helper()
+	infos, err := mount.At(dir)
+	must(t, err)
+	if want == "" && len(infos) > 0 || want != "" && (len(infos) != 1 || infos[0].Source != want) {
+		t.Errorf("mounted on %s: %+v, want %q", dir, infos, want)
+	}
+}
+
+// TestADatasetOfAnotherKindIsSpared: the option may name the wrong dataset.
+func TestADatasetOfAnotherKindIsSpared(t *testing.T) {
+	name := dataset(t, "users")
+	look := plainDir(t)
+	must(t, zfs.MountDataset(name, look))
+	unmountAfter(t, look)
+	must(t, os.Chmod(look, 0o755))
+	write(t, look+"/alice/letter", "dear")
+	home := plainDir(t)
+	_, err := Open(context.Background(), home, Options{Dataset: name})
+	if !errors.Is(err, fault.Exists) || !strings.Contains(err.Error(), "alice") {
+		t.Errorf("a dataset with something else in it: %v", err)
+	}
+	requireSource(t, home, "")
+	fi, err := os.Stat(look)
+	must(t, err)
+	if got := list(t, look); len(got) != 1 || fi.Mode().Perm() != 0o755 {
+		t.Errorf("it was changed: %q, mode %v", got, fi.Mode())
 	}
 }
 
@@ -99,7 +137,7 @@ func TestADatasetThatVanishesIsMissed(t *testing.T) {
 	_, calls["diff"] = d.Diff(ctx, "base", "")
 	_, calls["apply"] = d.ApplyDiff(ctx, "base", "", bytes.NewReader(archive(t, "a")))
 	for call, err := range calls {
-		if !errors.Is(err, fault.PoolUnavailable) || !strings.Contains(err.Error(), "no longer mounted") {
+		if !errors.Is(err, fault.HomeGone) || !strings.Contains(err.Error(), "no longer mounted") {
 			t.Errorf("%s: %v", call, err)
 		}
 	}
@@ -110,6 +148,7 @@ func TestADatasetThatVanishesIsMissed(t *testing.T) {
 
 func TestHomesThatAreRefused(t *testing.T) {
 	insensitive := dataset(t, "insensitive", "casesensitivity=insensitive")
+	utf8only := dataset(t, "utf8only", "utf8only=on")
 	readonly := dataset(t, "readonly", "readonly=on")
 	other := dataset(t, "other")
 
@@ -137,13 +176,11 @@ func TestHomesThatAreRefused(t *testing.T) {
 		{"another file system is mounted there", tmpfs, Options{Dataset: other}, fault.Busy, "tmpfs"},
 		{"content would be hidden", full, Options{Dataset: other}, fault.Exists, "somebody"},
 		{"wrong case sensitivity", plainDir(t), Options{Dataset: insensitive}, fault.Unsupported, "casesensitivity"},
+		{"names must be UTF-8", plainDir(t), Options{Dataset: utf8only}, fault.Unsupported, "utf8only=off"},
 		{"read-only", plainDir(t), Options{Dataset: readonly}, fault.ReadOnly, "read-only"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.home != taken && tt.home != tmpfs && filepath.IsAbs(tt.home) {
-				unmountAfter(t, tt.home)
-			}
 			d, err := Open(context.Background(), tt.home, tt.o)
 			if err == nil {
 				closeStore(t, d)
@@ -153,6 +190,9 @@ func TestHomesThatAreRefused(t *testing.T) {
 				t.Errorf("%v\nwant class %q saying %q", err, tt.class, tt.says)
 			}
 			t.Log(fault.Text(err))
+			if tt.home != taken && tt.home != tmpfs && filepath.IsAbs(tt.home) {
+				requireSource(t, tt.home, "")
+			}
 		})
 	}
 	if _, err := os.Stat(full + "/somebody/else"); err != nil {
@@ -217,4 +257,32 @@ func TestAFullPoolLeavesNoHalfLayer(t *testing.T) {
 	}
 	remove(t, d, "big")
 	requireTidy(t, d, "base")
+}
+
+// TestAFullDatasetOpensAndLetsLayersGo: removing layers is the way out.
+func TestAFullDatasetOpensAndLetsLayersGo(t *testing.T) {
+	name := dataset(t, "full", "quota=8M", "compression=off")
+	home := filepath.Join(plainDir(t), "home")
+	d := openStoreIn(t, home, Options{Dataset: name})
+	create(t, d, "base", "")
+	create(t, d, "top", "base")
+	change(t, d, "top", func(dir string) {
+		if _, err := io.Copy(createFile(t, dir+"/filler"), rand.NewChaCha8([32]byte{})); !errors.Is(err, unix.EDQUOT) && !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("filling the dataset: %v", err)
+		}
+	})
+	must(t, d.Close())
+	again, err := Open(context.Background(), home, Options{Dataset: name})
+	must(t, err)
+	d.lock = again.lock // for the first store's cleanup
+	remove(t, again, "top")
+	requireTidy(t, again, "base")
+}
+
+func createFile(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.Create(path)
+	must(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
 }

@@ -19,11 +19,11 @@ const (
 const (
 	ownDir       = ".overlayzfs"
 	formatName   = "format.json"
-	lockName     = "lock"
 	newName      = "new"      // layers being made, by short link
 	applyName    = "apply"    // content being unpacked, by layer ID
 	buildingName = "building" // markers, by layer ID
 	trashName    = "trash"    // layers being removed, by short link
+	refsName     = "refs"     // users of mounted layers, by layer ID
 )
 
 // home is the root of a store.

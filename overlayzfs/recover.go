@@ -2,6 +2,8 @@ package overlayzfs
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -12,7 +14,7 @@ import (
 // It looks only at what that session left in the store's own directories and
 // so costs nothing for the layers that are ready.
 func (d *Driver) recover(ctx context.Context) error {
-	if err := d.dropBuilding(ctx); err != nil {
+	if err := d.sortBuilding(ctx); err != nil {
 		return err
 	}
 	if err := each(ctx, d.home.own(newName), d.discardLayer); err != nil {
@@ -24,29 +26,30 @@ func (d *Driver) recover(ctx context.Context) error {
 	return each(ctx, d.home.own(trashName), d.discardLayer)
 }
 
-// dropBuilding removes the layers that were made and then never got content.
-func (d *Driver) dropBuilding(ctx context.Context) error {
-	markers, err := os.ReadDir(d.home.own(buildingName))
+// sortBuilding decides about the layers that were made and had no content yet.
+func (d *Driver) sortBuilding(ctx context.Context) error {
+	return each(ctx, d.home.own(buildingName), func(marker string) {
+		id := filepath.Base(marker)
+		if err := d.sortOut(id); err != nil {
+			logrus.WithError(err).WithField("layer", id).Warn("left for the next start")
+		}
+	})
+}
+
+// sortOut removes a layer whose diff was being applied: nobody recorded it. One
+// that nothing was applied to yet is kept, since BuildKit records a layer when
+// it is made; but it takes no diff any more, for that could only be what is
+// left of a stream whose beginning went to the process before.
+func (d *Driver) sortOut(id string) error {
+	err := os.Mkdir(d.home.applying(id), 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		logrus.WithField("layer", id).Info("removed: its diff was cut short")
+		return d.remove(d.home.layer(id))
+	}
 	if err != nil {
 		return err
 	}
-	for _, marker := range markers {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		id := marker.Name()
-		if checkID("layer", id) != nil {
-			continue
-		}
-		logrus.WithField("layer", id).Info("dropped: it was being built when the last session ended")
-		if err := d.remove(d.home.layer(id)); err != nil {
-			return err
-		}
-		if err := d.forget(id); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.settle(id)
 }
 
 // each calls discard with the path of every entry of dir.

@@ -1,90 +1,135 @@
 package overlayzfs
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 )
 
-// refs counts the users of each mounted layer. It is a cache of what the
-// kernel knows: after a restart a mounted layer counts as one user, since who
-// mounted it will also Put it.
+// refs counts the users of each mounted layer.
+//
+// The kernel knows what is mounted, but not for how many: a container and the
+// commit of it share one mount, and when the process dies in between, dockerd
+// gives back both. So each count is also noted in a file, one byte for each
+// Get and Put; appending a byte cannot be cut in half. A count that is too high
+// costs a mount that stays until its layer is removed, one that is too low
+// takes a container's root away; where they disagree, the higher one is taken.
 type refs struct {
+	home   home
 	mu     sync.Mutex
-	counts map[string]*ref
+	counts map[string]int
 }
 
-// ref is the users of one layer.
-type ref struct {
-	held  int // asked for since the counts were recovered
-	found int // mounted already then; its user may have been forgotten
+const (
+	noteGet = "+"
+	notePut = "-"
+)
+
+// recover replaces all counts by what is mounted and what was noted.
+func (r *refs) recover() error {
+	return r.rebuild(func(id string) int { return max(1, r.noted(id)) })
 }
 
-// recover replaces all counts by what is mounted below the home.
-func (r *refs) recover(h home) error {
-	ids, err := mountedLayers(h)
+// restart forgets the users of before. Who mounted what is still mounted will
+// also put it, so that it counts as one.
+func (r *refs) restart() error {
+	return r.rebuild(func(id string) int {
+		r.clear(id)
+		r.note(id, noteGet)
+		return 1
+	})
+}
+
+func (r *refs) rebuild(count func(id string) int) error {
+	mounted, err := mountedLayers(r.home)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.counts = make(map[string]*ref, len(ids))
-	for id := range ids {
-		r.counts[id] = &ref{found: 1}
+	notes, err := os.ReadDir(r.home.own(refsName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, note := range notes {
+		if !mounted[note.Name()] {
+			r.clear(note.Name())
+		}
+	}
+	r.counts = make(map[string]int, len(mounted))
+	for id := range mounted {
+		r.counts[id] = count(id)
 	}
 	return nil
 }
 
-// add takes a reference and returns the new count.
-func (r *refs) add(id string) int {
+// add takes a reference.
+func (r *refs) add(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := r.counts[id]
-	if c == nil {
-		c = &ref{}
-		r.counts[id] = c
-	}
-	c.held++
-	return c.held + c.found
+	r.note(id, noteGet)
+	r.counts[id]++
 }
 
 // drop gives a reference back and returns what is left, never below zero.
 func (r *refs) drop(id string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := r.counts[id]
-	switch {
-	case c == nil:
-		return 0
-	case c.held > 0:
-		c.held--
-	default:
-		c.found--
-	}
-	if c.held+c.found <= 0 {
+	if r.counts[id] <= 1 {
 		delete(r.counts, id)
+		r.clear(id)
 		return 0
 	}
-	return c.held + c.found
+	r.note(id, notePut)
+	r.counts[id]--
+	return r.counts[id]
 }
 
-// forget drops all references of a layer that is gone.
+// forget drops all references of a layer.
 func (r *refs) forget(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.counts, id)
+	r.clear(id)
 }
 
-// held returns how many hold the layer for certain.
-func (r *refs) held(id string) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if c := r.counts[id]; c != nil {
-		return c.held
+// note, noted and clear keep a count on disk. On a full dataset that fails, and
+// is less important than what is being done.
+
+func (r *refs) note(id, what string) {
+	f, err := os.OpenFile(r.home.own(refsName, id), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = f.WriteString(what)
+		err = errors.Join(err, f.Close())
 	}
-	return 0
+	warnRefs(id, err)
+}
+
+func (r *refs) noted(id string) int {
+	raw, err := os.ReadFile(r.home.own(refsName, id))
+	if !errors.Is(err, fs.ErrNotExist) {
+		warnRefs(id, err)
+	}
+	return strings.Count(string(raw), noteGet) - strings.Count(string(raw), notePut)
+}
+
+func (r *refs) clear(id string) {
+	if err := os.Remove(r.home.own(refsName, id)); !errors.Is(err, fs.ErrNotExist) {
+		warnRefs(id, err)
+	}
+}
+
+func warnRefs(id string, err error) {
+	if err != nil {
+		logrus.WithError(err).WithField("layer", id).Warn("its number of users is not on disk")
+	}
 }
 
 // mountedLayers returns the IDs of the layers that are mounted. A managed

@@ -1,24 +1,48 @@
 package overlayzfs
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
+
+func newRefs(t *testing.T) *refs {
+	t.Helper()
+	h := home(t.TempDir())
+	if err := os.MkdirAll(h.own(refsName), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return &refs{home: h, counts: map[string]int{}}
+}
 
 func TestRefs(t *testing.T) {
-	r := refs{counts: map[string]*ref{"found": {found: 1}}}
-	if n := r.add("found"); n != 2 {
-		t.Errorf("a found mount and a get make %d", n)
-	}
-	if n := r.drop("found"); n != 1 || r.held("found") != 0 {
-		t.Errorf("%d left, %d of them held", n, r.held("found"))
-	}
-	if n := r.drop("found"); n != 0 {
-		t.Errorf("%d left", n)
-	}
-	for range 2 { // more puts than gets
-		if n := r.drop("found"); n != 0 {
-			t.Errorf("%d left after too many puts", n)
+	r := newRefs(t)
+	r.add("a")
+	r.add("a")
+	for i, want := range []int{1, 0, 0, 0} { // more puts than gets
+		if n := r.drop("a"); n != want {
+			t.Errorf("put %d leaves %d, want %d", i, n, want)
 		}
 	}
-	if n := r.add("found"); n != 1 {
-		t.Errorf("after too many puts a get makes %d", n)
+	r.add("a")
+	if n := r.drop("a"); n != 0 {
+		t.Errorf("after too many puts a get and a put leave %d", n)
+	}
+}
+
+func TestRefsAreOnDisk(t *testing.T) {
+	r := newRefs(t)
+	for range 3 {
+		r.add("a")
+	}
+	r.drop("a")
+	if n := r.noted("a"); n != 2 {
+		t.Errorf("noted %d of 2", n)
+	}
+	r.forget("a")
+	if n := r.noted("a"); n != 0 {
+		t.Errorf("noted %d of a layer that is forgotten", n)
+	}
+	if left, err := os.ReadDir(r.home.own(refsName)); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }

@@ -105,5 +105,5 @@ func (d *Driver) cleanup() error {
 	for id := range mounted {
 		errs = append(errs, release(d.home.layer(id)))
 	}
-	return errors.Join(errors.Join(errs...), d.refs.recover(d.home))
+	return errors.Join(errors.Join(errs...), d.refs.recover())
 }

@@ -58,6 +58,15 @@ func sameFileSystem(path string, f *os.File) (bool, error) {
 	return there.Dev == ours.Dev, nil
 }
 
+// hasAttributes reports whether path has that mode and owner.
+func hasAttributes(path string, mode uint32, uid, gid int) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return false, fmt.Errorf("stat %q: %w", path, err)
+	}
+	return st.Mode&0o7777 == mode && int(st.Uid) == uid && int(st.Gid) == gid, nil
+}
+
 // syncFileSystem makes everything written to f's file system durable. On ZFS
 // it commits the intent log; with sync=disabled it does nothing.
 func syncFileSystem(f *os.File) error {

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net/http"
 	"time"
-
-	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // A refused ApplyDiff's body is read for so long and so far after the answer
@@ -35,7 +33,7 @@ func (c *call) apply() (int64, error) {
 	}
 	body := bufio.NewReader(c.r.Body)
 	if _, err := body.Peek(1); errors.Is(err, io.EOF) {
-		return 0, fault.New(fault.Invalid, spentBody)
+		return 0, errSpent
 	} else if err != nil {
 		return 0, cutBody(err)
 	}

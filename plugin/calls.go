@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -30,6 +31,9 @@ func (s *Server) calls() map[string]http.HandlerFunc {
 
 func initialize(c *call) error {
 	p, err := decodeInit(c.r.Body)
+	if errors.Is(err, errSpent) {
+		p, err = c.server.keeper.repeated(c.ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 // with the longest options and ID maps still far below this.
 const maxRequest = 1 << 20
 
-// spentBody is why a call without its body is refused.
-const spentBody = "the request's body is empty: the engine repeats calls whose connection broke without their body; repeat the command"
+// errSpent is why a call without its body is refused.
+var errSpent = fault.New(fault.Invalid, "the request's body is empty: the engine repeats calls whose connection broke without their body; repeat the command")
 
 // decodeJSON reads one JSON value. Unknown fields and whatever follows the
 // value are ignored, as newer engines may send more.
@@ -30,7 +30,7 @@ func decodeJSON(r io.Reader, into any) error {
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if err := dec.Decode(into); errors.Is(err, io.EOF) {
-		return fault.New(fault.Invalid, spentBody)
+		return errSpent
 	} else if err != nil {
 		return fault.New(fault.Invalid, "the request's body is not the JSON of this call: %w", err)
 	}

@@ -53,8 +53,7 @@ type Driver interface {
 }
 
 // An Opener makes the Driver that Init's parameters describe. When parameters
-// change, the old Driver serves until the new one is open, except for one home:
-// there the old one is closed first. An Opener may be called again after it
+// change, the old Driver is closed first. An Opener may be called again after it
 // failed.
 type Opener func(ctx context.Context, p InitParams) (Driver, error)
 

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // opened is an Opener that records what it opened and can be told to fail.
@@ -106,20 +109,41 @@ func TestInitElsewhere(t *testing.T) {
 	r := serve(t, o.open, "")
 	mustInit(t, r, InitParams{Home: "/h"})
 	o.before = func(context.Context, InitParams) {
-		if isClosed(o.drivers[0]) {
-			t.Error("the old driver was closed before the new one was open")
+		if !isClosed(o.drivers[0]) {
+			t.Error("two drivers were open at once")
 		}
 	}
-	o.fail(errors.New("boom"))
-	wantText(t, r.Init(t.Context(), InitParams{Home: "/new"}), "boom")
-	if err := r.Put(t.Context(), "a"); err != nil || isClosed(o.drivers[0]) {
-		t.Errorf("the old driver does not serve after a failed Init: %v", err)
-	}
-	o.fail(nil)
 	mustInit(t, r, InitParams{Home: "/new"})
-	await(t, o.drivers[0].closed, "the old driver to close")
 	if err := r.Put(t.Context(), "b"); err != nil || o.drivers[1].recorded() != `put "b"` {
 		t.Errorf("the new driver was asked %q: %v", o.drivers[1].recorded(), err)
+	}
+}
+
+// TestInitWhoseHomeIsGone: the process is asked to end, and its successor takes
+// the engine's repeated Init, which has no body any more.
+func TestInitWhoseHomeIsGone(t *testing.T) {
+	o, state := &opened{}, filepath.Join(t.TempDir(), "state")
+	ended := make(chan error, 1)
+	r := serve(t, o.open, state, func(s *Server) { s.Stale = func(err error) { ended <- err } })
+	mustInit(t, r, InitParams{Home: "/h"})
+	o.drivers[0].err = fault.New(fault.HomeGone, "nothing is there")
+	wantText(t, r.Init(t.Context(), InitParams{Home: "/h"}), "nothing is there")
+	if err := <-ended; !errors.Is(err, fault.HomeGone) {
+		t.Errorf("the process was to end for %v", err)
+	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	next := &opened{}
+	r = serve(t, next.open, state)
+	if status, answer := r.post(t, callInit, strings.NewReader("")); status != http.StatusOK || strings.Contains(answer, "empty") {
+		t.Errorf("the repeated Init: %d %s", status, answer)
+	}
+	if err := r.Put(t.Context(), "a"); err != nil {
+		t.Error(err)
+	}
+	if _, answer := r.post(t, callInit, strings.NewReader("")); !strings.Contains(answer, "body is empty") {
+		t.Errorf("a second Init without a body: %s", answer)
 	}
 }
 

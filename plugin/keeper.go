@@ -20,6 +20,10 @@ type keeper struct {
 	// turn is held by whoever opens or restarts a Driver. It is a channel
 	// because a caller that hangs up must be able to stop waiting for it.
 	turn chan struct{}
+	// introduced is true once an Init came. It belongs to the turn.
+	introduced bool
+	// stale, when set, ends the process: see Server.Stale.
+	stale func(error)
 
 	mu       sync.Mutex
 	current  *session

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // init makes the Driver for p the current one.
@@ -13,10 +15,15 @@ func (k *keeper) init(ctx context.Context, p InitParams) error {
 		return err
 	}
 	defer k.unlock()
+	k.introduced = true
 	if d := k.opened(p); d != nil {
-		return errors.Join(d.Restart(ctx), k.store.save(p))
+		err := errors.Join(k.store.save(p), d.Restart(ctx))
+		if errors.Is(err, fault.HomeGone) && k.stale != nil {
+			k.stale(err)
+		}
+		return err
 	}
-	if err := k.vacate(ctx, p.Home); err != nil {
+	if err := k.vacate(ctx); err != nil {
 		return err
 	}
 	d, err := k.openGuarded(ctx, p)
@@ -33,13 +40,29 @@ func (k *keeper) init(ctx context.Context, p InitParams) error {
 	return nil
 }
 
-// vacate closes the current Driver if it works in home, once its calls are
-// done: two Drivers must not share a home. When the next one then cannot be
+// repeated returns the parameters of an Init that came without a body. When the
+// process before ended during Init (see Server.Stale), the engine repeats it
+// with nothing left to send; what it said then was stored. Only the first Init
+// of a process can be such a one.
+func (k *keeper) repeated(ctx context.Context) (InitParams, error) {
+	if err := k.lock(ctx); err != nil {
+		return InitParams{}, err
+	}
+	defer k.unlock()
+	p, _ := k.outcome()
+	if k.introduced || p == nil {
+		return InitParams{}, errSpent
+	}
+	return *p, nil
+}
+
+// vacate closes the current Driver once its calls are done: an engine has one,
+// and two could meet on one home or dataset. When the next one then cannot be
 // opened, calls open the old one again.
-func (k *keeper) vacate(ctx context.Context, home string) error {
+func (k *keeper) vacate(ctx context.Context) error {
 	k.mu.Lock()
 	old := k.current
-	if old == nil || k.params.Home != home {
+	if old == nil {
 		k.mu.Unlock()
 		return nil
 	}
@@ -50,7 +73,7 @@ func (k *keeper) vacate(ctx context.Context, home string) error {
 	case <-old.closed:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("calls of the engine before still use %s: %w", home, context.Cause(ctx))
+		return fmt.Errorf("calls of the engine before still use the driver: %w", context.Cause(ctx))
 	}
 }
 

@@ -19,6 +19,11 @@ const defaultStopTimeout = 7 * time.Second
 type Server struct {
 	// RefuseIDMaps, when not empty, is why Init with ID maps is refused.
 	RefuseIDMaps string
+	// Stale, when not nil, is called when Init comes for a Driver whose home is
+	// gone for this process: an engine with live-restore that stops unmounts
+	// what plugins mounted and lets them run, cut off from the host. It should
+	// end the process, which the engine starts again with fresh mounts.
+	Stale func(error)
 	// StopTimeout is how long calls may take to end when the server stops.
 	StopTimeout time.Duration
 
@@ -46,6 +51,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tracked := trackConnections(l)
+	s.keeper.stale = s.Stale
 	s.startRestore(ctx)
 	served := make(chan error, 1)
 	go func() { served <- s.handler().Serve(tracked) }()

@@ -20,6 +20,7 @@ var features = []feature{
 	{"set trusted.* extended attributes", "OpenZFS with xattr=on or xattr=sa", "CAP_SYS_ADMIN", tryTrustedXattr},
 	{"tell file types in directories (d_type)", "a file system that stores them (XFS: ftype=1)", "", tryDirentType},
 	{"tell upper from lower case", "create the dataset with casesensitivity=sensitive", "", tryCase},
+	{"keep names that are not UTF-8", "create the dataset with utf8only=off and normalization=none", "", tryAnyName},
 	{"make whiteout devices (mknod 0:0)", "a mount without nodev, on a file system with devices", "CAP_MKNOD", tryMknod},
 }
 
@@ -78,6 +79,16 @@ func tryCase(sys system, dir string) error {
 		return errAbsent
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	}
+	return err
+}
+
+// tryAnyName finds utf8only, which normalization implies: with that, two names
+// of a layer could become one.
+func tryAnyName(sys system, dir string) error {
+	err := sys.create(filepath.Join(dir, "\xff"))
+	if errors.Is(err, unix.EILSEQ) {
+		return errAbsent
 	}
 	return err
 }

@@ -65,6 +65,10 @@ func serve(ctx context.Context, o options, log *logrus.Logger) error {
 	}
 	server := plugin.NewServer(plugin.StoreOpener(o.driver), o.state, log)
 	server.RefuseIDMaps = noIDMaps
+	server.Stale = func(err error) {
+		log.WithError(err).Error("cut off from the host's mounts: the process ends, for the engine to start it again")
+		os.Exit(exitFailed)
+	}
 	log.WithFields(logrus.Fields{"socket": o.socket, "version": versionText()}).Info("listening")
 	return server.Serve(ctx, l)
 }

@@ -38,6 +38,7 @@ const (
 	ReadOnly        Class = "read-only"
 	PoolUnavailable Class = "pool unavailable"
 	Interrupted     Class = "interrupted"
+	HomeGone        Class = "home gone" // the home no longer shows the dataset
 )
 
 // classified ties a class to a message, keeping the cause reachable.

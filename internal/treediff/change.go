@@ -78,7 +78,7 @@ func sameTime(a, b unix.Timespec) bool {
 
 func capability(dir int, name string) ([]byte, error) {
 	value, err := fsat.GetXattr(dir, name, "security.capability")
-	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
 	return value, err

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
@@ -73,6 +74,9 @@ func (w *walker) count(st unix.Stat_t) {
 func (w *walker) dir(path string, newFD, oldFD int, whole bool) (changed bool, err error) {
 	if err := w.ctx.Err(); err != nil {
 		return false, err
+	}
+	if len(path) > unix.PathMax {
+		return false, fault.New(fault.LimitReached, "directories are nested deeper than a path can say: %.60q…", path)
 	}
 	before := len(w.changes)
 	entries, err := fsat.ReadDir(newFD)
@@ -146,6 +150,9 @@ func (w *walker) report(path string, newFD, oldFD int, name string, n, o unix.St
 // below compares what two directories of the same name hold.
 func (w *walker) below(path string, newFD, oldFD int, name string, oldIsDir bool) (changed bool, err error) {
 	newChild, err := fsat.OpenDir(newFD, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // deleted while we looked
+	}
 	if err != nil {
 		return false, err
 	}

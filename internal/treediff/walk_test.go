@@ -10,6 +10,9 @@ import (
 
 	"github.com/containerd/continuity/fs/fstest"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
 // These trees need no privileges; whiteouts and opaque directories are tested
@@ -96,6 +99,32 @@ func TestTreesStops(t *testing.T) {
 	cancel()
 	if _, err := Trees(ctx, treeOf(t), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled, and yet %v", err)
+	}
+}
+
+// TestEndlessNestingIsRefused: each level costs descriptors, and a container
+// can nest as deep as it likes.
+func TestEndlessNestingIsRefused(t *testing.T) {
+	const level = "twenty characters..."
+	deep := treeOf(t)
+	t.Chdir(deep.Name())
+	for range 300 {
+		if err := os.Mkdir(level, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chdir(level); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := Trees(context.Background(), deep, nil)
+	if !errors.Is(err, fault.LimitReached) {
+		t.Errorf("300 levels: %v", err)
+	}
+	if err := os.Chdir(deep.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if err := fsat.RemoveAll(context.Background(), int(deep.Fd()), level); err != nil {
+		t.Fatal(err)
 	}
 }
 
