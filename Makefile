@@ -14,7 +14,7 @@ SUITE    ?= trixie
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: plugin lab ## Build the lab once (about 8 minutes), then show a real Docker engine on the driver
+demo: plugin $(OZLAB) ## Show a real Docker engine on the driver, in the lab (built once, about 8 minutes)
 	@scripts/demo $(OZLAB) $(BUILD)
 
 test: ## Run every tier; ends with "N passed, N failed, N skipped"
