@@ -13,7 +13,8 @@ import (
 )
 
 // Get returns a directory that shows the layer together with all below it and
-// takes a reference on it. Committed layers are shown read-only.
+// takes a reference on it. Committed layers are shown read-only, except a base
+// layer: its directory is what it is.
 func (d *Driver) Get(ctx context.Context, id, mountLabel string) (string, error) {
 	if err := checkID("layer", id); err != nil {
 		return "", d.in("get", id, err)

@@ -12,7 +12,7 @@ import (
 )
 
 // Create makes the layer id, empty, standing on parent or, with parent empty,
-// on nothing. The parent is read-only from then on.
+// on nothing. The parent is shown read-only from then on.
 func (d *Driver) Create(ctx context.Context, id, parent string, o CreateOptions) error {
 	if err := checkPair(id, parent); err != nil {
 		return d.in("create", id, err)
