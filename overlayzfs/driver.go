@@ -120,7 +120,7 @@ func (d *Driver) hold(id string) (release func()) {
 // behind our back, layers would seem gone, and new ones would be made where
 // nobody finds them again.
 func (d *Driver) present() error {
-	same, err := sameFileSystem(string(d.home), d.lock)
+	same, err := isFile(string(d.home), d.lock)
 	if err == nil && !same {
 		err = fault.New(fault.HomeGone, "the dataset is no longer mounted on %s", d.home)
 	}

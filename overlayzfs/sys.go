@@ -46,8 +46,8 @@ func lockFile(f *os.File) error {
 	return nil
 }
 
-// sameFileSystem reports whether path lies on the file system of f.
-func sameFileSystem(path string, f *os.File) (bool, error) {
+// isFile reports whether path leads to f.
+func isFile(path string, f *os.File) (bool, error) {
 	var there, ours unix.Stat_t
 	if err := unix.Stat(path, &there); err != nil {
 		return false, fmt.Errorf("stat %q: %w", path, err)
@@ -55,7 +55,7 @@ func sameFileSystem(path string, f *os.File) (bool, error) {
 	if err := unix.Fstat(int(f.Fd()), &ours); err != nil {
 		return false, fmt.Errorf("stat %q: %w", f.Name(), err)
 	}
-	return there.Dev == ours.Dev, nil
+	return there.Dev == ours.Dev && there.Ino == ours.Ino, nil
 }
 
 // hasAttributes reports whether path has that mode and owner.
