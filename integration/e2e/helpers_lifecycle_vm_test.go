@@ -76,11 +76,24 @@ func dataRoot(t testing.TB) string {
 			t.Errorf("mounts are left in the data-root, which is not removed: %q", left)
 			return
 		}
+		unmountAll(t, dir)
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
 	return dir
+}
+
+// unmountAll unmounts what is on exactly dir. Where the host's mounts are not
+// shared, dockerd binds its data-root to itself, and one that was killed, or
+// that stopped under live-restore, leaves that behind.
+func unmountAll(t testing.TB, dir string) {
+	t.Helper()
+	for _, m := range mountTable(t, "self") {
+		if m.place == dir {
+			command(t, "umount", dir)
+		}
+	}
 }
 
 // site is an engine on the plugin, and what it looked like at rest.
@@ -243,13 +256,13 @@ func pidsOf(program string) []int {
 	return pids
 }
 
-// mountsBelow lists the host's mounts in root, and those of the dataset
+// mountsBelow lists the host's mounts below root, and those of the dataset
 // wherever they are, as "place type".
 func mountsBelow(t testing.TB, root, dataset string) []string {
 	t.Helper()
 	var found []string
 	for _, m := range mountTable(t, "self") {
-		if m.place == root || strings.HasPrefix(m.place, root+"/") || dataset != "" && m.source == dataset {
+		if strings.HasPrefix(m.place, root+"/") || dataset != "" && m.source == dataset {
 			found = append(found, m.place+" "+m.fstype)
 		}
 	}
@@ -380,7 +393,7 @@ func manifest(t testing.TB, dataset string) []string {
 		size, changed := info.Size(), info.ModTime().UnixNano()
 		if info.IsDir() {
 			size = 0
-			if strings.HasPrefix(name, "/.overlayzfs/") {
+			if name == "" || strings.HasPrefix(name, "/.overlayzfs/") {
 				changed = 0 // a plugin that starts tries there what the dataset can do
 			}
 		}

@@ -23,7 +23,7 @@ func TestLifecycleOnAFullDataset(t *testing.T) {
 	s.Docker(t, "rmi", "big")
 	s.atRest(t)
 
-	noError(t, importBulk(t, s.Engine, "old", 12, nil))
+	noError(t, importBulk(t, s.Engine, "old", 24, nil))
 	startContainer(t, s.Engine, "filler")
 	command(t, "zpool", "sync", "tank")
 	s.layersWith(t) // the image and the container may stay
@@ -48,15 +48,15 @@ func TestLifecycleOnAFullDataset(t *testing.T) {
 	s.Docker(t, "rmi", "old")
 	settle(t, func() error {
 		command(t, "zpool", "sync", "tank")
-		if now := s.used(t); now > before-11<<20 {
-			return fmt.Errorf("%d bytes were used, and %d after an image of 12 MB was removed", before, now)
+		if now := s.used(t); now > before-23<<20 {
+			return fmt.Errorf("%d bytes were used, and %d after an image of 24 MB was removed", before, now)
 		}
 		return nil
 	})
 	s.Docker(t, "rm", "-f", "filler")
 	settle(t, func() error {
 		command(t, "zpool", "sync", "tank")
-		if now := s.used(t); now > quota-23<<20 {
+		if now := s.used(t); now > quota-34<<20 {
 			return fmt.Errorf("still %d of %d bytes are used", now, quota)
 		}
 		return nil
