@@ -56,18 +56,22 @@ func (p *Process) Again() error {
 	return p.awaitSocket()
 }
 
-// awaitSocket returns once the socket answers.
+// awaitSocket returns once the socket answers. That it appears is no event that
+// could be waited for.
 func (p *Process) awaitSocket() error {
-	deadline := time.Now().Add(startLimit)
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	limit := time.After(startLimit)
 	for {
 		conn, err := net.Dial("unix", p.Socket)
 		if err == nil {
 			return conn.Close()
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-limit:
 			return errors.Join(fmt.Errorf("the plugin does not answer: %w", err), p.Kill())
+		case <-poll.C:
 		}
-		time.Sleep(5 * time.Millisecond) // polling: a socket that appears has no event to wait for
 	}
 }
 
