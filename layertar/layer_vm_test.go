@@ -206,6 +206,9 @@ func TestMappedOwnersOnDisk(t *testing.T) {
 		GIDMaps: []user.IDMap{{ID: 0, ParentID: 200_000, Count: 65536}},
 	}
 	dir, path := newDir(t)
+	if err := os.Chown(path, 100_000, 200_000); err != nil { // as the driver makes it
+		t.Fatal(err)
+	}
 	first := tarOf(t, aDir("./"), aFile("f", "").with(func(h *tar.Header) { h.Uid, h.Gid = 33, 34 }), aFile("implied/g", ""), aWhiteout("w"))
 	if _, err := Extract(t.Context(), dir, bytes.NewReader(first), Options{IDs: ids}); err != nil {
 		t.Fatal(err)
