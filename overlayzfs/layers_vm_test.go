@@ -103,10 +103,7 @@ func TestLongNamesAndColons(t *testing.T) {
 }
 
 func TestReferencesAreCounted(t *testing.T) {
-	d := openStore(t)
-	create(t, d, "base", "")
-	create(t, d, "top", "base")
-	dir := get(t, d, "top")
+	d, dir := mountedTop(t)
 	if again := get(t, d, "top"); again != dir {
 		t.Errorf("mounted on %q and %q", dir, again)
 	}
@@ -129,10 +126,7 @@ func requireMounted(t *testing.T, dir string, want bool) {
 }
 
 func TestReferencesSurviveACrash(t *testing.T) {
-	d := openStore(t)
-	create(t, d, "base", "")
-	create(t, d, "top", "base")
-	dir := get(t, d, "top")
+	d, dir := mountedTop(t)
 	write(t, dir+"/kept", "kept")
 	d = crash(t, d)
 	requireMounted(t, dir, true)
@@ -165,10 +159,7 @@ func TestAMountThatVanishedIsMadeAgain(t *testing.T) {
 // TestTwoUsersSurviveACrash: a container and the commit of it share a mount,
 // and after a crash both still put it.
 func TestTwoUsersSurviveACrash(t *testing.T) {
-	d := openStore(t)
-	create(t, d, "base", "")
-	create(t, d, "top", "base")
-	dir := get(t, d, "top")
+	d, dir := mountedTop(t)
 	get(t, d, "top")
 	d = crash(t, d)
 	put(t, d, "top")
@@ -178,10 +169,7 @@ func TestTwoUsersSurviveACrash(t *testing.T) {
 }
 
 func TestRemoveSparesWhatIsInUse(t *testing.T) {
-	d := openStore(t)
-	create(t, d, "base", "")
-	create(t, d, "top", "base")
-	dir := get(t, d, "top")
+	d, dir := mountedTop(t)
 	write(t, dir+"/file", "x")
 	f, err := os.Open(dir + "/file")
 	must(t, err)
@@ -208,10 +196,7 @@ func TestRemoveOfWhatIsNotThereSucceeds(t *testing.T) {
 }
 
 func TestPutOfABusyLayerDetaches(t *testing.T) {
-	d := openStore(t)
-	create(t, d, "base", "")
-	create(t, d, "top", "base")
-	dir := get(t, d, "top")
+	d, dir := mountedTop(t)
 	write(t, dir+"/file", "x")
 	f, err := os.Open(dir + "/file")
 	must(t, err)

@@ -135,10 +135,7 @@ func TestRestartBeginsANewSession(t *testing.T) {
 }
 
 func TestCleanupUnmountsAll(t *testing.T) {
-	d := openStore(t)
-	create(t, d, "base", "")
-	create(t, d, "top", "base")
-	dir := get(t, d, "top")
+	d, dir := mountedTop(t)
 	get(t, d, "top")
 	must(t, d.Cleanup(context.Background()))
 	requireMounted(t, dir, false)

@@ -81,6 +81,15 @@ func get(t *testing.T, d *Driver, id string) string {
 	return dir
 }
 
+// mountedTop makes a store with a layer on a base, and mounts it.
+func mountedTop(t *testing.T) (*Driver, string) {
+	t.Helper()
+	d := openStore(t)
+	create(t, d, "base", "")
+	create(t, d, "top", "base")
+	return d, get(t, d, "top")
+}
+
 func put(t *testing.T, d *Driver, id string) {
 	t.Helper()
 	if err := d.Put(context.Background(), id); err != nil {
