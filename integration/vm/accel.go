@@ -15,10 +15,12 @@ import (
 // Accel is how QEMU runs the guest's processor.
 type Accel string
 
-// KVM is fast, where it works. TCG, QEMU's own emulation, works everywhere.
+// KVM is fast, where it works. TCG, QEMU's own emulation, works everywhere;
+// TCGSingle runs one processor at a time, for a QEMU before soundQEMU.
 const (
-	KVM Accel = "kvm"
-	TCG Accel = "tcg"
+	KVM       Accel = "kvm"
+	TCG       Accel = "tcg"
+	TCGSingle Accel = "tcg-single"
 )
 
 func (a Accel) args() []string {
@@ -28,7 +30,11 @@ func (a Accel) args() []string {
 	// QEMU 7.2 leaves wrong flags behind cmpxchg16b: an interrupt right after it
 	// crashes the guest, in one boot of two. Four levels of page tables are
 	// walked faster than five.
-	return []string{"-accel", "tcg,thread=multi", "-cpu", "max,-cx16,-la57"}
+	thread := "multi"
+	if a == TCGSingle {
+		thread = "single"
+	}
+	return []string{"-accel", "tcg,thread=" + thread, "-cpu", "max,-cx16,-la57"}
 }
 
 const (
@@ -53,8 +59,11 @@ func (g *Guest) accel(ctx context.Context) Accel {
 		return kept.Accel
 	}
 	answer := accelAnswer{Host: host, Accel: TCG}
-	if g.kvmBoots(ctx) {
+	switch {
+	case g.kvmBoots(ctx):
 		answer.Accel = KVM
+	case installedQEMU(ctx).before(soundQEMU):
+		answer.Accel = TCGSingle
 	}
 	if ctx.Err() == nil {
 		// Only a cache: another user's is read-only, and asked again each time.

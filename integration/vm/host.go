@@ -41,9 +41,17 @@ func lookPath(program string) error {
 	return exec.ErrNotFound
 }
 
-// ensureHostPackages installs what is missing on a Debian-like host, and says
-// what to install elsewhere.
-func ensureHostPackages(ctx context.Context, progress *progress) error {
+// ensureHost makes the host fit: on a Debian-like one it installs what is
+// missing or too old, elsewhere it says what to install.
+func ensureHost(ctx context.Context, cache string, progress *progress) error {
+	if err := installMissing(ctx, progress); err != nil {
+		return err
+	}
+	ensureSoundQEMU(ctx, cache, progress)
+	return nil
+}
+
+func installMissing(ctx context.Context, progress *progress) error {
 	missing := missingPackages(lookPath)
 	if len(missing) == 0 {
 		return nil

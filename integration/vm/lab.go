@@ -64,12 +64,16 @@ func (l *Lab) guest() *Guest {
 // reports to out. Of two builds at a time the second waits.
 func (l *Lab) Build(ctx context.Context, out io.Writer) (*Guest, error) {
 	target := buildSteps(l.Suite)
-	if target.current(l.Cache) {
-		return l.guest(), nil
-	}
 	progress := newProgress(out)
 	if err := os.MkdirAll(l.Cache, 0o755); err != nil {
 		return nil, err
+	}
+	// Also for a guest that is built: the cache may have come from elsewhere.
+	if err := ensureHost(ctx, l.Cache, progress); err != nil {
+		return nil, err
+	}
+	if target.current(l.Cache) {
+		return l.guest(), nil
 	}
 	unlock, err := lock(l.Cache, func() { progress.note("waiting for another build of %s", l.Suite.Name) })
 	if err != nil {
@@ -79,9 +83,6 @@ func (l *Lab) Build(ctx context.Context, out io.Writer) (*Guest, error) {
 	if target.current(l.Cache) {
 		// The other build was ours.
 		return l.guest(), nil
-	}
-	if err := ensureHostPackages(ctx, progress); err != nil {
-		return nil, err
 	}
 	progress.note("building the %s guest in %s (once, about 8 minutes; it can be interrupted)", l.Suite.Name, l.Cache)
 	if err := buildAsRoot(ctx, l, out, func() error { return runSteps(ctx, l.Cache, target, progress) }); err != nil {

@@ -25,6 +25,7 @@ func TestQEMUArgs(t *testing.T) {
 			absent: []string{"stdio", "kvm"},
 		},
 		"KVM":                    {change: func(h *hardware) { h.accel = KVM }, want: []string{"-accel kvm -cpu host"}, absent: []string{"tcg"}},
+		"an old QEMU":            {change: func(h *hardware) { h.accel = TCGSingle }, want: []string{"-accel tcg,thread=single -cpu max"}},
 		"no O_DIRECT":            {change: func(h *hardware) { h.poolDirect = false }, want: []string{"file=p,cache=writeback"}, absent: []string{"cache=none"}},
 		"a comma in a file name": {change: func(h *hardware) { h.pool = "a,b" }, want: []string{"file=a,,b,cache"}},
 		"a terminal":             {change: func(h *hardware) { h.terminal = true }, want: []string{"virtconsole,chardev=terminal"}},
