@@ -1,38 +1,74 @@
 package zfs
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// maxName is ZFS_MAX_DATASET_NAME_LEN with its NUL (include/sys/fs/zfs.h).
-const maxName = 256
+// Limits on names, with their NUL.
+const (
+	maxName     = 256  // ZFS_MAX_DATASET_NAME_LEN (include/sys/fs/zfs.h)
+	maxProperty = 256  // ZAP_MAXNAMELEN (include/sys/zap.h)
+	maxTag      = 256  // MAXNAMELEN
+	maxString   = 8192 // ZAP_MAXVALUELEN (include/sys/zap.h)
+)
 
 // CheckDatasetName refuses what cannot be a file system's name, so that no
 // unchecked string reaches the kernel. The rules are zfs_namecheck's.
 func CheckDatasetName(name string) error {
 	bad := func(why string) error {
-		return fault.New(fault.Invalid, "dataset name %q %s: want pool/name", name, why)
-	}
-	if name == "" {
-		return bad("is empty")
-	}
-	if len(name) >= maxName {
-		return bad("is longer than 255 bytes")
+		return fault.New(fault.Invalid, "dataset name %.300q %s: want pool/name", name, why)
 	}
 	if strings.ContainsAny(name, "@#") {
 		return bad("names a snapshot or bookmark")
 	}
-	for _, part := range strings.Split(name, "/") {
-		if part == "" || part == "." || part == ".." {
-			return bad("has an empty or dot component")
-		}
-		if i := strings.IndexFunc(part, notNameRune); i >= 0 {
-			return bad("has a character that ZFS does not allow")
-		}
+	if why := badDataset(name); why != "" {
+		return bad(why)
 	}
 	return nil
+}
+
+// CheckSnapshotName refuses what cannot be a snapshot's full name,
+// pool/name@snapshot.
+func CheckSnapshotName(name string) error {
+	bad := func(why string) error {
+		return fault.New(fault.Invalid, "snapshot name %.300q %s: want pool/name@snapshot", name, why)
+	}
+	dataset, snapshot, found := strings.Cut(name, "@")
+	if !found {
+		return bad("has no @")
+	}
+	if len(name) >= maxName {
+		return bad("is longer than 255 bytes")
+	}
+	if why := badDataset(dataset); why != "" {
+		return bad(why)
+	}
+	if snapshot == "" || strings.ContainsFunc(snapshot, func(r rune) bool { return r == '%' || notNameRune(r) }) {
+		return bad("has a character after the @ that ZFS does not allow, or none at all")
+	}
+	return nil
+}
+
+// badDataset says what is wrong with a dataset's name, or nothing.
+func badDataset(name string) string {
+	if name == "" {
+		return "is empty"
+	}
+	if len(name) >= maxName {
+		return "is longer than 255 bytes"
+	}
+	for _, part := range strings.Split(name, "/") {
+		if part == "" || part == "." || part == ".." {
+			return "has an empty or dot component"
+		}
+		if strings.ContainsFunc(part, notNameRune) {
+			return "has a character that ZFS does not allow"
+		}
+	}
+	return ""
 }
 
 func notNameRune(r rune) bool {
@@ -41,4 +77,67 @@ func notNameRune(r rune) bool {
 		return false
 	}
 	return !strings.ContainsRune("-_.: %", r)
+}
+
+// checkName takes a dataset's or a snapshot's name.
+func checkName(name string) error {
+	if strings.Contains(name, "@") {
+		return CheckSnapshotName(name)
+	}
+	return CheckDatasetName(name)
+}
+
+// checkPool refuses what cannot be a pool's name.
+func checkPool(name string) error {
+	if strings.Contains(name, "/") {
+		return fault.New(fault.Invalid, "pool name %.300q has a slash", name)
+	}
+	return CheckDatasetName(name)
+}
+
+// poolOf is the pool that a dataset or snapshot lies in.
+func poolOf(name string) string {
+	if i := strings.IndexAny(name, "/@#"); i >= 0 {
+		return name[:i]
+	}
+	return name
+}
+
+// checkProperty refuses names and values that cannot be a property's. Whether
+// ZFS knows the property is for ZFS to say.
+func checkProperty(op, dataset, name string, value Value) error {
+	if err := checkPropertyName(name); err != nil {
+		return invalid(op, dataset, "%v", err)
+	}
+	if value.isText && (len(value.text) >= maxString || strings.ContainsRune(value.text, 0)) {
+		return invalid(op, dataset, "the value of property %s holds a NUL or is longer than %d bytes", name, maxString-1)
+	}
+	return nil
+}
+
+// checkPropertyName allows what zfs(8) allows in names of its own properties,
+// of user properties, and of quotas, such as projectquota@1f4-.
+func checkPropertyName(name string) error {
+	if name == "" || len(name) >= maxProperty {
+		return fmt.Errorf("the property name %.300q is empty or longer than 255 bytes", name)
+	}
+	for _, r := range name {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', strings.ContainsRune(":-_.@", r):
+		default:
+			return fmt.Errorf("the property name %q has a character that ZFS does not allow; upper case is one", name)
+		}
+	}
+	return nil
+}
+
+// checkTag refuses what cannot be a hold's tag.
+func checkTag(op, snapshot, tag string) error {
+	if tag == "" || len(tag) >= maxTag || strings.ContainsRune(tag, 0) {
+		return invalid(op, snapshot, "the hold tag %.300q is empty, longer than 255 bytes, or holds a NUL", tag)
+	}
+	if tag[0] == '.' {
+		return invalid(op, snapshot, "the hold tag %q begins with a dot, which ZFS keeps for itself", tag)
+	}
+	return nil
 }

@@ -1,0 +1,190 @@
+package zfs
+
+import (
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Type is what a dataset is.
+type Type string
+
+// The types of datasets.
+const (
+	Filesystem Type = "filesystem"
+	Volume     Type = "volume"
+	Snapshot   Type = "snapshot"
+)
+
+// Dataset is a file system, volume or snapshot at one moment.
+type Dataset struct {
+	Name      string // pool/name or pool/name@snapshot
+	Type      Type
+	GUID      uint64 // kept by send and receive, unlike the name
+	CreateTXG uint64 // the transaction group it was made in; orders snapshots
+	Clones    uint64 // of a snapshot: how many
+	Origin    string // of a clone: the snapshot it was made of
+
+	// Properties are those that are set, inherited or counted. Defaulted
+	// ones are absent; the methods below fill them in.
+	Properties map[string]Property
+}
+
+// DatasetStats returns a dataset or snapshot with its properties. A missing
+// one is ErrNotExist. (ZFS_IOC_OBJSET_STATS, OpenZFS 2.1 to 2.4; about 2 ms
+// in an emulated machine.)
+func (h *Handle) DatasetStats(name string) (Dataset, error) {
+	const op = "get properties"
+	if err := checkName(name); err != nil {
+		return Dataset{}, err
+	}
+	c := newCommand()
+	c.setName(name)
+	list, errno := h.query(iocObjsetStats, c)
+	if errno != 0 {
+		return Dataset{}, h.fail(op, name, errno)
+	}
+	return newDataset(name, c.stats(), unpackProperties(list)), nil
+}
+
+// Exists reports whether a dataset or snapshot is there. It is ten times as
+// fast as DatasetStats, because it reads no properties.
+func (h *Handle) Exists(name string) (bool, error) {
+	if err := checkName(name); err != nil {
+		return false, err
+	}
+	c := newCommand()
+	c.setName(name)
+	c.setSimple()
+	_, errno := h.query(iocObjsetStats, c)
+	if errno == unix.ENOENT {
+		return false, nil
+	}
+	return errno == 0, h.fail("look for", name, errno)
+}
+
+// newDataset puts together what the module said.
+func newDataset(name string, s stats, properties map[string]Property) Dataset {
+	d := Dataset{
+		Name:       name,
+		Type:       Filesystem,
+		GUID:       s.guid(),
+		CreateTXG:  s.txg(),
+		Clones:     s.clones(),
+		Origin:     s.origin(),
+		Properties: properties,
+	}
+	switch {
+	case s.isSnapshot():
+		d.Type = Snapshot
+	case s.kind() == objsetVolume:
+		d.Type = Volume
+	}
+	return d
+}
+
+// Property returns a property that is set, inherited or counted. It does not
+// know defaults.
+func (d Dataset) Property(name string) (Property, bool) {
+	p, ok := d.Properties[name]
+	return p, ok
+}
+
+// Local reports whether a property is set on this dataset itself, rather than
+// inherited, received or defaulted.
+func (d Dataset) Local(name string) bool {
+	p, ok := d.Properties[name]
+	return ok && p.Source == d.Name
+}
+
+// UserProperties returns the properties whose names have a colon, inherited
+// ones included.
+func (d Dataset) UserProperties() map[string]string {
+	all := map[string]string{}
+	for name, p := range d.Properties {
+		if isUserProperty(name) {
+			all[name] = p.String()
+		}
+	}
+	return all
+}
+
+// uint is a numeric property, or its default.
+func (d Dataset) uint(name string, otherwise uint64) uint64 {
+	if p, ok := d.Properties[name]; ok && !p.IsString() {
+		return p.Uint()
+	}
+	return otherwise
+}
+
+// Used is the space that would come free with the dataset, its snapshots and
+// children, in bytes.
+func (d Dataset) Used() uint64 { return d.uint("used", 0) }
+
+// UsedByChildren is the part of Used that lies in child datasets, in bytes.
+func (d Dataset) UsedByChildren() uint64 { return d.uint("usedbychildren", 0) }
+
+// UsedBySnapshots is the part of Used that only snapshots keep, in bytes.
+func (d Dataset) UsedBySnapshots() uint64 { return d.uint("usedbysnapshots", 0) }
+
+// Available is what can still be written, in bytes, with quotas of the
+// dataset and its ancestors in mind.
+func (d Dataset) Available() uint64 { return d.uint("available", 0) }
+
+// Referenced is the size of what the dataset shows, shared or not, in bytes.
+func (d Dataset) Referenced() uint64 { return d.uint("referenced", 0) }
+
+// LogicalUsed is Used before compression, in bytes.
+func (d Dataset) LogicalUsed() uint64 { return d.uint("logicalused", 0) }
+
+// LogicalReferenced is Referenced before compression, in bytes.
+func (d Dataset) LogicalReferenced() uint64 { return d.uint("logicalreferenced", 0) }
+
+// Written is what was written since the previous snapshot, in bytes.
+func (d Dataset) Written() uint64 { return d.uint("written", 0) }
+
+// Quota limits Used, in bytes; 0 is no limit.
+func (d Dataset) Quota() uint64 { return d.uint("quota", 0) }
+
+// RefQuota limits Referenced, in bytes; 0 is no limit.
+func (d Dataset) RefQuota() uint64 { return d.uint("refquota", 0) }
+
+// CompressRatio is 100 times the compression ratio of Used: 100 is none.
+func (d Dataset) CompressRatio() uint64 { return d.uint("compressratio", 100) }
+
+// RecordSize is the largest block of a file, in bytes.
+func (d Dataset) RecordSize() uint64 { return d.uint("recordsize", 128<<10) }
+
+// ReadOnly reports whether the readonly property is on.
+func (d Dataset) ReadOnly() bool { return d.uint("readonly", 0) != 0 }
+
+// SyncMode is SyncStandard, SyncAlways or SyncDisabled.
+func (d Dataset) SyncMode() uint64 { return d.uint("sync", SyncStandard) }
+
+// Sync is the sync property in words: standard, always or disabled.
+func (d Dataset) Sync() string {
+	if mode, names := d.SyncMode(), words["sync"]; mode < uint64(len(names)) {
+		return names[mode]
+	}
+	return Uint(d.SyncMode()).String()
+}
+
+// Created is when the dataset was made, to the second.
+func (d Dataset) Created() time.Time { return time.Unix(int64(d.uint("creation", 0)), 0) }
+
+// Mountpoint is the mountpoint property: a path, "legacy" or "none". An
+// inherited path is continued by the part of the name below the ancestor it
+// comes from, as zfs(8) does.
+func (d Dataset) Mountpoint() string {
+	p, ok := d.Properties["mountpoint"]
+	if !ok {
+		return "/" + d.Name
+	}
+	path := p.String()
+	below, inherited := strings.CutPrefix(d.Name, p.Source+"/")
+	if !inherited || p.Source == "" || !strings.HasPrefix(path, "/") {
+		return path
+	}
+	return strings.TrimSuffix(path, "/") + "/" + below
+}

@@ -1,0 +1,185 @@
+package zfs
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// Kind is a kind of failure. It is an error itself, so that
+// errors.Is(err, ErrBusy) asks for it.
+type Kind string
+
+// Error returns the kind in words.
+func (k Kind) Error() string { return string(k) }
+
+// The kinds of failure. An *Error also answers to its errno and to the class
+// of internal/fault that its kind belongs to.
+const (
+	ErrNotExist     Kind = "does not exist"
+	ErrExist        Kind = "already exists"
+	ErrBusy         Kind = "is in use"
+	ErrNoSpace      Kind = "no space or quota left" // ENOSPC and EDQUOT
+	ErrSuspended    Kind = "the pool is suspended"
+	ErrReadOnly     Kind = "read-only"
+	ErrNotPermitted Kind = "not permitted"
+	ErrUnsupported  Kind = "not supported by this OpenZFS"
+	ErrNoDevice     Kind = "/dev/zfs is missing or refused"
+	ErrUnknownABI   Kind = "the zfs module's interface is not the known one"
+	ErrInvalid      Kind = "invalid argument"
+	ErrClosed       Kind = "the handle on /dev/zfs is closed"
+)
+
+// Error is a request to ZFS that failed.
+type Error struct {
+	Op    string     // what was asked: "create", "snapshot", …
+	Name  string     // the dataset, snapshot or pool; empty where there is none
+	Errno unix.Errno // the kernel's answer; 0 where it was not asked
+	Kind  Kind       // one of the Err… values, or empty
+	// Each says which names of a request on several were refused, and why.
+	// A request on several that is not said to be partial changed nothing.
+	Each []NameError
+
+	reason string
+	remedy string
+}
+
+// NameError is the refusal of one name of a request that had several.
+type NameError struct {
+	Name  string
+	Errno unix.Errno
+}
+
+// Error is operation, name, reason and, where one is known, the remedy.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("zfs " + e.Op)
+	if e.Name != "" {
+		fmt.Fprintf(&b, " %.300q", e.Name)
+	}
+	b.WriteString(": " + e.why())
+	if e.remedy != "" {
+		b.WriteString("; " + e.remedy)
+	}
+	return b.String()
+}
+
+// why is the reason: names that were refused, else words of our own, else the
+// errno's.
+func (e *Error) why() string {
+	const most = 5
+	if len(e.Each) > 0 {
+		var parts []string
+		for i, each := range e.Each {
+			if i == most {
+				parts = append(parts, fmt.Sprintf("and %d more", len(e.Each)-most))
+				break
+			}
+			parts = append(parts, fmt.Sprintf("%s: %s", each.Name, describe(each.Errno)))
+		}
+		return strings.Join(parts, ", ")
+	}
+	if e.reason != "" {
+		return e.reason
+	}
+	return describe(e.Errno)
+}
+
+// Unwrap returns the kind, the class of internal/fault and the errno, as far
+// as they are known.
+func (e *Error) Unwrap() []error {
+	var all []error
+	if e.Kind != "" {
+		all = append(all, e.Kind)
+	}
+	if class := e.class(); class != "" {
+		all = append(all, class)
+	}
+	if e.Errno != 0 {
+		all = append(all, e.Errno)
+	}
+	return all
+}
+
+// asError is the *Error in err, or nil.
+func asError(err error) *Error {
+	var e *Error
+	errors.As(err, &e)
+	return e
+}
+
+// kindClasses says which class a kind of failure belongs to.
+var kindClasses = map[Kind]fault.Class{
+	ErrNotExist:     fault.NotFound,
+	ErrExist:        fault.Exists,
+	ErrBusy:         fault.Busy,
+	ErrNoSpace:      fault.NoSpace,
+	ErrSuspended:    fault.PoolUnavailable,
+	ErrReadOnly:     fault.ReadOnly,
+	ErrNotPermitted: fault.Unsupported,
+	ErrUnsupported:  fault.Unsupported,
+	ErrNoDevice:     fault.Unsupported,
+	ErrUnknownABI:   fault.Unsupported,
+	ErrInvalid:      fault.Invalid,
+}
+
+func (e *Error) class() fault.Class {
+	switch e.Errno {
+	case unix.EDQUOT:
+		return fault.LimitReached
+	case unix.EIO, unix.ENXIO:
+		if e.Kind == "" {
+			return fault.PoolUnavailable
+		}
+	}
+	return kindClasses[e.Kind]
+}
+
+// errnoKinds says what kind of failure an errno is, whatever was asked.
+var errnoKinds = map[unix.Errno]Kind{
+	unix.ENOENT:       ErrNotExist,
+	unix.EEXIST:       ErrExist,
+	unix.EBUSY:        ErrBusy,
+	errExporting:      ErrBusy,
+	unix.ENOSPC:       ErrNoSpace,
+	unix.EDQUOT:       ErrNoSpace,
+	unix.EAGAIN:       ErrSuspended,
+	unix.EROFS:        ErrReadOnly,
+	unix.EPERM:        ErrNotPermitted,
+	unix.EACCES:       ErrNotPermitted,
+	unix.EOPNOTSUPP:   ErrUnsupported,
+	errCmdUnavail:     ErrUnsupported,
+	errArgUnavail:     ErrUnsupported,
+	errArgRequired:    ErrUnsupported,
+	errArgBadType:     ErrUnsupported,
+	unix.EINVAL:       ErrInvalid,
+	unix.ENAMETOOLONG: ErrInvalid,
+	errBadProp:        ErrInvalid,
+}
+
+// kindRemedies says what an administrator can do about a kind of failure,
+// where fault.Advice has no words for its class.
+var kindRemedies = map[Kind]string{
+	ErrSuspended:    "`zpool status` shows the device at fault; `zpool clear` resumes the pool once it is back",
+	ErrNotPermitted: "run as root with CAP_SYS_ADMIN in the initial user name space",
+	ErrUnsupported:  "upgrade OpenZFS to 2.2 or later",
+}
+
+// failure is the error of a request that the kernel refused.
+func failure(op, name string, errno unix.Errno) *Error {
+	kind := errnoKinds[errno]
+	e := &Error{Op: op, Name: name, Errno: errno, Kind: kind, remedy: kindRemedies[kind]}
+	if kind == ErrSuspended {
+		e.reason = "the pool is suspended: its devices do not answer"
+	}
+	return e
+}
+
+// invalid is the error of a request that never reached the kernel.
+func invalid(op, name, format string, args ...any) *Error {
+	return &Error{Op: op, Name: name, Kind: ErrInvalid, reason: fmt.Sprintf(format, args...)}
+}

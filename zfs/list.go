@@ -1,0 +1,102 @@
+package zfs
+
+import (
+	"errors"
+	"iter"
+
+	"golang.org/x/sys/unix"
+)
+
+// Children returns the file systems and volumes directly below a dataset,
+// with their properties, in no order. A missing dataset is ErrNotExist. The
+// sequence ends with the first error. It asks the module for one dataset
+// after another, so one that is made or destroyed meanwhile may or may not be
+// in it. (ZFS_IOC_DATASET_LIST_NEXT, OpenZFS 2.1 to 2.4.)
+func (h *Handle) Children(dataset string) iter.Seq2[Dataset, error] {
+	return h.each("list children of", iocDatasetListNext, dataset, false)
+}
+
+// Snapshots returns the snapshots of one dataset, not of its children, with
+// their properties, in no order; CreateTXG orders them. A missing dataset is
+// ErrNotExist. The sequence ends with the first error, and costs one request
+// a snapshot, however many there are. (ZFS_IOC_SNAPSHOT_LIST_NEXT, OpenZFS
+// 2.1 to 2.4.)
+func (h *Handle) Snapshots(dataset string) iter.Seq2[Dataset, error] {
+	return h.each("list snapshots of", iocSnapshotListNext, dataset, false)
+}
+
+// SnapshotNames is Snapshots without properties: name, GUID, CreateTXG and
+// Clones alone are filled in, which is several times as fast.
+func (h *Handle) SnapshotNames(dataset string) iter.Seq2[Dataset, error] {
+	return h.each("list snapshots of", iocSnapshotListNext, dataset, true)
+}
+
+// Collect returns all that a sequence has, or its error.
+func Collect[T any](seq iter.Seq2[T, error]) ([]T, error) {
+	var all []T
+	for item, err := range seq {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, item)
+	}
+	return all, nil
+}
+
+// each walks a list by a cursor that the module keeps in the block's cookie
+// and obj. The module answers with the next name in place of the dataset's.
+func (h *Handle) each(op string, req request, dataset string, simple bool) iter.Seq2[Dataset, error] {
+	return func(yield func(Dataset, error) bool) {
+		c := newCommand()
+		if err := h.checkParent(op, dataset); err != nil {
+			yield(Dataset{}, err)
+			return
+		}
+		for {
+			d, err := h.next(c, req, dataset, simple)
+			if errors.Is(err, unix.ESRCH) {
+				return
+			}
+			if err != nil {
+				yield(Dataset{}, h.fail(op, dataset, errnoOf(err)))
+				return
+			}
+			if !yield(d, nil) {
+				return
+			}
+		}
+	}
+}
+
+// checkParent tells a dataset that is missing from one without entries; the
+// module says ESRCH of both.
+func (h *Handle) checkParent(op, dataset string) error {
+	if err := CheckDatasetName(dataset); err != nil {
+		return err
+	}
+	there, err := h.Exists(dataset)
+	if err == nil && !there {
+		err = failure(op, dataset, unix.ENOENT)
+	}
+	return err
+}
+
+// next asks for the entry after the cursor in c.
+func (h *Handle) next(c command, req request, dataset string, simple bool) (Dataset, error) {
+	c.setName(dataset)
+	clear(c.stats())
+	if simple {
+		c.setSimple()
+	}
+	list, errno := h.query(req, c)
+	if errno != 0 {
+		return Dataset{}, errno
+	}
+	return newDataset(c.name(), c.stats(), unpackProperties(list)), nil
+}
+
+func errnoOf(err error) unix.Errno {
+	var errno unix.Errno
+	errors.As(err, &errno)
+	return errno
+}

@@ -1,0 +1,128 @@
+package zfs
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ABI describes the module behind a handle.
+type ABI struct {
+	Version string // as /sys/module/zfs/version has it, such as "2.3.9-1"
+	// Known is true for versions whose headers were compared with this
+	// package. A newer one is accepted when it answers the probe as the
+	// known ones do, and has Known false.
+	Known bool
+}
+
+// probeName is a pool that cannot be there: zpool(8) and the module refuse to
+// make one whose name begins with "mirror".
+const probeName = "mirror-overlayzfs-abi-probe"
+
+// checkABI refuses a module whose version is too old or whose argument block
+// is not the known one.
+func (h *Handle) checkABI() (ABI, error) {
+	version, err := Version()
+	if err != nil {
+		return ABI{}, err
+	}
+	abi := ABI{Version: version}
+	if abi.Known, err = knownVersion(version); err != nil {
+		return ABI{}, err
+	}
+	return abi, h.probe(version)
+}
+
+// knownVersion reports whether a version lies in the range that was compared,
+// and refuses what is older than that.
+func knownVersion(version string) (bool, error) {
+	major, minor, ok := parseVersion(version)
+	if !ok {
+		return false, unknownABI(version, "its version cannot be read")
+	}
+	if less(major, minor, oldestKnown) {
+		return false, unknownABI(version, "it is too old")
+	}
+	return !less(newestKnown[0], newestKnown[1], [2]int{major, minor}), nil
+}
+
+func less(major, minor int, than [2]int) bool {
+	return major < than[0] || major == than[0] && minor < than[1]
+}
+
+// parseVersion reads the first two numbers of a version.
+func parseVersion(version string) (major, minor int, ok bool) {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return 0, 0, false
+	}
+	major, err1 := strconv.Atoi(parts[0])
+	digits := strings.IndexFunc(parts[1], func(r rune) bool { return r < '0' || r > '9' })
+	if digits < 0 {
+		digits = len(parts[1])
+	}
+	minor, err2 := strconv.Atoi(parts[1][:digits])
+	return major, minor, err1 == nil && err2 == nil && major >= 0
+}
+
+// probe asks the module for things whose answers tell the layout of struct
+// zfs_cmd. None of them can change anything.
+func (h *Handle) probe(version string) error {
+	if got := h.ioctl(iocNone, newCommand()); got != errCmdUnavail {
+		return unknownABI(version, fmt.Sprintf("an unknown request was answered with %q", describe(got)))
+	}
+	if got := h.probeSource(); got != unix.EOPNOTSUPP {
+		return unknownABI(version, fmt.Sprintf("a malformed argument was answered with %q", describe(got)))
+	}
+	return h.probeSize(version)
+}
+
+// probeSource hands over an argument in an encoding that does not exist. A
+// module that finds address and size where they are expected reads it first
+// and refuses it; one that does not finds no argument, and no such pool.
+func (h *Handle) probeSource() unix.Errno {
+	c := newCommand()
+	c.setName(probeName)
+	_, errno := h.exchange(iocObjsetStats, c, bytes.Repeat([]byte{0xff}, 64), nil)
+	return errno
+}
+
+// probeSize lets the block end where memory ends. The module copies as many
+// bytes as its own struct zfs_cmd has: one byte short must fault, and the
+// full size must be answered, so the size is exactly cmdSize.
+func (h *Handle) probeSize(version string) error {
+	page := unix.Getpagesize()
+	inside := (cmdSize + page - 1) / page * page
+	mem, err := unix.Mmap(-1, 0, inside+page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return fmt.Errorf("map memory to probe the zfs module: %w", err)
+	}
+	defer func() { _ = unix.Munmap(mem) }()
+	if err := unix.Mprotect(mem[inside:], unix.PROT_NONE); err != nil {
+		return fmt.Errorf("protect memory to probe the zfs module: %w", err)
+	}
+	for _, try := range []struct {
+		size int
+		want unix.Errno
+	}{{cmdSize, unix.ENOENT}, {cmdSize - 1, unix.EFAULT}} {
+		c := command(mem[inside-try.size : inside])
+		clear(c)
+		c.setName(probeName)
+		if got := h.ioctl(iocObjsetStats, c); got != try.want {
+			return unknownABI(version, fmt.Sprintf("an argument of %d bytes was answered with %q", try.size, describe(got)))
+		}
+	}
+	return nil
+}
+
+func unknownABI(version, why string) error {
+	return &Error{
+		Op:     "open",
+		Kind:   ErrUnknownABI,
+		reason: fmt.Sprintf("the zfs module %s is not supported: %s", version, why),
+		remedy: fmt.Sprintf("OpenZFS %d.%d to %d.%d are known to work", oldestKnown[0], oldestKnown[1], newestKnown[0], newestKnown[1]),
+	}
+}

@@ -1,0 +1,63 @@
+package zfs
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
+)
+
+// SetProperty sets properties on a dataset, or user properties on a snapshot.
+// It is not atomic: when one is refused, the others are set all the same, and
+// the error's Each has the refused. A refquota or quota below what is used
+// already is ErrNoSpace, or EDQUOT. (ZFS_IOC_SET_PROP, OpenZFS 2.1 to 2.4.)
+func (h *Handle) SetProperty(name string, props Properties) error {
+	const op = "set property"
+	if err := checkName(name); err != nil {
+		return err
+	}
+	list, err := props.pack(op, name)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	return h.act(op, iocSetProp, name, list)
+}
+
+// SetUint sets a numeric property, such as refquota in bytes.
+func (h *Handle) SetUint(name, property string, n uint64) error {
+	return h.SetProperty(name, Properties{property: Uint(n)})
+}
+
+// SetString sets a property that is a string or, for some, a word: see
+// String.
+func (h *Handle) SetString(name, property, value string) error {
+	return h.SetProperty(name, Properties{property: String(value)})
+}
+
+// Inherit removes a property's local value, so that an ancestor's or the
+// default shows. Quotas and other properties that are not inherited are
+// ErrInvalid: set those to 0. To inherit what is inherited already does
+// nothing. (ZFS_IOC_INHERIT_PROP, OpenZFS 2.1 to 2.4.)
+func (h *Handle) Inherit(name, property string) error {
+	const op = "inherit"
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if err := checkPropertyName(property); err != nil {
+		return invalid(op, name, "%v", err)
+	}
+	c := newCommand()
+	c.setName(name)
+	c.setValue(property)
+	_, errno := h.exchange(iocInheritProp, c, nil, nil)
+	if errno == unix.ENOENT && isUserProperty(property) {
+		if there, err := h.Exists(name); err == nil && there {
+			return nil // no such property
+		}
+	}
+	return h.fail(op, name, errno)
+}
+
+// setNumbers sets a property whose value is an array of numbers.
+func (h *Handle) setNumbers(op, name, property string, numbers ...uint64) error {
+	return h.act(op, iocSetProp, name, nvlist.List{{Name: property, Value: numbers}})
+}
