@@ -1,0 +1,294 @@
+package quota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// Place is a layer as a Limiter sees it.
+type Place struct {
+	Key string // unique and never used again: the name of its short link
+	Dir string // the layer's directory, also while it is being made aside
+}
+
+// controller keeps limits by one means. Calls for one layer do not overlap.
+type controller interface {
+	// make readies a directory for the layer's upper and work directories, has
+	// fill make them there, and puts the limits in force. It may complete the
+	// record.
+	make(p Place, r *Record, fill func(dir string) error) error
+	// attach makes the content reachable below the layer's directory; mounted
+	// says that a container is about to write to it.
+	attach(p Place, r Record) error
+	// detach is for when nobody uses it any more; repeating it is no error.
+	detach(p Place, r Record) error
+	// set puts other limits in force.
+	set(p Place, r Record) error
+	usage(p Place, r Record) (Usage, error)
+	// discard deletes all there is of a layer but its record. An error of class
+	// Busy is worth repeating.
+	discard(ctx context.Context, key string, r Record) error
+	// sweep deletes what a crash left that belongs to no record.
+	sweep(ctx context.Context, recorded func(key string) bool) error
+	// close stops what runs in the background.
+	close()
+}
+
+// Config is what a Limiter is made of.
+type Config struct {
+	ZFS     *zfs.Handle // nil: no limit can be kept
+	Lacking error       // why ZFS is nil
+	Dataset string      // of the store
+	Home    string      // a directory on it, where probes can be made
+	Records string      // the directory of records
+	Mode    Mode        // what the administrator asked for
+}
+
+// Limiter keeps the limits of the layers of a store.
+type Limiter struct {
+	records records
+	mode    Mode  // for new limits
+	why     error // why not another mode
+
+	controllers map[Mode]controller
+
+	ctx  context.Context // of what is tried again in the background
+	stop context.CancelFunc
+	jobs sync.WaitGroup
+}
+
+// Open chooses by what means limits are kept. That none can be is no error: the
+// store works without, and says why when a limit is asked for. Recover comes
+// next.
+func Open(ctx context.Context, c Config) (*Limiter, error) {
+	l := &Limiter{records: records(c.Records), controllers: map[Mode]controller{}}
+	l.ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if c.ZFS == nil {
+		l.mode, l.why = Off, c.Lacking
+		return l, l.require(c.Mode)
+	}
+	l.controllers[Dataset] = newDatasets(c)
+	l.mode = Dataset
+	if c.Mode == Off {
+		l.mode, l.why = Off, errors.New("overlayzfs.quota=off")
+		return l, nil
+	}
+	if c.Mode != Dataset {
+		projects, err := newProjects(ctx, c)
+		if err == nil {
+			l.controllers[Project], l.mode = projects, Project
+		}
+		l.why = err
+	}
+	return l, l.require(c.Mode)
+}
+
+// require fails when the administrator asked for a mode that cannot be had.
+func (l *Limiter) require(asked Mode) error {
+	if asked == Auto || asked == "" || asked == l.mode || asked == Off {
+		return nil
+	}
+	l.Close()
+	return fault.New(fault.Unsupported, "overlayzfs.quota=%s: %w; choose auto", asked, l.why)
+}
+
+// Mode is by what means new limits are kept, and why not by another: nil when
+// it was chosen so.
+func (l *Limiter) Mode() (Mode, error) { return l.mode, l.why }
+
+// Check reports whether what is asked for a layer can be kept.
+func (l *Limiter) Check(s Spec) error {
+	if s.Empty() {
+		return nil
+	}
+	if err := s.Properties.Check(); err != nil {
+		return err
+	}
+	if l.mode == Off || l.controllers[Dataset] == nil {
+		return fault.New(fault.Unsupported, "a layer cannot have limits or properties of its own here: %w", l.why)
+	}
+	return nil
+}
+
+// Make makes the limited place for the layer that is being made in p.Dir; fill
+// makes the directories diff and work in the directory that it is told. When it
+// fails nothing is left.
+func (l *Limiter) Make(p Place, id string, s Spec, fill func(dir string) error) error {
+	if err := l.Check(s); err != nil {
+		return err
+	}
+	r := Record{Layer: id, Mode: l.mode, Limits: s.Limits, Properties: s.Properties}
+	if len(s.Properties) > 0 {
+		r.Mode = Dataset // properties are a dataset's
+	}
+	if err := l.records.save(p.Key, r); err != nil {
+		return err
+	}
+	err := l.controllers[r.Mode].make(p, &r, fill)
+	if err == nil {
+		err = l.records.save(p.Key, r)
+	}
+	if err != nil {
+		return errors.Join(err, l.Discard(p.Key))
+	}
+	return nil
+}
+
+// Find returns the record of a layer, or nil when it is not limited.
+func (l *Limiter) Find(key string) (*Record, error) { return l.records.load(key) }
+
+// Attach makes the layer's content reachable; it must be detached again.
+func (l *Limiter) Attach(p Place) error {
+	return l.with(p.Key, func(c controller, r Record) error { return c.attach(p, r) })
+}
+
+// Detach undoes Attach. Of a layer that is not limited or not attached it is
+// no error.
+func (l *Limiter) Detach(p Place) error {
+	return l.with(p.Key, func(c controller, r Record) error { return c.detach(p, r) })
+}
+
+// Set changes the limits of a limited layer, also while it is in use.
+func (l *Limiter) Set(p Place, limits Limits) error {
+	r, err := l.records.load(p.Key)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		return fault.New(fault.Unsupported, "the layer was made without a limit, and cannot get one any more: make the container again with --storage-opt size=…")
+	}
+	c, err := l.controller(*r)
+	if err != nil {
+		return err
+	}
+	before := r.Limits
+	r.Limits = limits
+	if err := c.set(p, *r); err != nil {
+		r.Limits = before
+		return errors.Join(err, c.set(p, *r))
+	}
+	return l.records.save(p.Key, *r)
+}
+
+// Usage is what a limited layer holds.
+func (l *Limiter) Usage(p Place) (usage Usage, err error) {
+	err = l.with(p.Key, func(c controller, r Record) error {
+		usage, err = c.usage(p, r)
+		return err
+	})
+	return usage, err
+}
+
+// with runs fn for a limited layer and nothing for another.
+func (l *Limiter) with(key string, fn func(controller, Record) error) error {
+	r, err := l.records.load(key)
+	if err != nil || r == nil {
+		return err
+	}
+	c, err := l.controller(*r)
+	if err != nil {
+		return err
+	}
+	return fn(c, *r)
+}
+
+func (l *Limiter) controller(r Record) (controller, error) {
+	if c := l.controllers[r.Mode]; c != nil {
+		return c, nil
+	}
+	return nil, fault.New(fault.Unsupported, "layer %s is limited by quota mode %s, which cannot be used now: %w", r.Layer, r.Mode, l.why)
+}
+
+// Discard deletes what a layer that is gone had of its own. What is still busy
+// is tried again in the background, and at the next start.
+func (l *Limiter) Discard(key string) error {
+	err := l.discard(l.ctx, key)
+	if errors.Is(err, fault.Busy) {
+		l.again(key)
+		return nil
+	}
+	return err
+}
+
+func (l *Limiter) discard(ctx context.Context, key string) error {
+	r, err := l.records.load(key)
+	if err != nil || r == nil {
+		return err
+	}
+	c, err := l.controller(*r)
+	if err != nil {
+		return err
+	}
+	if err := c.discard(ctx, key, *r); err != nil {
+		return fmt.Errorf("take back what layer %s had of its own: %w", r.Layer, err)
+	}
+	return l.records.remove(key)
+}
+
+// Recover finishes what a crash interrupted: live tells which keys are layers,
+// and where.
+func (l *Limiter) Recover(ctx context.Context, live func(Record, string) (Place, bool)) error {
+	keys, err := l.records.keys()
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := l.recover(key, live); err != nil {
+			logrus.WithError(err).WithField("key", key).Warn("a layer's limit could not be put in order")
+		}
+	}
+	return l.Sweep(ctx)
+}
+
+// recover discards what a layer that is gone had, and puts the limit of one
+// that is there in force again: not all of it is in ZFS's intent log, and a
+// governor may have been at work when the process ended.
+func (l *Limiter) recover(key string, live func(Record, string) (Place, bool)) error {
+	r, err := l.records.load(key)
+	if err != nil || r == nil {
+		return err
+	}
+	p, ok := live(*r, key)
+	if !ok {
+		return l.Discard(key)
+	}
+	c, err := l.controller(*r)
+	if err != nil {
+		return err
+	}
+	return c.set(p, *r)
+}
+
+// Sweep deletes what belongs to no record, as far as nothing holds it. A
+// snapshot does; after it is gone another Sweep is due.
+func (l *Limiter) Sweep(ctx context.Context) error {
+	for _, c := range l.controllers {
+		err := c.sweep(ctx, func(key string) bool {
+			r, err := l.records.load(key)
+			return err != nil || r != nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close stops what runs in the background.
+func (l *Limiter) Close() {
+	l.stop()
+	l.jobs.Wait()
+	for _, c := range l.controllers {
+		c.close()
+	}
+}
