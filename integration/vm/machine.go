@@ -249,6 +249,12 @@ func (m *Machine) Ready() <-chan struct{} { return m.ready }
 // Exited is closed when the machine is off.
 func (m *Machine) Exited() <-chan struct{} { return m.exited }
 
+// Talk is the host's end of a line to the job, which opens the device that
+// [TalkPort] matches. Unlike the job's output, which passes through pipes of
+// the guest, what the job has got an answer to has left the machine: a power
+// cut cannot take it back. Reading ends with the machine.
+func (m *Machine) Talk() io.ReadWriter { return m.ports[portTalk] }
+
 // Kill cuts the power.
 func (m *Machine) Kill() {
 	_ = m.qemu.Process.Kill()

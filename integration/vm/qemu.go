@@ -12,8 +12,12 @@ const (
 	portErr
 	portControl
 	portFiles
+	portTalk // the job's own, in both directions; the guest's scripts leave it alone
 	portCount
 )
+
+// TalkPort matches the device of [Machine.Talk] in the guest.
+var TalkPort = fmt.Sprintf("/dev/vport*p%d", portTalk+1)
 
 // firstPortFD is the descriptor of the first port: after standard error.
 const firstPortFD = 3

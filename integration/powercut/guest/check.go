@@ -1,0 +1,107 @@
+package guest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/integration/powercut/layers"
+	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
+	"github.com/overlayzfs/overlayzfs/integration/treecmp"
+)
+
+// checker looks at the layers of a plan and keeps their tars: what a layer
+// must look like when it is mounted, those of its ancestors say.
+type checker struct {
+	*store
+	parents map[string]string
+	tars    map[string][]byte
+}
+
+func newChecker(s *store, plan []wire.Layer) *checker {
+	c := &checker{store: s, parents: make(map[string]string), tars: make(map[string][]byte)}
+	for _, l := range plan {
+		c.parents[l.ID] = l.Parent
+	}
+	return c
+}
+
+// look says how a layer is found. That something is wrong with it is no error.
+func (c *checker) look(ctx context.Context, l wire.Layer) (f wire.Found, err error) {
+	if f.Exists, err = c.Exists(ctx, l.ID); err != nil || !f.Exists {
+		return f, err
+	}
+	if err := c.read(ctx, l, &f); err != nil {
+		f.Wrong = err.Error()
+	}
+	return f, nil
+}
+
+func (c *checker) read(ctx context.Context, l wire.Layer, f *wire.Found) error {
+	raw, err := c.readDiff(ctx, l.ID, l.Parent)
+	if err != nil {
+		return err
+	}
+	c.tars[l.ID] = raw
+	f.Empty = layers.Empty(raw)
+	if f.Digest, err = layers.Digest(raw); err != nil {
+		return err
+	}
+	dir, err := c.Get(ctx, l.ID, "")
+	if err != nil {
+		return err
+	}
+	err = c.readMounted(l, dir, f)
+	if putting := c.Put(ctx, l.ID); err == nil {
+		err = putting
+	}
+	return err
+}
+
+func (c *checker) readMounted(l wire.Layer, dir string, f *wire.Found) (err error) {
+	if l.Kind == wire.Container {
+		if f.Room, err = layers.Room(dir); err != nil {
+			return err
+		}
+		f.Records, err = layers.Records(dir, l.ID)
+		return err
+	}
+	if !l.Recorded {
+		return nil
+	}
+	stack, err := c.stack(l.ID)
+	if err != nil {
+		return err
+	}
+	want, err := treecmp.FromLayers(stack...)
+	if err != nil {
+		return err
+	}
+	got, err := treecmp.FromDir(dir)
+	if err != nil {
+		return err
+	}
+	// The root belongs to nobody's tar.
+	differences := treecmp.Compare(got, want, treecmp.Options{MTimes: true, LooseDirTimes: true, LooseTimes: []string{"."}, Xattrs: c.compared})
+	if len(differences) > 0 {
+		return fmt.Errorf("mounted and by its layers, %d differences: %s", len(differences), strings.Join(differences[:min(len(differences), 3)], "; "))
+	}
+	return nil
+}
+
+func (c *checker) compared(string) bool { return c.xattrs }
+
+// stack is the tars of a layer and of all below it, the base first.
+func (c *checker) stack(id string) ([]io.Reader, error) {
+	var stack []io.Reader
+	for ; id != ""; id = c.parents[id] {
+		raw, ok := c.tars[id]
+		if !ok {
+			return nil, fmt.Errorf("layer %s below it could not be read", id)
+		}
+		stack = append([]io.Reader{bytes.NewReader(raw)}, stack...)
+	}
+	return stack, nil
+}

@@ -1,0 +1,99 @@
+package layers
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// The states of a record, one letter each in what Records returns.
+const (
+	Whole   = 'w'
+	Short   = 's' // the content's beginning
+	Wrong   = 'x'
+	Missing = '-'
+)
+
+const recordDir = "rec"
+
+// WriteRecord writes the n-th record of a container, n from 1, into its mounted
+// layer. A record is a file of its own.
+func WriteRecord(dir, id string, n int, sync bool) error {
+	path := filepath.Join(dir, recordDir)
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(path, strconv.Itoa(n)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(record(id, n)); err != nil {
+		return err
+	}
+	if sync {
+		return f.Sync()
+	}
+	return nil
+}
+
+func record(id string, n int) []byte {
+	hash := fnv.New64()
+	fmt.Fprintf(hash, "%s/%d", id, n)
+	r := Random(hash.Sum64())
+	return append(fmt.Appendf(nil, "record %d\n", n), Content(r, r.IntN(20_000))...)
+}
+
+// Records says of every record whether it is there, up to the last that is.
+func Records(dir, id string) (string, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, recordDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var states []byte
+	for _, entry := range entries {
+		n, err := strconv.Atoi(entry.Name())
+		if err != nil || n < 1 {
+			return "", fmt.Errorf("%s is no record", entry.Name())
+		}
+		for len(states) < n {
+			states = append(states, Missing)
+		}
+		if states[n-1], err = stateOf(filepath.Join(dir, recordDir, entry.Name()), record(id, n)); err != nil {
+			return "", err
+		}
+	}
+	return string(states), nil
+}
+
+func stateOf(path string, want []byte) (byte, error) {
+	got, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		return 0, err
+	case bytes.Equal(got, want):
+		return Whole, nil
+	case bytes.HasPrefix(want, got):
+		return Short, nil
+	}
+	return Wrong, nil
+}
+
+// Room is the size of the file system that a directory shows.
+func Room(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return int64(st.Blocks) * st.Bsize, nil
+}

@@ -1,0 +1,156 @@
+package powercut
+
+import (
+	"slices"
+
+	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
+)
+
+// state is what the host knows of a layer. Those in -ing were announced and not
+// answered: after a power cut they may be one or the other.
+type state string
+
+const (
+	creating state = "being created"
+	created  state = "created"
+	filling  state = "being filled"
+	recorded state = "recorded"
+	removing state = "being removed"
+	removed  state = "removed"
+)
+
+// layer is one line of the list.
+type layer struct {
+	wire.Layer
+	state
+	digest string
+	size   int64
+	// written and synced count a container's records that were answered for;
+	// before is how the last start found them, "" as long as none did.
+	written int
+	synced  map[int]bool
+	before  string
+	// survived says that a start has found the layer.
+	survived bool
+	// emptied says that nothing is known of the content of a layer that is
+	// being removed.
+	emptied bool
+}
+
+// list is what was announced and answered, in the order in which it was.
+type list struct {
+	layers []*layer
+	byID   map[string]*layer
+	// answers counts calls by name.
+	answers map[string]int
+	records int
+}
+
+func newList() *list {
+	return &list{byID: make(map[string]*layer), answers: make(map[string]int)}
+}
+
+// hear takes an event of the load into the list.
+func (l *list) hear(e wire.Event) {
+	switch e.Verb {
+	case wire.Begin:
+		l.begin(e)
+	case wire.Done:
+		l.answers[string(e.Call)+" "+string(e.Kind)]++
+		l.done(e)
+	case wire.Failed:
+		l.failed(e)
+	}
+}
+
+func (l *list) begin(e wire.Event) {
+	y := l.byID[e.ID]
+	switch e.Call {
+	case wire.Create:
+		if y == nil {
+			y = new(layer)
+			l.layers = append(l.layers, y)
+			l.byID[e.ID] = y
+		}
+		*y = layer{
+			Layer: wire.Layer{ID: e.ID, Parent: e.Parent, Kind: e.Kind},
+			state: creating, size: e.Size, synced: make(map[int]bool),
+		}
+	case wire.Fill:
+		y.state, y.digest = filling, e.Digest
+	case wire.Remove:
+		y.emptied = y.state != recorded
+		y.state = removing
+	}
+}
+
+func (l *list) done(e wire.Event) {
+	y := l.byID[e.ID]
+	switch e.Call {
+	case wire.Create:
+		y.state = created
+	case wire.Fill:
+		y.state, y.digest = recorded, e.Digest
+		y.Recorded = true
+		l.records++
+	case wire.Remove:
+		y.state = removed
+	case wire.Write:
+		y.written = e.Record
+		if e.Synced {
+			y.synced[e.Record] = true
+		}
+	}
+}
+
+// failed forgets a layer that could not be made. What else fails leaves its
+// layer in doubt, as it is.
+func (l *list) failed(e wire.Event) {
+	if e.Call == wire.Create {
+		l.forget(e.ID)
+	}
+}
+
+func (l *list) forget(id string) {
+	delete(l.byID, id)
+	l.layers = slices.DeleteFunc(l.layers, func(y *layer) bool { return y.ID == id })
+}
+
+// plan is the list for the guest: all that has to be looked at.
+func (l *list) plan() []wire.Layer {
+	plan := make([]wire.Layer, 0, len(l.layers))
+	for _, y := range l.layers {
+		plan = append(plan, y.Layer)
+	}
+	return plan
+}
+
+// kept tells whether the engine would go on with the layer after a power cut.
+// BuildKit drops a step that it has not finished.
+func (y *layer) kept() bool {
+	switch y.Kind {
+	case wire.Image, wire.Step:
+		return y.state == recorded
+	}
+	return y.state == created
+}
+
+// drops are the layers that the client removes once all were looked at, those
+// that stand on others first.
+func (l *list) drops() wire.Drop {
+	gone := make(map[string]bool)
+	for _, y := range l.layers {
+		// A layer goes with the one below it.
+		orphan := y.Parent != "" && (gone[y.Parent] || l.byID[y.Parent] == nil)
+		if !y.kept() || orphan {
+			gone[y.ID] = true
+		}
+	}
+	var drop wire.Drop
+	for _, y := range slices.Backward(l.layers) {
+		if gone[y.ID] && y.state != removed {
+			drop.IDs = append(drop.IDs, y.ID)
+		}
+	}
+	return drop
+}

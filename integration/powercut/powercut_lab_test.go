@@ -1,0 +1,123 @@
+//go:build lab
+
+package powercut
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/vm"
+)
+
+// The rounds are chosen behind -args; see README.md.
+var (
+	rounds    = flag.Int("rounds", 3, "how often the power is cut")
+	seed      = flag.Uint64("seed", 0, "seed of loads and cuts; 0 draws one")
+	driver    = flag.String("driver", "overlayzfs", "overlayzfs, or overlay2 for comparison: its losses are counted and no failure")
+	syncProp  = flag.String("sync", "", "the dataset's sync property; both standard and disabled by default")
+	goOn      = flag.Bool("go-on", false, "go on after a round that finds something")
+	artefacts = flag.String("dir", "", "directory for the pool and the machine's words, kept; by default a temporary one that is kept after a failure")
+)
+
+func TestDriver(t *testing.T) {
+	for _, property := range properties() {
+		t.Run(property, func(t *testing.T) { cutPower(t, property) })
+	}
+}
+
+func properties() []string {
+	if *syncProp != "" {
+		return []string{*syncProp}
+	}
+	return []string{"standard", "disabled"}
+}
+
+func cutPower(t *testing.T, property string) {
+	c := Config{
+		Driver: *driver, Sync: property, Rounds: *rounds, Seed: drawSeed(), Dir: workDir(t),
+		Load: build(t, "..", "./cmd/cutload"), Plugin: pluginBinary(t),
+		GoOn: *goOn || *driver != "overlayzfs", Log: t.Logf,
+	}
+	t.Logf("seed %d, %d rounds, %s, sync=%s; again: go test -tags lab ./powercut -run TestDriver -v -args -seed %d -rounds %d -driver %s -sync %s",
+		c.Seed, c.Rounds, c.Driver, property, c.Seed, c.Rounds, c.Driver, property)
+	tally, err := Run(t.Context(), guest(t), c)
+	t.Logf("%s, sync=%s: %s", c.Driver, property, tally)
+	switch {
+	case err != nil:
+		t.Error(err)
+	case *driver == "overlayzfs" && len(tally.Findings) > 0:
+		t.Errorf("%d findings; seed %d", len(tally.Findings), c.Seed)
+	}
+}
+
+// drawSeed is the seed to use. A load does not run the same twice, whatever
+// its seed: what it does is the same, when is not.
+func drawSeed() uint64 {
+	if *seed != 0 {
+		return *seed
+	}
+	return newSeed()
+}
+
+func guest(t *testing.T) *vm.Guest {
+	t.Helper()
+	lab, err := vm.Open(vm.DefaultSuite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := lab.Build(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// workDir is a directory that stays when the test fails.
+func workDir(t *testing.T) string {
+	t.Helper()
+	if *artefacts != "" {
+		dir := filepath.Join(*artefacts, filepath.Base(t.Name()))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	dir, err := os.MkdirTemp("", "powercut-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("kept: %s (pool-before.img is the pool as the last cut left it, pool.img after the start that followed)", dir)
+			return
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// pluginBinary is the one that OVERLAYZFS_PLUGIN names, or one built now.
+func pluginBinary(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv("OVERLAYZFS_PLUGIN"); path != "" {
+		return path
+	}
+	return build(t, "../..", "./cmd/overlayzfs-plugin")
+}
+
+func build(t *testing.T, module, command string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), filepath.Base(command))
+	cmd := exec.Command("go", "build", "-o", path, command)
+	cmd.Dir = module
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", command, err, out)
+	}
+	return path
+}

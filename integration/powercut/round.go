@@ -1,0 +1,135 @@
+package powercut
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
+	"github.com/overlayzfs/overlayzfs/integration/vm"
+)
+
+const (
+	// startLimit is how long a machine may take until its load begins.
+	startLimit = 4 * time.Minute
+	// A load runs for a time in between.
+	shortestLoad, longestLoad = 200 * time.Millisecond, 6 * time.Second
+)
+
+// round is one machine, from its boot to the cut.
+type round struct {
+	*series
+	machine *vm.Machine
+	rand    *rand.Rand
+	last    bool
+	loading bool
+	// fills is after how many answered Fills the power is cut; 0 leaves it to
+	// the time.
+	fills   int
+	trouble string
+	checked bool
+	looked  int
+	end     string
+	cut     *time.Timer
+}
+
+// run listens to the machine until it is gone.
+func (r *round) run() error {
+	r.cut = time.AfterFunc(startLimit, r.machine.Kill)
+	defer r.cut.Stop()
+	err := wire.Hear(r.machine.Talk(), r.hear)
+	if err != nil {
+		r.machine.Kill()
+	}
+	code, ended := r.machine.Wait()
+	switch {
+	case err != nil:
+		return err
+	case r.trouble != "":
+		return errors.New(r.trouble)
+	case r.last && ended == nil && code == 0:
+		r.end = "not cut"
+		return nil
+	case !r.loading:
+		return fmt.Errorf("the machine ended before its load began: exit code %d, %w", code, ended)
+	case ended == nil:
+		return fmt.Errorf("the load ended by itself with exit code %d", code)
+	}
+	return nil
+}
+
+// hear takes in an event, and answers it.
+func (r *round) hear(e wire.Event) string {
+	switch e.Verb {
+	case wire.Seen:
+		r.looked++
+		if v := r.list.look(e.ID, *e.Found, r.inOrder()); v.class != "" {
+			r.find(v.class, e.ID, v.text)
+		} else if e.Found.Exists {
+			r.tally.Verified++
+		}
+	case wire.Checked:
+		return answer(r.list.drops())
+	case wire.Store:
+		return answer(r.strangers(e.Store))
+	case wire.Load:
+		r.arm()
+	case wire.Trouble:
+		r.trouble = e.Text
+	default:
+		r.list.hear(e)
+		r.hearCall(e)
+	}
+	return ""
+}
+
+func answer(d wire.Drop) string {
+	// It has nothing that JSON cannot carry.
+	text, _ := json.Marshal(d)
+	return string(text)
+}
+
+// hearCall looks for calls that fail, and for the one to cut the power at.
+func (r *round) hearCall(e wire.Event) {
+	switch {
+	case e.Verb == wire.Failed && !(e.Size > 0 && strings.Contains(e.Text, "not supported")):
+		r.find(Refused, string(e.Call)+" "+e.ID, e.Text)
+	case e.Verb == wire.Done && e.Call == wire.Fill && r.loading:
+		if r.fills--; r.fills == 0 {
+			r.end = "cut right after an answer"
+			r.machine.Kill()
+		}
+	}
+}
+
+// inOrder: what a dataset that syncs nothing loses are its last seconds.
+func (r *round) inOrder() bool { return r.Sync == "disabled" }
+
+// arm chooses the moment of the cut: a time, or an answer.
+func (r *round) arm() {
+	r.loading = true
+	after := shortestLoad + time.Duration(r.rand.Int64N(int64(longestLoad-shortestLoad)))
+	r.end = fmt.Sprintf("cut after %d ms", after.Milliseconds())
+	if r.rand.IntN(2) == 0 {
+		r.fills = 1 + r.rand.IntN(12)
+		after = longestLoad
+		r.end = fmt.Sprintf("cut after %d ms", after.Milliseconds())
+	}
+	r.cut.Stop()
+	r.cut = time.AfterFunc(after, r.machine.Kill)
+}
+
+// strangers reports what the store holds and the list does not, each once.
+func (r *round) strangers(store []string) wire.Drop {
+	names, drop := r.list.strangers(store)
+	for _, name := range names {
+		if !r.seen[name] {
+			r.seen[name] = true
+			r.find(Leftover, name, "nothing in the list accounts for it")
+		}
+	}
+	return drop
+}

@@ -1,0 +1,202 @@
+package powercut
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/powercut/layers"
+	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
+	"github.com/overlayzfs/overlayzfs/integration/vm"
+)
+
+// Config is what the rounds are about.
+type Config struct {
+	Driver string // overlayzfs or overlay2
+	Sync   string // the dataset's property
+	Rounds int
+	Seed   uint64
+	// Load is the program for the guest, Plugin the plugin's.
+	Load, Plugin string
+	// Dir takes the pool's file and what the machines say.
+	Dir string
+	// GoOn does not end with the first round that finds something.
+	GoOn bool
+	// Log takes a line for each round and finding.
+	Log func(format string, args ...any)
+}
+
+const (
+	workers = 4
+	// most is how many layers a store may hold before more are removed than
+	// made: all of them are looked at after every cut.
+	most = 32
+	// memory of a machine: it runs one small program.
+	memory = "2G"
+	// poolSize holds the layers many times over.
+	poolSize = 2 << 30
+)
+
+// series is the rounds on one pool.
+type series struct {
+	Config
+	guest *vm.Guest
+	list  *list
+	tally *Tally
+	seen  map[string]bool // strangers in the store, each reported once
+	round int
+}
+
+// Run cuts the power c.Rounds times, and looks once more after the last. An
+// error says that the harness failed; what it found is in the tally.
+func Run(ctx context.Context, guest *vm.Guest, c Config) (*Tally, error) {
+	s := &series{Config: c, guest: guest, list: newList(), tally: &Tally{Answers: make(map[string]int)}, seen: make(map[string]bool)}
+	begin := time.Now()
+	defer func() { s.tally.Seconds = time.Since(begin).Seconds() }()
+	for s.round = 1; s.round <= c.Rounds+1; s.round++ {
+		if err := s.one(ctx); err != nil {
+			return s.finish(), fmt.Errorf("round %d: %w", s.round, err)
+		}
+		if len(s.tally.Findings) > 0 && !c.GoOn {
+			break
+		}
+	}
+	return s.finish(), nil
+}
+
+func (s *series) finish() *Tally {
+	s.tally.Answers, s.tally.Recorded = s.list.answers, s.list.records
+	return s.tally
+}
+
+// one is a round.
+func (s *series) one(ctx context.Context) error {
+	begin := time.Now()
+	last := s.round > s.Rounds
+	job, err := s.job(last)
+	if err != nil {
+		return err
+	}
+	if !s.GoOn {
+		if err := s.keepPool(); err != nil {
+			return err
+		}
+	}
+	output, err := os.Create(s.path("guest-output"))
+	if err != nil {
+		return err
+	}
+	defer output.Close()
+	options := vm.Options{Memory: memory, PoolSize: poolSize, KeepPool: s.path("pool.img"), Console: s.path("console")}
+	machine, err := s.guest.Start(ctx, options, job, output, output)
+	if err != nil {
+		return err
+	}
+	r := &round{series: s, machine: machine, last: last, rand: layers.Random(s.Seed ^ uint64(s.round)<<32)}
+	found := len(s.tally.Findings)
+	if err := r.run(); err != nil {
+		return s.withOutput(err)
+	}
+	s.tally.Rounds++
+	if !last {
+		s.tally.Cuts++
+	}
+	s.Log("round %d: %d layers looked at, %s, %d listed, %.1f s", s.round, r.looked, r.end, len(s.list.layers), time.Since(begin).Seconds())
+	for _, f := range s.tally.Findings[found:] {
+		s.Log("%s", f)
+	}
+	return nil
+}
+
+func (s *series) path(name string) string { return filepath.Join(s.Dir, name) }
+
+// job is the errand of the next machine.
+func (s *series) job(last bool) (*vm.Job, error) {
+	plan, err := json.Marshal(wire.Plan{
+		Driver: s.Driver, Sync: s.Sync, Seed: s.Seed, Round: s.round,
+		Workers: workers, Most: most, Layers: s.list.plan(), Last: last,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(s.path(wire.PlanFile), plan, 0o644); err != nil {
+		return nil, err
+	}
+	return &vm.Job{
+		Command: []string{vm.JobDir + "/cutload", vm.TalkPort},
+		Env:     map[string]string{"OVERLAYZFS_PLUGIN": vm.JobDir + "/overlayzfs-plugin"},
+		Files: []vm.File{
+			{Host: s.path(wire.PlanFile), Guest: wire.PlanFile},
+			{Host: s.Load, Guest: "cutload", Executable: true},
+			{Host: s.Plugin, Guest: "overlayzfs-plugin", Executable: true},
+		},
+		Merge: true,
+	}, nil
+}
+
+// newSeed draws a seed that is short enough to be typed.
+func newSeed() uint64 { return uint64(time.Now().UnixNano() / 1000 % 1e9) }
+
+// find takes down what is wrong.
+func (s *series) find(class Class, what, text string) {
+	s.tally.Findings = append(s.tally.Findings, Finding{s.round, class, what, text})
+}
+
+// withOutput adds the last words of the guest's program.
+func (s *series) withOutput(err error) error {
+	raw, reading := os.ReadFile(s.path("guest-output"))
+	if reading != nil {
+		return errors.Join(err, reading)
+	}
+	const most = 3000
+	return fmt.Errorf("%w\n%s", err, raw[max(0, len(raw)-most):])
+}
+
+// keepPool copies the pool's file as the power cut left it: what the next start
+// finds wrong is looked for there. Holes stay holes.
+func (s *series) keepPool() error {
+	from, err := os.Open(s.path("pool.img"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.Create(s.path("pool-before.img"))
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	return errors.Join(copySparse(to, from), to.Close())
+}
+
+// copySparse copies the parts of a file that hold data.
+func copySparse(to, from *os.File) error {
+	const seekData, seekHole = 3, 4
+	info, err := from.Stat()
+	if err != nil {
+		return err
+	}
+	for at := int64(0); at < info.Size(); {
+		begin, err := from.Seek(at, seekData)
+		if err != nil {
+			break // nothing but a hole follows
+		}
+		if at, err = from.Seek(begin, seekHole); err != nil {
+			return err
+		}
+		if _, err := to.Seek(begin, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := io.Copy(to, io.NewSectionReader(from, begin, at-begin)); err != nil {
+			return err
+		}
+	}
+	return to.Truncate(info.Size())
+}
