@@ -28,7 +28,6 @@ const (
 	offDstSize      = 4120  // uint64, in: its size; out: what was or would be needed
 	offDstFilled    = 4128  // uint32
 	offValue        = 4144  // char[8192]
-	offString       = 12336 // char[256]
 	offGUID         = 12592 // uint64
 	offCookie       = 12616 // uint64
 	offObjsetType   = 12624 // uint64
@@ -69,9 +68,7 @@ type request uint32
 
 // The requests (enum zfs_ioc).
 const (
-	iocPoolStats        request = 0x5a05
 	iocObjsetStats      request = 0x5a12
-	iocObjsetZPLProps   request = 0x5a13
 	iocDatasetListNext  request = 0x5a14
 	iocSnapshotListNext request = 0x5a15
 	iocSetProp          request = 0x5a16

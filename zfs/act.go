@@ -7,6 +7,8 @@ import (
 )
 
 // act makes a request whose argument is a list and which changes something.
+// The module reports success of some requests, such as a hold, even where it
+// did nothing because a name was missing; its answer names it then.
 func (h *Handle) act(op string, req request, name string, args nvlist.List) error {
 	src, err := nvlist.Encode(args)
 	if err != nil {
@@ -15,22 +17,27 @@ func (h *Handle) act(op string, req request, name string, args nvlist.List) erro
 	c := newCommand()
 	c.setName(name)
 	answer, errno := h.alter(req, c, src)
-	return withEach(h.fail(op, name, errno), answer)
+	each := refusals(answer)
+	if errno == 0 && len(each) > 0 {
+		errno = each[0].Errno
+	}
+	err = h.fail(op, name, errno)
+	if e := asError(err); e != nil {
+		e.Each = each
+	}
+	return err
 }
 
-// withEach adds to a failure which names were refused. Names map to errnos in
-// the module's answer; a count of further ones, N_MORE_ERRORS, may end it.
-func withEach(err error, answer nvlist.List) error {
-	e := asError(err)
-	if e == nil {
-		return err
-	}
+// refusals reads which names were refused. The answer maps names to errnos; a
+// count of further ones, N_MORE_ERRORS, may end it.
+func refusals(answer nvlist.List) []NameError {
+	var each []NameError
 	for _, pair := range answer {
 		if errno, ok := pair.Value.(int32); ok && errno > 0 && pair.Name != moreErrors {
-			e.Each = append(e.Each, NameError{Name: pair.Name, Errno: unix.Errno(errno)})
+			each = append(each, NameError{Name: pair.Name, Errno: unix.Errno(errno)})
 		}
 	}
-	return e
+	return each
 }
 
 // moreErrors is ZPROP_N_MORE_ERRORS of include/sys/fs/zfs.h.

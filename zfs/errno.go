@@ -22,8 +22,13 @@ const (
 // firstZFSErrno is where zfs_errno_t begins.
 const firstZFSErrno unix.Errno = 1024
 
-// errnoText is what OpenZFS's errnos mean; unix knows no words for them.
+// errnoText is what errnos mean where unix has no words, or only words about
+// files.
 var errnoText = map[unix.Errno]string{
+	unix.ENOENT:     "does not exist",
+	unix.EEXIST:     "already exists",
+	unix.EBUSY:      "is in use",
+	unix.EXDEV:      "lies in another pool, or is one of two snapshots of one dataset",
 	1024:            "the pool has a checkpoint",
 	1025:            "a checkpoint is being discarded",
 	1026:            "the pool has no checkpoint",

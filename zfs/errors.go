@@ -68,11 +68,14 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// why is the reason: names that were refused, else words of our own, else the
-// errno's.
+// why is the reason: words of our own, else names that were refused, else the
+// errno's words.
 func (e *Error) why() string {
 	const most = 5
-	if len(e.Each) > 0 {
+	if e.reason != "" {
+		return e.reason
+	}
+	if len(e.Each) > 1 || len(e.Each) == 1 && e.Each[0].Name != e.Name {
 		var parts []string
 		for i, each := range e.Each {
 			if i == most {
@@ -82,9 +85,6 @@ func (e *Error) why() string {
 			parts = append(parts, fmt.Sprintf("%s: %s", each.Name, describe(each.Errno)))
 		}
 		return strings.Join(parts, ", ")
-	}
-	if e.reason != "" {
-		return e.reason
 	}
 	return describe(e.Errno)
 }
@@ -164,9 +164,10 @@ var errnoKinds = map[unix.Errno]Kind{
 // kindRemedies says what an administrator can do about a kind of failure,
 // where fault.Advice has no words for its class.
 var kindRemedies = map[Kind]string{
-	ErrSuspended:    "`zpool status` shows the device at fault; `zpool clear` resumes the pool once it is back",
+	ErrSuspended:    "`zpool clear` resumes it once they are back",
 	ErrNotPermitted: "run as root with CAP_SYS_ADMIN in the initial user name space",
-	ErrUnsupported:  "upgrade OpenZFS to 2.2 or later",
+	ErrUnsupported:  "upgrade OpenZFS to 2.2 or later, and the pool's features with `zpool upgrade`",
+	ErrNotExist:     "`zfs list -t all` shows what there is, `zpool import` which pools are not imported",
 }
 
 // failure is the error of a request that the kernel refused.

@@ -73,6 +73,9 @@ func (c command) setBuffer(pins *runtime.Pinner, offAddr, offSize int, buf []byt
 func (h *Handle) query(req request, c command) (nvlist.List, unix.Errno) {
 	name, cookie, obj := c.name(), c.uint64(offCookie), c.uint64(offObj)
 	size := uint64(answerSize)
+	if c[offSimple] != 0 {
+		size = 0 // the block itself holds the answer
+	}
 	for {
 		answer, errno := h.exchange(req, c, nil, make([]byte, size))
 		need := c.uint64(offDstSize)

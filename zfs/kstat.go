@@ -53,16 +53,15 @@ func suspended(dataset string) bool {
 // Objset are a dataset's counters since it was last opened: mounting it, or
 // importing the pool, starts them at 0.
 type Objset struct {
-	File           string // the kstat file they were read from
-	Dataset        string
-	Reads          uint64
-	BytesRead      uint64
-	Writes         uint64
-	BytesWritten   uint64
-	UnlinkedFiles  uint64 // removed while open, and waiting to be freed
-	FreedUnlinked  uint64
-	ZILCommits     uint64 // 0 before OpenZFS 2.2, which has no such counter
-	ZILTransaction uint64 // records written to the intent log; 0 before 2.2
+	File          string // the kstat file they were read from
+	Dataset       string
+	Reads         uint64
+	BytesRead     uint64
+	Writes        uint64
+	BytesWritten  uint64 // as the writers handed them over, before compression
+	Unlinked      uint64 // files removed
+	UnlinkedFreed uint64 // removed files whose space was given back
+	ZILCommits    uint64 // 0 where the module has no such counter (before 2.2)
 }
 
 // ObjsetKstat returns a dataset's counters. A dataset that is not open, that
@@ -116,10 +115,9 @@ func readObjset(file string) (Objset, error) {
 		"nread":            &o.BytesRead,
 		"writes":           &o.Writes,
 		"nwritten":         &o.BytesWritten,
-		"nunlinks":         &o.UnlinkedFiles,
-		"nunlinked":        &o.FreedUnlinked,
+		"nunlinks":         &o.Unlinked,
+		"nunlinked":        &o.UnlinkedFreed,
 		"zil_commit_count": &o.ZILCommits,
-		"zil_itx_count":    &o.ZILTransaction,
 	}
 	lines := bufio.NewScanner(bytes.NewReader(raw))
 	for lines.Scan() {

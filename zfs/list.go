@@ -26,7 +26,7 @@ func (h *Handle) Snapshots(dataset string) iter.Seq2[Dataset, error] {
 }
 
 // SnapshotNames is Snapshots without properties: name, GUID, CreateTXG and
-// Clones alone are filled in, which is several times as fast.
+// Clones alone are filled in, which is faster.
 func (h *Handle) SnapshotNames(dataset string) iter.Seq2[Dataset, error] {
 	return h.each("list snapshots of", iocSnapshotListNext, dataset, true)
 }

@@ -112,7 +112,22 @@ func checkProperty(op, dataset, name string, value Value) error {
 	if value.isText && (len(value.text) >= maxString || strings.ContainsRune(value.text, 0)) {
 		return invalid(op, dataset, "the value of property %s holds a NUL or is longer than %d bytes", name, maxString-1)
 	}
+	if why := badValue(name, value); why != "" {
+		return invalid(op, dataset, "property %s cannot be %.300q: %s", name, value.String(), why)
+	}
 	return nil
+}
+
+// badValue says what is wrong with a value that the module would take, since
+// it leaves these checks to zfs(8), and store.
+func badValue(property string, value Value) string {
+	switch n := value.number; {
+	case property == "recordsize" && (n < 512 || n > 16<<20 || n&(n-1) != 0):
+		return "want a power of two from 512 to 16777216"
+	case property == "mountpoint" && value.text != "none" && value.text != "legacy" && !strings.HasPrefix(value.text, "/"):
+		return "want an absolute path, none or legacy"
+	}
+	return ""
 }
 
 // checkPropertyName allows what zfs(8) allows in names of its own properties,

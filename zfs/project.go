@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
 // ProjectUsage is what the files with one project ID use of a dataset, and
@@ -29,21 +31,11 @@ func (h *Handle) SetProjectQuota(dataset string, id uint32, bytes, objects uint6
 	if err := CheckDatasetName(dataset); err != nil {
 		return err
 	}
-	for _, limit := range []struct {
-		property string
-		kind     uint64
-		value    uint64
-	}{
-		{"projectquota", quotaProjectQuota, bytes},
-		{"projectobjquota", quotaProjectObjQuota, objects},
-	} {
-		// The name ends with the domain, which a project has none of.
-		property := fmt.Sprintf("%s@%x-", limit.property, id)
-		if err := h.setNumbers(op, dataset, property, limit.kind, uint64(id), limit.value); err != nil {
-			return err
-		}
-	}
-	return nil
+	// The names end with the domain, which a project has none of.
+	return h.act(op, iocSetProp, dataset, nvlist.List{
+		{Name: fmt.Sprintf("projectquota@%x-", id), Value: []uint64{quotaProjectQuota, uint64(id), bytes}},
+		{Name: fmt.Sprintf("projectobjquota@%x-", id), Value: []uint64{quotaProjectObjQuota, uint64(id), objects}},
+	})
 }
 
 // ProjectUsage returns usage and limits of one project ID; one that no file

@@ -2,8 +2,6 @@ package zfs
 
 import (
 	"golang.org/x/sys/unix"
-
-	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
 // SetProperty sets properties on a dataset, or user properties on a snapshot.
@@ -19,7 +17,11 @@ func (h *Handle) SetProperty(name string, props Properties) error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	return h.act(op, iocSetProp, name, list)
+	err = h.act(op, iocSetProp, name, list)
+	if e := asError(err); e != nil && e.Kind == ErrNotExist {
+		e.Each = nil // it is the dataset that is missing, not each property
+	}
+	return err
 }
 
 // SetUint sets a numeric property, such as refquota in bytes.
@@ -35,7 +37,7 @@ func (h *Handle) SetString(name, property, value string) error {
 
 // Inherit removes a property's local value, so that an ancestor's or the
 // default shows. Quotas and other properties that are not inherited are
-// ErrInvalid: set those to 0. To inherit what is inherited already does
+// ErrInvalid, canmount among them: set those to their default. To inherit what is inherited already does
 // nothing. (ZFS_IOC_INHERIT_PROP, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Inherit(name, property string) error {
 	const op = "inherit"
@@ -55,9 +57,4 @@ func (h *Handle) Inherit(name, property string) error {
 		}
 	}
 	return h.fail(op, name, errno)
-}
-
-// setNumbers sets a property whose value is an array of numbers.
-func (h *Handle) setNumbers(op, name, property string, numbers ...uint64) error {
-	return h.act(op, iocSetProp, name, nvlist.List{{Name: property, Value: numbers}})
 }
