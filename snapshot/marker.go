@@ -1,0 +1,38 @@
+package snapshot
+
+import (
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// markProperty on the layers dataset says that a rollback has begun and not
+// ended, and to which snapshot. A rollback does not touch the properties of
+// file systems, so it outlives every step.
+const markProperty = "overlayzfs:rollback"
+
+// markOf is the snapshot that a rollback of the dataset is going to, or
+// nothing. What an ancestor's rollback has set is inherited, and not ours.
+func markOf(layers zfs.Dataset) string {
+	if !layers.Local(markProperty) {
+		return ""
+	}
+	return text(layers, markProperty)
+}
+
+// Pending returns the name of the snapshot that an interrupted rollback of the
+// layers dataset was going to, or nothing. A store must not be used while
+// there is one: ask after the dataset is mounted and before anything on it is
+// read, and give the mount back. A rollback sets its mark first and looks for
+// mounts then, so that one of the two always sees the other.
+func Pending(z *zfs.Handle, layers string) (string, error) {
+	stats, err := z.DatasetStats(layers)
+	if err != nil {
+		return "", err
+	}
+	return markOf(stats), nil
+}
+
+// unfinishedError says what to do about a rollback that was interrupted.
+func unfinishedError(layers, name string) error {
+	return fault.New(fault.Interrupted, "going back to the snapshot %s of dataset %s was interrupted: finish it with `overlayzfs rollback %s`", name, layers, full(layers, name))
+}
