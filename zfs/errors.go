@@ -30,7 +30,7 @@ const (
 	ErrUnsupported  Kind = "not supported by this OpenZFS"
 	ErrNoDevice     Kind = "/dev/zfs is missing or refused"
 	ErrUnknownABI   Kind = "the zfs module's interface is not the known one"
-	ErrInvalid      Kind = "invalid argument"
+	ErrInvalid      Kind = "invalid argument" // names are refused as fault.Invalid, which covers this too
 	ErrClosed       Kind = "the handle on /dev/zfs is closed"
 )
 

@@ -37,8 +37,9 @@ func Open() (*Handle, error) {
 	return h, nil
 }
 
-// Close ends the handle. Requests under way finish first. Closing a nil or
-// closed handle does nothing.
+// Close ends the handle: later requests are ErrClosed. Those under way go on,
+// and the device is closed with the last of them. Closing a nil or closed
+// handle does nothing.
 func (h *Handle) Close() error {
 	if h == nil || h.file == nil {
 		return nil

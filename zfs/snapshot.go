@@ -3,7 +3,6 @@ package zfs
 import (
 	"context"
 	"errors"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -96,17 +95,15 @@ func named(err error, names []string) error {
 	return err
 }
 
-// How often, and after what pause, a rollback is tried again that came in the
-// same transaction group as its snapshot.
-const (
-	rollbackTries = 50
-	rollbackPause = 20 * time.Millisecond
-)
+// rollbackTries is how often a rollback is tried whose snapshot was made in
+// the transaction group that is open.
+const rollbackTries = 5
 
 // Rollback puts a dataset back to its latest snapshot, given by its full
 // name. With newer snapshots or bookmarks it is ErrExist: destroy those
 // first. A mounted file system is rolled back in place, but overlays on it
-// answer EIO from then on: unmount them before. (ZFS_IOC_ROLLBACK, OpenZFS
+// answer EIO from then on: unmount them before. ctx ends only the wait for a
+// snapshot that was made in the same moment. (ZFS_IOC_ROLLBACK, OpenZFS
 // 2.1 to 2.4.)
 func (h *Handle) Rollback(ctx context.Context, dataset, snapshot string) error {
 	const op = "rollback"
@@ -119,10 +116,15 @@ func (h *Handle) Rollback(ctx context.Context, dataset, snapshot string) error {
 	args := nvlist.List{{Name: "target", Value: snapshot}}
 	for try := 1; ; try++ {
 		err := explainRollback(h.act(op, iocRollback, dataset, args), snapshot)
-		if !errors.Is(err, unix.EAGAIN) || try == rollbackTries || suspended(dataset) {
+		if !errors.Is(err, unix.EAGAIN) || suspended(dataset) {
 			return err
 		}
-		if err := pause(ctx, rollbackPause); err != nil {
+		if try == rollbackTries {
+			e := asError(err)
+			e.Kind, e.reason, e.remedy = ErrBusy, "its snapshots are being made too fast", ""
+			return e
+		}
+		if err := h.SyncPool(ctx, poolOf(dataset)); err != nil {
 			return err
 		}
 	}
@@ -143,16 +145,4 @@ func explainRollback(err error, snapshot string) error {
 		e.remedy = "destroy the newer ones first"
 	}
 	return e
-}
-
-// pause waits, or returns the context's error when it ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

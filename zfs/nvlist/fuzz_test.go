@@ -2,6 +2,8 @@ package nvlist
 
 import (
 	"encoding/hex"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,6 +20,17 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(data)
 		f.Add(data[:len(data)/2])
+	}
+	answers, err := filepath.Glob("testdata/*.nvlist")
+	if err != nil || len(answers) == 0 {
+		f.Fatal(answers, err)
+	}
+	for _, file := range answers {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		list, err := Decode(data)

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -194,5 +196,28 @@ func TestDecodeEndsAtItsDepth(t *testing.T) {
 	data := append(bytes.Clone(inner[:headerSize]), bytes.Repeat(pair, 100000)...)
 	if _, err := Decode(data); !errors.Is(err, ErrMalformed) {
 		t.Error(err)
+	}
+}
+
+// TestAnswersOfTheModule reads what OpenZFS 2.3.9 on amd64 answered: the
+// holds of a snapshot, a snapshot's properties, a pool's configuration. Packed
+// again they are the same to the byte.
+func TestAnswersOfTheModule(t *testing.T) {
+	for name, has := range map[string]string{"holds": "tag", "snapshot": "overlayzfs:a", "pool": "vdev_tree"} {
+		data, err := os.ReadFile(filepath.Join("testdata", name+".nvlist"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := Decode(data)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, ok := list.Lookup(has); !ok {
+			t.Errorf("%s has no %s", name, has)
+		}
+		again, err := Encode(list)
+		if err != nil || !bytes.Equal(again, data) {
+			t.Errorf("%s was packed to other bytes: %v", name, err)
+		}
 	}
 }
