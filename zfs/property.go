@@ -21,8 +21,9 @@ type Value struct {
 // Uint is a numeric value, such as a quota in bytes.
 func Uint(n uint64) Value { return Value{number: n} }
 
-// String is a value that is a string. For the properties named in Words it
-// may also be one of their words, which is then turned into its number.
+// String is a value that is a string. For sync, readonly, atime, relatime,
+// devices, exec, setuid, canmount, snapdir and acltype it is one of the words
+// that zfs(8) has, which is turned into its number.
 func String(s string) Value { return Value{text: s, isText: true} }
 
 // Uint returns the number, or 0 of a string.
