@@ -45,10 +45,10 @@ func judge(y *layer, f wire.Found, inOrder bool) verdict {
 
 // intact is for a layer that is there although it need not: then it is whole.
 func intact(y *layer, f wire.Found, inOrder bool) verdict {
-	switch {
-	case y.Kind == wire.Image || y.Kind == wire.Step:
+	switch y.Kind {
+	case wire.Image, wire.Step:
 		return whole(y, f)
-	case y.Kind == wire.Container:
+	case wire.Container:
 		return judgeRecords(y, f, inOrder)
 	}
 	return verdict{}
@@ -61,6 +61,8 @@ func whole(y *layer, f wire.Found) verdict {
 		return wrong(Torn, "%s", f.Wrong)
 	case f.Digest != y.digest && f.Empty:
 		return wrong(Torn, "it is empty")
+	case f.Digest != y.digest && layers.OnlyTimes(f.Digest, y.digest):
+		return wrong(Torn, "its files have other times")
 	case f.Digest != y.digest:
 		return wrong(Torn, "it has the digest %s, want %s", f.Digest, y.digest)
 	}

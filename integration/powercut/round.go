@@ -30,8 +30,9 @@ type round struct {
 	// the time.
 	fills   int
 	trouble string
-	checked bool
 	looked  int
+	begun   time.Time
+	ready   time.Duration // from the start to the load
 	end     string
 	cut     *time.Timer
 }
@@ -94,8 +95,10 @@ func answer(d wire.Drop) string {
 
 // hearCall looks for calls that fail, and for the one to cut the power at.
 func (r *round) hearCall(e wire.Event) {
+	// A driver that has no limits yet says so once.
+	noLimits := e.Size > 0 && strings.Contains(e.Text, "not supported")
 	switch {
-	case e.Verb == wire.Failed && !(e.Size > 0 && strings.Contains(e.Text, "not supported")):
+	case e.Verb == wire.Failed && !noLimits:
 		r.find(Refused, string(e.Call)+" "+e.ID, e.Text)
 	case e.Verb == wire.Done && e.Call == wire.Fill && r.loading:
 		if r.fills--; r.fills == 0 {
@@ -110,7 +113,7 @@ func (r *round) inOrder() bool { return r.Sync == "disabled" }
 
 // arm chooses the moment of the cut: a time, or an answer.
 func (r *round) arm() {
-	r.loading = true
+	r.loading, r.ready = true, time.Since(r.begun)
 	after := shortestLoad + time.Duration(r.rand.Int64N(int64(longestLoad-shortestLoad)))
 	r.end = fmt.Sprintf("cut after %d ms", after.Milliseconds())
 	if r.rand.IntN(2) == 0 {

@@ -35,7 +35,7 @@ const (
 	workers = 4
 	// most is how many layers a store may hold before more are removed than
 	// made: all of them are looked at after every cut.
-	most = 32
+	most = 24
 	// memory of a machine: it runs one small program.
 	memory = "2G"
 	// poolSize holds the layers many times over.
@@ -97,7 +97,7 @@ func (s *series) one(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := &round{series: s, machine: machine, last: last, rand: layers.Random(s.Seed ^ uint64(s.round)<<32)}
+	r := &round{series: s, machine: machine, last: last, begun: begin, rand: layers.Random(s.Seed ^ uint64(s.round)<<32)}
 	found := len(s.tally.Findings)
 	if err := r.run(); err != nil {
 		return s.withOutput(err)
@@ -106,7 +106,8 @@ func (s *series) one(ctx context.Context) error {
 	if !last {
 		s.tally.Cuts++
 	}
-	s.Log("round %d: %d layers looked at, %s, %d listed, %.1f s", s.round, r.looked, r.end, len(s.list.layers), time.Since(begin).Seconds())
+	s.Log("round %d: %d layers looked at, loaded after %.1f s, %s, %d listed, %.1f s",
+		s.round, r.looked, r.ready.Seconds(), r.end, len(s.list.layers), time.Since(begin).Seconds())
 	for _, f := range s.tally.Findings[found:] {
 		s.Log("%s", f)
 	}

@@ -17,13 +17,17 @@ import (
 type checker struct {
 	*store
 	parents map[string]string
+	below   map[string]bool // layers that have another on them
 	tars    map[string][]byte
 }
 
 func newChecker(s *store, plan []wire.Layer) *checker {
-	c := &checker{store: s, parents: make(map[string]string), tars: make(map[string][]byte)}
+	c := &checker{store: s, parents: make(map[string]string), below: make(map[string]bool), tars: make(map[string][]byte)}
 	for _, l := range plan {
 		c.parents[l.ID] = l.Parent
+		if l.Recorded {
+			c.below[l.Parent] = true
+		}
 	}
 	return c
 }
@@ -40,14 +44,14 @@ func (c *checker) look(ctx context.Context, l wire.Layer) (f wire.Found, err err
 }
 
 func (c *checker) read(ctx context.Context, l wire.Layer, f *wire.Found) error {
-	raw, err := c.readDiff(ctx, l.ID, l.Parent)
-	if err != nil {
-		return err
-	}
-	c.tars[l.ID] = raw
-	f.Empty = layers.Empty(raw)
-	if f.Digest, err = layers.Digest(raw); err != nil {
-		return err
+	if l.Kind == wire.Image || l.Kind == wire.Step {
+		if err := c.readContent(ctx, l, f); err != nil {
+			return err
+		}
+		// What it shows when it is mounted, a layer on it shows as well.
+		if !l.Recorded || c.below[l.ID] {
+			return nil
+		}
 	}
 	dir, err := c.Get(ctx, l.ID, "")
 	if err != nil {
@@ -60,18 +64,34 @@ func (c *checker) read(ctx context.Context, l wire.Layer, f *wire.Found) error {
 	return err
 }
 
+func (c *checker) readContent(ctx context.Context, l wire.Layer, f *wire.Found) error {
+	raw, err := c.readDiff(ctx, l.ID, l.Parent)
+	if err != nil {
+		return err
+	}
+	c.tars[l.ID] = raw
+	f.Empty = layers.Empty(raw)
+	f.Digest, err = layers.Digest(raw)
+	return err
+}
+
 func (c *checker) readMounted(l wire.Layer, dir string, f *wire.Found) (err error) {
-	if l.Kind == wire.Container {
+	switch l.Kind {
+	case wire.Init:
+		return nil
+	case wire.Container:
 		if f.Room, err = layers.Room(dir); err != nil {
 			return err
 		}
 		f.Records, err = layers.Records(dir, l.ID)
 		return err
 	}
-	if !l.Recorded {
-		return nil
-	}
-	stack, err := c.stack(l.ID)
+	return c.compare(l.ID, dir)
+}
+
+// compare compares a mounted layer with what its layers say together.
+func (c *checker) compare(id, dir string) error {
+	stack, err := c.stack(id)
 	if err != nil {
 		return err
 	}

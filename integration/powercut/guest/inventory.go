@@ -15,12 +15,13 @@ const ownDir = ".overlayzfs"
 // inventory names all that lies in the store besides what every store has: see
 // the host's strangers.
 func (s *store) inventory() ([]string, error) {
-	names, err := s.layerNames()
+	layers, err := s.named("", func(name string) bool { return name != "l" && name != ownDir })
 	if err != nil {
 		return nil, err
 	}
-	for _, more := range []func() ([]string, error){s.deadLinks, s.ownNames, s.childDatasets} {
-		found, err := more()
+	names := prefixed("layer ", layers)
+	for _, more := range []func(owners) ([]string, error){s.deadLinks, s.ownNames, s.childDatasets} {
+		found, err := more(s.owners(layers))
 		if err != nil {
 			return nil, err
 		}
@@ -30,12 +31,29 @@ func (s *store) inventory() ([]string, error) {
 	return names, nil
 }
 
-func (s *store) layerNames() ([]string, error) {
-	return s.named("", "layer ", func(name string) bool { return name != "l" && name != ownDir })
+// owners are the layers by their short names.
+type owners map[string]string
+
+func (s *store) owners(layers []string) owners {
+	found := make(owners)
+	for _, id := range layers {
+		if short, err := os.ReadFile(filepath.Join(s.home, id, "link")); err == nil {
+			found[string(short)] = id
+		}
+	}
+	return found
+}
+
+// of is the layer that a short name belongs to, or else the name itself.
+func (o owners) of(short string) string {
+	if id, ok := o[short]; ok {
+		return id
+	}
+	return short
 }
 
 // named lists a directory of the store.
-func (s *store) named(dir, prefix string, which func(name string) bool) ([]string, error) {
+func (s *store) named(dir string, which func(name string) bool) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(s.home, dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -43,41 +61,66 @@ func (s *store) named(dir, prefix string, which func(name string) bool) ([]strin
 	var names []string
 	for _, entry := range entries {
 		if which(entry.Name()) {
-			names = append(names, prefix+entry.Name())
+			names = append(names, entry.Name())
 		}
 	}
 	return names, err
 }
 
-// deadLinks are short links that lead to no layer.
-func (s *store) deadLinks() ([]string, error) {
-	return s.named("l", "link ", func(name string) bool {
-		_, err := os.Stat(filepath.Join(s.home, "l", name))
-		return errors.Is(err, fs.ErrNotExist)
-	})
+func all(string) bool { return true }
+
+func prefixed(prefix string, names []string) []string {
+	for i, name := range names {
+		names[i] = prefix + name
+	}
+	return names
 }
+
+// deadLinks are short links that lead to no layer.
+func (s *store) deadLinks(owners) ([]string, error) {
+	dead, err := s.named("l", func(name string) bool {
+		// What the link leads to may be a link itself, to where a limited layer's
+		// dataset is mounted while it is in use.
+		target, err := os.Readlink(filepath.Join(s.home, "l", name))
+		if err == nil {
+			_, err = os.Lstat(filepath.Join(s.home, "l", target))
+		}
+		return err != nil
+	})
+	return prefixed("link ", dead), err
+}
+
+// limits are the driver's notes about layers with a limit, which stay as long
+// as these.
+const limits = "limits"
 
 // ownNames are the driver's notes about what is unfinished or in use. Nothing
 // is, when nothing is mounted.
-func (s *store) ownNames() ([]string, error) {
+func (s *store) ownNames(o owners) ([]string, error) {
 	var names []string
-	dirs, err := s.named(ownDir, "", func(name string) bool { return name != "format.json" })
+	dirs, err := s.named(ownDir, func(name string) bool { return name != "format.json" })
 	for _, dir := range dirs {
 		place := filepath.Join(ownDir, dir)
-		found, listing := s.named(place, place+"/", func(string) bool { return true })
-		names, err = append(names, found...), errors.Join(err, listing)
+		found, listing := s.named(place, all)
+		err = errors.Join(err, listing)
+		for _, name := range found {
+			if dir == limits {
+				names = append(names, "limit "+o.of(name))
+				continue
+			}
+			names = append(names, place+"/"+name)
+		}
 	}
 	return names, err
 }
 
 // childDatasets are those that a driver may make for a container with a limit.
-// Its name ends in the container's.
-func (s *store) childDatasets() ([]string, error) {
+func (s *store) childDatasets(o owners) ([]string, error) {
 	out, err := command("zfs", "list", "-H", "-r", "-o", "name", s.dataset)
 	var names []string
 	for name := range strings.SplitSeq(out, "\n") {
 		if below, ok := strings.CutPrefix(name, s.dataset+"/"); ok {
-			names = append(names, "dataset "+filepath.Base(below))
+			names = append(names, "dataset "+o.of(filepath.Base(below)))
 		}
 	}
 	return names, err

@@ -31,7 +31,7 @@ type mobys struct{ graphdriver.Driver }
 func (m mobys) Create(_ context.Context, id, parent string, o plugin.CreateOptions) error {
 	opts := &graphdriver.CreateOpts{MountLabel: o.MountLabel, StorageOpt: o.StorageOpt}
 	if o.ReadWrite {
-		return m.Driver.CreateReadWrite(id, parent, opts)
+		return m.CreateReadWrite(id, parent, opts)
 	}
 	return m.Driver.Create(id, parent, opts)
 }

@@ -126,9 +126,9 @@ func size(r *rand.Rand) int {
 	case p < 35:
 		return 1 + r.IntN(20_000)
 	case p < 39:
-		return 1 + r.IntN(200_000)
+		return 1 + r.IntN(150_000)
 	}
-	return 1 + r.IntN(1_500_000)
+	return 1 + r.IntN(800_000)
 }
 
 // Content is n bytes, half of the time such that they can be compressed.

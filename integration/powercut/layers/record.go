@@ -21,12 +21,14 @@ const (
 	Missing = '-'
 )
 
-const recordDir = "rec"
+// recordDir is the directory of a container's records. An image that was made
+// of a container has it, and a container of that image another.
+func recordDir(dir, id string) string { return filepath.Join(dir, "records-"+id[:12]) }
 
 // WriteRecord writes the n-th record of a container, n from 1, into its mounted
 // layer. A record is a file of its own.
 func WriteRecord(dir, id string, n int, sync bool) error {
-	path := filepath.Join(dir, recordDir)
+	path := recordDir(dir, id)
 	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -53,7 +55,7 @@ func record(id string, n int) []byte {
 
 // Records says of every record whether it is there, up to the last that is.
 func Records(dir, id string) (string, error) {
-	entries, err := os.ReadDir(filepath.Join(dir, recordDir))
+	entries, err := os.ReadDir(recordDir(dir, id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -69,7 +71,7 @@ func Records(dir, id string) (string, error) {
 		for len(states) < n {
 			states = append(states, Missing)
 		}
-		if states[n-1], err = stateOf(filepath.Join(dir, recordDir, entry.Name()), record(id, n)); err != nil {
+		if states[n-1], err = stateOf(filepath.Join(recordDir(dir, id), entry.Name()), record(id, n)); err != nil {
 			return "", err
 		}
 	}

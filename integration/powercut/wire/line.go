@@ -2,7 +2,9 @@ package wire
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -49,17 +51,30 @@ func (l *Line) Ask(e Event) (d Drop, err error) {
 // Hear is the host's end: it calls hear with every event and sends back what
 // that returns, until the machine is gone. A line that was cut is no line.
 func Hear(port io.ReadWriter, hear func(Event) string) error {
-	in := bufio.NewReader(port)
-	for {
-		text, err := in.ReadBytes('\n')
-		if err != nil {
-			return nil
-		}
+	in := bufio.NewScanner(port)
+	in.Buffer(nil, longest)
+	in.Split(wholeLines)
+	for in.Scan() {
 		var e Event
-		if err := json.Unmarshal(text, &e); err != nil {
-			return fmt.Errorf("the guest said %q: %w", text, err)
+		if err := json.Unmarshal(in.Bytes(), &e); err != nil {
+			return fmt.Errorf("the guest said %q: %w", in.Bytes(), err)
 		}
 		// The machine may be gone by now.
 		_, _ = io.WriteString(port, hear(e)+"\n")
 	}
+	if errors.Is(in.Err(), bufio.ErrTooLong) {
+		return in.Err()
+	}
+	return nil
+}
+
+// longest is the size of the longest line: a store's names.
+const longest = 4 << 20
+
+// wholeLines splits off what ends in a newline, and nothing else.
+func wholeLines(data []byte, _ bool) (advance int, line []byte, err error) {
+	if at := bytes.IndexByte(data, '\n'); at >= 0 {
+		return at + 1, data[:at], nil
+	}
+	return 0, nil, nil
 }
