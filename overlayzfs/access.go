@@ -63,15 +63,23 @@ func (d *Driver) ensureMounted(l layer, lowers []string, mountLabel string) erro
 	if err := d.makeRootDir(l.merged(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := m.Do(); err != nil {
+	if err := d.attach(l); err != nil {
 		return errors.Join(err, removeMountPoint(l))
+	}
+	if err := m.Do(); err != nil {
+		return errors.Join(err, d.detach(l), removeMountPoint(l))
 	}
 	return nil
 }
 
 // overlay is the layer's mount.
 func (d *Driver) overlay(l layer, lowers []string, mountLabel string) (mount.Mount, error) {
+	apart, err := l.apart()
+	if err != nil {
+		return mount.Mount{}, err
+	}
 	o := mount.Overlay{
+		Apart:  apart,
 		Dir:    string(d.home),
 		Target: l.id + "/" + mergedName,
 		Lowers: lowers,
@@ -80,7 +88,7 @@ func (d *Driver) overlay(l layer, lowers []string, mountLabel string) (mount.Mou
 		Label:  mountLabel,
 		Off:    d.off,
 	}
-	_, err := os.Lstat(l.committed())
+	_, err = os.Lstat(l.committed())
 	switch {
 	case err == nil:
 		o.Lowers = append([]string{o.Upper}, lowers...)
@@ -104,13 +112,13 @@ func (d *Driver) put(l layer) error {
 	if d.refs.drop(l.id) > 0 {
 		return nil
 	}
-	return release(l)
+	return d.release(l)
 }
 
 // release unmounts the layer. Something on the host may still have a file
 // open below it; then it is taken out of sight and ends with its last user,
 // as overlay2 does.
-func release(l layer) error {
+func (d *Driver) release(l layer) error {
 	mounted, err := mount.IsOverlay(l.merged())
 	if err != nil || !mounted {
 		return err
@@ -124,7 +132,7 @@ func release(l layer) error {
 	} else if err != nil {
 		return err
 	}
-	return removeMountPoint(l)
+	return errors.Join(removeMountPoint(l), d.detach(l))
 }
 
 // removeMountPoint removes the directory the layer was mounted on, which also

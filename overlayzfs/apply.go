@@ -11,6 +11,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/layertar"
+	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
 // ApplyDiff unpacks a layer tar into the empty layer id and returns its
@@ -50,7 +51,11 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 	if err := d.settle(l.id); err != nil {
 		return 0, err
 	}
-	return size, d.barrier()
+	if err := d.recorded(ctx); err != nil {
+		return 0, err
+	}
+	d.snapshots.Event(snapshot.Committed)
+	return size, nil
 }
 
 // interrupted explains why content cannot be unpacked a second time. The
@@ -76,6 +81,9 @@ func spoil(stage string) {
 // requireFresh makes sure that the layer is there, unused and empty.
 func (d *Driver) requireFresh(l layer, parent string) error {
 	if err := l.require("layer"); err != nil {
+		return err
+	}
+	if err := l.requireShared("be given content"); err != nil {
 		return err
 	}
 	if parent != "" {

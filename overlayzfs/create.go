@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/quota"
 )
 
 // Create makes the layer id, empty, standing on parent or, with parent empty,
@@ -17,11 +18,12 @@ func (d *Driver) Create(ctx context.Context, id, parent string, o CreateOptions)
 	if err := checkPair(id, parent); err != nil {
 		return d.in("create", id, err)
 	}
-	return d.on("create", id, func(l layer) error { return d.create(l, parent, o) })
+	return d.on("create", id, func(l layer) error { return d.create(ctx, l, parent, o) })
 }
 
-func (d *Driver) create(l layer, parent string, o CreateOptions) error {
-	if err := o.check(); err != nil {
+func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOptions) error {
+	limit, err := d.wanted(o)
+	if err != nil {
 		return err
 	}
 	exists, err := l.exists()
@@ -38,10 +40,25 @@ func (d *Driver) create(l layer, parent string, o CreateOptions) error {
 	if err := d.mark(l, o); err != nil {
 		return err
 	}
-	if err := d.build(l, lowers); err != nil {
+	if err := d.build(l, lowers, limit); err != nil {
 		return errors.Join(err, d.settle(l.id))
 	}
-	return d.barrier()
+	return d.made(ctx)
+}
+
+// wanted is what is asked for the layer, if it can be had.
+func (d *Driver) wanted(o CreateOptions) (quota.Spec, error) {
+	limit, err := o.limit()
+	if err != nil {
+		return quota.Spec{}, err
+	}
+	if o.Exempt {
+		return quota.Spec{}, nil
+	}
+	if o.ReadWrite {
+		limit.fill(d.preset)
+	}
+	return limit.Spec, d.limits.Check(limit.Spec)
 }
 
 // mark notes that the layer waits for content, which a container's does not.
@@ -67,6 +84,9 @@ func (d *Driver) adopt(parent string) (lowers []string, err error) {
 	if err := p.require("parent layer"); err != nil {
 		return nil, err
 	}
+	if err := p.requireShared("be stood on"); err != nil {
+		return nil, err
+	}
 	if lowers, err = p.stack(); err != nil {
 		return nil, err
 	}
@@ -77,7 +97,7 @@ func (d *Driver) adopt(parent string) (lowers []string, err error) {
 }
 
 // build makes the layer's directory aside and puts it into place in one step.
-func (d *Driver) build(l layer, lowers []string) (err error) {
+func (d *Driver) build(l layer, lowers []string, limit quota.Spec) (err error) {
 	short := newShort()
 	stage := d.home.own(newName, short)
 	defer func() {
@@ -85,7 +105,7 @@ func (d *Driver) build(l layer, lowers []string) (err error) {
 			d.discardLayer(stage)
 		}
 	}()
-	if err := d.fill(stage, short, lowers); err != nil {
+	if err := d.fill(quota.Place{Key: short, Dir: stage}, l.id, lowers, limit); err != nil {
 		return err
 	}
 	if err := os.Symlink(filepath.Join("..", l.id, diffName), d.home.path(linkDir, short)); err != nil {
@@ -94,24 +114,33 @@ func (d *Driver) build(l layer, lowers []string) (err error) {
 	return publish(stage, l.dir())
 }
 
-func (d *Driver) fill(stage, short string, lowers []string) error {
+func (d *Driver) fill(p quota.Place, id string, lowers []string, limit quota.Spec) error {
 	_, gid := d.ids.RootPair()
-	if err := makeDir(stage, 0o710, os.Getuid(), gid); err != nil {
+	if err := makeDir(p.Dir, 0o710, os.Getuid(), gid); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(stage, linkName), []byte(short), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(p.Dir, linkName), []byte(p.Key), 0o644); err != nil {
 		return err
 	}
-	if err := d.makeRootDir(filepath.Join(stage, diffName), 0o755); err != nil {
-		return err
+	if len(lowers) > 0 {
+		if err := os.WriteFile(filepath.Join(p.Dir, lowerName), []byte(strings.Join(lowers, ":")), 0o644); err != nil {
+			return err
+		}
 	}
-	if len(lowers) == 0 {
-		return nil
+	contents := func(dir string) error { return d.makeContents(dir, len(lowers) > 0) }
+	if limit.Empty() {
+		return contents(p.Dir)
 	}
-	if err := d.makeRootDir(filepath.Join(stage, workName), 0o700); err != nil {
-		return err
+	return d.limits.Make(p, id, limit, contents)
+}
+
+// makeContents makes the directories that a container writes to.
+func (d *Driver) makeContents(dir string, overlay bool) error {
+	err := d.makeRootDir(filepath.Join(dir, diffName), 0o755)
+	if err == nil && overlay {
+		err = d.makeRootDir(filepath.Join(dir, workName), 0o700)
 	}
-	return os.WriteFile(filepath.Join(stage, lowerName), []byte(strings.Join(lowers, ":")), 0o644)
+	return err
 }
 
 // makeRootDir makes a directory that belongs to the containers' root.

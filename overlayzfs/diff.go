@@ -13,6 +13,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
 	"github.com/overlayzfs/overlayzfs/layertar"
+	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
 // Change is one difference between two layers; paths begin with '/'.
@@ -42,7 +43,7 @@ func (d *Driver) Diff(ctx context.Context, id, parent string) (io.ReadCloser, er
 		defer close(s.done)
 		err := d.stream(ctx, p, w)
 		if err == nil {
-			err = d.finishDiff(id, short)
+			err = d.finishDiff(ctx, id, short)
 		}
 		w.CloseWithError(d.in("diff", id, err))
 	}()
@@ -76,7 +77,7 @@ func (d *Driver) stream(ctx context.Context, p pair, w io.Writer) (err error) {
 
 // finishDiff makes the layer one that can be recorded. It has to be the one
 // that was read: what vanishes while it is read is passed over.
-func (d *Driver) finishDiff(id, short string) error {
+func (d *Driver) finishDiff(ctx context.Context, id, short string) error {
 	return d.on("diff", id, func(l layer) error {
 		if now, err := readShort(l.dir()); err != nil || now != short {
 			return errors.Join(err, fault.New(fault.NotFound, "it was removed while it was read"))
@@ -84,7 +85,11 @@ func (d *Driver) finishDiff(id, short string) error {
 		if err := d.settle(id); err != nil {
 			return err
 		}
-		return d.barrier()
+		if err := d.recorded(ctx); err != nil {
+			return err
+		}
+		d.snapshots.Event(snapshot.Committed)
+		return nil
 	})
 }
 
@@ -155,7 +160,7 @@ func (d *Driver) compare(ctx context.Context, id, parent string) (pair, error) {
 		return nil, err
 	}
 	if direct {
-		upper, err := os.Open(l.diff())
+		upper, err := d.openUpper(l)
 		if err != nil {
 			return nil, err
 		}

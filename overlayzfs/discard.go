@@ -42,8 +42,13 @@ func (d *Driver) discardContent(dir string) {
 	}
 }
 
+// unlinkShort takes away what the layer has outside of its directory: its short
+// link, and what its limit needed.
 func (d *Driver) unlinkShort(dir string) error {
 	short, err := readShort(dir)
+	if err == nil {
+		err = d.limits.Discard(short)
+	}
 	if err == nil {
 		err = os.Remove(d.home.path(linkDir, short))
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/moby/locker"
 	"github.com/moby/sys/user"
@@ -13,6 +15,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/layertar"
+	"github.com/overlayzfs/overlayzfs/quota"
+	"github.com/overlayzfs/overlayzfs/snapshot"
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // Driver is an open store of layers. It is safe for concurrent use: calls on
@@ -24,6 +29,16 @@ type Driver struct {
 	off     []string // overlay features to switch off, as far as the kernel has them
 	lock    *os.File // the home, locked for as long as the store is open; also the barrier's handle
 	mounted bool     // the dataset's mount is the driver's, to be taken back
+
+	zfs    *zfs.Handle // nil without /dev/zfs
+	groups groups
+	limits *quota.Limiter
+	preset Limits // of layers that ask for none
+	copyUp string // what one costs here; empty when that is not known
+
+	snapshots *snapshot.Keeper
+
+	resumes func(id string) bool // see Options.Resumes
 
 	layers *locker.Locker
 	refs   refs
@@ -51,24 +66,62 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 	}
 	d := &Driver{
 		home: p.home, dataset: p.dataset, ids: o.IDs, off: off, lock: p.lock, mounted: p.mounted,
-		layers: locker.New(), refs: refs{home: p.home},
+		preset: o.Limits, layers: locker.New(), refs: refs{home: p.home},
 	}
-	if err := errors.Join(d.refs.recover(), d.recover(ctx)); err != nil {
+	d.groups.sync = d.syncGroup
+	if err := d.start(ctx, o); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	logrus.WithFields(logrus.Fields{"home": path, "dataset": p.dataset}).Info("store opened")
+	d.announce()
 	return d, nil
+}
+
+// start takes up what the driver works with, and the order of the store.
+func (d *Driver) start(ctx context.Context, o Options) (err error) {
+	var lacking error
+	if d.zfs, lacking = zfs.Open(); lacking != nil {
+		logrus.WithError(lacking).Warn("no limits, no snapshots, and with sync=disabled no durable layers")
+	}
+	d.limits, err = quota.Open(ctx, quota.Config{
+		ZFS: d.zfs, Lacking: lacking, Dataset: d.dataset, Mode: o.Quota,
+		Home: d.home.own(newName), Records: d.home.own(limitsName),
+	})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.requireNoRollback(), d.setSync(o.Sync)); err != nil {
+		return err
+	}
+	d.resumes = o.Resumes
+	if err := errors.Join(d.refs.recover(), d.recover(ctx)); err != nil {
+		return err
+	}
+	if err := d.clearStrays(ctx, o.Stray); err != nil {
+		return err
+	}
+	if err := d.startSnapshots(o); err != nil {
+		return err
+	}
+	d.measureCopyUp(ctx)
+	d.took(ctx, snapshot.Start)
+	return nil
 }
 
 // Restart begins a new session: the callers of before are gone. It finishes
 // or undoes what they left unfinished and forgets their references. It fails
 // with class HomeGone when the home no longer shows the dataset.
 func (d *Driver) Restart(ctx context.Context) error {
+	if err := d.present(); err != nil {
+		return d.in("restart", "", err)
+	}
 	d.session.Lock()
 	defer d.session.Unlock()
 	err := d.present()
 	if err == nil {
 		err = errors.Join(d.refs.restart(), d.recover(ctx))
+	}
+	if err == nil {
+		d.took(ctx, snapshot.Start)
 	}
 	return d.in("restart", "", err)
 }
@@ -78,7 +131,7 @@ func (d *Driver) Restart(ctx context.Context) error {
 func (d *Driver) Close() error {
 	d.session.Lock()
 	defer d.session.Unlock()
-	if err := d.lock.Close(); err != nil || !d.mounted {
+	if err := errors.Join(d.stop(), d.lock.Close()); err != nil || !d.mounted {
 		return err
 	}
 	inUse, err := mountedLayers(d.home)
@@ -92,9 +145,28 @@ func (d *Driver) Close() error {
 	return nil
 }
 
+// stop ends what runs in the background.
+func (d *Driver) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := d.snapshots.Close(ctx)
+	if d.limits != nil {
+		d.limits.Close()
+	}
+	return errors.Join(err, d.zfs.Close())
+}
+
+// stopTimeout is what is left of the ten seconds that an engine gives a plugin
+// to end, when its calls took what the door allows them.
+const stopTimeout = 2 * time.Second
+
 // on runs an operation on a layer, alone on that layer, and gives its error
 // the context.
 func (d *Driver) on(op, id string, run func(layer) error) error {
+	// Asked first: whoever waits for a pool that is suspended holds locks.
+	if err := d.present(); err != nil {
+		return d.in(op, id, err)
+	}
 	d.session.RLock()
 	defer d.session.RUnlock()
 	defer d.hold(id)()
@@ -116,10 +188,13 @@ func (d *Driver) hold(id string) (release func()) {
 	}
 }
 
-// present makes sure that the home still shows the dataset. Were it unmounted
-// behind our back, layers would seem gone, and new ones would be made where
-// nobody finds them again.
+// present makes sure that the pool answers and that the home still shows the
+// dataset. Were it unmounted behind our back, layers would seem gone, and new
+// ones would be made where nobody finds them again.
 func (d *Driver) present() error {
+	if state, err := zfs.PoolState(d.pool()); err == nil && state == zfs.PoolSuspended {
+		return fault.New(fault.PoolUnavailable, "pool %s is suspended: it waits for its devices", d.pool())
+	}
 	same, err := isFile(string(d.home), d.lock)
 	if err == nil && !same {
 		err = fault.New(fault.HomeGone, "the dataset is no longer mounted on %s", d.home)
@@ -132,9 +207,11 @@ func (d *Driver) in(op, id string, err error) error {
 	return fault.In(fault.Op{Name: op, Layer: id, Dataset: d.dataset}, err)
 }
 
-// barrier makes all that was done so far durable, as far as the dataset's
-// sync property lets it.
-func (d *Driver) barrier() error { return syncFileSystem(d.lock) }
+// pool is the pool that the store lies on.
+func (d *Driver) pool() string {
+	pool, _, _ := strings.Cut(d.dataset, "/")
+	return pool
+}
 
 // tarOptions is how layer tars are read and written in this store.
 func (d *Driver) tarOptions() layertar.Options { return layertar.Options{IDs: d.ids} }

@@ -32,7 +32,7 @@ func dataset(t *testing.T, name string, properties ...string) string {
 		args = append(args, "-o", p)
 	}
 	zfsCommand(t, append(args, full)...)
-	t.Cleanup(func() { zfsCommand(t, "destroy", full) })
+	t.Cleanup(func() { zfsCommand(t, "destroy", "-r", full) })
 	return full
 }
 

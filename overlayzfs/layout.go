@@ -24,6 +24,8 @@ const (
 	buildingName = "building" // markers, by layer ID
 	trashName    = "trash"    // layers being removed, by short link
 	refsName     = "refs"     // users of mounted layers, by layer ID
+	bootName     = "boot"     // the boot of the host that last opened the store
+	limitsName   = "limits"   // records of package quota, by short link
 )
 
 // home is the root of a store.

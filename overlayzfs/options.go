@@ -1,12 +1,15 @@
 package overlayzfs
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
-	units "github.com/docker/go-units"
 	"github.com/moby/sys/user"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/quota"
+	"github.com/overlayzfs/overlayzfs/snapshot"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -19,8 +22,29 @@ type Options struct {
 	// on ZFS already.
 	Dataset string
 
+	// Limits are those of containers' layers that ask for none.
+	Limits Limits
+	// Quota is by what means limits are kept.
+	Quota quota.Mode
+
+	// Sync sets the dataset's sync property. Empty leaves it as it is.
+	Sync string
+
+	// Snapshots says when to take snapshots, and how many to keep.
+	Snapshots snapshot.Policy
+	// Records is the dataset with the caller's own records, which snapshots are
+	// to cover together with the layers. Empty for none.
+	Records string
+
 	// IDs maps the owners of files when containers run in a user name space.
 	IDs user.IdentityMapping
+
+	// Resumes reports whether a caller that starts anew may come back for a
+	// layer that was made and never given content. Without it none is kept.
+	Resumes func(id string) bool
+	// Stray reports whether a layer means nothing to any caller after the host
+	// came up again, given what other layers there are. Without it none does.
+	Stray func(id string, exists func(id string) bool) bool
 }
 
 // ParseOptions reads key=value options as daemon.json's storage-opts and the
@@ -39,18 +63,52 @@ func ParseOptions(list []string) (Options, error) {
 	return o, nil
 }
 
-func (o *Options) set(key, value string) error {
-	switch key {
-	case optionPrefix + "dataset":
-		if err := zfs.CheckDatasetName(value); err != nil {
+func (o *Options) set(key, value string) (err error) {
+	set, ok := options[strings.TrimPrefix(key, optionPrefix)]
+	if !ok || !strings.HasPrefix(key, optionPrefix) {
+		return fault.New(fault.Invalid, "unknown storage option %q: known are %s%s", key, optionPrefix,
+			strings.Join(slices.Sorted(maps.Keys(options)), ", "+optionPrefix))
+	}
+	return set(o, key, value)
+}
+
+// options are the driver's, by what follows optionPrefix.
+var options = map[string]func(o *Options, key, value string) error{
+	"dataset": func(o *Options, key, value string) error { return setDataset(&o.Dataset, key, value) },
+	"size": func(o *Options, key, value string) (err error) {
+		o.Limits.Bytes, err = quota.ParseBytes(key, value)
+		return err
+	},
+	"inodes": func(o *Options, key, value string) (err error) {
+		o.Limits.Inodes, err = quota.ParseInodes(key, value)
+		return err
+	},
+	"quota": func(o *Options, key, value string) (err error) {
+		o.Quota, err = quota.ParseMode(key, value)
+		return err
+	},
+	"sync": func(o *Options, key, value string) error {
+		if value != "standard" && value != "disabled" {
+			return fault.New(fault.Invalid, "storage option %s=%q: want standard or disabled; without the option the dataset's property stays as it is", key, value)
+		}
+		o.Sync = value
+		return nil
+	},
+	"snapshots": func(o *Options, key, value string) (err error) {
+		if o.Snapshots, err = snapshot.ParsePolicy(value); err != nil {
 			return fault.New(fault.Invalid, "storage option %s: %w", key, err)
 		}
-		o.Dataset = value
 		return nil
-	case optionPrefix + "size":
-		return refuseSize(key, value)
+	},
+	"snapshots.records": func(o *Options, key, value string) error { return setDataset(&o.Records, key, value) },
+}
+
+func setDataset(to *string, key, value string) error {
+	if err := zfs.CheckDatasetName(value); err != nil {
+		return fault.New(fault.Invalid, "storage option %s: %w", key, err)
 	}
-	return fault.New(fault.Invalid, "unknown storage option %q: known is %sdataset=pool/name", key, optionPrefix)
+	*to = value
+	return nil
 }
 
 // CreateOptions are what the caller asks of one layer.
@@ -61,28 +119,55 @@ type CreateOptions struct {
 	// StorageOpt is `docker run --storage-opt`.
 	StorageOpt map[string]string
 	// ReadWrite marks a container's layer, which is kept even when nothing
-	// was ever written to it.
+	// was ever written to it, and gets the preset limits.
 	ReadWrite bool
+	// Exempt is for a layer that needs no limit although the caller passes one.
+	// What is passed is checked all the same.
+	Exempt bool
 }
 
-func (o CreateOptions) check() error {
+// limit is what the options ask for, and whether they ask for a limit at all:
+// size=0 asks for none where one is preset.
+func (o CreateOptions) limit() (limit wantedLimit, err error) {
 	for key, value := range o.StorageOpt {
-		if strings.ToLower(key) != "size" {
-			return fault.New(fault.Invalid, "unknown storage option %q for a layer: known is size", key)
-		}
-		if err := refuseSize("size", value); err != nil {
-			return err
+		if err := limit.set(strings.ToLower(key), value); err != nil {
+			return wantedLimit{}, err
 		}
 	}
-	return nil
+	return limit, limit.Properties.Check()
 }
 
-// refuseSize tells a malformed size from one that is right but cannot be kept
-// yet: a limit that is silently not enforced would be worse than none.
-func refuseSize(key, value string) error {
-	size, err := units.RAMInBytes(value)
-	if err != nil || size <= 0 {
-		return fault.New(fault.Invalid, "storage option %s=%q: want a positive size such as 500M or 10G", key, value)
+// wantedLimit is a limit of which some parts may have been left open.
+type wantedLimit struct {
+	quota.Spec
+	bytes, inodes bool // these were asked for
+}
+
+func (w *wantedLimit) set(key, value string) (err error) {
+	switch {
+	case key == "size":
+		w.bytes = true
+		w.Bytes, err = quota.ParseBytes(key, value)
+	case key == "inodes":
+		w.inodes = true
+		w.Inodes, err = quota.ParseInodes(key, value)
+	case slices.Contains(quota.PropertyNames(), key):
+		if w.Properties == nil {
+			w.Properties = quota.Properties{}
+		}
+		w.Properties[key] = value
+	default:
+		err = fault.New(fault.Invalid, "unknown storage option %q for a layer: known are size, inodes, %s", key, strings.Join(quota.PropertyNames(), ", "))
 	}
-	return fault.New(fault.Unsupported, "storage option %s=%s: quotas are not supported yet by this version of overlayzfs; remove the option, or limit all layers together with `zfs set quota=%s DATASET`", key, value, value)
+	return err
+}
+
+// fill puts the preset where nothing was asked for.
+func (w *wantedLimit) fill(preset Limits) {
+	if !w.bytes {
+		w.Bytes = preset.Bytes
+	}
+	if !w.inodes {
+		w.Inodes = preset.Inodes
+	}
 }

@@ -23,7 +23,10 @@ func (d *Driver) recover(ctx context.Context) error {
 	if err := each(ctx, d.home.own(applyName), d.discardContent); err != nil {
 		return err
 	}
-	return each(ctx, d.home.own(trashName), d.discardLayer)
+	if err := each(ctx, d.home.own(trashName), d.discardLayer); err != nil {
+		return err
+	}
+	return d.limits.Recover(ctx, d.live)
 }
 
 // sortBuilding decides about the layers that were made and had no content yet.
@@ -36,11 +39,16 @@ func (d *Driver) sortBuilding(ctx context.Context) error {
 	})
 }
 
-// sortOut removes a layer whose diff was being applied: nobody recorded it. One
-// that nothing was applied to yet is kept, since BuildKit records a layer when
-// it is made; but it takes no diff any more, for that could only be what is
-// left of a stream whose beginning went to the process before.
+// sortOut removes a layer whose diff was being applied, and one that no caller
+// comes back for: nobody recorded it. Where a caller records a layer when it is
+// made, one that nothing was applied to yet is kept; but it takes no diff any
+// more, for that could only be what is left of a stream whose beginning went to
+// the process before.
 func (d *Driver) sortOut(id string) error {
+	if d.resumes == nil || !d.resumes(id) {
+		logrus.WithField("layer", id).Info("removed: it never got its content")
+		return d.remove(d.home.layer(id))
+	}
 	err := os.Mkdir(d.home.applying(id), 0o700)
 	if errors.Is(err, fs.ErrExist) {
 		logrus.WithField("layer", id).Info("removed: its diff was cut short")

@@ -7,9 +7,12 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/quota"
 )
 
 // Each test leaves the store as a process would that was killed at one
@@ -22,8 +25,8 @@ func TestALayerThatWasBeingMadeIsGone(t *testing.T) {
 	lowers, err := d.home.layer("base").stack()
 	must(t, err)
 	// Killed before the rename that publishes it: short link made or not.
-	must(t, d.fill(d.home.own(newName, shortA), shortA, lowers))
-	must(t, d.fill(d.home.own(newName, shortB), shortB, lowers))
+	must(t, d.fill(quota.Place{Key: shortA, Dir: d.home.own(newName, shortA)}, "never", lowers, quota.Spec{}))
+	must(t, d.fill(quota.Place{Key: shortB, Dir: d.home.own(newName, shortB)}, "never", lowers, quota.Spec{}))
 	must(t, os.Symlink("../never/diff", d.home.path(linkDir, shortB)))
 	must(t, writeEmpty(d.home.building("never")))
 	d = crash(t, d)
@@ -50,6 +53,42 @@ func TestALayerThatNeverGotContentIsKept(t *testing.T) {
 	change(t, d, "empty", func(dir string) { write(t, dir+"/file", "x") })
 	remove(t, d, "empty")
 	requireTidy(t, d, "base")
+}
+
+// TestALayerThatNobodyComesBackForIsGone: dockerd records a layer once it has
+// content, and not before.
+func TestALayerThatNobodyComesBackForIsGone(t *testing.T) {
+	d := openStore(t)
+	create(t, d, "base", "")
+	change(t, d, "base", func(string) {})
+	create(t, d, "empty", "base")
+	create(t, d, "kept", "base")
+	d = crashTo(t, d, Options{Resumes: func(id string) bool { return id == "kept" }})
+	if exists(t, d, "empty") || !exists(t, d, "kept") {
+		t.Errorf("empty: %t, kept: %t", exists(t, d, "empty"), exists(t, d, "kept"))
+	}
+	remove(t, d, "kept")
+	requireTidy(t, d, "base")
+}
+
+// TestStraysGoWhenTheHostComesUp: and only then.
+func TestStraysGoWhenTheHostComesUp(t *testing.T) {
+	o := testOptions
+	o.Stray = func(id string, exists func(string) bool) bool {
+		of, ok := strings.CutSuffix(id, "-init")
+		return ok && !exists(of)
+	}
+	d := openStoreIn(t, filepath.Join(t.TempDir(), "home"), o)
+	for _, id := range []string{"a-init", "a", "b-init"} {
+		must(t, d.Create(context.Background(), id, "", CreateOptions{ReadWrite: true}))
+	}
+	d = crashTo(t, d, o)
+	if !exists(t, d, "b-init") {
+		t.Error("a stray went while its caller may be making the rest")
+	}
+	must(t, os.WriteFile(d.home.own(bootName), []byte("the boot before"), 0o600))
+	d = crashTo(t, d, o)
+	requireTidy(t, d, "a", "a-init")
 }
 
 func TestALayerWhoseDiffWasBeingAppliedIsGone(t *testing.T) {

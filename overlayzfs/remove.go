@@ -6,6 +6,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
 // Remove removes the layer, mounted or not: dockerd and BuildKit remove what
@@ -29,6 +30,9 @@ func (d *Driver) remove(l layer) error {
 	if err := unmountIdle(l); err != nil {
 		return err
 	}
+	if err := d.detach(l); err != nil && !errors.Is(err, fault.Invalid) { // a damaged layer can go too
+		return err
+	}
 	trash := d.home.own(trashName, newShort())
 	err = publish(l.dir(), trash)
 	if class := fault.ClassOf(fault.Classify(err)); class == fault.NoSpace || class == fault.LimitReached {
@@ -39,6 +43,7 @@ func (d *Driver) remove(l layer) error {
 	}
 	// The layer is gone by the rename; its files may go later.
 	d.discardLayer(trash)
+	d.snapshots.Event(snapshot.Removed)
 	return d.forget(l.id)
 }
 

@@ -1,12 +1,18 @@
 package overlayzfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"os"
+	"fmt"
 	"strconv"
 	"strings"
 
+	units "github.com/docker/go-units"
+	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/quota"
+	"github.com/overlayzfs/overlayzfs/snapshot"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -37,10 +43,43 @@ func (d *Driver) metadata(l layer) (map[string]string, error) {
 	if len(lowers) > 0 {
 		data["LowerDir"] = strings.Join(lowers, ":")
 	}
-	return data, nil
+	return data, d.describeLimit(l, data)
 }
 
-// Status is the store as `docker info` shows it.
+// describeLimit adds what only a limited layer has.
+func (d *Driver) describeLimit(l layer, data map[string]string) error {
+	p, err := l.place()
+	if err != nil {
+		return err
+	}
+	r, err := d.limits.Find(p.Key)
+	if err != nil || r == nil {
+		return err
+	}
+	data["Quota"] = string(r.Mode)
+	if r.Mode == quota.Dataset {
+		data["Dataset"] = d.dataset + "/" + p.Key
+	}
+	if r.Bytes > 0 {
+		data["Size"] = strconv.FormatUint(r.Bytes, 10)
+	}
+	if r.Inodes > 0 {
+		data["Inodes"] = strconv.FormatUint(r.Inodes, 10)
+	}
+	for name, value := range r.Properties {
+		data[name] = value
+	}
+	usage, err := d.limits.Usage(p)
+	if err != nil {
+		data["Used"] = "unknown: " + err.Error()
+		return nil
+	}
+	data["Used"] = strconv.FormatUint(usage.Bytes, 10)
+	return nil
+}
+
+// Status is the store as `docker info` shows it. It asks the pool nothing that
+// a suspended one would not answer.
 func (d *Driver) Status(ctx context.Context) ([][2]string, error) {
 	status, err := d.status()
 	return status, d.in("status", "", err)
@@ -55,6 +94,71 @@ func (d *Driver) status() ([][2]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	lines := [][2]string{
+		{"Backing Filesystem", "zfs"},
+		{"Dataset", d.dataset},
+		{"OpenZFS Version", version},
+		{"Kernel Version", kernel},
+		{"Supports d_type", "true"},
+		{"Native Overlay Diff", "true"},
+		{"Overlay Features Off", strings.Join(d.off, " ")},
+	}
+	pool, suspended := d.poolStatus()
+	lines = append(lines, pool...)
+	if suspended {
+		return lines, nil
+	}
+	lines = append(lines, d.datasetStatus()...)
+	lines = append(lines, [2]string{"Quota", d.quotaStatus()})
+	lines = append(lines, d.snapshots.Status()...)
+	return d.layerStatus(lines)
+}
+
+// poolStatus is the pool's health, and whether it answers at all.
+func (d *Driver) poolStatus() (lines [][2]string, suspended bool) {
+	state, err := zfs.PoolState(d.pool())
+	if err != nil {
+		state = "unknown: " + err.Error()
+	}
+	return [][2]string{{"Pool", d.pool()}, {"Pool Health", state}}, state == zfs.PoolSuspended
+}
+
+// datasetStatus is what only /dev/zfs tells.
+func (d *Driver) datasetStatus() [][2]string {
+	if d.zfs == nil {
+		return nil
+	}
+	stats, err := d.zfs.DatasetStats(d.dataset)
+	if err != nil {
+		return [][2]string{{"Space", "unknown: " + err.Error()}}
+	}
+	ratio := stats.CompressRatio()
+	return [][2]string{
+		{"Space Used", units.BytesSize(float64(stats.Used()))},
+		{"Space Available", units.BytesSize(float64(stats.Available()))},
+		{"Compression Ratio", fmt.Sprintf("%d.%02dx", ratio/100, ratio%100)},
+		{"Sync", stats.Sync()},
+		{"Copy-up", syncAdvice(stats.Sync(), cmp.Or(d.copyUp, "not measured"))},
+	}
+}
+
+// quotaStatus is by what means limits are kept, and why not by another.
+func (d *Driver) quotaStatus() string {
+	mode, why := d.limits.Mode()
+	text := string(mode)
+	if why != nil {
+		text += fmt.Sprintf(" (%v)", why)
+	}
+	if d.preset.Bytes > 0 {
+		text += ", " + units.BytesSize(float64(d.preset.Bytes)) + " by default"
+	}
+	if d.preset.Inodes > 0 {
+		text += fmt.Sprintf(", %d inodes by default", d.preset.Inodes)
+	}
+	return text
+}
+
+func (d *Driver) layerStatus(lines [][2]string) ([][2]string, error) {
 	layers, err := d.countLayers()
 	if err != nil {
 		return nil, err
@@ -63,28 +167,27 @@ func (d *Driver) status() ([][2]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return [][2]string{
-		{"Backing Filesystem", "zfs"},
-		{"Dataset", d.dataset},
-		{"OpenZFS Version", version},
-		{"Kernel Version", kernel},
-		{"Supports d_type", "true"},
-		{"Native Overlay Diff", "true"},
-		{"Overlay Features Off", strings.Join(d.off, " ")},
-		{"Quota", "not supported yet"},
-		{"Layers", strconv.Itoa(layers)},
-		{"Mounts", strconv.Itoa(len(mounted))},
-	}, nil
+	return append(lines,
+		[2]string{"Layers", strconv.Itoa(layers)},
+		[2]string{"Mounts", strconv.Itoa(len(mounted))},
+	), nil
+}
+
+// announce says once what the administrator should know of this store.
+func (d *Driver) announce() {
+	log := logrus.WithFields(logrus.Fields{"home": string(d.home), "dataset": d.dataset, "quota": d.quotaStatus()})
+	log.Info("store opened")
+	if d.zfs == nil {
+		return
+	}
+	if stats, err := d.zfs.DatasetStats(d.dataset); err == nil && d.copyUp != "" {
+		log.WithField("sync", stats.Sync()).Warn("copy-up: " + syncAdvice(stats.Sync(), d.copyUp))
+	}
 }
 
 // countLayers counts short links: each layer has one.
 func (d *Driver) countLayers() (int, error) {
-	dir, err := os.Open(d.home.path(linkDir))
-	if err != nil {
-		return 0, err
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
+	names, err := readNames(d.home.path(linkDir))
 	return len(names), err
 }
 
@@ -93,17 +196,21 @@ func (d *Driver) countLayers() (int, error) {
 func (d *Driver) Cleanup(ctx context.Context) error {
 	d.session.Lock()
 	defer d.session.Unlock()
-	return d.in("cleanup", "", d.cleanup())
+	return d.in("cleanup", "", d.cleanup(ctx))
 }
 
-func (d *Driver) cleanup() error {
+func (d *Driver) cleanup(ctx context.Context) error {
 	mounted, err := mountedLayers(d.home)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for id := range mounted {
-		errs = append(errs, release(d.home.layer(id)))
+		errs = append(errs, d.release(d.home.layer(id)))
 	}
-	return errors.Join(errors.Join(errs...), d.refs.recover())
+	if err := errors.Join(errors.Join(errs...), d.refs.recover()); err != nil {
+		return err
+	}
+	d.took(ctx, snapshot.Stop)
+	return nil
 }

@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	logrus.SetLevel(logrus.WarnLevel)
+	logrus.SetLevel(logrus.ErrorLevel)
 	os.Exit(m.Run())
 }
 
@@ -27,8 +27,11 @@ func TestMain(m *testing.M) {
 
 func openStore(t *testing.T) *Driver {
 	t.Helper()
-	return openStoreIn(t, filepath.Join(t.TempDir(), "home"), Options{})
+	return openStoreIn(t, filepath.Join(t.TempDir(), "home"), testOptions)
 }
+
+// testOptions are those of a caller that comes back for every layer.
+var testOptions = Options{Resumes: func(string) bool { return true }}
 
 func openStoreIn(t *testing.T, dir string, o Options) *Driver {
 	t.Helper()
@@ -54,10 +57,15 @@ func closeStore(t *testing.T, d *Driver) {
 // crash ends a store's use as a killed process would, and opens it again.
 func crash(t *testing.T, d *Driver) *Driver {
 	t.Helper()
+	return crashTo(t, d, testOptions)
+}
+
+func crashTo(t *testing.T, d *Driver, o Options) *Driver {
+	t.Helper()
 	if err := d.lock.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := Open(context.Background(), string(d.home), Options{})
+	again, err := Open(context.Background(), string(d.home), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +202,7 @@ func apply(t *testing.T, d *Driver, id, parent string, raw []byte) int64 {
 // requireTidy fails when the store keeps anything of layers it does not have.
 func requireTidy(t *testing.T, d *Driver, layers ...string) {
 	t.Helper()
-	for _, name := range []string{newName, applyName, buildingName, trashName} {
+	for _, name := range []string{newName, applyName, buildingName, trashName, limitsName} {
 		if left := list(t, d.home.own(name)); len(left) > 0 {
 			t.Errorf("%s holds %q", name, left)
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// calls returns the handler of each of the protocol's fifteen calls.
+// calls returns the handler of each of the protocol's fifteen calls, and of ours.
 func (s *Server) calls() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		callInit:            s.handle(callInit, "init", initialize),
@@ -26,6 +26,7 @@ func (s *Server) calls() map[string]http.HandlerFunc {
 		callDiff:            s.handle(callDiff, "diff", diff),
 		callDiffSize:        s.handle(callDiffSize, "diff size", layerCall(diffSize)),
 		callApplyDiff:       s.handle(callApplyDiff, "apply diff", applyDiff),
+		callLimit:           s.handle(callLimit, "limit", layerCall(limit)),
 	}
 }
 
@@ -92,7 +93,7 @@ func (c *call) answer(value any) error {
 func create(readWrite bool) func(context.Context, Driver, layerRequest) (any, error) {
 	return func(ctx context.Context, d Driver, q layerRequest) (any, error) {
 		return emptyResponse{}, d.Create(ctx, q.ID, q.Parent, CreateOptions{
-			MountLabel: q.MountLabel, StorageOpt: q.StorageOpt, ReadWrite: readWrite,
+			MountLabel: q.MountLabel, StorageOpt: q.StorageOpt, ReadWrite: readWrite, Exempt: isInit(q.ID),
 		})
 	}
 }
@@ -132,6 +133,10 @@ func cleanup(ctx context.Context, d Driver) (any, error) {
 func changes(ctx context.Context, d Driver, q layerRequest) (any, error) {
 	found, err := d.Changes(ctx, q.ID, q.Parent)
 	return changesResponse{found}, err
+}
+
+func limit(ctx context.Context, d Driver, q layerRequest) (any, error) {
+	return emptyResponse{}, d.SetLimits(ctx, q.ID, q.StorageOpt)
 }
 
 func diffSize(ctx context.Context, d Driver, q layerRequest) (any, error) {

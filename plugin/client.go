@@ -91,6 +91,11 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 	return c.call(ctx, callRemove, layerRequest{ID: id}, nil)
 }
 
+// SetLimits changes the limits of a layer that has one.
+func (c *Client) SetLimits(ctx context.Context, id string, options map[string]string) error {
+	return c.call(ctx, callLimit, layerRequest{ID: id, StorageOpt: options}, nil)
+}
+
 // Exists asks whether there is such a layer.
 func (c *Client) Exists(ctx context.Context, id string) (bool, error) {
 	var answer existsResponse

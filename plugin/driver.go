@@ -43,6 +43,9 @@ type Driver interface {
 	// sends the rest of its stream again, as if it were all. The driver must
 	// refuse a layer to which an earlier ApplyDiff began and did not end.
 	ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (int64, error)
+	// SetLimits changes the limits of a layer that has one. The engine never
+	// asks for it; an operator does.
+	SetLimits(ctx context.Context, id string, options map[string]string) error
 	// Restart prepares for a new engine that came with the parameters already
 	// open: the old one's references are forgotten, so counts are rebuilt from
 	// what is mounted. Calls of the old engine may still be ending.

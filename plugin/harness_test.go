@@ -144,6 +144,10 @@ func (f *fake) Diff(ctx context.Context, id, parent string) (io.ReadCloser, erro
 	return io.NopCloser(strings.NewReader("tar of " + id)), nil
 }
 
+func (f *fake) SetLimits(ctx context.Context, id string, options map[string]string) error {
+	return f.record(ctx, "limit %q %v", id, options)
+}
+
 func (f *fake) DiffSize(ctx context.Context, id, parent string) (int64, error) {
 	return 42, f.record(ctx, "diff size %q %q", id, parent)
 }

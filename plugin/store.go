@@ -16,6 +16,7 @@ func StoreOpener(base []string) Opener {
 			return nil, err
 		}
 		o.IDs = p.Identity()
+		o.Resumes, o.Stray = recordedWhenMade, strayInit
 		d, err := overlayzfs.Open(ctx, p.Home, o)
 		if err != nil {
 			return nil, err // and not a Driver that holds a nil store

@@ -29,6 +29,9 @@ const (
 	callDiff            = "GraphDriver.Diff"
 	callDiffSize        = "GraphDriver.DiffSize"
 	callApplyDiff       = "GraphDriver.ApplyDiff"
+
+	// Ours: the engine has no call for it.
+	callLimit = "OverlayZFS.Limit"
 )
 
 // InitParams are what an engine starts a driver with.

@@ -17,8 +17,8 @@ var wire = []struct {
 	call, request, asked, answer string
 }{
 	{"GraphDriver.Capabilities", `{}`, ``, `{"Capabilities":{"ReproducesExactDiffs":false}}`},
-	{"GraphDriver.Create", `{"ID":"a","Parent":"b"}`, `create "a" "b" {MountLabel: StorageOpt:map[] ReadWrite:false}`, `{}`},
-	{"GraphDriver.CreateReadWrite", `{"ID":"a","Parent":"b","MountLabel":"l","StorageOpt":{"size":"10G"}}`, `create "a" "b" {MountLabel:l StorageOpt:map[size:10G] ReadWrite:true}`, `{}`},
+	{"GraphDriver.Create", `{"ID":"a","Parent":"b"}`, `create "a" "b" {MountLabel: StorageOpt:map[] ReadWrite:false Exempt:false}`, `{}`},
+	{"GraphDriver.CreateReadWrite", `{"ID":"a","Parent":"b","MountLabel":"l","StorageOpt":{"size":"10G"}}`, `create "a" "b" {MountLabel:l StorageOpt:map[size:10G] ReadWrite:true Exempt:false}`, `{}`},
 	{"GraphDriver.Get", `{"ID":"a","MountLabel":"l"}`, `get "a" "l"`, `{"Dir":"/home/a"}`},
 	{"GraphDriver.Put", `{"ID":"a"}`, `put "a"`, `{}`},
 	{"GraphDriver.Remove", `{"ID":"a"}`, `remove "a"`, `{}`},
@@ -31,6 +31,7 @@ var wire = []struct {
 	{"GraphDriver.Diff", `{"ID":"a","Parent":"b"}`, `diff "a" "b"`, `tar of a`},
 	{"GraphDriver.DiffSize", `{"ID":"a","Parent":"b"}`, `diff size "a" "b"`, `{"Size":42}`},
 	{"GraphDriver.ApplyDiff?id=a&parent=b", `0123456789`, `apply "a" "b"`, `{"Size":10}`},
+	{"OverlayZFS.Limit", `{"ID":"a","StorageOpt":{"size":"20G"}}`, `limit "a" map[size:20G]`, `{}`},
 
 	// What a tolerant reader takes.
 	{"GraphDriver.Put", `{"ID":"a","Later":{"x":[1]}} trailing`, `put "a"`, `{}`},

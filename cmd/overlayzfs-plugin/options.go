@@ -68,11 +68,17 @@ type errUnexpected []string
 // Error names what was not expected.
 func (e errUnexpected) Error() string { return "unexpected arguments: " + strings.Join(e, " ") }
 
-// splitOpts splits at commas, which no option's value contains.
+// splitOpts splits at commas. A part without '=' goes on with the value before:
+// the retention of snapshots is a list itself.
 func splitOpts(s string) []string {
 	var opts []string
 	for opt := range strings.SplitSeq(s, ",") {
-		if opt = strings.TrimSpace(opt); opt != "" {
+		opt = strings.TrimSpace(opt)
+		switch {
+		case opt == "":
+		case !strings.Contains(opt, "=") && len(opts) > 0:
+			opts[len(opts)-1] += "," + opt
+		default:
 			opts = append(opts, opt)
 		}
 	}

@@ -21,6 +21,10 @@ type Overlay struct {
 	Upper  string   // empty: read-only
 	Work   string
 	Label  string // SELinux context, empty for none
+	// Apart: the upper directory lies on another file system than the lowers.
+	// xino=on then makes all files look like those of one: without it st_dev
+	// tells files from directories, and a changed file from an unchanged.
+	Apart bool
 	// Features the kernel has and the driver wants off, by name.
 	Off []string
 }
@@ -33,6 +37,9 @@ func (o Overlay) Mount() (Mount, error) {
 	m := Mount{Type: "overlay", Source: "overlay", Target: o.Target, Dir: o.Dir}
 	for _, feature := range o.Off {
 		m.Options = append(m.Options, Option{feature, "off"})
+	}
+	if o.Apart {
+		m.Options = append(m.Options, Option{"xino", "on"})
 	}
 	m.Options = append(m.Options, Option{"lowerdir", strings.Join(o.Lowers, ":")})
 	if o.Upper != "" {

@@ -1,0 +1,98 @@
+package overlayzfs
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// recorded makes all that was done so far durable, whatever the dataset's sync
+// property says: it waits for the transaction group. Calls that end together
+// share one wait.
+func (d *Driver) recorded(ctx context.Context) error { return d.groups.flush(ctx) }
+
+// made makes a new layer durable. That is little, and where the intent log may
+// be trusted with it, it is the faster way.
+func (d *Driver) made(ctx context.Context) error {
+	if d.logged() {
+		return syncFileSystem(d.lock)
+	}
+	return d.recorded(ctx)
+}
+
+// logged reports whether syncfs makes anything durable. The administrator may
+// change that at any time, so it is asked each time.
+func (d *Driver) logged() bool {
+	if d.zfs == nil {
+		return true // nothing better to be had
+	}
+	stats, err := d.zfs.DatasetStats(d.dataset)
+	return err == nil && stats.SyncMode() != zfs.SyncDisabled
+}
+
+// syncGroup waits until what was written is on disk. Without /dev/zfs there is
+// only the intent log, which sync=disabled makes worthless.
+func (d *Driver) syncGroup(ctx context.Context) error {
+	if d.zfs == nil {
+		return syncFileSystem(d.lock)
+	}
+	return d.zfs.SyncPool(ctx, d.pool())
+}
+
+// groups makes one wait do for all who ask at the same time: whoever asks while
+// one is under way may have written after it began, and shares the next.
+type groups struct {
+	sync func(context.Context) error
+
+	mu      sync.Mutex
+	next    *group // whom to join; nil when nobody waits to begin
+	running bool
+}
+
+type group struct {
+	done chan struct{}
+	err  error
+}
+
+func (g *groups) flush(ctx context.Context) error {
+	joined := g.join()
+	select {
+	case <-joined.done:
+		return joined.err
+	case <-ctx.Done():
+		return fmt.Errorf("wait until it is on disk: %w", context.Cause(ctx))
+	}
+}
+
+func (g *groups) join() *group {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.next == nil {
+		g.next = &group{done: make(chan struct{})}
+	}
+	if !g.running {
+		g.running = true
+		go g.run()
+	}
+	return g.next
+}
+
+// run makes one wait after another while somebody asks. It has no caller's
+// context: others wait for it too.
+func (g *groups) run() {
+	for current := g.begin(); current != nil; current = g.begin() {
+		current.err = g.sync(context.Background())
+		close(current.done)
+	}
+}
+
+func (g *groups) begin() *group {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	current := g.next
+	g.next = nil
+	g.running = current != nil
+	return current
+}

@@ -1,0 +1,33 @@
+package plugin
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestWhatNamesTell(t *testing.T) {
+	docker, buildkit := strings.Repeat("0a", 32), "k2v9x0q8c7b6n5m4l3k2j1h0g"
+	tests := []struct {
+		id                    string
+		init, recorded, stray bool // stray without and with its container: never with
+	}{
+		{docker, false, false, false},
+		{docker + "-init", true, true, true},
+		{buildkit, false, true, false},
+		{"test-init", true, true, false},
+	}
+	for _, tt := range tests {
+		if got := isInit(tt.id); got != tt.init {
+			t.Errorf("isInit(%s) is %t", tt.id, got)
+		}
+		if got := recordedWhenMade(tt.id); got != tt.recorded {
+			t.Errorf("recordedWhenMade(%s) is %t", tt.id, got)
+		}
+		if got := strayInit(tt.id, func(string) bool { return false }); got != tt.stray {
+			t.Errorf("strayInit(%s) without its container is %t", tt.id, got)
+		}
+		if strayInit(tt.id, func(string) bool { return true }) {
+			t.Errorf("strayInit(%s) with its container", tt.id)
+		}
+	}
+}
