@@ -19,7 +19,9 @@ const (
 
 // again discards key in the background until it works or the Limiter is closed;
 // then the next start finds the record.
-func (l *Limiter) again(key string) {
+func (l *Limiter) again(key string, why error) {
+	log := logrus.WithField("key", key)
+	log.WithError(why).Info("what a layer had of its own is still in use; it goes when its last user does")
 	l.jobs.Go(func() {
 		for wait := firstWait; ; wait = min(2*wait, lastWait) {
 			select {
@@ -32,7 +34,7 @@ func (l *Limiter) again(key string) {
 				continue
 			}
 			if err != nil {
-				logrus.WithError(err).WithField("key", key).Warn("left for the next start")
+				log.WithError(err).Warn("left for the next start")
 			}
 			return
 		}

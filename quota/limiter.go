@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 
 	"github.com/sirupsen/logrus"
@@ -18,25 +19,31 @@ type Place struct {
 	Dir string // the layer's directory, also while it is being made aside
 }
 
+// keyPattern is what a key looks like. It becomes the name of a file and of a
+// dataset, and by it a dataset of a layer that is gone is known.
+var keyPattern = regexp.MustCompile(`^[A-Z0-9]{26}$`)
+
 // controller keeps limits by one means. Calls for one layer do not overlap.
 type controller interface {
+	// reserve completes the record, which is saved before anything is made.
+	reserve(r *Record) error
 	// make readies a directory for the layer's upper and work directories, has
-	// fill make them there, and puts the limits in force. It may complete the
-	// record.
-	make(p Place, r *Record, fill func(dir string) error) error
-	// attach makes the content reachable below the layer's directory; mounted
-	// says that a container is about to write to it.
+	// fill make them there, and puts the limits in force.
+	make(p Place, r Record, fill func(dir string) error) error
+	// attach makes the content reachable below the layer's directory: a
+	// container is about to write to it.
 	attach(p Place, r Record) error
 	// detach is for when nobody uses it any more; repeating it is no error.
 	detach(p Place, r Record) error
-	// set puts other limits in force.
+	// set puts other limits in force, or the same ones again.
 	set(p Place, r Record) error
 	usage(p Place, r Record) (Usage, error)
 	// discard deletes all there is of a layer but its record. An error of class
 	// Busy is worth repeating.
 	discard(ctx context.Context, key string, r Record) error
-	// sweep deletes what a crash left that belongs to no record.
-	sweep(ctx context.Context, recorded func(key string) bool) error
+	// sweep deletes what a crash left that belongs to no record. Records are
+	// saved first, so it asks for them after it has looked what is there.
+	sweep(ctx context.Context, all func() (map[string]*Record, error)) error
 	// close stops what runs in the background.
 	close()
 }
@@ -46,7 +53,7 @@ type Config struct {
 	ZFS     *zfs.Handle // nil: no limit can be kept
 	Lacking error       // why ZFS is nil
 	Dataset string      // of the store
-	Home    string      // a directory on it, where probes can be made
+	Home    string      // a directory on it, where probes can be made, and below which layers are made
 	Records string      // the directory of records
 	Mode    Mode        // what the administrator asked for
 }
@@ -56,6 +63,8 @@ type Limiter struct {
 	records records
 	mode    Mode  // for new limits
 	why     error // why not another mode
+	lacking error // why no limit at all can be kept; nil when one can
+	refused error // why project quotas cannot be used here; nil when they can
 
 	controllers map[Mode]controller
 
@@ -66,28 +75,34 @@ type Limiter struct {
 
 // Open chooses by what means limits are kept. That none can be is no error: the
 // store works without, and says why when a limit is asked for. Recover comes
-// next.
+// next. Layers keep the means they were made with, whatever is chosen for new
+// ones.
 func Open(ctx context.Context, c Config) (*Limiter, error) {
 	l := &Limiter{records: records(c.Records), controllers: map[Mode]controller{}}
 	l.ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if c.ZFS == nil {
-		l.mode, l.why = Off, c.Lacking
+		l.mode, l.why, l.lacking = Off, c.Lacking, c.Lacking
 		return l, l.require(c.Mode)
 	}
+	l.refused = probeProjects(ctx, c)
 	l.controllers[Dataset] = newDatasets(c)
-	l.mode = Dataset
-	if c.Mode == Off {
-		l.mode, l.why = Off, errors.New("overlayzfs.quota=off")
-		return l, nil
-	}
-	if c.Mode != Dataset {
-		projects, err := newProjects(ctx, c)
-		if err == nil {
-			l.controllers[Project], l.mode = projects, Project
-		}
-		l.why = err
-	}
+	l.controllers[Project] = newProjects(c, l.records)
+	l.choose(c.Mode)
 	return l, l.require(c.Mode)
+}
+
+// choose settles by what means new limits are kept.
+func (l *Limiter) choose(asked Mode) {
+	switch {
+	case asked == Off:
+		l.mode, l.why = Off, errors.New("overlayzfs.quota=off")
+	case asked == Dataset:
+		l.mode = Dataset
+	case l.refused != nil:
+		l.mode, l.why = Dataset, l.refused
+	default:
+		l.mode = Project
+	}
 }
 
 // require fails when the administrator asked for a mode that cannot be had.
@@ -111,31 +126,37 @@ func (l *Limiter) Check(s Spec) error {
 	if err := s.Properties.Check(); err != nil {
 		return err
 	}
-	if l.mode == Off || l.controllers[Dataset] == nil {
+	if l.mode == Off {
 		return fault.New(fault.Unsupported, "a layer cannot have limits or properties of its own here: %w", l.why)
 	}
 	return nil
 }
 
 // Make makes the limited place for the layer that is being made in p.Dir; fill
-// makes the directories diff and work in the directory that it is told. When it
-// fails nothing is left.
+// makes the directories diff and, where the layer needs it, work in the
+// directory that it is told. When it fails nothing is left.
 func (l *Limiter) Make(p Place, id string, s Spec, fill func(dir string) error) error {
 	if err := l.Check(s); err != nil {
 		return err
+	}
+	if !keyPattern.MatchString(p.Key) {
+		return fault.New(fault.Invalid, "%.60q is no key of a layer", p.Key)
 	}
 	r := Record{Layer: id, Mode: l.mode, Limits: s.Limits, Properties: s.Properties}
 	if len(s.Properties) > 0 {
 		r.Mode = Dataset // properties are a dataset's
 	}
-	if err := l.records.save(p.Key, r); err != nil {
+	c, err := l.controller(r)
+	if err != nil {
 		return err
 	}
-	err := l.controllers[r.Mode].make(p, &r, fill)
-	if err == nil {
-		err = l.records.save(p.Key, r)
+	if err := c.reserve(&r); err != nil {
+		return err
 	}
-	if err != nil {
+	if err := l.records.save(p.Key, r); err != nil {
+		return errors.Join(err, c.discard(l.ctx, p.Key, r))
+	}
+	if err := c.make(p, r, fill); err != nil {
 		return errors.Join(err, l.Discard(p.Key))
 	}
 	return nil
@@ -144,9 +165,15 @@ func (l *Limiter) Make(p Place, id string, s Spec, fill func(dir string) error) 
 // Find returns the record of a layer, or nil when it is not limited.
 func (l *Limiter) Find(key string) (*Record, error) { return l.records.load(key) }
 
-// Attach makes the layer's content reachable; it must be detached again.
+// Attach makes the layer's content reachable and watches over its limits; it
+// must be detached again. To attach what is attached does nothing.
 func (l *Limiter) Attach(p Place) error {
-	return l.with(p.Key, func(c controller, r Record) error { return c.attach(p, r) })
+	return l.with(p.Key, func(c controller, r Record) error {
+		if r.Mode == Project && errors.Is(l.refused, fault.Unsupported) {
+			return fault.New(fault.Unsupported, "layer %s has a limit by project quota, with which its container would fail here: %w; load an OpenZFS that can again, or remove the container", r.Layer, l.refused)
+		}
+		return c.attach(p, r)
+	})
 }
 
 // Detach undoes Attach. Of a layer that is not limited or not attached it is
@@ -155,29 +182,40 @@ func (l *Limiter) Detach(p Place) error {
 	return l.with(p.Key, func(c controller, r Record) error { return c.detach(p, r) })
 }
 
-// Set changes the limits of a limited layer, also while it is in use.
+// Set changes the limits of a limited layer, also while it is in use. A limit
+// below what the layer holds is refused.
 func (l *Limiter) Set(p Place, limits Limits) error {
-	r, err := l.records.load(p.Key)
+	before, err := l.records.load(p.Key)
 	if err != nil {
 		return err
 	}
-	if r == nil {
+	if before == nil {
 		return fault.New(fault.Unsupported, "the layer was made without a limit, and cannot get one any more: make the container again with --storage-opt size=…")
 	}
-	c, err := l.controller(*r)
+	c, err := l.controller(*before)
 	if err != nil {
 		return err
 	}
-	before := r.Limits
-	r.Limits = limits
-	if err := c.set(p, *r); err != nil {
-		r.Limits = before
-		return errors.Join(err, c.set(p, *r))
+	used, err := c.usage(p, *before)
+	if err != nil {
+		return err
 	}
-	return l.records.save(p.Key, *r)
+	if err := limits.hold(used); err != nil {
+		return err
+	}
+	after := *before
+	after.Limits = limits
+	err = c.set(p, after)
+	if err == nil {
+		err = l.records.save(p.Key, after)
+	}
+	if err != nil {
+		return errors.Join(err, c.set(p, *before))
+	}
+	return nil
 }
 
-// Usage is what a limited layer holds.
+// Usage is what a limited layer holds, as of the last transaction group.
 func (l *Limiter) Usage(p Place) (usage Usage, err error) {
 	err = l.with(p.Key, func(c controller, r Record) error {
 		usage, err = c.usage(p, r)
@@ -203,7 +241,7 @@ func (l *Limiter) controller(r Record) (controller, error) {
 	if c := l.controllers[r.Mode]; c != nil {
 		return c, nil
 	}
-	return nil, fault.New(fault.Unsupported, "layer %s is limited by quota mode %s, which cannot be used now: %w", r.Layer, r.Mode, l.why)
+	return nil, fault.New(fault.Unsupported, "layer %s is limited by quota mode %s, which cannot be used now: %w", r.Layer, r.Mode, l.lacking)
 }
 
 // Discard deletes what a layer that is gone had of its own. What is still busy
@@ -211,30 +249,28 @@ func (l *Limiter) controller(r Record) (controller, error) {
 func (l *Limiter) Discard(key string) error {
 	err := l.discard(l.ctx, key)
 	if errors.Is(err, fault.Busy) {
-		l.again(key)
+		l.again(key, err)
 		return nil
 	}
 	return err
 }
 
 func (l *Limiter) discard(ctx context.Context, key string) error {
-	r, err := l.records.load(key)
-	if err != nil || r == nil {
-		return err
-	}
-	c, err := l.controller(*r)
-	if err != nil {
-		return err
-	}
-	if err := c.discard(ctx, key, *r); err != nil {
-		return fmt.Errorf("take back what layer %s had of its own: %w", r.Layer, err)
-	}
-	return l.records.remove(key)
+	return l.with(key, func(c controller, r Record) error {
+		if err := c.discard(ctx, key, r); err != nil {
+			return fmt.Errorf("take back what layer %s had of its own: %w", r.Layer, err)
+		}
+		return l.records.remove(key)
+	})
 }
 
 // Recover finishes what a crash interrupted: live tells which keys are layers,
-// and where.
+// and where. A layer that is in use has to be attached by then, or by live,
+// to be watched over again.
 func (l *Limiter) Recover(ctx context.Context, live func(Record, string) (Place, bool)) error {
+	if err := l.records.clean(); err != nil {
+		return err
+	}
 	keys, err := l.records.keys()
 	if err != nil {
 		return err
@@ -272,16 +308,11 @@ func (l *Limiter) recover(key string, live func(Record, string) (Place, bool)) e
 // Sweep deletes what belongs to no record, as far as nothing holds it. A
 // snapshot does; after it is gone another Sweep is due.
 func (l *Limiter) Sweep(ctx context.Context) error {
+	var errs []error
 	for _, c := range l.controllers {
-		err := c.sweep(ctx, func(key string) bool {
-			r, err := l.records.load(key)
-			return err != nil || r != nil
-		})
-		if err != nil {
-			return err
-		}
+		errs = append(errs, c.sweep(ctx, l.records.all))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Close stops what runs in the background.

@@ -35,12 +35,30 @@ func (s Spec) Empty() bool { return s.Limits == Limits{} && len(s.Properties) ==
 // two directories fit.
 const smallestLimit = 1 << 20
 
+// largestLimit is where sums of limits and usage are still far from overflow.
+const largestLimit = 1 << 60
+
+// hold reports that a layer holds more than the limits.
+func (l Limits) hold(used Usage) error {
+	if l.Bytes > 0 && l.Bytes < used.Bytes {
+		return tooSmall(l.Bytes, used.Bytes, "bytes")
+	}
+	if l.Inodes > 0 && l.Inodes < used.Inodes {
+		return tooSmall(l.Inodes, used.Inodes, "files")
+	}
+	return nil
+}
+
+func tooSmall(limit, used uint64, unit string) error {
+	return fault.New(fault.LimitReached, "a limit of %d %s is below the %d that the layer holds; delete files in the container first", limit, unit, used)
+}
+
 // ParseBytes reads a size such as 500M or 10G, in powers of 1024 as Docker
 // reads it. 0 is no limit.
 func ParseBytes(key, value string) (uint64, error) {
 	size, err := units.RAMInBytes(value)
 	switch {
-	case err != nil || size < 0:
+	case err != nil || size < 0 || size > largestLimit:
 		return 0, fault.New(fault.Invalid, "storage option %s=%q: want a size such as 500M or 10G, or 0 for no limit", key, value)
 	case size > 0 && size < smallestLimit:
 		return 0, fault.New(fault.Invalid, "storage option %s=%q: the smallest limit is 1M", key, value)

@@ -49,6 +49,9 @@ func decodeRecord(path string, raw []byte) (*Record, error) {
 	if record.Mode != Dataset && record.Mode != Project {
 		return nil, fault.New(fault.Unsupported, "%s names the quota mode %.40q, which this version does not know", path, record.Mode)
 	}
+	if record.Mode == Project && !ours(record.Project) {
+		return nil, fault.New(fault.Invalid, "%s is damaged: project ID %d is none that a layer gets", path, record.Project)
+	}
 	return &record, nil
 }
 
@@ -67,24 +70,49 @@ func (r records) save(key string, record Record) error {
 
 func (r records) remove(key string) error { return ignoreMissing(os.Remove(r.path(key))) }
 
-// keys lists the keys that have a record, and drops what was being written.
+// keys lists the keys that have a record.
 func (r records) keys() ([]string, error) {
+	return r.names(func(name string) bool { return !strings.HasSuffix(name, newSuffix) })
+}
+
+func (r records) names(want func(string) bool) ([]string, error) {
 	entries, err := os.ReadDir(string(r))
 	if err != nil {
 		return nil, fmt.Errorf("read the records of limits: %w", err)
 	}
-	var keys []string
+	var names []string
 	for _, entry := range entries {
-		name := entry.Name()
-		if strings.HasSuffix(name, newSuffix) {
-			if err := ignoreMissing(os.Remove(r.path(name))); err != nil {
-				return nil, err
-			}
-			continue
+		if want(entry.Name()) {
+			names = append(names, entry.Name())
 		}
-		keys = append(keys, name)
 	}
-	return keys, nil
+	return names, nil
+}
+
+// all returns every record by its key; one that cannot be read is nil.
+func (r records) all() (map[string]*Record, error) {
+	keys, err := r.keys()
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]*Record, len(keys))
+	for _, key := range keys {
+		record, err := r.load(key)
+		if err == nil && record == nil {
+			continue // removed meanwhile
+		}
+		all[key] = record
+	}
+	return all, nil
+}
+
+// clean drops what was being written when the process ended.
+func (r records) clean() error {
+	left, err := r.names(func(name string) bool { return strings.HasSuffix(name, newSuffix) })
+	for _, name := range left {
+		err = errors.Join(err, ignoreMissing(os.Remove(r.path(name))))
+	}
+	return err
 }
 
 func ignoreMissing(err error) error {

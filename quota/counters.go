@@ -1,0 +1,69 @@
+package quota
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// counters are how far the writing on the dataset has come.
+type counters struct {
+	written uint64 // bytes that write(2) calls on the dataset have taken, when they returned
+	dirty   uint64 // bytes in memory that wait to be written, of all pools; moves while calls go on
+}
+
+// arcstats is where the module tells how much memory holds what.
+const arcstats = "/proc/spl/kstat/zfs/arcstats"
+
+// counterFiles reads the counters of a dataset: two small files.
+type counterFiles struct {
+	pool, dataset string
+	objset        zfs.Objset
+}
+
+func (c *counterFiles) read() (counters, error) {
+	written, err := c.written()
+	if err != nil {
+		return counters{}, err
+	}
+	raw, err := os.ReadFile(arcstats)
+	if err != nil {
+		return counters{}, fmt.Errorf("read memory counters: %w", err)
+	}
+	dirty, err := anonSize(raw)
+	return counters{written, dirty}, err
+}
+
+// written finds the dataset's counters again when it was mounted anew.
+func (c *counterFiles) written() (uint64, error) {
+	if c.objset.File != "" {
+		if objset, err := c.objset.Refresh(); err == nil {
+			return objset.BytesWritten, nil
+		}
+	}
+	objset, err := zfs.ObjsetKstat(c.pool, c.dataset)
+	c.objset = objset
+	return objset.BytesWritten, err
+}
+
+// anonSize is the size of buffers that have no place on disk yet.
+func anonSize(raw []byte) (uint64, error) {
+	lines := bufio.NewScanner(bytes.NewReader(raw))
+	for lines.Scan() {
+		if fields := strings.Fields(lines.Text()); len(fields) == 3 && fields[0] == "anon_size" {
+			return strconv.ParseUint(fields[2], 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("%s has no anon_size", arcstats)
+}
+
+// poolOf is the pool that a dataset lies in.
+func poolOf(dataset string) string {
+	pool, _, _ := strings.Cut(dataset, "/")
+	return pool
+}

@@ -1,0 +1,485 @@
+//go:build vm
+
+package quota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+const mib = 1 << 20
+
+func bytesOf(n uint64) Spec { return Spec{Limits: Limits{Bytes: n}} }
+
+func TestALayersWholeLife(t *testing.T) {
+	s := newStore(t, Dataset)
+	p := s.add("whole", bytesOf(64*mib))
+	r, err := s.Find(p.Key)
+	must(t, err)
+	equal(t, "record", fmt.Sprint(*r), fmt.Sprint(Record{Layer: "whole", Mode: Dataset, Limits: Limits{Bytes: 64 * mib}}))
+	s.wantChildren(p.Key)
+	equal(t, "refquota", get(t, s.child(p), "refquota"), fmt.Sprint(64*mib))
+	equal(t, "property", get(t, s.child(p), LayerProperty), "whole")
+	equal(t, "mountpoint", get(t, s.child(p), "mountpoint"), "legacy")
+	equal(t, "mounted", get(t, s.child(p), "mounted"), "no")
+
+	s.attach(p)
+	must(t, s.Attach(p)) // again
+	must(t, os.WriteFile(filepath.Join(p.Dir, "diff/file"), make([]byte, 5*mib), 0o600))
+	must(t, os.Mkdir(filepath.Join(p.Dir, "work/work"), 0o700))
+	s.sync()
+	used, err := s.Usage(p)
+	must(t, err)
+	if used.Bytes < 5*mib || used.Bytes > 6*mib || used.Inodes < 5 || used.Inodes > 20 {
+		t.Errorf("usage: %+v", used)
+	}
+	s.detach(p)
+	s.detach(p) // again
+	if _, err := os.Stat(filepath.Join(p.Dir, "diff/file")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("detached, and still there: %v", err)
+	}
+	idle, err := s.Usage(p)
+	must(t, err)
+	equal(t, "bytes of an unmounted layer", idle.Bytes, used.Bytes)
+	equal(t, "files of an unmounted layer: upper, diff, work, work/work, file", idle.Inodes, 5)
+	s.attach(p)
+	if fi, err := os.Stat(filepath.Join(p.Dir, "diff/file")); err != nil || fi.Size() != 5*mib {
+		t.Errorf("attached again: %v, %v", fi, err)
+	}
+	s.remove(p)
+	s.wantChildren()
+	s.wantRecords()
+}
+
+func TestPropertiesAreSet(t *testing.T) {
+	s := newStore(t, Auto)
+	for i, properties := range []Properties{
+		{"recordsize": "16K", "compression": "zstd-7", "sync": "always", "logbias": "throughput", "primarycache": "metadata"},
+		{"recordsize": "1M", "compression": "gzip-3", "sync": "disabled", "logbias": "latency", "primarycache": "none"},
+		{"recordsize": "512", "compression": "zstd", "sync": "standard", "primarycache": "all"},
+		{"compression": "off"}, {"compression": "on"}, {"compression": "lz4"}, {"compression": "zle"}, {"compression": "lzjb"},
+		{"compression": "gzip"}, {"compression": "gzip-1"}, {"compression": "gzip-9"}, {"compression": "zstd-1"}, {"compression": "zstd-19"},
+	} {
+		p := s.add(fmt.Sprint("layer", i), Spec{Properties: properties})
+		for name, value := range properties {
+			want := value
+			if size, ok := encodeRecordSize(value); ok {
+				want = fmt.Sprint(size)
+			}
+			equal(t, name, get(t, s.child(p), name), want)
+			equal(t, name+" comes from", cli(t, "zfs", "get", "-H", "-o", "source", name, s.child(p)), "local")
+		}
+		s.attach(p)
+		if n, err := writeUntil(filepath.Join(p.Dir, "diff/file"), 3*mib, mib); err != nil {
+			t.Errorf("%v: wrote %d: %v", properties, n, err)
+		}
+		s.remove(p)
+	}
+	s.wantChildren()
+}
+
+func TestALimitIsExact(t *testing.T) {
+	s := newStore(t, Dataset)
+	const limit = 50 * mib
+	for _, chunk := range []int{64 << 10, 4 * mib, 100 * mib} {
+		p := s.add(fmt.Sprint("exact", chunk), bytesOf(limit))
+		s.attach(p)
+		n, err := writeUntil(filepath.Join(p.Dir, "diff/file"), 100*mib, chunk)
+		wantError(t, err, unix.EDQUOT)
+		s.sync()
+		used, look := s.Usage(p)
+		must(t, look)
+		t.Logf("limit 50 MiB, writes of %d KiB: EDQUOT after %.2f MiB, %.2f MiB used", chunk>>10, float64(n)/mib, float64(used.Bytes)/mib)
+		if n < limit-2*mib || used.Bytes > limit+mib/4 {
+			t.Errorf("wrote %d, used %d", n, used.Bytes)
+		}
+		s.remove(p)
+	}
+}
+
+func TestALimitIsRaisedAndLowered(t *testing.T) {
+	s := newStore(t, Dataset)
+	p := s.add("changing", bytesOf(8*mib))
+	s.attach(p)
+	file := filepath.Join(p.Dir, "diff/file")
+	_, err := writeUntil(file, 20*mib, mib)
+	wantError(t, err, unix.EDQUOT)
+	must(t, s.Set(p, Limits{Bytes: 30 * mib}))
+	if n, err := writeUntil(file, 20*mib, mib); err != nil {
+		t.Errorf("after it was raised: %d, %v", n, err)
+	}
+	s.sync()
+	err = s.Set(p, Limits{Bytes: 10 * mib})
+	wantError(t, err, fault.LimitReached, "a limit of 10485760 bytes is below the", "delete files")
+	wantError(t, s.Set(p, Limits{Bytes: 30 * mib, Inodes: 2}), fault.LimitReached, "2 files")
+	equal(t, "refquota after a refusal", get(t, s.child(p), "refquota"), fmt.Sprint(30*mib))
+	r, err := s.Find(p.Key)
+	must(t, err)
+	equal(t, "record after a refusal", r.Limits, Limits{Bytes: 30 * mib})
+	must(t, s.Set(p, Limits{Bytes: 24 * mib}))
+	equal(t, "refquota, lowered", get(t, s.child(p), "refquota"), fmt.Sprint(24*mib))
+	must(t, s.Set(p, Limits{}))
+	equal(t, "refquota, none", get(t, s.child(p), "refquota"), "0")
+	wantError(t, s.Set(s.newPlace(), Limits{Bytes: mib}), fault.Unsupported, "made without a limit")
+}
+
+// TestTheKernelsRefusalIsExplained lowers past what the package knows: usage is
+// as of the last transaction group.
+func TestTheKernelsRefusalIsExplained(t *testing.T) {
+	s := newStore(t, Dataset)
+	p := s.add("ahead", bytesOf(40*mib))
+	s.attach(p)
+	if _, err := writeUntil(filepath.Join(p.Dir, "diff/file"), 20*mib, mib); err != nil {
+		t.Fatal(err)
+	}
+	s.sync()
+	d := s.controllers[Dataset].(*datasets)
+	r, err := s.Find(p.Key)
+	must(t, err)
+	r.Bytes = 5 * mib
+	err = d.set(p, *r)
+	wantError(t, err, fault.LimitReached, "a limit of 5242880 bytes is below the 2", "delete files")
+}
+
+func TestSomebodyMeddles(t *testing.T) {
+	s := newStore(t, Dataset)
+	t.Run("unmounted", func(t *testing.T) {
+		p := s.add("unmounted", bytesOf(8*mib))
+		s.attach(p)
+		cli(t, "umount", filepath.Join(p.Dir, UpperName))
+		s.attach(p)
+		if err := os.WriteFile(filepath.Join(p.Dir, "diff/file"), nil, 0o600); err != nil {
+			t.Error(err)
+		}
+		s.remove(p)
+	})
+	t.Run("something else mounted", func(t *testing.T) {
+		p := s.add("covered", bytesOf(8*mib))
+		upper := filepath.Join(p.Dir, UpperName)
+		must(t, mount.Mount{Type: "tmpfs", Source: "stranger", Target: upper}.Do())
+		wantError(t, s.Attach(p), fault.Busy, `"stranger" (tmpfs)`, "unmount it", s.child(p))
+		wantError(t, s.Detach(p), fault.Busy, "stranger")
+		must(t, mount.Unmount(upper))
+		s.attach(p)
+		must(t, mount.Mount{Type: "tmpfs", Source: "stranger", Target: upper}.Do())
+		wantError(t, s.Attach(p), fault.Busy, "stranger")
+		wantError(t, s.Detach(p), fault.Busy, "over dataset")
+		must(t, mount.Unmount(upper))
+		s.remove(p)
+	})
+	t.Run("destroyed", func(t *testing.T) {
+		p := s.add("destroyed", bytesOf(8*mib))
+		cli(t, "zfs", "destroy", s.child(p))
+		wantError(t, s.Attach(p), fault.NotFound, "destroyed or renamed", s.child(p))
+		_, err := s.Usage(p)
+		wantError(t, err, fault.NotFound, "destroyed or renamed")
+		wantError(t, s.Set(p, Limits{Bytes: 9 * mib}), fault.NotFound, "destroyed or renamed")
+		must(t, s.recoverAll()) // the layer is there: its record stays
+		s.wantRecords(p.Key)
+		s.remove(p)
+	})
+	t.Run("renamed", func(t *testing.T) {
+		p := s.add("renamed", bytesOf(8*mib))
+		other := s.dataset + "/elsewhere"
+		cli(t, "zfs", "rename", s.child(p), other)
+		wantError(t, s.Attach(p), fault.NotFound, "rename it back")
+		must(t, s.recoverAll())
+		cli(t, "zfs", "rename", other, s.child(p))
+		s.attach(p)
+		cli(t, "zfs", "rename", s.child(p), other) // while it is mounted
+		wantError(t, s.Attach(p), fault.NotFound, "rename it back")
+		s.detach(p)
+		must(t, s.Discard(p.Key))
+		s.wantChildren("elsewhere") // it is nobody's business of ours what is in there now
+		cli(t, "zfs", "destroy", other)
+		s.remove(p)
+	})
+	s.wantChildren()
+	s.wantRecords()
+}
+
+// TestABusyDatasetGoesWithItsLastUser keeps a file open beyond its layer.
+func TestABusyDatasetGoesWithItsLastUser(t *testing.T) {
+	s := newStore(t, Dataset)
+	p := s.add("busy", bytesOf(8*mib))
+	s.attach(p)
+	f, err := os.Create(filepath.Join(p.Dir, "diff/file"))
+	must(t, err)
+	s.remove(p)
+	time.Sleep(300 * time.Millisecond)
+	s.wantChildren(p.Key)
+	s.wantRecords(p.Key)
+	must(t, f.Close())
+	eventually(t, "the dataset goes", func() bool { return len(s.children()) == 0 })
+	eventually(t, "the record goes", func() bool { r, err := s.Find(p.Key); return err == nil && r == nil })
+}
+
+// TestABusyDatasetGoesWithTheNextStart ends the process before the file is closed.
+func TestABusyDatasetGoesWithTheNextStart(t *testing.T) {
+	s := newStore(t, Dataset)
+	p := s.add("busy", bytesOf(8*mib))
+	s.attach(p)
+	f, err := os.Create(filepath.Join(p.Dir, "diff/file"))
+	must(t, err)
+	s.remove(p)
+	s.Close()
+	must(t, f.Close())
+	s.wantRecords(p.Key)
+	s.restart(Dataset)
+	eventually(t, "the dataset goes", func() bool { return len(s.children()) == 0 })
+	s.wantRecords()
+}
+
+// TestASnapshotKeepsTheDataset until it is gone and swept up.
+func TestASnapshotKeepsTheDataset(t *testing.T) {
+	s := newStore(t, Dataset)
+	p := s.add("kept", bytesOf(8*mib))
+	cli(t, "zfs", "snapshot", s.child(p)+"@before")
+	s.remove(p)
+	s.wantRecords()
+	must(t, s.Sweep(context.Background()))
+	s.wantChildren(p.Key)
+	cli(t, "zfs", "destroy", s.child(p)+"@before")
+	must(t, s.Sweep(context.Background()))
+	s.wantChildren()
+}
+
+// TestACrashAtEachStepOfMake leaves what each step leaves, and starts again.
+func TestACrashAtEachStepOfMake(t *testing.T) {
+	steps := []struct {
+		name string
+		do   func(s *store, p Place, r Record)
+	}{
+		{"nothing but a record being written", func(s *store, p Place, _ Record) {
+			must(s.t, os.WriteFile(filepath.Join(s.records(), p.Key+newSuffix), []byte("{"), 0o600))
+		}},
+		{"a record", func(s *store, p Place, r Record) { must(s.t, s.Limiter.records.save(p.Key, r)) }},
+		{"a dataset", func(s *store, p Place, r Record) { s.createChild(p, r) }},
+		{"record and dataset", func(s *store, p Place, r Record) {
+			must(s.t, s.Limiter.records.save(p.Key, r))
+			s.createChild(p, r)
+		}},
+		{"mounted and half filled", func(s *store, p Place, r Record) {
+			must(s.t, s.Limiter.records.save(p.Key, r))
+			s.createChild(p, r)
+			upper := filepath.Join(p.Dir, UpperName)
+			must(s.t, os.MkdirAll(upper, 0o700))
+			must(s.t, zfs.MountDataset(s.child(p), upper))
+			must(s.t, os.Mkdir(filepath.Join(upper, "diff"), 0o700))
+		}},
+		{"unmounted and half filled", func(s *store, p Place, r Record) {
+			must(s.t, s.Limiter.records.save(p.Key, r))
+			s.createChild(p, r)
+			upper := filepath.Join(p.Dir, UpperName)
+			must(s.t, os.MkdirAll(upper, 0o700))
+			must(s.t, s.controllers[Dataset].(*datasets).fill(p, upper, func(dir string) error { return os.Mkdir(filepath.Join(dir, "diff"), 0o700) }))
+		}},
+		{"all but the layer's name", func(s *store, p Place, _ Record) {
+			must(s.t, os.MkdirAll(p.Dir, 0o700))
+			must(s.t, s.Make(p, "half", bytesOf(8*mib), makeContents))
+		}},
+	}
+	s := newStore(t, Dataset)
+	there := s.add("there", bytesOf(8*mib))
+	for _, step := range steps {
+		t.Run(step.name, func(t *testing.T) {
+			p := s.newPlace()
+			step.do(s, p, Record{Layer: "half", Mode: Dataset, Limits: Limits{Bytes: 8 * mib}})
+			s.restart(Dataset)
+			s.wantChildren(there.Key)
+			s.wantRecords(there.Key)
+			must(t, os.RemoveAll(p.Dir))
+		})
+	}
+	left, err := os.ReadDir(s.records())
+	must(t, err)
+	equal(t, "files among the records", len(left), 1)
+	s.attach(there)
+}
+
+func (s *store) createChild(p Place, r Record) {
+	s.t.Helper()
+	properties, err := s.controllers[Dataset].(*datasets).properties(r)
+	must(s.t, err)
+	must(s.t, s.handle.CreateFilesystem(s.child(p), properties))
+}
+
+// TestForeignDatasetsAreSpared has child datasets that look ours and are not.
+func TestForeignDatasetsAreSpared(t *testing.T) {
+	s := newStore(t, Dataset, "-o", LayerProperty+"=inherited by all")
+	inherits, unmarked, named := newKey(), newKey(), "backup"
+	create := func(name string, options ...string) {
+		cli(t, "zfs", append(append([]string{"create", "-o", "mountpoint=none"}, options...), s.dataset+"/"+name)...)
+	}
+	create(inherits)
+	create(named, "-o", LayerProperty+"=some layer")
+	create(unmarked, "-o", LayerProperty+"=another")
+	// Records of layers that are gone, whose datasets' names others have taken.
+	must(t, s.Limiter.records.save(inherits, Record{Layer: "gone", Mode: Dataset}))
+	must(t, s.Limiter.records.save(unmarked, Record{Layer: "gone", Mode: Dataset}))
+	s.restart(Dataset)
+	s.wantRecords()
+	s.wantChildren(inherits, named) // the one that is marked, and no layer's, is swept up
+
+	p := Place{Key: inherits, Dir: filepath.Join(s.stage(), inherits)}
+	must(t, os.Mkdir(p.Dir, 0o700))
+	wantError(t, s.Make(p, "clash", bytesOf(8*mib), makeContents), zfs.ErrExist)
+	s.wantChildren(inherits, named)
+	s.wantRecords()
+	wantError(t, s.Make(Place{Key: "../x", Dir: p.Dir}, "bad", bytesOf(8*mib), makeContents), fault.Invalid)
+}
+
+// TestMakeThatFailsLeavesNothing fails in the caller's part, and in ZFS's.
+func TestMakeThatFailsLeavesNothing(t *testing.T) {
+	s := newStore(t, Dataset)
+	p := s.newPlace()
+	must(t, os.Mkdir(p.Dir, 0o700))
+	wantError(t, s.Make(p, "x", bytesOf(8*mib), func(string) error { return fault.Interrupted }), fault.Interrupted)
+	left, err := os.ReadDir(p.Dir)
+	must(t, err)
+	equal(t, "left in the directory", len(left), 0)
+	cli(t, "zfs", "set", "quota=1M", s.dataset)
+	if err := s.Make(p, "x", bytesOf(8*mib), func(dir string) error {
+		_, err := writeUntil(filepath.Join(dir, "file"), 8*mib, mib)
+		return err
+	}); err == nil {
+		t.Error("no space, and made")
+	}
+	s.wantChildren()
+	s.wantRecords()
+}
+
+// TestTheNumberOfFilesIsLimited: its space is frozen at the limit and comes back.
+func TestTheNumberOfFilesIsLimited(t *testing.T) {
+	s := newStore(t, Dataset)
+	const limit = 300
+	p := s.add("files", Spec{Limits: Limits{Bytes: 200 * mib, Inodes: limit}})
+	s.attach(p)
+	made, err := makeFiles(filepath.Join(p.Dir, "diff"), 100_000)
+	wantError(t, err, unix.EDQUOT)
+	used, look := s.Usage(p)
+	must(t, look)
+	t.Logf("limit %d files: EDQUOT after %d; refquota %s", limit, made, get(t, s.child(p), "refquota"))
+	if made < limit-20 || used.Inodes < limit {
+		t.Errorf("made %d, counted %d", made, used.Inodes)
+	}
+	wantError(t, os.WriteFile(filepath.Join(p.Dir, "diff/more"), make([]byte, 2*mib), 0o600), unix.EDQUOT)
+
+	must(t, s.Set(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes + 1000}))
+	must(t, os.WriteFile(filepath.Join(p.Dir, "diff/raised"), make([]byte, 2*mib), 0o600))
+	s.sync()
+	used, look = s.Usage(p)
+	must(t, look)
+	must(t, s.Set(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes}))
+	eventually(t, "frozen again", func() bool { return get(t, s.child(p), "refquota") != fmt.Sprint(200*mib) })
+	for i := range made {
+		must(t, os.Remove(filepath.Join(p.Dir, "diff", fmt.Sprint(i))))
+	}
+	eventually(t, "thawed", func() bool { return get(t, s.child(p), "refquota") == fmt.Sprint(200*mib) })
+	must(t, os.WriteFile(filepath.Join(p.Dir, "diff/again"), make([]byte, 2*mib), 0o600))
+}
+
+// TestAFrozenLayerIsThawed by detaching, and by the start after a crash.
+func TestAFrozenLayerIsThawed(t *testing.T) {
+	s := newStore(t, Dataset)
+	p := s.add("frozen", Spec{Limits: Limits{Inodes: 100}})
+	s.attach(p)
+	frozen := func() bool { return get(t, s.child(p), "refquota") != "0" }
+	if _, err := makeFiles(filepath.Join(p.Dir, "diff"), 200); err != nil {
+		t.Log(err)
+	}
+	eventually(t, "frozen", frozen)
+	s.detach(p)
+	equal(t, "frozen when detached", frozen(), false)
+	s.attach(p)
+	eventually(t, "frozen again", frozen)
+	s.Close()
+	equal(t, "frozen while nobody runs", frozen(), true)
+	for i := range 150 {
+		_ = os.Remove(filepath.Join(p.Dir, "diff", fmt.Sprint(i)))
+	}
+	s.restart(Dataset)
+	s.sync()
+	eventually(t, "thawed by the next start", func() bool { return !frozen() })
+}
+
+// TestABusyLayerIsFrozen: a refquota below what is held when it takes effect is
+// refused, and a layer that is being filled holds more by then.
+func TestABusyLayerIsFrozen(t *testing.T) {
+	s := newStore(t, Dataset)
+	p := s.add("filling", Spec{Limits: Limits{Inodes: 100}})
+	s.attach(p)
+	n, err := writeFilesUntil(filepath.Join(p.Dir, "diff"), 20_000)
+	wantError(t, err, unix.EDQUOT)
+	t.Logf("limit 100 files of 64 KiB each: EDQUOT after %d", n)
+}
+
+func makeFiles(dir string, most int) (int, error) {
+	for i := range most {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o600); err != nil {
+			return i, err
+		}
+	}
+	return most, nil
+}
+
+func writeFilesUntil(dir string, most int) (int, error) {
+	for i := range most {
+		if _, err := writeUntil(filepath.Join(dir, fmt.Sprint(i)), 64<<10, 64<<10); err != nil {
+			return i, err
+		}
+	}
+	return most, nil
+}
+
+func TestEightAtOnce(t *testing.T) {
+	for _, mode := range []Mode{Dataset, Project} {
+		t.Run(string(mode), func(t *testing.T) {
+			s := newStore(t, mode)
+			places := make([]Place, 8)
+			errs := make([]error, 8)
+			begun := time.Now()
+			var all sync.WaitGroup
+			for i := range places {
+				all.Go(func() { places[i], errs[i] = s.tryAdd(fmt.Sprint("layer", i), bytesOf(8*mib)) })
+			}
+			all.Wait()
+			must(t, errors.Join(errs...))
+			t.Logf("8 layers made at once in %v", time.Since(begun).Round(time.Millisecond))
+			ids := map[uint32]bool{}
+			for _, p := range places {
+				r, err := s.Find(p.Key)
+				must(t, err)
+				ids[r.Project] = true
+			}
+			if mode == Project && len(ids) != 8 {
+				t.Errorf("project IDs: %v", ids)
+			}
+			for _, p := range places {
+				all.Go(func() { s.remove2(p) })
+			}
+			all.Wait()
+			s.wantChildren()
+			s.wantRecords()
+		})
+	}
+}
+
+// remove2 is remove for several at once.
+func (s *store) remove2(p Place) {
+	if err := errors.Join(s.Detach(p), s.Discard(p.Key), os.RemoveAll(p.Dir)); err != nil {
+		s.t.Error(err)
+	}
+}

@@ -1,0 +1,42 @@
+package quota
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func equal[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// wantError checks an error's class and that its text has these words.
+func wantError(t *testing.T, err, class error, words ...string) {
+	t.Helper()
+	if !errors.Is(err, class) {
+		t.Errorf("%v is not %q", err, class)
+		return
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%v: does not say %q", err, word)
+		}
+	}
+}
+
+func sorted(names []string) []string {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,90 @@
+package quota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// probeProjects finds out whether layers can be limited by project quotas. When
+// they cannot by their nature the error is of class fault.Unsupported; an
+// attempt that failed for another reason proves nothing and is returned as
+// itself.
+//
+// The kernel accepts an overlay on project directories and fails later, in the
+// container, so what overlayfs does there is tried: it makes symbolic links and
+// whiteouts in the work directory, links whiteouts there, and renames them into
+// the upper directory.
+func probeProjects(ctx context.Context, c Config) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := c.ZFS.ProjectUsage(c.Dataset, probeProject); err != nil {
+		return fmt.Errorf("project quotas: %w", err)
+	}
+	counters := counterFiles{pool: poolOf(c.Dataset), dataset: c.Dataset}
+	if _, err := counters.read(); err != nil {
+		return fault.New(fault.Unsupported, "project quotas need a governor, which finds no counters of the dataset: %w", err)
+	}
+	dir, err := os.MkdirTemp(c.Home, ".project-probe-")
+	if err != nil {
+		return fmt.Errorf("probe project quotas: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	return explainProbe(probeMoves(dir))
+}
+
+// probeMoves makes upper and work as a layer has them, and moves.
+func probeMoves(dir string) error {
+	for _, name := range []string{"upper", "work"} {
+		path := filepath.Join(dir, name)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			return err
+		}
+		if err := setProject(path, probeProject); err != nil {
+			return err
+		}
+	}
+	work, err := os.Open(filepath.Join(dir, "work"))
+	if err != nil {
+		return err
+	}
+	defer work.Close()
+	fd := int(work.Fd())
+	makers := map[string]func(name string) error{
+		"symlink":  func(name string) error { return fsat.Symlink("target", fd, name) },
+		"whiteout": func(name string) error { return fsat.Mknod(fd, name, unix.S_IFCHR, 0) },
+		"shared whiteout": func(name string) error {
+			return errors.Join(fsat.Mknod(fd, "first", unix.S_IFCHR, 0), fsat.Link(fd, "first", fd, name))
+		},
+	}
+	for name, make := range makers {
+		if err := make(name); err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(dir, "work", name), filepath.Join(dir, "upper", name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// explainProbe says why project quotas are not used, and what is instead.
+func explainProbe(err error) error {
+	if !errors.Is(err, unix.EXDEV) {
+		return err
+	}
+	version, look := zfs.Version()
+	if look != nil {
+		version = "of unknown version"
+	}
+	return fault.New(fault.Unsupported, "OpenZFS %s does not let overlayfs rename symbolic links and whiteouts into a directory with a project ID (openzfs issue #18932; fixed in releases after 2.4.4), so a container could not even delete a file of its image; quota mode dataset is used (%w)", version, err)
+}
