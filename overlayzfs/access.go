@@ -35,7 +35,7 @@ func (d *Driver) get(l layer, mountLabel string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := d.settle(l.id); err != nil {
+	if err := d.use(l); err != nil {
 		return "", err
 	}
 	if len(lowers) == 0 {
@@ -95,6 +95,10 @@ func (d *Driver) overlay(l layer, lowers []string, mountLabel string) (mount.Mou
 		o.Upper, o.Work = "", ""
 	case !errors.Is(err, fs.ErrNotExist):
 		return mount.Mount{}, err
+	default:
+		if o.Volatile, err = d.volatile(l); err != nil {
+			return mount.Mount{}, err
+		}
 	}
 	return o.Mount()
 }
@@ -105,14 +109,17 @@ func (d *Driver) Put(ctx context.Context, id string) error {
 	if err := checkID("layer", id); err != nil {
 		return d.in("put", id, err)
 	}
-	return d.on("put", id, d.put)
+	return d.on("put", id, func(l layer) error { return d.put(ctx, l) })
 }
 
-func (d *Driver) put(l layer) error {
+func (d *Driver) put(ctx context.Context, l layer) error {
 	if d.refs.drop(l.id) > 0 {
 		return nil
 	}
-	return d.release(l)
+	if err := d.release(l); err != nil {
+		return err
+	}
+	return d.keepStep(ctx, l)
 }
 
 // release unmounts the layer. Something on the host may still have a file

@@ -157,9 +157,14 @@ func makeDir(path string, mode os.FileMode, uid, gid int) error {
 	return errors.Join(os.Chmod(path, mode), os.Chown(path, uid, gid))
 }
 
-// settle makes a building layer ready: from now on it is kept.
+// settle makes a building or mutable layer ready: from now on it is kept as it
+// is.
 func (d *Driver) settle(id string) error {
-	err := os.Remove(d.home.building(id))
+	return errors.Join(removeIfThere(d.home.building(id)), removeIfThere(d.home.mutable(id)))
+}
+
+func removeIfThere(path string) error {
+	err := os.Remove(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

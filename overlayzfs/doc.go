@@ -7,25 +7,31 @@
 // A layer is
 //
 //   - building: made by Create without ReadWrite and not yet given content.
-//     It becomes ready by its first Get, ApplyDiff, Diff or child, or by a
-//     start of the driver that finds no diff being applied to it.
+//     A start of the driver keeps it only where a caller may come back for it.
+//   - mutable: a building layer that was mounted, a build step at work. It stays
+//     so until a Diff, a child or its removal.
 //   - ready: everything else that exists.
 //   - removing: renamed out of the way, its files being deleted.
 //
 // Each change of state is one atomic step on disk: a rename or the unlinking
 // of a marker. (A full dataset takes no rename; there a layer is removed where
 // it is, and can be removed again when that was cut short.) Exists is true for
-// building and ready layers. When a process ends at any instruction, the next
+// all but the last. When a process ends at any instruction, the next
 // Open finishes what is removing, removes the layers to which a diff was being
 // applied, and never touches what is ready. A diff that was cut short is never
 // continued: dockerd comes back with a stream that is already spent.
 //
 // # What is durable when
 //
-// A caller records a layer once Create, ApplyDiff or Diff has answered. Each of these ends with one barrier, a syncfs of the dataset:
-// with sync=standard or always a power cut afterwards cannot take the layer.
-// With sync=disabled syncfs saves nothing, and the last few seconds can be
-// lost, in order.
+// A caller records a layer once Create, ApplyDiff, Diff or, for a build step,
+// the last Put has answered: a power cut afterwards cannot take it or tear it,
+// whatever the dataset's sync property says. ApplyDiff, Diff and that Put wait
+// for the transaction group, once for all that end at the same time; Create,
+// which makes only a few directories, waits for the intent log where that works.
+//
+// What a container writes is durable as the dataset's sync property has it: with
+// standard what was fsynced, with disabled all but the last seconds, in order. A
+// build step is mounted volatile: in it fsync means nothing, and its end all.
 //
 // # Mounts and references
 //

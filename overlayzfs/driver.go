@@ -27,6 +27,9 @@ type Driver struct {
 	dataset string
 	ids     user.IdentityMapping
 	off     []string // overlay features to switch off, as far as the kernel has them
+
+	canVolatile bool // the kernel has overlayfs's option volatile
+
 	lock    *os.File // the home, locked for as long as the store is open; also the barrier's handle
 	mounted bool     // the dataset's mount is the driver's, to be taken back
 
@@ -69,6 +72,9 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 		preset: o.Limits, layers: locker.New(), refs: refs{home: p.home},
 	}
 	d.groups.sync = d.syncGroup
+	if d.canVolatile, err = mount.HasVolatile(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
 	if err := d.start(ctx, o); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -170,7 +170,7 @@ func makeDirs(h home, o Options) error {
 	if err := own(h, o); err != nil {
 		return err
 	}
-	for _, dir := range []string{h.path(linkDir), h.own(), h.own(newName), h.own(applyName), h.own(buildingName), h.own(trashName), h.own(refsName), h.own(limitsName)} {
+	for _, dir := range []string{h.path(linkDir), h.own(), h.own(newName), h.own(applyName), h.own(buildingName), h.own(mutableName), h.own(trashName), h.own(refsName), h.own(limitsName)} {
 		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}

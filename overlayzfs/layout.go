@@ -22,6 +22,7 @@ const (
 	newName      = "new"      // layers being made, by short link
 	applyName    = "apply"    // content being unpacked, by layer ID
 	buildingName = "building" // markers, by layer ID
+	mutableName  = "mutable"  // markers, by layer ID
 	trashName    = "trash"    // layers being removed, by short link
 	refsName     = "refs"     // users of mounted layers, by layer ID
 	bootName     = "boot"     // the boot of the host that last opened the store
@@ -40,6 +41,7 @@ func (h home) own(parts ...string) string {
 }
 
 func (h home) building(id string) string { return h.own(buildingName, id) }
+func (h home) mutable(id string) string  { return h.own(mutableName, id) }
 func (h home) applying(id string) string { return h.own(applyName, id) }
 
 // layer is the place of one layer in a store; it says nothing of whether the

@@ -25,6 +25,10 @@ type Overlay struct {
 	// xino=on then makes all files look like those of one: without it st_dev
 	// tells files from directories, and a changed file from an unchanged.
 	Apart bool
+	// Volatile: nothing written is synced, not even by fsync. The kernel
+	// leaves work/incompat/volatile in the work directory, and refuses to mount
+	// it again before that is removed.
+	Volatile bool
 	// Features the kernel has and the driver wants off, by name.
 	Off []string
 }
@@ -44,6 +48,9 @@ func (o Overlay) Mount() (Mount, error) {
 	m.Options = append(m.Options, Option{"lowerdir", strings.Join(o.Lowers, ":")})
 	if o.Upper != "" {
 		m.Options = append(m.Options, Option{"upperdir", o.Upper}, Option{"workdir", o.Work})
+	}
+	if o.Volatile {
+		m.Options = append(m.Options, Option{Key: "volatile"})
 	}
 	if o.Label != "" {
 		key, value, _ := strings.Cut(label.FormatMountLabel("", o.Label), "=")

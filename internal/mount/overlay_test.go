@@ -39,6 +39,11 @@ func TestOverlayMount(t *testing.T) {
 			want: "xino=on,lowerdir=l/A,upperdir=u,workdir=w",
 		},
 		{
+			name: "volatile",
+			give: Overlay{Lowers: []string{"l/A"}, Upper: "u", Work: "w", Volatile: true},
+			want: "lowerdir=l/A,upperdir=u,workdir=w,volatile",
+		},
+		{
 			name: "SELinux label with categories",
 			give: Overlay{Lowers: []string{"l/A", "l/B"}, Label: "system_u:object_r:container_file_t:s0:c1,c2"},
 			want: `lowerdir=l/A:l/B,context="system_u:object_r:container_file_t:s0:c1,c2"`,
