@@ -1,0 +1,46 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// datasetEnv is where the dataset is looked for when no flag names it.
+const datasetEnv = "OVERLAYZFS_DATASET"
+
+// place is the flag that says which store a command is about.
+type place struct{ dataset string }
+
+func (p *place) flag(flags *pflag.FlagSet, c console) {
+	flags.StringVar(&p.dataset, "dataset", c.getenv(datasetEnv), "dataset of the layers, POOL/NAME ("+datasetEnv+")")
+}
+
+// open opens /dev/zfs for a command on the dataset.
+func (p place) open() (*zfs.Handle, error) {
+	if p.dataset == "" {
+		return nil, usagef("which dataset? name the one of overlayzfs.dataset with --dataset POOL/NAME or in %s", datasetEnv)
+	}
+	if err := zfs.CheckDatasetName(p.dataset); err != nil {
+		return nil, usageError{err}
+	}
+	return zfs.Open()
+}
+
+// split takes a snapshot's name with or without its dataset in front, and
+// returns what stands after the @.
+func (p *place) split(name string) (string, error) {
+	dataset, bare, full := strings.Cut(name, "@")
+	switch {
+	case !full:
+		return name, nil
+	case dataset == "":
+		return bare, nil
+	case p.dataset != "" && p.dataset != dataset:
+		return "", usagef("%s names another dataset than --dataset or %s, %s", name, datasetEnv, p.dataset)
+	}
+	p.dataset = dataset
+	return bare, nil
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/snapshot"
+)
+
+func TestExitCodes(t *testing.T) {
+	for _, tt := range []struct {
+		args   []string
+		code   int
+		output string
+	}{
+		{[]string{"--version"}, 0, "overlayzfs version"},
+		{[]string{"--help"}, 0, "rollback"},
+		{nil, 0, "Exit codes"},
+		{[]string{"rollback", "--help"}, 0, "--destroy-newer"},
+		{[]string{"--nonsense"}, exitUsage, "nonsense"},
+		{[]string{"nonsense"}, exitUsage, "nonsense"},
+		{[]string{"rollback"}, exitUsage, "arg"},
+		{[]string{"rollback", "x", "--nonsense"}, exitUsage, "nonsense"},
+		{[]string{"rollback", "x"}, exitUsage, "--dataset"},
+		{[]string{"rollback", "tank/a@x", "--dataset", "tank/b"}, exitUsage, "another dataset"},
+		{[]string{"snapshots"}, exitUsage, "--dataset"},
+		{[]string{"snapshots", "extra"}, exitUsage, "extra"},
+		{[]string{"snapshot", "--dataset", "tank/@"}, exitUsage, "tank/@"},
+	} {
+		var out bytes.Buffer
+		c := console{strings.NewReader(""), &out, &out, func(string) string { return "" }}
+		if code := run(t.Context(), tt.args, c); code != tt.code || !strings.Contains(out.String(), tt.output) {
+			t.Errorf("%v exits with %d and says %q", tt.args, code, out.String())
+		}
+	}
+	for err, code := range map[error]int{
+		errors.Join(errors.New("x"), snapshot.ErrUnfinished): exitUnfinished,
+		snapshot.ErrRefused: exitRefused,
+		errNotAgreed:        exitRefused,
+		errors.New("x"):     exitFailed,
+	} {
+		if got := exitCode(err); got != code {
+			t.Errorf("%v: %d, want %d", err, got, code)
+		}
+	}
+}
+
+func TestDatasetBeforeTheName(t *testing.T) {
+	for name, want := range map[string]string{"x": "", "@x": "", "tank/a@x": "tank/a"} {
+		var p place
+		if bare, err := p.split(name); err != nil || bare != "x" || p.dataset != want {
+			t.Errorf("%s: %q on %q, %v", name, bare, p.dataset, err)
+		}
+	}
+}
+
+func TestAgree(t *testing.T) {
+	for answer, ok := range map[string]bool{"yes\n": true, "Y\n": true, "no\n": false, "\n": false, "": false} {
+		var out bytes.Buffer
+		err := agree(t.Context(), console{in: strings.NewReader(answer), out: &out}, "Really?")
+		if (err == nil) != ok || !strings.Contains(out.String(), "Really?") {
+			t.Errorf("%q: %v", answer, err)
+		}
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if err := agree(t.Context(), console{in: null, out: &bytes.Buffer{}}, "Really?"); exitCode(err) != exitUsage {
+		t.Errorf("without a terminal: %v", err)
+	}
+}
+
+func TestLists(t *testing.T) {
+	infos := []snapshot.Info{{
+		Name: "overlayzfs-stop-x-1", Event: snapshot.Stop, Time: time.Unix(0, 0), Scope: snapshot.ScopeRecords,
+		Datasets: []string{"tank/a", "tank"}, Used: 3 << 20, Clones: 2, Holds: []snapshot.Hold{{Dataset: "tank", Tag: "backup"}},
+	}}
+	var out bytes.Buffer
+	if err := writeTable(&out, infos); err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"overlayzfs-stop-x-1", "layers+records", "3MiB", "hold backup, 2 clones"} {
+		if !strings.Contains(out.String(), word) {
+			t.Errorf("%q is not in\n%s", word, out.String())
+		}
+	}
+	for n, infos := range [][]snapshot.Info{nil, infos} {
+		var out bytes.Buffer
+		var got []map[string]any
+		if err := writeJSON(&out, infos); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil || got == nil || len(got) != n {
+			t.Errorf("%v from %s", err, out.String())
+		}
+	}
+}
+
+// TestTheProgramIsStaticAndCannotFork as the plugin, and for the same reasons:
+// nothing to load, nothing to start.
+func TestTheProgramIsStaticAndCannotFork(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "overlayzfs")
+	build := exec.Command("go", "build", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	f, err := elf.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			t.Error("the program needs an interpreter")
+		}
+	}
+	symbols, err := f.Symbols()
+	if err != nil || len(symbols) == 0 {
+		t.Fatal(err)
+	}
+	for _, s := range symbols {
+		if strings.Contains(strings.ToLower(s.Name), "forkexec") || strings.Contains(s.Name, "forkAndExec") {
+			t.Errorf("the program holds %s", s.Name)
+		}
+	}
+}

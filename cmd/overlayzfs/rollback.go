@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/overlayzfs/overlayzfs/snapshot"
+)
+
+// rollbackFlags are those of the rollback command.
+type rollbackFlags struct {
+	place
+	records string
+	dryRun  bool
+	yes     bool
+	allowed snapshot.Options
+}
+
+// rollbackCommand goes back to a snapshot.
+func rollbackCommand(c console) *cobra.Command {
+	var f rollbackFlags
+	command := &cobra.Command{
+		Use:   "rollback NAME [flags]",
+		Short: "Go back to a snapshot, with layers and Docker's records, while dockerd is stopped",
+		Long: "Go back to a snapshot that overlayzfs has taken. It says what it will do, asks, and does it.\n\n" +
+			"dockerd has to be stopped, and its plugin with it. When it is interrupted, the store is not opened\n" +
+			"until the same command was run again.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			return f.rollback(command.Context(), c, args[0])
+		},
+	}
+	f.flag(command.Flags(), c)
+	flags := command.Flags()
+	flags.StringVar(&f.records, "records", "", "dataset of Docker's data-root; the snapshot knows it, and has to agree")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would be done, and do nothing")
+	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	flags.BoolVar(&f.allowed.DestroyNewer, "destroy-newer", false, "destroy newer snapshots, other people's too")
+	flags.BoolVar(&f.allowed.LayersOnly, "layers-only", false, "leave Docker's records as they are, though they will not match")
+	flags.BoolVar(&f.allowed.AcceptMissing, "accept-missing", false, "go back though datasets of limited containers are gone")
+	return command
+}
+
+func (f *rollbackFlags) rollback(ctx context.Context, c console, name string) error {
+	name, err := f.split(name)
+	if err != nil {
+		return err
+	}
+	z, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer z.Close()
+	plan, err := snapshot.PlanRollback(z, f.dataset, f.records, name, f.allowed)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(c.out, plan)
+	if err := plan.Refused(); err != nil || f.dryRun {
+		return err
+	}
+	if !f.yes {
+		if err := agree(ctx, c, "Go back?"); err != nil {
+			return err
+		}
+	}
+	if err := plan.Do(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.out, "Done. dockerd can be started.")
+	return nil
+}

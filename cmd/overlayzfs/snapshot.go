@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/overlayzfs/overlayzfs/snapshot"
+)
+
+// snapshotCommand takes a snapshot by hand.
+func snapshotCommand(c console) *cobra.Command {
+	var p place
+	var records string
+	command := &cobra.Command{
+		Use:   "snapshot [flags]",
+		Short: "Take a snapshot now, which stays until it is destroyed by hand",
+		Long: "Take a snapshot of the layers, of limited containers, and of Docker's data-root if --records\n" +
+			"names its dataset, all of one moment; print its name. dockerd may run.",
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			z, err := p.open()
+			if err != nil {
+				return err
+			}
+			defer z.Close()
+			name, err := snapshot.TakeManually(command.Context(), z, p.dataset, records)
+			if err != nil {
+				return err
+			}
+			if records == "" {
+				fmt.Fprintln(c.err, "It holds layers only. Name the dataset of Docker's data-root with --records, and a rollback brings Docker's records back, too.")
+			}
+			fmt.Fprintln(c.out, name)
+			return nil
+		},
+	}
+	p.flag(command.Flags(), c)
+	command.Flags().StringVar(&records, "records", "", "dataset of Docker's data-root, POOL/NAME, on the same pool")
+	return command
+}
