@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -18,15 +19,19 @@ func (p *place) flag(flags *pflag.FlagSet, c console) {
 	flags.StringVar(&p.dataset, "dataset", c.getenv(datasetEnv), "dataset of the layers, POOL/NAME ("+datasetEnv+")")
 }
 
-// open opens /dev/zfs for a command on the dataset.
-func (p place) open() (*zfs.Handle, error) {
+// with runs a command on the dataset with /dev/zfs open.
+func (p place) with(run func(*zfs.Handle) error) error {
 	if p.dataset == "" {
-		return nil, usagef("which dataset? name the one of overlayzfs.dataset with --dataset POOL/NAME or in %s", datasetEnv)
+		return usagef("which dataset? name the one of overlayzfs.dataset with --dataset POOL/NAME or in %s", datasetEnv)
 	}
 	if err := zfs.CheckDatasetName(p.dataset); err != nil {
-		return nil, usageError{err}
+		return usageError{err}
 	}
-	return zfs.Open()
+	z, err := zfs.Open()
+	if err != nil {
+		return err
+	}
+	return errors.Join(run(z), z.Close())
 }
 
 // split takes a snapshot's name with or without its dataset in front, and

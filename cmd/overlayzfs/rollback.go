@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/snapshot"
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // rollbackFlags are those of the rollback command.
@@ -48,11 +49,10 @@ func (f *rollbackFlags) rollback(ctx context.Context, c console, name string) er
 	if err != nil {
 		return err
 	}
-	z, err := f.open()
-	if err != nil {
-		return err
-	}
-	defer z.Close()
+	return f.with(func(z *zfs.Handle) error { return f.goBack(ctx, c, z, name) })
+}
+
+func (f *rollbackFlags) goBack(ctx context.Context, c console, z *zfs.Handle, name string) error {
 	plan, err := snapshot.PlanRollback(z, f.dataset, f.records, name, f.allowed)
 	if err != nil {
 		return err

@@ -6,7 +6,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/snapshot"
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
+
+const withoutRecords = "It holds layers only. Name the dataset of Docker's data-root with --records, and a rollback brings Docker's records back, too."
 
 // snapshotCommand takes a snapshot by hand.
 func snapshotCommand(c console) *cobra.Command {
@@ -19,20 +22,17 @@ func snapshotCommand(c console) *cobra.Command {
 			"names its dataset, all of one moment; print its name. dockerd may run.",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			z, err := p.open()
-			if err != nil {
-				return err
-			}
-			defer z.Close()
-			name, err := snapshot.TakeManually(command.Context(), z, p.dataset, records)
-			if err != nil {
-				return err
-			}
-			if records == "" {
-				fmt.Fprintln(c.err, "It holds layers only. Name the dataset of Docker's data-root with --records, and a rollback brings Docker's records back, too.")
-			}
-			fmt.Fprintln(c.out, name)
-			return nil
+			return p.with(func(z *zfs.Handle) error {
+				name, err := snapshot.TakeManually(command.Context(), z, p.dataset, records)
+				if err != nil {
+					return err
+				}
+				if records == "" {
+					fmt.Fprintln(c.err, withoutRecords)
+				}
+				fmt.Fprintln(c.out, name)
+				return nil
+			})
 		},
 	}
 	p.flag(command.Flags(), c)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/snapshot"
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // snapshotsCommand lists snapshots.
@@ -38,13 +39,12 @@ func snapshotsCommand(c console) *cobra.Command {
 	return command
 }
 
-func (p place) snapshots() ([]snapshot.Info, error) {
-	z, err := p.open()
-	if err != nil {
-		return nil, err
-	}
-	defer z.Close()
-	return snapshot.List(z, p.dataset)
+func (p place) snapshots() (infos []snapshot.Info, err error) {
+	err = p.with(func(z *zfs.Handle) error {
+		infos, err = snapshot.List(z, p.dataset)
+		return err
+	})
+	return infos, err
 }
 
 func writeJSON(w io.Writer, infos []snapshot.Info) error {

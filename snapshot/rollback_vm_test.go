@@ -1,0 +1,359 @@
+//go:build vm
+
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// TestBackTwice: layers, limited layers and records come back together, and
+// do so again; what belongs to others stays.
+func TestBackTwice(t *testing.T) {
+	l := newLab(t)
+	kept, others := l.limited(1), l.layers+"/others"
+	l.create(others, nil)
+	all := []string{l.records, l.layers, kept}
+	l.writeAll("then", append(all, others)...)
+	name := l.take()
+	for range 2 {
+		l.writeAll("later", append(all, others)...)
+		later := l.limited(2)
+		l.back(name, Options{})
+		l.wantAll("then", all...)
+		l.wantAll("later", others)
+		if l.exists(later) {
+			t.Error("a limited layer made since is still there")
+		}
+	}
+	l.back(name, Options{})
+	l.wantAll("then", all...)
+}
+
+// wantRefused plans and expects all of the words, and no change by trying.
+func (l lab) wantRefused(name string, o Options, words ...string) {
+	l.t.Helper()
+	p := l.plan(name, o)
+	err := p.Do(context.Background())
+	if !errors.Is(err, ErrRefused) || errors.Is(err, ErrUnfinished) {
+		l.t.Errorf("not refused: %v\n%s", err, p)
+		return
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			l.t.Errorf("%q is not in %v", word, err)
+		}
+	}
+	if mark, err := Pending(l.zfs, l.layers); err != nil || mark != "" {
+		l.t.Errorf("a refused rollback left the mark %q, %v", mark, err)
+	}
+}
+
+// TestNewerSnapshotsAreNotLostUnasked, other people's are named, and held or
+// cloned ones are not lost at all.
+func TestNewerSnapshotsAreNotLostUnasked(t *testing.T) {
+	l := newLab(t)
+	l.writeAll("then", l.records, l.layers)
+	name := l.take()
+	l.writeAll("later", l.records, l.layers)
+	newer := l.take()
+	foreign := full(l.records, "foreign")
+	l.zfsTool("snapshot", foreign)
+	later := l.limited(3)
+	l.zfsTool("snapshot", full(later, "foreign"))
+	l.wantRefused(name, Options{}, "4 newer snapshots", "2 of them other people's", foreign)
+	l.zfsTool("hold", "keep", foreign)
+	l.wantRefused(name, Options{DestroyNewer: true}, "zfs release keep "+foreign)
+	l.zfsTool("release", "keep", foreign)
+	l.zfsTool("clone", "-o", "mountpoint=none", foreign, "tank/clone")
+	l.wantRefused(name, Options{DestroyNewer: true}, "1 clones")
+	l.zfsTool("destroy", "tank/clone")
+	l.wantAll("later", l.records, l.layers)
+	p := l.plan(name, Options{DestroyNewer: true})
+	if want := []string{full(l.layers, newer), full(l.records, newer)}; !slices.Equal(p.Newer, want[:]) {
+		t.Errorf("newer ones of ours: %v, want %v", p.Newer, want)
+	}
+	t.Logf("\n%s", p)
+	l.back(name, Options{DestroyNewer: true})
+	l.wantAll("then", l.records, l.layers)
+	if l.exists(foreign) || l.exists(later) {
+		t.Error("what was newer is still there")
+	}
+}
+
+// TestInUseIsRefused: layers mounted, here or in another name space, or by a
+// mount that was detached; records used by a process or an overlay.
+func TestInUseIsRefused(t *testing.T) {
+	l := newLab(t)
+	limited := l.limited(1)
+	name := l.take()
+	l.in(l.layers, func(string) { l.wantRefused(name, Options{}, l.layers+" is mounted on") })
+	l.in(limited, func(string) { l.wantRefused(name, Options{}, limited+" is mounted on") })
+	l.in(l.records, func(dir string) {
+		l.back(name, Options{}) // as it usually is
+		f, err := os.Create(filepath.Join(dir, "open"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sleep := exec.Command("sleep", "1000")
+		sleep.ExtraFiles = []*os.File{f}
+		start(t, sleep)
+		f.Close()
+		l.wantRefused(name, Options{}, "(sleep)", "open file", l.records)
+		stop(sleep)
+		sleep = exec.Command("sleep", "1000")
+		sleep.Dir = dir
+		start(t, sleep)
+		l.wantRefused(name, Options{}, "working directory")
+		stop(sleep)
+		l.overlayOn(dir, func() { l.wantRefused(name, Options{}, "an overlay on dataset "+l.records) })
+		l.back(name, Options{})
+	})
+	l.detached(l.layers, func() { l.wantRefused(name, Options{}, l.layers+" is in use") })
+	l.elsewhere(l.layers, func() { l.wantRefused(name, Options{}, l.layers+" is mounted on", "(sleep)") })
+	l.back(name, Options{})
+}
+
+func start(t *testing.T, c *exec.Cmd) {
+	t.Helper()
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func stop(c *exec.Cmd) {
+	c.Process.Kill()
+	c.Wait()
+}
+
+// overlayOn mounts an overlay, elsewhere, whose layers lie in dir.
+func (l lab) overlayOn(dir string, fn func()) {
+	l.t.Helper()
+	for _, name := range []string{"a", "b"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	target := l.t.TempDir()
+	o := mount.Overlay{Dir: "/", Target: target, Lowers: []string{filepath.Join(dir, "a"), filepath.Join(dir, "b")}}
+	m, err := o.Mount()
+	if err == nil {
+		err = m.Do()
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer mount.Unmount(target)
+	fn()
+}
+
+// detached has a file open in a mount that nobody sees any more.
+func (l lab) detached(dataset string, fn func()) {
+	l.t.Helper()
+	var f *os.File
+	l.in(dataset, func(dir string) {
+		var err error
+		if f, err = os.Create(filepath.Join(dir, "open")); err != nil {
+			l.t.Fatal(err)
+		}
+		if err := mount.Detach(dir); err != nil {
+			l.t.Fatal(err)
+		}
+	})
+	defer f.Close()
+	fn()
+}
+
+// elsewhere mounts a dataset in a name space of its own.
+func (l lab) elsewhere(dataset string, fn func()) {
+	l.t.Helper()
+	dir := l.t.TempDir()
+	ready := filepath.Join(l.t.TempDir(), "ready")
+	c := exec.Command("unshare", "-m", "--propagation", "private", "sh", "-c", "mount -t zfs "+dataset+" "+dir+" && touch "+ready+" && exec sleep 1000")
+	start(l.t, c)
+	defer stop(c)
+	waitFor(l.t, func() bool { _, err := os.Stat(ready); return err == nil })
+	waitFor(l.t, func() bool { return command(c.Process.Pid) == "sleep" })
+	fn()
+}
+
+// TestInterruptedAnywhere: whichever step is not reached, the store is marked,
+// takes no snapshots, and a second run finishes it.
+func TestInterruptedAnywhere(t *testing.T) {
+	l := newLab(t)
+	kept := l.limited(1)
+	all := []string{l.records, l.layers, kept}
+	l.writeAll("then", all...)
+	name := l.take()
+	for n := 1; ; n++ {
+		l.writeAll("later", all...)
+		later := l.limited(2)
+		l.zfsTool("snapshot", full(later, "x"), full(l.records, "x"))
+		if !l.interrupt(name, n) {
+			break
+		}
+		if mark, err := Pending(l.zfs, l.layers); err != nil || mark != name {
+			t.Fatalf("interrupted before step %d: the mark is %q, %v", n, mark, err)
+		}
+		if _, err := TakeManually(t.Context(), l.zfs, l.layers, l.records); !errors.Is(err, fault.Interrupted) {
+			t.Errorf("a snapshot meanwhile: %v", err)
+		}
+		l.back(name, Options{DestroyNewer: true})
+		l.wantAll("then", all...)
+		if l.exists(later) {
+			t.Errorf("interrupted before step %d: a later limited layer stays", n)
+		}
+	}
+	l.wantAll("then", all...)
+}
+
+// interrupt ends a rollback before its n-th step, counted from 0; false when it
+// has no more than that.
+func (l lab) interrupt(name string, n int) bool {
+	l.t.Helper()
+	err := l.plan(name, Options{DestroyNewer: true}).do(context.Background(), func(step string) error {
+		if n--; n < 0 {
+			l.t.Log("interrupted before:", step)
+			return errCrash
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errCrash) {
+		l.t.Fatal(err)
+	}
+	return err != nil
+}
+
+// TestAFailureBeforeAnythingWentBack takes the mark back; one after that keeps
+// it.
+func TestAFailureBeforeAnythingWentBack(t *testing.T) {
+	l := newLab(t)
+	name := l.take()
+	l.write(l.layers, "later")
+	p := l.plan(name, Options{})
+	l.zfsTool("snapshot", full(l.layers, "new"))
+	if err := p.Do(t.Context()); !errors.Is(err, ErrRefused) {
+		t.Errorf("a snapshot since the plan: %v", err)
+	}
+	l.wantRefused(name, Options{}, "1 newer")
+	l.zfsTool("destroy", full(l.layers, "new"))
+
+	err := l.plan(name, Options{}).do(t.Context(), func(step string) error {
+		if strings.HasSuffix(step, l.records) {
+			l.zfsTool("bookmark", full(l.records, name), l.records+"#fine")
+			l.zfsTool("snapshot", full(l.records, "new"))
+		}
+		return nil
+	})
+	if !errors.Is(err, ErrUnfinished) || !errors.Is(err, zfs.ErrExist) {
+		t.Errorf("a snapshot in between: %v", err)
+	}
+	if mark, _ := Pending(l.zfs, l.layers); mark != name {
+		t.Errorf("the mark is %q", mark)
+	}
+	l.back(name, Options{DestroyNewer: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.plan(name, Options{}).Do(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnfinished) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestMissingLimitedLayers are said, and refused.
+func TestMissingLimitedLayers(t *testing.T) {
+	l := newLab(t)
+	gone, bare := l.limited(1), l.limited(2)
+	l.write(l.layers, "then")
+	name := l.take()
+	l.write(l.layers, "later")
+	l.zfsTool("destroy", "-r", gone)
+	l.zfsTool("destroy", full(bare, name))
+	l.wantRefused(name, Options{}, "2 of the 2", gone, bare, "--accept-missing")
+	l.back(name, Options{AcceptMissing: true})
+	l.wantAll("then", l.layers)
+	if !l.exists(bare) {
+		t.Error("a limited layer without the snapshot was destroyed")
+	}
+}
+
+// TestLayersOnly: without records in it the snapshot is refused in plain
+// words, unless that is what is wanted.
+func TestLayersOnly(t *testing.T) {
+	l := newLab(t)
+	l.writeAll("then", l.layers, l.records)
+	name, err := TakeManually(t.Context(), l.zfs, l.layers, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := l.take()
+	l.writeAll("later", l.layers, l.records)
+	l.wantRefused(name, Options{DestroyNewer: true}, "Docker's records", "--layers-only")
+	if _, err := PlanRollback(l.zfs, l.layers, "tank/other", both, Options{}); !errors.Is(err, fault.Invalid) {
+		t.Errorf("with other records: %v", err)
+	}
+	l.back(both, Options{LayersOnly: true})
+	l.wantAll("later", l.records)
+	l.wantAll("then", l.layers)
+	l.write(l.layers, "later")
+	l.back(name, Options{LayersOnly: true, DestroyNewer: true})
+	l.wantAll("later", l.records)
+	l.wantAll("then", l.layers)
+	for _, name := range []string{"nonsense", "overlayzfs-stop-20200101T000000Z-1"} {
+		if _, err := PlanRollback(l.zfs, l.layers, "", name, Options{}); !errors.Is(err, fault.NotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestInPlace: layers and records are one dataset, which is mounted.
+func TestInPlace(t *testing.T) {
+	l := newLab(t)
+	l.records = l.layers
+	l.write(l.layers, "then")
+	name := l.take()
+	l.write(l.layers, "later")
+	l.in(l.layers, func(dir string) {
+		if _, err := PlanRollback(l.zfs, l.layers, "", name, Options{LayersOnly: true}); !errors.Is(err, fault.Invalid) {
+			t.Errorf("layers only: %v", err)
+		}
+		l.back(name, Options{})
+	})
+	l.wantAll("then", l.layers)
+}
+
+// TestAProcessInARecordsRoot, such as a plugin's, counts as inside.
+func TestAProcessInARecordsRoot(t *testing.T) {
+	l := newLab(t)
+	name := l.take()
+	l.in(l.records, func(dir string) {
+		raw, err := os.ReadFile("/bin/busybox")
+		if err != nil {
+			t.Fatal(err)
+		}
+		program := filepath.Join(dir, "sleep")
+		if err := os.WriteFile(program, raw, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		c := exec.Command(program, "1000")
+		start(t, c)
+		l.wantRefused(name, Options{}, "its program")
+		stop(c)
+		c = exec.Command("/sleep", "1000")
+		c.SysProcAttr = &unix.SysProcAttr{Chroot: dir}
+		start(t, c)
+		l.wantRefused(name, Options{}, l.records)
+		stop(c)
+	})
+}
