@@ -7,9 +7,11 @@
 // killed. What the list calls recorded must be there and whole; what was under
 // way may be there, whole, or not; and besides there must be nothing.
 //
+//	book.go     the host's side of a load
 //	list.go     what was answered: layers and their states
 //	judge.go    what may be found of a layer after a power cut
 //	store.go    what may lie in the store besides
+//	engine.go   the same for a whole engine, which has its own list
 //	finding.go  what is wrong
 //	rounds.go   machines, one after the other
 //	round.go    one machine and its end

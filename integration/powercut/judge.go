@@ -108,6 +108,8 @@ func judgeContainer(y *layer, f wire.Found, inOrder bool) verdict {
 	switch {
 	case y.state == creating:
 		return verdict{}
+	case !f.Exists && y.Kind == wire.Init && !y.used:
+		return verdict{} // the engine records it together with its container
 	case !f.Exists:
 		return wrong(Lost, "its creation was answered")
 	case f.Wrong != "":

@@ -30,6 +30,8 @@ type layer struct {
 	written int
 	synced  map[int]bool
 	before  string
+	// used says of an init layer that its container was answered for as well.
+	used bool
 	// survived says that a start has found the layer.
 	survived bool
 	// emptied says that nothing is known of the content of a layer that is
@@ -81,6 +83,7 @@ func (l *list) begin(e wire.Event) {
 	case wire.Remove:
 		y.emptied = y.state != recorded
 		y.state = removing
+		l.use(y, false)
 	}
 }
 
@@ -89,6 +92,7 @@ func (l *list) done(e wire.Event) {
 	switch e.Call {
 	case wire.Create:
 		y.state = created
+		l.use(y, true)
 	case wire.Fill:
 		y.state, y.digest = recorded, e.Digest
 		y.Recorded = true
@@ -100,6 +104,13 @@ func (l *list) done(e wire.Event) {
 		if e.Synced {
 			y.synced[e.Record] = true
 		}
+	}
+}
+
+// use notes that the init layer below a container is needed, or is no more.
+func (l *list) use(container *layer, used bool) {
+	if init := l.byID[container.Parent]; init != nil && init.Kind == wire.Init {
+		init.used = used
 	}
 }
 

@@ -22,9 +22,12 @@ var (
 	artefacts = flag.String("dir", "", "directory for the pool and the machine's words, kept; by default a temporary one that is kept after a failure")
 )
 
-func TestDriver(t *testing.T) {
+func TestDriver(t *testing.T) { tier(t, DriverTier) }
+func TestEngine(t *testing.T) { tier(t, EngineTier) }
+
+func tier(t *testing.T, tier Tier) {
 	for _, property := range properties() {
-		t.Run(property, func(t *testing.T) { cutPower(t, property) })
+		t.Run(property, func(t *testing.T) { cutPower(t, tier, property) })
 	}
 }
 
@@ -35,16 +38,16 @@ func properties() []string {
 	return []string{"standard", "disabled"}
 }
 
-func cutPower(t *testing.T, property string) {
+func cutPower(t *testing.T, tier Tier, property string) {
 	c := Config{
-		Driver: *driver, Sync: property, Rounds: *rounds, Seed: drawSeed(), Dir: workDir(t),
-		Load: build(t, "..", "./cmd/cutload"), Plugin: pluginBinary(t),
+		Tier: tier, Driver: *driver, Sync: property, Rounds: *rounds, Seed: drawSeed(), Dir: workDir(t),
+		Load: build(t, "..", "./cmd/cutload"), Plugin: pluginBinary(t), PluginConfig: "../../config.json",
 		GoOn: *goOn || *driver != "overlayzfs", Log: t.Logf,
 	}
-	t.Logf("seed %d, %d rounds, %s, sync=%s; again: go test -tags lab ./powercut -run TestDriver -v -args -seed %d -rounds %d -driver %s -sync %s",
-		c.Seed, c.Rounds, c.Driver, property, c.Seed, c.Rounds, c.Driver, property)
+	t.Logf("seed %d; again: go test -tags lab -timeout 0 ./powercut -run '%s' -v -args -seed %d -rounds %d -driver %s -sync %s",
+		c.Seed, t.Name(), c.Seed, c.Rounds, c.Driver, property)
 	tally, err := Run(t.Context(), guest(t), c)
-	t.Logf("%s, sync=%s: %s", c.Driver, property, tally)
+	t.Logf("%s tier, %s, sync=%s, seed %d: %s", tier, c.Driver, property, c.Seed, tally)
 	switch {
 	case err != nil:
 		t.Error(err)

@@ -12,12 +12,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/vm"
 )
 
-const (
-	// startLimit is how long a machine may take until its load begins.
-	startLimit = 4 * time.Minute
-	// A load runs for a time in between.
-	shortestLoad, longestLoad = 200 * time.Millisecond, 6 * time.Second
-)
+// startLimit is how long a machine may take until its load begins.
+const startLimit = 10 * time.Minute
 
 // round is one machine, from its boot to the cut.
 type round struct {
@@ -67,13 +63,13 @@ func (r *round) hear(e wire.Event) string {
 	switch e.Verb {
 	case wire.Seen:
 		r.looked++
-		if v := r.list.look(e.ID, *e.Found, r.inOrder()); v.class != "" {
+		if v := r.book.look(e.ID, *e.Found, r.inOrder()); v.class != "" {
 			r.find(v.class, e.ID, v.text)
 		} else if e.Found.Exists {
 			r.tally.Verified++
 		}
 	case wire.Checked:
-		return answer(r.list.drops())
+		return answer(r.book.drops())
 	case wire.Store:
 		return answer(r.strangers(e.Store))
 	case wire.Load:
@@ -81,7 +77,7 @@ func (r *round) hear(e wire.Event) string {
 	case wire.Trouble:
 		r.trouble = e.Text
 	default:
-		r.list.hear(e)
+		r.book.hear(e)
 		r.hearCall(e)
 	}
 	return ""
@@ -100,12 +96,20 @@ func (r *round) hearCall(e wire.Event) {
 	switch {
 	case e.Verb == wire.Failed && !noLimits:
 		r.find(Refused, string(e.Call)+" "+e.ID, e.Text)
-	case e.Verb == wire.Done && e.Call == wire.Fill && r.loading:
+	case e.Verb == wire.Done && r.records(e.Call) && r.loading:
 		if r.fills--; r.fills == 0 {
 			r.end = "cut right after an answer"
 			r.machine.Kill()
 		}
 	}
+}
+
+// records tells whether a call's answer makes the engine record something.
+func (r *round) records(c wire.Call) bool {
+	if r.Tier == EngineTier {
+		return c != "rmi"
+	}
+	return c == wire.Fill
 }
 
 // inOrder: what a dataset that syncs nothing loses are its last seconds.
@@ -114,11 +118,12 @@ func (r *round) inOrder() bool { return r.Sync == "disabled" }
 // arm chooses the moment of the cut: a time, or an answer.
 func (r *round) arm() {
 	r.loading, r.ready = true, time.Since(r.begun)
-	after := shortestLoad + time.Duration(r.rand.Int64N(int64(longestLoad-shortestLoad)))
+	size := sizes[r.Tier]
+	after := size.shortestLoad + time.Duration(r.rand.Int64N(int64(size.longestLoad-size.shortestLoad)))
 	r.end = fmt.Sprintf("cut after %d ms", after.Milliseconds())
 	if r.rand.IntN(2) == 0 {
-		r.fills = 1 + r.rand.IntN(12)
-		after = longestLoad
+		r.fills = 1 + r.rand.IntN(3*size.workers)
+		after = size.longestLoad
 		r.end = fmt.Sprintf("cut after %d ms", after.Milliseconds())
 	}
 	r.cut.Stop()
@@ -127,7 +132,7 @@ func (r *round) arm() {
 
 // strangers reports what the store holds and the list does not, each once.
 func (r *round) strangers(store []string) wire.Drop {
-	names, drop := r.list.strangers(store)
+	names, drop := r.book.strangers(store)
 	for _, name := range names {
 		if !r.seen[name] {
 			r.seen[name] = true

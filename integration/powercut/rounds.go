@@ -15,14 +15,25 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/vm"
 )
 
+// Tier is what runs while the power is cut.
+type Tier string
+
+// The tiers.
+const (
+	DriverTier Tier = "driver" // the storage driver alone, behind its socket
+	EngineTier Tier = "engine" // dockerd with the driver
+)
+
 // Config is what the rounds are about.
 type Config struct {
+	Tier   Tier
 	Driver string // overlayzfs or overlay2
 	Sync   string // the dataset's property
 	Rounds int
 	Seed   uint64
-	// Load is the program for the guest, Plugin the plugin's.
-	Load, Plugin string
+	// Load is the program for the guest, Plugin the plugin's, and
+	// PluginConfig the file that an engine installs it by.
+	Load, Plugin, PluginConfig string
 	// Dir takes the pool's file and what the machines say.
 	Dir string
 	// GoOn does not end with the first round that finds something.
@@ -32,21 +43,30 @@ type Config struct {
 }
 
 const (
-	workers = 4
 	// most is how many layers a store may hold before more are removed than
 	// made: all of them are looked at after every cut.
 	most = 24
-	// memory of a machine: it runs one small program.
-	memory = "2G"
 	// poolSize holds the layers many times over.
-	poolSize = 2 << 30
+	poolSize = 4 << 30
 )
+
+// size is what a tier asks of the machine, and how long a load may run.
+type size struct {
+	memory                    string
+	workers                   int
+	shortestLoad, longestLoad time.Duration
+}
+
+var sizes = map[Tier]size{
+	DriverTier: {"2G", 4, 200 * time.Millisecond, 6 * time.Second},
+	EngineTier: {"4G", 2, 2 * time.Second, 60 * time.Second},
+}
 
 // series is the rounds on one pool.
 type series struct {
 	Config
 	guest *vm.Guest
-	list  *list
+	book  book
 	tally *Tally
 	seen  map[string]bool // strangers in the store, each reported once
 	round int
@@ -55,7 +75,10 @@ type series struct {
 // Run cuts the power c.Rounds times, and looks once more after the last. An
 // error says that the harness failed; what it found is in the tally.
 func Run(ctx context.Context, guest *vm.Guest, c Config) (*Tally, error) {
-	s := &series{Config: c, guest: guest, list: newList(), tally: &Tally{Answers: make(map[string]int)}, seen: make(map[string]bool)}
+	s := &series{Config: c, guest: guest, book: newList(), tally: &Tally{Answers: make(map[string]int)}, seen: make(map[string]bool)}
+	if c.Tier == EngineTier {
+		s.book = newEngineBook()
+	}
 	begin := time.Now()
 	defer func() { s.tally.Seconds = time.Since(begin).Seconds() }()
 	for s.round = 1; s.round <= c.Rounds+1; s.round++ {
@@ -70,7 +93,8 @@ func Run(ctx context.Context, guest *vm.Guest, c Config) (*Tally, error) {
 }
 
 func (s *series) finish() *Tally {
-	s.tally.Answers, s.tally.Recorded = s.list.answers, s.list.records
+	counts := s.book.counts()
+	s.tally.Answers, s.tally.Recorded = counts.answers, counts.recorded
 	return s.tally
 }
 
@@ -92,7 +116,7 @@ func (s *series) one(ctx context.Context) error {
 		return err
 	}
 	defer output.Close()
-	options := vm.Options{Memory: memory, PoolSize: poolSize, KeepPool: s.path("pool.img"), Console: s.path("console")}
+	options := vm.Options{Memory: sizes[s.Tier].memory, PoolSize: poolSize, KeepPool: s.path("pool.img"), Console: s.path("console")}
 	machine, err := s.guest.Start(ctx, options, job, output, output)
 	if err != nil {
 		return err
@@ -107,7 +131,7 @@ func (s *series) one(ctx context.Context) error {
 		s.tally.Cuts++
 	}
 	s.Log("round %d: %d layers looked at, loaded after %.1f s, %s, %d listed, %.1f s",
-		s.round, r.looked, r.ready.Seconds(), r.end, len(s.list.layers), time.Since(begin).Seconds())
+		s.round, r.looked, r.ready.Seconds(), r.end, s.book.counts().listed, time.Since(begin).Seconds())
 	for _, f := range s.tally.Findings[found:] {
 		s.Log("%s", f)
 	}
@@ -119,8 +143,8 @@ func (s *series) path(name string) string { return filepath.Join(s.Dir, name) }
 // job is the errand of the next machine.
 func (s *series) job(last bool) (*vm.Job, error) {
 	plan, err := json.Marshal(wire.Plan{
-		Driver: s.Driver, Sync: s.Sync, Seed: s.Seed, Round: s.round,
-		Workers: workers, Most: most, Layers: s.list.plan(), Last: last,
+		Tier: string(s.Tier), Driver: s.Driver, Sync: s.Sync, Seed: s.Seed, Round: s.round,
+		Workers: sizes[s.Tier].workers, Most: most, Layers: s.book.plan(), Last: last,
 	})
 	if err != nil {
 		return nil, err
@@ -130,11 +154,16 @@ func (s *series) job(last bool) (*vm.Job, error) {
 	}
 	return &vm.Job{
 		Command: []string{vm.JobDir + "/cutload", vm.TalkPort},
-		Env:     map[string]string{"OVERLAYZFS_PLUGIN": vm.JobDir + "/overlayzfs-plugin"},
+		Env: map[string]string{
+			"OVERLAYZFS_PLUGIN":     vm.JobDir + "/overlayzfs-plugin",
+			"OVERLAYZFS_PLUGIN_DIR": vm.JobDir + "/plugin",
+		},
 		Files: []vm.File{
 			{Host: s.path(wire.PlanFile), Guest: wire.PlanFile},
 			{Host: s.Load, Guest: "cutload", Executable: true},
 			{Host: s.Plugin, Guest: "overlayzfs-plugin", Executable: true},
+			{Host: s.Plugin, Guest: "plugin/rootfs/overlayzfs-plugin", Executable: true},
+			{Host: s.PluginConfig, Guest: "plugin/config.json"},
 		},
 		Merge: true,
 	}, nil

@@ -11,4 +11,11 @@
 //	load.go       the workers
 //	make.go       what they do: images, steps, containers
 //	nodes.go      which layers they may use
+//
+// and, for the tier with the whole engine,
+//
+//	engine.go      dockerd and its data-root
+//	enginecheck.go whether it can give what it lists
+//	engineload.go  clients at work
+//	tb.go          the harness for engines, outside of a test
 package guest

@@ -1,20 +1,54 @@
 package guest
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ownDir is the driver's own, in a store of overlayzfs.
 const ownDir = ".overlayzfs"
 
+const (
+	// quietTime is how long a driver may go on in the background with what it
+	// has begun: a dataset that was in use a moment ago stays busy for a while.
+	quietTime = 20 * time.Second
+	quietStep = 250 * time.Millisecond
+)
+
 // inventory names all that lies in the store besides what every store has: see
-// the host's strangers.
-func (s *store) inventory() ([]string, error) {
+// the host's strangers. It waits for what goes away by itself.
+func (s *store) inventory(ctx context.Context) ([]string, error) {
+	limit := time.After(quietTime)
+	poll := time.NewTicker(quietStep)
+	defer poll.Stop()
+	for {
+		names, err := s.look()
+		if err != nil || !slices.ContainsFunc(names, homeless) {
+			return names, err
+		}
+		select {
+		case <-poll.C:
+		case <-limit:
+			return names, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// homeless tells whether a name belongs to no layer that there is.
+func homeless(name string) bool {
+	what, id, _ := strings.Cut(name, " ")
+	return what != "layer" && len(id) < 64
+}
+
+func (s *store) look() ([]string, error) {
 	layers, err := s.named("", func(name string) bool { return name != "l" && name != ownDir })
 	if err != nil {
 		return nil, err
@@ -98,7 +132,10 @@ const limits = "limits"
 // is, when nothing is mounted.
 func (s *store) ownNames(o owners) ([]string, error) {
 	var names []string
-	dirs, err := s.named(ownDir, func(name string) bool { return name != "format.json" })
+	dirs, err := s.named(ownDir, func(name string) bool {
+		info, err := os.Lstat(filepath.Join(s.home, ownDir, name))
+		return err == nil && info.IsDir() // files are about the store
+	})
 	for _, dir := range dirs {
 		place := filepath.Join(ownDir, dir)
 		found, listing := s.named(place, all)

@@ -24,7 +24,11 @@ func Run(ctx context.Context, port string) error {
 	if err != nil {
 		return err
 	}
-	if err := errand(ctx, plan, line); err != nil {
+	do := errand
+	if plan.Tier == "engine" {
+		do = engineErrand
+	}
+	if err := do(ctx, plan, line); err != nil {
 		_, _ = line.Say(wire.Event{Verb: wire.Trouble, Text: err.Error()})
 		return err
 	}
@@ -103,7 +107,7 @@ func (l *load) check(ctx context.Context) error {
 // tidy tells the host what lies in the store. What it has not in its list is
 // removed, so that it is found once.
 func (l *load) tidy(ctx context.Context) error {
-	names, err := l.inventory()
+	names, err := l.inventory(ctx)
 	if err != nil {
 		return err
 	}

@@ -93,6 +93,7 @@ type Drop struct {
 
 // Plan is what a machine is booted for. It lies in the job as [PlanFile].
 type Plan struct {
+	Tier    string  `json:"tier"`   // driver or engine
 	Driver  string  `json:"driver"` // overlayzfs or overlay2
 	Sync    string  `json:"sync"`   // of the dataset
 	Seed    uint64  `json:"seed"`

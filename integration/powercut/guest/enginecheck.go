@@ -1,0 +1,170 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
+	"github.com/overlayzfs/overlayzfs/integration/treecmp"
+)
+
+// check shows the host every image and container that the engine lists, and
+// what lies in the store that it does not.
+func (h *house) check(ctx context.Context) error {
+	for _, look := range []func() error{h.checkImages, h.checkContainers} {
+		if err := look(); err != nil {
+			return err
+		}
+	}
+	return h.checkStore(ctx)
+}
+
+func (h *house) checkImages() error {
+	ids, err := h.listed("images", "-aq", "--no-trunc")
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		broken := h.saves(id)
+		if broken == nil {
+			broken = h.runs(id)
+		}
+		if err := h.found(id, broken); err != nil {
+			return err
+		}
+		if broken != nil {
+			// It is found once. What stands on it may keep it.
+			_, _ = h.Try("rmi", "-f", id)
+		}
+	}
+	return nil
+}
+
+// listed are the IDs that a command prints, each once.
+func (h *house) listed(args ...string) ([]string, error) {
+	out, err := h.Try(args...)
+	ids := strings.Fields(out)
+	slices.Sort(ids)
+	return slices.Compact(ids), err
+}
+
+// found tells the host how something that the engine lists was found.
+func (h *house) found(id string, broken error) error {
+	f := &wire.Found{Exists: true}
+	if broken != nil {
+		f.Wrong = broken.Error()
+	}
+	_, err := h.line.Say(wire.Event{Verb: wire.Seen, ID: id, Found: f})
+	return err
+}
+
+// saves checks that `docker save` gives every layer as the image names it.
+func (h *house) saves(id string) error {
+	path := filepath.Join(os.TempDir(), "saved.tar")
+	defer os.Remove(path)
+	if _, err := h.Try("save", "-o", path, id); err != nil {
+		return err
+	}
+	image, err := treecmp.OpenImage(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(image.Verify(), image.Close())
+}
+
+func (h *house) runs(id string) error {
+	out, err := h.Try("run", "--rm", "--network", "none", id, "/bin/busybox", "echo", "it", "runs")
+	if err == nil && out != "it runs" {
+		err = fmt.Errorf("a container of it says %q", out)
+	}
+	return err
+}
+
+// checkContainers looks into every container, and removes it: what has been
+// running is not of interest any more.
+func (h *house) checkContainers() error {
+	ids, err := h.listed("ps", "-aq", "--no-trunc")
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		cmd := h.Command("cp", id+":/bin/busybox", "-")
+		broken := output(cmd)
+		if err := h.found("container "+id, broken); err != nil {
+			return err
+		}
+		if _, err := h.Try("rm", "-f", id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *house) checkStore(ctx context.Context) error {
+	s, err := h.store()
+	if err != nil {
+		return err
+	}
+	names, err := s.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	known, err := h.known()
+	if err != nil {
+		return err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		_, id, _ := strings.Cut(name, " ")
+		return known(id)
+	})
+	_, err = h.line.Ask(wire.Event{Verb: wire.Store, Store: names})
+	return err
+}
+
+// known tells which layers the engine has in its records: those of images and
+// containers as files of the layer store, BuildKit's somewhere in its databases.
+func (h *house) known() (func(id string) bool, error) {
+	ids := make(map[string]bool)
+	db := filepath.Join(dataRoot, "image", h.Driver, "layerdb")
+	for _, pattern := range []string{"sha256/*/cache-id", "mounts/*/mount-id", "mounts/*/init-id"} {
+		files, err := filepath.Glob(filepath.Join(db, pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			ids[string(raw)] = true
+		}
+	}
+	databases, err := filepath.Glob(filepath.Join(dataRoot, "buildkit", "*.db"))
+	if err != nil {
+		return nil, err
+	}
+	var text strings.Builder
+	for _, path := range databases {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		text.Write(raw)
+	}
+	return func(id string) bool { return ids[id] || len(id) == 25 && strings.Contains(text.String(), id) }, nil
+}
+
+// output runs a command and puts what it said into the error.
+func output(cmd *exec.Cmd) error {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out[max(0, len(out)-1000):])
+	}
+	return nil
+}
