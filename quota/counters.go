@@ -20,14 +20,33 @@ type counters struct {
 // arcstats is where the module tells how much memory holds what.
 const arcstats = "/proc/spl/kstat/zfs/arcstats"
 
-// counterFiles reads the counters of a dataset: two small files.
-type counterFiles struct {
+// objsetFile reads what ZFS counts of a dataset in use.
+type objsetFile struct {
 	pool, dataset string
-	objset        zfs.Objset
+	last          zfs.Objset
+}
+
+// read finds the dataset's counters again when it was mounted anew.
+func (o *objsetFile) read() (zfs.Objset, error) {
+	if o.last.File != "" {
+		if again, err := o.last.Refresh(); err == nil {
+			return again, nil
+		}
+	}
+	found, err := zfs.ObjsetKstat(o.pool, o.dataset)
+	o.last = found
+	return found, err
+}
+
+// counterFiles reads the counters of a dataset: two small files.
+type counterFiles struct{ objset objsetFile }
+
+func newCounterFiles(dataset string) *counterFiles {
+	return &counterFiles{objsetFile{pool: poolOf(dataset), dataset: dataset}}
 }
 
 func (c *counterFiles) read() (counters, error) {
-	written, err := c.written()
+	objset, err := c.objset.read()
 	if err != nil {
 		return counters{}, err
 	}
@@ -36,19 +55,7 @@ func (c *counterFiles) read() (counters, error) {
 		return counters{}, fmt.Errorf("read memory counters: %w", err)
 	}
 	dirty, err := anonSize(raw)
-	return counters{written, dirty}, err
-}
-
-// written finds the dataset's counters again when it was mounted anew.
-func (c *counterFiles) written() (uint64, error) {
-	if c.objset.File != "" {
-		if objset, err := c.objset.Refresh(); err == nil {
-			return objset.BytesWritten, nil
-		}
-	}
-	objset, err := zfs.ObjsetKstat(c.pool, c.dataset)
-	c.objset = objset
-	return objset.BytesWritten, err
+	return counters{objset.BytesWritten, dirty}, err
 }
 
 // anonSize is the size of buffers that have no place on disk yet.

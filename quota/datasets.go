@@ -32,7 +32,7 @@ type datasets struct {
 
 func newDatasets(c Config) *datasets {
 	d := &datasets{zfs: c.ZFS, parent: c.Dataset, home: c.Home}
-	d.watch = &inodeWatch{count: mountedInodes, freeze: d.freeze, thaw: d.limit, layers: map[string]*watched{}}
+	d.watch = &inodeWatch{count: mountedInodes, deleted: d.deleted, freeze: d.freeze, thaw: d.limit, layers: map[string]*watched{}}
 	return d
 }
 

@@ -92,17 +92,17 @@ func TestPropertiesAreSet(t *testing.T) {
 
 func TestALimitIsExact(t *testing.T) {
 	s := newStore(t, Dataset)
-	const limit = 50 * mib
-	for _, chunk := range []int{64 << 10, 4 * mib, 100 * mib} {
-		p := s.add(fmt.Sprint("exact", chunk), bytesOf(limit))
+	// Small: within 32 MiB of a refquota each block waits for a transaction group.
+	for chunk, limit := range map[int]int{64 << 10: 4 * mib, 4 * mib: 12 * mib, 50 * mib: 20 * mib} {
+		p := s.add(fmt.Sprint("exact", chunk), bytesOf(uint64(limit)))
 		s.attach(p)
-		n, err := writeUntil(filepath.Join(p.Dir, "diff/file"), 100*mib, chunk)
+		n, err := writeUntil(filepath.Join(p.Dir, "diff/file"), 2*limit, chunk)
 		wantError(t, err, unix.EDQUOT)
 		s.sync()
 		used, look := s.Usage(p)
 		must(t, look)
-		t.Logf("limit 50 MiB, writes of %d KiB: EDQUOT after %.2f MiB, %.2f MiB used", chunk>>10, float64(n)/mib, float64(used.Bytes)/mib)
-		if n < limit-2*mib || used.Bytes > limit+mib/4 {
+		t.Logf("limit %d MiB, writes of %d KiB: EDQUOT after %.2f MiB, %.2f MiB used", limit/mib, chunk>>10, float64(n)/mib, float64(used.Bytes)/mib)
+		if n < limit-mib || used.Bytes > uint64(limit)+mib/4 {
 			t.Errorf("wrote %d, used %d", n, used.Bytes)
 		}
 		s.remove(p)
@@ -367,28 +367,29 @@ func TestTheNumberOfFilesIsLimited(t *testing.T) {
 	const limit = 300
 	p := s.add("files", Spec{Limits: Limits{Bytes: 200 * mib, Inodes: limit}})
 	s.attach(p)
-	made, err := makeFiles(filepath.Join(p.Dir, "diff"), 100_000)
-	wantError(t, err, unix.EDQUOT)
-	used, look := s.Usage(p)
-	must(t, look)
-	t.Logf("limit %d files: EDQUOT after %d; refquota %s", limit, made, get(t, s.child(p), "refquota"))
-	if made < limit-20 || used.Inodes < limit {
-		t.Errorf("made %d, counted %d", made, used.Inodes)
-	}
-	wantError(t, os.WriteFile(filepath.Join(p.Dir, "diff/more"), make([]byte, 2*mib), 0o600), unix.EDQUOT)
+	diff := filepath.Join(p.Dir, "diff")
+	const made = limit + 50 // ahead of the limit, as one can be within a transaction group
+	must(t, makeFiles(diff, made))
+	frozen := func() bool { return get(t, s.child(p), "refquota") != fmt.Sprint(200*mib) }
+	eventually(t, "frozen", frozen)
+	wantError(t, os.WriteFile(filepath.Join(diff, "more"), make([]byte, 2*mib), 0o600), unix.EDQUOT)
+	wantError(t, makeFiles(filepath.Join(p.Dir, "work"), 10_000), unix.EDQUOT)
+	used, err := s.Usage(p)
+	must(t, err)
+	t.Logf("limit %d files, frozen with %d", limit, used.Inodes)
 
 	must(t, s.Set(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes + 1000}))
-	must(t, os.WriteFile(filepath.Join(p.Dir, "diff/raised"), make([]byte, 2*mib), 0o600))
+	must(t, os.WriteFile(filepath.Join(diff, "raised"), make([]byte, 2*mib), 0o600))
 	s.sync()
-	used, look = s.Usage(p)
-	must(t, look)
+	used, err = s.Usage(p)
+	must(t, err)
 	must(t, s.Set(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes}))
-	eventually(t, "frozen again", func() bool { return get(t, s.child(p), "refquota") != fmt.Sprint(200*mib) })
-	for i := range made {
-		must(t, os.Remove(filepath.Join(p.Dir, "diff", fmt.Sprint(i))))
+	eventually(t, "frozen again", frozen)
+	for i := range 50 {
+		must(t, os.Remove(filepath.Join(diff, fmt.Sprint(i))))
 	}
-	eventually(t, "thawed", func() bool { return get(t, s.child(p), "refquota") == fmt.Sprint(200*mib) })
-	must(t, os.WriteFile(filepath.Join(p.Dir, "diff/again"), make([]byte, 2*mib), 0o600))
+	eventually(t, "thawed", func() bool { return !frozen() })
+	must(t, os.WriteFile(filepath.Join(diff, "again"), make([]byte, 2*mib), 0o600))
 }
 
 // TestAFrozenLayerIsThawed by detaching, and by the start after a crash.
@@ -397,9 +398,7 @@ func TestAFrozenLayerIsThawed(t *testing.T) {
 	p := s.add("frozen", Spec{Limits: Limits{Inodes: 100}})
 	s.attach(p)
 	frozen := func() bool { return get(t, s.child(p), "refquota") != "0" }
-	if _, err := makeFiles(filepath.Join(p.Dir, "diff"), 200); err != nil {
-		t.Log(err)
-	}
+	must(t, makeFiles(filepath.Join(p.Dir, "diff"), 150))
 	eventually(t, "frozen", frozen)
 	s.detach(p)
 	equal(t, "frozen when detached", frozen(), false)
@@ -407,8 +406,8 @@ func TestAFrozenLayerIsThawed(t *testing.T) {
 	eventually(t, "frozen again", frozen)
 	s.Close()
 	equal(t, "frozen while nobody runs", frozen(), true)
-	for i := range 150 {
-		_ = os.Remove(filepath.Join(p.Dir, "diff", fmt.Sprint(i)))
+	for i := range 100 {
+		must(t, os.Remove(filepath.Join(p.Dir, "diff", fmt.Sprint(i))))
 	}
 	s.restart(Dataset)
 	s.sync()
@@ -426,13 +425,13 @@ func TestABusyLayerIsFrozen(t *testing.T) {
 	t.Logf("limit 100 files of 64 KiB each: EDQUOT after %d", n)
 }
 
-func makeFiles(dir string, most int) (int, error) {
-	for i := range most {
+func makeFiles(dir string, n int) error {
+	for i := range n {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o600); err != nil {
-			return i, err
+			return err
 		}
 	}
-	return most, nil
+	return nil
 }
 
 func writeFilesUntil(dir string, most int) (int, error) {

@@ -13,10 +13,14 @@ import (
 // inodes counts the files on the layer's dataset, as of the last transaction
 // group.
 func (d *datasets) inodes(p Place) (uint64, error) {
-	if attached, err := d.attached(p); err == nil && attached {
-		return mountedInodes(p)
+	if attached, err := d.attached(p); err != nil || !attached {
+		return d.unmountedInodes(p.Key)
 	}
-	return d.unmountedInodes(p.Key)
+	n, err := mountedInodes(p)
+	if err != nil {
+		return 0, err
+	}
+	return n - min(n, d.deleted(p.Key)()), nil
 }
 
 // mountedInodes is one statfs: cheap enough to ask often.
@@ -27,6 +31,21 @@ func mountedInodes(p Place) (uint64, error) {
 		return 0, fmt.Errorf("statfs %q: %w", dir, err)
 	}
 	return st.Files - st.Ffree, nil
+}
+
+// deleted returns what counts the files that were deleted and are still on the
+// dataset. A file takes space to be deleted: ZFS leaves those that are deleted
+// at a full refquota, and so of a frozen layer, until the dataset is mounted
+// again.
+func (d *datasets) deleted(key string) func() uint64 {
+	counters := objsetFile{pool: poolOf(d.parent), dataset: d.name(key)}
+	return func() uint64 {
+		objset, err := counters.read()
+		if err != nil {
+			return 0 // counted as if they were there
+		}
+		return objset.Unlinked - min(objset.Unlinked, objset.UnlinkedFreed)
+	}
 }
 
 // unmountedInodes asks ZFS's accounting, which also knows datasets that are not

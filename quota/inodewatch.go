@@ -21,6 +21,7 @@ const inodeTick = 250 * time.Millisecond
 // inodeWatch holds mounted layers to their number of files.
 type inodeWatch struct {
 	count        func(Place) (uint64, error)
+	deleted      func(key string) func() uint64 // of those counted
 	freeze, thaw func(Place, Record) error
 
 	mu     sync.Mutex
@@ -32,7 +33,8 @@ type watched struct {
 	Place
 	Record
 	frozen   bool
-	frozenAt uint64 // the number of files it was last frozen with
+	frozenAt uint64        // the number of files it was last frozen with
+	deleted  func() uint64 // how many of them are deleted already
 }
 
 // add begins to watch a layer that has a limit on its files.
@@ -42,7 +44,7 @@ func (w *inodeWatch) add(p Place, r Record) {
 	if r.Inodes == 0 || w.layers[p.Key] != nil {
 		return
 	}
-	w.layers[p.Key] = &watched{Place: p, Record: r}
+	w.layers[p.Key] = &watched{Place: p, Record: r, deleted: w.deleted(p.Key)}
 	if w.stop == nil {
 		w.stop = make(chan struct{})
 		go w.run(w.stop)
@@ -123,7 +125,7 @@ func (w *inodeWatch) look() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, l := range w.layers {
-		used, err := w.count(l.Place)
+		used, err := w.used(l)
 		if err != nil {
 			logrus.WithError(err).WithField("layer", l.Layer).Warn("its files cannot be counted")
 			continue
@@ -133,6 +135,15 @@ func (w *inodeWatch) look() {
 			w.change(l, over, used)
 		}
 	}
+}
+
+// used counts a layer's files. What is deleted only matters near the limit.
+func (w *inodeWatch) used(l *watched) (uint64, error) {
+	used, err := w.count(l.Place)
+	if err != nil || used < l.Inodes {
+		return used, err
+	}
+	return used - min(used, l.deleted()), nil
 }
 
 // change freezes or thaws a layer. That is tried again at the next look. One

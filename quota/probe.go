@@ -30,8 +30,7 @@ func probeProjects(ctx context.Context, c Config) (err error) {
 	if _, err := c.ZFS.ProjectUsage(c.Dataset, probeProject); err != nil {
 		return fmt.Errorf("project quotas: %w", err)
 	}
-	counters := counterFiles{pool: poolOf(c.Dataset), dataset: c.Dataset}
-	if _, err := counters.read(); err != nil {
+	if _, err := newCounterFiles(c.Dataset).read(); err != nil {
 		return fault.New(fault.Unsupported, "project quotas need a governor, which finds no counters of the dataset: %w", err)
 	}
 	dir, err := os.MkdirTemp(c.Home, ".project-probe-")

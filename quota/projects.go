@@ -29,9 +29,8 @@ func newProjects(c Config, r records) *projects {
 
 // kernel is what the governor works with.
 func (c *projects) kernel() governed {
-	counters := &counterFiles{pool: poolOf(c.dataset), dataset: c.dataset}
 	return governed{
-		counters: counters.read,
+		counters: newCounterFiles(c.dataset).read,
 		used: func(id uint32) (uint64, error) {
 			usage, err := c.zfs.ProjectUsage(c.dataset, id)
 			return usage.Bytes, err
@@ -39,7 +38,7 @@ func (c *projects) kernel() governed {
 		limit: func(id uint32, l Limits) error {
 			return c.zfs.SetProjectQuota(c.dataset, id, l.Bytes, l.Inodes)
 		},
-		sync: func(ctx context.Context) error { return c.zfs.SyncPool(ctx, counters.pool) },
+		sync: func(ctx context.Context) error { return c.zfs.SyncPool(ctx, poolOf(c.dataset)) },
 	}
 }
 

@@ -1,0 +1,227 @@
+//go:build vm
+
+package quota
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestTheGovernorsBound measures how far beyond a project quota one gets, and
+// how far before it one is refused. Project directories carry no overlay here:
+// a released OpenZFS could not.
+func TestTheGovernorsBound(t *testing.T) {
+	s := newStore(t, Project)
+	for _, c := range []struct {
+		name    string
+		limit   uint64
+		chunk   int
+		writers int
+	}{
+		{"writes of 64 KiB", 50 * mib, 64 << 10, 1},
+		{"writes of 4 MiB", 50 * mib, 4 * mib, 1},
+		{"writes of 64 KiB", 300 * mib, 64 << 10, 1},
+		{"writes of 4 MiB", 300 * mib, 4 * mib, 1},
+		{"4 writers of 64 KiB", 100 * mib, 64 << 10, 4},
+		{"4 writers of 4 MiB", 100 * mib, 4 * mib, 4},
+	} {
+		p := s.add("bound", bytesOf(c.limit))
+		s.attach(p)
+		refused, refusals := fillUp(t, s, p, c.chunk, c.writers)
+		over := float64(refused.end) - float64(c.limit)
+		t.Logf("limit %d MiB, %s: first refusal with %.2f MiB free; %d refusals; at the end %+.2f MiB",
+			c.limit/mib, c.name, (float64(c.limit)-float64(refused.first))/mib, refusals, over/mib)
+		if over > 16*mib {
+			t.Errorf("%.2f MiB over", over/mib)
+		}
+		s.remove(p)
+		s.sync()
+	}
+}
+
+// TestOneWriteBeyondTheLimitIsRefused: as moby's test of quotas does it, half
+// of the limit and then all of it in one call.
+func TestOneWriteBeyondTheLimitIsRefused(t *testing.T) {
+	s := newStore(t, Project)
+	p := s.add("one", bytesOf(50*mib))
+	s.attach(p)
+	if n, err := writeUntil(filepath.Join(p.Dir, "diff/small"), 25*mib, 25*mib); err != nil {
+		t.Errorf("half of the limit: %d, %v", n, err)
+	}
+	n, err := writeUntil(filepath.Join(p.Dir, "diff/big"), 50*mib, 50*mib)
+	wantError(t, err, unix.EDQUOT)
+	s.sync()
+	used, look := s.Usage(p)
+	must(t, look)
+	t.Logf("25 MiB, then 50 MiB in one call: refused after %.2f MiB; %.2f MiB used", float64(n)/mib, float64(used.Bytes)/mib)
+	if used.Bytes > 62*mib {
+		t.Error("too much")
+	}
+}
+
+// TestWithoutTheGovernor is what it is for.
+func TestWithoutTheGovernor(t *testing.T) {
+	s := newStore(t, Project)
+	p := s.add("alone", bytesOf(50*mib))
+	n, err := writeUntil(filepath.Join(p.Dir, "diff/file"), 400*mib, 64<<10)
+	t.Logf("limit 50 MiB, no governor: %v after %.2f MiB", err, float64(n)/mib)
+}
+
+type filled struct{ first, end uint64 }
+
+// fillUp writes until nothing more gets in, however often it is refused
+// meanwhile, and returns what was held at the first refusal and at the end.
+func fillUp(t *testing.T, s *store, p Place, chunk, writers int) (filled, int) {
+	t.Helper()
+	var mu sync.Mutex
+	var total uint64
+	var result filled
+	refusals := 0
+	var all sync.WaitGroup
+	for i := range writers {
+		all.Go(func() {
+			f, err := os.Create(filepath.Join(p.Dir, "diff", string(rune('a'+i))))
+			must(t, err)
+			defer f.Close()
+			data := make([]byte, chunk)
+			for since := time.Now(); time.Since(since) < 3*time.Second; {
+				n, err := f.Write(data)
+				mu.Lock()
+				total += uint64(n)
+				if err != nil {
+					refusals++
+					if result.first == 0 {
+						result.first = total
+					}
+				}
+				mu.Unlock()
+				switch {
+				case err == nil:
+					since = time.Now()
+				case errors.Is(err, unix.EDQUOT):
+					time.Sleep(50 * time.Millisecond)
+				default:
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	s.sync()
+	used, err := s.Usage(p)
+	must(t, err)
+	result.end = used.Bytes
+	return result, refusals
+}
+
+// TestNeighboursAndTheGovernor counts false refusals: one layer writes a little
+// near its limit while another, which has none, writes a lot.
+func TestNeighboursAndTheGovernor(t *testing.T) {
+	for _, free := range []uint64{8 * mib, 64 * mib, 256 * mib} {
+		s := newStore(t, Project)
+		p := s.add("quiet", bytesOf(free+4*mib))
+		s.attach(p)
+		if _, err := writeUntil(filepath.Join(p.Dir, "diff/base"), 4*mib, mib); err != nil {
+			t.Fatal(err)
+		}
+		s.sync()
+		ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+		var neighbour sync.WaitGroup
+		var noise uint64
+		neighbour.Go(func() { noise = writeFor(ctx, filepath.Join(s.home, "noise")) })
+		tries, refused := 0, 0
+		f, err := os.Create(filepath.Join(p.Dir, "diff/little"))
+		must(t, err)
+		for ctx.Err() == nil {
+			tries++
+			if _, err := f.WriteAt(make([]byte, 4096), 0); err != nil {
+				refused++
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		f.Close()
+		cancel()
+		neighbour.Wait()
+		t.Logf("%d MiB free, a neighbour writes %d MiB/s: %d of %d small writes refused", free/mib, noise/mib/8, refused, tries)
+		must(t, os.Remove(filepath.Join(s.home, "noise")))
+		s.remove(p)
+	}
+}
+
+func writeFor(ctx context.Context, path string) (total uint64) {
+	f, err := os.Create(path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	data := make([]byte, mib)
+	for ctx.Err() == nil {
+		n, err := f.WriteAt(data, int64(total%(64*mib)))
+		if err != nil {
+			return total
+		}
+		total += uint64(n)
+	}
+	return total
+}
+
+// TestTheCostOfALook is what the governor spends while a layer is near its limit.
+func TestTheCostOfALook(t *testing.T) {
+	s := newStore(t, Project)
+	p := s.add("near", bytesOf(2*mib))
+	s.attach(p)
+	g := s.controllers[Project].(*projects).governor
+	const n = 200
+	begun := time.Now()
+	for range n {
+		g.look()
+	}
+	look := time.Since(begun) / n
+	before, begun := processTime(t), time.Now()
+	time.Sleep(3 * time.Second)
+	busy := processTime(t) - before
+	t.Logf("a look takes %v; a layer near its limit, idle, costs %.1f%% of a processor",
+		look.Round(time.Microsecond), 100*busy.Seconds()/time.Since(begun).Seconds())
+	s.detach(p)
+	eventually(t, "it sleeps", func() bool { g.mu.Lock(); defer g.mu.Unlock(); return !g.running })
+	before = processTime(t)
+	time.Sleep(2 * time.Second)
+	t.Logf("no layer attached: %v of processor time in 2 s", processTime(t)-before)
+}
+
+func processTime(t *testing.T) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	must(t, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// TestDeletingMakesRoom: what was deleted of a full layer can be written again.
+func TestDeletingMakesRoom(t *testing.T) {
+	s := newStore(t, Project)
+	p := s.add("full", bytesOf(30*mib))
+	s.attach(p)
+	file := filepath.Join(p.Dir, "diff/file")
+	_, err := writeUntil(file, 100*mib, mib)
+	wantError(t, err, unix.EDQUOT)
+	must(t, os.Remove(file))
+	begun := time.Now()
+	eventually(t, "room again", func() bool {
+		_, err := writeUntil(filepath.Join(p.Dir, "diff/new"), mib, mib)
+		return err == nil
+	})
+	t.Logf("room again %v after the rm", time.Since(begun).Round(time.Millisecond))
+	must(t, s.Set(p, Limits{Bytes: 60 * mib}))
+	if n, err := writeUntil(filepath.Join(p.Dir, "diff/more"), 40*mib, 64<<10); err != nil {
+		t.Errorf("raised: %v after %d", err, n)
+	}
+}
