@@ -175,8 +175,8 @@ func (d *Driver) layerStatus(lines [][2]string) ([][2]string, error) {
 
 // announce says once what the administrator should know of this store.
 func (d *Driver) announce() {
-	log := logrus.WithFields(logrus.Fields{"home": string(d.home), "dataset": d.dataset, "quota": d.quotaStatus()})
-	log.Info("store opened")
+	log := logrus.WithFields(logrus.Fields{"home": string(d.home), "dataset": d.dataset})
+	log.WithField("quota", d.quotaStatus()).Info("store opened")
 	if d.zfs == nil {
 		return
 	}
