@@ -39,9 +39,19 @@ func (c Config) check() error {
 	return checkDatasets(c.ZFS, c.Layers, c.Records)
 }
 
+// maxName is how long ZFS lets the name of a snapshot be, its dataset's
+// included. nameRoom is what of it snapshots of limited layers need.
+const (
+	maxName  = 255
+	nameRoom = len("/") + 26 + len("@overlayzfs-committed-20060102T150405Z-1000")
+)
+
 func checkDatasets(z *zfs.Handle, layers, records string) error {
 	if _, err := z.DatasetStats(layers); err != nil {
 		return err
+	}
+	if n := len(layers) + nameRoom; n > maxName {
+		return fault.New(fault.Invalid, "the name of dataset %s leaves no room for those of snapshots: it may have %d characters", layers, maxName-nameRoom)
 	}
 	if records == "" || records == layers {
 		return nil

@@ -99,6 +99,7 @@ func (p *planner) target(records string) error {
 	p.Event, p.Time = Event(text(s, eventProperty)), s.Created().UTC()
 	p.txg, p.limits = s.CreateTXG, parseLimits(text(s, limitedProperty))
 	p.Back = []string{p.Layers}
+	p.requireRoom(layers, s)
 	return p.targetRecords(records, text(s, recordsProperty))
 }
 
@@ -124,8 +125,22 @@ func (p *planner) targetRecords(named, inside string) error {
 		p.refuse("the records dataset %s has lost its snapshot %s: layers can go back without Docker's records with --layers-only", inside, p.Name)
 		return nil
 	}
+	if err != nil {
+		return err
+	}
 	p.Back = append(p.Back, inside)
+	stats, err := p.zfs.DatasetStats(inside)
+	p.requireRoom(stats, s)
 	return err
+}
+
+// requireRoom refuses where an administrator's limit is lower than what comes
+// back: the kernel would. The limits of limited layers are the driver's, and
+// goBack raises them.
+func (p *planner) requireRoom(dataset, snapshot zfs.Dataset) {
+	if limit := dataset.RefQuota(); limit > 0 && limit < snapshot.Referenced() {
+		p.refuse("%s is limited to %d bytes, and its snapshot holds %d: raise it with `zfs set refquota=…`", dataset.Name, limit, snapshot.Referenced())
+	}
 }
 
 // findChildren sorts the datasets of limited layers.
@@ -146,6 +161,7 @@ func (p *planner) findChildren() error {
 			return err
 		case child.CreateTXG > p.txg:
 			p.Later = append(p.Later, child.Name)
+		case child.Local(RemovedProperty): // before the snapshot was taken
 		default:
 			p.Missing = append(p.Missing, child.Name)
 		}

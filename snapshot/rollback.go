@@ -69,7 +69,7 @@ func (p *Plan) steps() []step {
 	}
 	for i, dataset := range p.Back {
 		steps = append(steps, step{"go back " + dataset, i == 0, func(ctx context.Context) error {
-			return p.zfs.Rollback(ctx, dataset, full(dataset, p.Name))
+			return p.goBack(ctx, dataset)
 		}})
 	}
 	for _, dataset := range p.Later {
@@ -109,6 +109,39 @@ func (p *Plan) lookAgain(context.Context) error {
 
 func (p *Plan) destroyNewer(context.Context) error {
 	return p.zfs.DestroySnapshots(append(p.Newer[:len(p.Newer):len(p.Newer)], p.Foreign...), false)
+}
+
+// goBack puts one dataset back. A limited layer that was removed since lives
+// again, and gets room for what it held.
+func (p *Plan) goBack(ctx context.Context, dataset string) error {
+	if dataset != p.Layers && dataset != p.Records {
+		if err := p.revive(dataset); err != nil {
+			return err
+		}
+	}
+	return p.zfs.Rollback(ctx, dataset, full(dataset, p.Name))
+}
+
+// revive makes a limited layer's dataset fit to go back. Its limit can have
+// been lowered since, and the kernel does not go back to more than that. It is
+// raised no further than needed: what it was is in the driver's records, which
+// go back, too.
+func (p *Plan) revive(dataset string) error {
+	if err := p.zfs.Inherit(dataset, RemovedProperty); err != nil {
+		return err
+	}
+	stats, err := p.zfs.DatasetStats(dataset)
+	if err != nil {
+		return err
+	}
+	s, err := p.zfs.DatasetStats(full(dataset, p.Name))
+	if err != nil {
+		return err
+	}
+	if limit := stats.RefQuota(); limit == 0 || limit >= s.Referenced() {
+		return nil
+	}
+	return p.zfs.SetUint(dataset, "refquota", s.Referenced())
 }
 
 // stopped is the error of a rollback that ended at a step.

@@ -4,6 +4,7 @@ package snapshot
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"os"
 	"os/exec"
@@ -40,6 +41,75 @@ func TestBackTwice(t *testing.T) {
 	}
 	l.back(name, Options{})
 	l.wantAll("then", all...)
+}
+
+// TestRemovedLimitedLayers: a dataset that only snapshots keep is in no new one,
+// does not trouble a rollback to that, and lives again after one to the old.
+func TestRemovedLimitedLayers(t *testing.T) {
+	l := newLab(t)
+	limited := l.limited(1)
+	l.writeAll("then", l.layers, limited)
+	old := l.take()
+	l.writeAll("later", l.layers, limited)
+	if err := l.zfs.SetString(limited, RemovedProperty, "on"); err != nil {
+		t.Fatal(err)
+	}
+	recent := l.take()
+	if l.exists(full(limited, recent)) {
+		t.Error("a removed layer's dataset is in a new snapshot")
+	}
+	l.write(l.layers, "last")
+	l.back(recent, Options{})
+	l.wantAll("later", l.layers, limited)
+	l.back(old, Options{DestroyNewer: true})
+	l.wantAll("then", l.layers, limited)
+	if stats, err := l.zfs.DatasetStats(limited); err != nil || stats.Local(RemovedProperty) {
+		t.Errorf("it is still removed, %v", err)
+	}
+}
+
+// TestALimitBelowWhatComesBack: a container's limit that was lowered since is
+// raised; an administrator's is named.
+func TestALimitBelowWhatComesBack(t *testing.T) {
+	l := newLab(t)
+	limited := l.limited(1)
+	l.in(limited, func(dir string) {
+		block := make([]byte, 20<<20)
+		rand.Read(block)
+		if err := os.WriteFile(filepath.Join(dir, "big"), block, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	name := l.take()
+	l.in(limited, func(dir string) { os.Remove(filepath.Join(dir, "big")) })
+	if err := l.zfs.SyncPool(t.Context(), "tank"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.zfs.SetUint(limited, "refquota", 10<<20); err != nil {
+		t.Fatal(err)
+	}
+	l.back(name, Options{})
+	s, err := l.zfs.DatasetStats(limited)
+	if err != nil || s.Referenced() < 20<<20 || s.RefQuota() < s.Referenced() || s.RefQuota() > 21<<20 {
+		t.Errorf("%d bytes came back, with a limit of %d, %v", s.Referenced(), s.RefQuota(), err)
+	}
+
+	l.in(l.layers, func(dir string) {
+		block := make([]byte, 20<<20)
+		rand.Read(block)
+		if err := os.WriteFile(filepath.Join(dir, "big"), block, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	name = l.take()
+	l.in(l.layers, func(dir string) { os.Remove(filepath.Join(dir, "big")) })
+	if err := l.zfs.SyncPool(t.Context(), "tank"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.zfs.SetUint(l.layers, "refquota", 10<<20); err != nil {
+		t.Fatal(err)
+	}
+	l.wantRefused(name, Options{}, "zfs set refquota")
 }
 
 // wantRefused plans and expects all of the words, and no change by trying.
@@ -122,7 +192,7 @@ func TestInUseIsRefused(t *testing.T) {
 		l.back(name, Options{})
 	})
 	l.detached(l.layers, func() { l.wantRefused(name, Options{}, l.layers+" is in use") })
-	l.elsewhere(l.layers, func() { l.wantRefused(name, Options{}, l.layers+" is mounted on", "(sleep)") })
+	l.elsewhere(l.layers, func() { l.wantRefused(name, Options{}, l.layers+" is mounted on", ", sleep,") })
 	l.back(name, Options{})
 }
 

@@ -90,6 +90,7 @@ func (s store) try(e Event, name string, guid uint64) (whole bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	children = living(children)
 	snaps := onEach(s.datasets(children), name)
 	if err := s.zfs.Snapshot(snaps, properties(e, guid, s.records, s.keys(children))); err != nil {
 		return false, err
@@ -134,7 +135,7 @@ func (s store) whole(name string, taken []zfs.Dataset) (bool, error) {
 	for _, child := range taken {
 		in[child.GUID] = true
 	}
-	for _, child := range now {
+	for _, child := range living(now) {
 		if !in[child.GUID] && child.CreateTXG <= stats.CreateTXG {
 			return false, nil
 		}

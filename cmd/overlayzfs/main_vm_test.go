@@ -1,0 +1,65 @@
+//go:build vm
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/snapshot"
+)
+
+// say runs the command as a person would, who answers a question so.
+func say(t *testing.T, code int, answer string, args ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	c := console{strings.NewReader(answer), &out, &out, func(string) string { return "" }}
+	if got := run(t.Context(), args, c); got != code {
+		t.Fatalf("%v exits with %d, want %d:\n%s", args, got, code, out.String())
+	}
+	return out.String()
+}
+
+func tool(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("zfs", args...).CombinedOutput(); err != nil {
+		t.Fatalf("zfs %v: %v\n%s", args, err, out)
+	}
+}
+
+// TestASnapshotThereAndBack goes through all that an operator does.
+func TestASnapshotThereAndBack(t *testing.T) {
+	const records, layers = "tank/command", "tank/command/layers"
+	tool(t, "create", "-o", "mountpoint=legacy", records)
+	defer tool(t, "destroy", "-R", records)
+	tool(t, "create", layers)
+	name := strings.TrimSpace(say(t, 0, "", "snapshot", "--dataset", layers, "--records", records))
+	if out := say(t, 0, "", "snapshots", "--dataset", layers); !strings.Contains(out, name) {
+		t.Errorf("not in the list:\n%s", out)
+	}
+	tool(t, "snapshot", records+"@foreign")
+	if out := say(t, exitRefused, "", "rollback", layers+"@"+name); !strings.Contains(out, records+"@foreign") {
+		t.Errorf("what would be lost is not named:\n%s", out)
+	}
+	full := []string{"rollback", "@" + name, "--dataset", layers, "--destroy-newer"}
+	t.Log(say(t, 0, "", append(full, "--dry-run")...))
+	say(t, exitRefused, "no\n", full...)
+	say(t, exitFailed, "", append(full, "--records", "tank/other")...)
+	tool(t, "list", records+"@foreign")
+	say(t, 0, "yes\n", full...)
+	say(t, 0, "", append(full, "--yes")...)
+	layersOnly := say(t, 0, "", "snapshot", "--dataset", layers)
+	if !strings.Contains(layersOnly, "--records") {
+		t.Errorf("it does not say what is missing:\n%s", layersOnly)
+	}
+	var infos []snapshot.Info
+	if err := json.Unmarshal([]byte(say(t, 0, "", "snapshots", "--json", "--dataset", layers)), &infos); err != nil || len(infos) != 2 {
+		t.Errorf("%+v, %v", infos, err)
+	}
+	say(t, exitRefused, "", "rollback", infos[1].Name, "--dataset", layers)
+	say(t, exitFailed, "", "rollback", "nonsense", "--dataset", layers)
+	say(t, exitFailed, "", "snapshots", "--dataset", "tank/none")
+}
