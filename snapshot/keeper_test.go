@@ -104,6 +104,32 @@ func TestARowWithoutEnd(t *testing.T) {
 	})
 }
 
+// TestStopStaysTheNewest: it has what others wait for, unless it fails.
+func TestStopStaysTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, fails := range []bool{false, true} {
+			w := &fakeWorker{}
+			if fails {
+				w.fail = fault.New(fault.NoSpace, "full")
+			}
+			k := startKeeper(w, Config{Policy: Policy{Stop: 1, Committed: 1}})
+			k.Event(Committed)
+			if err := k.Take(t.Context(), Stop); (err != nil) != fails {
+				t.Error(err)
+			}
+			w.fail = nil
+			end(t, k)
+			want := Stop
+			if fails {
+				want = Committed
+			}
+			if len(w.infos) != 1 || w.infos[0].Event != want {
+				t.Errorf("taken are %+v, want %s", w.infos, want)
+			}
+		}
+	})
+}
+
 func TestIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pruned := 0

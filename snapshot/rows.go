@@ -18,6 +18,19 @@ func (r rows) add(e Event, now time.Time) {
 	r[e] = known
 }
 
+// restore puts rows back that another event's snapshot was to settle, and that
+// failed. The event's own is not tried again.
+func (r rows) restore(settled rows, failed Event) {
+	for e, old := range settled {
+		if known, ok := r[e]; ok {
+			old.last = known.last
+		}
+		if e != failed {
+			r[e] = old
+		}
+	}
+}
+
 // at is when the snapshot of the row is taken.
 func (r row) at(e Event) time.Time {
 	if !e.coalesced() {

@@ -122,12 +122,13 @@ func (k *Keeper) perform(ctx context.Context, e Event) error {
 		return ctx.Err()
 	}
 	defer func() { <-k.turn }()
-	k.mu.Lock()
-	delete(k.rows, e) // what happens from now on needs another snapshot
-	k.mu.Unlock()
+	waited := k.settle(e)
 	at := k.config.Now()
 	_, err := k.worker.take(ctx, e, at)
 	k.mu.Lock()
+	if err != nil {
+		k.rows.restore(waited, e)
+	}
 	k.taking.note("taking a snapshot", e, at, err)
 	if err == nil && k.counted {
 		k.counts[e]++
@@ -138,6 +139,23 @@ func (k *Keeper) perform(ctx context.Context, e Event) error {
 		return err
 	}
 	return k.retain(ctx, e, at)
+}
+
+// settle returns the rows that a snapshot of the event makes an end of, and
+// forgets them: what happens from now on needs another snapshot. That of Stop
+// has in it what all others wait for, and should stay the newest, to be gone back
+// to without losing one.
+func (k *Keeper) settle(e Event) rows {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	settled := rows{}
+	for waiting, row := range k.rows {
+		if waiting == e || e == Stop {
+			settled[waiting] = row
+			delete(k.rows, waiting)
+		}
+	}
+	return settled
 }
 
 // retain destroys what the policy keeps no longer.
