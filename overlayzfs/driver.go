@@ -88,8 +88,12 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if d.zfs, lacking = zfs.Open(); lacking != nil {
 		logrus.WithError(lacking).Warn("no limits, no snapshots, and with sync=disabled no durable layers")
 	}
+	store, err := ownName(d.home)
+	if err != nil {
+		return err
+	}
 	d.limits, err = quota.Open(ctx, quota.Config{
-		ZFS: d.zfs, Lacking: lacking, Dataset: d.dataset, Mode: o.Quota,
+		ZFS: d.zfs, Lacking: lacking, Dataset: d.dataset, Store: store, Mode: o.Quota,
 		Home: d.home.own(newName), Records: d.home.own(limitsName),
 	})
 	if err != nil {

@@ -25,6 +25,7 @@ const (
 	mutableName  = "mutable"  // markers, by layer ID
 	trashName    = "trash"    // layers being removed, by short link
 	refsName     = "refs"     // users of mounted layers, by layer ID
+	storeName    = "store"    // the store's own name
 	bootName     = "boot"     // the boot of the host that last opened the store
 	limitsName   = "limits"   // records of package quota, by short link
 )

@@ -22,16 +22,21 @@ var contents = []string{"diff", "work"}
 // names the layer.
 const LayerProperty = "overlayzfs:layer"
 
+// storeProperty names the store that the layer belongs to. Stores that are used
+// in place may share a dataset, and none touches another's.
+const storeProperty = "overlayzfs:store"
+
 // datasets limits layers by a child dataset each.
 type datasets struct {
 	zfs    *zfs.Handle
 	parent string
+	store  string
 	home   string // below it layers are made
 	watch  *inodeWatch
 }
 
 func newDatasets(c Config) *datasets {
-	d := &datasets{zfs: c.ZFS, parent: c.Dataset, home: c.Home}
+	d := &datasets{zfs: c.ZFS, parent: c.Dataset, store: c.Store, home: c.Home}
 	d.watch = &inodeWatch{count: mountedInodes, deleted: d.deleted, freeze: d.freeze, thaw: d.limit, layers: map[string]*watched{}}
 	return d
 }
@@ -81,6 +86,7 @@ func (d *datasets) properties(r Record) (zfs.Properties, error) {
 	properties := zfs.Properties{
 		"mountpoint":  zfs.String("legacy"), // nobody else's to mount
 		LayerProperty: zfs.String(r.Layer),
+		storeProperty: zfs.String(d.store),
 	}
 	if r.Bytes > 0 {
 		properties["refquota"] = zfs.Uint(r.Bytes)

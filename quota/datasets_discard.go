@@ -46,11 +46,17 @@ func (d *datasets) mine(name string, r Record) (bool, error) {
 		return false, err
 	}
 	property, _ := stats.Property(LayerProperty)
-	if stats.Local(LayerProperty) && (r.Layer == "" || property.String() == r.Layer) {
+	if d.ours(stats) && (r.Layer == "" || property.String() == r.Layer) {
 		return true, nil
 	}
 	logrus.WithField("dataset", name).Warnf("left alone: its property %s does not say that it is layer %s's", LayerProperty, r.Layer)
 	return false, nil
+}
+
+// ours reports whether a dataset was made for a layer of this store.
+func (d *datasets) ours(stats zfs.Dataset) bool {
+	store, _ := stats.Property(storeProperty)
+	return stats.Local(LayerProperty) && stats.Local(storeProperty) && store.String() == d.store
 }
 
 // unmountUnfinished takes away the mount of a layer whose making a crash
@@ -92,7 +98,7 @@ func (d *datasets) sweep(ctx context.Context, all func() (map[string]*Record, er
 			return err
 		}
 		key := strings.TrimPrefix(child.Name, d.parent+"/")
-		if _, found := recorded[key]; found || !keyPattern.MatchString(key) || !child.Local(LayerProperty) {
+		if _, found := recorded[key]; found || !keyPattern.MatchString(key) || !d.ours(child) {
 			continue
 		}
 		if err := d.discard(ctx, key, Record{}); err != nil {

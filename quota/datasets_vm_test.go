@@ -318,25 +318,26 @@ func (s *store) createChild(p Place, r Record) {
 
 // TestForeignDatasetsAreSpared has child datasets that look ours and are not.
 func TestForeignDatasetsAreSpared(t *testing.T) {
-	s := newStore(t, Dataset, "-o", LayerProperty+"=inherited by all")
-	inherits, unmarked, named := newKey(), newKey(), "backup"
+	s := newStore(t, Dataset, "-o", LayerProperty+"=inherited by all", "-o", storeProperty+"="+testStore)
+	inherits, unmarked, neighbour, named := newKey(), newKey(), newKey(), "backup"
 	create := func(name string, options ...string) {
 		cli(t, "zfs", append(append([]string{"create", "-o", "mountpoint=none"}, options...), s.dataset+"/"+name)...)
 	}
 	create(inherits)
-	create(named, "-o", LayerProperty+"=some layer")
-	create(unmarked, "-o", LayerProperty+"=another")
+	create(named, "-o", LayerProperty+"=some layer", "-o", storeProperty+"="+testStore)
+	create(unmarked, "-o", LayerProperty+"=another", "-o", storeProperty+"="+testStore)
+	create(neighbour, "-o", LayerProperty+"=another store's", "-o", storeProperty+"=NEIGHBOUR")
 	// Records of layers that are gone, whose datasets' names others have taken.
 	must(t, s.Limiter.records.save(inherits, Record{Layer: "gone", Mode: Dataset}))
 	must(t, s.Limiter.records.save(unmarked, Record{Layer: "gone", Mode: Dataset}))
 	s.restart(Dataset)
 	s.wantRecords()
-	s.wantChildren(inherits, named) // the one that is marked, and no layer's, is swept up
+	s.wantChildren(inherits, neighbour, named) // the one that is marked, and no layer's, is swept up
 
 	p := Place{Key: inherits, Dir: filepath.Join(s.stage(), inherits)}
 	must(t, os.Mkdir(p.Dir, 0o700))
 	wantError(t, s.Make(p, "clash", bytesOf(8*mib), makeContents), zfs.ErrExist)
-	s.wantChildren(inherits, named)
+	s.wantChildren(inherits, neighbour, named)
 	s.wantRecords()
 	wantError(t, s.Make(Place{Key: "../x", Dir: p.Dir}, "bad", bytesOf(8*mib), makeContents), fault.Invalid)
 }

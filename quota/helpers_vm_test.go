@@ -29,6 +29,9 @@ type store struct {
 	live    map[string]Place // the layers that are there
 }
 
+// testStore is the name of the stores that tests make.
+const testStore = "STOREOFTESTS"
+
 // newStore makes a dataset for one test and opens a Limiter on it.
 func newStore(t *testing.T, mode Mode, options ...string) *store {
 	t.Helper()
@@ -49,7 +52,7 @@ func (s *store) records() string { return filepath.Join(s.home, ".overlayzfs/lim
 func (s *store) stage() string   { return filepath.Join(s.home, ".overlayzfs/new") }
 
 func (s *store) config(mode Mode) Config {
-	return Config{ZFS: s.handle, Dataset: s.dataset, Home: s.stage(), Records: s.records(), Mode: mode}
+	return Config{ZFS: s.handle, Dataset: s.dataset, Store: testStore, Home: s.stage(), Records: s.records(), Mode: mode}
 }
 
 // open opens the Limiter, for as long as the test runs or until the next.

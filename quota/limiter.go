@@ -53,6 +53,7 @@ type Config struct {
 	ZFS     *zfs.Handle // nil: no limit can be kept
 	Lacking error       // why ZFS is nil
 	Dataset string      // of the store
+	Store   string      // the store's own name: another may lie on the same dataset
 	Home    string      // a directory on it, where probes can be made, and below which layers are made
 	Records string      // the directory of records
 	Mode    Mode        // what the administrator asked for
