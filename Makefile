@@ -9,7 +9,7 @@ OZLAB    := $(abspath $(BUILD)/ozlab)
 SUITE    ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-vm test-conformance test-e2e bench lint vuln fuzz plugin build lab clean FORCE
+.PHONY: help demo test test-unit test-vm test-conformance test-powercut test-e2e bench lint vuln fuzz plugin build lab clean FORCE
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-vm: ## The packages' tests on real OpenZFS, in the lab
 
 test-conformance: ## moby's graphdriver suite through the plugin's socket, beside overlay2 and vfs
 	@scripts/test conformance
+
+test-powercut: ## Cut the power while layers are made, and judge what is left: ROUNDS times (default 3)
+	@scripts/test powercut
 
 test-e2e: ## A real dockerd with the managed plugin as its storage driver
 	@scripts/test e2e
@@ -51,7 +54,7 @@ fuzz: ## Fuzz every decoder for FUZZTIME each (default 30s)
 plugin: $(BUILD)/overlayzfs-plugin ## Leave build/plugin/{config.json,rootfs}, ready for `docker plugin create`
 	@scripts/make-plugin $(BUILD)
 
-build: $(BUILD)/overlayzfs-plugin ## Build the plugin's binary
+build: $(BUILD)/overlayzfs-plugin $(BUILD)/overlayzfs ## Build the plugin's binary and the operator's command
 
 lab: $(OZLAB) ## Build and cache the virtual machine that tests run in
 	@$(OZLAB) build --suite $(SUITE)
@@ -60,8 +63,8 @@ clean: ## Remove what was built here; the lab's cache stays
 	rm -rf $(BUILD)
 
 # Go knows best what is up to date.
-$(BUILD)/overlayzfs-plugin: FORCE
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cmd/overlayzfs-plugin
+$(BUILD)/overlayzfs-plugin $(BUILD)/overlayzfs: FORCE
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cmd/$(@F)
 
 $(OZLAB): FORCE
 	cd integration && CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/ozlab
