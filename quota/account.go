@@ -6,7 +6,6 @@ import "time"
 type account struct {
 	limit uint64
 	used  uint64   // as of a transaction group that ended
-	known bool     // a group ended since the layer was attached
 	base  counters // what is written above this may not be in used yet
 }
 
@@ -36,17 +35,13 @@ const (
 	full            // nothing: the kernel refuses by itself
 )
 
-// judge decides. A layer of which nothing was ever written out cannot be
-// stopped, because the kernel compares limits with what was; so it is first of
-// all to be known. Else half of what is free may be written before it is worth
-// a transaction group: that way their number grows with the logarithm of what
-// is free.
+// judge decides. Half of what is free may be written before it is worth a
+// transaction group: that way their number grows with the logarithm of what is
+// free.
 func (a account) judge(now counters) verdict {
 	switch pending := a.pending(now); {
 	case a.used >= a.limit:
 		return full
-	case a.used == 0 && !a.known:
-		return know
 	case pending >= a.free():
 		return stop
 	case pending >= a.free()/2:
@@ -61,7 +56,7 @@ func (a account) judge(now counters) verdict {
 const (
 	topRate     = 1 << 30 // bytes a second
 	pauseLeast  = 5 * time.Millisecond
-	pauseIdle   = 20 * time.Millisecond // the least while nothing is written
+	pauseIdle   = 50 * time.Millisecond // the least while nothing is written
 	pauseMost   = time.Second
 	idleAfter   = time.Second
 	pauseFull   = 100 * time.Millisecond // between looks at a full layer's usage

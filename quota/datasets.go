@@ -105,10 +105,9 @@ func (d *datasets) set(p Place, r Record) error {
 	if err != nil {
 		return d.explainMissing(p.Key, err)
 	}
-	if attached, err := d.attached(p); err != nil || !attached {
-		return nil // it is watched when it is
+	if attached, look := d.attached(p); look == nil && attached {
+		d.watch.add(p, r)
 	}
-	d.watch.add(p, r)
 	return nil
 }
 

@@ -57,32 +57,36 @@ func newGovernor(g governed) *governor {
 
 // add begins to watch over a layer.
 func (g *governor) add(key string, r Record) error {
+	used, err := g.written(r)
+	if err != nil {
+		return err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.layers[key] != nil {
 		return nil
 	}
-	c, err := g.open(r)
+	now, err := g.counters()
 	if err != nil {
 		return err
 	}
-	g.layers[key] = c
+	// All that memory holds may be the layer's.
+	g.layers[key] = &charge{Record: r, account: account{limit: r.Bytes, used: used, base: counters{written: now.written}}}
 	g.start()
 	return nil
 }
 
-// open reads what is known of a layer that comes into use. All that memory
-// holds may be its.
-func (g *governor) open(r Record) (*charge, error) {
+// written is what a layer holds. A new one has its directories written out
+// first: while nothing is, the kernel refuses nothing, whatever the limit.
+func (g *governor) written(r Record) (uint64, error) {
 	used, err := g.used(r.Project)
-	if err != nil {
-		return nil, err
+	if err != nil || used > 0 || r.Bytes == 0 {
+		return used, err
 	}
-	now, err := g.counters()
-	if err != nil {
-		return nil, err
+	if err := g.sync(g.ctx); err != nil {
+		return 0, err
 	}
-	return &charge{Record: r, account: account{limit: r.Bytes, used: used, base: counters{written: now.written}}}, nil
+	return g.used(r.Project)
 }
 
 // remove ends the watch over a layer.
@@ -300,7 +304,7 @@ func (g *governor) settleLayer(c *charge, start, end counters, wasStopped bool) 
 	if err != nil {
 		return err
 	}
-	c.used, c.known, c.base = used, true, counters{written: start.written}
+	c.used, c.base = used, counters{written: start.written}
 	if wasStopped && c.stopped {
 		c.base = end
 	}

@@ -2,7 +2,6 @@ package quota
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -33,10 +32,4 @@ func wantError(t *testing.T, err, class error, words ...string) {
 			t.Errorf("%v: does not say %q", err, word)
 		}
 	}
-}
-
-func sorted(names []string) []string {
-	names = slices.Clone(names)
-	slices.Sort(names)
-	return names
 }

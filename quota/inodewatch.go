@@ -35,6 +35,7 @@ type watched struct {
 	frozen   bool
 	frozenAt uint64        // the number of files it was last frozen with
 	deleted  func() uint64 // how many of them are deleted already
+	failing  bool          // which was said
 }
 
 // add begins to watch a layer that has a limit on its files.
@@ -127,7 +128,7 @@ func (w *inodeWatch) look() {
 	for _, l := range w.layers {
 		used, err := w.used(l)
 		if err != nil {
-			logrus.WithError(err).WithField("layer", l.Layer).Warn("its files cannot be counted")
+			l.complain(err)
 			continue
 		}
 		over := used >= l.Inodes
@@ -155,11 +156,20 @@ func (w *inodeWatch) change(l *watched, freeze bool, used uint64) {
 		act = w.freeze
 	}
 	if err := act(l.Place, l.Record); err != nil {
-		logrus.WithError(err).WithField("layer", l.Layer).Warn("its limit on the number of files cannot be kept")
+		l.complain(err)
 		return
 	}
+	l.failing = false
 	if l.frozen != freeze {
 		logrus.WithFields(logrus.Fields{"layer": l.Layer, "limit": l.Inodes, "reached": freeze}).Info("limit on the number of files")
 	}
 	l.frozen, l.frozenAt = freeze, used
+}
+
+// complain says once that something fails. It is tried with every look.
+func (l *watched) complain(err error) {
+	if !l.failing {
+		logrus.WithError(err).WithField("layer", l.Layer).Warn("its limit on the number of files cannot be kept")
+	}
+	l.failing = true
 }

@@ -103,7 +103,7 @@ func TestModesMayChange(t *testing.T) {
 		must(t, err)
 		must(t, s.Set(p, Limits{Bytes: 16 * mib}))
 		err = s.Attach(p)
-		if s.Limiter.refused != nil {
+		if s.refused != nil {
 			wantError(t, err, fault.Unsupported, "layer old", "18932")
 		} else {
 			must(t, err)

@@ -1,0 +1,152 @@
+package quota
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeFiles is a layer's dataset to an inodeWatch.
+type fakeFiles struct {
+	mu             sync.Mutex
+	files, deleted uint64
+	frozen         bool
+	freezes, thaws int
+	counts         int
+	fail           error
+}
+
+func (f *fakeFiles) watch() *inodeWatch {
+	return &inodeWatch{
+		count: func(Place) (n uint64, err error) {
+			f.with(func() { f.counts, n, err = f.counts+1, f.files, f.fail })
+			return n, err
+		},
+		deleted: func(string) func() uint64 {
+			return func() (n uint64) { f.with(func() { n = f.deleted }); return n }
+		},
+		freeze: func(Place, Record) error { f.with(func() { f.freezes, f.frozen = f.freezes+1, true }); return nil },
+		thaw:   func(Place, Record) error { f.with(func() { f.thaws, f.frozen = f.thaws+1, false }); return nil },
+		layers: map[string]*watched{},
+	}
+}
+
+// with runs fn while nobody else looks at the fake.
+func (f *fakeFiles) with(fn func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fn()
+}
+
+func (f *fakeFiles) wantFrozen(t *testing.T, what string, want bool) {
+	t.Helper()
+	time.Sleep(4 * inodeTick)
+	f.with(func() { equal(t, what, f.frozen, want) })
+}
+
+func (f *fakeFiles) wantCounts(t *testing.T, what string, want int) {
+	t.Helper()
+	f.with(func() { equal(t, what, f.counts, want) })
+}
+
+func fileRecord(n uint64) Record { return Record{Layer: "x", Mode: Dataset, Limits: Limits{Inodes: n}} }
+
+func TestTheWatchFreezesAndThaws(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFiles{files: 50}
+		w := f.watch()
+		defer w.close()
+		p := Place{Key: "k"}
+		step := func(what string, frozen bool, freezes, thaws int) {
+			t.Helper()
+			time.Sleep(2 * inodeTick)
+			f.with(func() {
+				if f.frozen != frozen || f.freezes != freezes || f.thaws != thaws {
+					t.Errorf("%s: frozen %v, %d freezes, %d thaws", what, f.frozen, f.freezes, f.thaws)
+				}
+			})
+		}
+		w.add(p, fileRecord(100))
+		step("below", false, 0, 0)
+		f.with(func() { f.files = 100 })
+		step("at the limit", true, 1, 0)
+		step("still", true, 1, 0)
+		f.with(func() { f.files = 130 })
+		step("more came before it worked", true, 2, 0)
+		f.with(func() { f.deleted = 20 })
+		step("some deleted, not enough", true, 2, 0)
+		f.with(func() { f.deleted = 31 })
+		step("deleted, and not gone from the dataset yet", false, 2, 1)
+		f.with(func() { f.deleted = 0 })
+		step("over again", true, 3, 1)
+		w.remove("k")
+		step("detached", false, 3, 2)
+	})
+}
+
+func TestTheWatchSleeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFiles{}
+		w := f.watch()
+		p := Place{Key: "k"}
+		w.add(p, fileRecord(0)) // has no limit on files
+		time.Sleep(time.Hour)
+		f.wantCounts(t, "counts without a layer", 0)
+		w.add(p, fileRecord(100))
+		w.add(p, fileRecord(100))
+		time.Sleep(time.Minute + inodeTick/2)
+		f.wantCounts(t, "counts in a minute", 240)
+		must(t, w.set(p, fileRecord(0), func(Place, Record) error { return nil }))
+		time.Sleep(time.Hour)
+		f.wantCounts(t, "counts after its limit went", 240)
+		w.add(p, fileRecord(100))
+		w.forget("k")
+		w.forget("k")
+		time.Sleep(time.Hour)
+		f.wantCounts(t, "counts after it was gone", 240)
+		w.close()
+		w.close()
+	})
+}
+
+// TestSetOfAFrozenLayer judges by the new limit, whatever came before.
+func TestSetOfAFrozenLayer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFiles{files: 100}
+		w := f.watch()
+		defer w.close()
+		p := Place{Key: "k"}
+		w.add(p, fileRecord(100))
+		f.wantFrozen(t, "frozen", true)
+		apply := func(Place, Record) error { f.with(func() { f.frozen = false }); return nil }
+		must(t, w.set(p, fileRecord(200), apply))
+		f.wantFrozen(t, "raised", false)
+		must(t, w.set(p, fileRecord(90), apply))
+		f.wantFrozen(t, "lowered", true)
+		broken := errors.New("broken")
+		wantError(t, w.set(p, fileRecord(500), func(Place, Record) error { return broken }), broken)
+		f.wantFrozen(t, "after a set that failed", true)
+	})
+}
+
+func TestWhatFailsIsTriedAtTheNextLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFiles{files: 100}
+		w := f.watch()
+		defer w.close()
+		freeze := w.freeze
+		failures := 2
+		w.freeze = func(p Place, r Record) error {
+			if failures--; failures >= 0 {
+				return errors.New("busy")
+			}
+			return freeze(p, r)
+		}
+		w.add(Place{Key: "k"}, fileRecord(100))
+		f.wantFrozen(t, "frozen", true)
+		f.with(func() { f.fail = errors.New("statfs") })
+		f.wantFrozen(t, "uncountable, and still frozen", true)
+	})
+}
