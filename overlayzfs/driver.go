@@ -148,6 +148,10 @@ func (d *Driver) Close() error {
 	if err != nil || len(inUse) > 0 {
 		return err
 	}
+	if err := answers(d.dataset); err != nil {
+		logrus.WithError(err).WithField("dataset", d.dataset).Warn("stays mounted")
+		return nil
+	}
 	if err := mount.Unmount(string(d.home)); !errors.Is(err, fault.Busy) {
 		return err
 	}
@@ -202,8 +206,8 @@ func (d *Driver) hold(id string) (release func()) {
 // dataset. Were it unmounted behind our back, layers would seem gone, and new
 // ones would be made where nobody finds them again.
 func (d *Driver) present() error {
-	if state, err := zfs.PoolState(d.pool()); err == nil && state == zfs.PoolSuspended {
-		return fault.New(fault.PoolUnavailable, "pool %s is suspended: it waits for its devices", d.pool())
+	if err := answers(d.dataset); err != nil {
+		return err
 	}
 	same, err := isFile(string(d.home), d.lock)
 	if err == nil && !same {
@@ -212,14 +216,26 @@ func (d *Driver) present() error {
 	return err
 }
 
+// answers makes sure that the dataset's pool is not suspended: whoever asks one
+// that is for more than it remembers waits, and cannot even be killed.
+func answers(dataset string) error {
+	pool := poolOf(dataset)
+	if state, err := zfs.PoolState(pool); err == nil && state == zfs.PoolSuspended {
+		return fault.New(fault.PoolUnavailable, "pool %s is suspended: it waits for its devices", pool)
+	}
+	return nil
+}
+
 // in gives err its context.
 func (d *Driver) in(op, id string, err error) error {
 	return fault.In(fault.Op{Name: op, Layer: id, Dataset: d.dataset}, err)
 }
 
 // pool is the pool that the store lies on.
-func (d *Driver) pool() string {
-	pool, _, _ := strings.Cut(d.dataset, "/")
+func (d *Driver) pool() string { return poolOf(d.dataset) }
+
+func poolOf(dataset string) string {
+	pool, _, _ := strings.Cut(dataset, "/")
 	return pool
 }
 

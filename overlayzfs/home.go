@@ -51,6 +51,9 @@ func prepareHome(ctx context.Context, path string, o Options) (*place, error) {
 	p := &place{home: home(real), mounted: o.Dataset != ""}
 	undo := func() error { return nil }
 	if p.mounted {
+		if err := answers(o.Dataset); err != nil {
+			return nil, err
+		}
 		if undo, err = mountHome(real, o.Dataset); err != nil {
 			return nil, err
 		}
@@ -63,6 +66,9 @@ func prepareHome(ctx context.Context, path string, o Options) (*place, error) {
 
 func (p *place) prepare(ctx context.Context, o Options) (err error) {
 	if p.dataset, err = datasetOfHome(string(p.home)); err != nil {
+		return err
+	}
+	if err := answers(p.dataset); err != nil {
 		return err
 	}
 	if p.lock, err = claim(p.home); err != nil {

@@ -27,6 +27,9 @@ func (d *Driver) Metadata(ctx context.Context, id string) (map[string]string, er
 }
 
 func (d *Driver) metadata(l layer) (map[string]string, error) {
+	if err := d.present(); err != nil {
+		return nil, err
+	}
 	if err := l.require("layer"); err != nil {
 		return nil, err
 	}
@@ -194,6 +197,11 @@ func (d *Driver) countLayers() (int, error) {
 // Cleanup unmounts all layers, as dockerd asks when it stops and leaves no
 // container running.
 func (d *Driver) Cleanup(ctx context.Context) error {
+	// Not while holding the lock, nor for a pool that keeps the engine from
+	// ending: what is mounted stays.
+	if err := answers(d.dataset); err != nil {
+		return d.in("cleanup", "", err)
+	}
 	d.session.Lock()
 	defer d.session.Unlock()
 	return d.in("cleanup", "", d.cleanup(ctx))
