@@ -72,13 +72,18 @@ func (d *Driver) describeLimit(l layer, data map[string]string) error {
 	for name, value := range r.Properties {
 		data[name] = value
 	}
+	data["Used"] = d.used(p)
+	return nil
+}
+
+// used is what a limited layer holds. That it cannot be said keeps nobody from
+// reading the rest.
+func (d *Driver) used(p quota.Place) string {
 	usage, err := d.limits.Usage(p)
 	if err != nil {
-		data["Used"] = "unknown: " + err.Error()
-		return nil
+		return "unknown: " + err.Error()
 	}
-	data["Used"] = strconv.FormatUint(usage.Bytes, 10)
-	return nil
+	return strconv.FormatUint(usage.Bytes, 10)
 }
 
 // Status is the store as `docker info` shows it. It asks the pool nothing that
