@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 
@@ -103,7 +104,8 @@ func (c *projects) discard(_ context.Context, key string, r Record) error {
 }
 
 // sweep takes away limits that no layer has. Those of IDs that files still have
-// are kept: they may be of a layer whose record cannot be read.
+// are kept: they may be of a layer whose record cannot be read, or of another
+// store on the dataset.
 func (c *projects) sweep(ctx context.Context, all func() (map[string]*Record, error)) error {
 	found, err := c.zfs.Projects(c.dataset)
 	if errors.Is(err, zfs.ErrUnsupported) {
@@ -116,19 +118,35 @@ func (c *projects) sweep(ctx context.Context, all func() (map[string]*Record, er
 	if err != nil {
 		return err
 	}
+	found = slices.DeleteFunc(found, func(p zfs.ProjectUsage) bool {
+		return !ours(p.ID) || hasFiles(p) || isRecorded(p.ID, recorded)
+	})
+	if len(found) == 0 {
+		return nil
+	}
+	// The directories of a layer that was just made are not counted yet. They
+	// get the ID before it gets a limit.
+	if err := c.zfs.SyncPool(ctx, poolOf(c.dataset)); err != nil {
+		return err
+	}
 	for _, project := range found {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if !ours(project.ID) || project.Bytes > 0 || project.Objects > 0 || isRecorded(project.ID, recorded) {
-			continue
-		}
-		logrus.WithField("project", project.ID).Info("a limit that no layer has is taken away")
-		if err := c.zfs.SetProjectQuota(c.dataset, project.ID, 0, 0); err != nil {
+		if err := c.clear(project.ID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func hasFiles(p zfs.ProjectUsage) bool { return p.Bytes > 0 || p.Objects > 0 }
+
+// clear takes a limit away unless files have the ID.
+func (c *projects) clear(id uint32) error {
+	now, err := c.zfs.ProjectUsage(c.dataset, id)
+	if err != nil || hasFiles(now) {
+		return err
+	}
+	logrus.WithField("project", id).Info("a limit that no layer has is taken away")
+	return c.zfs.SetProjectQuota(c.dataset, id, 0, 0)
 }
 
 func (c *projects) close() { c.governor.close() }

@@ -141,6 +141,22 @@ func TestForeignProjectsAreSpared(t *testing.T) {
 	equal(t, "limit that may be of a damaged record", s.projectUsage(firstProject+1).ByteLimit, 9*mib)
 }
 
+// TestANeighboursNewLayerKeepsItsLimit: two stores on one dataset, and a sweep of
+// one before ZFS has counted what the other made.
+func TestANeighboursNewLayerKeepsItsLimit(t *testing.T) {
+	s := newStore(t, Project)
+	p := s.add("new", bytesOf(8*mib))
+	other := filepath.Join(s.home, "other")
+	must(t, os.Mkdir(other, 0o700))
+	c := s.config(Auto)
+	c.Records, c.Store = other, "OTHER"
+	neighbour, err := Open(context.Background(), c)
+	must(t, err)
+	defer neighbour.Close()
+	must(t, neighbour.Sweep(context.Background()))
+	equal(t, "limit", s.projectUsage(s.project(p)).ByteLimit, 8*mib)
+}
+
 // TestACrashInMakeOfAProjectLayer leaves a record, or record and limit.
 func TestACrashInMakeOfAProjectLayer(t *testing.T) {
 	s := newStore(t, Project)
