@@ -83,7 +83,7 @@ func (d *Driver) requireFresh(l layer, parent string) error {
 	if err := l.require("layer"); err != nil {
 		return err
 	}
-	if err := l.requireShared("be given content"); err != nil {
+	if err := d.requireUnlimited(l, "be given content"); err != nil {
 		return err
 	}
 	if parent != "" {

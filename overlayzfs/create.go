@@ -84,7 +84,7 @@ func (d *Driver) adopt(parent string) (lowers []string, err error) {
 	if err := p.require("parent layer"); err != nil {
 		return nil, err
 	}
-	if err := p.requireShared("be stood on"); err != nil {
+	if err := d.requireUnlimited(p, "be stood on"); err != nil {
 		return nil, err
 	}
 	if lowers, err = p.stack(); err != nil {

@@ -65,12 +65,16 @@ func (l layer) apart() (bool, error) {
 	return err == nil && fi.Mode().Type() == fs.ModeSymlink, err
 }
 
-// requireShared refuses what cannot be done with a layer that has a dataset of
-// its own: containers' layers do, images' do not.
-func (l layer) requireShared(what string) error {
-	apart, err := l.apart()
-	if err == nil && apart {
-		err = fault.New(fault.Unsupported, "layer %s has a limit and so a dataset of its own, and cannot %s; commit the container and use the image", l.id, what)
+// requireUnlimited refuses what cannot be done with a layer that has a limit:
+// its content lies elsewhere, or must not be replaced.
+func (d *Driver) requireUnlimited(l layer, what string) error {
+	p, err := l.place()
+	if err != nil {
+		return err
+	}
+	r, err := d.limits.Find(p.Key)
+	if err == nil && r != nil {
+		err = fault.New(fault.Unsupported, "layer %s has a limit or properties of its own, and cannot %s; commit the container and use the image", l.id, what)
 	}
 	return err
 }
@@ -132,15 +136,33 @@ func (d *Driver) detach(l layer) error {
 }
 
 // live tells package quota whether a limited layer is there. What the last
-// session left attached for no mount is detached.
+// session left attached for no mount is detached, and what containers use is
+// watched again.
 func (d *Driver) live(r quota.Record, key string) (quota.Place, bool) {
 	l := d.home.layer(r.Layer)
-	p, err := l.place()
-	if err != nil || p.Key != key {
-		return quota.Place{}, false
+	p := quota.Place{Key: key, Dir: l.dir()}
+	if !l.mayHave(key) {
+		return p, false
 	}
-	if mounted, err := mount.IsOverlay(l.merged()); err == nil && !mounted {
-		warn(l.dir(), d.limits.Detach(p))
+	mounted, err := mount.IsOverlay(l.merged())
+	switch {
+	case err == nil && mounted:
+		err = d.limits.Attach(p)
+	case err == nil:
+		err = d.limits.Detach(p)
 	}
+	warn(l.dir(), err)
 	return p, true
+}
+
+// mayHave reports whether the layer may be the one with that key. Only one that
+// is known to be gone, or to be another, is not: what a container wrote is not
+// deleted because a file could not be read.
+func (l layer) mayHave(key string) bool {
+	short, err := readShort(l.dir())
+	if err == nil {
+		return short == key
+	}
+	exists, err := l.exists()
+	return err != nil || exists
 }

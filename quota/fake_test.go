@@ -171,8 +171,8 @@ func TestModesAreChosen(t *testing.T) {
 		why     bool
 		fails   bool
 	}{
-		{Auto, nil, Project, false, false},
-		{"", nil, Project, false, false},
+		{Auto, nil, Dataset, true, false},
+		{"", nil, Dataset, true, false},
 		{Auto, refused, Dataset, true, false},
 		{Project, nil, Project, false, false},
 		{Project, refused, Dataset, true, true},

@@ -97,13 +97,23 @@ func (l *Limiter) choose(asked Mode) {
 	switch {
 	case asked == Off:
 		l.mode, l.why = Off, errors.New("overlayzfs.quota=off")
+	case asked == Project && l.refused == nil:
+		l.mode = Project
 	case asked == Dataset:
 		l.mode = Dataset
-	case l.refused != nil:
-		l.mode, l.why = Dataset, l.refused
 	default:
-		l.mode = Project
+		l.mode, l.why = Dataset, l.whyNotProject()
 	}
+}
+
+// whyNotProject says why Auto keeps to datasets: they are exact. A project quota
+// counts by transaction groups, and the governor that makes up for it refuses
+// writes near the limit while a neighbour is busy (docs/decisions/0010).
+func (l *Limiter) whyNotProject() error {
+	if l.refused != nil {
+		return l.refused
+	}
+	return errors.New("exact; project quotas would cost less and be kept less well, see overlayzfs.quota")
 }
 
 // require fails when the administrator asked for a mode that cannot be had.

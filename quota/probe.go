@@ -85,5 +85,5 @@ func explainProbe(err error) error {
 	if look != nil {
 		version = "of unknown version"
 	}
-	return fault.New(fault.Unsupported, "OpenZFS %s does not let overlayfs rename symbolic links and whiteouts into a directory with a project ID (openzfs issue #18932; fixed in releases after 2.4.4), so a container could not even delete a file of its image; quota mode dataset is used (%w)", version, err)
+	return fault.New(fault.Unsupported, "with project quotas of OpenZFS %s a container could not delete a file of its image: %w (openzfs issue #18932, fixed in releases after 2.4.4)", version, unix.EXDEV)
 }
