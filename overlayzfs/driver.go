@@ -88,6 +88,9 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if d.zfs, lacking = zfs.Open(); lacking != nil {
 		logrus.WithError(lacking).Warn("no limits, no snapshots, and with sync=disabled no durable layers")
 	}
+	if err := d.requireNoRollback(); err != nil {
+		return err
+	}
 	store, err := ownName(d.home)
 	if err != nil {
 		return err
@@ -99,7 +102,7 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(d.requireNoRollback(), d.setSync(o.Sync)); err != nil {
+	if err := d.setSync(o.Sync); err != nil {
 		return err
 	}
 	d.resumes = o.Resumes
@@ -163,11 +166,13 @@ func (d *Driver) Close() error {
 func (d *Driver) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	err := d.snapshots.Close(ctx)
+	if err := d.snapshots.Close(ctx); err != nil {
+		logrus.WithError(err).Warn("a snapshot that was due may be missing")
+	}
 	if d.limits != nil {
 		d.limits.Close()
 	}
-	return errors.Join(err, d.zfs.Close())
+	return d.zfs.Close()
 }
 
 // stopTimeout is what is left of the ten seconds that an engine gives a plugin

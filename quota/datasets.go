@@ -22,6 +22,10 @@ var contents = []string{"diff", "work"}
 // names the layer.
 const LayerProperty = "overlayzfs:layer"
 
+// RemovedProperty says, set locally on a layer's dataset, that the layer is gone
+// and the dataset is only there for its snapshots: no new one is to have it.
+const RemovedProperty = "overlayzfs:removed"
+
 // storeProperty names the store that the layer belongs to. Stores that are used
 // in place may share a dataset, and none touches another's.
 const storeProperty = "overlayzfs:store"

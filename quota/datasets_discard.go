@@ -29,10 +29,19 @@ func (d *datasets) discard(_ context.Context, key string, r Record) error {
 	}
 	kept, look := d.hasSnapshots(name)
 	if look == nil && kept {
-		logrus.WithField("dataset", name).Info("the layer is gone, its dataset stays until its last snapshot goes")
-		return nil
+		return d.keepForSnapshots(name)
 	}
 	return errors.Join(err, look)
+}
+
+// keepForSnapshots marks the dataset, so that the snapshots it has are its last.
+func (d *datasets) keepForSnapshots(name string) error {
+	stats, err := d.zfs.DatasetStats(name)
+	if err != nil || stats.Local(RemovedProperty) {
+		return err
+	}
+	logrus.WithField("dataset", name).Info("the layer is gone, its dataset stays until its last snapshot goes")
+	return d.zfs.SetString(name, RemovedProperty, "on")
 }
 
 // mine reports whether there is a dataset of that name that was made for the

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -64,7 +65,7 @@ func (l lab) create(name string, more zfs.Properties) {
 func (l lab) limited(n int) string {
 	l.t.Helper()
 	name := fmt.Sprintf("%s/LAYER%021d", l.layers, n)
-	l.create(name, zfs.Properties{layerProperty: zfs.String(fmt.Sprint("layer-", n))})
+	l.create(name, zfs.Properties{quota.LayerProperty: zfs.String(fmt.Sprint("layer-", n))})
 	return name
 }
 

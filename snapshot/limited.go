@@ -6,31 +6,23 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
-
-// layerProperty marks the dataset of a limited layer and names the layer. It
-// has to be local: below a marked dataset everything inherits it.
-const layerProperty = "overlayzfs:layer"
-
-// RemovedProperty says, set locally on the dataset of a limited layer, that the
-// layer was removed and that only snapshots keep the dataset. It is in no new
-// snapshot then: one would keep it for the next, and so for ever. Going back to
-// a snapshot that has it brings the layer back and clears the property.
-const RemovedProperty = "overlayzfs:removed"
 
 // keyPattern is what the last component of such a dataset's name looks like.
 var keyPattern = regexp.MustCompile(`^[A-Z0-9]{26}$`)
 
 // limitedChildren returns the datasets of limited layers, by name. Other children are
-// other people's.
+// other people's; below a marked dataset everything inherits the mark, so it
+// has to be local.
 func limitedChildren(z *zfs.Handle, layers string) ([]zfs.Dataset, error) {
 	var found []zfs.Dataset
 	for child, err := range z.Children(layers) {
 		if err != nil {
 			return nil, err
 		}
-		if keyPattern.MatchString(keyOf(layers, child.Name)) && child.Local(layerProperty) && child.Type == zfs.Filesystem {
+		if keyPattern.MatchString(keyOf(layers, child.Name)) && child.Local(quota.LayerProperty) && child.Type == zfs.Filesystem {
 			found = append(found, child)
 		}
 	}
@@ -38,9 +30,11 @@ func limitedChildren(z *zfs.Handle, layers string) ([]zfs.Dataset, error) {
 	return found, nil
 }
 
-// living returns the datasets of layers that were not removed.
+// living returns the datasets of layers that were not removed. The others are in
+// no new snapshot: one would keep them for the next, and so for ever. Going back
+// to a snapshot that has one brings the layer back and clears the mark.
 func living(children []zfs.Dataset) []zfs.Dataset {
-	return slices.DeleteFunc(children, func(child zfs.Dataset) bool { return child.Local(RemovedProperty) })
+	return slices.DeleteFunc(children, func(child zfs.Dataset) bool { return child.Local(quota.RemovedProperty) })
 }
 
 func keyOf(layers, child string) string { return strings.TrimPrefix(child, layers+"/") }

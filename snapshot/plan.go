@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -161,7 +162,7 @@ func (p *planner) findChildren() error {
 			return err
 		case child.CreateTXG > p.txg:
 			p.Later = append(p.Later, child.Name)
-		case child.Local(RemovedProperty): // before the snapshot was taken
+		case child.Local(quota.RemovedProperty): // before the snapshot was taken
 		default:
 			p.Missing = append(p.Missing, child.Name)
 		}

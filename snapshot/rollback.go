@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -127,7 +128,7 @@ func (p *Plan) goBack(ctx context.Context, dataset string) error {
 // raised no further than needed: what it was is in the driver's records, which
 // go back, too.
 func (p *Plan) revive(dataset string) error {
-	if err := p.zfs.Inherit(dataset, RemovedProperty); err != nil {
+	if err := p.zfs.Inherit(dataset, quota.RemovedProperty); err != nil {
 		return err
 	}
 	stats, err := p.zfs.DatasetStats(dataset)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -51,7 +52,7 @@ func TestRemovedLimitedLayers(t *testing.T) {
 	l.writeAll("then", l.layers, limited)
 	old := l.take()
 	l.writeAll("later", l.layers, limited)
-	if err := l.zfs.SetString(limited, RemovedProperty, "on"); err != nil {
+	if err := l.zfs.SetString(limited, quota.RemovedProperty, "on"); err != nil {
 		t.Fatal(err)
 	}
 	recent := l.take()
@@ -63,7 +64,7 @@ func TestRemovedLimitedLayers(t *testing.T) {
 	l.wantAll("later", l.layers, limited)
 	l.back(old, Options{DestroyNewer: true})
 	l.wantAll("then", l.layers, limited)
-	if stats, err := l.zfs.DatasetStats(limited); err != nil || stats.Local(RemovedProperty) {
+	if stats, err := l.zfs.DatasetStats(limited); err != nil || stats.Local(quota.RemovedProperty) {
 		t.Errorf("it is still removed, %v", err)
 	}
 }
