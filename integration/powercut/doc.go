@@ -15,6 +15,7 @@
 //	finding.go  what is wrong
 //	rounds.go   machines, one after the other
 //	round.go    one machine and its end
+//	moment.go   when that is
 //
 // What runs in the guest is in guest/; wire/ is what both sides say to each
 // other, layers/ what is in the layers.

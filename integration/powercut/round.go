@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
@@ -22,9 +23,8 @@ type round struct {
 	rand    *rand.Rand
 	last    bool
 	loading bool
-	// fills is after how many answered Fills the power is cut; 0 leaves it to
-	// the time.
-	fills   int
+	moment  moment
+	once    sync.Once
 	trouble string
 	looked  int
 	begun   time.Time
@@ -93,41 +93,31 @@ func answer(d wire.Drop) string {
 func (r *round) hearCall(e wire.Event) {
 	// A driver that has no limits yet says so once.
 	noLimits := e.Size > 0 && strings.Contains(e.Text, "not supported")
-	switch {
-	case e.Verb == wire.Failed && !noLimits:
+	if e.Verb == wire.Failed && !noLimits {
 		r.find(Refused, string(e.Call)+" "+e.ID, e.Text)
-	case e.Verb == wire.Done && r.records(e.Call) && r.loading:
-		if r.fills--; r.fills == 0 {
-			r.end = "cut right after an answer"
-			r.machine.Kill()
-		}
 	}
-}
-
-// records tells whether a call's answer makes the engine record something.
-func (r *round) records(c wire.Call) bool {
-	if r.Tier == EngineTier {
-		return c != "rmi"
+	if r.loading {
+		r.moment.hear(e, r.cutPower)
 	}
-	return c == wire.Fill
 }
 
 // inOrder: what a dataset that syncs nothing loses are its last seconds.
 func (r *round) inOrder() bool { return r.Sync == "disabled" }
 
-// arm chooses the moment of the cut: a time, or an answer.
+// arm begins to wait for the moment of the cut.
 func (r *round) arm() {
 	r.loading, r.ready = true, time.Since(r.begun)
-	size := sizes[r.Tier]
-	after := size.shortestLoad + time.Duration(r.rand.Int64N(int64(size.longestLoad-size.shortestLoad)))
-	r.end = fmt.Sprintf("cut after %d ms", after.Milliseconds())
-	if r.rand.IntN(2) == 0 {
-		r.fills = 1 + r.rand.IntN(3*size.workers)
-		after = size.longestLoad
-		r.end = fmt.Sprintf("cut after %d ms", after.Milliseconds())
-	}
+	r.moment = drawMoment(r.rand, r.Tier)
 	r.cut.Stop()
-	r.cut = time.AfterFunc(after, r.machine.Kill)
+	r.cut = time.AfterFunc(r.moment.latest, func() { r.cutPower("the time was up") })
+}
+
+// cutPower may be called twice.
+func (r *round) cutPower(why string) {
+	r.once.Do(func() {
+		r.end = fmt.Sprintf("cut after %.1f s: %s", time.Since(r.begun.Add(r.ready)).Seconds(), why)
+		r.machine.Kill()
+	})
 }
 
 // strangers reports what the store holds and the list does not, each once.

@@ -1,6 +1,7 @@
 package powercut
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -111,11 +112,12 @@ func (s *series) one(ctx context.Context) error {
 			return err
 		}
 	}
-	output, err := os.Create(s.path("guest-output"))
+	output, err := os.OpenFile(s.path("guest-output"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
 	defer output.Close()
+	fmt.Fprintf(output, "--- round %d\n", s.round)
 	options := vm.Options{Memory: sizes[s.Tier].memory, PoolSize: poolSize, KeepPool: s.path("pool.img"), Console: s.path("console")}
 	machine, err := s.guest.Start(ctx, options, job, output, output)
 	if err != nil {
@@ -157,6 +159,7 @@ func (s *series) job(last bool) (*vm.Job, error) {
 		Env: map[string]string{
 			"OVERLAYZFS_PLUGIN":     vm.JobDir + "/overlayzfs-plugin",
 			"OVERLAYZFS_PLUGIN_DIR": vm.JobDir + "/plugin",
+			"OVERLAYZFS_LOG_LEVEL":  cmp.Or(os.Getenv("OVERLAYZFS_LOG_LEVEL"), "warn"),
 		},
 		Files: []vm.File{
 			{Host: s.path(wire.PlanFile), Guest: wire.PlanFile},

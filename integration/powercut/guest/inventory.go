@@ -53,9 +53,9 @@ func (s *store) look() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := prefixed("layer ", layers)
+	of, names := s.owners(layers), prefixed("layer ", layers)
 	for _, more := range []func(owners) ([]string, error){s.deadLinks, s.ownNames, s.childDatasets} {
-		found, err := more(s.owners(layers))
+		found, err := more(of)
 		if err != nil {
 			return nil, err
 		}
@@ -101,13 +101,14 @@ func (s *store) named(dir string, which func(name string) bool) ([]string, error
 	return names, err
 }
 
-func all(string) bool { return true }
+func anyName(string) bool { return true }
 
 func prefixed(prefix string, names []string) []string {
+	all := make([]string, len(names))
 	for i, name := range names {
-		names[i] = prefix + name
+		all[i] = prefix + name
 	}
-	return names
+	return all
 }
 
 // deadLinks are short links that lead to no layer.
@@ -138,7 +139,7 @@ func (s *store) ownNames(o owners) ([]string, error) {
 	})
 	for _, dir := range dirs {
 		place := filepath.Join(ownDir, dir)
-		found, listing := s.named(place, all)
+		found, listing := s.named(place, anyName)
 		err = errors.Join(err, listing)
 		for _, name := range found {
 			if dir == limits {
