@@ -1,0 +1,167 @@
+//go:build vm
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/plugin"
+)
+
+const mib = 1 << 20
+
+// inContainer runs a script in a container.
+func (s *site) inContainer(container, script string) (string, error) {
+	return s.Try("exec", container, "sh", "-c", script)
+}
+
+func (s *site) mustInContainer(t testing.TB, container, script string) string {
+	t.Helper()
+	out, err := s.inContainer(container, script)
+	noError(t, err)
+	return out
+}
+
+// fillsUp has a container write noise until it is refused, at the limit and for
+// that reason, and take it away again.
+func (s *site) fillsUp(t testing.TB, container string, limit int64) {
+	t.Helper()
+	const noise = "dd if=/dev/urandom of=/noise bs=1M count=1000"
+	out, err := s.inContainer(container, noise)
+	if err == nil || !strings.Contains(out, "quota exceeded") {
+		t.Errorf("container %s is not stopped at %d bytes: %v %s", container, limit, err, out)
+	}
+	size, err := strconv.ParseInt(s.mustInContainer(t, container, "set -- $(ls -l /noise); echo $5"), 10, 64)
+	noError(t, err)
+	if size > limit || size < limit/2 {
+		t.Errorf("container %s of %d bytes took a file of %d", container, limit, size)
+	}
+	s.mustInContainer(t, container, "rm /noise")
+	// What was deleted is free again with the next transaction group.
+	settle(t, func() error {
+		command(t, "zpool", "sync", "tank")
+		_, err := s.inContainer(container, fmt.Sprintf("dd if=/dev/urandom of=/noise bs=1M count=%d", limit/mib/2))
+		return err
+	})
+	s.mustInContainer(t, container, "rm /noise")
+	command(t, "zpool", "sync", "tank")
+}
+
+// total is what df calls the size of a container's file system.
+func (s *site) total(t testing.TB, container string) int64 {
+	t.Helper()
+	pid := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", container)
+	var n, size int64
+	out := command(t, "stat", "-f", "-c", "%b %S", "/proc/"+pid+"/root")
+	_, err := fmt.Sscan(out, &n, &size)
+	noError(t, err)
+	return n * size
+}
+
+func requireTotal(t testing.TB, s *site, container string, limit int64) {
+	t.Helper()
+	if got := s.total(t, container); got > limit || got < limit-mib {
+		t.Errorf("df shows %d bytes in container %s, whose limit is %d", got, container, limit)
+	}
+}
+
+// driverData is what the driver says of a container's layer.
+func (s *site) driverData(t testing.TB, container, key string) string {
+	t.Helper()
+	return s.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "`+key+`"}}`, container)
+}
+
+// layerOf is the ID of a container's layer.
+func (s *site) layerOf(t testing.TB, container string) string {
+	t.Helper()
+	return path.Base(path.Dir(s.driverData(t, container, "UpperDir")))
+}
+
+// onHost is a path of the plugin's as the host sees it.
+func (s *site) onHost(t testing.TB, inPlugin string) string {
+	t.Helper()
+	const mount = "/var/lib/overlayzfs"
+	rest, ok := strings.CutPrefix(inPlugin, mount)
+	if !ok {
+		t.Errorf("%s does not lie below %s", inPlugin, mount)
+	}
+	return filepath.Join(propagatedMount(t, s.Engine), rest)
+}
+
+// ownDatasets lists the datasets below the store's.
+func (s *site) ownDatasets(t testing.TB) []string {
+	t.Helper()
+	return datasetsBelow(t, s.dataset)[1:]
+}
+
+// oneDataset is the only one that a limited layer has, checked to be that of a
+// container.
+func (s *site) oneDataset(t testing.TB, container string) string {
+	t.Helper()
+	all := s.ownDatasets(t)
+	if len(all) != 1 {
+		t.Fatalf("there are the datasets %q, want one, of container %s", all, container)
+	}
+	if owner := property(t, all[0], "overlayzfs:layer"); owner != s.layerOf(t, container) {
+		t.Errorf("dataset %s is that of layer %s, want %s", all[0], owner, s.layerOf(t, container))
+	}
+	if said := s.driverData(t, container, "Dataset"); said != all[0] {
+		t.Errorf("docker inspect names dataset %s, want %s", said, all[0])
+	}
+	return all[0]
+}
+
+func property(t testing.TB, dataset, name string) string {
+	t.Helper()
+	return command(t, "zfs", "get", "-Hp", "-o", "value", name, dataset)
+}
+
+// isDetached checks that no container's dataset is mounted.
+func (s *site) isDetached(t testing.TB) {
+	t.Helper()
+	err := settled(func() error {
+		for _, m := range mountTable(t, "self") {
+			if strings.HasPrefix(m.source, s.dataset+"/") {
+				return fmt.Errorf("%s is mounted on %s", m.source, m.place)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// noRecords checks that the store knows of no limit.
+func (s *site) noRecords(t testing.TB) {
+	t.Helper()
+	home := s.home(t)
+	err := settled(func() error {
+		entries, err := os.ReadDir(filepath.Join(home, ".overlayzfs", "limits"))
+		var left []string
+		for _, entry := range entries {
+			left = append(left, entry.Name())
+		}
+		return errors.Join(err, differ(left, nil))
+	})
+	if err != nil {
+		t.Errorf("records of limits: %v", err)
+	}
+}
+
+// client calls the plugin beside the engine, as an administrator's tool does.
+func (s *site) client(t testing.TB) *plugin.Client {
+	t.Helper()
+	id := s.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName)
+	c := plugin.NewClient(filepath.Join("/run/docker/plugins", id, "overlayzfs.sock"))
+	t.Cleanup(func() { noError(t, c.Close()) })
+	return c
+}
