@@ -25,7 +25,6 @@ func TestLifecycleOnAnEngine(t *testing.T) {
 	}{
 		{"Cycles", cycles},
 		{"ForksNothing", forksNothing},
-		{"BadSizes", badSizes},
 		{"PluginKilledIdle", pluginKilledIdle},
 		{"PluginKilledUnderAContainer", pluginKilledUnderAContainer},
 		{"PluginKilledDuringApply", pluginKilledDuringApply},
@@ -150,6 +149,7 @@ func forksNothing(t *testing.T, s *site) {
 		t.Errorf("the image built holds %q", out)
 	}
 	verifyImage(t, s.Engine, "traced")
+	limitedInFull(t, s, "traced")
 	s.Docker(t, "rmi", "traced")
 	stop()
 
@@ -165,6 +165,21 @@ func forksNothing(t *testing.T, s *site) {
 			t.Errorf("the plugin's process makes another: %s", line)
 		}
 	}
+}
+
+// limitedInFull has a container with a limit do all that makes the plugin look
+// after its dataset.
+func limitedInFull(t *testing.T, s *site, image string) {
+	t.Helper()
+	s.Docker(t, "run", "-d", "--network", "none", "--stop-timeout", "1", "--name", "limited",
+		"--storage-opt", "size=24M", "--storage-opt", "inodes=5000", "--storage-opt", "sync=always", image, "sleep", "1000000")
+	s.oneDataset(t, "limited")
+	noError(t, s.client(t).SetLimits(t.Context(), s.layerOf(t, "limited"), map[string]string{"size": "32M"}))
+	s.fillsUp(t, "limited", 32*mib)
+	s.Docker(t, "stop", "limited")
+	s.Docker(t, "commit", "limited", "traced-too")
+	s.Docker(t, "rmi", "traced-too")
+	s.Docker(t, "rm", "limited")
 }
 
 // tracedBy checks that every thread of a process is watched.
@@ -184,24 +199,6 @@ func tracedBy(pid, tracer int) error {
 		}
 	}
 	return nil
-}
-
-// badSizes asks for containers that cannot be had.
-func badSizes(t *testing.T, s *site) {
-	for size, says := range map[string]string{
-		"size=100M":      "not supported yet",
-		"size=plenty":    "want a positive size",
-		"size=-1":        "want a positive size",
-		"size=":          "want a positive size",
-		"flavour=banana": "unknown storage option",
-	} {
-		out, err := s.Try("run", "--rm", "--network", "none", "--storage-opt", size, "tiny", "true")
-		if err == nil {
-			t.Errorf("--storage-opt %s: the container ran", size)
-		} else if !strings.Contains(out, says) {
-			t.Errorf("--storage-opt %s: %s\nwant %q", size, out, says)
-		}
-	}
 }
 
 // engineRestarted stops the engine and starts it again.

@@ -110,7 +110,9 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 		{"UnknownOption", []string{"overlayzfs.colour=red"}, []string{"unknown storage option", "overlayzfs.colour"}},
 		{"Malformed", []string{"overlayzfs.dataset"}, []string{"want key=value"}},
 		{"NoName", []string{"overlayzfs.dataset="}, []string{"overlayzfs.dataset"}},
-		{"Size", []string{"overlayzfs.size=10G"}, []string{"not supported yet"}},
+		{"Size", []string{"overlayzfs.size=plenty"}, []string{"overlayzfs.size", "want a size such as 500M or 10G"}},
+		{"Quota", []string{"overlayzfs.quota=some"}, []string{"overlayzfs.quota", "want auto, project, dataset or off"}},
+		{"Snapshots", []string{"overlayzfs.snapshots=stop:0"}, []string{"overlayzfs.snapshots", "from 1 to 10000"}},
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			s.refuses(t, r)
