@@ -7,6 +7,8 @@
 //	             where both give the same tree, the tree is right.
 //	lifecycle_*  what becomes of them when the plugin or the engine stops,
 //	             crashes or is upgraded
+//	limits_*     containers with limits and properties of their own
+//	rollback_*   going back to a snapshot, with Docker's records
 //
 // The images are of Debian packages and of files made by the tests: nothing is
 // pulled. testdata/everything/Dockerfile does to layers what can be done to
