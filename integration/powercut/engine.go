@@ -6,9 +6,13 @@ import "github.com/overlayzfs/overlayzfs/integration/powercut/wire"
 // has its own list, and is judged by it.
 type engineBook struct {
 	answers map[string]int
+	// whole are the images that a start has found so and has run.
+	whole map[string]bool
 }
 
-func newEngineBook() *engineBook { return &engineBook{make(map[string]int)} }
+func newEngineBook() *engineBook {
+	return &engineBook{answers: make(map[string]int), whole: make(map[string]bool)}
+}
 
 func (b *engineBook) hear(e wire.Event) {
 	if e.Verb == wire.Done {
@@ -17,14 +21,23 @@ func (b *engineBook) hear(e wire.Event) {
 }
 
 // look judges an image or a container that the engine lists.
-func (b *engineBook) look(_ string, f wire.Found, _ bool) verdict {
+func (b *engineBook) look(id string, f wire.Found, _ bool) verdict {
 	if f.Wrong != "" {
 		return wrong(Torn, "listed, but: %s", f.Wrong)
 	}
+	b.whole[id] = true
 	return verdict{}
 }
 
-func (b *engineBook) plan() []wire.Layer { return nil }
+// plan names the images that need not be run again, which takes the most time.
+// They are saved again.
+func (b *engineBook) plan() []wire.Layer {
+	plan := make([]wire.Layer, 0, len(b.whole))
+	for id := range b.whole {
+		plan = append(plan, wire.Layer{ID: id, Recorded: true})
+	}
+	return plan
+}
 
 func (b *engineBook) drops() wire.Drop { return wire.Drop{} }
 

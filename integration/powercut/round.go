@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"time"
 
@@ -92,7 +91,7 @@ func answer(d wire.Drop) string {
 // hearCall looks for calls that fail, and for the one to cut the power at.
 func (r *round) hearCall(e wire.Event) {
 	// A driver that has no limits yet says so once.
-	noLimits := e.Size > 0 && strings.Contains(e.Text, "not supported")
+	noLimits := e.Size > 0 && wire.NoLimits(e.Text)
 	if e.Verb == wire.Failed && !noLimits {
 		r.find(Refused, string(e.Call)+" "+e.ID, e.Text)
 	}

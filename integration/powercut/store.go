@@ -8,23 +8,31 @@ import (
 
 // strangers are the names in a store that belong to no layer of the list, and
 // the layers among them, which can be removed. A name is a kind and an ID:
-// "layer X", "link X" to nowhere, "dataset X" and "limit X" of a layer with a
-// limit, or a path of the driver's own.
+// "layer X"; "dataset X", "limits X" and "mutable X" of what a layer may have
+// besides; "link X" to nowhere; or a path of the driver's own.
 func (l *list) strangers(store []string) (names []string, drop wire.Drop) {
 	for _, name := range store {
 		what, id, _ := strings.Cut(name, " ")
-		if what == "layer" {
-			if y := l.byID[id]; y != nil && y.state != removed {
-				continue
-			}
-			drop.IDs = append(drop.IDs, id)
+		y := l.byID[id]
+		if y != nil && y.state != removed && mayHave(y, what) {
+			continue
 		}
-		if what == "dataset" || what == "limit" {
-			if y := l.byID[id]; y != nil && y.size > 0 && y.state != removed {
-				continue
-			}
+		if what == "layer" {
+			drop.IDs = append(drop.IDs, id)
 		}
 		names = append(names, name)
 	}
 	return names, drop
+}
+
+func mayHave(y *layer, what string) bool {
+	switch what {
+	case "layer":
+		return true
+	case "dataset", "limits":
+		return y.size > 0
+	case "mutable":
+		return y.Kind == wire.Step
+	}
+	return false
 }

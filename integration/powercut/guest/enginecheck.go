@@ -32,7 +32,7 @@ func (h *house) checkImages() error {
 	}
 	for _, id := range ids {
 		broken := h.saves(id)
-		if broken == nil {
+		if broken == nil && !slices.ContainsFunc(h.Layers, func(y wire.Layer) bool { return y.ID == id }) {
 			broken = h.runs(id)
 		}
 		if err := h.found(id, broken); err != nil {

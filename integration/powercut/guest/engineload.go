@@ -179,7 +179,7 @@ func (c *client) commit(name string) error {
 	args = append(args, c.from(), "/bin/busybox", "sh", "-c",
 		"/bin/busybox dd if=/dev/urandom of=/random bs=64k count=4 && /bin/busybox cp /bin/busybox /bin/other && /bin/busybox rm -rf /tmp")
 	_, err := c.Try(args...)
-	if err != nil && limited && strings.Contains(err.Error(), "not supported") {
+	if err != nil && limited && wire.NoLimits(err.Error()) {
 		c.unlimited = true
 		return c.commit(name)
 	}

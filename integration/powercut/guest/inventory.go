@@ -45,7 +45,7 @@ func (s *store) inventory(ctx context.Context) ([]string, error) {
 // homeless tells whether a name belongs to no layer that there is.
 func homeless(name string) bool {
 	what, id, _ := strings.Cut(name, " ")
-	return what != "layer" && len(id) < 64
+	return what != "layer" && what != "mutable" && len(id) < 64
 }
 
 func (s *store) look() ([]string, error) {
@@ -125,9 +125,9 @@ func (s *store) deadLinks(owners) ([]string, error) {
 	return prefixed("link ", dead), err
 }
 
-// limits are the driver's notes about layers with a limit, which stay as long
-// as these.
-const limits = "limits"
+// lasting are the driver's notes about layers that stay as long as these: by
+// short name of those with a limit, by ID of build steps.
+var lasting = []string{"limits", "mutable"}
 
 // ownNames are the driver's notes about what is unfinished or in use. Nothing
 // is, when nothing is mounted.
@@ -142,8 +142,8 @@ func (s *store) ownNames(o owners) ([]string, error) {
 		found, listing := s.named(place, anyName)
 		err = errors.Join(err, listing)
 		for _, name := range found {
-			if dir == limits {
-				names = append(names, "limit "+o.of(name))
+			if slices.Contains(lasting, dir) {
+				names = append(names, dir+" "+o.of(name))
 				continue
 			}
 			names = append(names, place+"/"+name)

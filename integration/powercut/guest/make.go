@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/overlayzfs/overlayzfs/integration/powercut/layers"
 	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
@@ -72,7 +71,7 @@ func (w *worker) create(ctx context.Context, l wire.Layer, size int64) (*node, e
 	var unsupported bool
 	ok, err := w.call(wire.Event{Call: wire.Create, ID: l.ID, Parent: l.Parent, Kind: l.Kind, Size: size}, func() error {
 		err := w.Create(ctx, l.ID, l.Parent, o)
-		unsupported = size > 0 && err != nil && strings.Contains(err.Error(), "not supported")
+		unsupported = size > 0 && err != nil && wire.NoLimits(err.Error())
 		return err
 	})
 	if err != nil {

@@ -7,6 +7,8 @@
 // took for done may be lost with the machine, as an engine's answer may be.
 package wire
 
+import "strings"
+
 // Kind is what a layer is for. An engine names and records each in its own way.
 type Kind string
 
@@ -115,4 +117,9 @@ type Layer struct {
 	Kind   Kind   `json:"kind"`
 	// Recorded says that its content was answered for.
 	Recorded bool `json:"recorded,omitempty"`
+}
+
+// NoLimits tells from a refusal whether the driver cannot limit layers here.
+func NoLimits(refusal string) bool {
+	return strings.Contains(refusal, "not supported") || strings.Contains(refusal, "supported only")
 }
