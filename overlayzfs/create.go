@@ -22,7 +22,7 @@ func (d *Driver) Create(ctx context.Context, id, parent string, o CreateOptions)
 }
 
 func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOptions) error {
-	limit, err := d.wanted(o)
+	limit, err := d.wanted(o, parent)
 	if err != nil {
 		return err
 	}
@@ -43,11 +43,14 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	if err := d.build(l, lowers, limit); err != nil {
 		return errors.Join(err, d.settle(l.id))
 	}
-	return d.made(ctx)
+	if err := d.made(ctx); err != nil {
+		return errors.Join(err, d.remove(l)) // the caller does not
+	}
+	return nil
 }
 
 // wanted is what is asked for the layer, if it can be had.
-func (d *Driver) wanted(o CreateOptions) (quota.Spec, error) {
+func (d *Driver) wanted(o CreateOptions, parent string) (quota.Spec, error) {
 	limit, err := o.limit()
 	if err != nil {
 		return quota.Spec{}, err
@@ -57,6 +60,12 @@ func (d *Driver) wanted(o CreateOptions) (quota.Spec, error) {
 	}
 	if o.ReadWrite {
 		limit.fill(d.preset)
+	}
+	if limit.Empty() {
+		return quota.Spec{}, nil
+	}
+	if !o.ReadWrite || parent == "" {
+		return quota.Spec{}, fault.New(fault.Unsupported, "only a container's layer, which stands on an image, can have a limit or properties of its own")
 	}
 	return limit.Spec, d.limits.Check(limit.Spec)
 }

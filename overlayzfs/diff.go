@@ -85,7 +85,7 @@ func (d *Driver) finishDiff(ctx context.Context, id, short string) error {
 		if err := d.settle(id); err != nil {
 			return err
 		}
-		if err := d.recorded(ctx); err != nil {
+		if err := d.stepDone(ctx); err != nil {
 			return err
 		}
 		d.snapshots.Event(snapshot.Committed)

@@ -3,6 +3,7 @@ package overlayzfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -88,6 +89,9 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if d.zfs, lacking = zfs.Open(); lacking != nil {
 		logrus.WithError(lacking).Warn("no limits, no snapshots, and with sync=disabled no durable layers")
 	}
+	if abi := d.zfs.ABI(); d.zfs != nil && !abi.Known {
+		logrus.WithField("version", abi.Version).Warn("this OpenZFS is newer than those this overlayzfs was compared with; its interface passed the checks")
+	}
 	if err := d.requireNoRollback(); err != nil {
 		return err
 	}
@@ -97,10 +101,13 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	}
 	d.limits, err = quota.Open(ctx, quota.Config{
 		ZFS: d.zfs, Lacking: lacking, Dataset: d.dataset, Store: store, Mode: o.Quota,
-		Home: d.home.own(newName), Records: d.home.own(limitsName),
+		Home: d.home.own(newName), Records: d.home.own(limitsName), Owns: d.mayOwn,
 	})
 	if err != nil {
 		return err
+	}
+	if err := d.limits.Check(quota.Spec{Limits: o.Limits}); err != nil {
+		return fmt.Errorf("overlayzfs.size or overlayzfs.inodes: %w", err)
 	}
 	if err := d.setSync(o.Sync); err != nil {
 		return err

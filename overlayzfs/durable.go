@@ -32,6 +32,16 @@ func (d *Driver) logged() bool {
 	return err == nil && stats.SyncMode() != zfs.SyncDisabled
 }
 
+// stepDone makes a build step durable. Its programs may have written through
+// mapped memory, which ZFS has not seen before syncfs; a volatile mount does not
+// do that when it ends.
+func (d *Driver) stepDone(ctx context.Context) error {
+	if err := syncFileSystem(d.lock); err != nil {
+		return err
+	}
+	return d.recorded(ctx)
+}
+
 // syncGroup waits until what was written is on disk. Without /dev/zfs there is
 // only the intent log, which sync=disabled makes worthless.
 func (d *Driver) syncGroup(ctx context.Context) error {

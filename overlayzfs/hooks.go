@@ -17,7 +17,7 @@ func (d *Driver) requireNoRollback() error {
 	}
 	to, err := snapshot.Pending(d.zfs, d.dataset)
 	if err == nil && to != "" {
-		err = fault.New(fault.Interrupted, "a rollback to %s was cut short; finish it with `overlayzfs rollback %s --dataset %s`", to, to, d.dataset)
+		err = fault.New(fault.Interrupted, "a rollback to %s was cut short; finish it with `overlayzfs rollback %s --dataset %s` and the flags it was begun with", to, to, d.dataset)
 	}
 	return err
 }
@@ -26,6 +26,9 @@ func (d *Driver) requireNoRollback() error {
 func (d *Driver) startSnapshots(o Options) (err error) {
 	if len(o.Snapshots) > 0 && d.zfs == nil {
 		return fault.New(fault.Unsupported, "overlayzfs.snapshots needs /dev/zfs; give the plugin the device, or drop the option")
+	}
+	if len(o.Snapshots) > 0 && d.mounted && o.Records == d.dataset {
+		return fault.New(fault.Invalid, "overlayzfs.snapshots.records=%s names the dataset of the layers; name the one that Docker's data-root lies on (`findmnt -T /var/lib/docker`)", o.Records)
 	}
 	d.snapshots, err = snapshot.New(snapshot.Config{
 		ZFS: d.zfs, Layers: d.dataset, Records: o.Records, Policy: o.Snapshots, Pruned: d.sweep,

@@ -155,6 +155,11 @@ func (d *Driver) live(r quota.Record, key string) (quota.Place, bool) {
 	return p, true
 }
 
+// mayOwn reports whether a layer of that ID may have that key.
+func (d *Driver) mayOwn(id, key string) bool {
+	return checkID("layer", id) == nil && d.home.layer(id).mayHave(key)
+}
+
 // mayHave reports whether the layer may be the one with that key. Only one that
 // is known to be gone, or to be another, is not: what a container wrote is not
 // deleted because a file could not be read.

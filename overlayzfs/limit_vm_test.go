@@ -272,6 +272,13 @@ func TestWhatALimitedLayerIsNotFor(t *testing.T) {
 	ctx := context.Background()
 	d := limitedStore(t, "parent")
 	limited(t, d, "box", "size=50M")
+	size := map[string]string{"size": "50M"}
+	if err := d.Create(ctx, "image", "base", CreateOptions{StorageOpt: size}); !errors.Is(err, fault.Unsupported) {
+		t.Errorf("a limited image layer: %v", err)
+	}
+	if err := d.Create(ctx, "bottom", "", CreateOptions{ReadWrite: true, StorageOpt: size}); !errors.Is(err, fault.Unsupported) {
+		t.Errorf("a limited layer on nothing: %v", err)
+	}
 	if err := d.Create(ctx, "child", "box", CreateOptions{}); !errors.Is(err, fault.Unsupported) {
 		t.Errorf("a child of it: %v", err)
 	}
@@ -306,11 +313,18 @@ func TestLimitsCanBeOff(t *testing.T) {
 	o := testOptions
 	o.Quota = "off"
 	d := openStoreIn(t, filepath.Join(t.TempDir(), "home"), o)
-	err := d.Create(context.Background(), "box", "", CreateOptions{StorageOpt: map[string]string{"size": "50M"}})
+	create(t, d, "base", "")
+	err := d.Create(context.Background(), "box", "base", CreateOptions{ReadWrite: true, StorageOpt: map[string]string{"size": "50M"}})
 	if !errors.Is(err, fault.Unsupported) || !strings.Contains(err.Error(), "overlayzfs.quota=off") {
 		t.Errorf("a limit where none is wanted: %v", err)
 	}
-	requireTidy(t, d)
+	if exists(t, d, "box") {
+		t.Error("a refused layer exists")
+	}
+	o.Limits.Bytes = mib
+	if _, err := Open(context.Background(), filepath.Join(t.TempDir(), "home"), o); !errors.Is(err, fault.Unsupported) || !strings.Contains(err.Error(), "overlayzfs.size") {
+		t.Errorf("a preset limit where none is wanted: %v", err)
+	}
 }
 
 func TestSyncIsSetWhereItIsAsked(t *testing.T) {

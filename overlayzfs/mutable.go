@@ -55,5 +55,5 @@ func (d *Driver) keepStep(ctx context.Context, l layer) error {
 	if err != nil || !mutable {
 		return err
 	}
-	return d.recorded(ctx)
+	return d.stepDone(ctx)
 }

@@ -3,10 +3,14 @@
 package overlayzfs
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 )
@@ -49,6 +53,42 @@ func TestBuildStepsAreVolatile(t *testing.T) {
 	if left := list(t, d.home.own(mutableName)); len(left) > 0 {
 		t.Errorf("markers: %q", left)
 	}
+}
+
+// TestWhatAStepMappedIsKept writes as linkers and databases do. A snapshot shows
+// what a power cut would leave: memory that ZFS was not told of is not in it.
+func TestWhatAStepMappedIsKept(t *testing.T) {
+	o := testOptions
+	o.Dataset = dataset(t, "mapped", "sync=disabled")
+	d := openStoreIn(t, filepath.Join(plainDir(t), "home"), o)
+	create(t, d, "base", "")
+	change(t, d, "base", func(dir string) { writeMapped(t, dir+"/file") })
+	create(t, d, "step", "base")
+	change(t, d, "step", func(dir string) { writeMapped(t, dir+"/other") })
+
+	zfsCommand(t, "snapshot", o.Dataset+"@cut")
+	look := plainDir(t)
+	must(t, mount.Mount{Type: "zfs", Source: o.Dataset + "@cut", Target: look, Flags: unix.MS_RDONLY}.Do())
+	defer func() { must(t, mount.Unmount(look)) }()
+	for _, file := range []string{"base/diff/file", "step/diff/other"} {
+		raw, err := os.ReadFile(filepath.Join(look, file))
+		if err != nil || !bytes.Equal(raw, bytes.Repeat([]byte("mapped! "), 64<<10/8)) {
+			t.Errorf("%s has %d bytes, begins with %.8q, %v", file, len(raw), raw, err)
+		}
+	}
+}
+
+func writeMapped(t *testing.T, path string) {
+	t.Helper()
+	const size = 64 << 10
+	f, err := os.Create(path)
+	must(t, err)
+	defer f.Close()
+	must(t, f.Truncate(size))
+	memory, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	must(t, err)
+	copy(memory, bytes.Repeat([]byte("mapped! "), size/8))
+	must(t, unix.Munmap(memory))
 }
 
 // TestAMarkOfTheKernelsIsNoObstacle: the machine went down during a build step,

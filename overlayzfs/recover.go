@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/internal/mount"
 )
 
 // recover finishes or undoes what was going on when the last session ended.
@@ -15,6 +17,9 @@ import (
 // so costs nothing for the layers that are ready.
 func (d *Driver) recover(ctx context.Context) error {
 	if err := d.sortBuilding(ctx); err != nil {
+		return err
+	}
+	if err := unmountBelow(d.home.own(newName)); err != nil {
 		return err
 	}
 	if err := each(ctx, d.home.own(newName), d.discardLayer); err != nil {
@@ -27,6 +32,16 @@ func (d *Driver) recover(ctx context.Context) error {
 		return err
 	}
 	return d.limits.Recover(ctx, d.live)
+}
+
+// unmountBelow takes away what a process that was killed had mounted where layers
+// are made: its measurement, or the dataset of a limited layer.
+func unmountBelow(dir string) error {
+	mounts, err := mount.Below(dir)
+	for _, m := range mounts {
+		err = errors.Join(err, mount.Detach(m.Mountpoint))
+	}
+	return err
 }
 
 // sortBuilding decides about the layers that were made and had no content yet.

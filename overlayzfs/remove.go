@@ -16,7 +16,16 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	if err := checkID("layer", id); err != nil {
 		return d.in("remove", id, err)
 	}
-	return d.on("remove", id, d.remove)
+	return d.on("remove", id, func(l layer) error {
+		if err := d.remove(l); err != nil {
+			return err
+		}
+		d.snapshots.Event(snapshot.Removed)
+		// A layer that came back after a power cut would be nobody's: the caller
+		// forgets it now. But it is removed, whatever becomes of the wait.
+		warn(l.dir(), d.made(ctx))
+		return nil
+	})
 }
 
 func (d *Driver) remove(l layer) error {
@@ -43,7 +52,6 @@ func (d *Driver) remove(l layer) error {
 	}
 	// The layer is gone by the rename; its files may go later.
 	d.discardLayer(trash)
-	d.snapshots.Event(snapshot.Removed)
 	return d.forget(l.id)
 }
 

@@ -22,7 +22,7 @@ func (d *Driver) setSync(choice string) error {
 	if err != nil {
 		return err
 	}
-	if holding.Mountpoint != string(d.home) {
+	if holding.Mountpoint != string(d.home) || holding.Root != "/" {
 		return fault.New(fault.Invalid, "overlayzfs.sync=%s would change all of dataset %s, of which the store %s is only a directory; give the driver a dataset of its own (overlayzfs.dataset=POOL/NAME), or set the property yourself", choice, d.dataset, d.home)
 	}
 	stats, err := d.zfs.DatasetStats(d.dataset)

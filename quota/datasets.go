@@ -36,11 +36,12 @@ type datasets struct {
 	parent string
 	store  string
 	home   string // below it layers are made
+	owns   func(id, key string) bool
 	watch  *inodeWatch
 }
 
 func newDatasets(c Config) *datasets {
-	d := &datasets{zfs: c.ZFS, parent: c.Dataset, store: c.Store, home: c.Home}
+	d := &datasets{zfs: c.ZFS, parent: c.Dataset, store: c.Store, home: c.Home, owns: c.Owns}
 	d.watch = &inodeWatch{count: mountedInodes, deleted: d.deleted, freeze: d.freeze, thaw: d.limit, layers: map[string]*watched{}}
 	return d
 }
@@ -125,7 +126,12 @@ func (d *datasets) explainTooSmall(p Place, r Record, err error) error {
 	return fault.New(fault.LimitReached, "%w (%w)", tooSmall(r.Bytes, stats.Referenced(), "bytes"), err)
 }
 
+// limit sets the limit unless it is set: that costs a transaction group.
 func (d *datasets) limit(p Place, r Record) error {
+	stats, err := d.zfs.DatasetStats(d.name(p.Key))
+	if err != nil || stats.RefQuota() == r.Bytes {
+		return err
+	}
 	return d.zfs.SetUint(d.name(p.Key), "refquota", r.Bytes)
 }
 

@@ -37,7 +37,7 @@ func (d *datasets) discard(_ context.Context, key string, r Record) error {
 // keepForSnapshots marks the dataset, so that the snapshots it has are its last.
 func (d *datasets) keepForSnapshots(name string) error {
 	stats, err := d.zfs.DatasetStats(name)
-	if err != nil || stats.Local(RemovedProperty) {
+	if err != nil || stats.Own(RemovedProperty) {
 		return err
 	}
 	logrus.WithField("dataset", name).Info("the layer is gone, its dataset stays until its last snapshot goes")
@@ -65,7 +65,7 @@ func (d *datasets) mine(name string, r Record) (bool, error) {
 // ours reports whether a dataset was made for a layer of this store.
 func (d *datasets) ours(stats zfs.Dataset) bool {
 	store, _ := stats.Property(storeProperty)
-	return stats.Local(LayerProperty) && stats.Local(storeProperty) && store.String() == d.store
+	return stats.Own(LayerProperty) && stats.Own(storeProperty) && store.String() == d.store
 }
 
 // unmountUnfinished takes away the mount of a layer whose making a crash
@@ -108,6 +108,10 @@ func (d *datasets) sweep(ctx context.Context, all func() (map[string]*Record, er
 		}
 		key := strings.TrimPrefix(child.Name, d.parent+"/")
 		if _, found := recorded[key]; found || !keyPattern.MatchString(key) || !d.ours(child) {
+			continue
+		}
+		if layer, _ := child.Property(LayerProperty); d.owns != nil && d.owns(layer.String(), key) {
+			logrus.WithFields(logrus.Fields{"dataset": child.Name, "layer": layer.String()}).Warn("the record of this layer's limit is missing; its dataset is left alone")
 			continue
 		}
 		if err := d.discard(ctx, key, Record{}); err != nil {

@@ -20,6 +20,18 @@ func (d *datasets) attach(p Place, r Record) error {
 			return d.explainMissing(p.Key, err)
 		}
 	}
+	return d.watchOver(p, r)
+}
+
+// watchOver begins to watch a layer that was not watched. Whatever limit was
+// left in force, by a rollback or a freeze, the recorded one is.
+func (d *datasets) watchOver(p Place, r Record) error {
+	if d.watch.has(p.Key) {
+		return nil
+	}
+	if err := d.limit(p, r); err != nil && !errors.Is(err, zfs.ErrNoSpace) { // it holds more: it can delete
+		return err
+	}
 	d.watch.add(p, r)
 	return nil
 }

@@ -62,6 +62,13 @@ func (w *inodeWatch) remove(key string) {
 	w.drop(key)
 }
 
+// has reports whether a layer is watched.
+func (w *inodeWatch) has(key string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.layers[key] != nil
+}
+
 // forget ends the watching of a layer that is gone.
 func (w *inodeWatch) forget(key string) {
 	w.mu.Lock()

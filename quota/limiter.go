@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -57,6 +58,10 @@ type Config struct {
 	Home    string      // a directory on it, where probes can be made, and below which layers are made
 	Records string      // the directory of records
 	Mode    Mode        // what the administrator asked for
+
+	// Owns reports whether there may be a layer of that ID with that key. What
+	// belongs to such a layer is not swept up, whatever became of its record.
+	Owns func(id, key string) bool
 }
 
 // Limiter keeps the limits of the layers of a store.
@@ -211,7 +216,7 @@ func (l *Limiter) Set(p Place, limits Limits) error {
 	if err != nil {
 		return err
 	}
-	if err := limits.hold(used); err != nil {
+	if err := limits.changed(before.Limits).hold(used); err != nil {
 		return err
 	}
 	after := *before
@@ -326,11 +331,24 @@ func (l *Limiter) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Close stops what runs in the background.
+// Close stops what runs in the background. On a pool that became suspended some
+// of it may not end; it is not waited for then.
 func (l *Limiter) Close() {
 	l.stop()
-	l.jobs.Wait()
-	for _, c := range l.controllers {
-		c.close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.jobs.Wait()
+		for _, c := range l.controllers {
+			c.close()
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(closeTimeout):
+		logrus.Warn("limits: something still waits for the pool")
 	}
 }
+
+// closeTimeout is how long Close waits.
+const closeTimeout = 2 * time.Second

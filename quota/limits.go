@@ -31,6 +31,17 @@ type Spec struct {
 // Empty reports whether nothing is asked for: such a layer costs nothing.
 func (s Spec) Empty() bool { return s.Limits == Limits{} && len(s.Properties) == 0 }
 
+// changed is what differs from before: a limit that stays is not judged anew.
+func (l Limits) changed(before Limits) Limits {
+	if l.Bytes == before.Bytes {
+		l.Bytes = 0
+	}
+	if l.Inodes == before.Inodes {
+		l.Inodes = 0
+	}
+	return l
+}
+
 // smallestLimit keeps a limit from being one in which not even the layer's own
 // two directories fit.
 const smallestLimit = 1 << 20

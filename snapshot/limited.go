@@ -15,14 +15,14 @@ var keyPattern = regexp.MustCompile(`^[A-Z0-9]{26}$`)
 
 // limitedChildren returns the datasets of limited layers, by name. Other children are
 // other people's; below a marked dataset everything inherits the mark, so it
-// has to be local.
+// has to be its own.
 func limitedChildren(z *zfs.Handle, layers string) ([]zfs.Dataset, error) {
 	var found []zfs.Dataset
 	for child, err := range z.Children(layers) {
 		if err != nil {
 			return nil, err
 		}
-		if keyPattern.MatchString(keyOf(layers, child.Name)) && child.Local(quota.LayerProperty) && child.Type == zfs.Filesystem {
+		if keyPattern.MatchString(keyOf(layers, child.Name)) && child.Own(quota.LayerProperty) && child.Type == zfs.Filesystem {
 			found = append(found, child)
 		}
 	}
@@ -34,7 +34,7 @@ func limitedChildren(z *zfs.Handle, layers string) ([]zfs.Dataset, error) {
 // no new snapshot: one would keep them for the next, and so for ever. Going back
 // to a snapshot that has one brings the layer back and clears the mark.
 func living(children []zfs.Dataset) []zfs.Dataset {
-	return slices.DeleteFunc(children, func(child zfs.Dataset) bool { return child.Local(quota.RemovedProperty) })
+	return slices.DeleteFunc(children, func(child zfs.Dataset) bool { return child.Own(quota.RemovedProperty) })
 }
 
 func keyOf(layers, child string) string { return strings.TrimPrefix(child, layers+"/") }

@@ -98,6 +98,16 @@ func (d Dataset) Local(name string) bool {
 	return ok && p.Source == d.Name
 }
 
+// Own reports whether a property was set on this dataset itself: locally, or by
+// the stream it was received from, and not inherited or defaulted.
+func (d Dataset) Own(name string) bool {
+	p, ok := d.Properties[name]
+	return ok && (p.Source == d.Name || p.Source == received)
+}
+
+// received is ZPROP_SOURCE_VAL_RECVD of include/sys/fs/zfs.h.
+const received = "$recvd"
+
 // UserProperties returns the properties whose names have a colon, inherited
 // ones included.
 func (d Dataset) UserProperties() map[string]string {
