@@ -48,14 +48,31 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 		spoil(stage)
 		return 0, err
 	}
-	if err := d.settle(l.id); err != nil {
-		return 0, err
-	}
-	if err := d.recorded(ctx); err != nil {
+	if err := d.keep(ctx, l); err != nil {
 		return 0, err
 	}
 	d.snapshots.Event(snapshot.Committed)
 	return size, nil
+}
+
+// keep makes a layer's content durable, and then a layer that is kept. While the
+// intent log is in use the two are not one: another call's fsync commits all
+// names, the mark's removal among them, and not the content of files. The second
+// wait is for that one name.
+func (d *Driver) keep(ctx context.Context, l layer) error {
+	logged := d.logged()
+	if logged {
+		if err := d.recorded(ctx); err != nil {
+			return err
+		}
+	}
+	if err := d.settle(l.id); err != nil {
+		return err
+	}
+	if logged {
+		return syncFileSystem(d.lock)
+	}
+	return d.recorded(ctx)
 }
 
 // interrupted explains why content cannot be unpacked a second time. The

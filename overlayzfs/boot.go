@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"strings"
+	"path/filepath"
 
 	"github.com/sirupsen/logrus"
 )
@@ -14,8 +14,8 @@ import (
 const bootFile = "/proc/sys/kernel/random/boot_id"
 
 // clearStrays removes, at the first start after the host came up, the layers
-// that mean nothing to any caller: those of before are all gone then, with
-// what they had made and not recorded. A start that is not the first finds
+// that mean nothing to any caller, and what is left of those that were being
+// made: the callers of before are all gone then, with what they had not recorded. A start that is not the first finds
 // callers that may be in the middle of something.
 func (d *Driver) clearStrays(ctx context.Context, stray func(id string, exists func(string) bool) bool) error {
 	boot, err := os.ReadFile(bootFile)
@@ -29,16 +29,55 @@ func (d *Driver) clearStrays(ctx context.Context, stray func(id string, exists f
 	if string(last) == string(boot) {
 		return nil
 	}
-	if stray != nil {
-		if err := d.removeStrays(ctx, stray); err != nil {
-			return err
-		}
+	if err := d.removeStrays(ctx, func(l layer, exists func(string) bool) bool {
+		return l.torn() || stray != nil && stray(l.id, exists)
+	}); err != nil {
+		return err
 	}
-	warn(d.home.own(bootName), os.WriteFile(d.home.own(bootName), boot, 0o600))
+	if err := d.unlinkDangling(ctx); err != nil {
+		return err
+	}
+	warn(d.home.own(bootName), writeWhole(d.home.own(bootName), boot))
 	return nil
 }
 
-func (d *Driver) removeStrays(ctx context.Context, stray func(id string, exists func(string) bool) bool) error {
+// torn reports whether the layer was being made when the power went: its names
+// were in the intent log and what its files say was not. Before Create answers
+// all of it is on disk.
+func (l layer) torn() bool {
+	link, err := os.Lstat(l.home.path(l.id, linkName))
+	if err == nil && link.Size() == 0 {
+		return true
+	}
+	lower, err := os.Lstat(l.home.path(l.id, lowerName))
+	return err == nil && lower.Size() == 0
+}
+
+// unlinkDangling deletes short links to layers that are not there.
+func (d *Driver) unlinkDangling(ctx context.Context) error {
+	names, err := readNames(d.home.path(linkDir))
+	if err != nil {
+		return err
+	}
+	for _, short := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		link := d.home.path(linkDir, short)
+		target, err := os.Readlink(link)
+		if err != nil {
+			return err
+		}
+		// Not through the link: a limited layer's content is not mounted now.
+		if _, err := os.Lstat(filepath.Dir(filepath.Join(filepath.Dir(link), target))); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		warn(link, errors.Join(d.limits.Discard(short), os.Remove(link)))
+	}
+	return nil
+}
+
+func (d *Driver) removeStrays(ctx context.Context, stray func(l layer, exists func(string) bool) bool) error {
 	names, err := readNames(string(d.home))
 	if err != nil {
 		return err
@@ -51,7 +90,7 @@ func (d *Driver) removeStrays(ctx context.Context, stray func(id string, exists 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if strings.HasPrefix(id, ".") || checkID("layer", id) != nil || !stray(id, exists) {
+		if checkID("layer", id) != nil || !stray(d.home.layer(id), exists) {
 			continue
 		}
 		logrus.WithField("layer", id).Info("removed: it was made for something that was never recorded")

@@ -228,11 +228,22 @@ func writeFormat(h home) error {
 	if err != nil {
 		return err
 	}
-	next := h.own(formatName + ".new")
-	if err := os.WriteFile(next, raw, 0o644); err != nil {
+	return writeWhole(h.own(formatName), raw)
+}
+
+// writeWhole puts a file in place that a power cut does not tear: a name can be
+// on disk before what it names. It is for files that are written once.
+func writeWhole(path string, data []byte) error {
+	next := path + ".new"
+	f, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	if err != nil {
 		return err
 	}
-	return os.Rename(next, h.own(formatName))
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(next, path)
 }
 
 // claim makes sure that one process at a time works on the store.

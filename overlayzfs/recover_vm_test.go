@@ -91,6 +91,22 @@ func TestStraysGoWhenTheHostComesUp(t *testing.T) {
 	requireTidy(t, d, "a", "a-init")
 }
 
+// TestWhatThePowerCutTore: names were in the intent log, and what the files say
+// was not.
+func TestWhatThePowerCutTore(t *testing.T) {
+	d := openStore(t)
+	create(t, d, "base", "")
+	for _, id := range []string{"nolink", "nolower", "whole"} {
+		must(t, d.Create(context.Background(), id, "base", CreateOptions{ReadWrite: true}))
+	}
+	must(t, os.Truncate(d.home.path("nolink", linkName), 0))
+	must(t, os.Truncate(d.home.path("nolower", lowerName), 0))
+	must(t, os.Symlink("../never/diff", d.home.path(linkDir, shortA)))
+	must(t, os.WriteFile(d.home.own(bootName), []byte("the boot before"), 0o600))
+	d = crash(t, d)
+	requireTidy(t, d, "base", "whole")
+}
+
 func TestALayerWhoseDiffWasBeingAppliedIsGone(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")

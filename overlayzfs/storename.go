@@ -25,9 +25,5 @@ func ownName(h home) (string, error) {
 
 func nameStore(path string) (string, error) {
 	name := newShort()
-	next := path + ".new"
-	if err := os.WriteFile(next, []byte(name), 0o600); err != nil {
-		return "", err
-	}
-	return name, os.Rename(next, path)
+	return name, writeWhole(path, []byte(name))
 }

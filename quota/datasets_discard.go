@@ -55,11 +55,19 @@ func (d *datasets) mine(name string, r Record) (bool, error) {
 		return false, err
 	}
 	property, _ := stats.Property(LayerProperty)
-	if d.ours(stats) && (r.Layer == "" || property.String() == r.Layer) {
+	if d.ours(stats) && (r.Layer == "" || property.String() == r.Layer) || r.Layer != "" && unfinished(stats) {
 		return true, nil
 	}
 	logrus.WithField("dataset", name).Warnf("left alone: its property %s does not say that it is layer %s's", LayerProperty, r.Layer)
 	return false, nil
+}
+
+// unfinished reports whether a dataset whose record was written may be one that
+// was just being made: ZFS makes it first and sets its properties afterwards, and
+// the power can go between the two. Then nothing is in it yet.
+func unfinished(stats zfs.Dataset) bool {
+	const empty = 1 << 20
+	return stats.Type == zfs.Filesystem && stats.Referenced() < empty && !stats.Own(LayerProperty) && !stats.Own(storeProperty)
 }
 
 // ours reports whether a dataset was made for a layer of this store.

@@ -4,6 +4,7 @@ package quota
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -316,6 +317,30 @@ func (s *store) createChild(p Place, r Record) {
 	must(s.t, s.handle.CreateFilesystem(s.child(p), properties))
 }
 
+// fillForeign writes something to a dataset that is not ours.
+func (s *store) fillForeign(name string) {
+	s.t.Helper()
+	dir := plainDir(s.t)
+	must(s.t, zfs.MountDataset(s.dataset+"/"+name, dir))
+	data := make([]byte, 2*mib)
+	_, err := rand.Read(data)
+	must(s.t, err)
+	must(s.t, os.WriteFile(filepath.Join(dir, "file"), data, 0o600))
+	must(s.t, mount.Unmount(dir))
+}
+
+// TestAnUnfinishedDatasetGoes: ZFS makes a dataset first and sets its properties
+// then, and the power can go in between.
+func TestAnUnfinishedDatasetGoes(t *testing.T) {
+	s := newStore(t, Dataset)
+	key := newKey()
+	cli(t, "zfs", "create", "-o", "mountpoint=legacy", "-o", "refquota=8M", s.dataset+"/"+key)
+	must(t, s.Limiter.records.save(key, Record{Layer: "cut", Mode: Dataset, Limits: Limits{Bytes: 8 * mib}}))
+	s.restart(Dataset)
+	s.wantChildren()
+	s.wantRecords()
+}
+
 // TestForeignDatasetsAreSpared has child datasets that look ours and are not.
 func TestForeignDatasetsAreSpared(t *testing.T) {
 	s := newStore(t, Dataset, "-o", LayerProperty+"=inherited by all", "-o", storeProperty+"="+testStore)
@@ -324,6 +349,7 @@ func TestForeignDatasetsAreSpared(t *testing.T) {
 		cli(t, "zfs", append(append([]string{"create", "-o", "mountpoint=none"}, options...), s.dataset+"/"+name)...)
 	}
 	create(inherits)
+	s.fillForeign(inherits) // an empty one could be one that we were making
 	create(named, "-o", LayerProperty+"=some layer", "-o", storeProperty+"="+testStore)
 	create(unmarked, "-o", LayerProperty+"=another", "-o", storeProperty+"="+testStore)
 	create(neighbour, "-o", LayerProperty+"=another store's", "-o", storeProperty+"=NEIGHBOUR")

@@ -172,7 +172,11 @@ func (l *Limiter) Make(p Place, id string, s Spec, fill func(dir string) error) 
 	if err := l.records.save(p.Key, r); err != nil {
 		return errors.Join(err, c.discard(l.ctx, p.Key, r))
 	}
-	if err := c.make(p, r, fill); err != nil {
+	err = c.make(p, r, fill)
+	if errors.Is(err, zfs.ErrExist) {
+		return errors.Join(err, l.records.remove(p.Key)) // somebody else's
+	}
+	if err != nil {
 		return errors.Join(err, l.Discard(p.Key))
 	}
 	return nil

@@ -55,17 +55,27 @@ func decodeRecord(path string, raw []byte) (*Record, error) {
 	return &record, nil
 }
 
-// save puts the record in place in one step.
+// save puts the record in place in one step, which a power cut does not tear: a
+// name can be on disk before what it names.
 func (r records) save(key string, record Record) error {
 	raw, err := json.Marshal(record)
 	if err != nil {
 		return err
 	}
 	next := r.path(key + newSuffix)
-	if err := os.WriteFile(next, raw, 0o600); err != nil {
+	if err := writeSynced(next, raw); err != nil {
 		return errors.Join(err, ignoreMissing(os.Remove(next)))
 	}
 	return os.Rename(next, r.path(key))
+}
+
+func writeSynced(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 func (r records) remove(key string) error { return ignoreMissing(os.Remove(r.path(key))) }
