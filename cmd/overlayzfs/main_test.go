@@ -2,12 +2,9 @@ package main
 
 import (
 	"bytes"
-	"debug/elf"
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -102,36 +99,6 @@ func TestLists(t *testing.T) {
 		}
 		if err := json.Unmarshal(out.Bytes(), &got); err != nil || got == nil || len(got) != n {
 			t.Errorf("%v from %s", err, out.String())
-		}
-	}
-}
-
-// TestTheProgramIsStaticAndCannotFork as the plugin, and for the same reasons:
-// nothing to load, nothing to start.
-func TestTheProgramIsStaticAndCannotFork(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "overlayzfs")
-	build := exec.Command("go", "build", "-o", program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	f, err := elf.Open(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			t.Error("the program needs an interpreter")
-		}
-	}
-	symbols, err := f.Symbols()
-	if err != nil || len(symbols) == 0 {
-		t.Fatal(err)
-	}
-	for _, s := range symbols {
-		if strings.Contains(strings.ToLower(s.Name), "forkexec") || strings.Contains(s.Name, "forkAndExec") {
-			t.Errorf("the program holds %s", s.Name)
 		}
 	}
 }
