@@ -414,10 +414,10 @@ func TestWithoutTheDeviceAStoreWorks(t *testing.T) {
 	}
 	for what, call := range map[string]func() error{
 		"a limited layer": func() error {
-			return d.Create(ctx, "box", "base", CreateOptions{StorageOpt: map[string]string{"size": "50M"}})
+			return d.Create(ctx, "box", "base", CreateOptions{ReadWrite: true, StorageOpt: map[string]string{"size": "50M"}})
 		},
 		"a property": func() error {
-			return d.Create(ctx, "box", "base", CreateOptions{StorageOpt: map[string]string{"sync": "always"}})
+			return d.Create(ctx, "box", "base", CreateOptions{ReadWrite: true, StorageOpt: map[string]string{"sync": "always"}})
 		},
 		"a layer made limited": func() error { _, err := d.Get(ctx, "limited", ""); return err },
 		"removing one":         func() error { return d.Remove(ctx, "limited") },
