@@ -218,7 +218,9 @@ func limitedInodes(t *testing.T, s *site) {
 	if err == nil || !strings.Contains(out, "quota exceeded") {
 		t.Errorf("a container of 300 files made 200000: %v %s", err, out)
 	}
-	s.mustInContainer(t, "box", "rm -r /many")
+	// Deleting them, too, would let it go on. At a limit each deletion waits for a
+	// transaction group, for which there is no time here.
+	noError(t, s.client(t).SetLimits(t.Context(), s.layerOf(t, "box"), map[string]string{"inodes": "1000000"}))
 	settle(t, func() error {
 		_, err := s.inContainer("box", "echo again >/again")
 		return err
