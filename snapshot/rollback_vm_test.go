@@ -173,7 +173,7 @@ func TestInUseIsRefused(t *testing.T) {
 	l.in(l.layers, func(string) { l.wantRefused(name, Options{}, l.layers+" is mounted on") })
 	l.in(limited, func(string) { l.wantRefused(name, Options{}, limited+" is mounted on") })
 	l.in(l.records, func(dir string) {
-		l.back(name, Options{}) // as it usually is
+		l.wantRefused(name, Options{}, "the records dataset "+l.records+" is mounted on "+dir)
 		f, err := os.Create(filepath.Join(dir, "open"))
 		if err != nil {
 			t.Fatal(err)
@@ -190,7 +190,6 @@ func TestInUseIsRefused(t *testing.T) {
 		l.wantRefused(name, Options{}, "working directory")
 		stop(sleep)
 		l.overlayOn(dir, func() { l.wantRefused(name, Options{}, "an overlay on dataset "+l.records) })
-		l.back(name, Options{})
 	})
 	l.detached(l.layers, func() { l.wantRefused(name, Options{}, l.layers+" is in use") })
 	l.elsewhere(l.layers, func() { l.wantRefused(name, Options{}, l.layers+" is mounted on", ", sleep,") })
@@ -388,7 +387,7 @@ func TestLayersOnly(t *testing.T) {
 	}
 }
 
-// TestInPlace: layers and records are one dataset, which is mounted.
+// TestInPlace: layers and records are one dataset.
 func TestInPlace(t *testing.T) {
 	l := newLab(t)
 	l.records = l.layers
@@ -399,8 +398,9 @@ func TestInPlace(t *testing.T) {
 		if _, err := PlanRollback(l.zfs, l.layers, "", name, Options{LayersOnly: true}); !errors.Is(err, fault.Invalid) {
 			t.Errorf("layers only: %v", err)
 		}
-		l.back(name, Options{})
+		l.wantRefused(name, Options{}, "is mounted on "+dir)
 	})
+	l.back(name, Options{})
 	l.wantAll("then", l.layers)
 }
 

@@ -11,10 +11,11 @@ import (
 // a mounted file system in place, but overlays on it are broken from then on,
 // and so is the mind of a daemon that has read its files before.
 //
-// Layers must not be mounted at all, in no mount name space: that is how a
-// driver that has the store open shows. The records dataset may be mounted,
-// as it usually is; there must be no overlay on it and no process in it, by an
-// open file, its root, its program or its working directory.
+// Nothing may be mounted, in no mount name space: for layers that is how a driver
+// that has the store open shows. Of the records dataset, which usually is, the
+// kernel keeps pages in memory as they were before (openzfs #10931): dockerd
+// died of its own databases after such a rollback. Overlays and processes on it
+// are named first, since they keep it from being unmounted.
 func (p *planner) findUsers() error {
 	procs, err := processes()
 	if err != nil {
@@ -66,5 +67,7 @@ func (p *planner) refuseInside(dataset string, table mounts, procs []int) error 
 			p.refuse("process %d (%s) uses the records dataset %s (%s): stop dockerd, or whatever it is", pid, command(pid), dataset, what)
 		}
 	}
+	where := on[0].info.Mountpoint
+	p.refuse("the records dataset %s is mounted on %s: `umount %s` before, and mount it again after, or the kernel goes on to show pages of its files as they were", dataset, where, where)
 	return nil
 }
