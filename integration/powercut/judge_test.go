@@ -212,10 +212,10 @@ func TestStrangers(t *testing.T) {
 	}
 	names, drop := l.strangers([]string{
 		"layer kept", "layer limited", "layer unknown",
-		"dataset limited", "limits limited", "dataset kept", "limits S", "mutable kept",
+		"dataset limited", "limits limited", "dataset kept", "limits S", "mutable kept", "apply kept",
 		"link S", ".overlayzfs/trash/S",
 	})
-	want := []string{"layer unknown", "dataset kept", "limits S", "mutable kept", "link S", ".overlayzfs/trash/S"}
+	want := []string{"layer unknown", "dataset kept", "limits S", "mutable kept", "apply kept", "link S", ".overlayzfs/trash/S"}
 	if !slices.Equal(names, want) || !slices.Equal(drop.IDs, []string{"unknown"}) {
 		t.Errorf("%q, %q", names, drop.IDs)
 	}

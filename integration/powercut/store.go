@@ -8,7 +8,7 @@ import (
 
 // strangers are the names in a store that belong to no layer of the list, and
 // the layers among them, which can be removed. A name is a kind and an ID:
-// "layer X"; "dataset X", "limits X" and "mutable X" of what a layer may have
+// "layer X"; "dataset X", "limits X", "mutable X" and "apply X" of what a layer may have
 // besides; "link X" to nowhere; or a path of the driver's own.
 func (l *list) strangers(store []string) (names []string, drop wire.Drop) {
 	for _, name := range store {
@@ -31,7 +31,7 @@ func mayHave(y *layer, what string) bool {
 		return true
 	case "dataset", "limits":
 		return y.size > 0
-	case "mutable":
+	case "mutable", "apply":
 		return y.Kind == wire.Step
 	}
 	return false

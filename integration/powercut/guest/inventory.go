@@ -45,7 +45,7 @@ func (s *store) inventory(ctx context.Context) ([]string, error) {
 // homeless tells whether a name belongs to no layer that there is.
 func homeless(name string) bool {
 	what, id, _ := strings.Cut(name, " ")
-	return what != "layer" && what != "mutable" && len(id) < 64
+	return what != "layer" && what != "mutable" && what != "apply" && len(id) < 64
 }
 
 func (s *store) look() ([]string, error) {
@@ -126,8 +126,15 @@ func (s *store) deadLinks(owners) ([]string, error) {
 }
 
 // lasting are the driver's notes about layers that stay as long as these: by
-// short name of those with a limit, by ID of build steps.
+// short name of those with a limit, by ID of build steps. So does an empty
+// directory in apply, by which a build step that never got content refuses a
+// diff whose beginning went to the process before.
 var lasting = []string{"limits", "mutable"}
+
+func (s *store) isEmpty(dir string) bool {
+	entries, err := os.ReadDir(filepath.Join(s.home, dir))
+	return err == nil && len(entries) == 0
+}
 
 // ownNames are the driver's notes about what is unfinished or in use. Nothing
 // is, when nothing is mounted.
@@ -142,7 +149,7 @@ func (s *store) ownNames(o owners) ([]string, error) {
 		found, listing := s.named(place, anyName)
 		err = errors.Join(err, listing)
 		for _, name := range found {
-			if slices.Contains(lasting, dir) {
+			if slices.Contains(lasting, dir) || dir == "apply" && s.isEmpty(filepath.Join(place, name)) {
 				names = append(names, dir+" "+o.of(name))
 				continue
 			}
