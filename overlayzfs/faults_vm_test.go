@@ -51,8 +51,20 @@ func filePool(t *testing.T, room string, vdev ...string) (tmpfs string) {
 		args = append(args, word)
 	}
 	zpoolCommand(t, args...)
-	t.Cleanup(func() { zpoolCommand(t, "destroy", "-f", faultPool) })
+	t.Cleanup(func() { destroyFaultPool(t) })
 	return tmpfs
+}
+
+func destroyFaultPool(t *testing.T) {
+	t.Helper()
+	// What a refused request held is let go a moment later.
+	for range 40 {
+		if exec.Command("zpool", "destroy", "-f", faultPool).Run() == nil {
+			return
+		}
+		time.Sleep(250 * time.Millisecond)
+	}
+	zpoolCommand(t, "destroy", "-f", faultPool)
 }
 
 func zpoolCommand(t *testing.T, args ...string) {

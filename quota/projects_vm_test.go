@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -236,6 +238,18 @@ func command(name string, args ...string) error {
 	return nil
 }
 
+func destroyPool(t *testing.T, pool string) {
+	t.Helper()
+	// What a refused request held is let go a moment later.
+	for range 40 {
+		if exec.Command("zpool", "destroy", "-f", pool).Run() == nil {
+			return
+		}
+		time.Sleep(250 * time.Millisecond)
+	}
+	cli(t, "zpool", "destroy", pool)
+}
+
 // TestTheProbeNeedsTheFeature makes a pool without project quotas.
 func TestTheProbeNeedsTheFeature(t *testing.T) {
 	image := filepath.Join(plainDir(t), "disk")
@@ -244,7 +258,7 @@ func TestTheProbeNeedsTheFeature(t *testing.T) {
 	t.Cleanup(func() { must(t, os.Remove(image)) })
 	pool := "quotatest-old"
 	cli(t, "zpool", "create", "-O", "mountpoint=none", "-o", "feature@project_quota=disabled", pool, image)
-	t.Cleanup(func() { cli(t, "zpool", "destroy", pool) })
+	t.Cleanup(func() { destroyPool(t, pool) })
 	cli(t, "zfs", "create", "-o", "mountpoint=legacy", pool+"/store")
 	home := plainDir(t)
 	must(t, zfs.MountDataset(pool+"/store", home))

@@ -267,7 +267,10 @@ func smallPool(t *testing.T, name string) (file string) {
 		t.Fatal(err)
 	}
 	zpool(t, "create", "-f", "-O", "mountpoint=none", name, file)
-	t.Cleanup(func() { zpool(t, "destroy", "-f", name) })
+	// What a refused request held is let go a moment later.
+	t.Cleanup(func() {
+		waitFor(t, func() bool { return exec.Command("zpool", "destroy", "-f", name).Run() == nil })
+	})
 	return file
 }
 

@@ -89,6 +89,13 @@ func destroyPool(t *testing.T, pool, tmpfs string) {
 		timed(t, "zpool", "clear", pool)
 		time.Sleep(500 * time.Millisecond)
 	}
+	// What a refused request held is let go a moment later.
+	for range 40 {
+		if exec.Command("zpool", "destroy", "-f", pool).Run() == nil {
+			return
+		}
+		time.Sleep(250 * time.Millisecond)
+	}
 	timed(t, "zpool", "destroy", "-f", pool)
 }
 
