@@ -20,13 +20,19 @@ const (
 	Back Class = "back"
 	// Leftover belongs to nothing that was answered.
 	Leftover Class = "leftover"
+	// Unrecorded is a layer, whole and with all that it has, that the engine
+	// does not list: the power went between the driver's answer, before which
+	// the layer was on disk, and the moment that the engine's record of it was.
+	// A driver cannot know; it is counted and is no failure of the driver's
+	// (docs/decisions/0012).
+	Unrecorded Class = "unrecorded"
 	// Unlimited is a container's layer that has lost its limit.
 	Unlimited Class = "unlimited"
 	// Refused is a call that failed although no power was cut.
 	Refused Class = "refused"
 )
 
-var classes = []Class{Lost, Torn, Back, Leftover, Unlimited, Refused}
+var classes = []Class{Lost, Torn, Back, Leftover, Unrecorded, Unlimited, Refused}
 
 // Finding is one thing that is wrong.
 type Finding struct {
@@ -59,6 +65,9 @@ func (t *Tally) Count(c Class) (n int) {
 	}
 	return n
 }
+
+// Failures counts the findings that speak against the driver.
+func (t *Tally) Failures() int { return len(t.Findings) - t.Count(Unrecorded) }
 
 // String is the summary.
 func (t *Tally) String() string {

@@ -220,3 +220,16 @@ func TestStrangers(t *testing.T) {
 		t.Errorf("%q, %q", names, drop.IDs)
 	}
 }
+
+func TestStrangersOfAnEngine(t *testing.T) {
+	all := []string{"layer X", "limits X", "dataset KEY", "link S", ".overlayzfs/trash/S"}
+	want := []Class{Unrecorded, Unrecorded, Leftover, Leftover, Leftover}
+	for i, name := range all {
+		if got := stranger(EngineTier, name, all); got != want[i] {
+			t.Errorf("%s is %s with an engine", name, got)
+		}
+		if got := stranger(DriverTier, name, all); got != Leftover {
+			t.Errorf("%s is %s without one", name, got)
+		}
+	}
+}

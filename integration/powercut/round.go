@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -119,13 +121,24 @@ func (r *round) cutPower(why string) {
 	})
 }
 
+// stranger is the class of what nothing accounts for: whole layers and what
+// belongs to them, or bits. With an engine the list is the engine's own, which
+// comes after the driver's answer.
+func stranger(tier Tier, name string, all []string) Class {
+	_, id, _ := strings.Cut(name, " ")
+	if tier == EngineTier && slices.Contains(all, "layer "+id) {
+		return Unrecorded
+	}
+	return Leftover
+}
+
 // strangers reports what the store holds and the list does not, each once.
 func (r *round) strangers(store []string) wire.Drop {
 	names, drop := r.book.strangers(store)
 	for _, name := range names {
 		if !r.seen[name] {
 			r.seen[name] = true
-			r.find(Leftover, name, "nothing in the list accounts for it")
+			r.find(stranger(r.Tier, name, names), name, "nothing in the list accounts for it")
 		}
 	}
 	return drop

@@ -86,7 +86,7 @@ func Run(ctx context.Context, guest *vm.Guest, c Config) (*Tally, error) {
 		if err := s.one(ctx); err != nil {
 			return s.finish(), fmt.Errorf("round %d: %w", s.round, err)
 		}
-		if len(s.tally.Findings) > 0 && !c.GoOn {
+		if s.tally.Failures() > 0 && !c.GoOn {
 			break
 		}
 	}
