@@ -54,7 +54,7 @@ type console struct {
 // run is main with everything it touches passed in; it returns the exit code.
 func run(ctx context.Context, args []string, c console) int {
 	root := rootCommand(c)
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // of nil it would take the process's own
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintln(c.err, "overlayzfs:", fault.Text(err))
