@@ -58,11 +58,13 @@ func filePool(t *testing.T, room string, vdev ...string) (tmpfs string) {
 func destroyFaultPool(t *testing.T) {
 	t.Helper()
 	// What a refused request held is let go a moment later.
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
 	for range 40 {
 		if exec.Command("zpool", "destroy", "-f", faultPool).Run() == nil {
 			return
 		}
-		time.Sleep(250 * time.Millisecond)
+		<-tick.C
 	}
 	zpoolCommand(t, "destroy", "-f", faultPool)
 }

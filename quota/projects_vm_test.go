@@ -241,11 +241,13 @@ func command(name string, args ...string) error {
 func destroyPool(t *testing.T, pool string) {
 	t.Helper()
 	// What a refused request held is let go a moment later.
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
 	for range 40 {
 		if exec.Command("zpool", "destroy", "-f", pool).Run() == nil {
 			return
 		}
-		time.Sleep(250 * time.Millisecond)
+		<-tick.C
 	}
 	cli(t, "zpool", "destroy", pool)
 }

@@ -90,11 +90,13 @@ func destroyPool(t *testing.T, pool, tmpfs string) {
 		time.Sleep(500 * time.Millisecond)
 	}
 	// What a refused request held is let go a moment later.
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
 	for range 40 {
 		if exec.Command("zpool", "destroy", "-f", pool).Run() == nil {
 			return
 		}
-		time.Sleep(250 * time.Millisecond)
+		<-tick.C
 	}
 	timed(t, "zpool", "destroy", "-f", pool)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,8 +54,7 @@ func BenchmarkCopyUp(b *testing.B) {
 		}
 	}
 	for name, sum := range spent {
-		var driver, sync string
-		_, _ = fmt.Sscan(name, &driver, &sync)
+		driver, sync, _ := strings.Cut(name, " ")
 		b.ReportMetric(float64(sum.Microseconds())/float64(b.N*copyUps), "µs/copy-up-"+driver+"-"+sync)
 		b.Logf("%-10s sync=%-8s %d copy-ups: %v", driver, sync, copyUps, (sum / time.Duration(b.N)).Round(time.Millisecond))
 	}

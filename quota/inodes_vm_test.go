@@ -1,0 +1,94 @@
+//go:build vm
+
+package quota
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestTheNumberOfFilesIsLimited: its space is frozen at the limit and comes back.
+func TestTheNumberOfFilesIsLimited(t *testing.T) {
+	s := newStore(t, Dataset)
+	const limit = 300
+	p := s.add("files", Spec{Limits: Limits{Bytes: 200 * mib, Inodes: limit}})
+	s.attach(p)
+	diff := filepath.Join(p.Dir, "diff")
+	const made = limit + 50 // ahead of the limit, as one can be within a transaction group
+	must(t, makeFiles(diff, made))
+	frozen := func() bool { return get(t, s.child(p), "refquota") != fmt.Sprint(200*mib) }
+	eventually(t, "frozen", frozen)
+	wantError(t, os.WriteFile(filepath.Join(diff, "more"), make([]byte, 2*mib), 0o600), unix.EDQUOT)
+	wantError(t, makeFiles(filepath.Join(p.Dir, "work"), 10_000), unix.EDQUOT)
+	used, err := s.Usage(p)
+	must(t, err)
+	t.Logf("limit %d files, frozen with %d", limit, used.Inodes)
+
+	must(t, s.Set(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes + 1000}))
+	must(t, os.WriteFile(filepath.Join(diff, "raised"), make([]byte, 2*mib), 0o600))
+	s.sync()
+	used, err = s.Usage(p)
+	must(t, err)
+	must(t, s.Set(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes}))
+	eventually(t, "frozen again", frozen)
+	for i := range 50 {
+		must(t, os.Remove(filepath.Join(diff, fmt.Sprint(i))))
+	}
+	eventually(t, "thawed", func() bool { return !frozen() })
+	must(t, os.WriteFile(filepath.Join(diff, "again"), make([]byte, 2*mib), 0o600))
+}
+
+// TestAFrozenLayerIsThawed by detaching, and by the start after a crash.
+func TestAFrozenLayerIsThawed(t *testing.T) {
+	s := newStore(t, Dataset)
+	p := s.add("frozen", Spec{Limits: Limits{Inodes: 100}})
+	s.attach(p)
+	frozen := func() bool { return get(t, s.child(p), "refquota") != "0" }
+	must(t, makeFiles(filepath.Join(p.Dir, "diff"), 150))
+	eventually(t, "frozen", frozen)
+	s.detach(p)
+	equal(t, "frozen when detached", frozen(), false)
+	s.attach(p)
+	eventually(t, "frozen again", frozen)
+	s.Close()
+	equal(t, "frozen while nobody runs", frozen(), true)
+	for i := range 100 {
+		must(t, os.Remove(filepath.Join(p.Dir, "diff", fmt.Sprint(i))))
+	}
+	s.restart(Dataset)
+	s.sync()
+	eventually(t, "thawed by the next start", func() bool { return !frozen() })
+}
+
+// TestABusyLayerIsFrozen: a refquota below what is held when it takes effect is
+// refused, and a layer that is being filled holds more by then.
+func TestABusyLayerIsFrozen(t *testing.T) {
+	s := newStore(t, Dataset)
+	p := s.add("filling", Spec{Limits: Limits{Inodes: 100}})
+	s.attach(p)
+	n, err := writeFilesUntil(filepath.Join(p.Dir, "diff"), 20_000)
+	wantError(t, err, unix.EDQUOT)
+	t.Logf("limit 100 files of 64 KiB each: EDQUOT after %d", n)
+}
+
+func makeFiles(dir string, n int) error {
+	for i := range n {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeFilesUntil(dir string, most int) (int, error) {
+	for i := range most {
+		if _, err := writeUntil(filepath.Join(dir, fmt.Sprint(i)), 64<<10, 64<<10); err != nil {
+			return i, err
+		}
+	}
+	return most, nil
+}
