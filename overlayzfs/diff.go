@@ -82,6 +82,9 @@ func (d *Driver) finishDiff(ctx context.Context, id, short string) error {
 		if now, err := readShort(l.dir()); err != nil || now != short {
 			return errors.Join(err, fault.New(fault.NotFound, "it was removed while it was read"))
 		}
+		if d.quiet.has(id) {
+			return nil
+		}
 		if err := d.settle(id); err != nil {
 			return err
 		}
