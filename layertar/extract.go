@@ -54,7 +54,7 @@ type extractor struct {
 	tr      *tar.Reader
 	crew    *crew
 	order   order
-	dir     *heldDir       // of the files that the crew is making
+	held    holder         // of the directories of files that the crew is making
 	parents *fsat.Resolver // of the entries
 	targets *fsat.Resolver // of hard links' targets: the other stays cached
 	stale   bool           // a name was replaced: the resolvers may be wrong
@@ -92,13 +92,13 @@ func newExtractor(ctx context.Context, root int, tr *tar.Reader, o Options) (*ex
 }
 
 func (x *extractor) close() {
+	defer x.forget()
 	x.crew.dismiss()
-	x.forget()
 }
 
 // forget drops the directories that are open: one of their names was replaced.
 func (x *extractor) forget() {
-	x.leaveDir()
+	x.held.leave()
 	x.parents.Forget()
 	x.targets.Forget()
 }

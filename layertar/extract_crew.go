@@ -1,55 +1,35 @@
 package layertar
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
-
-	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// maxHands bounds the goroutines of one extraction. More would wait for one
-// another in the file system.
-const maxHands = 4
-
-// queued is how many jobs may wait for a hand: with chunkSize, a bound on memory.
-const queued = 16
-
-// crew makes a layer's files while the tar is read on: making one is several
-// system calls, of which each processor can do some. Only regular files are
+// crew makes a layer's files while the tar is read on. Only regular files are
 // made so; everything that their names or each other's could depend on is done
-// by the reader, after drain where it has to be.
+// by the reader, after a wait where it has to be.
 type crew struct {
-	jobs   chan job
+	*hands
 	way    sync.WaitGroup // jobs under way; only the reader adds and waits
-	hands  sync.WaitGroup
-	broken atomic.Bool // there is an err: the rest is not worth doing
+	broken atomic.Bool    // there is an err: the rest is not worth doing
 
 	mu        sync.Mutex
 	err       error
 	conflicts []*smallFile // made by nobody, for something has their name
 }
 
+func newCrew() *crew { return &crew{hands: newHands()} }
+
 // job is work for one hand.
 type job interface{ do(c *crew) }
-
-func newCrew() *crew {
-	c := &crew{jobs: make(chan job, queued)}
-	for range min(maxHands, runtime.GOMAXPROCS(0)) {
-		c.hands.Go(func() {
-			for j := range c.jobs {
-				j.do(c)
-				c.way.Done()
-			}
-		})
-	}
-	return c
-}
 
 // give has a job done, some time before wait returns.
 func (c *crew) give(j job) {
 	c.way.Add(1)
-	c.jobs <- j
+	c.hands.give(func() {
+		defer c.way.Done()
+		j.do(c)
+	})
 }
 
 // wait waits for all jobs and returns those that could not be done because
@@ -70,12 +50,6 @@ func (c *crew) failure() error {
 	return c.err
 }
 
-// dismiss ends the crew.
-func (c *crew) dismiss() {
-	close(c.jobs)
-	c.hands.Wait()
-}
-
 func (c *crew) fail(path string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,34 +63,4 @@ func (c *crew) conflict(f *smallFile) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conflicts = append(c.conflicts, f)
-}
-
-// heldDir is a directory that jobs work in, open as long as one of them does.
-type heldDir struct {
-	path  string
-	fd    int
-	users atomic.Int32
-}
-
-// hold opens dirfd once more for jobs; the caller is the first user.
-func hold(path string, dirfd int) (*heldDir, error) {
-	fd, err := fsat.Dup(dirfd)
-	if err != nil {
-		return nil, err
-	}
-	d := &heldDir{path: path, fd: fd}
-	d.users.Store(1)
-	return d, nil
-}
-
-func (d *heldDir) share() *heldDir {
-	d.users.Add(1)
-	return d
-}
-
-// release is by each user, once. Nothing was written through the descriptor.
-func (d *heldDir) release() {
-	if d.users.Add(-1) == 0 {
-		fsat.CloseQuietly(d.fd)
-	}
 }

@@ -4,30 +4,11 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync"
 	"sync/atomic"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
-
-// chunkSize is how much of a file one job writes. What fits is a small file,
-// which is one job as a whole.
-const chunkSize = 256 << 10
-
-// pageSize is the room of most small files.
-const pageSize = 16 << 10
-
-var (
-	chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
-	pages  = sync.Pool{New: func() any { return new([pageSize]byte) }}
-)
-
-// chunk is a piece of a file's content in a buffer that is used again.
-type chunk struct {
-	data []byte
-	free func()
-}
 
 // read takes the next n bytes of the entry's content.
 func (x *extractor) read(n int64) (chunk, error) {
@@ -42,51 +23,26 @@ func (x *extractor) read(n int64) (chunk, error) {
 	return c, nil
 }
 
-func newChunk(n int64) chunk {
-	if n <= pageSize {
-		buf := pages.Get().(*[pageSize]byte)
-		return chunk{buf[:n], func() { pages.Put(buf) }}
-	}
-	buf := chunks.Get().(*[chunkSize]byte)
-	return chunk{buf[:n], func() { chunks.Put(buf) }}
-}
-
 // regular has a file made by the crew.
 func (x *extractor) regular(p place, size int64, want attributes) error {
-	if err := x.holdDir(p); err != nil {
+	x.size += size
+	if size > chunkSize {
+		return x.largeFile(p, size, want)
+	}
+	c, err := x.read(size)
+	if err != nil {
 		return err
 	}
-	x.size += size
-	if size <= chunkSize {
-		c, err := x.read(size)
-		if err != nil {
-			return err
-		}
-		x.order.pend(p.path)
-		p.dirfd = x.dir.fd
-		x.crew.give(&smallFile{place: p, dir: x.dir.share(), content: c, want: want})
-		return nil
-	}
-	return x.largeFile(p, size, want)
-}
-
-// holdDir keeps the entry's directory open for the jobs in it.
-func (x *extractor) holdDir(p place) error {
 	dir, _ := split(p.path)
-	if x.dir != nil && x.dir.path == dir {
-		return nil
+	held, err := x.held.in(dir, p.dirfd)
+	if err != nil {
+		c.free()
+		return err
 	}
-	x.leaveDir()
-	var err error
-	x.dir, err = hold(dir, p.dirfd)
-	return err
-}
-
-func (x *extractor) leaveDir() {
-	if x.dir != nil {
-		x.dir.release()
-		x.dir = nil
-	}
+	x.order.pend(p.path)
+	p.dirfd = held.fd
+	x.crew.give(&smallFile{place: p, dir: held, content: c, want: want})
+	return nil
 }
 
 // smallFile is a file to be made as a whole.
@@ -178,9 +134,15 @@ func (x *extractor) largeFile(p place, size int64, want attributes) error {
 	if err != nil {
 		return err
 	}
+	dir, _ := split(p.path)
+	held, err := x.held.in(dir, p.dirfd)
+	if err != nil {
+		fsat.CloseQuietly(fd)
+		return err
+	}
 	x.order.pend(p.path)
-	p.dirfd = x.dir.fd
-	f := &largeFile{file: file{p, fd}, dir: x.dir.share(), size: size, want: want}
+	p.dirfd = held.fd
+	f := &largeFile{file: file{p, fd}, dir: held, size: size, want: want}
 	total := (size + chunkSize - 1) / chunkSize
 	f.left.Store(total)
 	for n := range total {
