@@ -3,7 +3,8 @@ package overlayzfs
 import "sync"
 
 // quiet are the layers of which a Diff records nothing new: a container's, whose
-// diff becomes another layer, and a build step that its last Put made durable.
+// diff becomes another layer, and what ApplyDiff or a build step's last Put made
+// durable.
 // What is not known here is waited for, so that a new process may begin with
 // none.
 type quiet struct {
