@@ -56,6 +56,18 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func TestAbout(t *testing.T) {
+	r := report("t", result.Milliseconds, map[string][]float64{"a": {1}})
+	here, gone := Side{"t", "a"}, Side{"gone", "a"}
+	targets := About(r, []Target{
+		{Title: "1", Ours: here, Other: here, Rule: Faster}, {Title: "2", Ours: here, Rule: Below},
+		{Title: "3", Ours: here, Other: gone, Rule: Faster}, {Title: "4", Ours: gone, Rule: Below},
+	})
+	if len(targets) != 2 || targets[0].Title != "1" || targets[1].Title != "2" {
+		t.Errorf("%+v", targets)
+	}
+}
+
 func TestTargetsAreSound(t *testing.T) {
 	for _, target := range Targets() {
 		if target.Title == "" || target.Ours.Row == "" || target.Ours.Contender == "" || target.Want <= 0 {

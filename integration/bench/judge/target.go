@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
@@ -57,6 +58,15 @@ func Judge(r *result.Report, targets []Target) []Verdict {
 		verdicts[i] = t.judge(r)
 	}
 	return verdicts
+}
+
+// About are the targets on rows that are in a report.
+func About(r *result.Report, targets []Target) []Target {
+	return slices.DeleteFunc(slices.Clone(targets), func(t Target) bool {
+		_, ours := r.Row(t.Ours.Row)
+		_, other := r.Row(t.Other.Row)
+		return !ours || t.Rule != Below && !other
+	})
 }
 
 func (t Target) judge(r *result.Report) Verdict {

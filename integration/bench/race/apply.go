@@ -20,7 +20,6 @@ type tarRace struct {
 	size    string // for titles
 	field   []string
 	rounds  int
-	slow    []string // run once
 	budget  time.Duration
 	removes bool
 }

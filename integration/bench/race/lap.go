@@ -3,6 +3,7 @@ package race
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/integration/bench/stable"
@@ -16,8 +17,8 @@ type lap struct {
 	round  int
 }
 
-// run runs a lane; what panics in it is an error of this contender alone.
-func (l *lap) run(lane func(*lap) error) (err error) {
+// attempt runs a lane; what panics in it is an error of this contender alone.
+func (l *lap) attempt(lane func(*lap) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
@@ -61,6 +62,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 // settle returns when nobody does anything in the background and all is on disk.
 func (l *lap) settle() error {
+	runtime.GC() // ours and the peers that run in this process share its heap
 	var errs []error
 	for _, c := range l.runner.stable.Opened() {
 		errs = append(errs, c.Settle())

@@ -142,7 +142,7 @@ func (l *lap) sampleGoroutines(when string) error {
 // memoryGroup is what the plugin took over all of the race so far.
 func memoryGroup() group {
 	return group{
-		name: "memory", budget: time.Second,
+		name: "memory", budget: time.Second, always: true,
 		rows: []result.Row{
 			{ID: "memory.peak", Group: "plugin", Unit: result.Bytes, Title: "greatest memory of the plugin", Note: "VmHWM: the most that was resident at any time of the rows above."},
 			{ID: "memory.end", Group: "plugin", Unit: result.Bytes, Title: "memory of the plugin at the end", Note: "VmRSS after all rows above."},

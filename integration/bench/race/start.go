@@ -22,10 +22,12 @@ func startGroup(r *runner) group {
 		g.rows = append(g.rows, ms("plugin", startID(n), "The process started until it has answered Init, as at a start of the engine; images of ten layers. Warm.",
 			"start of the plugin with %d layers", n))
 	}
-	g.lanes = []lane{{contender: result.Ours, rounds: 1, run: func(*lap) error { return nil }}}
-	g.lanes[0].run = func(l *lap) error { return l.startLap(r.stable) }
+	g.rows = append(g.rows, result.Row{ID: startMemory, Group: "plugin", Unit: result.Bytes, Title: "greatest memory of the plugin, started with 10,000 layers", Note: "VmHWM."})
+	g.lanes = lanesFor([]string{result.Ours}, 1, func(l *lap) error { return l.startLap(r.stable) })
 	return g
 }
+
+const startMemory = "start.memory"
 
 func startID(n int) string { return fmt.Sprintf("start.%d", n) }
 
@@ -45,7 +47,10 @@ func (l *lap) startLap(s *stable.Stable) (err error) {
 			return err
 		}
 	}
-	return nil
+	pid, _ := c.Pid()
+	p, err := processUsage(pid)
+	l.sample(startMemory, float64(p.peak))
+	return err
 }
 
 func (l *lap) starts(c *stable.Contender, layers int) error {

@@ -17,7 +17,7 @@ func Figure(v float64, unit result.Unit) string {
 	case unit == result.Bytes:
 		return size(v)
 	}
-	return digits(v)
+	return strconv.FormatFloat(v, 'g', 6, 64)
 }
 
 func size(v float64) string {

@@ -4,6 +4,7 @@ import (
 	"image/color"
 	"math"
 	"slices"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -30,6 +31,9 @@ var peers = []mark{
 	{result.GNU, color.RGBA{0x55, 0x33, 0x88, 0xff}, draw.CrossGlyph{}},
 }
 
+// legendRows is what the legend takes below the last row.
+const legendRows = 5
+
 // Plot draws what each peer needs in each row, relative to ours, as an SVG, PNG
 // or PDF after the file's name: right of the line ours is better.
 func Plot(r *result.Report, file string) error {
@@ -37,7 +41,7 @@ func Plot(r *result.Report, file string) error {
 	p := plot.New()
 	p.Title.Text = "Time of peers, relative to overlayzfs (1 = the same; right of it overlayzfs is faster)"
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, powers{}
-	p.Legend.Top, p.Legend.Left = false, false
+	p.Title.Padding = vg.Points(8)
 	p.Add(plotter.NewGrid())
 	var titles []string
 	for _, row := range rows {
@@ -63,7 +67,8 @@ func Plot(r *result.Report, file string) error {
 	}
 	p.Add(one)
 	p.X.Min, p.X.Max = min(p.X.Min, 0.1), max(p.X.Max, 10)
-	return p.Save(26*vg.Centimeter, vg.Length(len(rows))*0.55*vg.Centimeter+4*vg.Centimeter, file)
+	p.Y.Min = -legendRows
+	return p.Save(26*vg.Centimeter, vg.Length(len(rows)+legendRows)*0.55*vg.Centimeter+2*vg.Centimeter, file)
 }
 
 // plotted are the rows of times that ours and a peer have, the first on top.
@@ -101,7 +106,7 @@ func (powers) Ticks(least, most float64) []plot.Tick {
 	var ticks []plot.Tick
 	for e := math.Floor(math.Log10(least)); e <= math.Ceil(math.Log10(most)); e++ {
 		v := math.Pow(10, e)
-		ticks = append(ticks, plot.Tick{Value: v, Label: digits(v) + "×"})
+		ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64) + "×"})
 	}
 	return ticks
 }

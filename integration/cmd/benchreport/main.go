@@ -27,7 +27,10 @@ func main() {
 }
 
 // places are the files a report goes to; an empty one is not written.
-type places struct{ report, page, plot, release string }
+type places struct {
+	report, page, plot, release string
+	partial                     bool // rows were chosen: targets on others do not count
+}
 
 func command() *cobra.Command {
 	var to places
@@ -54,6 +57,7 @@ func command() *cobra.Command {
 	flags.StringVar(&to.page, "page", "", "Markdown page whose generated part is written")
 	flags.StringVar(&to.plot, "plot", "", "file for the plot, beside the page")
 	flags.StringVar(&to.release, "release", "", "report of the last release")
+	flags.BoolVar(&to.partial, "partial", false, "rows were chosen: leave out targets that are not about them")
 	flags.BoolVar(&store, "store", false, "only keep the reports as those of the last release")
 	return cmd
 }
@@ -78,7 +82,11 @@ func (p places) publish(r *result.Report) error {
 		}
 	}
 	show.Table(os.Stdout, r)
-	verdicts := judge.Judge(r, judge.Targets())
+	targets := judge.Targets()
+	if p.partial {
+		targets = judge.About(r, targets)
+	}
+	verdicts := judge.Judge(r, targets)
 	show.Verdicts(os.Stdout, verdicts)
 	if err := errors.Join(p.compare(r), p.document(r)); err != nil {
 		return err
