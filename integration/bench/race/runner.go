@@ -137,12 +137,24 @@ func (l *laneRun) lap(round int, begin time.Time) {
 // within makes sure that there is time for another lap: in the whole race for a
 // first one, in the group for any other.
 func (l *laneRun) within(begin time.Time) error {
-	now := time.Now()
-	if now.After(l.runner.end) && !l.group.always {
-		return fmt.Errorf("the race's budget of %v was used up before its turn", l.runner.Budget)
+	return clock{l.runner.end, l.group.budget, l.group.always}.allows(time.Now(), begin, l.laps, l.last)
+}
+
+// clock is what a lane may take.
+type clock struct {
+	end    time.Time     // of the race
+	budget time.Duration // of the group
+	always bool          // also after the end
+}
+
+// allows a lap of a group that began at begin, after some others, the last of
+// which took so long.
+func (c clock) allows(now, begin time.Time, laps int, last time.Duration) error {
+	if now.After(c.end) && !c.always {
+		return errors.New("the race's budget was used up before its turn")
 	}
-	if l.laps > 0 && now.Sub(begin)+l.last > l.group.budget {
-		return fmt.Errorf("the group's budget of %v is used up", l.group.budget)
+	if laps > 0 && now.Sub(begin)+last > c.budget {
+		return fmt.Errorf("the group's budget of %v is used up", c.budget)
 	}
 	return nil
 }
