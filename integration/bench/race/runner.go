@@ -19,6 +19,8 @@ type Config struct {
 	Dir  string // a directory on tmpfs, for mounts and tars
 	// Rows chooses groups by their rows' IDs; a group runs whole.
 	Rows *regexp.Regexp
+	// Contenders chooses who runs, for whoever works on the race.
+	Contenders *regexp.Regexp
 	// Rounds caps what each group would do.
 	Rounds int
 	// Budget is for everything; each group has its share of it.
@@ -84,9 +86,11 @@ func (g group) matches(rows *regexp.Regexp) bool {
 // runGroup runs a group's lanes in turns, each round from another one on.
 func (r *runner) runGroup(g group) {
 	begin := time.Now()
-	runs := make([]*laneRun, len(g.lanes))
-	for i, l := range g.lanes {
-		runs[i] = &laneRun{lane: l, runner: r, group: &g}
+	var runs []*laneRun
+	for _, l := range g.lanes {
+		if r.Contenders.MatchString(l.contender) {
+			runs = append(runs, &laneRun{lane: l, runner: r, group: &g})
+		}
 	}
 	for round := range r.Rounds {
 		for i := range runs {
