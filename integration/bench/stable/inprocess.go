@@ -31,7 +31,7 @@ func (i inProcess) Create(id, parent string, _ *graphdriver.CreateOpts) error {
 }
 
 func (i inProcess) CreateReadWrite(id, parent string, _ *graphdriver.CreateOpts) error {
-	return i.d.Create(context.Background(), id, parent, plugin.CreateOptions{ReadWrite: true})
+	return i.d.Create(context.Background(), id, parent, plugin.CreateOptions{ReadWrite: true, Recorded: true})
 }
 
 func (i inProcess) Get(id, label string) (string, error) {
