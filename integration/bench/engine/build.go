@@ -18,11 +18,8 @@ var (
 		ID: "engine.build.classic", Title: "20-step build, classic builder", Unit: result.Milliseconds, Group: group,
 		Note: buildNote,
 	}
-	rowBuildDisk = result.Row{
-		ID: "engine.build.classic.disk", Title: "20-step build, classic builder: disk", Unit: result.Bytes, Group: group,
-		Note: "what it adds to the contender's datasets, synced",
-	}
-	rowBuildKit = result.Row{
+	rowBuildDisk = diskOf(rowBuild)
+	rowBuildKit  = result.Row{
 		ID: "engine.build.buildkit", Title: "20-step build, BuildKit", Unit: result.Milliseconds, Group: group,
 		Note: buildNote + "; the docker command included",
 	}

@@ -95,23 +95,28 @@ const tenContainers = 10
 const tenRepo = "race-ten"
 
 // tenRow is a part of the workload with ten containers.
-func tenRow(part, title, note string) (ms, bytes result.Row) {
-	ms = result.Row{
-		ID: "engine.ten." + part, Title: title, Unit: result.Milliseconds, Group: group, Note: note,
-	}
-	bytes = result.Row{
-		ID: ms.ID + ".disk", Title: title + ": disk", Unit: result.Bytes, Group: group,
+func tenRow(part, title, note string) result.Row {
+	return result.Row{ID: "engine.ten." + part, Title: title, Unit: result.Milliseconds, Group: group, Note: note}
+}
+
+// diskOf is the row of what another's work adds to the disk.
+func diskOf(row result.Row) result.Row {
+	return result.Row{
+		ID: row.ID + ".disk", Title: row.Title + ": disk", Unit: result.Bytes, Group: group,
 		Note: "what it adds to the contender's datasets, synced",
 	}
-	return ms, bytes
 }
 
 var (
-	rowTenStart, rowTenStartDisk = tenRow("start", "10 containers that each write 64 KB",
+	rowTenStart = tenRow("start", "10 containers that each write 64 KB",
 		"one after the other: create, start, exit; the content does not compress")
-	rowTenCommit, rowTenCommitDisk = tenRow("commit", "docker commit of the 10 containers", "one after the other")
-	rowTenRun, rowTenRunDisk       = tenRow("run", "docker run --rm of the 10 commits",
+	rowTenCommit = tenRow("commit", "docker commit of the 10 containers", "one after the other")
+	rowTenRun    = tenRow("run", "docker run --rm of the 10 commits",
 		"one after the other: create, start, exit, remove; the program reads what was written")
+
+	tenRows = []result.Row{
+		rowTenStart, diskOf(rowTenStart), rowTenCommit, diskOf(rowTenCommit), rowTenRun, diskOf(rowTenRun),
+	}
 )
 
 // ten starts ten containers that write, commits each, runs each commit.
@@ -122,15 +127,11 @@ func ten(ctx context.Context, h *house, note note) (err error) {
 	}
 	defer func() { err = errors.Join(err, t.clear()) }()
 	for _, part := range []struct {
-		ms, bytes result.Row
-		do        func() error
-	}{
-		{rowTenStart, rowTenStartDisk, t.start},
-		{rowTenCommit, rowTenCommitDisk, t.commit},
-		{rowTenRun, rowTenRunDisk, t.run},
-	} {
-		if err := t.measure(part.ms, part.bytes, part.do); err != nil {
-			return fmt.Errorf("%s: %w", part.ms.ID, err)
+		row result.Row
+		do  func() error
+	}{{rowTenStart, t.start}, {rowTenCommit, t.commit}, {rowTenRun, t.run}} {
+		if err := t.measure(part.row, part.do); err != nil {
+			return fmt.Errorf("%s: %w", part.row.ID, err)
 		}
 	}
 	return nil
@@ -146,7 +147,7 @@ type tenth struct {
 	images     []string
 }
 
-func (t *tenth) measure(ms, bytes result.Row, do func() error) error {
+func (t *tenth) measure(row result.Row, do func() error) error {
 	took, err := timed(do)
 	if err != nil {
 		return err
@@ -155,8 +156,8 @@ func (t *tenth) measure(ms, bytes result.Row, do func() error) error {
 	if err != nil {
 		return err
 	}
-	t.note(ms, took)
-	t.note(bytes, max(0, now-t.disk))
+	t.note(row, took)
+	t.note(diskOf(row), max(0, now-t.disk))
 	t.disk = now
 	return nil
 }

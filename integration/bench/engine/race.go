@@ -127,17 +127,18 @@ func (r *race) round(ctx context.Context, n int) error {
 	for _, w := range r.workloads {
 		for range w.repeat {
 			for i := range r.houses {
-				errs = append(errs, r.turn(ctx, w, r.houses[(i+n)%len(r.houses)]))
+				errs = append(errs, r.turn(ctx, n, w, r.houses[(i+n)%len(r.houses)]))
 			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// turn is one workload of one contender. After a failure there is no other.
-func (r *race) turn(ctx context.Context, w workload, h *house) error {
+// turn is one workload of one contender. After a failure there is no other, and
+// some are for the first round only.
+func (r *race) turn(ctx context.Context, n int, w workload, h *house) error {
 	turn := w.key + " " + h.key
-	if r.broken[turn] {
+	if r.broken[turn] || n > 0 && (w.once || h.once) {
 		return nil
 	}
 	from, err := h.logSize()
@@ -150,7 +151,16 @@ func (r *race) turn(ctx context.Context, w workload, h *house) error {
 	})
 	if err != nil {
 		r.broken[turn] = true
+		for _, row := range w.rows {
+			r.report.Miss(row, h.name, firstLine(err.Error()))
+		}
 		return fmt.Errorf("%s of %s: %w", w.key, h.name, err)
 	}
 	return r.trace(h, from)
+}
+
+// firstLine leaves out the output of programs.
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
 }
