@@ -19,23 +19,39 @@ type contender struct {
 	driver string
 	sync   string // of the dataset with the layers
 	once   bool   // races in the first round only: it is slow
+	plugin string // where it is, when it is ours
 }
 
 // contenders are all there are. An engine's own records are always on a
 // dataset with sync=standard, except where layers cannot lie elsewhere.
 var contenders = []contender{
-	{"overlayzfs", result.Ours, harness.PluginName, "standard", false},
-	{"overlayzfs-nosync", result.OursDisabled, harness.PluginName, "disabled", false},
-	{"overlay2", result.Overlay2, "overlay2", "standard", false},
-	{"overlay2-nosync", result.Overlay2Dis, "overlay2", "disabled", false},
-	{"zfs", result.ZFS, "zfs", "standard", true},
-	{"vfs", result.VFS, "vfs", "standard", true},
+	{key: "overlayzfs", name: result.Ours, driver: harness.PluginName, sync: "standard"},
+	{key: "overlayzfs-nosync", name: result.OursDisabled, driver: harness.PluginName, sync: "disabled"},
+	{key: "overlay2", name: result.Overlay2, driver: "overlay2", sync: "standard"},
+	{key: "overlay2-nosync", name: result.Overlay2Dis, driver: "overlay2", sync: "disabled"},
+	{key: "zfs", name: result.ZFS, driver: "zfs", sync: "standard", once: true},
+	{key: "vfs", name: result.VFS, driver: "vfs", sync: "standard", once: true},
 }
 
 // Default are the contenders of a race unless others are asked for.
 var Default = []string{"overlayzfs", "overlayzfs-nosync", "overlay2", "zfs", "vfs"}
 
 func (c contender) ours() bool { return c.driver == harness.PluginName }
+
+// with is a contender with the plugins it races with: the one, and the other
+// when there is one.
+func (c contender) with(plugin, other string) []contender {
+	if !c.ours() {
+		return []contender{c}
+	}
+	c.plugin = plugin
+	if other == "" {
+		return []contender{c}
+	}
+	second := c
+	second.key, second.name, second.plugin = c.key+"-other", c.name+", other build", other
+	return []contender{c, second}
+}
 
 // house is a contender's engine at work.
 type house struct {
@@ -116,7 +132,7 @@ func (h *house) launch(o Options) {
 }
 
 func (h *house) install(o Options) {
-	h.Docker(h.stage, "plugin", "create", harness.PluginName, o.PluginDir)
+	h.Docker(h.stage, "plugin", "create", harness.PluginName, h.plugin)
 	settings := []string{"OVERLAYZFS_OPTS=overlayzfs.dataset=" + h.layersDataset()}
 	if o.Trace {
 		settings = append(settings, "OVERLAYZFS_LOG_LEVEL=debug")

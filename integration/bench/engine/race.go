@@ -16,6 +16,7 @@ import (
 type Options struct {
 	Pool      string        // where all datasets are made
 	PluginDir string        // the plugin as `docker plugin create` takes it
+	OtherDir  string        // another build of it, to race beside it; may be empty
 	Drivers   []string      // keys of contenders
 	Rows      []string      // keys of workloads; none are all
 	Rounds    int           // how often all contenders do all workloads
@@ -57,7 +58,7 @@ func (r *race) choose() error {
 		if at < 0 {
 			return fmt.Errorf("no contender %q; there are %s", key, strings.Join(Contenders(), ", "))
 		}
-		r.entered = append(r.entered, contenders[at])
+		r.entered = append(r.entered, contenders[at].with(r.PluginDir, r.OtherDir)...)
 	}
 	for _, key := range r.Rows {
 		if !slices.Contains(Workloads(), key) {

@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string) error {
 	flags.BoolVar(&o.Trace, "trace", false, "have the plugin log its calls, and add them up")
 	flags.StringVar(&o.Pool, "pool", "tank", "pool for all datasets")
 	flags.StringVar(&o.PluginDir, "plugin", "plugin", "the plugin as `docker plugin create` takes it")
+	flags.StringVar(&o.OtherDir, "other-plugin", "", "another build of the plugin, which races beside it")
 	flags.StringVar(&report.Version, "version", "unknown", "version of overlayzfs, for the report")
 	out := flags.String("out", "engine.json", "where the report goes")
 	if err := flags.Parse(args); err != nil {
