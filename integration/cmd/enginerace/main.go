@@ -69,6 +69,6 @@ func machine() (result.Machine, error) {
 
 	return result.Machine{
 		Kernel: unix.ByteSliceToString(name.Release[:]), OpenZFS: strings.TrimSpace(string(module)),
-		CPUs: runtime.NumCPU(), MemoryMiB: int(uint64(info.Totalram) * uint64(info.Unit) >> 20),
+		CPUs: runtime.NumCPU(), MemoryMiB: int(info.Totalram * uint64(info.Unit) >> 20),
 	}, nil
 }
