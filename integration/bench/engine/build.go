@@ -34,8 +34,7 @@ func buildClassic(ctx context.Context, h *house, note note) (err error) {
 	if err != nil {
 		return err
 	}
-	took, err := timed(func() error { return h.build(ctx, builtImage, files) })
-	if err != nil {
+	if err := h.measured(note, rowBuild, func() error { return h.build(ctx, builtImage, files) }); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.removeImage(ctx, builtImage)) }()
@@ -43,7 +42,6 @@ func buildClassic(ctx context.Context, h *house, note note) (err error) {
 	if err != nil {
 		return err
 	}
-	note(rowBuild, took)
 	note(rowBuildDisk, max(0, after-before))
 	return nil
 }
@@ -62,14 +60,13 @@ func buildBuildKit(ctx context.Context, h *house, note note) (err error) {
 	cmd := h.Command("build", "--no-cache", "--network", "none", "-t", builtImage, dir)
 	cmd.Env = append(cmd.Env, "DOCKER_BUILDKIT=1", "BUILDKIT_PROGRESS=plain")
 	var out []byte
-	took, err := timed(func() (err error) {
+	err = h.measured(note, rowBuildKit, func() (err error) {
 		out, err = cmd.CombinedOutput()
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("docker build: %w\n%s", err, out)
 	}
-	note(rowBuildKit, took)
 	return errors.Join(h.removeImage(ctx, builtImage), h.pruneBuilds(ctx))
 }
 

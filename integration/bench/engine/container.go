@@ -35,10 +35,9 @@ func runOnce(ctx context.Context, h *house, note note) error {
 		return err
 	}
 	r := runs{ctx: ctx, api: h.api}
-	if err := r.run(baseImage, busybox, "true"); err != nil {
+	if err := h.measured(note, rowRun, func() error { return r.run(baseImage, busybox, "true") }); err != nil {
 		return err
 	}
-	note(rowRun, r.created+r.started+r.removed)
 	note(rowRunCreate, r.created)
 	note(rowRunStart, r.started)
 	note(rowRunRemove, r.removed)
@@ -148,15 +147,13 @@ type tenth struct {
 }
 
 func (t *tenth) measure(row result.Row, do func() error) error {
-	took, err := timed(do)
-	if err != nil {
+	if err := t.measured(t.note, row, do); err != nil {
 		return err
 	}
 	now, err := used(t.ctx, t.pool, t.dataset)
 	if err != nil {
 		return err
 	}
-	t.note(row, took)
 	t.note(diskOf(row), max(0, now-t.disk))
 	t.disk = now
 	return nil

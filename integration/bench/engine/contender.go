@@ -9,6 +9,7 @@ import (
 
 	harness "github.com/overlayzfs/overlayzfs/integration/engine"
 
+	"github.com/overlayzfs/overlayzfs/integration/bench/probes"
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
@@ -59,6 +60,8 @@ type house struct {
 	*harness.Engine
 	*api
 	stage   *stage
+	tracer  *probes.Tracer // nil when it has none
+	tracing bool           // print where the time went
 	pool    string
 	dataset string // of all that belongs to it
 }
@@ -66,7 +69,7 @@ type house struct {
 // open starts a contender's engine with its base image. It ends, and its
 // datasets go, when the stage is closed.
 func open(ctx context.Context, s *stage, c contender, o Options) (*house, error) {
-	h := &house{contender: c, stage: s, pool: o.Pool, dataset: o.Pool + "/race-" + c.key}
+	h := &house{contender: c, stage: s, tracing: o.Trace, pool: o.Pool, dataset: o.Pool + "/race-" + c.key}
 	if err := h.makeDatasets(ctx); err != nil {
 		return nil, err
 	}

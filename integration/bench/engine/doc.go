@@ -9,6 +9,7 @@
 //	images.go     what images and build contexts hold
 //	disk.go       the space a contender uses, once it is settled
 //	workload.go   what is done and measured; container.go, build.go: how
+//	storage.go    how much of it was in calls of the storage driver
 //	race.go       the order of it all, and the report
 //	trace.go      where the time of our own calls went
 //

@@ -28,19 +28,22 @@ func TestFailure(t *testing.T) {
 	}
 }
 
-func TestCallsIn(t *testing.T) {
+func TestTallyOf(t *testing.T) {
 	log := `time="t" level=error msg="level=debug msg=done duration=1.5ms layer=b op=get" plugin=x
 time="t" level=error msg="level=debug msg=done duration=2ms layer=a op=\"create read-write\"" plugin=x
 time="t" level=error msg="level=debug msg=done duration=\"250µs\" layer=a op=get" plugin=x
 time="t" level=info msg="something else"
 time="t" level=error msg="level=debug msg=done duration=soon op=get" plugin=x
 `
-	want := []calls{
-		{"create read-write", 1, 2 * time.Millisecond, 2 * time.Millisecond},
-		{"get", 2, 1750 * time.Microsecond, 1500 * time.Microsecond},
+	want := tally{
+		"create read-write": {"create read-write", 1, 2 * time.Millisecond, 2 * time.Millisecond},
+		"get":               {"get", 2, 1750 * time.Microsecond, 1500 * time.Microsecond},
 	}
-	if got := callsIn(log); !reflect.DeepEqual(got, want) {
+	if got := tallyOf(log); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got, want := want.sum(), 3750*time.Microsecond; got != want {
+		t.Errorf("together %v, want %v", got, want)
 	}
 }
 
@@ -139,6 +142,9 @@ func TestRowsMakeAReport(t *testing.T) {
 	for _, w := range workloads {
 		for _, row := range w.rows {
 			report.Sample(row, result.Ours, 1)
+			if row.Unit == result.Milliseconds {
+				report.Sample(storageOf(row), result.Ours, 1)
+			}
 		}
 	}
 	if err := report.Check(); err != nil {

@@ -64,8 +64,7 @@ func loadMany(ctx context.Context, h *house, note note) (err error) {
 	if err != nil {
 		return err
 	}
-	took, err := timed(func() error { return h.load(ctx, image) })
-	if err != nil {
+	if err := h.measured(note, rowLoad, func() error { return h.load(ctx, image) }); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.removeImage(ctx, loadedImage)) }()
@@ -73,7 +72,6 @@ func loadMany(ctx context.Context, h *house, note note) (err error) {
 	if err != nil {
 		return err
 	}
-	note(rowLoad, took)
 	note(rowLoadDisk, max(0, after-before))
 	return nil
 }
