@@ -36,14 +36,14 @@ func openProgram(path string) (*program, error) {
 var tableMagic = []byte{0xf1, 0xff, 0xff, 0xff, 0, 0}
 
 const (
-	pointerSize  = 8
-	countOffset  = 8  // of the number of functions
-	textOffset   = 24 // of the address of the first
-	fewestOfAll  = 1000
-	mostOfAll    = 10_000_000
-	relaSize     = 24
-	relaAddend   = 16
-	headerLength = 64
+	pointerSize      = 8
+	countOffset      = 8  // of the number of functions
+	textOffset       = 24 // of the address of the first
+	fewestOfAll      = 1000
+	mostOfAll        = 10_000_000
+	relocationSize   = 24
+	relocationAddend = 16
+	headerLength     = 64
 )
 
 func (p *program) readTable() error {
@@ -106,17 +106,17 @@ func (p *program) textAddress(field uint64, value []byte) (uint64, error) {
 
 // relocated is what a relocation puts into a field; 0 when there is none.
 func (p *program) relocated(field uint64) (uint64, error) {
-	rela := p.Section(".rela.dyn")
-	if rela == nil {
+	relocs := p.Section(".rela.dyn")
+	if relocs == nil {
 		return 0, nil
 	}
-	entries, err := rela.Data()
+	entries, err := relocs.Data()
 	if err != nil {
 		return 0, err
 	}
-	for ; len(entries) >= relaSize; entries = entries[relaSize:] {
+	for ; len(entries) >= relocationSize; entries = entries[relocationSize:] {
 		if binary.LittleEndian.Uint64(entries) == field {
-			return binary.LittleEndian.Uint64(entries[relaAddend:]), nil
+			return binary.LittleEndian.Uint64(entries[relocationAddend:]), nil
 		}
 	}
 	return 0, nil
