@@ -77,6 +77,7 @@ func open(ctx context.Context, s *stage, c contender, o Options) (*house, error)
 		return nil, err
 	}
 	h.api = newAPI(h.Host())
+	h.probe()
 	return h, h.loadBase(ctx)
 }
 

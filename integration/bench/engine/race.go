@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/overlayzfs/overlayzfs/integration/bench/probes"
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
@@ -35,11 +34,6 @@ func Race(ctx context.Context, o Options, report *result.Report) (err error) {
 	}
 	s := &stage{log: o.Log}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if r.tracer, err = probeEngines(); err != nil {
-		fmt.Fprintf(o.Log, "calls of drivers are not measured: %v\n", err)
-	} else {
-		defer func() { err = errors.Join(err, r.tracer.Close()) }()
-	}
 	if err := r.openAll(ctx, s); err != nil {
 		s.failed = true
 		return err
@@ -54,7 +48,6 @@ type race struct {
 	report    *result.Report
 	entered   []contender
 	workloads []workload
-	tracer    *probes.Tracer
 	houses    []*house
 	broken    map[string]bool // a contender's workload that failed, by both keys
 }
@@ -103,7 +96,6 @@ func (r *race) openAll(ctx context.Context, s *stage) error {
 		took, err := timed(func() error {
 			h, err := open(ctx, s, c, r.Options)
 			if err == nil {
-				h.tracer = r.tracer
 				r.houses = append(r.houses, h)
 			}
 			return err

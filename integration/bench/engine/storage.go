@@ -1,55 +1,70 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/integration/bench/probes"
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+	harness "github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
 // graphdriver is the package of the engine where drivers are called.
 const graphdriver = "github.com/docker/docker/daemon/graphdriver"
 
-// drivers are the types that do a driver's work in the engine; ours is done
-// behind the proxy. NaiveDiffDriver compares trees for those that cannot.
-var drivers = []string{
-	graphdriver + "/overlay2.(*Driver)", graphdriver + "/zfs.(*Driver)", graphdriver + "/vfs.(*Driver)",
-	graphdriver + ".(*graphDriverProxy)", graphdriver + ".(*NaiveDiffDriver)",
+// types do a driver's work in the engine; ours is done behind the proxy.
+// NaiveDiffDriver compares trees for those that cannot.
+var types = map[string][]string{
+	"overlay2": {graphdriver + "/overlay2.(*Driver)"},
+	"zfs":      {graphdriver + "/zfs.(*Driver)", graphdriver + ".(*NaiveDiffDriver)"},
+	"vfs":      {graphdriver + "/vfs.(*Driver)", graphdriver + ".(*NaiveDiffDriver)"},
+
+	harness.PluginName: {graphdriver + ".(*graphDriverProxy)"},
 }
 
-var driverCalls = []string{
-	"Create", "CreateReadWrite", "Get", "Put", "Remove", "Exists", "GetMetadata", "Diff", "ApplyDiff", "Changes", "DiffSize",
-}
+var (
+	layerCalls = []string{"Create", "CreateReadWrite", "Get", "Put", "Remove", "Exists", "GetMetadata"}
+	diffCalls  = []string{"Diff", "ApplyDiff", "Changes", "DiffSize"}
+)
 
-// naive are the calls that NaiveDiffDriver does itself and not hand on.
-const naive = "Diff ApplyDiff Changes DiffSize"
-
-// driverFunctions are all functions of drivers that the engine calls.
-func driverFunctions() (names []string) {
-	for _, driver := range drivers {
-		for _, call := range driverCalls {
-			if strings.HasSuffix(driver, "(*NaiveDiffDriver)") && !strings.Contains(naive, call) {
-				continue
-			}
-			names = append(names, driver+"."+call)
+// functions are those of a driver that the engine calls. NaiveDiffDriver hands
+// the calls on layers on.
+func functions(driver string) (names []string) {
+	for _, of := range types[driver] {
+		calls := diffCalls
+		if !strings.HasSuffix(of, "(*NaiveDiffDriver)") {
+			calls = slices.Concat(layerCalls, diffCalls)
+		}
+		for _, call := range calls {
+			names = append(names, of+"."+call)
 		}
 	}
 	return names
 }
 
-// probeEngines has all engines' calls of their drivers measured.
-func probeEngines() (*probes.Tracer, error) {
+// probe prepares to measure the engine's calls of its driver. Without, the race
+// goes on.
+func (h *house) probe() {
 	path, err := exec.LookPath("dockerd")
 	if err == nil {
 		path, err = filepath.EvalSymlinks(path)
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		h.tracer, err = probes.New(path, "race_"+strings.ReplaceAll(h.key, "-", "_"), functions(h.driver))
 	}
-	return probes.Set(path, driverFunctions())
+	if err != nil {
+		h.stage.Logf("calls of %s are not measured: %v", h.driver, err)
+		return
+	}
+	h.stage.Cleanup(func() {
+		if err := h.tracer.Close(); err != nil {
+			h.stage.Errorf("probes on calls of %s: %w", h.driver, err)
+		}
+	})
 }
 
 // storageOf is the row of what another's work costs in calls of the driver.
@@ -71,15 +86,12 @@ func (h *house) measured(note note, row result.Row, do func() error) error {
 		}
 		return err
 	}
-	if err := h.tracer.Clear(); err != nil {
+	if err := h.tracer.Start(); err != nil {
 		return err
 	}
 	took, err := timed(do)
-	if err != nil {
-		return err
-	}
-	made, err := h.tracer.Calls()
-	if err != nil {
+	made, stopErr := h.tracer.Stop()
+	if err := errors.Join(err, stopErr); err != nil {
 		return err
 	}
 	note(row, took)

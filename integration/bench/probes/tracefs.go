@@ -12,23 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// group is that of our probes in the kernel's lists.
-const group = "race"
-
-// Tracer has probes set.
+// Tracer has probes on a program. All processes of it meet them, and each new
+// one is slowed down a little while they are on.
 type Tracer struct {
 	dir   string // where the tracing file system is mounted, for us alone
+	group string // of the probes in the kernel's lists
 	names []string
 }
 
-// Set sets probes on the functions of a program that it has.
-func Set(path string, functions []string) (_ *Tracer, err error) {
+// New defines probes on those of the functions that a program has. The group,
+// a word, tells them from another Tracer's.
+func New(path, group string, functions []string) (_ *Tracer, err error) {
 	p, err := openProgram(path)
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
-	t := &Tracer{}
+	t := &Tracer{group: group}
 	if t.dir, err = mountTracing(); err != nil {
 		return nil, err
 	}
@@ -41,11 +41,30 @@ func Set(path string, functions []string) (_ *Tracer, err error) {
 		return nil, err
 	}
 	// One clock for all processors.
-	if err := t.write("trace_clock", "mono"); err != nil {
+	return t, t.write("trace_clock", "mono")
+}
+
+// Start begins to look. What any Tracer has seen before is forgotten.
+func (t *Tracer) Start() error {
+	if err := os.WriteFile(filepath.Join(t.dir, "trace"), nil, 0o600); err != nil {
+		return err
+	}
+	return t.enable("1")
+}
+
+// Stop returns the calls that began and returned since Start.
+func (t *Tracer) Stop() ([]Call, error) {
+	if err := t.enable("0"); err != nil {
 		return nil, err
 	}
-	return t, t.write("events/"+group+"/enable", "1")
+	raw, err := os.ReadFile(filepath.Join(t.dir, "trace"))
+	if err != nil {
+		return nil, err
+	}
+	return callsIn(string(raw), t.names), nil
 }
+
+func (t *Tracer) enable(value string) error { return t.write("events/"+t.group+"/enable", value) }
 
 func mountTracing() (string, error) {
 	dir, err := os.MkdirTemp("/run", "tracing-")
@@ -74,7 +93,7 @@ func (t *Tracer) define(p *program, functions []string) error {
 		id := len(t.names)
 		t.names = append(t.names, name)
 		line := func(suffix string, offset uint64) {
-			fmt.Fprintf(&lines, "p:%s/f%d_%s %s:%#x g=%s\n", group, id, suffix, p.path, offset, goroutine(p.Machine))
+			fmt.Fprintf(&lines, "p:%s/f%d_%s %s:%#x g=%s\n", t.group, id, suffix, p.path, offset, goroutine(p.Machine))
 		}
 		line("in", f.entry)
 		for i, offset := range f.returns {
@@ -102,20 +121,6 @@ func (t *Tracer) write(name, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Clear forgets what was seen so far.
-func (t *Tracer) Clear() error {
-	return os.WriteFile(filepath.Join(t.dir, "trace"), nil, 0o600)
-}
-
-// Calls are those that began and returned since Clear.
-func (t *Tracer) Calls() ([]Call, error) {
-	raw, err := os.ReadFile(filepath.Join(t.dir, "trace"))
-	if err != nil {
-		return nil, err
-	}
-	return callsIn(string(raw), t.names), nil
-}
-
 // Close removes the probes.
 func (t *Tracer) Close() error {
 	var errs []error
@@ -127,7 +132,7 @@ func (t *Tracer) Close() error {
 }
 
 func (t *Tracer) remove() error {
-	if err := t.write("events/"+group+"/enable", "0"); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := t.enable("0"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	raw, err := os.ReadFile(filepath.Join(t.dir, "uprobe_events"))
@@ -137,7 +142,7 @@ func (t *Tracer) remove() error {
 	for line := range strings.Lines(string(raw)) {
 		event, _, _ := strings.Cut(line, " ")
 		event = strings.TrimPrefix(event, "p:")
-		if !strings.HasPrefix(event, group+"/") {
+		if !strings.HasPrefix(event, t.group+"/") {
 			continue
 		}
 		if err := t.write("uprobe_events", "-:"+event); err != nil {
