@@ -50,6 +50,7 @@ type race struct {
 	workloads []workload
 	houses    []*house
 	broken    map[string]bool // a contender's workload that failed, by both keys
+	again     time.Duration   // what the last round took, without what is for the first only
 }
 
 func (r *race) choose() error {
@@ -112,13 +113,14 @@ func (r *race) rounds(ctx context.Context) error {
 	var errs []error
 	began := time.Now()
 	for n := range r.Rounds {
-		start := time.Now()
-		if r.Budget > 0 && n > 0 && start.Sub(began)*time.Duration(n+1)/time.Duration(n) > r.Budget {
+		if n > 0 && r.Budget > 0 && time.Since(began)+r.again > r.Budget {
 			fmt.Fprintf(r.Log, "no time for round %d of %d\n", n+1, r.Rounds)
 			break
 		}
+		start := time.Now()
+		r.again = 0
 		errs = append(errs, r.round(ctx, n))
-		fmt.Fprintf(r.Log, "round %d took %.0f s\n", n+1, time.Since(start).Seconds())
+		fmt.Fprintf(r.Log, "round %d took %.0f s, the next would take %.0f s\n", n+1, time.Since(start).Seconds(), r.again.Seconds())
 	}
 	return errors.Join(errs...)
 }
@@ -143,6 +145,9 @@ func (r *race) turn(ctx context.Context, n int, w workload, h *house) error {
 	turn := w.key + " " + h.key
 	if r.broken[turn] || n > 0 && (w.once || h.once) {
 		return nil
+	}
+	if !w.once && !h.once {
+		defer func(start time.Time) { r.again += time.Since(start) }(time.Now())
 	}
 	from, err := h.logSize()
 	if err != nil {
