@@ -1,0 +1,64 @@
+package race
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/judge"
+)
+
+func TestFigures(t *testing.T) {
+	const text = "12 1 0x01 99 4752 1 2\nname  type data\nsize\t4\t123\nVmRSS:\t  56 kB\nName:\tplugin\nalone\n"
+	if got, want := figures(text, 2), map[string]int64{"size": 123}; !maps.Equal(got, want) {
+		t.Errorf("column 2: %v, want %v", got, want)
+	}
+	if got := figures(text, 1); got["VmRSS"] != 56 || got["size"] != 4 {
+		t.Errorf("column 1: %v", got)
+	}
+}
+
+func TestAccelerator(t *testing.T) {
+	for cpuinfo, want := range map[string]string{
+		"model name : QEMU TCG CPU version 2.5+\nflags : fpu hypervisor": "tcg",
+		"model name : Some CPU\nflags : fpu hypervisor avx":              "kvm",
+		"model name : Some CPU\nflags : fpu avx":                         "none",
+	} {
+		if got := accelerator(cpuinfo); got != want {
+			t.Errorf("%q: %s, want %s", cpuinfo, got, want)
+		}
+	}
+}
+
+// TestGroups: a row has one home, and every target on storage has its row and
+// runners.
+func TestGroups(t *testing.T) {
+	lanes := map[string][]string{}
+	var budget time.Duration
+	for _, g := range groups(&runner{}) {
+		budget += g.budget
+		for _, row := range g.rows {
+			if lanes[row.ID] != nil {
+				t.Errorf("row %s is in two groups", row.ID)
+			}
+			if row.Group == "" || row.Title == "" || row.Unit == "" {
+				t.Errorf("%+v lacks something", row)
+			}
+			for _, l := range g.lanes {
+				if l.rows == nil || slices.Contains(l.rows, row.ID) {
+					lanes[row.ID] = append(lanes[row.ID], l.contender)
+				}
+			}
+		}
+	}
+	for _, target := range judge.Targets() {
+		for _, side := range []judge.Side{target.Ours, target.Other} {
+			if side.Row != "" && !strings.HasPrefix(side.Row, "engine.") && !slices.Contains(lanes[side.Row], side.Contender) {
+				t.Errorf("target %q: %s does not run in %q", target.Title, side.Contender, side.Row)
+			}
+		}
+	}
+	t.Logf("all groups together may take %v", budget)
+}
