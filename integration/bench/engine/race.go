@@ -28,7 +28,7 @@ type Options struct {
 // Race runs the race and adds what it measures to a report. What went wrong
 // with one contender keeps no other from racing.
 func Race(ctx context.Context, o Options, report *result.Report) (err error) {
-	r := &race{Options: o, report: report, broken: make(map[string]bool)}
+	r := &race{Options: o, report: report, broken: make(map[string]bool), began: time.Now()}
 	if err := r.choose(); err != nil {
 		return err
 	}
@@ -50,6 +50,7 @@ type race struct {
 	workloads []workload
 	houses    []*house
 	broken    map[string]bool // a contender's workload that failed, by both keys
+	began     time.Time
 	again     time.Duration   // what the last round took, without what is for the first only
 }
 
@@ -111,9 +112,8 @@ func (r *race) openAll(ctx context.Context, s *stage) error {
 
 func (r *race) rounds(ctx context.Context) error {
 	var errs []error
-	began := time.Now()
 	for n := range r.Rounds {
-		if n > 0 && r.Budget > 0 && time.Since(began)+r.again > r.Budget {
+		if n > 0 && r.Budget > 0 && time.Since(r.began)+r.again > r.Budget {
 			fmt.Fprintf(r.Log, "no time for round %d of %d\n", n+1, r.Rounds)
 			break
 		}

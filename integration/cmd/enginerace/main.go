@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringSliceVar(&o.Drivers, "drivers", engine.Default, "who races, of "+strings.Join(engine.Contenders(), ", "))
 	flags.StringSliceVar(&o.Rows, "rows", nil, "what is raced in, of "+strings.Join(engine.Workloads(), ", ")+"; all unless named")
 	flags.IntVar(&o.Rounds, "rounds", 3, "how often all do it; the slowest, and what takes longest, only once")
-	flags.DurationVar(&o.Budget, "budget", 15*time.Minute, "begin no round that would probably end later than this, engines running; 0 for no limit")
+	flags.DurationVar(&o.Budget, "budget", 17*time.Minute, "begin no round that would probably end later than this; 0 for no limit")
 	flags.BoolVar(&o.Trace, "trace", false, "have the plugin log its calls, and add them up")
 	flags.StringVar(&o.Pool, "pool", "tank", "pool for all datasets")
 	flags.StringVar(&o.PluginDir, "plugin", "plugin", "the plugin as `docker plugin create` takes it")
