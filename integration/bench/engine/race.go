@@ -51,7 +51,7 @@ type race struct {
 	houses    []*house
 	broken    map[string]bool // a contender's workload that failed, by both keys
 	began     time.Time
-	again     time.Duration   // what the last round took, without what is for the first only
+	again     time.Duration // what the last round took, without what is for the first only
 }
 
 func (r *race) choose() error {
