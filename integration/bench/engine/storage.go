@@ -72,7 +72,7 @@ func storageOf(row result.Row) result.Row {
 	return result.Row{
 		ID: row.ID + ".storage", Title: row.Title + ": in the driver", Unit: result.Milliseconds, Group: group,
 		Note: "the part of " + row.ID + " that the engine spends in calls of its storage driver, the plugin's socket included; " +
-			"calls at one time add up; a diff is read after Diff has returned, so that it counts where ApplyDiff reads it",
+			"calls at the same time count once; a diff is read after Diff has returned, so that it counts where ApplyDiff reads it",
 	}
 }
 
@@ -101,12 +101,12 @@ func (h *house) measured(note note, row result.Row, do func() error) error {
 
 // addUp is how long calls took, in milliseconds.
 func (h *house) addUp(made []probes.Call) float64 {
-	var all tally
-	for _, c := range made {
-		all.add(c.Function[strings.LastIndex(c.Function, ".")+1:], c.Took)
-	}
 	if h.tracing {
+		var all tally
+		for _, c := range made {
+			all.add(c.Function[strings.LastIndex(c.Function, ".")+1:], c.Took)
+		}
 		fmt.Fprintf(h.stage.log, "  in calls of the driver:\n%s", all)
 	}
-	return ms(all.sum())
+	return ms(probes.Busy(made))
 }

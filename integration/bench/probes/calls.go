@@ -1,7 +1,9 @@
 package probes
 
 import (
+	"cmp"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,7 +12,22 @@ import (
 // Call is one that was not made by another of the probed functions.
 type Call struct {
 	Function string
+	Began    time.Duration // on the trace's clock
 	Took     time.Duration
+}
+
+// Busy is how long at least one of the calls was at work: of calls at the same
+// time each is slower for the others, so that their sum says little.
+func Busy(calls []Call) (busy time.Duration) {
+	var end time.Duration
+	for _, c := range slices.SortedFunc(slices.Values(calls), func(a, b Call) int { return cmp.Compare(a.Began, b.Began) }) {
+		from, to := max(c.Began, end), c.Began+c.Took
+		if to > from {
+			busy += to - from
+			end = to
+		}
+	}
+	return busy
 }
 
 // seen is a line of the trace: a function entered or left.
@@ -51,7 +68,7 @@ func callsIn(trace string, names []string) []Call {
 		switch {
 		case s.out:
 			stack = leave(stack, s, func(began seen) {
-				calls = append(calls, Call{names[s.function], s.at - began.at})
+				calls = append(calls, Call{names[s.function], began.at, s.at - began.at})
 			})
 		case len(stack) == 0 || stack[len(stack)-1].function != s.function:
 			stack = append(stack, s)

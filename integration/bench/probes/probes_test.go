@@ -18,31 +18,49 @@ func TestCallsIn(t *testing.T) {
 		{"one", `
  dockerd-1 [000] DNZff 10.000000: f0_in: (0x55) g=0xc1
  dockerd-2 [001] DNZff 10.002500: f0_out1: (0x56) g=0xc1
-`, []Call{{"a", 2500 * time.Microsecond}}},
+`, []Call{{"a", 10_000 * ms, 2500 * time.Microsecond}}},
 		{"goroutines in turn", `
  x-1 [000] . 1.000000: f0_in: (0x55) g=0xc1
  x-1 [000] . 1.001000: f1_in: (0x55) g=0xc2
  x-1 [000] . 1.003000: f0_out0: (0x55) g=0xc1
  x-1 [000] . 1.006000: f1_out0: (0x55) g=0xc2
-`, []Call{{"a", 3 * ms}, {"b", 5 * ms}}},
+`, []Call{{"a", 1000 * ms, 3 * ms}, {"b", 1001 * ms, 5 * ms}}},
 		{"one within another", `
  x-1 [000] . 1.000000: f0_in: (0x55) g=0xc1
  x-1 [000] . 1.001000: f1_in: (0x55) g=0xc1
  x-1 [000] . 1.002000: f1_out0: (0x55) g=0xc1
  x-1 [000] . 1.004000: f0_out0: (0x55) g=0xc1
-`, []Call{{"a", 4 * ms}}},
+`, []Call{{"a", 1000 * ms, 4 * ms}}},
 		{"the stack grew", `
  x-1 [000] . 1.000000: f0_in: (0x55) g=0xc1
  x-1 [000] . 1.001000: f0_in: (0x55) g=0xc1
  x-1 [000] . 1.004000: f0_out0: (0x55) g=0xc1
  x-1 [000] . 1.005000: f0_in: (0x55) g=0xc1
  x-1 [000] . 1.006000: f0_out0: (0x55) g=0xc1
-`, []Call{{"a", 4 * ms}, {"a", 1 * ms}}},
+`, []Call{{"a", 1000 * ms, 4 * ms}, {"a", 1005 * ms, 1 * ms}}},
 		{"a return without an entry", ` x-1 [000] . 1.000000: f0_out0: (0x55) g=0xc1`, nil},
 		{"no function of ours", ` x-1 [000] . 1.000000: f9_in: (0x55) g=0xc1`, nil},
 	} {
 		if got := callsIn(c.trace, []string{"a", "b"}); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestBusy(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		calls []Call
+		want  time.Duration
+	}{
+		{"nothing", nil, 0},
+		{"one after the other", []Call{{"b", 20, 5}, {"a", 10, 5}}, 10},
+		{"at the same time", []Call{{"a", 10, 5}, {"b", 10, 7}}, 7},
+		{"overlapping", []Call{{"a", 10, 5}, {"b", 12, 10}}, 12},
+		{"one within another", []Call{{"a", 10, 9}, {"b", 12, 2}, {"c", 30, 1}}, 10},
+	} {
+		if got := Busy(c.calls); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
 }
