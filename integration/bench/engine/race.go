@@ -146,6 +146,10 @@ func (r *race) turn(ctx context.Context, n int, w workload, h *house) error {
 	if r.broken[turn] || n > 0 && (w.once || h.once) {
 		return nil
 	}
+	if r.Budget > 0 && time.Since(r.began) > r.Budget {
+		r.miss(w, h, "no time was left")
+		return nil
+	}
 	if !w.once && !h.once {
 		defer func(start time.Time) { r.again += time.Since(start) }(time.Now())
 	}
@@ -159,12 +163,17 @@ func (r *race) turn(ctx context.Context, n int, w workload, h *house) error {
 	})
 	if err != nil {
 		r.broken[turn] = true
-		for _, row := range w.rows {
-			r.report.Miss(row, h.name, firstLine(err.Error()))
-		}
+		r.miss(w, h, firstLine(err.Error()))
 		return fmt.Errorf("%s of %s: %w", w.key, h.name, err)
 	}
 	return r.trace(h, from)
+}
+
+// miss notes why a workload's rows lack samples of a contender.
+func (r *race) miss(w workload, h *house, why string) {
+	for _, row := range w.rows {
+		r.report.Miss(row, h.name, why)
+	}
 }
 
 // firstLine leaves out the output of programs.
