@@ -26,20 +26,20 @@ type tarRace struct {
 
 var (
 	smallTar = tarRace{
-		shape: layers.Small, size: "small layer (25 entries, 200 KB)", rounds: 5, budget: 60 * time.Second,
+		shape: layers.Small, size: "small layer (25 entries, 200 KB)", rounds: 5, budget: 50 * time.Second,
 		field: append([]string{result.GNU}, fullField...),
 	}
 	baseTar = tarRace{
-		shape: layers.Base, size: "base layer (124 MB, 5,500 entries)", rounds: 3, budget: 240 * time.Second, removes: true,
+		shape: layers.Base, size: "base layer (124 MB, 5,500 entries)", rounds: 3, budget: 220 * time.Second, removes: true,
 		field: append([]string{result.GNU}, mainField...),
 	}
 	// moby's zfs and tmpfs would take minutes more, to say what the base layer says.
 	manyTar = tarRace{
-		shape: layers.Many, size: "layer of 100,000 small files", rounds: 1, budget: 600 * time.Second,
+		shape: layers.Many, size: "layer of 100,000 small files", rounds: 1, budget: 500 * time.Second,
 		field: []string{result.GNU, result.Ours, result.Overlay2},
 	}
 	largeTar = tarRace{
-		shape: layers.Large, size: "layer of 8 files, 2 GB", rounds: 1, budget: 300 * time.Second,
+		shape: layers.Large, size: "layer of 8 files, 2 GB", rounds: 1, budget: 180 * time.Second,
 		field: []string{result.GNU, result.Ours, result.Overlay2},
 	}
 )
@@ -51,7 +51,9 @@ func tarGroup(r *runner, t tarRace) group {
 		ms("tars", "diff."+name, "Diff of the layer just applied, read to its end; GNU: tar -c. Warm.", "tar of a %s", t.size),
 	}}
 	if t.removes {
-		g.rows = append(g.rows, ms("layers", "remove."+name, "Remove of the layer until it answers; GNU: rm -r. Warm.", "remove a %s", t.size))
+		g.rows = append(g.rows,
+			ms("layers", "remove."+name, "Remove of the layer until it answers; GNU: rm -r. Warm.", "remove a %s", t.size),
+			ms("layers", "removed."+name, "The same until nothing is left of it, in the background either.", "remove a %s, to the end", t.size))
 	}
 	for _, contender := range t.field {
 		run := func(l *lap) error { return l.tarLap(r, t) }
@@ -90,7 +92,20 @@ func (l *lap) tarLap(r *runner, t tarRace) error {
 	if !t.removes {
 		return l.Remove(id)
 	}
-	return l.settledTimed("remove."+t.shape.Name, func() error { return l.Remove(id) })
+	return l.timedRemove(t.shape.Name, func() error { return l.Remove(id) })
+}
+
+// timedRemove says when a removal answers and when it is over.
+func (l *lap) timedRemove(name string, remove func() error) error {
+	if err := l.settle(); err != nil {
+		return err
+	}
+	return l.timed("removed."+name, func() error {
+		if err := l.timed("remove."+name, remove); err != nil {
+			return err
+		}
+		return errors.Join(l.Settle(), l.freed())
+	})
 }
 
 func (l *lap) applyTar(r *runner, s layers.Shape, id string) error {
@@ -135,7 +150,7 @@ func (l *lap) gnuTarLap(r *runner, t tarRace) error {
 	if !t.removes {
 		return remove()
 	}
-	return l.settledTimed("remove."+t.shape.Name, remove)
+	return l.timedRemove(t.shape.Name, remove)
 }
 
 func (l *lap) gnuExtract(r *runner, s layers.Shape, dir string) error {

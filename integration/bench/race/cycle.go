@@ -17,13 +17,13 @@ func cycleGroup() group {
 	const id = "cycle"
 	return group{
 		name:   "layer cycle",
-		budget: 60 * time.Second,
+		budget: 70 * time.Second,
 		rows: []result.Row{
 			ms("layers", id, "Create, Get, a file of 4 KB, Put, as a build step does; the mean of 5 layers on one image of 20 files. Warm.",
 				"create, mount, write, unmount a layer"),
 			ms("layers", id+".remove", "Remove of such a layer, the mean of 5.", "remove such a layer"),
 		},
-		lanes: lanesFor(fullField, 7, func(l *lap) error {
+		lanes: lanesFor(fullField, 5, func(l *lap) error {
 			image, err := l.Image(layers.Small)
 			if err != nil {
 				return err
@@ -67,11 +67,11 @@ func (l *lap) layerCycle(id, parent string) error {
 
 // rpcGroup is what the way to the plugin costs.
 func rpcGroup() group {
-	const id, calls = "rpc", 500
+	const id, calls = "rpc", 200
 	return group{
 		name:   "rpc",
-		budget: 20 * time.Second,
-		rows: []result.Row{ms("layers", id, "Exists of a layer that is there, the mean of 500 calls in a row. Warm.",
+		budget: 15 * time.Second,
+		rows: []result.Row{ms("layers", id, "Exists of a layer that is there, the mean of 200 calls in a row. Warm.",
 			"one call (Exists)")},
 		lanes: lanesFor([]string{result.Ours, result.OursInProcess}, 5, func(l *lap) error {
 			image, err := l.Image(layers.Small)

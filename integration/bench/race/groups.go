@@ -32,9 +32,9 @@ func groups(r *runner) []group {
 		startGroup(r),
 		tarGroup(r, manyTar),
 		changesGroup(r, manyChanges),
+		cyclesGroup(),
 		copyUpGroup(gigabyteCopyUp),
 		tarGroup(r, largeTar),
-		cyclesGroup(),
 		memoryGroup(),
 	}
 }

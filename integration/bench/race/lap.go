@@ -67,11 +67,12 @@ func (l *lap) settle() error {
 	for _, c := range l.runner.stable.Opened() {
 		errs = append(errs, c.Settle())
 	}
-	// What ZFS frees in the background, it frees while others are measured.
-	return errors.Join(errors.Join(errs...),
-		stable.Command("zpool", "wait", "-t", "free", l.runner.Pool),
-		stable.Command("zpool", "sync", l.runner.Pool))
+	return errors.Join(errors.Join(errs...), l.freed(), stable.Command("zpool", "sync", l.runner.Pool))
 }
+
+// freed returns when ZFS gives no blocks back any more, which it does in the
+// background.
+func (l *lap) freed() error { return stable.Command("zpool", "wait", "-t", "free", l.runner.Pool) }
 
 // container makes a container's two layers on an image, as dockerd does, and
 // leaves them unmounted.

@@ -29,7 +29,7 @@ func cyclesGroup() group {
 	}
 	threads := []string{"cycles.rss.early", "cycles.rss.late", "cycles.threads.early", "cycles.threads.late", "cycles.mean"}
 	return group{
-		name: "cycles", budget: 400 * time.Second,
+		name: "cycles", budget: 280 * time.Second,
 		rows: []result.Row{
 			row("rss.early", "VmRSS after 1,000 layers were created, mounted, unmounted and removed, four at once.", result.Bytes, "memory of the plugin after 1,000 layers"),
 			row("rss.late", "The same after 10,000.", result.Bytes, "memory of the plugin after 10,000 layers"),

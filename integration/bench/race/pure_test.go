@@ -32,6 +32,28 @@ func TestAccelerator(t *testing.T) {
 	}
 }
 
+func TestBudgets(t *testing.T) {
+	begin := time.Unix(1000, 0)
+	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
+	for name, c := range map[string]struct {
+		now, laps, last int // seconds but laps
+		always, want    bool
+	}{
+		"a first lap":                    {0, 0, 0, false, true},
+		"a first lap beyond the group's": {50, 0, 0, false, true},
+		"a first lap after the end":      {101, 0, 0, false, false},
+		"that costs nothing":             {101, 0, 0, true, true},
+		"another that fits":              {10, 1, 20, false, true},
+		"another that would not":         {11, 1, 20, false, false},
+	} {
+		clock := clock{end: at(100), budget: 30 * time.Second, always: c.always}
+		err := clock.allows(at(c.now), begin, c.laps, time.Duration(c.last)*time.Second)
+		if (err == nil) != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestGroups: a row has one home, and every target on storage has its row and
 // runners.
 func TestGroups(t *testing.T) {

@@ -19,6 +19,8 @@ type Config struct {
 	Dir  string // a directory on tmpfs, for mounts and tars
 	// Rows chooses groups by their rows' IDs; a group runs whole.
 	Rows *regexp.Regexp
+	// Contenders chooses who runs, for whoever works on the race.
+	Contenders *regexp.Regexp
 	// Rounds caps what each group would do.
 	Rounds int
 	// Budget is for everything; each group has its share of it.
@@ -84,9 +86,11 @@ func (g group) matches(rows *regexp.Regexp) bool {
 // runGroup runs a group's lanes in turns, each round from another one on.
 func (r *runner) runGroup(g group) {
 	begin := time.Now()
-	runs := make([]*laneRun, len(g.lanes))
-	for i, l := range g.lanes {
-		runs[i] = &laneRun{lane: l, runner: r, group: &g}
+	var runs []*laneRun
+	for _, l := range g.lanes {
+		if r.Contenders.MatchString(l.contender) {
+			runs = append(runs, &laneRun{lane: l, runner: r, group: &g})
+		}
 	}
 	for round := range r.Rounds {
 		for i := range runs {
@@ -137,12 +141,24 @@ func (l *laneRun) lap(round int, begin time.Time) {
 // within makes sure that there is time for another lap: in the whole race for a
 // first one, in the group for any other.
 func (l *laneRun) within(begin time.Time) error {
-	now := time.Now()
-	if now.After(l.runner.end) && !l.group.always {
-		return fmt.Errorf("the race's budget of %v was used up before its turn", l.runner.Budget)
+	return clock{l.runner.end, l.group.budget, l.group.always}.allows(time.Now(), begin, l.laps, l.last)
+}
+
+// clock is what a lane may take.
+type clock struct {
+	end    time.Time     // of the race
+	budget time.Duration // of the group
+	always bool          // also after the end
+}
+
+// allows a lap of a group that began at begin, after some others, the last of
+// which took so long.
+func (c clock) allows(now, begin time.Time, laps int, last time.Duration) error {
+	if now.After(c.end) && !c.always {
+		return errors.New("the race's budget was used up before its turn")
 	}
-	if l.laps > 0 && now.Sub(begin)+l.last > l.group.budget {
-		return fmt.Errorf("the group's budget of %v is used up", l.group.budget)
+	if laps > 0 && now.Sub(begin)+last > c.budget {
+		return fmt.Errorf("the group's budget of %v is used up", c.budget)
 	}
 	return nil
 }

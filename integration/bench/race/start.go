@@ -17,7 +17,7 @@ var storeSizes = []int{0, 100, 1000, 10_000}
 
 // startGroup starts the plugin on a store that grows.
 func startGroup(r *runner) group {
-	g := group{name: "start", budget: 180 * time.Second}
+	g := group{name: "start", budget: 60 * time.Second}
 	for _, n := range storeSizes {
 		g.rows = append(g.rows, ms("plugin", startID(n), "The process started until it has answered Init, as at a start of the engine; images of ten layers. Warm.",
 			"start of the plugin with %d layers", n))

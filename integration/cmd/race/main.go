@@ -34,7 +34,7 @@ func main() {
 
 func command() *cobra.Command {
 	config := race.Config{Log: os.Stderr}
-	var rows, out, version string
+	var rows, contenders, out, version string
 	cmd := &cobra.Command{
 		Use:           "race",
 		Short:         "Race storage drivers on one ZFS pool",
@@ -45,6 +45,9 @@ func command() *cobra.Command {
 			if config.Rows, err = regexp.Compile(rows); err != nil {
 				return err
 			}
+			if config.Contenders, err = regexp.Compile(contenders); err != nil {
+				return err
+			}
 			return run(cmd.Context(), config, version, out)
 		},
 	}
@@ -52,6 +55,7 @@ func command() *cobra.Command {
 	flags.StringVar(&config.Pool, "pool", "tank", "pool for datasets of the race")
 	flags.StringVar(&config.Dir, "dir", "/run/race", "directory on tmpfs for mounts and tars")
 	flags.StringVar(&rows, "rows", ".", "regular expression of rows' IDs; a row brings those measured with it")
+	flags.StringVar(&contenders, "contenders", ".", "regular expression of contenders' names")
 	flags.IntVar(&config.Rounds, "rounds", 100, "at most so many rounds of each row")
 	flags.DurationVar(&config.Budget, "budget", 38*time.Minute, "time for all of it")
 	flags.StringVar(&out, "out", "race.json", "file for the report")
