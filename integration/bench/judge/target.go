@@ -28,6 +28,8 @@ type Target struct {
 	Other Side // none with Below
 	Rule  Rule
 	Want  float64
+	// Unit is that of Want, when it is no ratio.
+	Unit result.Unit
 }
 
 // State of a target.
@@ -46,7 +48,8 @@ type Verdict struct {
 	State State
 	// Figure is ours, Against the other's, Reached what the rule makes of them.
 	Figure, Against, Reached float64
-	Unit                     result.Unit
+	// Shown is the figures' unit.
+	Shown result.Unit
 	// Why says what is missing when a figure is.
 	Why string
 }
@@ -72,7 +75,7 @@ func About(r *result.Report, targets []Target) []Target {
 func (t Target) judge(r *result.Report) Verdict {
 	v := Verdict{Target: t, State: Unmeasured}
 	row, _ := r.Row(t.Ours.Row)
-	v.Unit = row.Unit
+	v.Shown = row.Unit
 	ours, ok := r.Of(t.Ours.Row, t.Ours.Contender)
 	if !ok {
 		v.Why = t.Ours.missing(r)

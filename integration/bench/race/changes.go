@@ -40,11 +40,11 @@ func changesGroup(r *runner, c changesRace) group {
 	g := group{name: "changes " + c.image.Name, budget: c.budget}
 	for _, n := range changeCounts {
 		g.rows = append(g.rows, ms("changes", changesID("changes", c.image, n), "Changes of a container's layer against the one below. Warm.",
-			"%d changed files on an image of %s", n, c.size))
+			"list %s on an image of %s", countOf(n), c.size))
 	}
 	for _, n := range changeCounts {
 		g.rows = append(g.rows, ms("changes", changesID("diffsize", c.image, n), "DiffSize of the same.",
-			"size of %d changed files on an image of %s", n, c.size))
+			"size of %s on an image of %s", countOf(n), c.size))
 	}
 	prepared := changed{}
 	g.lanes = lanesFor(c.field, c.rounds, func(l *lap) error { return l.changesLap(c.image, prepared) })
@@ -55,6 +55,17 @@ func changesGroup(r *runner, c changesRace) group {
 		}})
 	}
 	return g
+}
+
+// countOf changed files, as people write it.
+func countOf(n int) string {
+	switch {
+	case n == 1:
+		return "1 change"
+	case n >= 1000:
+		return fmt.Sprintf("%d,%03d changes", n/1000, n%1000)
+	}
+	return fmt.Sprintf("%d changes", n)
 }
 
 func changesID(call string, image layers.Shape, n int) string {

@@ -2,7 +2,6 @@ package race
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -62,7 +61,8 @@ func openForWriting(names ...string) error {
 	return nil
 }
 
-// largest are paths of a tree's largest files, which come to about total bytes.
+// firstFiles are paths of files of a tree that are not small and come to about
+// total bytes.
 func firstFiles(dir string, total int64) (names []string, err error) {
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
@@ -73,9 +73,12 @@ func firstFiles(dir string, total int64) (names []string, err error) {
 			return err
 		}
 		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
 		names = append(names, rel)
 		if total -= info.Size(); total <= 0 {
-			return errors.Join(err, fs.SkipAll)
+			return fs.SkipAll // compared, not unwrapped: errors.Join would hide it
 		}
 		return err
 	})

@@ -20,6 +20,14 @@ func TestFigures(t *testing.T) {
 	}
 }
 
+func TestCountOf(t *testing.T) {
+	for n, want := range map[int]string{1: "1 change", 100: "100 changes", 10_000: "10,000 changes", 1_005: "1,005 changes"} {
+		if got := countOf(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}
+
 func TestAccelerator(t *testing.T) {
 	for cpuinfo, want := range map[string]string{
 		"model name : QEMU TCG CPU version 2.5+\nflags : fpu hypervisor": "tcg",

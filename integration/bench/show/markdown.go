@@ -105,10 +105,24 @@ func writeGroup(b *strings.Builder, r *result.Report, group string) {
 		b.WriteString("\n")
 	}
 	b.WriteString("\n")
+	writeNotes(b, rows)
+}
+
+// writeNotes writes each note once, with all rows it is about.
+func writeNotes(b *strings.Builder, rows []result.Row) {
+	var notes []string
+	titles := map[string][]string{}
 	for _, row := range rows {
-		if row.Note != "" {
-			fmt.Fprintf(b, "- *%s*: %s\n", row.Title, row.Note)
+		if row.Note == "" {
+			continue
 		}
+		if titles[row.Note] == nil {
+			notes = append(notes, row.Note)
+		}
+		titles[row.Note] = append(titles[row.Note], "*"+row.Title+"*")
+	}
+	for _, note := range notes {
+		fmt.Fprintf(b, "- %s: %s\n", strings.Join(titles[note], ", "), note)
 	}
 	b.WriteString("\n")
 }

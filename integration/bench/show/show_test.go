@@ -68,7 +68,7 @@ func TestMarkdown(t *testing.T) {
 		"emulated",
 		"](plot.svg)",
 		"| create, mount, write, unmount a layer: moby's zfs | at least 60 times as fast | 66.7× | 15.0 ms | 1.00 s | met |",
-		"| memory of the plugin over everything, bytes | below 64.0 MiB | 1.00 MiB | 1.00 MiB |  | met |",
+		"| memory of the plugin over everything | below 64.0 MiB | 1.00 MiB | 1.00 MiB |  | met |",
 		"| a layer | overlay2 | 5.00 ms | 15.0 ms | 3.00× |  |",
 		"| layers | overlayzfs | overlay2 | zfs |",
 		"| a layer | 15.0 ms | 5.00 ms (0.33×) | 1.00 s (66.7×) |",

@@ -66,7 +66,7 @@ func Verdicts(to io.Writer, verdicts []judge.Verdict) {
 
 func wanted(v judge.Verdict) string {
 	if v.Rule == judge.More || v.Rule == judge.Below {
-		return fmt.Sprintf(plainRule(v.Rule), Figure(v.Want, unitOf(v)))
+		return fmt.Sprintf(plainRule(v.Rule), Figure(v.Want, v.Unit))
 	}
 	return fmt.Sprintf(string(v.Rule), v.Want)
 }
@@ -79,20 +79,12 @@ func plainRule(r judge.Rule) string {
 	return "below %s"
 }
 
-// unitOf a verdict whose row may not be in the report.
-func unitOf(v judge.Verdict) result.Unit {
-	if v.Unit == "" {
-		return result.Count
-	}
-	return v.Unit
-}
-
 func reached(v judge.Verdict) string {
 	switch {
 	case v.State == judge.Unmeasured:
 		return short(v.Why)
 	case v.Rule == judge.More || v.Rule == judge.Below:
-		return signed(v.Reached, v.Unit)
+		return signed(v.Reached, v.Shown)
 	}
 	return times(v.Reached)
 }
@@ -108,14 +100,14 @@ func ours(v judge.Verdict) string {
 	if v.State == judge.Unmeasured {
 		return ""
 	}
-	return Figure(v.Figure, v.Unit)
+	return Figure(v.Figure, v.Shown)
 }
 
 func against(v judge.Verdict) string {
 	if v.State == judge.Unmeasured || v.Rule == judge.Below {
 		return ""
 	}
-	return Figure(v.Against, v.Unit)
+	return Figure(v.Against, v.Shown)
 }
 
 // Slower prints what lost ground since the release.
