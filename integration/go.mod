@@ -10,6 +10,7 @@ require (
 	github.com/overlayzfs/overlayzfs v0.0.0-00010101000000-000000000000
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
+	golang.org/x/arch v0.32.0
 	golang.org/x/sys v0.49.0
 	gonum.org/v1/plot v0.17.0
 )
