@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/daemon/graphdriver"
 
 	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
+	"github.com/overlayzfs/overlayzfs/integration/mobyproxy"
 	"github.com/overlayzfs/overlayzfs/integration/pluginproc"
 )
 
@@ -104,7 +105,7 @@ const settleLimit = 5 * time.Minute
 // Settle returns once the contender does nothing any more: what it still
 // removes would be billed to the next.
 func (c *Contender) Settle() error {
-	trash := filepath.Join(c.Root, pluginName, ".overlayzfs", "trash")
+	trash := filepath.Join(c.Root, mobyproxy.Name, ".overlayzfs", "trash")
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	limit := time.After(settleLimit)

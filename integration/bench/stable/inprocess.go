@@ -8,12 +8,13 @@ import (
 	"github.com/docker/docker/daemon/graphdriver"
 	"github.com/docker/docker/pkg/archive"
 
+	"github.com/overlayzfs/overlayzfs/integration/mobyproxy"
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
 // openOurs opens the store in this process, as the plugin would.
 func (c *Contender) openOurs() error {
-	d, err := plugin.StoreOpener(nil)(context.Background(), plugin.InitParams{Home: filepath.Join(c.Root, pluginName)})
+	d, err := plugin.StoreOpener(nil)(context.Background(), plugin.InitParams{Home: filepath.Join(c.Root, mobyproxy.Name)})
 	if err != nil {
 		return err
 	}
@@ -24,7 +25,7 @@ func (c *Contender) openOurs() error {
 // inProcess is our driver as a graphdriver.Driver without a socket between.
 type inProcess struct{ d plugin.Driver }
 
-func (i inProcess) String() string { return pluginName }
+func (i inProcess) String() string { return mobyproxy.Name }
 
 func (i inProcess) Create(id, parent string, _ *graphdriver.CreateOpts) error {
 	return i.d.Create(context.Background(), id, parent, plugin.CreateOptions{})

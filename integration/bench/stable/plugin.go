@@ -2,17 +2,12 @@ package stable
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/docker/docker/daemon/graphdriver"
-	"github.com/docker/docker/pkg/plugingetter"
-	"github.com/docker/docker/pkg/plugins"
 
+	"github.com/overlayzfs/overlayzfs/integration/mobyproxy"
 	"github.com/overlayzfs/overlayzfs/integration/pluginproc"
 )
-
-// pluginName is what the daemon calls the plugin.
-const pluginName = "overlayzfs"
 
 // startPlugin starts the plugin's process and reaches it as dockerd does.
 func (c *Contender) startPlugin() (err error) {
@@ -35,31 +30,7 @@ func (c *Contender) StartAgain() error {
 	return c.dial()
 }
 
-func (c *Contender) dial() error {
-	client, err := plugins.NewClient("unix://"+c.plugin.Socket, nil)
-	if err != nil {
-		return err
-	}
-	c.Driver, err = graphdriver.GetDriver(pluginName, getter{client}, graphdriver.Options{Root: c.Root, ExperimentalEnabled: true})
+func (c *Contender) dial() (err error) {
+	c.Driver, err = mobyproxy.Open(c.plugin.Socket, graphdriver.Options{Root: c.Root})
 	return err
 }
-
-// getter is a plugin store that holds one plugin, which sees the same paths as
-// we do.
-type getter struct{ client *plugins.Client }
-
-func (g getter) Name() string               { return pluginName }
-func (g getter) ScopedPath(s string) string { return s }
-func (g getter) IsV1() bool                 { return false }
-func (g getter) Client() *plugins.Client    { return g.client }
-
-func (g getter) Get(name, _ string, _ int) (plugingetter.CompatPlugin, error) {
-	if name != pluginName {
-		return nil, fmt.Errorf("no plugin %q", name)
-	}
-	return g, nil
-}
-
-func (getter) GetAllByCap(string) ([]plugingetter.CompatPlugin, error)      { return nil, nil }
-func (getter) GetAllManagedPluginsByCap(string) []plugingetter.CompatPlugin { return nil }
-func (getter) Handle(string, func(string, *plugins.Client))                 {}
