@@ -75,6 +75,9 @@ func (s *Snapshotter) rebase(ctx context.Context, r record, opts []snapshots.Opt
 	if base.Parent == "" || base.Parent == r.info.Parent || r.info.Parent != "" {
 		return nil // the transaction refuses another parent
 	}
+	if unpacks(r.info.Name, r.info.Labels) && !beside(r.info) {
+		return fault.New(fault.Unsupported, "this containerd unpacks layers side by side and did not say so when it began, so that what the layer deletes is lost; take \"rebase\" out of the capabilities in its proxy_plugins")
+	}
 	parent, err := s.find(ctx, base.Parent)
 	if err != nil {
 		return err

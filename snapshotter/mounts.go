@@ -14,7 +14,7 @@ import (
 
 // parentLabel names, on a layer that is unpacked before the one it belongs on
 // is there, that one. containerd's unpacker sets it.
-const parentLabel = "containerd.io/snapshot/parent"
+const parentLabel = "containerd.io/snapshot/parent-chain-id"
 
 // Mounts returns how an active snapshot or a view is mounted.
 func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {

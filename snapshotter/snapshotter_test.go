@@ -153,6 +153,19 @@ func TestALayerUnpackedBesideItsParent(t *testing.T) {
 	}
 }
 
+// TestALayerUnpackedBesideWithoutAWord: what it deletes went nowhere.
+func TestALayerUnpackedBesideWithoutAWord(t *testing.T) {
+	s := openFake(t, t.TempDir(), newFakeStore(), Options{})
+	image(t, s, "base")
+	key := "k8s.io/7/extract-1-x sha256:2"
+	if _, err := s.Prepare(t.Context(), key, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(t.Context(), "second", key, snapshots.WithParent("base")); !errdefs.IsFailedPrecondition(err) {
+		t.Error(err)
+	}
+}
+
 func TestLimitsReachTheLayer(t *testing.T) {
 	f := newFakeStore()
 	s := openFake(t, t.TempDir(), f, Options{Limits: Limits{Default: overlayzfs.Limits{Bytes: 1 << 30}}})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
 
 	"github.com/overlayzfs/overlayzfs/quota"
@@ -139,4 +140,23 @@ func FuzzConfig(f *testing.F) {
 			t.Errorf("%q: %+v", raw, c)
 		}
 	})
+}
+
+// TestTheSampleIsTheDefaults holds the file that is handed out to the program.
+func TestTheSampleIsTheDefaults(t *testing.T) {
+	raw, err := os.ReadFile("../../dist/overlayzfs/snapshotter.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decode(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(defaults(), got); diff != "" {
+		t.Errorf("the sample differs from the defaults (-want +got):\n%s", diff)
+	}
+	stanza, err := os.ReadFile("../../dist/containerd/config.toml")
+	if err != nil || !strings.Contains(string(stanza), `"`+defaultSocket+`"`) {
+		t.Errorf("containerd's sample names another socket, %v", err)
+	}
 }
