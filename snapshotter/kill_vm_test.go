@@ -105,8 +105,7 @@ func killOnce(t *testing.T, call string, step int) (killed bool) {
 	cmd.Env = append(os.Environ(), victimHome+"="+home, victimCall+"="+call, victimStep+"="+strconv.Itoa(step))
 	cmd.Stderr = os.Stderr
 	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !(errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled()) {
+	if err != nil && !signaled(err) {
 		t.Fatal(err)
 	}
 	s = openStore(t, Options{Home: home})
@@ -115,6 +114,11 @@ func killOnce(t *testing.T, call string, step int) (killed bool) {
 	finish(t, s, call, calls[call])
 	requireRealAgreement(t, s)
 	return err != nil
+}
+
+func signaled(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled()
 }
 
 // requireContent looks for what was there before, under its old name or its new

@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
-	"github.com/overlayzfs/overlayzfs/internal/unixsock"
 	"github.com/overlayzfs/overlayzfs/snapshotter"
 )
 
@@ -75,13 +74,18 @@ func setUpLog(level logrus.Level, w io.Writer) *logrus.Logger {
 }
 
 func serve(ctx context.Context, c config, log *logrus.Logger) error {
-	l, err := unixsock.Listen(c.socket)
+	l, err := listen(c.socket)
 	if err != nil {
 		return err
 	}
 	log.WithFields(logrus.Fields{"socket": c.socket, "version": versionText()}).Info("listening")
 	server := snapshotter.NewServer(log)
 	server.Notify = notify(log)
-	context.AfterFunc(ctx, func() { tell(log, stopping) })
-	return server.Serve(ctx, l, snapshotter.Opener(c.options, log))
+	told := make(chan struct{})
+	context.AfterFunc(ctx, func() { defer close(told); tell(log, stopping) })
+	err = server.Serve(ctx, l, snapshotter.Opener(c.options, log))
+	if ctx.Err() != nil {
+		<-told // the process ends next
+	}
+	return err
 }
