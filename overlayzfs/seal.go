@@ -62,6 +62,12 @@ func (d *Driver) Barrier(ctx context.Context) error {
 	return d.in("wait for the disk", "", d.recorded(ctx))
 }
 
+// Flush waits for the transaction group, whatever it costs: only then can what
+// was freed be used again.
+func (d *Driver) Flush(ctx context.Context) error {
+	return d.in("wait for the disk", "", d.recorded(ctx))
+}
+
 // Rebase puts a layer that was made on nothing, and that nobody uses, on top of
 // parent. It may be repeated.
 func (d *Driver) Rebase(ctx context.Context, id, parent string) error {

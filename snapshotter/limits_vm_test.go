@@ -27,7 +27,8 @@ func fill(path string, size int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyN(f, rand.Reader, size)
+	// In large pieces: near a limit ZFS lets each wait for a transaction group.
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, io.LimitReader(rand.Reader, size), make([]byte, min(size, 8<<20)))
 	return errors.Join(err, f.Close())
 }
 
@@ -52,11 +53,11 @@ func TestALimitedContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = openStore(t, o)
-	if err := os.Remove(filepath.Join(dir, "big")); err != nil {
-		t.Fatal(err)
+	if err := fill(filepath.Join(dir, "more"), testLimit); !errors.Is(err, unix.EDQUOT) {
+		t.Errorf("the limit was passed after a restart: %v", err)
 	}
-	if err := fill(filepath.Join(dir, "big"), 2*testLimit); !errors.Is(err, unix.EDQUOT) {
-		t.Errorf("twice the limit was written after a restart: %v", err)
+	if err := os.Remove(filepath.Join(dir, "big")); err != nil {
+		t.Error(err)
 	}
 	unmount(t, dir)
 	again, err := s.Mounts(t.Context(), key)
@@ -84,8 +85,9 @@ func TestALimitByLabel(t *testing.T) {
 	s := openStore(t, Options{})
 	image(t, s, "base")
 	dir := mounted(t, prepare(t, s, "by label", "base", map[string]string{sizeLabel: "20M"}))
-	if err := fill(filepath.Join(dir, "big"), 40<<20); !errors.Is(err, unix.EDQUOT) {
-		t.Errorf("twice the limit was written: %v", err)
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || int64(st.Blocks)*st.Bsize > 20<<20 {
+		t.Errorf("%d bytes in all, %v", int64(st.Blocks)*st.Bsize, err)
 	}
 	unmount(t, dir)
 	if _, err := s.Prepare(t.Context(), "on nothing", "", snapshots.WithLabels(map[string]string{sizeLabel: "20M"})); !errdefs.IsFailedPrecondition(err) {

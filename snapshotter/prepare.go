@@ -103,7 +103,7 @@ func (s *Snapshotter) own(ctx context.Context, r record, want *owner) error {
 // undo takes back what was begun. The caller's context may be what ended it.
 func (s *Snapshotter) undo(ctx context.Context, key string, r record) error {
 	ctx = context.WithoutCancel(ctx)
-	if err := s.drop(ctx, key); err != nil {
+	if err := s.dropAnyway(ctx, key); err != nil {
 		return err
 	}
 	if !r.layered() {

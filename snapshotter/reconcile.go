@@ -12,7 +12,9 @@ import (
 
 // Cleanup deletes layers that no snapshot has any more.
 func (s *Snapshotter) Cleanup(ctx context.Context) error {
-	return translate("clean up", "", s.reconcile(ctx))
+	err := s.reconcile(ctx)
+	s.refill()
+	return translate("clean up", "", err)
 }
 
 // reconcile puts records and layers in order, whichever step the process
@@ -72,7 +74,7 @@ func (s *Snapshotter) missing(ctx context.Context, info snapshots.Info) error {
 		return nil
 	}
 	log.Info("forgotten: its layer was never finished")
-	return s.drop(ctx, info.Name)
+	return s.dropAnyway(ctx, info.Name)
 }
 
 // records are all snapshots by their layers' IDs.

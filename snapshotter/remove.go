@@ -15,7 +15,7 @@ func (s *Snapshotter) remove(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.drop(ctx, key); err != nil {
+	if err := s.dropAnyway(ctx, key); err != nil {
 		return err
 	}
 	if !r.layered() {

@@ -29,6 +29,7 @@ type store interface {
 	Rebase(ctx context.Context, id, parent string) error
 	Seal(ctx context.Context, id string, written bool, record func() error) error
 	Barrier(ctx context.Context) error
+	Flush(ctx context.Context) error
 	Usage(ctx context.Context, id string) (overlayzfs.Usage, error)
 	Close() error
 }
@@ -36,11 +37,12 @@ type store interface {
 // Snapshotter is containerd's snapshots.Snapshotter and snapshots.Cleaner. It is
 // safe for concurrent use.
 type Snapshotter struct {
-	store  store
-	meta   *storage.MetaStore
-	limits Limits
-	remap  bool
-	log    *logrus.Logger
+	store   store
+	meta    *storage.MetaStore
+	reserve reserve
+	limits  Limits
+	remap   bool
+	log     *logrus.Logger
 
 	// names are locked by whoever changes the snapshot of that name.
 	names *locker.Locker
@@ -102,11 +104,12 @@ func open(ctx context.Context, core store, dir string, o Options, log *logrus.Lo
 	}
 	s := &Snapshotter{
 		store: core, meta: meta, limits: o.Limits, remap: o.RemapIDs, log: log,
-		names: locker.New(),
+		names: locker.New(), reserve: reserve(filepath.Join(dir, reserveName)),
 	}
 	if err := s.reconcile(ctx); err != nil {
 		return nil, errors.Join(err, meta.Close())
 	}
+	s.refill()
 	return s, nil
 }
 
