@@ -34,7 +34,7 @@ func Extract(ctx context.Context, dir *os.File, r io.Reader, o Options) (size in
 		return 0, fault.Classify(err)
 	}
 	defer x.close()
-	if err := x.run(in); err != nil {
+	if err := x.all(in); err != nil {
 		return 0, fault.Classify(err)
 	}
 	if err := in.drain(buffered); err != nil {
@@ -52,7 +52,9 @@ type extractor struct {
 	ctx     context.Context
 	root    int
 	tr      *tar.Reader
-	buf     *[bufferSize]byte
+	crew    *crew
+	order   order
+	held    holder         // of the directories of files that the crew is making
 	parents *fsat.Resolver // of the entries
 	targets *fsat.Resolver // of hard links' targets: the other stays cached
 	stale   bool           // a name was replaced: the resolvers may be wrong
@@ -80,7 +82,8 @@ func newExtractor(ctx context.Context, root int, tr *tar.Reader, o Options) (*ex
 		ctx:     ctx,
 		root:    root,
 		tr:      tr,
-		buf:     buffers.Get().(*[bufferSize]byte),
+		crew:    newCrew(),
+		order:   newOrder(),
 		parents: fsat.NewResolver(root),
 		targets: fsat.NewResolver(root),
 		recount: !empty,
@@ -89,21 +92,40 @@ func newExtractor(ctx context.Context, root int, tr *tar.Reader, o Options) (*ex
 }
 
 func (x *extractor) close() {
-	x.parents.Forget()
-	x.targets.Forget()
-	buffers.Put(x.buf)
+	defer x.forget()
+	x.crew.dismiss()
 }
 
-// run extracts every entry.
+// forget drops the directories that are open: one of their names was replaced.
+func (x *extractor) forget() {
+	x.held.leave()
+	x.parents.Forget()
+	x.targets.Forget()
+}
+
+// all extracts every entry, and then sets what only the end can.
+func (x *extractor) all(in *stream) error {
+	err := x.run(in)
+	// When both fail, the crew was first: the reader stops at once.
+	if err := x.drain(); err != nil {
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return x.setDirTimes()
+}
+
+// run reads the entries.
 func (x *extractor) run(in *stream) error {
 	last := ""
-	for {
+	for !x.crew.broken.Load() {
 		hdr, err := x.tr.Next()
 		switch {
 		case err == io.EOF && !in.any:
 			return errEmpty
 		case err == io.EOF:
-			return x.setDirTimes()
+			return nil
 		case err != nil && last == "":
 			return fmt.Errorf("first entry: %w", classifyRead(err))
 		case err != nil:
@@ -114,6 +136,7 @@ func (x *extractor) run(in *stream) error {
 			return inEntry(hdr.Name, err)
 		}
 	}
+	return nil // drain has the error
 }
 
 // entry extracts one entry.
@@ -135,13 +158,15 @@ func (x *extractor) entry(hdr *tar.Header) error {
 	if err := checkLengths(target); err != nil {
 		return err
 	}
-	switch {
-	case kind == whiteout.Opaque:
-		return x.opaque(target)
-	case kind == whiteout.Whiteout, isWhiteoutDevice(hdr):
-		return x.whiteout(target, hdr)
-	}
-	return x.create(path, hdr)
+	return x.inOrder(target, func() error {
+		switch {
+		case kind == whiteout.Opaque:
+			return x.opaque(target)
+		case kind == whiteout.Whiteout, isWhiteoutDevice(hdr):
+			return x.whiteout(target, hdr)
+		}
+		return x.create(path, hdr)
+	})
 }
 
 // place is where an entry goes: a name in an open directory.
@@ -155,8 +180,7 @@ type place struct {
 // until the next call.
 func (x *extractor) at(path string) (place, error) {
 	if x.stale {
-		x.parents.Forget()
-		x.targets.Forget()
+		x.forget()
 		x.stale = false
 	}
 	dir, name := split(path)
@@ -187,6 +211,9 @@ func (x *extractor) replacing(p place, create func() error) error {
 
 // clear removes whatever is at the place.
 func (x *extractor) clear(p place) error {
+	if err := x.drain(); err != nil { // what it makes may be in there
+		return err
+	}
 	x.stale, x.recount = true, true
 	return fsat.RemoveAll(x.ctx, p.dirfd, p.name)
 }

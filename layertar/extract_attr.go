@@ -128,7 +128,7 @@ func (x *extractor) setTimesOfDir(d dirTimes) error {
 	}
 	dir, name := split(d.path)
 	if x.stale {
-		x.parents.Forget()
+		x.forget()
 		x.stale = false
 	}
 	dirfd, err := x.parents.Dir(dir, nil)

@@ -2,7 +2,6 @@ package layertar
 
 import (
 	"bytes"
-	"io"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
@@ -11,30 +10,6 @@ import (
 const holeSize = 4 << 10
 
 var zeros [holeSize]byte
-
-// content writes the entry's content, size bytes, to the new file fd.
-func (x *extractor) content(fd int, size int64) error {
-	var end int64 // of what was written
-	for off := int64(0); off < size; {
-		if err := x.ctx.Err(); err != nil {
-			return err
-		}
-		buf := x.buf[:min(bufferSize, size-off)]
-		if _, err := io.ReadFull(x.tr, buf); err != nil {
-			return classifyRead(err)
-		}
-		written, err := writeData(fd, buf, off)
-		if err != nil {
-			return err
-		}
-		end = max(end, written)
-		off += int64(len(buf))
-	}
-	if end == size {
-		return nil
-	}
-	return fsat.Truncate(fd, size)
-}
 
 // writeData writes the parts of buf that are not holes, each in one call, and
 // returns where the last one ended.

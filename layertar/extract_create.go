@@ -43,32 +43,14 @@ func (x *extractor) create(path string, hdr *tar.Header) error {
 	return fault.New(fault.UnsafeInput, "unknown type %q", hdr.Typeflag)
 }
 
-// regular makes a file. It is closed before its times are set by name, for a
-// write that the close delivers would change them.
-func (x *extractor) regular(p place, size int64, want attributes) error {
-	fd := -1
-	err := x.replacing(p, func() (err error) {
-		fd, err = fsat.CreateFile(p.dirfd, p.name, want.mode)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	err = x.content(fd, size)
-	if err == nil {
-		err = want.apply(file{place: p, fd: fd})
-	}
-	if closed := fsat.Close(fd); err == nil {
-		err = closed
-	}
-	x.size += size
-	return err
-}
-
 // directory makes a directory or merges with the one there.
 func (x *extractor) directory(p place, want attributes) error {
 	err := fsat.Mkdir(p.dirfd, p.name, want.mode)
 	if errors.Is(err, os.ErrExist) {
+		// What its files inherit from it must not depend on who is faster.
+		if err := x.drain(); err != nil {
+			return err
+		}
 		err = x.overwriteByDir(p, want.mode)
 	}
 	if err != nil {
@@ -102,6 +84,7 @@ func (x *extractor) overwriteByDir(p place, mode uint32) error {
 }
 
 func (x *extractor) finishDir(fd int, p place, want attributes) error {
+	x.order.note(x.order.dirs, p.path)
 	if err := want.applyButTimes(file{place: p, fd: fd}); err != nil {
 		return err
 	}
@@ -131,6 +114,7 @@ func (x *extractor) symlink(p place, target string, want attributes) error {
 	if err != nil {
 		return err
 	}
+	x.order.note(x.order.links, p.path)
 	x.size += int64(len(target))
 	return want.apply(file{place: p, fd: -1})
 }

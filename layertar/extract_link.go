@@ -13,6 +13,11 @@ import (
 // it links the symlink. The entry's attributes then are the file's, as with
 // overlay2.
 func (x *extractor) link(p place, linkname string, want attributes) error {
+	// The crew may still be making the target.
+	if err := x.drain(); err != nil {
+		return err
+	}
+	x.order.note(x.order.links, p.path)
 	dirfd, name, err := x.target(linkname)
 	if err != nil {
 		return linkError(linkname, err)

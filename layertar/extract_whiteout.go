@@ -71,12 +71,19 @@ func setOpaque(dirfd int, name string) error {
 // makeParent makes a directory that the tar did not mention, or not yet.
 // Nothing but a whiteout may be in its way.
 func (x *extractor) makeParent(dirfd int, name string, exists bool) error {
+	if err := x.drain(); err != nil {
+		return err
+	}
 	if exists {
 		if err := x.dropWhiteout(dirfd, name); err != nil {
 			return err
 		}
 	}
-	if err := fsat.Mkdir(dirfd, name, impliedMode); err != nil {
+	err := fsat.Mkdir(dirfd, name, impliedMode)
+	if errors.Is(err, os.ErrExist) { // the crew has made it
+		return x.dropWhiteout(dirfd, name)
+	}
+	if err != nil {
 		return err
 	}
 	uid, gid := x.IDs.RootPair()

@@ -51,6 +51,7 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 	if err := d.keep(ctx, l); err != nil {
 		return 0, err
 	}
+	d.quiet.add(l.id)
 	d.snapshots.Event(snapshot.Committed)
 	return size, nil
 }

@@ -17,7 +17,7 @@ const bootFile = "/proc/sys/kernel/random/boot_id"
 // that mean nothing to any caller, and what is left of those that were being
 // made: the callers of before are all gone then, with what they had not recorded. A start that is not the first finds
 // callers that may be in the middle of something.
-func (d *Driver) clearStrays(ctx context.Context, stray func(id string, exists func(string) bool) bool) error {
+func (d *Driver) clearStrays(ctx context.Context) error {
 	boot, err := os.ReadFile(bootFile)
 	if err != nil {
 		return err
@@ -29,9 +29,7 @@ func (d *Driver) clearStrays(ctx context.Context, stray func(id string, exists f
 	if string(last) == string(boot) {
 		return nil
 	}
-	if err := d.removeStrays(ctx, func(l layer, exists func(string) bool) bool {
-		return l.torn() || stray != nil && stray(l.id, exists)
-	}); err != nil {
+	if err := d.removeStrays(ctx); err != nil {
 		return err
 	}
 	if err := d.unlinkDangling(ctx); err != nil {
@@ -77,20 +75,25 @@ func (d *Driver) unlinkDangling(ctx context.Context) error {
 	return nil
 }
 
-func (d *Driver) removeStrays(ctx context.Context, stray func(l layer, exists func(string) bool) bool) error {
+// isStray reports whether the layer means nothing to any caller after the host
+// came up again.
+func (d *Driver) isStray(id string) bool {
+	return d.stray != nil && d.stray(id, func(id string) bool {
+		found, err := d.home.layer(id).exists()
+		return err != nil || found
+	})
+}
+
+func (d *Driver) removeStrays(ctx context.Context) error {
 	names, err := readNames(string(d.home))
 	if err != nil {
 		return err
-	}
-	exists := func(id string) bool {
-		found, err := d.home.layer(id).exists()
-		return err != nil || found
 	}
 	for _, id := range names {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if checkID("layer", id) != nil || !stray(d.home.layer(id), exists) {
+		if checkID("layer", id) != nil || !d.home.layer(id).torn() && !d.isStray(id) {
 			continue
 		}
 		logrus.WithField("layer", id).Info("removed: it was made for something that was never recorded")

@@ -43,8 +43,11 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	if err := d.build(l, lowers, limit); err != nil {
 		return errors.Join(err, d.settle(l.id))
 	}
-	if err := d.made(ctx); err != nil {
+	if err := d.made(ctx, o); err != nil {
 		return errors.Join(err, d.remove(l)) // the caller does not
+	}
+	if o.ReadWrite {
+		d.quiet.add(l.id)
 	}
 	return nil
 }
@@ -99,10 +102,19 @@ func (d *Driver) adopt(parent string) (lowers []string, err error) {
 	if lowers, err = p.stack(); err != nil {
 		return nil, err
 	}
-	if err := writeEmpty(p.committed()); err != nil {
-		return nil, err
+	return lowers, d.commit(p)
+}
+
+// commit notes that a layer is a parent, if it was none before.
+func (d *Driver) commit(p layer) error {
+	_, err := os.Lstat(p.committed())
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return lowers, d.settle(parent)
+	if err := d.settle(p.id); err != nil {
+		return err
+	}
+	return writeEmpty(p.committed())
 }
 
 // build makes the layer's directory aside and puts it into place in one step.
@@ -111,7 +123,7 @@ func (d *Driver) build(l layer, lowers []string, limit quota.Spec) (err error) {
 	stage := d.home.own(newName, short)
 	defer func() {
 		if err != nil {
-			d.discardLayer(stage)
+			d.discardLayer(context.Background(), stage)
 		}
 	}()
 	if err := d.fill(quota.Place{Key: short, Dir: stage}, l.id, lowers, limit); err != nil {
@@ -158,9 +170,14 @@ func (d *Driver) makeRootDir(path string, mode os.FileMode) error {
 	return makeDir(path, mode, uid, gid)
 }
 
-// makeDir makes a directory whatever the process's umask is.
+// makeDir makes a directory whatever the process's umask is. It changes only
+// what is not right already: each change would be a transaction.
 func makeDir(path string, mode os.FileMode, uid, gid int) error {
 	if err := os.Mkdir(path, mode); err != nil {
+		return err
+	}
+	right, err := hasAttributes(path, uint32(mode), uid, gid)
+	if err != nil || right {
 		return err
 	}
 	return errors.Join(os.Chmod(path, mode), os.Chown(path, uid, gid))

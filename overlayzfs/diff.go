@@ -82,7 +82,7 @@ func (d *Driver) finishDiff(ctx context.Context, id, short string) error {
 		if now, err := readShort(l.dir()); err != nil || now != short {
 			return errors.Join(err, fault.New(fault.NotFound, "it was removed while it was read"))
 		}
-		if err := d.settle(id); err != nil {
+		if err := d.settle(id); err != nil || d.quiet.has(id) {
 			return err
 		}
 		if err := d.stepDone(ctx); err != nil {

@@ -18,12 +18,14 @@ import (
 
 // discardLayer deletes the directory of a layer that was being made or
 // removed, its short link first: the link's name is known only from inside.
-func (d *Driver) discardLayer(dir string) {
+func (d *Driver) discardLayer(ctx context.Context, dir string) {
 	err := d.unlinkShort(dir)
 	if err == nil {
-		err = removeTree(dir)
+		err = removeTreeWhile(ctx, dir)
 	}
-	warn(dir, err)
+	if ctx.Err() == nil {
+		warn(dir, err)
+	}
 }
 
 // discardContent deletes what was unpacked for a layer when the process ended.
@@ -60,13 +62,16 @@ func (d *Driver) unlinkShort(dir string) error {
 
 // removeTree deletes path and all below it. It is not cut short with the call
 // that asked for it: half a removal would only wait for the next start.
-func removeTree(path string) error {
+func removeTree(path string) error { return removeTreeWhile(context.Background(), path) }
+
+// removeTreeWhile is removeTree for whoever can go on later.
+func removeTreeWhile(ctx context.Context, path string) error {
 	parent, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	defer parent.Close()
-	return fsat.RemoveAll(context.Background(), int(parent.Fd()), filepath.Base(path))
+	return fsat.RemoveAll(ctx, int(parent.Fd()), filepath.Base(path))
 }
 
 func warn(dir string, err error) {

@@ -43,10 +43,13 @@ type Driver struct {
 
 	snapshots *snapshot.Keeper
 
-	resumes func(id string) bool // see Options.Resumes
+	resumes func(id string) bool                              // see Options.Resumes
+	stray   func(id string, exists func(id string) bool) bool // see Options.Stray
 
 	layers *locker.Locker
 	refs   refs
+	quiet  quiet
+	reaper *reaper
 
 	// session is held shared by every call that changes something, and exclusively
 	// by Restart, which must not sort out layers that a call is still working on.
@@ -74,6 +77,7 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 		preset: o.Limits, layers: locker.New(), refs: refs{home: p.home},
 	}
 	d.groups.sync = d.syncGroup
+	d.reaper = newReaper(d.discardLayer)
 	if d.canVolatile, err = mount.HasVolatile(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -116,11 +120,11 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if err := d.setSync(o.Sync); err != nil {
 		return err
 	}
-	d.resumes = o.Resumes
+	d.resumes, d.stray = o.Resumes, o.Stray
 	if err := errors.Join(d.refs.recover(), d.recover(ctx)); err != nil {
 		return err
 	}
-	if err := d.clearStrays(ctx, o.Stray); err != nil {
+	if err := d.clearStrays(ctx); err != nil {
 		return err
 	}
 	if err := d.startSnapshots(o); err != nil {
@@ -180,6 +184,9 @@ func (d *Driver) stop() error {
 	if err := d.snapshots.Close(ctx); err != nil {
 		logrus.WithError(err).Warn("a snapshot that was due may be missing")
 	}
+	if err := d.reaper.close(ctx); err != nil {
+		logrus.WithError(err).Warn("removed layers are still being deleted")
+	}
 	if d.limits != nil {
 		d.limits.Close()
 	}
@@ -190,6 +197,9 @@ func (d *Driver) stop() error {
 // to end, when its calls took what the door allows them.
 const stopTimeout = 2 * time.Second
 
+// answerAge is how long it is believed that the pool answers.
+const answerAge = 10 * time.Millisecond
+
 // on runs an operation on a layer, alone on that layer, and gives its error
 // the context.
 func (d *Driver) on(op, id string, run func(layer) error) error {
@@ -197,10 +207,14 @@ func (d *Driver) on(op, id string, run func(layer) error) error {
 	if err := d.present(); err != nil {
 		return d.in(op, id, err)
 	}
+	asked := time.Now()
 	d.session.RLock()
 	defer d.session.RUnlock()
 	defer d.hold(id)()
-	err := d.present()
+	var err error
+	if time.Since(asked) > answerAge { // others were at work meanwhile
+		err = d.present()
+	}
 	if err == nil {
 		err = run(d.home.layer(id))
 	}

@@ -13,11 +13,26 @@ import (
 // share one wait.
 func (d *Driver) recorded(ctx context.Context) error { return d.groups.flush(ctx) }
 
-// made makes a new layer durable. That is little, and where the intent log may
-// be trusted with it, it is the faster way.
-func (d *Driver) made(ctx context.Context) error {
+// noted makes a change of a few names durable. Where the intent log may be
+// trusted with it, that is the faster way.
+func (d *Driver) noted(ctx context.Context) error {
 	if d.logged() {
 		return syncFileSystem(d.lock)
+	}
+	return d.recorded(ctx)
+}
+
+// made makes a new layer durable, if its caller records it now. With
+// sync=disabled a container's layer is like all that the container writes: a
+// power cut takes the last seconds of it as a whole.
+func (d *Driver) made(ctx context.Context, o CreateOptions) error {
+	switch {
+	case !o.Recorded:
+		return nil
+	case d.logged():
+		return syncFileSystem(d.lock)
+	case o.ReadWrite:
+		return nil
 	}
 	return d.recorded(ctx)
 }

@@ -151,21 +151,22 @@ func datasetOfHome(dir string) (string, error) {
 // this format, and reports whether it holds one of ours already. A directory
 // with short links is a store of overlay2's, which becomes ours.
 func checkStore(h home) (known bool, err error) {
-	entries, err := os.ReadDir(string(h))
+	for _, mark := range []string{h.own(), h.path(linkDir)} { // not by reading thousands of layers' names
+		if _, err := os.Lstat(mark); !errors.Is(err, fs.ErrNotExist) {
+			if err != nil {
+				return false, err
+			}
+			return knownFormat(h)
+		}
+	}
+	names, err := readNames(string(h))
 	if err != nil {
 		return false, err
 	}
-	var stranger string
-	for _, e := range entries {
-		switch {
-		case e.Name() == ownDir || e.Name() == linkDir:
-			return knownFormat(h)
-		case !strings.HasPrefix(e.Name(), ownDir): // what a probe left
-			stranger = e.Name()
+	for _, name := range names {
+		if !strings.HasPrefix(name, ownDir) { // what a probe left
+			return false, fault.New(fault.Exists, "%s is neither empty nor a store of layers: it holds %q; give the driver a dataset of its own", h, name)
 		}
-	}
-	if stranger != "" {
-		return false, fault.New(fault.Exists, "%s is neither empty nor a store of layers: it holds %q; give the driver a dataset of its own", h, stranger)
 	}
 	return false, nil
 }

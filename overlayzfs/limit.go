@@ -49,7 +49,7 @@ func (d *Driver) setLimits(ctx context.Context, l layer, change wantedLimit) err
 	if err := d.limits.Set(p, change.Limits); err != nil {
 		return err
 	}
-	return d.made(ctx)
+	return d.noted(ctx)
 }
 
 // place is the layer as package quota knows it.

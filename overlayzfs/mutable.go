@@ -14,11 +14,16 @@ import (
 // and as a whole. Nobody needs an fsync inside it to mean anything before: it is
 // mounted volatile, which lets package managers run at the speed of memory.
 
-// use turns a building layer that is mounted into a mutable one.
+// use turns a building layer that is mounted into a mutable one. What is written
+// to that from now on has yet to become durable.
 func (d *Driver) use(l layer) error {
 	err := os.Rename(d.home.building(l.id), d.home.mutable(l.id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	mutable, err := d.isMutable(l)
+	if mutable {
+		d.quiet.remove(l.id)
 	}
 	return err
 }
@@ -55,5 +60,9 @@ func (d *Driver) keepStep(ctx context.Context, l layer) error {
 	if err != nil || !mutable {
 		return err
 	}
-	return d.stepDone(ctx)
+	if err := d.stepDone(ctx); err != nil {
+		return err
+	}
+	d.quiet.add(l.id)
+	return nil
 }

@@ -125,6 +125,9 @@ type CreateOptions struct {
 	// ReadWrite marks a container's layer, which is kept even when nothing
 	// was ever written to it, and gets the preset limits.
 	ReadWrite bool
+	// Recorded says that the caller records the layer as soon as Create has
+	// answered. One that gets its content by ApplyDiff is recorded after that.
+	Recorded bool
 	// Exempt is for a layer that needs no limit although the caller passes one.
 	// What is passed is checked all the same.
 	Exempt bool

@@ -134,6 +134,11 @@ func (d *Driver) OwnerOf(ctx context.Context, id string) (uid, gid int, err erro
 	return uid, gid, err
 }
 
+// Reaped waits until the files of removed layers are deleted.
+func (d *Driver) Reaped(ctx context.Context) error {
+	return d.in("delete removed layers", "", d.reaper.idle(ctx))
+}
+
 // Layers lists what layers there are.
 func (d *Driver) Layers(ctx context.Context) ([]string, error) {
 	if err := d.present(); err != nil {

@@ -22,16 +22,17 @@ func (d *Driver) recover(ctx context.Context) error {
 	if err := unmountBelow(d.home.own(newName)); err != nil {
 		return err
 	}
-	if err := each(ctx, d.home.own(newName), d.discardLayer); err != nil {
+	discard := func(dir string) { d.discardLayer(ctx, dir) }
+	if err := each(ctx, d.home.own(newName), discard); err != nil {
 		return err
 	}
 	if err := each(ctx, d.home.own(applyName), d.discardContent); err != nil {
 		return err
 	}
-	if err := each(ctx, d.home.own(trashName), d.discardLayer); err != nil {
+	if err := d.limits.Recover(ctx, d.live); err != nil {
 		return err
 	}
-	return d.limits.Recover(ctx, d.live)
+	return each(ctx, d.home.own(trashName), d.reaper.take)
 }
 
 // unmountBelow takes away what a process that was killed had mounted where layers

@@ -17,8 +17,9 @@ import (
 //
 // The kernel knows what is mounted, but not for how many: a container and the
 // commit of it share one mount, and when the process dies in between, dockerd
-// gives back both. So each count is also noted in a file, one byte for each
-// Get and Put; appending a byte cannot be cut in half. A count that is too high
+// gives back both. So each user but the first, which the mount itself shows, is
+// also noted in a file, one byte for each Get and Put; appending a byte cannot
+// be cut in half. A count that is too high
 // costs a mount that stays until its layer is removed, one that is too low
 // takes a container's root away; where they disagree, the higher one is taken.
 type refs struct {
@@ -34,7 +35,7 @@ const (
 
 // recover replaces all counts by what is mounted and what was noted.
 func (r *refs) recover() error {
-	return r.rebuild(func(id string) int { return max(1, r.noted(id)) })
+	return r.rebuild(func(id string) int { return 1 + max(0, r.noted(id)) })
 }
 
 // restart forgets the users of before. Who mounted what is still mounted will
@@ -42,7 +43,6 @@ func (r *refs) recover() error {
 func (r *refs) restart() error {
 	return r.rebuild(func(id string) int {
 		r.clear(id)
-		r.note(id, noteGet)
 		return 1
 	})
 }
@@ -74,21 +74,24 @@ func (r *refs) rebuild(count func(id string) int) error {
 func (r *refs) add(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.note(id, noteGet)
-	r.counts[id]++
+	if r.counts[id]++; r.counts[id] > 1 {
+		r.note(id, noteGet)
+	}
 }
 
 // drop gives a reference back and returns what is left, never below zero.
 func (r *refs) drop(id string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.counts[id] <= 1 {
+	switch r.counts[id]--; {
+	case r.counts[id] <= 0:
 		delete(r.counts, id)
-		r.clear(id)
 		return 0
+	case r.counts[id] == 1:
+		r.clear(id)
+	default:
+		r.note(id, notePut)
 	}
-	r.note(id, notePut)
-	r.counts[id]--
 	return r.counts[id]
 }
 

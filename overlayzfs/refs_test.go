@@ -31,12 +31,12 @@ func TestRefs(t *testing.T) {
 
 func TestRefsAreOnDisk(t *testing.T) {
 	r := newRefs(t)
-	for range 3 {
+	for range 4 {
 		r.add("a")
 	}
 	r.drop("a")
 	if n := r.noted("a"); n != 2 {
-		t.Errorf("noted %d of 2", n)
+		t.Errorf("noted %d of 2 beside the first", n)
 	}
 	r.forget("a")
 	if n := r.noted("a"); n != 0 {

@@ -50,16 +50,16 @@ func (d *Driver) seal(ctx context.Context, written bool, record func() error) er
 	if err := record(); err != nil {
 		return err
 	}
-	return d.Barrier(ctx)
+	if d.logged() {
+		return nil // the note's fsync was worth something
+	}
+	return d.recorded(ctx)
 }
 
-// Barrier makes what a door noted on this dataset durable. A note's own fsync
-// does not where sync=disabled.
+// Barrier makes durable what a door noted on this dataset, and the layers that
+// it made with CreateOptions that leave this to it.
 func (d *Driver) Barrier(ctx context.Context) error {
-	if d.logged() {
-		return nil
-	}
-	return d.in("wait for the disk", "", d.recorded(ctx))
+	return d.in("wait for the disk", "", d.noted(ctx))
 }
 
 // Flush waits for the transaction group, whatever it costs: only then can what

@@ -175,9 +175,14 @@ func (d *Driver) layerStatus(lines [][2]string) ([][2]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	waiting, err := readNames(d.home.own(trashName))
+	if err != nil {
+		return nil, err
+	}
 	return append(lines,
 		[2]string{"Layers", strconv.Itoa(layers)},
 		[2]string{"Mounts", strconv.Itoa(len(mounted))},
+		[2]string{"Removals Under Way", strconv.Itoa(len(waiting))},
 	), nil
 }
 

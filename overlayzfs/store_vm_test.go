@@ -202,6 +202,9 @@ func apply(t *testing.T, d *Driver, id, parent string, raw []byte) int64 {
 // requireTidy fails when the store keeps anything of layers it does not have.
 func requireTidy(t *testing.T, d *Driver, layers ...string) {
 	t.Helper()
+	if err := d.reaper.idle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{newName, applyName, buildingName, trashName, limitsName} {
 		if left := list(t, d.home.own(name)); len(left) > 0 {
 			t.Errorf("%s holds %q", name, left)

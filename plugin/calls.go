@@ -93,7 +93,8 @@ func (c *call) answer(value any) error {
 func create(readWrite bool) func(context.Context, Driver, layerRequest) (any, error) {
 	return func(ctx context.Context, d Driver, q layerRequest) (any, error) {
 		return emptyResponse{}, d.Create(ctx, q.ID, q.Parent, CreateOptions{
-			MountLabel: q.MountLabel, StorageOpt: q.StorageOpt, ReadWrite: readWrite, Exempt: isInit(q.ID),
+			MountLabel: q.MountLabel, StorageOpt: q.StorageOpt, ReadWrite: readWrite,
+			Recorded: recordedByCreate(q.ID, readWrite), Exempt: isInit(q.ID),
 		})
 	}
 }

@@ -22,6 +22,12 @@ var dockerLayer = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // there.
 func recordedWhenMade(id string) bool { return !dockerLayer.MatchString(id) }
 
+// recordedByCreate reports whether the engine records a layer when Create has
+// answered. An init layer is recorded together with its container's.
+func recordedByCreate(id string, readWrite bool) bool {
+	return !isInit(id) && (readWrite || recordedWhenMade(id))
+}
+
 // strayInit reports whether a layer was made for a container that was not: an
 // engine that died between the two recorded neither.
 func strayInit(id string, exists func(id string) bool) bool {

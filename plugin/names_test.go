@@ -23,6 +23,12 @@ func TestWhatNamesTell(t *testing.T) {
 		if got := recordedWhenMade(tt.id); got != tt.recorded {
 			t.Errorf("recordedWhenMade(%s) is %t", tt.id, got)
 		}
+		if got := recordedByCreate(tt.id, false); got != (tt.recorded && !tt.init) {
+			t.Errorf("recordedByCreate(%s, false) is %t", tt.id, got)
+		}
+		if got := recordedByCreate(tt.id, true); got == tt.init {
+			t.Errorf("recordedByCreate(%s, true) is %t", tt.id, got)
+		}
 		if got := strayInit(tt.id, func(string) bool { return false }); got != tt.stray {
 			t.Errorf("strayInit(%s) without its container is %t", tt.id, got)
 		}

@@ -17,8 +17,8 @@ var wire = []struct {
 	call, request, asked, answer string
 }{
 	{"GraphDriver.Capabilities", `{}`, ``, `{"Capabilities":{"ReproducesExactDiffs":false}}`},
-	{"GraphDriver.Create", `{"ID":"a","Parent":"b"}`, `create "a" "b" {MountLabel: StorageOpt:map[] ReadWrite:false Exempt:false}`, `{}`},
-	{"GraphDriver.CreateReadWrite", `{"ID":"a","Parent":"b","MountLabel":"l","StorageOpt":{"size":"10G"}}`, `create "a" "b" {MountLabel:l StorageOpt:map[size:10G] ReadWrite:true Exempt:false}`, `{}`},
+	{"GraphDriver.Create", `{"ID":"a","Parent":"b"}`, `create "a" "b" {MountLabel: StorageOpt:map[] ReadWrite:false Recorded:true Exempt:false}`, `{}`},
+	{"GraphDriver.CreateReadWrite", `{"ID":"a","Parent":"b","MountLabel":"l","StorageOpt":{"size":"10G"}}`, `create "a" "b" {MountLabel:l StorageOpt:map[size:10G] ReadWrite:true Recorded:true Exempt:false}`, `{}`},
 	{"GraphDriver.Get", `{"ID":"a","MountLabel":"l"}`, `get "a" "l"`, `{"Dir":"/home/a"}`},
 	{"GraphDriver.Put", `{"ID":"a"}`, `put "a"`, `{}`},
 	{"GraphDriver.Remove", `{"ID":"a"}`, `remove "a"`, `{}`},

@@ -140,6 +140,8 @@ func (f *fakeStore) Seal(_ context.Context, id string, _ bool, record func() err
 
 func (f *fakeStore) Barrier(context.Context) error { return f.before("barrier") }
 
+func (f *fakeStore) Reaped(context.Context) error { return nil }
+
 func (f *fakeStore) Flush(context.Context) error { return nil }
 
 func (f *fakeStore) Usage(context.Context, string) (overlayzfs.Usage, error) {

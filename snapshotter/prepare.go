@@ -67,18 +67,19 @@ func (s *Snapshotter) plan(kind snapshots.Kind, key, parent string, opts []snaps
 
 // make makes the layer of a snapshot that has a record.
 func (s *Snapshotter) make(ctx context.Context, r record, p plan) ([]mount.Mount, error) {
-	if !r.layered() {
+	if r.layered() {
+		if err := s.store.Create(ctx, r.id, r.below, p.layer); err != nil {
+			return nil, err
+		}
+		if err := s.own(ctx, r, p.owner); err != nil {
+			return nil, err
+		}
+	}
+	// What an image is unpacked into means nothing before it is committed.
+	if !unpacks(r.info.Name, r.info.Labels) {
 		if err := s.store.Barrier(ctx); err != nil {
 			return nil, err
 		}
-		return s.mounts(ctx, r)
-	}
-	// Durable when it answers, and so is the record, which is older.
-	if err := s.store.Create(ctx, r.id, r.below, p.layer); err != nil {
-		return nil, err
-	}
-	if err := s.own(ctx, r, p.owner); err != nil {
-		return nil, err
 	}
 	return s.mounts(ctx, r)
 }

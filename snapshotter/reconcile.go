@@ -10,9 +10,10 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// Cleanup deletes layers that no snapshot has any more.
+// Cleanup deletes layers that no snapshot has any more, and waits until the
+// space of all that were removed is given back.
 func (s *Snapshotter) Cleanup(ctx context.Context) error {
-	err := s.reconcile(ctx)
+	err := errors.Join(s.reconcile(ctx), s.store.Reaped(ctx))
 	s.refill()
 	return translate("clean up", "", err)
 }

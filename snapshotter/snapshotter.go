@@ -30,6 +30,7 @@ type store interface {
 	Seal(ctx context.Context, id string, written bool, record func() error) error
 	Barrier(ctx context.Context) error
 	Flush(ctx context.Context) error
+	Reaped(ctx context.Context) error
 	Usage(ctx context.Context, id string) (overlayzfs.Usage, error)
 	Close() error
 }

@@ -346,8 +346,11 @@ func layersIn(home string) ([]string, error) {
 
 // unfinished fails when something half-made lies in the store.
 func unfinished(home string) error {
+	if err := awaitReaper(home); err != nil {
+		return err
+	}
 	var left []string
-	for _, place := range []string{"new", "apply", "building", "trash"} {
+	for _, place := range []string{"new", "apply", "building"} {
 		entries, err := os.ReadDir(filepath.Join(home, ".overlayzfs", place))
 		if err != nil {
 			return err

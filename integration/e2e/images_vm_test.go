@@ -290,7 +290,8 @@ func layersLeft(store string) ([]string, error) {
 			left = append(left, name)
 		}
 	}
-	for _, dir := range []string{"l", ".overlayzfs/new", ".overlayzfs/apply", ".overlayzfs/building", ".overlayzfs/trash"} {
+	err = errors.Join(err, awaitReaper(store))
+	for _, dir := range []string{"l", ".overlayzfs/new", ".overlayzfs/apply", ".overlayzfs/building"} {
 		entries, readErr := os.ReadDir(filepath.Join(store, dir))
 		err = errors.Join(err, readErr)
 		for _, entry := range entries {

@@ -21,7 +21,9 @@ func wrong(class Class, format string, args ...any) verdict {
 // judge says whether what a start found of a layer may be, after a power cut in
 // the state that the list has. inOrder is set for a dataset that loses its last
 // seconds as a whole (sync=disabled) and not some of what was not synced.
-func judge(y *layer, f wire.Found, inOrder bool) verdict {
+//
+// maybe is set for a layer that such a loss may have taken.
+func judge(y *layer, f wire.Found, inOrder, maybe bool) verdict {
 	switch y.state {
 	case removed:
 		if f.Exists {
@@ -40,8 +42,15 @@ func judge(y *layer, f wire.Found, inOrder bool) verdict {
 	case wire.Step:
 		return judgeStep(y, f)
 	}
+	if maybe && !f.Exists {
+		return verdict{}
+	}
 	return judgeContainer(y, f, inOrder)
 }
+
+// young reports whether nothing has yet made a container's layer durable that
+// syncs nothing itself.
+func (l *list) young(y *layer) bool { return !y.survived && y.counted > l.durable }
 
 // intact is for a layer that is there although it need not: then it is whole.
 func intact(y *layer, f wire.Found, inOrder bool) verdict {
@@ -162,7 +171,7 @@ func (l *list) look(id string, f wire.Found, inOrder bool) verdict {
 	if y == nil {
 		return wrong(Leftover, "the guest looked at a layer that is not in the list")
 	}
-	v := judge(y, f, inOrder)
+	v := judge(y, f, inOrder, inOrder && l.young(y))
 	switch {
 	case v.class == Lost:
 		l.forget(id)

@@ -83,7 +83,7 @@ func TestJudgement(t *testing.T) {
 		{wire.Container, "c", absent, ""},
 		{wire.Container, "c", right, ""},
 		{wire.Container, "cC", right, ""},
-		{wire.Container, "cC", absent, Lost},
+		{wire.Container, "cC", absent, ""},
 		{wire.Container, "cC", broken, Torn},
 		{wire.Container, "cCr", absent, ""},
 		{wire.Container, "cCrR", right, Back},
@@ -93,6 +93,45 @@ func TestJudgement(t *testing.T) {
 		t.Run(string(c.kind)+" "+c.story+" "+string(c.want), func(t *testing.T) {
 			l := heard(c.kind, c.story)
 			if v := l.look("y", c.found, true); v.class != c.want {
+				t.Errorf("%q (%s), want %q", v.class, v.text, c.want)
+			}
+		})
+	}
+}
+
+// TestAContainerIsAsItsDatasetSyncs: with sync=disabled the last seconds may be
+// missing, but nothing from before a barrier.
+func TestAContainerIsAsItsDatasetSyncs(t *testing.T) {
+	other := func(verb wire.Verb) wire.Event {
+		return wire.Event{Verb: verb, Call: wire.Fill, ID: "image", Kind: wire.Image}
+	}
+	for _, c := range []struct {
+		name            string
+		inOrder         bool
+		before, barrier bool // the barrier began before the layer was made; it was answered
+		want            Class
+	}{
+		{"standard", false, false, false, Lost},
+		{"disabled, nothing since", true, false, false, ""},
+		{"disabled, a barrier under way since before", true, true, true, ""},
+		{"disabled, a barrier that was not answered", true, false, false, ""},
+		{"disabled, a barrier since", true, false, true, Lost},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newList()
+			l.hear(wire.Event{Verb: wire.Begin, Call: wire.Create, ID: "image", Kind: wire.Image})
+			if c.before {
+				l.hear(other(wire.Begin))
+			}
+			l.hear(event(wire.Begin, wire.Create, wire.Container))
+			l.hear(event(wire.Done, wire.Create, wire.Container))
+			if !c.before {
+				l.hear(other(wire.Begin))
+			}
+			if c.barrier {
+				l.hear(other(wire.Done))
+			}
+			if v := l.look("y", wire.Found{}, c.inOrder); v.class != c.want {
 				t.Errorf("%q (%s), want %q", v.class, v.text, c.want)
 			}
 		})
@@ -156,7 +195,7 @@ func TestAnInitLayerGoesWithItsContainer(t *testing.T) {
 			calls := map[rune]wire.Event{'c': event(wire.Begin, wire.Create, wire.Container), 'C': event(wire.Done, wire.Create, wire.Container), 'r': event(wire.Begin, wire.Remove, wire.Container), 'R': event(wire.Done, wire.Remove, wire.Container)}
 			l.hear(calls[letter])
 		}
-		if v := l.look("p", wire.Found{}, true); v.class != c.want {
+		if v := l.look("p", wire.Found{}, false); v.class != c.want {
 			t.Errorf("container %q: %q, want %q", c.story, v.class, c.want)
 		}
 	}

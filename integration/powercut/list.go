@@ -32,6 +32,9 @@ type layer struct {
 	before  string
 	// used says of an init layer that its container was answered for as well.
 	used bool
+	// counted is the event since which a container's layers count, and begun the
+	// one that announced the call under way.
+	counted, begun int
 	// survived says that a start has found the layer.
 	survived bool
 	// emptied says that nothing is known of the content of a layer that is
@@ -46,6 +49,10 @@ type list struct {
 	// answers counts calls by name.
 	answers map[string]int
 	records int
+	// events counts what was heard; all before the event durable is on disk,
+	// whatever the dataset syncs: a call with a barrier began after it, and was
+	// answered.
+	events, durable int
 }
 
 func newList() *list {
@@ -54,6 +61,7 @@ func newList() *list {
 
 // hear takes an event of the load into the list.
 func (l *list) hear(e wire.Event) {
+	l.events++
 	switch e.Verb {
 	case wire.Begin:
 		l.begin(e)
@@ -85,20 +93,25 @@ func (l *list) begin(e wire.Event) {
 		y.state = removing
 		l.use(y, false)
 	}
+	y.begun = l.events
 }
 
 func (l *list) done(e wire.Event) {
 	y := l.byID[e.ID]
 	switch e.Call {
 	case wire.Create:
-		y.state = created
+		y.state, y.counted = created, l.events
 		l.use(y, true)
 	case wire.Fill:
 		y.state, y.digest = recorded, e.Digest
 		y.Recorded = true
 		l.records++
+		l.durable = max(l.durable, y.begun)
 	case wire.Remove:
 		y.state = removed
+		if y.Kind != wire.Init { // of which the driver knows that it need not wait
+			l.durable = max(l.durable, y.begun)
+		}
 	case wire.Write:
 		y.written = e.Record
 		if e.Synced {
@@ -110,7 +123,7 @@ func (l *list) done(e wire.Event) {
 // use notes that the init layer below a container is needed, or is no more.
 func (l *list) use(container *layer, used bool) {
 	if init := l.byID[container.Parent]; init != nil && init.Kind == wire.Init {
-		init.used = used
+		init.used, init.counted = used, container.counted
 	}
 }
 

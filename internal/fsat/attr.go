@@ -43,7 +43,7 @@ func Chmod(dirfd int, name string, mode uint32) error {
 	if err != nil {
 		return fail("open", name, err)
 	}
-	defer closeQuietly(fd)
+	defer CloseQuietly(fd)
 	st, err := StatFD(fd)
 	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		err = unix.ELOOP

@@ -39,8 +39,14 @@ func Close(fd int) error {
 	return fail("close", "", err)
 }
 
-// closeQuietly closes a descriptor that was only looked through: closing it
-// cannot fail in a way that matters.
-func closeQuietly(fd int) {
+// CloseQuietly closes a descriptor that nothing was written through, or whose
+// file is given up: closing it cannot fail in a way that matters.
+func CloseQuietly(fd int) {
 	_ = unix.Close(fd)
+}
+
+// Dup returns another descriptor of what fd has open.
+func Dup(fd int) (int, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	return dup, fail("dup", "", err)
 }

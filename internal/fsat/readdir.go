@@ -55,7 +55,7 @@ func IsEmpty(dirfd int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer closeQuietly(fd)
+	defer CloseQuietly(fd)
 	entries, err := ReadDir(fd)
 	return len(entries) == 0, err
 }

@@ -19,7 +19,7 @@ func RemoveAll(ctx context.Context, dirfd int, name string) error {
 	if err != nil {
 		return ignoreMissing(err)
 	}
-	defer closeQuietly(fd)
+	defer CloseQuietly(fd)
 	if err := RemoveContents(ctx, fd); err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func (w *walk) dir() int {
 // moveTo makes fd the place where the walk stands.
 func (w *walk) moveTo(fd int) {
 	if w.at >= 0 {
-		closeQuietly(w.at)
+		CloseQuietly(w.at)
 	}
 	w.at = fd
 }
@@ -154,7 +154,7 @@ func openReal(root int, way []string) (int, error) {
 		}
 		fd, err := openAncestor(from, strings.Join(way[:n], "/"), strict)
 		if at >= 0 {
-			closeQuietly(at)
+			CloseQuietly(at)
 		}
 		if err != nil {
 			return -1, err

@@ -60,7 +60,7 @@ func (r *Resolver) Dir(path string, missing Maker) (int, error) {
 // something else.
 func (r *Resolver) Forget() {
 	if r.fd >= 0 {
-		closeQuietly(r.fd)
+		CloseQuietly(r.fd)
 	}
 	r.path, r.fd = "", -1
 }

@@ -77,7 +77,7 @@ func Walk(ctx context.Context, root int, sorted bool, v Visitor) error {
 func (w *treeWalk) close() {
 	for _, l := range w.levels {
 		if l.fd >= 0 {
-			closeQuietly(l.fd)
+			CloseQuietly(l.fd)
 		}
 	}
 }
@@ -126,7 +126,7 @@ func (w *treeWalk) enter(parent int, name string) error {
 		return err
 	}
 	if err := w.visitor.Enter(parent, Path{w.dir, name}, fd); err != nil {
-		closeQuietly(fd)
+		CloseQuietly(fd)
 		return err
 	}
 	return w.push(name, fd)
@@ -161,7 +161,7 @@ func (w *treeWalk) limit() error {
 	if err != nil {
 		return err
 	}
-	closeQuietly(l.fd)
+	CloseQuietly(l.fd)
 	l.fd, l.dev, l.ino = -1, st.Dev, st.Ino
 	return nil
 }
@@ -175,7 +175,7 @@ func (w *treeWalk) pop() error {
 			return err
 		}
 	}
-	closeQuietly(l.fd)
+	CloseQuietly(l.fd)
 	w.levels = w.levels[:len(w.levels)-1]
 	if len(w.levels) == 0 {
 		return nil
@@ -197,7 +197,7 @@ func (w *treeWalk) reopen(l *level, child int) error {
 		err = fail("walk", l.name, errMoved)
 	}
 	if err != nil {
-		closeQuietly(fd)
+		CloseQuietly(fd)
 		return err
 	}
 	l.fd = fd

@@ -1,0 +1,87 @@
+package overlayzfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+// reaped is what a reaper under test was told to discard.
+type reaped struct {
+	mu   sync.Mutex
+	dirs []string
+	gate chan struct{} // each discard takes one, if there is a gate
+}
+
+func (r *reaped) discard(ctx context.Context, dir string) {
+	if r.gate != nil {
+		select {
+		case <-r.gate:
+		case <-ctx.Done():
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dirs = append(r.dirs, dir)
+}
+
+func TestReaperTakesAllInOrder(t *testing.T) {
+	var seen reaped
+	r := newReaper(seen.discard)
+	for round := range 2 { // idle in between
+		for n := range 3 {
+			r.take(fmt.Sprint(round, n))
+			r.take("")
+		}
+		if err := r.idle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"0 0", "0 1", "0 2", "1 0", "1 1", "1 2"}; !slices.Equal(seen.dirs, want) {
+		t.Errorf("discarded %q, want %q", seen.dirs, want)
+	}
+}
+
+func TestReaperPaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := reaped{gate: make(chan struct{})}
+		r := newReaper(seen.discard)
+		for range maxBacklog {
+			r.take("x")
+		}
+		r.pace(t.Context()) // does not wait yet
+		r.take("one too many")
+		paced := make(chan struct{})
+		go func() { defer close(paced); r.pace(t.Context()) }()
+		synctest.Wait()
+		select {
+		case <-paced:
+			t.Error("nobody waits for the backlog")
+		default:
+		}
+		seen.gate <- struct{}{}
+		<-paced
+		if err := r.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if len(seen.dirs) != 2 {
+			t.Errorf("%d discarded, want 2: the one that was let through, and the one that the end met", len(seen.dirs))
+		}
+	})
+}
+
+func TestReaperIsNotWaitedForEndlessly(t *testing.T) {
+	held := make(chan struct{})
+	defer close(held)
+	r := newReaper(func(context.Context, string) { <-held })
+	r.take("in a pool that hangs")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("close: %v", err)
+	}
+}
