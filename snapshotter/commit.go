@@ -34,7 +34,7 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, opts []snaps
 	if err := s.rebase(ctx, r, opts); err != nil {
 		return err
 	}
-	return s.store.Seal(ctx, r.id, unpacks(key, r.info.Labels), func() error {
+	return s.store.Seal(ctx, r.id, unpacks(key), func() error {
 		usage, err := s.store.Usage(ctx, r.id)
 		if err != nil {
 			return err
@@ -50,9 +50,12 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, opts []snaps
 // committable refuses early what the transaction would refuse after a wait for
 // the disk.
 func (s *Snapshotter) committable(ctx context.Context, name, key string) (r record, err error) {
+	if err := checkName(name); err != nil {
+		return r, err
+	}
 	_, err = s.find(ctx, name)
 	if err == nil {
-		return r, fault.New(fault.Exists, "there is a snapshot %q already", name)
+		return r, fault.New(fault.Exists, "there is a snapshot %.200q already", name)
 	}
 	if !errdefs.IsNotFound(err) {
 		return r, err
@@ -75,7 +78,7 @@ func (s *Snapshotter) rebase(ctx context.Context, r record, opts []snapshots.Opt
 	if base.Parent == "" || base.Parent == r.info.Parent || r.info.Parent != "" {
 		return nil // the transaction refuses another parent
 	}
-	if unpacks(r.info.Name, r.info.Labels) && !beside(r.info) {
+	if unpacks(r.info.Name) && !beside(r.info) {
 		return fault.New(fault.Unsupported, "this containerd unpacks layers side by side and did not say so when it began, so that what the layer deletes is lost; take \"rebase\" out of the capabilities in its proxy_plugins")
 	}
 	parent, err := s.find(ctx, base.Parent)
@@ -83,7 +86,7 @@ func (s *Snapshotter) rebase(ctx context.Context, r record, opts []snapshots.Opt
 		return err
 	}
 	if parent.info.Kind != snapshots.KindCommitted {
-		return fault.New(fault.Invalid, "parent %q is not committed", base.Parent)
+		return fault.New(fault.Invalid, "parent %.200q is not committed", base.Parent)
 	}
 	return s.store.Rebase(ctx, r.id, parent.id)
 }

@@ -43,7 +43,7 @@ func translate(op, key string, err error) error {
 	}
 	text := fmt.Sprintf("%s: %s", op, fault.Text(err))
 	if key != "" {
-		text = fmt.Sprintf("%s %q: %s", op, key, fault.Text(err))
+		text = fmt.Sprintf("%s %.200q: %s", op, key, fault.Text(err))
 	}
 	class := known(err)
 	if class == nil {

@@ -57,7 +57,7 @@ func (l Limits) Check() error {
 // image brings along is its author's word.
 func (l Limits) options(kind snapshots.Kind, key, parent string, labels map[string]string) (overlayzfs.CreateOptions, error) {
 	unlimited := overlayzfs.CreateOptions{ReadWrite: true, Exempt: true}
-	if kind != snapshots.KindActive || unpacks(key, labels) {
+	if kind != snapshots.KindActive || unpacks(key) {
 		return unlimited, nil
 	}
 	asked, err := l.asked(labels, parent)
@@ -155,9 +155,10 @@ func (l Limits) allow(asked map[string]string) error {
 	return nil
 }
 
-// unpacks reports whether a snapshot is made to unpack a layer of an image.
-func unpacks(key string, labels map[string]string) bool {
-	return labels[snapshots.LabelSnapshotRef] != "" || strings.HasPrefix(ownKey(key), snapshots.UnpackKeyPrefix+"-")
+// unpacks reports whether a snapshot is made to unpack a layer of an image. Its
+// labels do not say so reliably: a pod's author can set containerd's own.
+func unpacks(key string) bool {
+	return strings.HasPrefix(ownKey(key), snapshots.UnpackKeyPrefix+"-")
 }
 
 // ownKey is the key that the client chose: containerd puts its name space and a

@@ -31,10 +31,10 @@ func TestLimitOptions(t *testing.T) {
 		"someone else's":           {limits: Limits{Default: preset}, key: "moby/12/somebody", want: unlimited},
 		"view":                     {limits: Limits{Default: preset}, kind: snapshots.KindView, key: container, want: unlimited},
 		"on nothing":               {limits: Limits{Default: preset}, key: container, base: true, want: unlimited},
-		"unpacking, by its key": {limits: Limits{Default: preset}, key: "k8s.io/3/extract-1-ab sha256:0",
+		"unpacking": {limits: Limits{Default: preset}, key: "k8s.io/3/extract-1-ab sha256:0",
 			labels: map[string]string{sizeLabel: "5M"}, want: unlimited},
-		"unpacking, by its label": {limits: Limits{Default: preset}, key: container,
-			labels: map[string]string{snapshots.LabelSnapshotRef: "sha256:0", sizeLabel: "5M"}, want: unlimited},
+		"a container that claims to unpack": {limits: Limits{Default: preset}, key: container,
+			labels: map[string]string{snapshots.LabelSnapshotRef: "sha256:0"}, want: with(none)},
 		"label": {key: "x", labels: map[string]string{sizeLabel: "5M"}, want: with(map[string]string{"size": "5M", "inodes": "0"})},
 		"label on a container": {limits: Limits{Default: preset}, key: container,
 			labels: map[string]string{sizeLabel: "5M"}, want: with(map[string]string{"size": "5M"})},
@@ -106,7 +106,7 @@ func FuzzLimitLabels(f *testing.F) {
 		o, err := l.options(snapshots.KindActive, key, "base", map[string]string{
 			sizeLabel: size, inodesLabel: inodes, snapshots.LabelSnapshotMaxSize: most,
 		})
-		if err == nil && o.Exempt != unpacks(key, nil) {
+		if err == nil && o.Exempt != unpacks(key) {
 			t.Errorf("key %q, size %q: %+v", key, size, o)
 		}
 	})

@@ -56,7 +56,7 @@ func (s *Snapshotter) mounts(ctx context.Context, r record) ([]mount.Mount, erro
 
 // beside reports whether a layer is unpacked beside the one that it belongs on.
 func beside(info snapshots.Info) bool {
-	return info.Parent == "" && unpacks(info.Name, info.Labels) && info.Labels[parentLabel] != ""
+	return info.Parent == "" && unpacks(info.Name) && info.Labels[parentLabel] != ""
 }
 
 // uppermost tells whoever unpacks a tar that deletions are to be written as

@@ -7,7 +7,6 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 
-	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -24,8 +23,8 @@ func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snap
 }
 
 func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, parent string, opts []snapshots.Opt) ([]mount.Mount, error) {
-	if key == "" {
-		return nil, fault.New(fault.Invalid, "a snapshot needs a key")
+	if err := checkName(key); err != nil {
+		return nil, err
 	}
 	defer s.hold(key)()
 	s.making.RLock()
@@ -76,7 +75,7 @@ func (s *Snapshotter) make(ctx context.Context, r record, p plan) ([]mount.Mount
 		}
 	}
 	// What an image is unpacked into means nothing before it is committed.
-	if !unpacks(r.info.Name, r.info.Labels) {
+	if !unpacks(r.info.Name) {
 		if err := s.store.Barrier(ctx); err != nil {
 			return nil, err
 		}

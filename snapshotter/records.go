@@ -8,6 +8,8 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"go.etcd.io/bbolt"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // lockWait is how long the file of records may be held by a process that is
@@ -24,6 +26,14 @@ func openRecords(path string) (*storage.MetaStore, error) {
 		return nil, fmt.Errorf("records of snapshots %s: %w", path, err)
 	}
 	return meta, nil
+}
+
+// checkName refuses what cannot be the key of a record.
+func checkName(name string) error {
+	if name == "" || len(name) > bbolt.MaxKeySize {
+		return fault.New(fault.Invalid, "the name of a snapshot has %d bytes: want 1 to %d", len(name), bbolt.MaxKeySize)
+	}
+	return nil
 }
 
 // record is what is known of a snapshot: its layer, if it has one, and that of

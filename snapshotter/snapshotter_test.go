@@ -89,8 +89,13 @@ func TestHostileKeysAreOnlyNames(t *testing.T) {
 			t.Errorf("a layer is named %q", id)
 		}
 	}
-	if _, err := s.Prepare(t.Context(), "", ""); !errdefs.IsInvalidArgument(err) {
-		t.Errorf("a snapshot without a name: %v", err)
+	for _, name := range []string{"", strings.Repeat("k", 1<<16)} {
+		if _, err := s.Prepare(t.Context(), name, ""); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("a name of %d bytes: %.200v", len(name), err)
+		}
+		if err := s.Commit(t.Context(), name, "."); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("commit to a name of %d bytes: %.200v", len(name), err)
+		}
 	}
 }
 
