@@ -73,7 +73,7 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 		return nil, err
 	}
 	d := &Driver{
-		home: p.home, dataset: p.dataset, ids: o.IDs, off: off, lock: p.lock, mounted: p.mounted && o.Door == "", outside: o.Door != "",
+		home: p.home, dataset: p.dataset, ids: o.IDs, off: off, lock: p.lock, mounted: p.mounted, outside: o.Door != "",
 		preset: o.Limits, layers: locker.New(), refs: refs{home: p.home},
 	}
 	d.groups.sync = d.syncGroup
@@ -83,6 +83,9 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 	}
 	if err := d.start(ctx, o); err != nil {
 		return nil, errors.Join(err, d.Close())
+	}
+	if d.outside {
+		d.mounted = false // somebody may use it as long as there are layers
 	}
 	d.announce()
 	return d, nil
