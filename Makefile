@@ -9,7 +9,7 @@ OZLAB    := $(abspath $(BUILD)/ozlab)
 SUITE    ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-vm test-conformance test-powercut test-e2e bench lint vuln fuzz plugin build lab clean FORCE
+.PHONY: help demo test test-unit test-vm test-conformance test-powercut test-e2e bench bench-release lint vuln fuzz plugin build lab clean FORCE
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +35,11 @@ test-powercut: ## Cut the power while layers are made, and judge what is left: R
 test-e2e: ## A real dockerd with the managed plugin as its storage driver
 	@scripts/test e2e
 
-bench: lab plugin ## moby's graphdriver benchmarks: ours, overlay2, vfs
-	@scripts/bench $(OZLAB) $(BUILD)
+bench: lab plugin ## The race against moby's drivers, an hour at most; ROWS=regexp chooses rows
+	@scripts/bench $(OZLAB) $(BUILD) $(VERSION)
+
+bench-release: ## Keep the last race as the one later races are compared with
+	cd integration && $(GO) run ./cmd/benchreport --store --release bench/release.json $(abspath $(BUILD))/bench/report.json
 
 lint: $(TOOLS)/golangci-lint ## Vet and lint both modules
 	$(GO) vet ./... && $(GO) vet -tags vm ./...

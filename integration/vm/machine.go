@@ -67,6 +67,8 @@ type Machine struct {
 	dir     string // of its own, removed in the end
 	inUse   *os.File
 	console string
+	args    []string // QEMU's
+	end     []byte   // of each stream
 	qemu    *exec.Cmd
 	exited  chan struct{} // closed when QEMU has ended
 	ready   chan struct{} // closed when the job begins
@@ -94,28 +96,66 @@ func (g *Guest) Run(ctx context.Context, options Options, job *Job, stdout, stde
 	return machine.Wait()
 }
 
-// Start boots a machine for a job. The job's output goes to stdout and stderr
-// as it comes. The end of ctx ends the machine like [Machine.Kill].
+// Start boots a machine for a job, and returns when the job begins or cannot
+// any more. The job's output goes to stdout and stderr as it comes. The end of
+// ctx ends the machine like [Machine.Kill].
+//
+// An emulated kernel now and then hangs or dies while it comes up. The job has
+// seen nothing of it then, so it is booted again.
 func (g *Guest) Start(ctx context.Context, options Options, job *Job, stdout, stderr io.Writer) (*Machine, error) {
 	options = options.withDefaults()
 	dir, inUse, err := machineDir()
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{
-		job: job, keep: options.KeepPool != "", dir: dir, inUse: inUse, console: options.Console,
-		exited: make(chan struct{}), ready: make(chan struct{}),
-	}
+	m := &Machine{job: job, keep: options.KeepPool != "", dir: dir, inUse: inUse, console: options.Console}
 	if m.console == "" {
 		m.console = filepath.Join(dir, "console.log")
 	}
-	if err := m.boot(ctx, g, options, stdout, stderr); err != nil {
+	if err := m.prepare(ctx, g, options); err != nil {
 		return nil, errors.Join(err, m.removeDir())
 	}
-	return m, nil
+	for try := 1; ; try++ {
+		if err := m.power(ctx, options.Terminal, stdout, stderr); err != nil {
+			return nil, errors.Join(err, m.removeDir())
+		}
+		if m.cameUp(ctx) || try == bootTries {
+			return m, nil
+		}
+		m.closePorts()
+	}
 }
 
-func (m *Machine) boot(ctx context.Context, g *Guest, options Options, stdout, stderr io.Writer) error {
+const (
+	bootTries = 3
+	// bootTime is how long a machine may take until its job begins, on a host
+	// that has much else to do.
+	bootTime = 4 * time.Minute
+)
+
+// cameUp waits for the job to begin, and reports whether there is any use in
+// waiting longer. If not, the machine is off.
+func (m *Machine) cameUp(ctx context.Context) bool {
+	limit := time.NewTimer(bootTime)
+	defer limit.Stop()
+	select {
+	case <-m.ready:
+		return true
+	case <-m.exited:
+	case <-limit.C:
+		m.Kill()
+	}
+	m.streams.Wait()
+	select {
+	case <-m.ready: // and ended at once
+		return true
+	default:
+		return ctx.Err() != nil || m.report.control.failure != ""
+	}
+}
+
+// prepare makes the disks and the command line.
+func (m *Machine) prepare(ctx context.Context, g *Guest, options Options) error {
 	pool := options.KeepPool
 	if pool == "" {
 		pool = filepath.Join(m.dir, "pool.img")
@@ -135,7 +175,8 @@ func (m *Machine) boot(ctx context.Context, g *Guest, options Options, stdout, s
 	if options.CheckLeaks {
 		words = append(words, "lab.leaks=check")
 	}
-	args := qemuArgs(hardware{
+	m.end = trailer(nonce)
+	m.args = qemuArgs(hardware{
 		accel:  g.accel(ctx),
 		memory: options.Memory, cpus: options.CPUs,
 		kernel: g.kernel, initramfs: g.initramfs,
@@ -144,10 +185,17 @@ func (m *Machine) boot(ctx context.Context, g *Guest, options Options, stdout, s
 		root:    g.root, pool: pool, poolDirect: supportsDirect(pool), job: jobDisk,
 		terminal: options.Terminal,
 	})
-	if err := m.startQEMU(ctx, args, options.Terminal); err != nil {
+	return nil
+}
+
+// power switches the machine on.
+func (m *Machine) power(ctx context.Context, terminal bool, stdout, stderr io.Writer) error {
+	m.exited, m.ready = make(chan struct{}), make(chan struct{})
+	m.report = report{}
+	if err := m.startQEMU(ctx, m.args, terminal); err != nil {
 		return err
 	}
-	m.listen(stdout, stderr, trailer(nonce))
+	m.listen(stdout, stderr, m.end)
 	return nil
 }
 
@@ -203,9 +251,10 @@ func (m *Machine) startQEMU(ctx context.Context, args []string, terminal bool) e
 		m.closePorts()
 		return fmt.Errorf("starting the machine: %w", err)
 	}
+	exited := m.exited
 	go func() {
 		m.report.qemuExit = m.qemu.Wait()
-		close(m.exited)
+		close(exited)
 	}()
 	return nil
 }
@@ -242,8 +291,8 @@ func (m *Machine) listen(stdout, stderr io.Writer, end []byte) {
 	})
 }
 
-// Ready is closed when the guest has come up and the job begins. It stays open
-// when the machine ends before that.
+// Ready is closed when the job began. It stays open when the machine ended
+// before that.
 func (m *Machine) Ready() <-chan struct{} { return m.ready }
 
 // Exited is closed when the machine is off.

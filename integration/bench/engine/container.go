@@ -1,0 +1,204 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+)
+
+const runNote = "by the engine's API, of a program that does nothing, in an image of 7 MB and 400 files; no network"
+
+var (
+	rowRun = result.Row{
+		ID: "engine.run", Title: "docker run --rm, start to exit", Unit: result.Milliseconds, Group: group,
+		Note: "create, start, wait, remove " + runNote,
+	}
+	rowRunCreate = result.Row{
+		ID: "engine.run.create", Title: "docker run --rm: create", Unit: result.Milliseconds, Group: group,
+		Note: "the part of engine.run that makes the container's two layers; no runtime in it",
+	}
+	rowRunStart = result.Row{
+		ID: "engine.run.start", Title: "docker run --rm: start and exit", Unit: result.Milliseconds, Group: group,
+		Note: "the part of engine.run that mounts, runs and unmounts; nearly all of it is the runtime's",
+	}
+	rowRunRemove = result.Row{
+		ID: "engine.run.remove", Title: "docker run --rm: remove", Unit: result.Milliseconds, Group: group,
+		Note: "the part of engine.run that removes the container's two layers",
+	}
+)
+
+// runOnce is `docker run --rm`, of which the parts are measured too.
+func runOnce(ctx context.Context, h *house, note note) error {
+	if err := syncPool(ctx, h.pool); err != nil {
+		return err
+	}
+	r := runs{ctx: ctx, api: h.api}
+	if err := h.measured(note, rowRun, func() error { return r.run(baseImage, busybox, "true") }); err != nil {
+		return err
+	}
+	note(rowRunCreate, r.created)
+	note(rowRunStart, r.started)
+	note(rowRunRemove, r.removed)
+	return nil
+}
+
+// runs adds up what the parts of running containers took, in milliseconds.
+type runs struct {
+	ctx                       context.Context
+	api                       *api
+	created, started, removed float64
+}
+
+func (r *runs) run(image string, program ...string) error {
+	id, err := r.begin(image, program...)
+	if err != nil {
+		return err
+	}
+	return r.end(id)
+}
+
+// begin creates a container and returns once it has ended.
+func (r *runs) begin(image string, program ...string) (id string, err error) {
+	took, err := timed(func() (err error) {
+		id, err = r.api.create(r.ctx, image, program...)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	r.created += took
+	took, err = timed(func() error {
+		if err := r.api.start(r.ctx, id); err != nil {
+			return err
+		}
+		return r.api.wait(r.ctx, id)
+	})
+	r.started += took
+	if err != nil {
+		err = errors.Join(err, r.end(id))
+	}
+	return id, err
+}
+
+func (r *runs) end(id string) error {
+	took, err := timed(func() error { return r.api.remove(r.ctx, id) })
+	r.removed += took
+	return err
+}
+
+// tenContainers is how many the workload has.
+const tenContainers = 10
+
+const tenRepo = "race-ten"
+
+// tenRow is a part of the workload with ten containers.
+func tenRow(part, title, note string) result.Row {
+	return result.Row{ID: "engine.ten." + part, Title: title, Unit: result.Milliseconds, Group: group, Note: note}
+}
+
+// diskOf is the row of what another's work adds to the disk.
+func diskOf(row result.Row) result.Row {
+	return result.Row{
+		ID: row.ID + ".disk", Title: row.Title + ": disk", Unit: result.Bytes, Group: group,
+		Note: "what it adds to the contender's datasets, synced",
+	}
+}
+
+var (
+	rowTenStart = tenRow("start", "10 containers that each write 64 KB",
+		"one after the other: create, start, exit; the content does not compress")
+	rowTenCommit = tenRow("commit", "docker commit of the 10 containers", "one after the other")
+	rowTenRun    = tenRow("run", "docker run --rm of the 10 commits",
+		"one after the other: create, start, exit, remove; the program reads what was written")
+
+	tenRows = []result.Row{
+		rowTenStart, diskOf(rowTenStart), rowTenCommit, diskOf(rowTenCommit), rowTenRun, diskOf(rowTenRun),
+	}
+)
+
+// ten starts ten containers that write, commits each, runs each commit.
+func ten(ctx context.Context, h *house, note note) (err error) {
+	t := &tenth{house: h, ctx: ctx, note: note}
+	if t.disk, err = settled(ctx, h.pool, h.dataset); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.clear()) }()
+	for _, part := range []struct {
+		row result.Row
+		do  func() error
+	}{{rowTenStart, t.start}, {rowTenCommit, t.commit}, {rowTenRun, t.run}} {
+		if err := t.measure(part.row, part.do); err != nil {
+			return fmt.Errorf("%s: %w", part.row.ID, err)
+		}
+	}
+	return nil
+}
+
+// tenth is the workload under way.
+type tenth struct {
+	*house
+	ctx        context.Context
+	note       note
+	disk       float64 // used before the part
+	containers []string
+	images     []string
+}
+
+func (t *tenth) measure(row result.Row, do func() error) error {
+	if err := t.measured(t.note, row, do); err != nil {
+		return err
+	}
+	now, err := used(t.ctx, t.pool, t.dataset)
+	if err != nil {
+		return err
+	}
+	t.note(diskOf(row), max(0, now-t.disk))
+	t.disk = now
+	return nil
+}
+
+func (t *tenth) start() error {
+	r := runs{ctx: t.ctx, api: t.api}
+	for range tenContainers {
+		id, err := r.begin(baseImage, busybox, "dd", "if=/dev/urandom", "of=/written", "bs=65536", "count=1")
+		if err != nil {
+			return err
+		}
+		t.containers = append(t.containers, id)
+	}
+	return nil
+}
+
+func (t *tenth) commit() error {
+	for n, id := range t.containers {
+		tag := fmt.Sprint(n)
+		if err := t.api.commit(t.ctx, id, tenRepo, tag); err != nil {
+			return err
+		}
+		t.images = append(t.images, tenRepo+":"+tag)
+	}
+	return nil
+}
+
+func (t *tenth) run() error {
+	r := runs{ctx: t.ctx, api: t.api}
+	for _, image := range t.images {
+		if err := r.run(image, busybox, "cksum", "/written"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tenth) clear() error {
+	var errs []error
+	for _, id := range t.containers {
+		errs = append(errs, t.remove(t.ctx, id))
+	}
+	for _, image := range t.images {
+		errs = append(errs, t.removeImage(t.ctx, image))
+	}
+	return errors.Join(errs...)
+}

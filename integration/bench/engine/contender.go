@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	harness "github.com/overlayzfs/overlayzfs/integration/engine"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/probes"
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+)
+
+// contender is a storage driver in one of its settings.
+type contender struct {
+	key    string // on the command line, and in names of datasets
+	name   string // in reports
+	driver string
+	sync   string // of the dataset with the layers
+	once   bool   // races in the first round only: it is slow
+	plugin string // where it is, when it is ours
+}
+
+// contenders are all there are. An engine's own records are always on a
+// dataset with sync=standard, except where layers cannot lie elsewhere.
+var contenders = []contender{
+	{key: "overlayzfs", name: result.Ours, driver: harness.PluginName, sync: "standard"},
+	{key: "overlayzfs-nosync", name: result.OursDisabled, driver: harness.PluginName, sync: "disabled"},
+	{key: "overlay2", name: result.Overlay2, driver: "overlay2", sync: "standard"},
+	{key: "overlay2-nosync", name: result.Overlay2Dis, driver: "overlay2", sync: "disabled"},
+	{key: "zfs", name: result.ZFS, driver: "zfs", sync: "standard", once: true},
+	{key: "vfs", name: result.VFS, driver: "vfs", sync: "standard", once: true},
+}
+
+// Default are the contenders of a race unless others are asked for.
+var Default = []string{"overlayzfs", "overlayzfs-nosync", "overlay2", "zfs", "vfs"}
+
+func (c contender) ours() bool { return c.driver == harness.PluginName }
+
+// with is a contender with the plugins it races with: the one, and the other
+// when there is one.
+func (c contender) with(plugin, other string) []contender {
+	if !c.ours() {
+		return []contender{c}
+	}
+	c.plugin = plugin
+	if other == "" {
+		return []contender{c}
+	}
+	second := c
+	second.key, second.name, second.plugin = c.key+"-other", c.name+", other build", other
+	return []contender{c, second}
+}
+
+// house is a contender's engine at work.
+type house struct {
+	contender
+	*harness.Engine
+	*api
+	stage   *stage
+	tracer  *probes.Tracer // nil when it has none
+	tracing bool           // print where the time went
+	pool    string
+	dataset string // of all that belongs to it
+}
+
+// open starts a contender's engine with its base image. It ends, and its
+// datasets go, when the stage is closed.
+func open(ctx context.Context, s *stage, c contender, o Options) (*house, error) {
+	h := &house{contender: c, stage: s, tracing: o.Trace, pool: o.Pool, dataset: o.Pool + "/race-" + c.key}
+	if err := h.makeDatasets(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.try(func() { h.launch(o) }); err != nil {
+		return nil, err
+	}
+	h.api = newAPI(h.Host())
+	h.probe()
+	return h, h.loadBase(ctx)
+}
+
+// layersDataset is where the plugin keeps layers. Drivers in dockerd keep them
+// in its data-root.
+func (h *house) layersDataset() string { return h.dataset + "/layers" }
+
+func (h *house) root() string { return filepath.Join("/", h.dataset, "docker") }
+
+func (h *house) makeDatasets(ctx context.Context) error {
+	args := []string{"create", "-o", "mountpoint=/" + h.dataset}
+	if !h.ours() {
+		args = append(args, "-o", "sync="+h.sync)
+	}
+	if _, err := command(ctx, "zfs", append(args, h.dataset)...); err != nil {
+		return err
+	}
+	h.stage.Cleanup(h.destroy)
+	if !h.ours() {
+		return nil
+	}
+	_, err := command(ctx, "zfs", "create", "-o", "mountpoint=legacy", "-o", "sync="+h.sync, h.layersDataset())
+	return err
+}
+
+// destroy removes what the contender had on the pool. Somebody may hold a mount
+// of it for a moment after the engine ended.
+func (h *house) destroy() {
+	ctx := context.Background()
+	err := eventually(ctx, func() error {
+		_, err := command(ctx, "zfs", "destroy", "-r", h.dataset)
+		return err
+	})
+	if err == nil {
+		err = os.Remove("/" + h.dataset)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		h.stage.Errorf("%s: %w", h.key, err)
+	}
+}
+
+// launch starts the engine. The plugin is installed by an engine on vfs first,
+// as a user has to.
+func (h *house) launch(o Options) {
+	options := harness.Options{Root: h.root(), Driver: h.driver}
+	if !h.ours() {
+		h.Engine = harness.Start(h.stage, options)
+		return
+	}
+	options.Driver = "vfs"
+	h.Engine = harness.Start(h.stage, options)
+	h.install(o)
+	h.Stop(h.stage)
+	h.Driver = h.driver
+	h.Again(h.stage)
+}
+
+func (h *house) install(o Options) {
+	h.Docker(h.stage, "plugin", "create", harness.PluginName, h.plugin)
+	settings := []string{"OVERLAYZFS_OPTS=overlayzfs.dataset=" + h.layersDataset()}
+	if o.Trace {
+		settings = append(settings, "OVERLAYZFS_LOG_LEVEL=debug")
+	}
+	h.Docker(h.stage, append([]string{"plugin", "set", harness.PluginName}, settings...)...)
+	h.Docker(h.stage, "plugin", "enable", harness.PluginName)
+}
+
+func (h *house) loadBase(ctx context.Context) error {
+	program, err := os.ReadFile(busybox)
+	if err != nil {
+		return err
+	}
+	layer, err := baseLayer(program)
+	if err != nil {
+		return err
+	}
+	image, err := imageOf(baseImage, layer)
+	if err != nil {
+		return err
+	}
+	if err := h.load(ctx, image); err != nil {
+		return fmt.Errorf("load the base image: %w", err)
+	}
+	return nil
+}

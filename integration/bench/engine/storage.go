@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/probes"
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+	harness "github.com/overlayzfs/overlayzfs/integration/engine"
+)
+
+// graphdriver is the package of the engine where drivers are called.
+const graphdriver = "github.com/docker/docker/daemon/graphdriver"
+
+// types do a driver's work in the engine; ours is done behind the proxy.
+// NaiveDiffDriver compares trees for those that cannot.
+var types = map[string][]string{
+	"overlay2": {graphdriver + "/overlay2.(*Driver)"},
+	"zfs":      {graphdriver + "/zfs.(*Driver)", graphdriver + ".(*NaiveDiffDriver)"},
+	"vfs":      {graphdriver + "/vfs.(*Driver)", graphdriver + ".(*NaiveDiffDriver)"},
+
+	harness.PluginName: {graphdriver + ".(*graphDriverProxy)"},
+}
+
+var (
+	layerCalls = []string{"Create", "CreateReadWrite", "Get", "Put", "Remove", "Exists", "GetMetadata"}
+	diffCalls  = []string{"Diff", "ApplyDiff", "Changes", "DiffSize"}
+)
+
+// functions are those of a driver that the engine calls. NaiveDiffDriver hands
+// the calls on layers on.
+func functions(driver string) (names []string) {
+	for _, of := range types[driver] {
+		calls := diffCalls
+		if !strings.HasSuffix(of, "(*NaiveDiffDriver)") {
+			calls = slices.Concat(layerCalls, diffCalls)
+		}
+		for _, call := range calls {
+			names = append(names, of+"."+call)
+		}
+	}
+	return names
+}
+
+// probe prepares to measure the engine's calls of its driver. Without, the race
+// goes on.
+func (h *house) probe() {
+	path, err := exec.LookPath("dockerd")
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err == nil {
+		h.tracer, err = probes.New(path, "race_"+strings.ReplaceAll(h.key, "-", "_"), functions(h.driver))
+	}
+	if err != nil {
+		h.stage.Logf("calls of %s are not measured: %v", h.driver, err)
+		return
+	}
+	h.stage.Cleanup(func() {
+		if err := h.tracer.Close(); err != nil {
+			h.stage.Errorf("probes on calls of %s: %w", h.driver, err)
+		}
+	})
+}
+
+// storageOf is the row of what another's work costs in calls of the driver.
+func storageOf(row result.Row) result.Row {
+	return result.Row{
+		ID: row.ID + ".storage", Title: row.Title + ": in the driver", Unit: result.Milliseconds, Group: group,
+		Note: "the part of " + row.ID + " that the engine spends in calls of its storage driver, the plugin's socket included; " +
+			"calls at the same time count once; a diff is read after Diff has returned, so that it counts where ApplyDiff reads it",
+	}
+}
+
+// measured does something, and notes how long it took and how much of that was
+// in calls of the driver.
+func (h *house) measured(note note, row result.Row, do func() error) error {
+	if h.tracer == nil {
+		took, err := timed(do)
+		if err == nil {
+			note(row, took)
+		}
+		return err
+	}
+	if err := h.tracer.Start(); err != nil {
+		return err
+	}
+	took, err := timed(do)
+	made, stopErr := h.tracer.Stop()
+	if err := errors.Join(err, stopErr); err != nil {
+		return err
+	}
+	note(row, took)
+	note(storageOf(row), h.addUp(made))
+	return nil
+}
+
+// addUp is how long calls took, in milliseconds.
+func (h *house) addUp(made []probes.Call) float64 {
+	if h.tracing {
+		var all tally
+		for _, c := range made {
+			all.add(c.Function[strings.LastIndex(c.Function, ".")+1:], c.Took)
+		}
+		fmt.Fprintf(h.stage.log, "  in calls of the driver:\n%s", all)
+	}
+	return ms(probes.Busy(made))
+}

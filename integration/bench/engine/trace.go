@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// trace prints what the plugin's calls took since its engine's log had a size.
+func (r *race) trace(h *house, from int64) error {
+	if !h.tracing || !h.ours() {
+		return nil
+	}
+	raw, err := os.ReadFile(h.LogFile())
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(r.Log, "  in the plugin, the clearing up afterwards included:\n%s", tallyOf(string(raw[from:])))
+	return err
+}
+
+func (h *house) logSize() (int64, error) {
+	info, err := os.Stat(h.LogFile())
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// tally adds up calls by their kind.
+type tally map[string]calls
+
+type calls struct {
+	op         string
+	count      int
+	sum, worst time.Duration
+}
+
+func (t *tally) add(op string, took time.Duration) {
+	if *t == nil {
+		*t = make(tally)
+	}
+	k := (*t)[op]
+	(*t)[op] = calls{op, k.count + 1, k.sum + took, max(k.worst, took)}
+}
+
+func (t tally) sum() (sum time.Duration) {
+	for _, k := range t {
+		sum += k.sum
+	}
+	return sum
+}
+
+// String is a line for each kind, the dearest first.
+func (t tally) String() string {
+	var b strings.Builder
+	for _, k := range slices.SortedFunc(maps.Values(t), func(a, b calls) int {
+		return cmp.Or(cmp.Compare(b.sum, a.sum), strings.Compare(a.op, b.op))
+	}) {
+		mean := k.sum / time.Duration(k.count)
+		fmt.Fprintf(&b, "    %-18s %4d calls %9.1f ms, %7.1f each, %8.1f at most\n", k.op, k.count, ms(k.sum), ms(mean), ms(k.worst))
+	}
+	fmt.Fprintf(&b, "    %-18s %21.1f ms\n", "together", ms(t.sum()))
+	return b.String()
+}
+
+// traced matches what is left of the plugin's line in the engine's, where it is
+// quoted.
+var traced = regexp.MustCompile(`duration=(?:\\")?([0-9.a-zµ]+).* op=(?:\\")?([a-z -]+)`)
+
+// tallyOf adds up the plugin's calls in an engine's log. Lines that say nothing
+// of a call are passed over.
+func tallyOf(log string) (all tally) {
+	for line := range strings.Lines(log) {
+		found := traced.FindStringSubmatch(line)
+		if found == nil {
+			continue
+		}
+		if took, err := time.ParseDuration(found[1]); err == nil {
+			all.add(strings.TrimSpace(found[2]), took)
+		}
+	}
+	return all
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

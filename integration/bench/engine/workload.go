@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+	"github.com/overlayzfs/overlayzfs/integration/powercut/layers"
+)
+
+// group is that of all rows here.
+const group = "engine"
+
+// workload is what a contender does once in a round. It leaves the engine as
+// it found it.
+type workload struct {
+	key    string
+	rows   []result.Row
+	repeat int  // samples in a round
+	once   bool // only in the first round: it takes long, and is many in one
+	do     func(ctx context.Context, h *house, note note) error
+}
+
+// note takes a sample of a row.
+type note func(row result.Row, value float64)
+
+var workloads = []workload{
+	{key: "run", rows: []result.Row{rowRun, rowRunCreate, rowRunStart, rowRunRemove}, repeat: 3, do: runOnce},
+	{key: "load", rows: []result.Row{rowLoad, rowLoadDisk}, repeat: 1, do: loadMany},
+	{key: "build", rows: []result.Row{rowBuild, rowBuildDisk}, repeat: 1, do: buildClassic},
+	{key: "buildkit", rows: []result.Row{rowBuildKit}, repeat: 1, do: buildBuildKit},
+	{key: "ten", rows: tenRows, repeat: 1, once: true, do: ten},
+}
+
+// imageOf is an image as engines load it.
+func imageOf(name string, stack ...[]byte) ([]byte, error) { return layers.Archive(name, stack...) }
+
+// timed is how many milliseconds do took.
+func timed(do func() error) (float64, error) {
+	began := time.Now()
+	err := do()
+	return float64(time.Since(began)) / float64(time.Millisecond), err
+}
+
+var (
+	rowLoad = result.Row{
+		ID: "engine.load", Title: "docker load, 10 layers", Unit: result.Milliseconds, Group: group,
+		Note: "10 layers of 40 files of 8 KiB, none of them known: 3.3 MB that do not compress",
+	}
+	rowLoadDisk = diskOf(rowLoad)
+)
+
+func loadMany(ctx context.Context, h *house, note note) (err error) {
+	many, err := manyLayers()
+	if err != nil {
+		return err
+	}
+	image, err := imageOf(loadedImage, many...)
+	if err != nil {
+		return err
+	}
+	before, err := settled(ctx, h.pool, h.dataset)
+	if err != nil {
+		return err
+	}
+	if err := h.measured(note, rowLoad, func() error { return h.load(ctx, image) }); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.removeImage(ctx, loadedImage)) }()
+	after, err := used(ctx, h.pool, h.dataset)
+	if err != nil {
+		return err
+	}
+	note(rowLoadDisk, max(0, after-before))
+	return nil
+}

@@ -1,0 +1,96 @@
+package judge
+
+import (
+	"math"
+	"slices"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+)
+
+// Slower is a row in which ours lost ground since a former run.
+type Slower struct {
+	Row       result.Row
+	Contender string // which of ours
+	// Factor is by how much more than the noise explains, against the peer that
+	// shows the least of it.
+	Factor float64
+	Peer   string
+}
+
+// noiseFloor is what two runs of one program differ by although the samples of
+// each agree: a first guess, from emulated machines.
+const noiseFloor = 1.25
+
+// ourNames are which contenders are ours.
+var ourNames = []string{result.Ours, result.OursDisabled, result.OursInProcess}
+
+// SlowerThan lists what got slower since a former run. Machines differ, so it is
+// not times that are compared but what ours needs relative to each peer of the
+// same run, which has to be beyond the spread of both runs against every peer:
+// a peer that had a bad day is no slowdown of ours.
+func SlowerThan(former, now *result.Report) []Slower {
+	var slower []Slower
+	for _, m := range now.Measurements {
+		if !slices.Contains(ourNames, m.Contender) {
+			continue
+		}
+		factor, peer := lostGround(former, now, m)
+		if factor > 1 {
+			row, _ := now.Row(m.Row)
+			slower = append(slower, Slower{row, m.Contender, factor, peer})
+		}
+	}
+	return slower
+}
+
+// lostGround is the least of what ours lost against each peer, beyond the noise;
+// zero when there is nothing to compare.
+func lostGround(former, now *result.Report, ours result.Measurement) (least float64, peer string) {
+	least = math.Inf(1)
+	for _, m := range now.Measurements {
+		if m.Row != ours.Row || slices.Contains(ourNames, m.Contender) {
+			continue
+		}
+		factor, ok := lostAgainst(former, now, ours, m.Contender)
+		if ok && factor < least {
+			least, peer = factor, m.Contender
+		}
+	}
+	if peer == "" {
+		return lostAlone(former, now, ours)
+	}
+	return least, peer
+}
+
+func lostAgainst(former, now *result.Report, ours result.Measurement, peer string) (factor float64, ok bool) {
+	var spreads [4]result.Spread
+	for i, of := range []struct {
+		report    *result.Report
+		contender string
+	}{{former, ours.Contender}, {former, peer}, {now, ours.Contender}, {now, peer}} {
+		if spreads[i], ok = of.report.Of(ours.Row, of.contender); !ok {
+			return 0, false
+		}
+	}
+	return beyond(spreads[0], spreads[1], spreads[2], spreads[3]), true
+}
+
+// lostAlone compares what no peer has and what does not depend on the machine's
+// speed: memory, threads.
+func lostAlone(former, now *result.Report, ours result.Measurement) (float64, string) {
+	row, _ := now.Row(ours.Row)
+	then, ok := former.Of(ours.Row, ours.Contender)
+	measured, okNow := now.Of(ours.Row, ours.Contender)
+	if row.Unit == result.Milliseconds || !ok || !okNow {
+		return 0, ""
+	}
+	return Ratio(measured.Min, then.Max) / noiseFloor, "itself"
+}
+
+// beyond is by how much the least that ours may need now, relative to the peer,
+// exceeds the most that it may have needed then.
+func beyond(oursThen, peerThen, oursNow, peerNow result.Spread) float64 {
+	then := Ratio(oursThen.Max, peerThen.Min)
+	now := Ratio(oursNow.Min, peerNow.Max)
+	return Ratio(now, then) / noiseFloor
+}

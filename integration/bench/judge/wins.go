@@ -1,0 +1,54 @@
+package judge
+
+import (
+	"slices"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+)
+
+// Win is a row in which a peer is better than we are.
+type Win struct {
+	Row        result.Row
+	Peer       string
+	Ours, Them float64
+	// Ratio is ours, divided by the peer's: above one.
+	Ratio float64
+	// Sure is false when the samples of both overlap.
+	Sure bool
+}
+
+// rivals are who is held against which of ours: like runs against like.
+var rivals = map[string]string{
+	result.ZFS:         result.Ours,
+	result.Overlay2:    result.Ours,
+	result.VFS:         result.Ours,
+	result.Overlay2Dis: result.OursDisabled,
+}
+
+// Wins are the rows in which a peer is better, the worst first. What only limits
+// anybody, tmpfs and GNU tools, is no peer.
+func Wins(r *result.Report) []Win {
+	var wins []Win
+	for _, m := range r.Measurements {
+		ours, known := r.Of(m.Row, rivals[m.Contender])
+		them, measured := r.Of(m.Row, m.Contender)
+		if !known || !measured || them.Median >= ours.Median {
+			continue
+		}
+		row, _ := r.Row(m.Row)
+		wins = append(wins, Win{
+			Row: row, Peer: m.Contender, Ours: ours.Median, Them: them.Median,
+			Ratio: Ratio(ours.Median, them.Median), Sure: them.Max < ours.Min,
+		})
+	}
+	slices.SortStableFunc(wins, func(a, b Win) int {
+		switch {
+		case a.Ratio > b.Ratio:
+			return -1
+		case a.Ratio < b.Ratio:
+			return 1
+		}
+		return 0
+	})
+	return wins
+}

@@ -1,0 +1,85 @@
+package layers
+
+import (
+	"archive/tar"
+	"io"
+	"math/rand/v2"
+	"time"
+)
+
+// modified is when every file was, in whole seconds: a PAX header for each
+// entry's nanoseconds is not what images' layers have.
+var modified = time.Unix(1_700_000_000, 0)
+
+// WriteTo writes the layer's tar.
+func (s Shape) WriteTo(w io.Writer) (int64, error) {
+	counted := &counter{w: w}
+	archive := tar.NewWriter(counted)
+	content := newContent(s.rand())
+	err := s.each(func(h *tar.Header) error {
+		if err := archive.WriteHeader(h); err != nil {
+			return err
+		}
+		return content.write(archive, h.Size)
+	})
+	if err == nil {
+		err = archive.Close()
+	}
+	return counted.n, err
+}
+
+// Open is the layer's tar, made while it is read. To close it early is fine.
+func (s Shape) Open() io.ReadCloser {
+	r, w := io.Pipe()
+	go func() {
+		_, err := s.WriteTo(w)
+		w.CloseWithError(err) //nolint:errcheck // it never fails
+	}()
+	return r
+}
+
+// counter counts what is written.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// content is what files hold: each page half noise and half zeros, from one
+// block that is written over and over from changing places.
+type content struct {
+	random *rand.Rand
+	block  []byte
+}
+
+const (
+	blockSize = 1 << 20
+	pageSize  = 4096
+)
+
+func newContent(random *rand.Rand) *content {
+	c := &content{random, make([]byte, blockSize)}
+	for i := range c.block {
+		if i%pageSize < pageSize/2 {
+			c.block[i] = byte(random.Uint32())
+		}
+	}
+	return c
+}
+
+func (c *content) write(w io.Writer, size int64) error {
+	for size > 0 {
+		at := c.random.IntN(blockSize / 2)
+		n := min(size, int64(blockSize-at))
+		if _, err := w.Write(c.block[at : at+int(n)]); err != nil {
+			return err
+		}
+		size -= n
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package probes
+
+import (
+	"bytes"
+	"debug/elf"
+	"debug/gosym"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// program is a Go program's file.
+type program struct {
+	*elf.File
+	path  string
+	table *gosym.Table
+}
+
+// openProgram reads which functions a program has. The table it needs is in
+// every Go program, for stack traces; in one that can be loaded anywhere it has
+// no section of its own.
+func openProgram(path string) (*program, error) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	p := &program{File: f, path: path}
+	if err := p.readTable(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
+	return p, nil
+}
+
+// tableMagic begins the table since Go 1.20, with the padding and the sizes of
+// an instruction's quantum (1 on amd64, 4 on arm64) and a pointer behind it.
+var tableMagic = []byte{0xf1, 0xff, 0xff, 0xff, 0, 0}
+
+const (
+	pointerSize      = 8
+	countOffset      = 8  // of the number of functions
+	textOffset       = 24 // of the address of the first
+	fewestOfAll      = 1000
+	mostOfAll        = 10_000_000
+	relocationSize   = 24
+	relocationAddend = 16
+	headerLength     = 64
+)
+
+func (p *program) readTable() error {
+	for _, s := range p.Sections {
+		if s.Type == elf.SHT_NOBITS || s.Flags&elf.SHF_ALLOC == 0 {
+			continue
+		}
+		data, err := s.Data()
+		if err != nil {
+			return err
+		}
+		at := findTable(data)
+		if at < 0 {
+			continue
+		}
+		text, err := p.textAddress(s.Addr+uint64(at)+textOffset, data[at+textOffset:])
+		if err != nil {
+			return err
+		}
+		p.table, err = gosym.NewTable(nil, gosym.NewLineTable(data[at:], text))
+		return err
+	}
+	return errors.New("it has no table of Go functions")
+}
+
+// findTable finds the table in a section, or returns -1.
+func findTable(data []byte) int {
+	for from := 0; ; {
+		at := bytes.Index(data[from:], tableMagic)
+		if at < 0 || len(data) < from+at+headerLength {
+			return -1
+		}
+		at += from
+		quantum, pointer := data[at+len(tableMagic)], data[at+len(tableMagic)+1]
+		count := binary.LittleEndian.Uint64(data[at+countOffset:])
+		if (quantum == 1 || quantum == 4) && pointer == pointerSize && count >= fewestOfAll && count <= mostOfAll {
+			return at
+		}
+		from = at + 1
+	}
+}
+
+// textAddress is where functions begin, by the table's own field. In a program
+// that can be loaded anywhere only the field's relocation knows it; since Go
+// 1.26 the field is zero, and it is where the section with code begins.
+func (p *program) textAddress(field uint64, value []byte) (uint64, error) {
+	address, err := p.relocated(field)
+	if err != nil || address != 0 {
+		return address, err
+	}
+	if address = binary.LittleEndian.Uint64(value); address != 0 {
+		return address, nil
+	}
+	text := p.Section(".text")
+	if text == nil {
+		return 0, errors.New("it has no section .text")
+	}
+	return text.Addr, nil
+}
+
+// relocated is what a relocation puts into a field; 0 when there is none.
+func (p *program) relocated(field uint64) (uint64, error) {
+	relocs := p.Section(".rela.dyn")
+	if relocs == nil {
+		return 0, nil
+	}
+	entries, err := relocs.Data()
+	if err != nil {
+		return 0, err
+	}
+	for ; len(entries) >= relocationSize; entries = entries[relocationSize:] {
+		if binary.LittleEndian.Uint64(entries) == field {
+			return binary.LittleEndian.Uint64(entries[relocationAddend:]), nil
+		}
+	}
+	return 0, nil
+}
+
+// function is where one begins and returns, as offsets in the file.
+type function struct {
+	entry   uint64
+	returns []uint64
+}
+
+// find finds a function by its full name; nil when the program has none.
+func (p *program) find(name string) (*function, error) {
+	found := p.table.LookupFunc(name)
+	if found == nil {
+		return nil, nil
+	}
+	code, entry, err := p.code(found.Entry, found.End)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	f := &function{entry: entry}
+	offsets, err := returns(p.Machine, code)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, offset := range offsets {
+		f.returns = append(f.returns, entry+offset)
+	}
+	return f, nil
+}
+
+// code reads what lies between two addresses, and says where in the file.
+func (p *program) code(from, to uint64) ([]byte, uint64, error) {
+	for _, s := range p.Progs {
+		if s.Type != elf.PT_LOAD || from < s.Vaddr || to > s.Vaddr+s.Filesz {
+			continue
+		}
+		code := make([]byte, to-from)
+		if _, err := s.ReadAt(code, int64(from-s.Vaddr)); err != nil {
+			return nil, 0, err
+		}
+		return code, from - s.Vaddr + s.Off, nil
+	}
+	return nil, 0, fmt.Errorf("no segment holds %#x to %#x", from, to)
+}

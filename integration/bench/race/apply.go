@@ -1,0 +1,171 @@
+package race
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+	"github.com/overlayzfs/overlayzfs/integration/bench/stable"
+)
+
+// tarRace is a race with one layer's tar: in, out, gone.
+type tarRace struct {
+	shape   layers.Shape
+	size    string // for titles
+	field   []string
+	rounds  int
+	budget  time.Duration
+	removes bool
+}
+
+var (
+	smallTar = tarRace{
+		shape: layers.Small, size: "small layer (25 entries, 200 KB)", rounds: 5, budget: 50 * time.Second,
+		field: append([]string{result.GNU}, fullField...),
+	}
+	baseTar = tarRace{
+		shape: layers.Base, size: "base layer (124 MB, 5,500 entries)", rounds: 3, budget: 220 * time.Second, removes: true,
+		field: append([]string{result.GNU}, mainField...),
+	}
+	// moby's zfs and tmpfs would take minutes more, to say what the base layer says.
+	manyTar = tarRace{
+		shape: layers.Many, size: "layer of 100,000 small files", rounds: 1, budget: 500 * time.Second,
+		field: []string{result.GNU, result.Ours, result.Overlay2},
+	}
+	largeTar = tarRace{
+		shape: layers.Large, size: "layer of 8 files, 2 GB", rounds: 1, budget: 180 * time.Second,
+		field: []string{result.GNU, result.Ours, result.Overlay2},
+	}
+)
+
+func tarGroup(r *runner, t tarRace) group {
+	name := t.shape.Name
+	g := group{name: "tar " + name, budget: t.budget, rows: []result.Row{
+		ms("tars", "apply."+name, "ApplyDiff of an empty layer without parent, what the driver waits for the disk included; GNU: tar -x, which waits for nothing. "+t.source(), "apply a %s", t.size),
+		ms("tars", "diff."+name, "Diff of the layer just applied, read to its end; GNU: tar -c. Warm.", "tar of a %s", t.size),
+	}}
+	if t.removes {
+		g.rows = append(g.rows,
+			ms("layers", "remove."+name, "Remove of the layer until it answers; GNU: rm -r. Warm.", "remove a %s", t.size),
+			ms("layers", "removed."+name, "The same until nothing is left of it, in the background either.", "remove a %s, to the end", t.size))
+	}
+	for _, contender := range t.field {
+		run := func(l *lap) error { return l.tarLap(r, t) }
+		if contender == result.GNU {
+			run = func(l *lap) error { return l.gnuTarLap(r, t) }
+		}
+		g.lanes = append(g.lanes, lane{contender: contender, rounds: t.rounds, run: run})
+	}
+	return g
+}
+
+func (t tarRace) source() string {
+	if t.shape.Bytes >= keptBelow {
+		return "The tar is made while it is read: two processes at work."
+	}
+	return "The tar is in memory."
+}
+
+// tarLap applies, reads and removes a layer. The first one of its shape stays,
+// for other groups, when there will be others to remove.
+func (l *lap) tarLap(r *runner, t tarRace) error {
+	id := l.NewID()
+	if err := l.Create(id, "", nil); err != nil {
+		return err
+	}
+	if err := l.applyTar(r, t.shape, id); err != nil {
+		return err
+	}
+	if err := l.settledTimed("diff."+t.shape.Name, func() error { return l.readDiff(id) }); err != nil {
+		return err
+	}
+	if !l.Has(t.shape) && t.shape != layers.Large {
+		l.Keep(t.shape, id)
+		return nil
+	}
+	if !t.removes {
+		return l.Remove(id)
+	}
+	return l.timedRemove(t.shape.Name, func() error { return l.Remove(id) })
+}
+
+// timedRemove says when a removal answers and when it is over.
+func (l *lap) timedRemove(name string, remove func() error) error {
+	if err := l.settle(); err != nil {
+		return err
+	}
+	return l.timed("removed."+name, func() error {
+		if err := l.timed("remove."+name, remove); err != nil {
+			return err
+		}
+		return errors.Join(l.Settle(), l.freed())
+	})
+}
+
+func (l *lap) applyTar(r *runner, s layers.Shape, id string) error {
+	tar, err := r.tars.open(s)
+	if err != nil {
+		return err
+	}
+	defer tar.Close()
+	return l.settledTimed("apply."+s.Name, func() error {
+		_, err := l.ApplyDiff(id, "", tar)
+		return err
+	})
+}
+
+func (l *lap) readDiff(id string) error {
+	diff, err := l.Diff(id, "")
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, diff)
+	return errors.Join(err, diff.Close())
+}
+
+// gnuTarLap does the same without any driver.
+func (l *lap) gnuTarLap(r *runner, t tarRace) error {
+	dir := filepath.Join(l.Root, fmt.Sprintf("%s-%d", t.shape.Name, l.round))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	if err := l.gnuExtract(r, t.shape, dir); err != nil {
+		return err
+	}
+	err := l.settledTimed("diff."+t.shape.Name, func() error {
+		cmd := exec.Command("tar", "-C", dir, "-cf", "-", ".")
+		cmd.Stdout = onlyWriter{io.Discard}
+		return cmd.Run()
+	})
+	if err != nil {
+		return err
+	}
+	remove := func() error { return stable.Command("rm", "-r", dir) }
+	if !t.removes {
+		return remove()
+	}
+	return l.timedRemove(t.shape.Name, remove)
+}
+
+func (l *lap) gnuExtract(r *runner, s layers.Shape, dir string) error {
+	tar, err := r.tars.open(s)
+	if err != nil {
+		return err
+	}
+	defer tar.Close()
+	return l.settledTimed("apply."+s.Name, func() error {
+		cmd := exec.Command("tar", "-C", dir, "--numeric-owner", "-xpf", "-")
+		cmd.Stdin = tar
+		return cmd.Run()
+	})
+}
+
+// onlyWriter hides that io.Discard needs no copy, so that everybody's output is
+// read from a pipe the same way.
+type onlyWriter struct{ io.Writer }

@@ -1,0 +1,152 @@
+package race
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+)
+
+// changeCounts are how many files a container changed.
+var changeCounts = []int{1, 100, 10_000}
+
+// changesRace asks what a container changed in an image.
+type changesRace struct {
+	image  layers.Shape
+	size   string
+	field  []string
+	rounds int
+	budget time.Duration
+}
+
+var (
+	baseChanges = changesRace{layers.Base, "5,500 entries", mainField, 3, 160 * time.Second}
+	// moby's zfs walks the whole image: minutes, to say what the base layer says.
+	manyChanges = changesRace{layers.Many, "100,000 files", []string{result.Ours, result.Overlay2}, 1, 130 * time.Second}
+)
+
+// changed are containers' layers by contender, prepared in the first round.
+type changed map[string][]changedLayer
+
+type changedLayer struct{ id, init string }
+
+func changesGroup(r *runner, c changesRace) group {
+	g := group{name: "changes " + c.image.Name, budget: c.budget}
+	for _, n := range changeCounts {
+		g.rows = append(g.rows, ms("changes", changesID("changes", c.image, n), "Changes of a container's layer against the one below. Warm.",
+			"list %s on an image of %s", countOf(n), c.size))
+	}
+	for _, n := range changeCounts {
+		g.rows = append(g.rows, ms("changes", changesID("diffsize", c.image, n), "DiffSize of the same.",
+			"size of %s on an image of %s", countOf(n), c.size))
+	}
+	prepared := changed{}
+	g.lanes = lanesFor(c.field, c.rounds, func(l *lap) error { return l.changesLap(c.image, prepared) })
+	if c.image == layers.Base {
+		walk := changesID("changes", c.image, 1)
+		g.lanes = append(g.lanes, lane{contender: result.GNU, rounds: c.rounds, rows: []string{walk}, run: func(l *lap) error {
+			return l.gnuFind(r, c.image, walk)
+		}})
+	}
+	return g
+}
+
+// countOf changed files, as people write it.
+func countOf(n int) string {
+	switch {
+	case n == 1:
+		return "1 change"
+	case n >= 1000:
+		return fmt.Sprintf("%d,%03d changes", n/1000, n%1000)
+	}
+	return fmt.Sprintf("%d changes", n)
+}
+
+func changesID(call string, image layers.Shape, n int) string {
+	return fmt.Sprintf("%s.%s.%d", call, image.Name, n)
+}
+
+func (l *lap) changesLap(image layers.Shape, prepared changed) error {
+	for i, n := range changeCounts {
+		if i >= len(prepared[l.Name]) {
+			layer, err := l.changedLayer(image, n)
+			if err != nil {
+				return fmt.Errorf("change %d files: %w", n, err)
+			}
+			prepared[l.Name] = append(prepared[l.Name], layer)
+		}
+		layer := prepared[l.Name][i]
+		if err := l.settledTimed(changesID("changes", image, n), func() error { return l.countChanges(layer, n) }); err != nil {
+			return err
+		}
+		if err := l.timed(changesID("diffsize", image, n), func() error { return l.size(layer, n) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changedLayer makes a container that changed n files of its image.
+func (l *lap) changedLayer(image layers.Shape, n int) (changedLayer, error) {
+	base, err := l.Image(image)
+	if err != nil {
+		return changedLayer{}, err
+	}
+	id, init, err := l.container(base)
+	if err != nil {
+		return changedLayer{}, err
+	}
+	return changedLayer{id, init}, l.Fill(id, func(dir string) error { return replaceFiles(dir, image, 0, n) })
+}
+
+// countChanges makes sure that who is fast is also right.
+func (l *lap) countChanges(c changedLayer, n int) error {
+	changes, err := l.Changes(c.id, c.init)
+	if err == nil && len(changes) < n {
+		err = fmt.Errorf("%d changes, want at least %d", len(changes), n)
+	}
+	return err
+}
+
+func (l *lap) size(c changedLayer, n int) error {
+	size, err := l.DiffSize(c.id, c.init)
+	if err == nil && size < int64(n)*256 {
+		err = fmt.Errorf("size %d, want at least %d", size, n*256)
+	}
+	return err
+}
+
+// gnuFind walks the whole image once: what comparing trees costs at the least.
+func (l *lap) gnuFind(r *runner, image layers.Shape, id string) error {
+	dir := filepath.Join(l.Root, "tree-"+image.Name)
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		if err := l.gnuTree(r, image, dir); err != nil {
+			return err
+		}
+	}
+	return l.settledTimed(id, func() error {
+		cmd := exec.Command("find", dir, "-newer", dir)
+		cmd.Stdout = onlyWriter{io.Discard}
+		return cmd.Run()
+	})
+}
+
+func (l *lap) gnuTree(r *runner, image layers.Shape, dir string) error {
+	tar, err := r.tars.open(image)
+	if err != nil {
+		return err
+	}
+	defer tar.Close()
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	cmd := exec.Command("tar", "-C", dir, "-xpf", "-")
+	cmd.Stdin = tar
+	return cmd.Run()
+}

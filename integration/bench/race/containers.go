@@ -1,0 +1,180 @@
+package race
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+)
+
+// containersGroup starts containers of one image at once.
+func containersGroup(n int) group {
+	id := func(what string) string { return fmt.Sprintf("containers.%d.%s", n, what) }
+	row := func(what, note, title string) result.Row {
+		return result.Row{ID: id(what), Group: "containers", Unit: result.Bytes, Note: note, Title: fmt.Sprintf("%d containers of one image: %s", n, title)}
+	}
+	times := func(what, note, title string) result.Row {
+		return ms("containers", id(what), note, "%d containers of one image: %s", n, title)
+	}
+	// moby's zfs needs three seconds for each.
+	field, rounds, budget := []string{result.Ours, result.OursDisabled, result.Overlay2, result.Overlay2Dis}, 2, 160*time.Second
+	if n <= 10 {
+		field, rounds, budget = []string{result.Ours, result.ZFS, result.Overlay2}, 1, 40*time.Second
+	}
+	return group{
+		name: fmt.Sprintf("containers %d", n), budget: budget,
+		rows: []result.Row{
+			times("start", "Both layers of each made and mounted, all containers at once, until the last is.", "start"),
+			row("disk", "What the dataset grew by, after a sync of the pool.", "disk"),
+			row("memory", "What the machine's memory in use grew by, without caches and the ARC.", "memory"),
+			row("cache", "What the page cache grew by when each had mapped and read the same 16 MB.", "page cache"),
+			times("first", "Get of a container when no other is mounted: the median of the first tenth.", "first mount"),
+			times("last", "Get when nearly all are mounted: the median of the last tenth.", "last mount"),
+		},
+		lanes: lanesFor(field, rounds, func(l *lap) error { return l.containersLap(n, id) }),
+	}
+}
+
+func (l *lap) containersLap(n int, id func(string) string) error {
+	image, err := l.Image(layers.Base)
+	if err != nil {
+		return err
+	}
+	files, err := l.mappable(image)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for range n {
+		ids = append(ids, l.NewID())
+	}
+	if err := l.settle(); err != nil {
+		return err
+	}
+	before, err := l.usage()
+	if err != nil {
+		return err
+	}
+	var dirs []string
+	err = l.timed(id("start"), func() (err error) {
+		dirs, err = l.startAll(image, ids)
+		return err
+	})
+	if err == nil {
+		err = l.sampleUsage(before, dirs, files, id)
+	}
+	err = errors.Join(err, l.each(ids, l.Put))
+	if err == nil {
+		err = l.mountInTurns(ids, id)
+	}
+	return errors.Join(err, l.each(ids, l.Remove), l.each(ids, func(c string) error { return l.Remove(c + "-init") }))
+}
+
+// mappable are files of the image, 16 MB together.
+func (l *lap) mappable(image string) (names []string, err error) {
+	err = l.Fill(image, func(dir string) error {
+		names, err = firstFiles(dir, 16<<20)
+		return err
+	})
+	return names, err
+}
+
+// startAll makes and mounts containers at once.
+func (l *lap) startAll(image string, ids []string) ([]string, error) {
+	dirs := make([]string, len(ids))
+	errs := make([]error, len(ids))
+	var all sync.WaitGroup
+	for i, id := range ids {
+		all.Go(func() {
+			if _, _, errs[i] = newContainer(l.Contender, id, image); errs[i] == nil {
+				dirs[i], errs[i] = l.Get(id, "")
+			}
+		})
+	}
+	all.Wait()
+	return dirs, errors.Join(errs...)
+}
+
+// sampleUsage says what running containers take.
+func (l *lap) sampleUsage(before usage, dirs, files []string, id func(string) string) error {
+	if err := l.settle(); err != nil {
+		return err
+	}
+	after, err := l.usage()
+	if err != nil {
+		return err
+	}
+	l.sample(id("disk"), grown(before.disk, after.disk))
+	l.sample(id("memory"), grown(before.memory, after.memory))
+	unmap, err := mapAll(dirs, files)
+	defer unmap()
+	if err != nil {
+		return err
+	}
+	mapped, err := l.usage()
+	l.sample(id("cache"), grown(after.cache, mapped.cache))
+	return err
+}
+
+// grown never falls below nothing: what others gave back meanwhile is noise.
+func grown(before, after int64) float64 { return float64(max(0, after-before)) }
+
+// mapAll maps and reads the same files in each container, as programs and
+// their libraries are.
+func mapAll(dirs, files []string) (unmap func(), err error) {
+	var maps [][]byte
+	unmap = func() {
+		for _, m := range maps {
+			if err := unix.Munmap(m); err != nil {
+				panic(err)
+			}
+		}
+	}
+	for _, dir := range dirs {
+		for _, name := range files {
+			m, err := mapFile(filepath.Join(dir, name))
+			if err != nil {
+				return unmap, err
+			}
+			maps = append(maps, m)
+		}
+	}
+	return unmap, nil
+}
+
+// mountInTurns mounts the containers one after another; all stay mounted until
+// the end.
+func (l *lap) mountInTurns(ids []string, id func(string) string) error {
+	if err := l.settle(); err != nil {
+		return err
+	}
+	var took []float64
+	err := l.each(ids, func(c string) error {
+		begin := time.Now()
+		_, err := l.Get(c, "")
+		took = append(took, milliseconds(time.Since(begin)))
+		return err
+	})
+	if err == nil {
+		tenth := max(1, len(took)/10)
+		l.sample(id("first"), result.SpreadOf(took[:tenth]).Median)
+		l.sample(id("last"), result.SpreadOf(took[len(took)-tenth:]).Median)
+	}
+	return errors.Join(err, l.each(slices.Clone(ids[:len(took)]), l.Put))
+}
+
+// each does something with each layer, whatever becomes of the others.
+func (l *lap) each(ids []string, do func(id string) error) error {
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, do(id))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,92 @@
+package race
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+)
+
+// copyUpRace changes files of an image for the first time.
+type copyUpRace struct {
+	slug, title string
+	image       layers.Shape
+	count, warm int // files per sample, and before
+	field       []string
+	rounds      int
+	budget      time.Duration
+}
+
+var (
+	// copyUpField has ours once: the socket is no part of a copy-up.
+	copyUpField = []string{result.Ours, result.OursDisabled, result.ZFS, result.Overlay2, result.Overlay2Dis, result.Overlay2Tmpfs}
+
+	smallCopyUp = copyUpRace{
+		slug: "small", title: "first change of a file of 4 KB", count: 200, warm: 20, rounds: 3, budget: 75 * time.Second,
+		image: layers.Shape{Name: "copyup-small", Dirs: 1, Files: 220, Bytes: 220 << 12},
+		field: copyUpField,
+	}
+	tenMBCopyUp = copyUpRace{
+		slug: "10mb", title: "first change of a file of 10 MB", count: 4, warm: 1, rounds: 3, budget: 40 * time.Second,
+		image: layers.Shape{Name: "copyup-10mb", Dirs: 1, Files: 5, Bytes: 50e6},
+		field: copyUpField,
+	}
+	gigabyteCopyUp = copyUpRace{
+		slug: "1gb", title: "first change of a file of 1 GB", count: 1, rounds: 2, budget: 100 * time.Second,
+		image: layers.Shape{Name: "copyup-1gb", Dirs: 1, Files: 1, Bytes: 1 << 30},
+		field: []string{result.Ours, result.ZFS, result.Overlay2},
+	}
+)
+
+func copyUpGroup(c copyUpRace) group {
+	id := "copyup." + c.slug
+	note := fmt.Sprintf("Open for writing in a new container; the mean of %d files, after %d others. The files are on disk and read before.", c.count, c.warm)
+	return group{
+		name:   id,
+		budget: c.budget,
+		rows:   []result.Row{ms("copy-up", id, note, "%s", c.title)},
+		lanes:  lanesFor(c.field, c.rounds, func(l *lap) error { return l.copyUpLap(c, id) }),
+	}
+}
+
+func (l *lap) copyUpLap(c copyUpRace, id string) error {
+	image, err := l.Image(c.image)
+	if err != nil {
+		return err
+	}
+	container, init, err := l.container(image)
+	if err != nil {
+		return err
+	}
+	// A copy-up waits for a file that is not on disk yet, whatever sync says.
+	if err := l.settle(); err != nil {
+		return err
+	}
+	err = l.Fill(container, func(dir string) error {
+		names := c.names(dir)
+		if err := openForWriting(names[:c.warm]...); err != nil {
+			return err
+		}
+		begin := time.Now()
+		if err := openForWriting(names[c.warm:]...); err != nil {
+			return err
+		}
+		l.sample(id, milliseconds(time.Since(begin))/float64(c.count))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return l.removeAll(init, container)
+}
+
+// names are the files' paths below dir: the warm ones first.
+func (c copyUpRace) names(dir string) []string {
+	var names []string
+	for n := range c.warm + c.count {
+		names = append(names, filepath.Join(dir, c.image.File(n)))
+	}
+	return names
+}

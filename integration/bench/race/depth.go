@@ -1,0 +1,75 @@
+package race
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
+)
+
+// depths are how many layers a container stands on; 125 is the engine's limit.
+var depths = []int{1, 50, 125}
+
+// depthGroup mounts on top of more and more layers.
+func depthGroup() group {
+	g := group{name: "depth", budget: 110 * time.Second}
+	for _, depth := range depths {
+		g.rows = append(g.rows, ms("layers", depthID(depth), "Get and Put of a container's layer, the mean of 5. Warm.", "mount and unmount on %d layers", depth))
+	}
+	stacks := map[string][]string{}
+	g.lanes = lanesFor(mainField, 4, func(l *lap) error {
+		stack, err := l.stack(stacks[l.Name])
+		stacks[l.Name] = stack
+		if err != nil {
+			return err
+		}
+		for _, depth := range depths {
+			if err := l.mountOn(stack[depth-1], depth); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g
+}
+
+func depthID(depth int) string { return fmt.Sprintf("mount.%d", depth) }
+
+// stack makes layers, one on the other, up to the greatest depth.
+func (l *lap) stack(stack []string) ([]string, error) {
+	if len(stack) > 0 {
+		return stack, nil
+	}
+	parent, err := l.Image(layers.Small)
+	if err != nil {
+		return nil, err
+	}
+	stack = append(stack, parent)
+	for len(stack) < depths[len(depths)-1] {
+		id := l.NewBuildID()
+		if err := l.Create(id, parent, nil); err != nil {
+			return stack, err
+		}
+		stack, parent = append(stack, id), id
+	}
+	return stack, nil
+}
+
+func (l *lap) mountOn(parent string, depth int) error {
+	const mounts = 5
+	id := l.NewID()
+	if err := l.CreateReadWrite(id, parent, nil); err != nil {
+		return err
+	}
+	if err := l.settle(); err != nil {
+		return err
+	}
+	begin := time.Now()
+	for range mounts {
+		if err := l.Fill(id, func(string) error { return nil }); err != nil {
+			return err
+		}
+	}
+	l.sample(depthID(depth), milliseconds(time.Since(begin))/mounts)
+	return l.Remove(id)
+}

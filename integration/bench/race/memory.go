@@ -1,0 +1,164 @@
+package race
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+)
+
+const (
+	// lifetimes is how many layers come and go, and warmLifetimes after how
+	// many the plugin has what it needs for good.
+	lifetimes, warmLifetimes = 10_000, 1_000
+	// inProcessLifetimes are enough to see one goroutine left behind by each.
+	inProcessLifetimes = 500
+	// callers come at once: the guest has two processors.
+	callers = 4
+)
+
+// cyclesGroup makes and removes layers until a leak would show.
+func cyclesGroup() group {
+	row := func(id, note string, unit result.Unit, title string) result.Row {
+		return result.Row{ID: "cycles." + id, Group: "plugin", Note: note, Unit: unit, Title: title}
+	}
+	threads := []string{"cycles.rss.early", "cycles.rss.late", "cycles.threads.early", "cycles.threads.late", "cycles.mean"}
+	return group{
+		name: "cycles", budget: 280 * time.Second,
+		rows: []result.Row{
+			row("rss.early", "VmRSS after 1,000 layers were created, mounted, unmounted and removed, four at once.", result.Bytes, "memory of the plugin after 1,000 layers"),
+			row("rss.late", "The same after 10,000.", result.Bytes, "memory of the plugin after 10,000 layers"),
+			row("threads.early", "", result.Count, "threads of the plugin after 1,000 layers"),
+			row("threads.late", "", result.Count, "threads of the plugin after 10,000 layers"),
+			row("mean", "Create, Get, Put, Remove, four callers at once.", result.Milliseconds, "one of 10,000 lives of a layer"),
+			row("goroutines.early", "Of the driver's whole process, idle.", result.Count, "goroutines before 500 layers"),
+			row("goroutines.late", "", result.Count, "goroutines after 500 layers"),
+		},
+		lanes: []lane{
+			{result.Ours, 1, threads, (*lap).lifetimesLap},
+			{result.OursInProcess, 1, []string{"cycles.goroutines.early", "cycles.goroutines.late"}, (*lap).goroutinesLap},
+		},
+	}
+}
+
+func (l *lap) lifetimesLap() error {
+	image, err := l.Image(layers.Small)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	if err := l.lifetimes(image, warmLifetimes); err != nil {
+		return err
+	}
+	if err := l.sampleProcess("early"); err != nil {
+		return err
+	}
+	if err := l.lifetimes(image, lifetimes-warmLifetimes); err != nil {
+		return err
+	}
+	l.sample("cycles.mean", milliseconds(time.Since(begin))/lifetimes)
+	return l.sampleProcess("late")
+}
+
+func (l *lap) sampleProcess(when string) error {
+	pid, _ := l.Pid()
+	p, err := processUsage(pid)
+	if err != nil {
+		return err
+	}
+	l.sample("cycles.rss."+when, float64(p.rss))
+	l.sample("cycles.threads."+when, float64(p.threads))
+	return nil
+}
+
+// lifetimes lets layers come and go.
+func (l *lap) lifetimes(image string, n int) error {
+	ids := make(chan string, n)
+	for range n {
+		ids <- l.NewBuildID()
+	}
+	close(ids)
+	var failed atomic.Bool
+	var all sync.WaitGroup
+	errs := make([]error, callers)
+	for i := range callers {
+		all.Go(func() {
+			for id := range ids {
+				if errs[i] = l.lifetime(id, image); errs[i] != nil {
+					failed.Store(true)
+				}
+				if failed.Load() || time.Now().After(l.runner.end) {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if left := len(ids); left > 0 && !failed.Load() {
+		return fmt.Errorf("the race's budget was used up with %d of %d layers to go", left, n)
+	}
+	return errors.Join(errs...)
+}
+
+func (l *lap) lifetime(id, image string) error {
+	if err := l.Create(id, image, nil); err != nil {
+		return err
+	}
+	if err := l.Fill(id, func(string) error { return nil }); err != nil {
+		return err
+	}
+	return l.Remove(id)
+}
+
+// goroutinesLap counts what the driver leaves behind. The plugin's own cannot be
+// counted from outside.
+func (l *lap) goroutinesLap() error {
+	image, err := l.Image(layers.Small)
+	if err != nil {
+		return err
+	}
+	if err := l.sampleGoroutines("early"); err != nil {
+		return err
+	}
+	if err := l.lifetimes(image, inProcessLifetimes); err != nil {
+		return err
+	}
+	return l.sampleGoroutines("late")
+}
+
+func (l *lap) sampleGoroutines(when string) error {
+	if err := l.settle(); err != nil {
+		return err
+	}
+	l.sample("cycles.goroutines."+when, float64(runtime.NumGoroutine()))
+	return nil
+}
+
+// memoryGroup is what the plugin took over all of the race so far.
+func memoryGroup() group {
+	return group{
+		name: "memory", budget: time.Second, always: true,
+		rows: []result.Row{
+			{ID: "memory.peak", Group: "plugin", Unit: result.Bytes, Title: "greatest memory of the plugin", Note: "VmHWM: the most that was resident at any time of the rows above."},
+			{ID: "memory.end", Group: "plugin", Unit: result.Bytes, Title: "memory of the plugin at the end", Note: "VmRSS after all rows above."},
+		},
+		lanes: lanesFor([]string{result.Ours, result.OursDisabled}, 1, func(l *lap) error {
+			pid, ok := l.Pid()
+			if !ok {
+				return errors.New("no process of its own")
+			}
+			p, err := processUsage(pid)
+			if err != nil {
+				return err
+			}
+			l.sample("memory.peak", float64(p.peak))
+			l.sample("memory.end", float64(p.rss))
+			return nil
+		}),
+	}
+}

@@ -1,0 +1,192 @@
+package race
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+	"github.com/overlayzfs/overlayzfs/integration/bench/stable"
+)
+
+// Config is what a race may take.
+type Config struct {
+	Pool string // a ZFS pool
+	Dir  string // a directory on tmpfs, for mounts and tars
+	// Rows chooses groups by their rows' IDs; a group runs whole.
+	Rows *regexp.Regexp
+	// Contenders chooses who runs, for whoever works on the race.
+	Contenders *regexp.Regexp
+	// Rounds caps what each group would do.
+	Rounds int
+	// Budget is for everything; each group has its share of it.
+	Budget time.Duration
+	Log    io.Writer
+}
+
+// group is a number of rows that are measured together.
+type group struct {
+	name string
+	rows []result.Row
+	// budget is how long it may take, of all groups' together. Whoever has not
+	// run at all still runs once.
+	budget time.Duration
+	lanes  []lane
+	always bool // costs nothing: also when the race's budget is used up
+}
+
+// lane is what one contender does in a group.
+type lane struct {
+	contender string
+	rounds    int
+	rows      []string // their IDs; nil for all of the group's
+	run       func(*lap) error
+}
+
+// runner runs groups.
+type runner struct {
+	Config
+	stable *stable.Stable
+	tars   *tars
+	report *result.Shared
+	end    time.Time
+}
+
+// Run measures everything chosen. What could not be measured is in the report,
+// with the reason; an error is of the race itself.
+func Run(ctx context.Context, c Config, report *result.Shared) (err error) {
+	r := &runner{
+		Config: c, stable: stable.New(c.Pool, c.Dir), tars: &tars{dir: c.Dir}, report: report, end: time.Now().Add(c.Budget),
+	}
+	defer func() { err = errors.Join(err, r.stable.Close()) }()
+	chosen := slices.DeleteFunc(groups(r), func(g group) bool { return !g.matches(c.Rows) })
+	var all time.Duration
+	for _, g := range chosen {
+		all += g.budget
+	}
+	share := min(1, float64(c.Budget)/float64(all))
+	for _, g := range chosen {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		g.budget = time.Duration(float64(g.budget) * share)
+		r.runGroup(g)
+	}
+	return nil
+}
+
+func (g group) matches(rows *regexp.Regexp) bool {
+	return slices.ContainsFunc(g.rows, func(row result.Row) bool { return rows.MatchString(row.ID) })
+}
+
+// runGroup runs a group's lanes in turns, each round from another one on.
+func (r *runner) runGroup(g group) {
+	begin := time.Now()
+	var runs []*laneRun
+	for _, l := range g.lanes {
+		if r.Contenders.MatchString(l.contender) {
+			runs = append(runs, &laneRun{lane: l, runner: r, group: &g})
+		}
+	}
+	for round := range r.Rounds {
+		for i := range runs {
+			runs[(i+round)%len(runs)].lap(round, begin)
+		}
+	}
+	for _, run := range runs {
+		run.missed()
+	}
+	r.logf("%s: %v of %v", g.name, time.Since(begin).Round(time.Second), g.budget.Round(time.Second))
+}
+
+func (r *runner) logf(format string, args ...any) {
+	fmt.Fprintf(r.Log, format+"\n", args...)
+}
+
+// laneRun is a lane under way.
+type laneRun struct {
+	lane
+	runner *runner
+	group  *group
+	last   time.Duration // what the last lap took
+	failed error
+	laps   int
+}
+
+// lap runs the lane once more, if it may.
+func (l *laneRun) lap(round int, begin time.Time) {
+	if round >= l.rounds || l.failed != nil {
+		return
+	}
+	if err := l.within(begin); err != nil {
+		if l.laps == 0 {
+			l.failed = err
+		}
+		return
+	}
+	start := time.Now()
+	l.failed = l.once(round)
+	l.last = time.Since(start)
+	l.laps++
+	l.runner.logf("  %-24s %-24s round %d: %v", l.group.name, l.contender, round+1, l.last.Round(time.Millisecond))
+	if l.failed != nil {
+		l.runner.logf("  %s: %s: %v", l.group.name, l.contender, l.failed)
+	}
+}
+
+// within makes sure that there is time for another lap: in the whole race for a
+// first one, in the group for any other.
+func (l *laneRun) within(begin time.Time) error {
+	return clock{l.runner.end, l.group.budget, l.group.always}.allows(time.Now(), begin, l.laps, l.last)
+}
+
+// clock is what a lane may take.
+type clock struct {
+	end    time.Time     // of the race
+	budget time.Duration // of the group
+	always bool          // also after the end
+}
+
+// allows a lap of a group that began at begin, after some others, the last of
+// which took so long.
+func (c clock) allows(now, begin time.Time, laps int, last time.Duration) error {
+	if now.After(c.end) && !c.always {
+		return errors.New("the race's budget was used up before its turn")
+	}
+	if laps > 0 && now.Sub(begin)+last > c.budget {
+		return fmt.Errorf("the group's budget of %v is used up", c.budget)
+	}
+	return nil
+}
+
+func (l *laneRun) once(round int) error {
+	c, err := l.runner.stable.Contender(l.contender)
+	if err != nil {
+		return err
+	}
+	one := &lap{Contender: c, runner: l.runner, group: l.group, round: round}
+	if err := one.settle(); err != nil {
+		return err
+	}
+	return one.attempt(l.run)
+}
+
+// missed notes every row that got no sample, or not all because of an error.
+func (l *laneRun) missed() {
+	for _, row := range l.group.rows {
+		if l.rows != nil && !slices.Contains(l.rows, row.ID) {
+			continue
+		}
+		why := "its lane gave none"
+		if l.failed != nil {
+			why = l.failed.Error()
+		}
+		if !l.runner.report.Has(row.ID, l.contender) {
+			l.runner.report.Miss(row, l.contender, why)
+		}
+	}
+}

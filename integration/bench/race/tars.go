@@ -1,0 +1,45 @@
+package race
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
+)
+
+// keptBelow is what a tar may have to be kept in memory rather than made anew
+// each time it is read.
+const keptBelow = 512 << 20
+
+// tars are the layers' tars, kept on tmpfs as far as they fit.
+type tars struct{ dir string }
+
+// open is the tar of a shape; reading it costs the same for everybody.
+func (t *tars) open(s layers.Shape) (io.ReadCloser, error) {
+	if s.Bytes >= keptBelow {
+		return s.Open(), nil
+	}
+	name := filepath.Join(t.dir, s.Name+".tar")
+	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return t.keep(s, name)
+	}
+	return f, err
+}
+
+func (t *tars) keep(s layers.Shape, name string) (io.ReadCloser, error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.WriteTo(f)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(name))
+	}
+	return f, nil
+}

@@ -1,0 +1,83 @@
+package race
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// usage is what a contender and the machine take, in bytes.
+type usage struct{ disk, memory, cache int64 }
+
+func (l *lap) usage() (u usage, err error) {
+	if u.disk, err = l.Used(); err != nil {
+		return usage{}, err
+	}
+	info, err := readFigures("/proc/meminfo", 1)
+	if err != nil {
+		return usage{}, err
+	}
+	arc, err := readFigures("/proc/spl/kstat/zfs/arcstats", 2)
+	if err != nil {
+		return usage{}, err
+	}
+	const kib = 1024
+	u.cache = info["Cached"] * kib
+	u.memory = (info["MemTotal"]-info["MemFree"]-info["Buffers"])*kib - u.cache - arc["size"]
+	return u, nil
+}
+
+// readFigures reads a file of lines that begin with a name and have a number in
+// a column.
+func readFigures(name string, column int) (map[string]int64, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return figures(string(text), column), nil
+}
+
+func figures(text string, column int) map[string]int64 {
+	found := map[string]int64{}
+	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
+		words := strings.Fields(lines.Text())
+		if len(words) <= column {
+			continue
+		}
+		if n, err := strconv.ParseInt(words[column], 10, 64); err == nil {
+			found[strings.TrimSuffix(words[0], ":")] = n
+		}
+	}
+	return found
+}
+
+// process is what a process takes.
+type process struct{ rss, peak, threads int64 }
+
+func processUsage(pid int) (process, error) {
+	f, err := readFigures(fmt.Sprintf("/proc/%d/status", pid), 1)
+	if err != nil {
+		return process{}, err
+	}
+	const kib = 1024
+	return process{rss: f["VmRSS"] * kib, peak: f["VmHWM"] * kib, threads: f["Threads"]}, nil
+}
+
+// mapFile maps a file and reads all of it.
+func mapFile(name string) (_ []byte, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
+}

@@ -1,0 +1,27 @@
+package result
+
+import "slices"
+
+// Spread is what several samples come to.
+type Spread struct {
+	Median, Min, Max float64
+	N                int
+}
+
+// Spread of the samples; zero when there is none.
+func (m Measurement) Spread() Spread { return SpreadOf(m.Samples) }
+
+// SpreadOf samples; zero when there is none.
+func SpreadOf(samples []float64) Spread {
+	if len(samples) == 0 {
+		return Spread{}
+	}
+	sorted := slices.Sorted(slices.Values(samples))
+	n := len(sorted)
+	return Spread{
+		Median: (sorted[(n-1)/2] + sorted[n/2]) / 2,
+		Min:    sorted[0],
+		Max:    sorted[n-1],
+		N:      n,
+	}
+}

@@ -1,0 +1,178 @@
+package show
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/judge"
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+)
+
+// The generated part of a page stands between these.
+const (
+	begin = "<!-- make bench writes from here -->"
+	end   = "<!-- make bench writes to here -->"
+)
+
+// Splice puts text in place of the generated part of a page.
+func Splice(page, text string) (string, error) {
+	before, rest, ok := strings.Cut(page, begin)
+	_, after, okEnd := strings.Cut(rest, end)
+	if !ok || !okEnd {
+		return "", fmt.Errorf("the page has no lines %q and %q", begin, end)
+	}
+	return before + begin + "\n" + strings.TrimSpace(text) + "\n" + end + after, nil
+}
+
+// order is how contenders stand in tables; those that are not named come last.
+var order = []string{
+	result.Ours, result.OursDisabled, result.OursInProcess, result.Overlay2, result.Overlay2Dis, result.ZFS, result.VFS,
+	result.Overlay2Tmpfs, result.GNU,
+}
+
+// Markdown is what a reader of the project should know of a run.
+func Markdown(r *result.Report, plot string) string {
+	var b strings.Builder
+	writeMachine(&b, r)
+	fmt.Fprintf(&b, "![What peers need, relative to overlayzfs](%s)\n\n", plot)
+	writeTargets(&b, judge.Judge(r, judge.Targets()))
+	writeWins(&b, judge.Wins(r))
+	writeRows(&b, r)
+	writeMissing(&b, r)
+	return b.String()
+}
+
+func writeMachine(b *strings.Builder, r *result.Report) {
+	m := r.Machine
+	kind := map[string]string{"tcg": ", emulated (no KVM): ratios count, times do not", "kvm": ", a virtual machine with KVM"}[m.Accelerator]
+	fmt.Fprintf(b, "overlayzfs %s, %s. Linux %s, OpenZFS %s, %d processors, %d MiB of memory%s.\n\n",
+		r.Version, strings.SplitN(r.Date, "T", 2)[0], m.Kernel, m.OpenZFS, m.CPUs, m.MemoryMiB, kind)
+}
+
+func writeTargets(b *strings.Builder, verdicts []judge.Verdict) {
+	b.WriteString("### Targets\n\n| target | wanted | reached | ours | other | |\n|---|---|---|---|---|---|\n")
+	for _, v := range verdicts {
+		state := string(v.State)
+		if v.State != judge.Met {
+			state = "**" + state + "**"
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", v.Title, wanted(v), cell(reached(v)), ours(v), against(v), state)
+	}
+	b.WriteString("\n")
+}
+
+func writeWins(b *strings.Builder, wins []judge.Win) {
+	b.WriteString("### Where a peer wins\n\n")
+	if len(wins) == 0 {
+		b.WriteString("Nowhere in this run.\n\n")
+		return
+	}
+	b.WriteString("| row | peer | it needs | we need | we need more by | |\n|---|---|---|---|---|---|\n")
+	for _, w := range wins {
+		note := ""
+		if !w.Sure {
+			note = "within the spread"
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", w.Row.Title, w.Peer, Figure(w.Them, w.Row.Unit), Figure(w.Ours, w.Row.Unit), times(w.Ratio), note)
+	}
+	b.WriteString("\n")
+}
+
+// writeRows writes a table for each group, contenders side by side.
+func writeRows(b *strings.Builder, r *result.Report) {
+	b.WriteString("### All rows\n\nMedians; in brackets how often ours that is.\n\n")
+	var groups []string
+	for _, row := range r.Rows {
+		if !slices.Contains(groups, row.Group) {
+			groups = append(groups, row.Group)
+		}
+	}
+	for _, group := range groups {
+		writeGroup(b, r, group)
+	}
+}
+
+func writeGroup(b *strings.Builder, r *result.Report, group string) {
+	rows := slices.DeleteFunc(slices.Clone(r.Rows), func(row result.Row) bool { return row.Group != group })
+	contenders := contendersOf(r, rows)
+	fmt.Fprintf(b, "| %s | %s |\n|---%s|\n", group, strings.Join(contenders, " | "), strings.Repeat("|---", len(contenders)))
+	for _, row := range rows {
+		fmt.Fprintf(b, "| %s |", row.Title)
+		for _, c := range contenders {
+			fmt.Fprintf(b, " %s |", medianOf(r, row, c))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("\n")
+	writeNotes(b, rows)
+}
+
+// writeNotes writes each note once, with all rows it is about.
+func writeNotes(b *strings.Builder, rows []result.Row) {
+	var notes []string
+	titles := map[string][]string{}
+	for _, row := range rows {
+		if row.Note == "" {
+			continue
+		}
+		if titles[row.Note] == nil {
+			notes = append(notes, row.Note)
+		}
+		titles[row.Note] = append(titles[row.Note], "*"+row.Title+"*")
+	}
+	for _, note := range notes {
+		fmt.Fprintf(b, "- %s: %s\n", strings.Join(titles[note], ", "), note)
+	}
+	b.WriteString("\n")
+}
+
+func medianOf(r *result.Report, row result.Row, contender string) string {
+	s, ok := r.Of(row.ID, contender)
+	if !ok {
+		return ""
+	}
+	text := Figure(s.Median, row.Unit)
+	if ours, ok := r.Of(row.ID, result.Ours); ok && contender != result.Ours {
+		text += " (" + times(judge.Ratio(s.Median, ours.Median)) + ")"
+	}
+	return text
+}
+
+// contendersOf rows, in order.
+func contendersOf(r *result.Report, rows []result.Row) []string {
+	var found []string
+	for _, m := range r.Measurements {
+		in := slices.ContainsFunc(rows, func(row result.Row) bool { return row.ID == m.Row })
+		if in && len(m.Samples) > 0 && !slices.Contains(found, m.Contender) {
+			found = append(found, m.Contender)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b string) int { return place(a) - place(b) })
+	return found
+}
+
+func place(contender string) int {
+	if i := slices.Index(order, contender); i >= 0 {
+		return i
+	}
+	return len(order)
+}
+
+func writeMissing(b *strings.Builder, r *result.Report) {
+	var lines []string
+	for _, m := range r.Measurements {
+		if m.Missing != "" {
+			row, _ := r.Row(m.Row)
+			lines = append(lines, fmt.Sprintf("- %s, %s: %s", row.Title, m.Contender, strings.Join(strings.Fields(m.Missing), " ")))
+		}
+	}
+	if len(lines) > 0 {
+		b.WriteString("### Not measured\n\n" + strings.Join(lines, "\n") + "\n")
+	}
+}
+
+// cell is text that fits a table's cell.
+func cell(text string) string {
+	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", "\\|")
+}

@@ -1,0 +1,133 @@
+package stable
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/daemon/graphdriver"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
+	"github.com/overlayzfs/overlayzfs/integration/pluginproc"
+)
+
+// Contender is a driver with a store of its own. GNU tools have a store and no
+// driver.
+type Contender struct {
+	graphdriver.Driver
+	Name    string
+	Root    string // where the store is mounted
+	Dataset string // empty on tmpfs
+
+	slug   string
+	layers int                     // made so far, for names
+	images map[layers.Shape]string // the layers that stay
+	plugin *pluginproc.Process
+	close  func() error
+}
+
+// NewID is an unused name of a layer, as dockerd gives them.
+func (c *Contender) NewID() string {
+	c.layers++
+	sum := sha256.Sum256([]byte(c.slug + strconv.Itoa(c.layers)))
+	return hex.EncodeToString(sum[:])
+}
+
+// NewBuildID is an unused name of a layer, as BuildKit gives them.
+func (c *Contender) NewBuildID() string { return c.NewID()[:25] }
+
+// Has reports whether there is an image of that shape already.
+func (c *Contender) Has(s layers.Shape) bool { return c.images[s] != "" }
+
+// Keep notes that a layer is the image of a shape from now on.
+func (c *Contender) Keep(s layers.Shape, id string) {
+	if c.images == nil {
+		c.images = map[layers.Shape]string{}
+	}
+	c.images[s] = id
+}
+
+// Image is a layer of that shape, made when there is none.
+func (c *Contender) Image(s layers.Shape) (string, error) {
+	if c.Has(s) {
+		return c.images[s], nil
+	}
+	id := c.NewID()
+	if err := c.Create(id, "", nil); err != nil {
+		return "", err
+	}
+	tar := s.Open()
+	defer tar.Close()
+	if _, err := c.ApplyDiff(id, "", tar); err != nil {
+		return "", err
+	}
+	c.Keep(s, id)
+	return id, nil
+}
+
+// Fill runs fill on the layer's mounted directory.
+func (c *Contender) Fill(id string, fill func(dir string) error) error {
+	dir, err := c.Get(id, "")
+	if err != nil {
+		return err
+	}
+	return errors.Join(fill(dir), c.Put(id))
+}
+
+// Pid is the plugin's process.
+func (c *Contender) Pid() (pid int, ok bool) {
+	if c.plugin == nil {
+		return 0, false
+	}
+	return c.plugin.Pid(), true
+}
+
+// Used is what the dataset takes on disk, as of the last transaction group.
+func (c *Contender) Used() (int64, error) {
+	out, err := exec.Command("zfs", "get", "-Hpo", "value", "used", c.Dataset).Output()
+	if err != nil {
+		return 0, fmt.Errorf("space used by %s: %w", c.Dataset, err)
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+}
+
+// settleLimit is how long a contender may go on in the background.
+const settleLimit = 5 * time.Minute
+
+// Settle returns once the contender does nothing any more: what it still
+// removes would be billed to the next.
+func (c *Contender) Settle() error {
+	trash := filepath.Join(c.Root, pluginName, ".overlayzfs", "trash")
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	limit := time.After(settleLimit)
+	for {
+		entries, err := os.ReadDir(trash)
+		if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-limit:
+			return fmt.Errorf("%s still removes %d layers after %v", c.Name, len(entries), settleLimit)
+		case <-poll.C:
+		}
+	}
+}
+
+// Close ends the contender's process, if it has one.
+func (c *Contender) Close() error {
+	if c.close == nil {
+		return nil
+	}
+	return c.close()
+}

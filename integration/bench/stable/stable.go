@@ -1,0 +1,125 @@
+package stable
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/docker/docker/daemon/graphdriver"
+	_ "github.com/docker/docker/daemon/graphdriver/overlay2" // a peer
+	_ "github.com/docker/docker/daemon/graphdriver/zfs"      // a peer
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+)
+
+// Stable holds the contenders that were asked for so far.
+type Stable struct {
+	pool, dir string
+	all       map[string]*Contender
+}
+
+// New makes a stable on a pool; stores are mounted below dir.
+func New(pool, dir string) *Stable {
+	return &Stable{pool: pool, dir: dir, all: map[string]*Contender{}}
+}
+
+// breed is how a contender is made.
+type breed struct {
+	slug string // in datasets' names
+	sync string // of its dataset; empty for a store on tmpfs
+	open func(c *Contender) error
+}
+
+var breeds = map[string]breed{
+	result.Ours:          {"ours", "standard", (*Contender).startPlugin},
+	result.OursDisabled:  {"ours-disabled", "disabled", (*Contender).startPlugin},
+	result.OursInProcess: {"ours-in-process", "standard", (*Contender).openOurs},
+	result.ZFS:           {"zfs", "standard", builtIn("zfs")},
+	result.Overlay2:      {"overlay2", "standard", builtIn("overlay2")},
+	result.Overlay2Dis:   {"overlay2-disabled", "disabled", builtIn("overlay2")},
+	result.Overlay2Tmpfs: {"overlay2-tmpfs", "", builtIn("overlay2")},
+	result.GNU:           {"gnu", "standard", func(*Contender) error { return nil }},
+}
+
+// Contender is the contender of a name.
+func (s *Stable) Contender(name string) (*Contender, error) {
+	if c, ok := s.all[name]; ok {
+		return c, nil
+	}
+	b, ok := breeds[name]
+	if !ok {
+		return nil, fmt.Errorf("no contender %q", name)
+	}
+	c, err := s.open(name, b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	s.all[name] = c
+	return c, nil
+}
+
+// Another is a contender of the same kind with a new store of its own, which
+// the caller closes.
+func (s *Stable) Another(name, slug string) (*Contender, error) {
+	b := breeds[name]
+	b.slug = slug
+	return s.open(name, b)
+}
+
+func (s *Stable) open(name string, b breed) (*Contender, error) {
+	c := &Contender{Name: name, Root: filepath.Join(s.dir, b.slug), slug: b.slug}
+	if err := os.MkdirAll(c.Root, 0o700); err != nil {
+		return nil, err
+	}
+	mount := []string{"-t", "tmpfs", "-o", "size=80%", "tmpfs", c.Root}
+	if b.sync != "" {
+		c.Dataset = s.pool + "/" + b.slug
+		if err := Command("zfs", "create", "-o", "mountpoint=legacy", "-o", "sync="+b.sync, c.Dataset); err != nil {
+			return nil, err
+		}
+		// mount(8) ignores the dataset's atime.
+		mount = []string{"-t", "zfs", "-o", "noatime", c.Dataset, c.Root}
+	}
+	if err := Command("mount", mount...); err != nil {
+		return nil, err
+	}
+	return c, b.open(c)
+}
+
+// Opened are the contenders that were asked for so far.
+func (s *Stable) Opened() []*Contender {
+	var opened []*Contender
+	for _, c := range s.all {
+		opened = append(opened, c)
+	}
+	return opened
+}
+
+// Close ends what was started. Stores stay as they are: they die with the
+// machine.
+func (s *Stable) Close() error {
+	var errs []error
+	for _, c := range s.all {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func builtIn(driver string) func(c *Contender) error {
+	return func(c *Contender) (err error) {
+		c.Driver, err = graphdriver.GetDriver(driver, nil, graphdriver.Options{Root: c.Root})
+		return err
+	}
+}
+
+// Command runs a program of which only an error is of interest.
+func Command(name string, args ...string) error {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+// Command benchreport makes one report of what the races measured: the table on
+// the terminal, build/bench/report.json, the plot and the generated part of
+// docs/performance.md, and what got slower since the last release.
+//
+// It ends with 0 when targets were missed, which is a result, and with 1 when
+// something was not measured.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/judge"
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+	"github.com/overlayzfs/overlayzfs/integration/bench/show"
+)
+
+func main() {
+	if err := command().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "benchreport:", err)
+		os.Exit(1)
+	}
+}
+
+// places are the files a report goes to; an empty one is not written.
+type places struct {
+	report, page, plot, release string
+	partial                     bool // rows were chosen: targets on others do not count
+}
+
+func command() *cobra.Command {
+	var to places
+	var store bool
+	cmd := &cobra.Command{
+		Use:           "benchreport REPORT...",
+		Short:         "Judge and show what races measured",
+		Args:          cobra.MinimumNArgs(1),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(_ *cobra.Command, files []string) error {
+			r, err := merge(files)
+			if err != nil {
+				return err
+			}
+			if store {
+				return r.WriteFile(to.release)
+			}
+			return to.publish(r)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&to.report, "report", "", "file for the merged report")
+	flags.StringVar(&to.page, "page", "", "Markdown page whose generated part is written")
+	flags.StringVar(&to.plot, "plot", "", "file for the plot, beside the page")
+	flags.StringVar(&to.release, "release", "", "report of the last release")
+	flags.BoolVar(&to.partial, "partial", false, "rows were chosen: leave out targets that are not about them")
+	flags.BoolVar(&store, "store", false, "only keep the reports as those of the last release")
+	return cmd
+}
+
+func merge(files []string) (*result.Report, error) {
+	var reports []*result.Report
+	for _, file := range files {
+		r, err := result.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		reports = append(reports, r)
+	}
+	return result.Merge(reports...)
+}
+
+// publish shows a report everywhere.
+func (p places) publish(r *result.Report) error {
+	if p.report != "" {
+		if err := r.WriteFile(p.report); err != nil {
+			return err
+		}
+	}
+	show.Table(os.Stdout, r)
+	targets := judge.Targets()
+	if p.partial {
+		targets = judge.About(r, targets)
+	}
+	verdicts := judge.Judge(r, targets)
+	show.Verdicts(os.Stdout, verdicts)
+	if err := errors.Join(p.compare(r), p.document(r)); err != nil {
+		return err
+	}
+	return complete(r, verdicts)
+}
+
+func (p places) compare(r *result.Report) error {
+	if p.release == "" {
+		return nil
+	}
+	former, err := result.ReadFile(p.release)
+	if errors.Is(err, os.ErrNotExist) {
+		fmt.Println("There is no release to compare with.")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	show.Slower(os.Stdout, former.Version, judge.SlowerThan(former, r))
+	return nil
+}
+
+func (p places) document(r *result.Report) error {
+	if p.plot != "" {
+		if err := show.Plot(r, p.plot); err != nil {
+			return fmt.Errorf("plot: %w", err)
+		}
+	}
+	if p.page == "" {
+		return nil
+	}
+	page, err := os.ReadFile(p.page)
+	if err != nil {
+		return err
+	}
+	text, err := show.Splice(string(page), show.Markdown(r, filepath.Base(p.plot)))
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.page, err)
+	}
+	return os.WriteFile(p.page, []byte(text), 0o644)
+}
+
+// complete fails when a figure is missing.
+func complete(r *result.Report, verdicts []judge.Verdict) error {
+	missing := 0
+	for _, m := range r.Measurements {
+		if m.Missing != "" {
+			missing++
+		}
+	}
+	for _, v := range verdicts {
+		if v.State == judge.Unmeasured {
+			missing++
+		}
+	}
+	if missing > 0 {
+		return fmt.Errorf("%d figures are missing; the tables say which and why", missing)
+	}
+	return nil
+}

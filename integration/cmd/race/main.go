@@ -1,0 +1,84 @@
+// Command race runs the storage rows of the race as root on a machine with a
+// pool, and writes its report. The rows live in integration/bench/race.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+	"time"
+
+	"github.com/docker/docker/pkg/reexec"
+	"github.com/spf13/cobra"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/race"
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+)
+
+// overtime is what a row that is under way may take beyond the budget.
+const overtime = 3 * time.Minute
+
+func main() {
+	if reexec.Init() { // moby's drivers start us anew
+		return
+	}
+	if err := command().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "race:", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	config := race.Config{Log: os.Stderr}
+	var rows, contenders, out, version string
+	cmd := &cobra.Command{
+		Use:           "race",
+		Short:         "Race storage drivers on one ZFS pool",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if config.Rows, err = regexp.Compile(rows); err != nil {
+				return err
+			}
+			if config.Contenders, err = regexp.Compile(contenders); err != nil {
+				return err
+			}
+			return run(cmd.Context(), config, version, out)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&config.Pool, "pool", "tank", "pool for datasets of the race")
+	flags.StringVar(&config.Dir, "dir", "/run/race", "directory on tmpfs for mounts and tars")
+	flags.StringVar(&rows, "rows", ".", "regular expression of rows' IDs; a row brings those measured with it")
+	flags.StringVar(&contenders, "contenders", ".", "regular expression of contenders' names")
+	flags.IntVar(&config.Rounds, "rounds", 100, "at most so many rounds of each row")
+	flags.DurationVar(&config.Budget, "budget", 38*time.Minute, "time for all of it")
+	flags.StringVar(&out, "out", "race.json", "file for the report")
+	flags.StringVar(&version, "version", "unknown", "version of overlayzfs")
+	return cmd
+}
+
+// run races until all is measured, the budget is over or somebody hangs; what
+// was measured is written in any case.
+func run(ctx context.Context, c race.Config, version, out string) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	machine, err := race.Machine()
+	if err != nil {
+		return err
+	}
+	report := result.NewShared(result.Report{Version: version, Date: time.Now().UTC().Format(time.RFC3339), Machine: machine})
+	ended := make(chan error, 1)
+	go func() { ended <- race.Run(ctx, c, report) }()
+	select {
+	case err = <-ended:
+	case <-time.After(c.Budget + overtime):
+		err = fmt.Errorf("a row is still under way %v after the budget of %v", overtime, c.Budget)
+	}
+	return errors.Join(err, report.Now().WriteFile(out))
+}
