@@ -26,7 +26,7 @@ test-unit: ## What needs neither root nor ZFS (seconds)
 test-vm: ## The packages' tests on real OpenZFS, in the lab
 	@scripts/test vm
 
-test-conformance: ## moby's graphdriver suite through the plugin's socket, beside overlay2 and vfs
+test-conformance: ## moby's and containerd's suites through the sockets, beside overlay2, vfs and overlayfs
 	@scripts/test conformance
 
 test-powercut: ## Cut the power while layers are made, and judge what is left: ROUNDS times (default 3)
@@ -57,7 +57,7 @@ fuzz: ## Fuzz every decoder for FUZZTIME each (default 30s)
 plugin: $(BUILD)/overlayzfs-plugin ## Leave build/plugin/{config.json,rootfs}, ready for `docker plugin create`
 	@scripts/make-plugin $(BUILD)
 
-build: $(BUILD)/overlayzfs-plugin $(BUILD)/overlayzfs ## Build the plugin's binary and the operator's command
+build: $(BUILD)/overlayzfs-plugin $(BUILD)/overlayzfs-snapshotter $(BUILD)/overlayzfs ## Build the doors' binaries and the operator's command
 
 lab: $(OZLAB) ## Build and cache the virtual machine that tests run in
 	@$(OZLAB) build --suite $(SUITE)
@@ -66,7 +66,7 @@ clean: ## Remove what was built here; the lab's cache stays
 	rm -rf $(BUILD)
 
 # Go knows best what is up to date.
-$(BUILD)/overlayzfs-plugin $(BUILD)/overlayzfs: FORCE
+$(BUILD)/overlayzfs-plugin $(BUILD)/overlayzfs-snapshotter $(BUILD)/overlayzfs: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cmd/$(@F)
 
 $(OZLAB): FORCE

@@ -33,6 +33,7 @@ type Driver struct {
 
 	lock    *os.File // the home, locked for as long as the store is open; also the barrier's handle
 	mounted bool     // the dataset's mount is the driver's, to be taken back
+	outside bool     // layers are mounted by somebody else, see Options.Door
 
 	zfs    *zfs.Handle // nil without /dev/zfs
 	groups groups
@@ -72,7 +73,7 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 		return nil, err
 	}
 	d := &Driver{
-		home: p.home, dataset: p.dataset, ids: o.IDs, off: off, lock: p.lock, mounted: p.mounted,
+		home: p.home, dataset: p.dataset, ids: o.IDs, off: off, lock: p.lock, mounted: p.mounted, outside: o.Door != "",
 		preset: o.Limits, layers: locker.New(), refs: refs{home: p.home},
 	}
 	d.groups.sync = d.syncGroup
@@ -82,6 +83,9 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 	}
 	if err := d.start(ctx, o); err != nil {
 		return nil, errors.Join(err, d.Close())
+	}
+	if d.outside {
+		d.mounted = false // somebody may use it as long as there are layers
 	}
 	d.announce()
 	return d, nil
@@ -97,6 +101,9 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 		logrus.WithField("version", abi.Version).Warn("this OpenZFS is newer than those this overlayzfs was compared with; its interface passed the checks")
 	}
 	if err := d.requireNoRollback(); err != nil {
+		return err
+	}
+	if err := checkDoor(d.home, o.Door); err != nil {
 		return err
 	}
 	store, err := ownName(d.home)

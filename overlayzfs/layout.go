@@ -28,6 +28,8 @@ const (
 	storeName    = "store"    // the store's own name
 	bootName     = "boot"     // the boot of the host that last opened the store
 	limitsName   = "limits"   // records of package quota, by short link
+	doorName     = "door"     // whose layers these are; absent: a graphdriver's
+	recordsName  = "records"  // of doors that keep theirs here, by door
 )
 
 // home is the root of a store.

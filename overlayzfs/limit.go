@@ -144,7 +144,7 @@ func (d *Driver) live(r quota.Record, key string) (quota.Place, bool) {
 	if !l.mayHave(key) {
 		return p, false
 	}
-	mounted, err := mount.IsOverlay(l.merged())
+	mounted, err := d.inUse(l)
 	switch {
 	case err == nil && mounted:
 		err = d.limits.Attach(p)
@@ -153,6 +153,16 @@ func (d *Driver) live(r quota.Record, key string) (quota.Place, bool) {
 	}
 	warn(l.dir(), err)
 	return p, true
+}
+
+// inUse reports whether a limited layer may be mounted. Who mounts it elsewhere
+// does not say; what was attached stays so then.
+func (d *Driver) inUse(l layer) (bool, error) {
+	if !d.outside {
+		return mount.IsOverlay(l.merged())
+	}
+	infos, err := mount.At(l.home.path(l.id, quota.UpperName))
+	return len(infos) > 0, err
 }
 
 // mayOwn reports whether a layer of that ID may have that key.

@@ -39,6 +39,10 @@ type Options struct {
 	// IDs maps the owners of files when containers run in a user name space.
 	IDs user.IdentityMapping
 
+	// Door names who keeps layers here, when that is no graphdriver. Such a
+	// caller makes its mounts itself, and no end of a session ends one.
+	Door string
+
 	// Resumes reports whether a caller that starts anew may come back for a
 	// layer that was made and never given content. Without it none is kept.
 	Resumes func(id string) bool

@@ -67,6 +67,15 @@ func hasAttributes(path string, mode uint32, uid, gid int) (bool, error) {
 	return st.Mode&0o7777 == mode && int(st.Uid) == uid && int(st.Gid) == gid, nil
 }
 
+// ownerOf is the owner of a file, past symbolic links.
+func ownerOf(path string) (uid, gid int, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, 0, fmt.Errorf("stat %q: %w", path, err)
+	}
+	return int(st.Uid), int(st.Gid), nil
+}
+
 // syncFileSystem makes everything written to f's file system durable. On ZFS
 // it commits the intent log; with sync=disabled it does nothing.
 func syncFileSystem(f *os.File) error {

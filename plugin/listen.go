@@ -2,52 +2,18 @@ package plugin
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
 	"maps"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/overlayzfs/overlayzfs/internal/unixsock"
 )
 
 // Listen makes the unix socket that the engine dials, for its owner only. The
 // socket of a process that is gone is replaced; one that answers is not.
-func Listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	if err := removeStale(path); err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
-}
-
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s is in the way: it is not a socket", path)
-	}
-	if conn, err := net.Dial("unix", path); err == nil {
-		return errors.Join(fmt.Errorf("%s answers: the plugin runs already", path), conn.Close())
-	}
-	return os.Remove(path)
-}
+func Listen(path string) (net.Listener, error) { return unixsock.Listen(path) }
 
 // connections is a listener that remembers what it accepted: the sdk's server
 // keeps idle connections open and offers no way to close them.

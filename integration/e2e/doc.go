@@ -1,5 +1,5 @@
 // Package e2e tests the managed plugin as the storage driver of a real
-// dockerd, in the lab (build tag vm).
+// dockerd, and the snapshotter of a real containerd, in the lab (build tag vm).
 //
 //	images_*     what images and containers hold: built by both builders,
 //	             carried to and from an engine on vfs, run, changed, committed,
@@ -8,6 +8,8 @@
 //	lifecycle_*  what becomes of them when the plugin or the engine stops,
 //	             crashes or is upgraded
 //	limits_*     containers with limits and properties of their own
+//	containerd_* images and containers of a containerd on the snapshotter, which
+//	             dies and comes back
 //	rollback_*   going back to a snapshot, with Docker's records
 //
 // The images are of Debian packages and of files made by the tests: nothing is

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/quota"
+	"github.com/overlayzfs/overlayzfs/snapshotter"
+)
+
+const (
+	defaultSocket = "/run/overlayzfs/snapshotter.sock"
+	defaultRoot   = "/var/lib/overlayzfs-snapshotter"
+	defaultLevel  = "info"
+)
+
+// configVersion is the version of the file's format.
+const configVersion = 1
+
+// settings are the file as it is written. docs/containerd.md describes each.
+type settings struct {
+	Version  int    `toml:"version"`
+	Socket   string `toml:"socket"`
+	Root     string `toml:"root"`
+	LogLevel string `toml:"log-level"`
+	RemapIDs bool   `toml:"remap-ids"`
+
+	Store struct {
+		Dataset   string `toml:"dataset"`
+		Sync      string `toml:"sync"`
+		Quota     string `toml:"quota"`
+		Snapshots string `toml:"snapshots"`
+		Records   string `toml:"records"`
+	} `toml:"store"`
+
+	Limits struct {
+		Size   string `toml:"size"`
+		Inodes string `toml:"inodes"`
+		Keys   string `toml:"keys"`
+		Labels string `toml:"labels"`
+	} `toml:"limits"`
+}
+
+func defaults() settings {
+	s := settings{Version: configVersion, Socket: defaultSocket, Root: defaultRoot, LogLevel: defaultLevel, RemapIDs: true}
+	s.Limits.Keys = snapshotter.DefaultKeys
+	s.Limits.Labels = string(snapshotter.LowerLabels)
+	return s
+}
+
+// decode reads the file over the defaults. A key that it does not know is an
+// error: a limit with a slip of the pen in its name would be no limit.
+func decode(raw []byte) (settings, error) {
+	s := defaults()
+	err := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields().Decode(&s)
+	if err == nil && s.Version != configVersion {
+		err = fmt.Errorf("version = %d, where this snapshotter knows %d", s.Version, configVersion)
+	}
+	return s, explain(err)
+}
+
+// explain names unknown keys, and lines.
+func explain(err error) error {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) {
+		var keys []string
+		for _, e := range unknown.Errors {
+			row, _ := e.Position()
+			keys = append(keys, fmt.Sprintf("%s (line %d)", strings.Join(e.Key(), "."), row))
+		}
+		return fmt.Errorf("unknown settings: %s", strings.Join(keys, ", "))
+	}
+	var bad *toml.DecodeError
+	if errors.As(err, &bad) {
+		row, column := bad.Position()
+		return fmt.Errorf("line %d, column %d: %w", row, column, err)
+	}
+	return err
+}
+
+// config is what settings mean.
+type config struct {
+	socket  string
+	level   logrus.Level
+	options snapshotter.Options
+}
+
+func (s settings) config() (c config, err error) {
+	if !filepath.IsAbs(s.Socket) {
+		return c, fmt.Errorf("socket = %q: want an absolute path", s.Socket)
+	}
+	c.socket = s.Socket
+	if c.level, err = logrus.ParseLevel(s.LogLevel); err != nil {
+		return c, fmt.Errorf("log-level: %w", err)
+	}
+	c.options = snapshotter.Options{Home: s.Root, RemapIDs: s.RemapIDs}
+	if c.options.Store, err = s.store(); err != nil {
+		return c, err
+	}
+	c.options.Limits, err = s.limits()
+	return c, err
+}
+
+// store passes the core's options on, which it checks and names.
+func (s settings) store() (overlayzfs.Options, error) {
+	var list []string
+	for _, option := range [][2]string{
+		{"dataset", s.Store.Dataset},
+		{"sync", s.Store.Sync},
+		{"quota", s.Store.Quota},
+		{"snapshots", s.Store.Snapshots},
+		{"snapshots.records", s.Store.Records},
+	} {
+		if option[1] != "" {
+			list = append(list, "overlayzfs."+option[0]+"="+option[1])
+		}
+	}
+	return overlayzfs.ParseOptions(list)
+}
+
+func (s settings) limits() (l snapshotter.Limits, err error) {
+	if s.Limits.Size != "" {
+		if l.Default.Bytes, err = quota.ParseBytes("limits.size", s.Limits.Size); err != nil {
+			return l, err
+		}
+	}
+	if s.Limits.Inodes != "" {
+		if l.Default.Inodes, err = quota.ParseInodes("limits.inodes", s.Limits.Inodes); err != nil {
+			return l, err
+		}
+	}
+	if l.Keys, err = regexp.Compile(s.Limits.Keys); err != nil {
+		return l, fmt.Errorf("limits.keys: %w", err)
+	}
+	l.Labels = snapshotter.Labels(s.Limits.Labels)
+	return l, l.Check()
+}

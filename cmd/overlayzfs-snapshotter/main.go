@@ -1,0 +1,91 @@
+// Command overlayzfs-snapshotter is containerd's snapshotter over one ZFS
+// dataset: a daemon that reads its configuration, serves the snapshots API on
+// a unix socket, and tells systemd how it is.
+//
+// The protocol lives in package snapshotter and layers in package overlayzfs;
+// here they are joined, nothing more.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/snapshotter"
+)
+
+// The exit codes besides 0.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main with everything it touches passed in; it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	f, err := parseFlags(args, stderr)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "overlayzfs-snapshotter:", err)
+		return exitUsage
+	case f.showVersion:
+		fmt.Fprintln(stdout, "overlayzfs-snapshotter", versionText())
+		return 0
+	}
+	c, err := f.load()
+	if err != nil {
+		fmt.Fprintln(stderr, "overlayzfs-snapshotter:", err)
+		return exitUsage
+	}
+	if f.check {
+		return 0
+	}
+	log := setUpLog(c.level, stderr)
+	if err := serve(ctx, c, log); err != nil {
+		log.WithError(err).Error("the snapshotter ends")
+		return exitFailed
+	}
+	return 0
+}
+
+// setUpLog makes the process's one logger, which the packages below use too.
+// Lines carry no time: the journal stamps them.
+func setUpLog(level logrus.Level, w io.Writer) *logrus.Logger {
+	log := logrus.StandardLogger()
+	log.SetOutput(w)
+	log.SetLevel(level)
+	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
+	return log
+}
+
+func serve(ctx context.Context, c config, log *logrus.Logger) error {
+	l, err := listen(c.socket)
+	if err != nil {
+		return err
+	}
+	log.WithFields(logrus.Fields{"socket": c.socket, "version": versionText()}).Info("listening")
+	server := snapshotter.NewServer(log)
+	server.Notify = notify(log)
+	told := make(chan struct{})
+	context.AfterFunc(ctx, func() { defer close(told); tell(log, stopping) })
+	err = server.Serve(ctx, l, snapshotter.Opener(c.options, log))
+	if ctx.Err() != nil {
+		<-told // the process ends next
+	}
+	return err
+}

@@ -1,0 +1,88 @@
+//go:build vm
+
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/proxy"
+	"github.com/containerd/containerd/v2/core/snapshots/testsuite"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/overlayzfs/overlayzfs/snapshotter"
+)
+
+func TestMain(m *testing.M) {
+	logrus.SetLevel(logrus.ErrorLevel)
+	os.Exit(m.Run())
+}
+
+// kind tells the suite what kind of file system is mounted. On overlayfs without
+// redirect_dir the kernel does not rename a directory of a lower layer, and the
+// suite does not ask for it.
+const kind = "overlayfs"
+
+func TestSnapshotter(t *testing.T) {
+	testsuite.SnapshotterSuite(t, kind, inProcess)
+}
+
+func TestSnapshotterThroughItsSocket(t *testing.T) {
+	testsuite.SnapshotterSuite(t, kind, throughSocket)
+}
+
+func TestOverlayfsForComparison(t *testing.T) {
+	testsuite.SnapshotterSuite(t, kind, func(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+		s, err := overlay.NewSnapshotter(root)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, s.Close, nil
+	})
+}
+
+func inProcess(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+	s, err := snapshotter.Open(ctx, snapshotter.Options{Home: root, RemapIDs: true}, logrus.StandardLogger())
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, s.Close, nil
+}
+
+// throughSocket serves a store as the daemon does and returns containerd's own
+// client of it.
+func throughSocket(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+	dir, err := os.MkdirTemp("/run", "snapshotter-")
+	if err != nil {
+		return nil, nil, err
+	}
+	path := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	log := logrus.StandardLogger()
+	go func() {
+		ended <- snapshotter.NewServer(log).Serve(ctx, l, snapshotter.Opener(snapshotter.Options{Home: root, RemapIDs: true}, log))
+	}()
+	return proxy.NewSnapshotter(snapshotsapi.NewSnapshotsClient(conn), "overlayzfs"), func() error {
+		err := conn.Close()
+		stop()
+		return errors.Join(err, <-ended, os.RemoveAll(dir))
+	}, nil
+}

@@ -1,0 +1,171 @@
+package snapshotter
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/containerd/errdefs"
+)
+
+// The steps of a call, each of which may be the last before the process ends.
+
+// calls are what is interrupted. Each runs on an image "base" and an active
+// snapshot "active" on it.
+var calls = map[string]func(ctx context.Context, s *Snapshotter) error{
+	"prepare": func(ctx context.Context, s *Snapshotter) error {
+		_, err := s.Prepare(ctx, "new", "base")
+		return err
+	},
+	"prepare on nothing": func(ctx context.Context, s *Snapshotter) error {
+		_, err := s.Prepare(ctx, "new", "")
+		return err
+	},
+	"view": func(ctx context.Context, s *Snapshotter) error {
+		_, err := s.View(ctx, "new", "base")
+		return err
+	},
+	"view of nothing": func(ctx context.Context, s *Snapshotter) error {
+		_, err := s.View(ctx, "new", "")
+		return err
+	},
+	"commit": func(ctx context.Context, s *Snapshotter) error { return s.Commit(ctx, "new", "active") },
+	"remove": func(ctx context.Context, s *Snapshotter) error { return s.Remove(ctx, "active") },
+}
+
+// killed is what a step panics with that the process does not survive.
+type killed struct{}
+
+// runUntil runs a call up to its nth step, and reports whether it got there.
+func runUntil(t *testing.T, s *Snapshotter, f *fakeStore, n int, call func(context.Context, *Snapshotter) error) (reached bool) {
+	t.Helper()
+	f.before = failAt(n, func() error { panic(killed{}) })
+	defer func() {
+		f.before = func(string) error { return nil }
+		if v := recover(); v != nil {
+			if _, reached = v.(killed); !reached {
+				panic(v)
+			}
+		}
+	}()
+	if err := call(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	return false
+}
+
+func TestAKilledProcessLeavesNothingHalfMade(t *testing.T) {
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			steps := 0
+			for killAt(t, name, call, steps+1) {
+				steps++
+			}
+			if steps == 0 {
+				t.Error("nothing was interrupted")
+			}
+		})
+	}
+}
+
+func killAt(t *testing.T, name string, call func(context.Context, *Snapshotter) error, n int) (reached bool) {
+	f, dir := newFakeStore(), t.TempDir()
+	s := openFake(t, dir, f, Options{})
+	prepared(t, s)
+	if !runUntil(t, s, f, n, call) {
+		return false
+	}
+	if err := s.meta.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := openFake(t, dir, f, Options{})
+	requireAgreement(t, again, f)
+	if _, err := again.Stat(t.Context(), "base"); err != nil {
+		t.Errorf("what was there is lost: %v", err)
+	}
+	finish(t, again, name, call)
+	requireAgreement(t, again, f)
+	return true
+}
+
+// prepared makes what the calls run on.
+func prepared(t *testing.T, s *Snapshotter) {
+	t.Helper()
+	image(t, s, "base")
+	if _, err := s.Prepare(t.Context(), "active", "base"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// finish repeats the call, which either had happened or happens now.
+func finish(t *testing.T, s *Snapshotter, name string, call func(context.Context, *Snapshotter) error) {
+	t.Helper()
+	err := call(t.Context(), s)
+	done := errdefs.IsAlreadyExists(err) || name == "remove" && errdefs.IsNotFound(err)
+	if err != nil && !done {
+		t.Errorf("repeated: %v", err)
+	}
+}
+
+func TestAFailedStepTakesTheCallBack(t *testing.T) {
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			steps := 0
+			for failStep(t, name, call, steps+1) {
+				steps++
+			}
+			if steps == 0 {
+				t.Error("nothing failed")
+			}
+		})
+	}
+}
+
+func failStep(t *testing.T, name string, call func(context.Context, *Snapshotter) error, n int) (reached bool) {
+	f := newFakeStore()
+	s := openFake(t, t.TempDir(), f, Options{})
+	prepared(t, s)
+	f.before = failAt(n, func() error { reached = true; return errTest })
+	err := call(t.Context(), s)
+	f.before = func(string) error { return nil }
+	if err != nil && !errors.Is(err, errTest) {
+		t.Errorf("step %d: the cause got lost: %v", n, err)
+	}
+	if err := s.Cleanup(t.Context()); err != nil {
+		t.Error(err)
+	}
+	requireAgreement(t, s, f)
+	finish(t, s, name, call)
+	requireAgreement(t, s, f)
+	return reached
+}
+
+// TestLayersOfOthersStay: what is no number was not made here.
+func TestLayersOfOthersStay(t *testing.T) {
+	f := newFakeStore()
+	f.layers["somebody"] = &fakeLayer{}
+	f.layers["007"] = &fakeLayer{}
+	f.layers["7"] = &fakeLayer{}
+	openFake(t, t.TempDir(), f, Options{})
+	if len(f.layers) != 2 || f.layers["7"] != nil {
+		t.Errorf("left are %v", f.layers)
+	}
+}
+
+// TestALostImageIsSaid: its record is not deleted behind containerd's back.
+func TestALostImageIsSaid(t *testing.T) {
+	f, dir := newFakeStore(), t.TempDir()
+	s := openFake(t, dir, f, Options{})
+	image(t, s, "base")
+	clear(f.layers)
+	if err := s.meta.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := openFake(t, dir, f, Options{})
+	if _, err := again.Stat(t.Context(), "base"); err != nil {
+		t.Error(err)
+	}
+	if _, err := again.View(t.Context(), "v", "base"); !errdefs.IsNotFound(err) {
+		t.Errorf("a view of what is gone: %v", err)
+	}
+}

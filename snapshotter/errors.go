@@ -1,0 +1,66 @@
+package snapshotter
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// classes are the core's classes of failures in containerd's terms.
+var classes = map[fault.Class]error{
+	fault.NotFound:        errdefs.ErrNotFound,
+	fault.Exists:          errdefs.ErrAlreadyExists,
+	fault.Busy:            errdefs.ErrFailedPrecondition,
+	fault.Invalid:         errdefs.ErrInvalidArgument,
+	fault.UnsafeInput:     errdefs.ErrInvalidArgument,
+	fault.Unsupported:     errdefs.ErrFailedPrecondition,
+	fault.LimitReached:    errdefs.ErrResourceExhausted,
+	fault.NoSpace:         errdefs.ErrResourceExhausted,
+	fault.ReadOnly:        errdefs.ErrFailedPrecondition,
+	fault.PoolUnavailable: errdefs.ErrUnavailable,
+	fault.Interrupted:     errdefs.ErrAborted,
+	fault.HomeGone:        errdefs.ErrUnavailable,
+}
+
+// translated is an error of ours that containerd understands.
+type translated struct {
+	text  string
+	class error
+	err   error
+}
+
+func (e *translated) Error() string   { return e.text }
+func (e *translated) Unwrap() []error { return []error{e.class, e.err} }
+
+// translate puts err into containerd's terms and says what was being done with
+// which snapshot, and what can be done about it.
+func translate(op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	text := fmt.Sprintf("%s: %s", op, fault.Text(err))
+	if key != "" {
+		text = fmt.Sprintf("%s %.200q: %s", op, key, fault.Text(err))
+	}
+	class := known(err)
+	if class == nil {
+		class = classes[fault.ClassOf(fault.Classify(err))]
+	}
+	if class == nil {
+		class = errdefs.ErrInternal
+	}
+	return &translated{text, class, err}
+}
+
+// known is the class of an error that has one of containerd's already, as those
+// of its metadata store do, or nil.
+func known(err error) error {
+	class := errdefs.Resolve(err)
+	if errors.Is(class, errdefs.ErrUnknown) {
+		return nil
+	}
+	return class
+}

@@ -1,0 +1,216 @@
+package snapshotter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+	"github.com/sirupsen/logrus"
+)
+
+// Backend is what a Gate opens.
+type Backend interface {
+	snapshots.Snapshotter
+	snapshots.Cleaner
+}
+
+// Gate is a Backend that is there before its store is: the socket has to answer
+// when containerd starts, and a pool may take its time. Calls wait while the
+// store is being opened. When that fails they say why, and the next one tries
+// again.
+type Gate struct {
+	open    func(context.Context) (Backend, error)
+	changed func(error) // told of each outcome
+	log     *logrus.Logger
+
+	ctx  context.Context // of opening, which no single caller ends
+	stop context.CancelFunc
+
+	mu      sync.Mutex
+	backend Backend
+	attempt *attempt // under way
+	closed  bool
+}
+
+// attempt is an opening that callers wait for.
+type attempt struct {
+	done    chan struct{}
+	backend Backend
+	err     error
+}
+
+// NewGate returns a Gate and begins to open what is behind it. changed is told
+// of each outcome, one at a time.
+func NewGate(open func(context.Context) (Backend, error), changed func(error), log *logrus.Logger) *Gate {
+	g := &Gate{open: open, changed: changed, log: log}
+	g.ctx, g.stop = context.WithCancel(context.Background())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.begin()
+	return g
+}
+
+var errClosed = fmt.Errorf("the snapshotter ends: %w", errdefs.ErrUnavailable)
+
+// enter returns what is behind the gate.
+func (g *Gate) enter(ctx context.Context) (Backend, error) {
+	g.mu.Lock()
+	if g.closed || g.backend != nil {
+		defer g.mu.Unlock()
+		if g.closed {
+			return nil, errClosed
+		}
+		return g.backend, nil
+	}
+	a := g.begin()
+	g.mu.Unlock()
+	select {
+	case <-a.done:
+		return a.backend, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the store is still being opened: %w", context.Cause(ctx))
+	}
+}
+
+// begin begins an attempt unless one is under way. The lock is held.
+func (g *Gate) begin() *attempt {
+	if g.attempt == nil {
+		g.attempt = &attempt{done: make(chan struct{})}
+		go g.run(g.attempt)
+	}
+	return g.attempt
+}
+
+func (g *Gate) run(a *attempt) {
+	a.backend, a.err = g.openGuarded()
+	if a.err != nil {
+		a.err = translate("open the store", "", a.err)
+		g.log.WithError(a.err).Error("the next call tries again")
+	}
+	g.changed(a.err)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.attempt, g.backend = nil, a.backend
+	close(a.done)
+}
+
+// openGuarded makes a panic an error: no handler would catch it here.
+func (g *Gate) openGuarded() (b Backend, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.log.WithField("stack", string(debug.Stack())).Errorf("opening panicked: %v", v)
+			b, err = nil, fmt.Errorf("opening panicked: %v; the log has the stack", v)
+		}
+	}()
+	return g.open(g.ctx)
+}
+
+// Close closes what is behind the gate, after an attempt under way. To close
+// what is closed does nothing.
+func (g *Gate) Close() error {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return nil
+	}
+	g.closed = true
+	a := g.attempt
+	g.mu.Unlock()
+	g.stop()
+	if a != nil {
+		<-a.done
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.backend == nil {
+		return nil
+	}
+	return g.backend.Close()
+}
+
+// through makes a call behind the gate.
+func through[T any](ctx context.Context, g *Gate, call func(Backend) (T, error)) (T, error) {
+	b, err := g.enter(ctx)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return call(b)
+}
+
+// just makes a call behind the gate that returns nothing.
+func (g *Gate) just(ctx context.Context, call func(Backend) error) error {
+	b, err := g.enter(ctx)
+	if err != nil {
+		return err
+	}
+	return call(b)
+}
+
+// The calls are snapshots.Snapshotter's and snapshots.Cleaner's.
+
+// Stat is snapshots.Snapshotter's.
+func (g *Gate) Stat(ctx context.Context, key string) (snapshots.Info, error) {
+	return through(ctx, g, func(b Backend) (snapshots.Info, error) { return b.Stat(ctx, key) })
+}
+
+// Update is snapshots.Snapshotter's.
+func (g *Gate) Update(ctx context.Context, info snapshots.Info, fieldpaths ...string) (snapshots.Info, error) {
+	return through(ctx, g, func(b Backend) (snapshots.Info, error) { return b.Update(ctx, info, fieldpaths...) })
+}
+
+// Usage is snapshots.Snapshotter's.
+func (g *Gate) Usage(ctx context.Context, key string) (snapshots.Usage, error) {
+	return through(ctx, g, func(b Backend) (snapshots.Usage, error) { return b.Usage(ctx, key) })
+}
+
+// Mounts is snapshots.Snapshotter's.
+func (g *Gate) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
+	return through(ctx, g, func(b Backend) ([]mount.Mount, error) { return b.Mounts(ctx, key) })
+}
+
+// Prepare is snapshots.Snapshotter's.
+func (g *Gate) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
+	return through(ctx, g, func(b Backend) ([]mount.Mount, error) { return b.Prepare(ctx, key, parent, opts...) })
+}
+
+// View is snapshots.Snapshotter's.
+func (g *Gate) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
+	return through(ctx, g, func(b Backend) ([]mount.Mount, error) { return b.View(ctx, key, parent, opts...) })
+}
+
+// Commit is snapshots.Snapshotter's.
+func (g *Gate) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
+	return g.just(ctx, func(b Backend) error { return b.Commit(ctx, name, key, opts...) })
+}
+
+// Remove is snapshots.Snapshotter's.
+func (g *Gate) Remove(ctx context.Context, key string) error {
+	return g.just(ctx, func(b Backend) error { return b.Remove(ctx, key) })
+}
+
+// Walk is snapshots.Snapshotter's.
+func (g *Gate) Walk(ctx context.Context, fn snapshots.WalkFunc, filters ...string) error {
+	return g.just(ctx, func(b Backend) error { return b.Walk(ctx, fn, filters...) })
+}
+
+// Cleanup is snapshots.Cleaner's.
+func (g *Gate) Cleanup(ctx context.Context) error {
+	return g.just(ctx, func(b Backend) error { return b.Cleanup(ctx) })
+}
+
+// Opener opens the store that o describes.
+func Opener(o Options, log *logrus.Logger) func(context.Context) (Backend, error) {
+	return func(ctx context.Context) (Backend, error) {
+		s, err := Open(ctx, o, log)
+		if err != nil {
+			return nil, errors.Join(err) // and not a Backend that holds a nil Snapshotter
+		}
+		return s, nil
+	}
+}

@@ -1,0 +1,83 @@
+package snapshotter
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// owner is who owns a layer's root directory.
+type owner struct{ uid, gid int }
+
+// largestID is above all that are valid: the kernel takes 2^32-1 for "none".
+const largestID = 1<<32 - 1
+
+// ownerFrom is the container's root, as the labels with its ID maps have it, or
+// nil without them.
+func ownerFrom(labels map[string]string) (*owner, error) {
+	uids, haveUIDs := labels[snapshots.LabelSnapshotUIDMapping]
+	gids, haveGIDs := labels[snapshots.LabelSnapshotGIDMapping]
+	if !haveUIDs && !haveGIDs {
+		return nil, nil
+	}
+	uid, err := rootOf(snapshots.LabelSnapshotUIDMapping, uids)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := rootOf(snapshots.LabelSnapshotGIDMapping, gids)
+	if err != nil {
+		return nil, err
+	}
+	return &owner{uid, gid}, nil
+}
+
+// rootOf is the host's ID of the container's 0 in a map written as
+// CONTAINER:HOST:SIZE,…
+func rootOf(label, text string) (int, error) {
+	root := -1
+	for entry := range strings.SplitSeq(text, ",") {
+		container, host, ok := parseMapping(entry)
+		if !ok {
+			return 0, fault.New(fault.Invalid, "label %s=%.80q: want CONTAINER:HOST:SIZE, separated by commas", label, text)
+		}
+		if container == 0 && root < 0 {
+			root = host
+		}
+	}
+	if root < 0 {
+		return 0, fault.New(fault.Invalid, "label %s=%.80q does not map root", label, text)
+	}
+	return root, nil
+}
+
+func parseMapping(entry string) (container, host int, ok bool) {
+	fields := strings.Split(entry, ":")
+	if len(fields) != 3 {
+		return 0, 0, false
+	}
+	var n [3]uint64
+	for i, field := range fields {
+		v, err := strconv.ParseUint(field, 10, 32)
+		if err != nil || strconv.FormatUint(v, 10) != field {
+			return 0, 0, false
+		}
+		n[i] = v
+	}
+	if n[2] == 0 || n[0]+n[2] > largestID || n[1]+n[2] > largestID {
+		return 0, 0, false
+	}
+	return int(n[0]), int(n[1]), true
+}
+
+// mapOptions tell containerd to map owners when it mounts. The labels were
+// checked when the snapshot was made; one that was changed since is left out.
+func mapOptions(labels map[string]string) []string {
+	uids, gids := labels[snapshots.LabelSnapshotUIDMapping], labels[snapshots.LabelSnapshotGIDMapping]
+	if owner, err := ownerFrom(labels); err != nil || owner == nil {
+		return nil
+	}
+	return []string{"uidmap=" + uids, "gidmap=" + gids}
+}

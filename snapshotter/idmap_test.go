@@ -1,0 +1,54 @@
+package snapshotter
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+)
+
+func TestRootOf(t *testing.T) {
+	for text, want := range map[string]int{
+		"0:1000:1":                 1000,
+		"0:0:4294967295":           0,
+		"1:5:1,0:2000:1":           2000,
+		"0:100000:65536,65536:1:1": 100000,
+	} {
+		if got, err := rootOf("label", text); err != nil || got != want {
+			t.Errorf("%q: %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{
+		"", ",", "0:1", "0:1:0", "0:1:1:1", "-1:0:1", "0:-1:1", "0:4294967295:1", "4294967295:0:1", "1:0:1",
+		"0:1:99999999999999999999", "a:b:c", " 0:1:1", "0:1:1,", "00:1:1", "0:+1:1", "0:1:1\x00", "0:1:1,lowerdir=/",
+	} {
+		if got, err := rootOf("label", text); err == nil {
+			t.Errorf("%q: %d", text, got)
+		}
+	}
+}
+
+func TestOwnerFromLabels(t *testing.T) {
+	if o, err := ownerFrom(map[string]string{"x": "y"}); o != nil || err != nil {
+		t.Errorf("without maps: %v, %v", o, err)
+	}
+	if _, err := ownerFrom(map[string]string{snapshots.LabelSnapshotUIDMapping: "0:1:1"}); err == nil {
+		t.Error("a map of users alone was taken")
+	}
+	if o := mapOptions(map[string]string{snapshots.LabelSnapshotUIDMapping: "0:1:1,upperdir=/", snapshots.LabelSnapshotGIDMapping: "0:1:1"}); o != nil {
+		t.Errorf("an option was smuggled in: %v", o)
+	}
+}
+
+func FuzzIDMap(f *testing.F) {
+	f.Add("0:1000:1")
+	f.Add("0:100000:65536,65536:1:1")
+	f.Fuzz(func(t *testing.T, text string) {
+		id, err := rootOf("label", text)
+		if err == nil && (id < 0 || id >= largestID || strings.ContainsFunc(text, func(r rune) bool {
+			return r != ':' && r != ',' && (r < '0' || r > '9')
+		})) {
+			t.Errorf("%q is %d", text, id)
+		}
+	})
+}

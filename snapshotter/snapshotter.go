@@ -1,0 +1,137 @@
+package snapshotter
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
+	"github.com/moby/locker"
+	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// doorName is whose layers these are, as the store knows it.
+const doorName = "containerd"
+
+// store is the core, as far as this door needs it.
+type store interface {
+	Create(ctx context.Context, id, parent string, o overlayzfs.CreateOptions) error
+	Remove(ctx context.Context, id string) error
+	Layers(ctx context.Context) ([]string, error)
+	WritableMount(ctx context.Context, id string) (overlayzfs.Mount, error)
+	ViewMount(ctx context.Context, id string) (overlayzfs.Mount, error)
+	Own(ctx context.Context, id string, uid, gid int) error
+	OwnerOf(ctx context.Context, id string) (uid, gid int, err error)
+	Rebase(ctx context.Context, id, parent string) error
+	Seal(ctx context.Context, id string, written bool, record func() error) error
+	Barrier(ctx context.Context) error
+	Flush(ctx context.Context) error
+	Reaped(ctx context.Context) error
+	Usage(ctx context.Context, id string) (overlayzfs.Usage, error)
+	Close() error
+}
+
+// Snapshotter is containerd's snapshots.Snapshotter and snapshots.Cleaner. It is
+// safe for concurrent use.
+type Snapshotter struct {
+	store   store
+	meta    *storage.MetaStore
+	reserve reserve
+	limits  Limits
+	remap   bool
+	log     *logrus.Logger
+
+	// names are locked by whoever changes the snapshot of that name.
+	names *locker.Locker
+	// making is held shared while a record may be ahead of its layer, and
+	// exclusively to compare the two.
+	making sync.RWMutex
+
+	closing sync.Once
+	closed  error
+}
+
+var (
+	_ snapshots.Snapshotter = (*Snapshotter)(nil)
+	_ snapshots.Cleaner     = (*Snapshotter)(nil)
+)
+
+// Options are what the administrator chooses.
+type Options struct {
+	// Home is the directory of the store.
+	Home string
+	// Store is the core's. Its limits are left to Limits.
+	Store overlayzfs.Options
+	// Limits are those of containers' snapshots.
+	Limits Limits
+	// RemapIDs lets containerd map the owners of a container's files by its
+	// mounts.
+	RemapIDs bool
+}
+
+// Open opens the store in o.Home and puts records and layers in order.
+func Open(ctx context.Context, o Options, log *logrus.Logger) (*Snapshotter, error) {
+	if err := o.Limits.Check(); err != nil {
+		return nil, err
+	}
+	o.Store.Door = doorName
+	o.Store.Limits = o.Limits.Default
+	core, err := overlayzfs.Open(ctx, o.Home, o.Store)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := core.DoorDir(doorName)
+	if err != nil {
+		return nil, errors.Join(err, core.Close())
+	}
+	s, err := open(ctx, core, dir, o, log)
+	if err != nil {
+		return nil, errors.Join(err, core.Close())
+	}
+	return s, nil
+}
+
+// metadataName is the file of records.
+const metadataName = "metadata.db"
+
+func open(ctx context.Context, core store, dir string, o Options, log *logrus.Logger) (*Snapshotter, error) {
+	meta, err := openRecords(filepath.Join(dir, metadataName))
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshotter{
+		store: core, meta: meta, limits: o.Limits, remap: o.RemapIDs, log: log,
+		names: locker.New(), reserve: reserve(filepath.Join(dir, reserveName)),
+	}
+	if err := s.reconcile(ctx); err != nil {
+		return nil, errors.Join(err, meta.Close())
+	}
+	s.refill()
+	return s, nil
+}
+
+// Close gives the store up. Mounts stay: containers use them. To close what is
+// closed does nothing.
+func (s *Snapshotter) Close() error {
+	s.closing.Do(func() {
+		s.making.Lock()
+		defer s.making.Unlock()
+		s.closed = errors.Join(s.meta.Close(), s.store.Close())
+	})
+	return s.closed
+}
+
+// hold locks a name and returns what unlocks it.
+func (s *Snapshotter) hold(name string) (release func()) {
+	s.names.Lock(name)
+	return func() {
+		// Unlock fails only for a name that is not locked.
+		if err := s.names.Unlock(name); err != nil {
+			s.log.WithError(err).WithField("snapshot", name).Error("unlock")
+		}
+	}
+}
