@@ -72,13 +72,13 @@ func (d *dirWalk) describe(path, rel string, st *unix.Stat_t) (*Entry, error) {
 	id := inode{st.Dev, st.Ino}
 	d.inodes[e] = id
 	if e.Type != Dir {
-		e.Links = st.Nlink
+		e.Links = links(st.Nlink)
 	}
 	var err error
 	switch e.Type {
 	case File:
 		e.Size = st.Size
-		e.Sum, err = d.sum(path, id, st.Nlink)
+		e.Sum, err = d.sum(path, id, links(st.Nlink))
 	case Symlink:
 		e.Target, err = os.Readlink(path)
 		e.Target = Escape(e.Target)
@@ -174,3 +174,6 @@ func grown(get func([]byte) (int, error)) ([]byte, error) {
 		}
 	}
 }
+
+// links is a number of links, which is not as wide on every architecture.
+func links[T uint32 | uint64](n T) uint64 { return uint64(n) }
