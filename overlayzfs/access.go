@@ -116,30 +116,29 @@ func (d *Driver) put(ctx context.Context, l layer) error {
 	if d.refs.drop(l.id) > 0 {
 		return nil
 	}
-	if err := d.release(l); err != nil {
+	lingers, err := d.release(l)
+	if err != nil {
 		return err
 	}
-	return d.keepStep(ctx, l)
+	return d.keepStep(ctx, l, lingers)
 }
 
 // release unmounts the layer. Something on the host may still have a file
 // open below it; then it is taken out of sight and ends with its last user,
-// as overlay2 does.
-func (d *Driver) release(l layer) error {
+// as overlay2 does; lingers says so.
+func (d *Driver) release(l layer) (lingers bool, err error) {
 	mounted, err := mount.IsOverlay(l.merged())
 	if err != nil || !mounted {
-		return err
+		return false, err
 	}
-	if err := mount.Unmount(l.merged()); errors.Is(err, fault.Busy) {
+	if err = mount.Unmount(l.merged()); errors.Is(err, fault.Busy) {
 		logrus.WithField("layer", l.id).Info("still in use at its last put: detached")
-		err = mount.Detach(l.merged())
-		if err != nil {
-			return err
-		}
-	} else if err != nil {
-		return err
+		lingers, err = true, mount.Detach(l.merged())
 	}
-	return errors.Join(removeMountPoint(l), d.detach(l))
+	if err != nil {
+		return lingers, err
+	}
+	return lingers, errors.Join(removeMountPoint(l), d.detach(l))
 }
 
 // removeMountPoint removes the directory the layer was mounted on, which also

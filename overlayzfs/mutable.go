@@ -54,8 +54,9 @@ func (d *Driver) volatile(l layer) (bool, error) {
 	return d.isMutable(l)
 }
 
-// keepStep makes a build step durable that nobody uses any more.
-func (d *Driver) keepStep(ctx context.Context, l layer) error {
+// keepStep makes a build step durable that nobody uses any more. One that lingers
+// may still be written to, so that its Diff waits again.
+func (d *Driver) keepStep(ctx context.Context, l layer, lingers bool) error {
 	mutable, err := d.isMutable(l)
 	if err != nil || !mutable {
 		return err
@@ -63,6 +64,8 @@ func (d *Driver) keepStep(ctx context.Context, l layer) error {
 	if err := d.stepDone(ctx); err != nil {
 		return err
 	}
-	d.quiet.add(l.id)
+	if !lingers {
+		d.quiet.add(l.id)
+	}
 	return nil
 }

@@ -224,7 +224,8 @@ func (d *Driver) cleanup(ctx context.Context) error {
 	}
 	var errs []error
 	for id := range mounted {
-		errs = append(errs, d.release(d.home.layer(id)))
+		_, err := d.release(d.home.layer(id)) // nobody comes back for it
+		errs = append(errs, err)
 	}
 	if err := errors.Join(errors.Join(errs...), d.refs.recover()); err != nil {
 		return err
