@@ -19,6 +19,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) {
 	if fuzzing() {
 		os.Exit(code) // the fuzzer's own workers are still there
 	}
+	mount.CloseIdle()
 	if after := settled(before); code == 0 && after != before {
 		fmt.Fprintf(os.Stderr, "left behind: %+v, began with %+v\n", after, before)
 		stacks := make([]byte, 1<<20)

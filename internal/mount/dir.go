@@ -34,6 +34,19 @@ type thread struct {
 	private bool
 }
 
+// CloseIdle ends the threads that wait for the next mount, for whoever counts
+// what a process holds. The next mount makes a new one.
+func CloseIdle() {
+	for {
+		select {
+		case t := <-idle:
+			close(t.jobs)
+		default:
+			return
+		}
+	}
+}
+
 func borrow() *thread {
 	select {
 	case t := <-idle:
