@@ -40,7 +40,8 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 	if err := d.makeRootDir(stage, 0o755); err != nil {
 		return 0, interrupted(err)
 	}
-	size, err := d.unpack(ctx, l, diff)
+	tar := &counter{Reader: diff}
+	size, err := d.unpack(ctx, l, tar)
 	if err == nil {
 		err = replaceEmpty(stage, l.diff())
 	}
@@ -48,7 +49,7 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 		spoil(stage)
 		return 0, err
 	}
-	if err := d.keep(ctx, l); err != nil {
+	if err := d.keep(ctx, l, tar.n); err != nil {
 		return 0, err
 	}
 	d.quiet.add(l.id)
@@ -60,10 +61,10 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 // intent log is in use the two are not one: another call's fsync commits all
 // names, the mark's removal among them, and not the content of files. The second
 // wait is for that one name.
-func (d *Driver) keep(ctx context.Context, l layer) error {
+func (d *Driver) keep(ctx context.Context, l layer, tar int64) error {
 	logged := d.logged()
 	if logged {
-		if err := d.recorded(ctx); err != nil {
+		if err := d.filled(ctx, tar); err != nil {
 			return err
 		}
 	}
@@ -124,6 +125,18 @@ func (d *Driver) requireFresh(l layer, parent string) error {
 		err = fault.New(fault.Exists, "it already has content (%d entries such as %q); a diff can only be applied to an empty layer", len(entries), entries[0].Name())
 	}
 	return err
+}
+
+// counter counts what was read through it.
+type counter struct {
+	io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
 }
 
 func (d *Driver) unpack(ctx context.Context, l layer, diff io.Reader) (int64, error) {

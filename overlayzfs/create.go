@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/quota"
 )
 
@@ -48,6 +49,9 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	}
 	if o.ReadWrite {
 		d.quiet.add(l.id)
+	}
+	if o.ReadWrite && !o.Recorded {
+		d.companions.add(l.id)
 	}
 	return nil
 }
@@ -140,11 +144,11 @@ func (d *Driver) fill(p quota.Place, id string, lowers []string, limit quota.Spe
 	if err := makeDir(p.Dir, 0o710, os.Getuid(), gid); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(p.Dir, linkName), []byte(p.Key), 0o644); err != nil {
+	if err := fsat.WriteSmall(filepath.Join(p.Dir, linkName), []byte(p.Key), 0o644); err != nil {
 		return err
 	}
 	if len(lowers) > 0 {
-		if err := os.WriteFile(filepath.Join(p.Dir, lowerName), []byte(strings.Join(lowers, ":")), 0o644); err != nil {
+		if err := fsat.WriteSmall(filepath.Join(p.Dir, lowerName), []byte(strings.Join(lowers, ":")), 0o644); err != nil {
 			return err
 		}
 	}
@@ -186,22 +190,14 @@ func makeDir(path string, mode os.FileMode, uid, gid int) error {
 // settle makes a building or mutable layer ready: from now on it is kept as it
 // is.
 func (d *Driver) settle(id string) error {
-	return errors.Join(removeIfThere(d.home.building(id)), removeIfThere(d.home.mutable(id)))
-}
-
-func removeIfThere(path string) error {
-	err := os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	return errors.Join(unlinkIfThere(d.home.building(id)), unlinkIfThere(d.home.mutable(id)))
 }
 
 // writeEmpty makes an empty file unless there is one.
 func writeEmpty(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
+	err := fsat.WriteSmall(path, nil, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	return f.Close()
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moby/locker"
@@ -31,12 +32,16 @@ type Driver struct {
 
 	canVolatile bool // the kernel has overlayfs's option volatile
 
-	lock    *os.File // the home, locked for as long as the store is open; also the barrier's handle
-	mounted bool     // the dataset's mount is the driver's, to be taken back
-	outside bool     // layers are mounted by somebody else, see Options.Door
+	lock     *os.File     // the home, locked for as long as the store is open; also the barrier's handle
+	answered atomic.Int64 // when the pool last answered, in nanoseconds
+	mounted  bool         // the dataset's mount is the driver's, to be taken back
+	outside  bool         // layers are mounted by somebody else, see Options.Door
 
 	zfs    *zfs.Handle // nil without /dev/zfs
 	groups groups
+
+	logsAll bool // the intent log has all that a layer's tar can hold
+
 	limits *quota.Limiter
 	preset Limits // of layers that ask for none
 	copyUp string // what one costs here; empty when that is not known
@@ -48,8 +53,15 @@ type Driver struct {
 
 	layers *locker.Locker
 	refs   refs
-	quiet  quiet
 	reaper *reaper
+
+	// quiet are the layers of which a Diff records nothing new: a container's, whose
+	// diff becomes another layer, and what ApplyDiff or a build step's last Put made
+	// durable.
+	quiet idSet
+	// companions are recorded together with a layer that will stand on them, and
+	// become durable with its Create.
+	companions idSet
 
 	// session is held shared by every call that changes something, and exclusively
 	// by Restart, which must not sort out layers that a call is still working on.
@@ -100,6 +112,7 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if abi := d.zfs.ABI(); d.zfs != nil && !abi.Known {
 		logrus.WithField("version", abi.Version).Warn("this OpenZFS is newer than those this overlayzfs was compared with; its interface passed the checks")
 	}
+	d.logsAll = logsAll(d.zfs, d.pool())
 	if err := d.requireNoRollback(); err != nil {
 		return err
 	}
@@ -200,8 +213,9 @@ func (d *Driver) stop() error {
 // to end, when its calls took what the door allows them.
 const stopTimeout = 2 * time.Second
 
-// answerAge is how long it is believed that the pool answers.
-const answerAge = 10 * time.Millisecond
+// answerAge is how long it is believed that the pool answers: asking takes
+// longer than much else that a call does.
+const answerAge = 50 * time.Millisecond
 
 // on runs an operation on a layer, alone on that layer, and gives its error
 // the context.
@@ -210,14 +224,10 @@ func (d *Driver) on(op, id string, run func(layer) error) error {
 	if err := d.present(); err != nil {
 		return d.in(op, id, err)
 	}
-	asked := time.Now()
 	d.session.RLock()
 	defer d.session.RUnlock()
 	defer d.hold(id)()
-	var err error
-	if time.Since(asked) > answerAge { // others were at work meanwhile
-		err = d.present()
-	}
+	err := d.present() // others may have been at work meanwhile
 	if err == nil {
 		err = run(d.home.layer(id))
 	}
@@ -239,8 +249,11 @@ func (d *Driver) hold(id string) (release func()) {
 // dataset. Were it unmounted behind our back, layers would seem gone, and new
 // ones would be made where nobody finds them again.
 func (d *Driver) present() error {
-	if err := answers(d.dataset); err != nil {
-		return err
+	if time.Since(time.Unix(0, d.answered.Load())) > answerAge {
+		if err := answers(d.dataset); err != nil {
+			return err
+		}
+		d.answered.Store(time.Now().UnixNano())
 	}
 	same, err := isFile(string(d.home), d.lock)
 	if err == nil && !same {

@@ -22,6 +22,19 @@ func (d *Driver) noted(ctx context.Context) error {
 	return d.recorded(ctx)
 }
 
+// little is how much of a layer's tar the intent log takes faster than a
+// transaction group ends.
+const little = 1 << 20
+
+// filled makes the content of a layer durable that was unpacked from a tar that
+// long: written by write(2), with its times set.
+func (d *Driver) filled(ctx context.Context, tar int64) error {
+	if tar <= little && d.logsAll && d.logged() {
+		return syncFileSystem(d.lock)
+	}
+	return d.recorded(ctx)
+}
+
 // made makes a new layer durable, if its caller records it now. With
 // sync=disabled a container's layer is like all that the container writes: a
 // power cut takes the last seconds of it as a whole.
@@ -49,12 +62,29 @@ func (d *Driver) logged() bool {
 
 // stepDone makes a build step durable. Its programs may have written through
 // mapped memory, which ZFS has not seen before syncfs; a volatile mount does not
-// do that when it ends.
+// do that when it ends. The intent log, which syncfs commits too, is not enough:
+// what is replayed from it has the times of the replay, unless somebody set them.
 func (d *Driver) stepDone(ctx context.Context) error {
 	if err := syncFileSystem(d.lock); err != nil {
 		return err
 	}
 	return d.recorded(ctx)
+}
+
+// logsAll reports whether all that a tar can hold comes into the intent log.
+// Extended attributes, opaque directories among them, are there only with a pool
+// feature of OpenZFS 2.2, which an older pool has after `zpool upgrade`, and
+// while a parameter of the module (zfs_zil_saxattr) is not 0.
+func logsAll(h *zfs.Handle, pool string) bool {
+	if h == nil {
+		return true // nothing better to be had
+	}
+	param, err := zfs.ModuleParam("zfs_zil_saxattr")
+	if err != nil || param == "0" {
+		return false
+	}
+	has, err := h.PoolFeature(pool, zfs.FeatureZILXattr)
+	return err == nil && has
 }
 
 // syncGroup waits until what was written is on disk. Without /dev/zfs there is

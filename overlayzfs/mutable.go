@@ -36,8 +36,8 @@ func (d *Driver) isMutable(l layer) (bool, error) {
 	return err == nil, err
 }
 
-// volatile reports whether a writable mount of the layer may go without syncs.
-// The kernel leaves a mark behind such a mount, also after a clean end, and
+// volatile reports whether a writable mount of the layer may go without syncs:
+// a build step's, or one of what becomes durable with another layer. The kernel leaves a mark behind such a mount, also after a clean end, and
 // refuses the next one while it is there. It warns of an upper directory that
 // may be torn after a crash; on ZFS what is there is as of a transaction group,
 // and a step that was not recorded is nobody's.
@@ -50,6 +50,9 @@ func (d *Driver) volatile(l layer) (bool, error) {
 	}
 	if !d.canVolatile {
 		return false, nil
+	}
+	if d.companions.has(l.id) {
+		return true, nil
 	}
 	return d.isMutable(l)
 }

@@ -43,13 +43,22 @@ func TestBuildStepsAreVolatile(t *testing.T) {
 	readAll(t, d, "step", "base") // recorded: what comes now is not a step's
 	change(t, d, "step", func(dir string) { requireVolatile(t, dir, false) })
 
-	must(t, d.Create(context.Background(), "box", "base", CreateOptions{ReadWrite: true}))
+	// What becomes durable with the layer on top of it is volatile until then.
+	must(t, d.Create(context.Background(), "box-init", "base", CreateOptions{ReadWrite: true}))
+	for range 2 {
+		change(t, d, "box-init", func(dir string) {
+			requireVolatile(t, dir, true)
+			write(t, dir+"/file", "x")
+		})
+	}
+	must(t, d.Create(context.Background(), "box", "box-init", CreateOptions{ReadWrite: true, Recorded: true}))
 	change(t, d, "box", func(dir string) {
 		requireVolatile(t, dir, false)
 		write(t, dir+"/file", "x")
 	})
 	remove(t, d, "step")
 	remove(t, d, "box")
+	remove(t, d, "box-init")
 	if left := list(t, d.home.own(mutableName)); len(left) > 0 {
 		t.Errorf("markers: %q", left)
 	}

@@ -124,9 +124,7 @@ func (r *refs) noted(id string) int {
 }
 
 func (r *refs) clear(id string) {
-	if err := os.Remove(r.home.own(refsName, id)); !errors.Is(err, fs.ErrNotExist) {
-		warnRefs(id, err)
-	}
+	warnRefs(id, unlinkIfThere(r.home.own(refsName, id)))
 }
 
 func warnRefs(id string, err error) {

@@ -83,6 +83,7 @@ func (d *Driver) unname(l layer) (trash string, err error) {
 func (d *Driver) forget(id string) error {
 	d.refs.forget(id)
 	d.quiet.remove(id)
+	d.companions.remove(id)
 	return errors.Join(d.settle(id), removeTree(d.home.applying(id)))
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 )
 
@@ -30,7 +31,7 @@ func newShort() string {
 // also be one that is being made or removed.
 func readShort(dir string) (string, error) {
 	path := filepath.Join(dir, linkName)
-	raw, err := os.ReadFile(path)
+	raw, err := fsat.ReadSmall(path)
 	if err != nil {
 		return "", err
 	}
@@ -61,7 +62,7 @@ func (l layer) exists() (bool, error) {
 // home; none for a base layer.
 func (l layer) lowers() ([]string, error) {
 	path := l.home.path(l.id, lowerName)
-	raw, err := os.ReadFile(path)
+	raw, err := fsat.ReadSmall(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

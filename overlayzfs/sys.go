@@ -34,6 +34,15 @@ func replaceEmpty(from, to string) error {
 	return nil
 }
 
+// unlinkIfThere deletes a file's name; that there is none is no error.
+// os.Remove would ask again whether it is a directory.
+func unlinkIfThere(path string) error {
+	if err := unix.Unlink(path); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unlink %q: %w", path, err)
+	}
+	return nil
+}
+
 // lockFile takes an exclusive lock that ends with the file or the process.
 func lockFile(f *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
 // Record is what the store keeps of a limited layer, in a file named after the
@@ -31,7 +32,7 @@ func (r records) path(key string) string { return filepath.Join(string(r), key) 
 
 // load returns the record of a key, or nil when the layer is not limited.
 func (r records) load(key string) (*Record, error) {
-	raw, err := os.ReadFile(r.path(key))
+	raw, err := fsat.ReadSmall(r.path(key))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

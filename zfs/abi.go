@@ -68,6 +68,7 @@ type request uint32
 
 // The requests (enum zfs_ioc).
 const (
+	iocPoolStats        request = 0x5a05
 	iocObjsetStats      request = 0x5a12
 	iocDatasetListNext  request = 0x5a14
 	iocSnapshotListNext request = 0x5a15

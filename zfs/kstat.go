@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
 // Where the module shows its counters and parameters. Variables, so that
@@ -34,7 +35,7 @@ func PoolState(pool string) (string, error) {
 	if err := checkPool(pool); err != nil {
 		return "", err
 	}
-	raw, err := os.ReadFile(filepath.Join(kstatDir, pool, "state"))
+	raw, err := fsat.ReadSmall(filepath.Join(kstatDir, pool, "state"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", failure("get state of pool", pool, unix.ENOENT)
 	}

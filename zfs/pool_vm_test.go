@@ -31,6 +31,35 @@ func TestPoolStatsAgreeWithTheCommand(t *testing.T) {
 	wantError(t, err, fault.Invalid)
 }
 
+func TestPoolFeaturesAgreeWithTheCommand(t *testing.T) {
+	h := open(t)
+	name := testPool(t)
+	for guid, feature := range map[string]string{
+		FeatureZILXattr: "zilsaxattr", "org.openzfs:edonr": "edonr", "com.example:none": "",
+	} {
+		got, err := h.PoolFeature(name, guid)
+		check(t, err)
+		want := feature != "" && cli(t, "zpool", "get", "-Ho", "value", "feature@"+feature, name) != "disabled"
+		equal(t, guid, got, want)
+	}
+	_, err := h.PoolFeature(name+"/dataset", FeatureZILXattr)
+	wantError(t, err, fault.Invalid)
+}
+
+// A pool made without the feature.
+func TestAPoolWithoutAFeature(t *testing.T) {
+	h := open(t)
+	const name = "featureless"
+	file := filepath.Join(t.TempDir(), "disk")
+	check(t, os.WriteFile(file, nil, 0o600))
+	check(t, os.Truncate(file, 100<<20))
+	cli(t, "zpool", "create", "-m", "none", "-o", "feature@zilsaxattr=disabled", name, file)
+	t.Cleanup(func() { cli(t, "zpool", "destroy", name) })
+	got, err := h.PoolFeature(name, FeatureZILXattr)
+	check(t, err)
+	equal(t, "feature", got, false)
+}
+
 func TestCounters(t *testing.T) {
 	h := open(t)
 	name := fresh(t)

@@ -1,0 +1,33 @@
+package overlayzfs
+
+import "sync"
+
+// idSet is what this process knows of some layers and the disk does not. What
+// is not in it is treated with more care, so that a new process may begin
+// with none.
+type idSet struct {
+	mu  sync.Mutex
+	ids map[string]struct{}
+}
+
+func (s *idSet) add(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids == nil {
+		s.ids = make(map[string]struct{})
+	}
+	s.ids[id] = struct{}{}
+}
+
+func (s *idSet) remove(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ids, id)
+}
+
+func (s *idSet) has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.ids[id]
+	return ok
+}

@@ -1,0 +1,98 @@
+//go:build vm
+
+package overlayzfs
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// TestTheIntentLogHasAllOfASmallLayer takes away everything but the intent log: a
+// frozen pool's transaction groups end and are not written, as in OpenZFS's own
+// tests of replay. What was answered before has to be there after the import.
+func TestTheIntentLogHasAllOfASmallLayer(t *testing.T) {
+	tmpfs := filePool(t, roomy, "vdev")
+	d := faultStore(t, "layers")
+	change(t, d, "base", func(dir string) {
+		for _, name := range []string{"gone", "dir/a", "dir/b", "again/old"} {
+			write(t, filepath.Join(dir, name), name)
+		}
+	})
+	if !d.logsAll {
+		t.Fatal("a new pool's intent log is said to lack something")
+	}
+	must(t, d.Flush(context.Background()))
+	create(t, d, "step", "base")
+	change(t, d, "step", func(dir string) { writeOfEachKind(t, dir) })
+	step := readAll(t, d, "step", "base")
+	zpoolCommand(t, "freeze", faultPool)
+
+	create(t, d, "image", "base")
+	apply(t, d, "image", "base", step)
+	want := readAll(t, d, "image", "base")
+	closeStore(t, d)
+	zpoolCommand(t, "export", faultPool)
+	zpoolCommand(t, "import", "-d", tmpfs, "-o", "cachefile=none", faultPool)
+
+	o := testOptions
+	o.Dataset = faultPool + "/layers"
+	d = openStoreIn(t, string(d.home), o)
+	if diff := cmp.Diff(entries(t, want), entries(t, readAll(t, d, "image", "base"))); diff != "" {
+		t.Errorf("what was there is not there any more: %s", diff)
+	}
+}
+
+// entries are a tar's, each with its header and a sum of its content.
+func entries(t *testing.T, raw []byte) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	r := tar.NewReader(bytes.NewReader(raw))
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			return found
+		}
+		must(t, err)
+		content := sha256.New()
+		_, err = io.Copy(content, r)
+		must(t, err)
+		found[h.Name] = fmt.Sprintf("%c %o %d:%d %d %s %d,%d %v %q %x", h.Typeflag, h.Mode, h.Uid, h.Gid, h.Size, h.Linkname,
+			h.Devmajor, h.Devminor, h.ModTime, h.PAXRecords, content.Sum(nil))
+	}
+}
+
+// writeOfEachKind changes a directory in all the ways that leave something else
+// on disk.
+func writeOfEachKind(t *testing.T, dir string) {
+	t.Helper()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	write(t, at("new/deep/file"), "content")
+	write(t, at("old"), "copied up")
+	write(t, at("new/large"), string(bytes.Repeat([]byte("large "), 100_000)))
+	write(t, at("new/empty"), "")
+	writeMapped(t, at("new/mapped"))
+	must(t, os.Symlink("large", at("new/symlink")))
+	must(t, os.Link(at("new/large"), at("new/link")))
+	must(t, unix.Mkfifo(at("new/fifo"), 0o600))
+	must(t, unix.Mknod(at("new/device"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))))
+	must(t, os.Chmod(at("new/deep"), 0o711))
+	must(t, os.Chown(at("new/deep/file"), 12, 34))
+	must(t, unix.Setxattr(at("new/deep/file"), "user.note", []byte("value"), 0))
+	capability := []byte{1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	must(t, unix.Setxattr(at("new/large"), "security.capability", capability, 0))
+	must(t, os.Rename(at("new/empty"), at("new/renamed")))
+	must(t, os.Remove(at("gone")))
+	must(t, os.RemoveAll(at("dir")))
+	must(t, os.RemoveAll(at("again")))
+	write(t, at("again/fresh"), "in an opaque directory")
+}
