@@ -35,7 +35,7 @@ func TestPoolFeaturesAgreeWithTheCommand(t *testing.T) {
 	h := open(t)
 	name := testPool(t)
 	for guid, feature := range map[string]string{
-		FeatureZILXattr: "zilsaxattr", "org.openzfs:edonr": "edonr", "com.example:none": "",
+		FeatureZILXattr: "zilsaxattr", "org.illumos:edonr": "edonr", "com.example:none": "",
 	} {
 		got, err := h.PoolFeature(name, guid)
 		check(t, err)
