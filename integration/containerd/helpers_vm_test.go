@@ -32,13 +32,16 @@ type nest struct {
 	dir   string // on the root disk
 }
 
-// newNest starts both on a dataset of their own.
-func newNest(t testing.TB, space string) *nest {
+// newNest starts both on a dataset of their own. settings are the
+// snapshotter's.
+func newNest(t testing.TB, space string, settings map[string]string) *nest {
 	t.Helper()
 	n := &nest{space: space, dir: inguest.Disk(t)}
 	dataset := "tank/layers"
 	engine.CreateDataset(t, dataset)
-	n.Containerd = engine.StartContainerd(t, engine.ContainerdOptions{Root: filepath.Join(n.dir, "containerd"), Dataset: dataset})
+	n.Containerd = engine.StartContainerd(t, engine.ContainerdOptions{
+		Root: filepath.Join(n.dir, "containerd"), Dataset: dataset, Settings: settings,
+	})
 	return n
 }
 

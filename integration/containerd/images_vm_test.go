@@ -38,7 +38,7 @@ func (n *nest) requireSame(t *testing.T, archive string) {
 }
 
 func TestContainerdUnpacksWhatOverlayfsUnpacks(t *testing.T) {
-	n, archive := newNest(t, "lab"), threeLayers(t)
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
 	n.unpack(t, archive)
 	n.requireSame(t, archive)
 	committed := strings.Count(n.ctr(t, "snapshots", snapshotter, "ls"), "Committed")
@@ -50,7 +50,7 @@ func TestContainerdUnpacksWhatOverlayfsUnpacks(t *testing.T) {
 }
 
 func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
-	n, archive := newNest(t, "lab"), threeLayers(t)
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
 	n.unpack(t, archive)
 	n.ctr(t, "run", "--detach", snapshotter, multi, "box", "sleep", "10000")
 	inside := func(id, script string) string {
@@ -85,7 +85,7 @@ func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
 }
 
 func TestTheSnapshotterKilledWhileAnImageIsUnpacked(t *testing.T) {
-	n, archive := newNest(t, "lab"), threeLayers(t)
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
 	importing := n.command("images", "import", snapshotter, archive)
 	must(t, importing.Start())
 	ended := make(chan error, 1)
@@ -107,7 +107,7 @@ func TestTheSnapshotterKilledWhileAnImageIsUnpacked(t *testing.T) {
 
 // TestContainersOfOneImage has several containers write to the same names.
 func TestContainersOfOneImage(t *testing.T) {
-	n, archive := newNest(t, "lab"), threeLayers(t)
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
 	n.unpack(t, archive)
 	script := func(i int) string {
 		return fmt.Sprintf("echo %[1]d >>/etc/motd; rm -r /opt; mkdir /opt; echo %[1]d >/opt/mine; cat /etc/motd /opt/*; ls /opt", i)

@@ -24,9 +24,8 @@ type Containerd struct {
 type ContainerdOptions struct {
 	Root    string // containerd's own; made when missing
 	Dataset string // of the layers; there already
-	// Settings are appended to the snapshotter's configuration, as tables of
-	// their own.
-	Settings string
+	// Settings are set in the snapshotter's configuration; there they are "".
+	Settings map[string]string
 }
 
 // StartContainerd starts the snapshotter and a containerd that uses it. Both
@@ -38,7 +37,7 @@ func StartContainerd(t testing.TB, o ContainerdOptions) *Containerd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Containerd{ContainerdOptions: o, dir: dir, Snapshotter: newSnapshotter(t, dir, o.Dataset, o.Settings)}
+	c := &Containerd{ContainerdOptions: o, dir: dir, Snapshotter: newSnapshotter(t, dir, o)}
 	c.Log = filepath.Join(dir, "containerd.log")
 	c.Args = []string{
 		"containerd", "--config", Dist(t, "containerd/config.toml"),

@@ -15,6 +15,8 @@ import (
 type Process struct {
 	Args []string
 	Log  string // file that its output is appended to
+	// Socket is passed as systemd passes one; nil: none.
+	Socket *os.File
 
 	cmd    *exec.Cmd
 	exited chan error
@@ -27,7 +29,7 @@ func (p *Process) start(ready func() error) error {
 		return err
 	}
 	defer log.Close()
-	p.cmd = exec.Command(p.Args[0], p.Args[1:]...)
+	p.cmd = p.command()
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
@@ -37,6 +39,17 @@ func (p *Process) start(ready func() error) error {
 	p.exited = exited
 	go func() { exited <- cmd.Wait() }()
 	return p.await(ready)
+}
+
+// command is the program to run. It takes a socket only if it is the process
+// that was meant, whose number only a shell that becomes it knows.
+func (p *Process) command() *exec.Cmd {
+	if p.Socket == nil {
+		return exec.Command(p.Args[0], p.Args[1:]...)
+	}
+	cmd := exec.Command("sh", append([]string{"-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`}, p.Args...)...)
+	cmd.ExtraFiles = []*os.File{p.Socket}
+	return cmd
 }
 
 // await returns when the program is ready, or an error when it ends first.

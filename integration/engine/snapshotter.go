@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -60,26 +60,37 @@ type Snapshotter struct {
 	Dataset string
 }
 
-// newSnapshotter sets the dataset in the sample configuration, as a user does.
-func newSnapshotter(t testing.TB, dir, dataset, more string) *Snapshotter {
+// newSnapshotter sets the dataset and what else is asked for in the sample
+// configuration, as a user does, and has it checked.
+func newSnapshotter(t testing.TB, dir string, o ContainerdOptions) *Snapshotter {
 	t.Helper()
 	sample, err := os.ReadFile(Dist(t, "overlayzfs/snapshotter.toml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	unset := regexp.MustCompile(`(?m)^dataset = ""$`)
-	if !unset.Match(sample) {
-		t.Fatal("dist/overlayzfs/snapshotter.toml has no dataset to set")
+	text := set(t, string(sample), "dataset", o.Dataset)
+	for key, value := range o.Settings {
+		text = set(t, text, key, value)
 	}
-	text := unset.ReplaceAllLiteralString(string(sample), fmt.Sprintf("dataset = %q", dataset))
 	path := filepath.Join(dir, "snapshotter.toml")
-	if err := os.WriteFile(path, []byte(text+more), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &Snapshotter{Dataset: dataset, Process: Process{
+	run(t, SnapshotterProgram(t), "--check", "--config", path)
+	return &Snapshotter{Dataset: o.Dataset, Process: Process{
 		Log:  filepath.Join(dir, "snapshotter.log"),
 		Args: []string{SnapshotterProgram(t), "--config", path, "--log-level=debug"},
 	}}
+}
+
+// set gives a value to a setting that has none.
+func set(t testing.TB, text, key, value string) string {
+	t.Helper()
+	unset := "\n" + key + ` = ""` + "\n"
+	if strings.Count(text, unset) != 1 {
+		t.Fatalf("dist/overlayzfs/snapshotter.toml has no one %s to set", key)
+	}
+	return strings.Replace(text, unset, fmt.Sprintf("\n%s = %q\n", key, value), 1)
 }
 
 // Again starts the snapshotter, also after Stop or Kill, and waits until its
@@ -88,6 +99,14 @@ func (s *Snapshotter) Again(t testing.TB) {
 	t.Helper()
 	if err := s.start(s.Serving); err != nil {
 		t.Fatalf("%v\n%s", err, s.tail())
+	}
+}
+
+// Start starts the snapshotter and does not wait.
+func (s *Snapshotter) Start(t testing.TB) {
+	t.Helper()
+	if err := s.start(func() error { return nil }); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -22,7 +22,7 @@ var (
 func (b Builder) Build(e *engine.Engine, image, dir string, options ...string) error {
 	args := append([]string{"build", "--network", "none", "-t", image}, options...)
 	cmd := e.Command(append(args, dir)...)
-	cmd.Env = append(cmd.Env, b.env, "BUILDKIT_PROGRESS=plain")
+	cmd.Env = append(cmd.Env, b.env, "BUILDKIT_PROGRESS=plain", "BUILDX_NO_DEFAULT_ATTESTATIONS=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s with the %s builder: %w\n%s", image, b.Name, err, out)
 	}
