@@ -121,3 +121,17 @@ func TestContainersOfOneImage(t *testing.T) {
 	}
 	n.requireSame(t, archive)
 }
+
+// TestALabelLimitsAContainer is for containers with a limit of their own.
+func TestALabelLimitsAContainer(t *testing.T) {
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
+	n.unpack(t, archive)
+	label := "--snapshotter-label=containerd.io/snapshot/overlayzfs.size=8M"
+	const script = "head -c 2000000 /dev/urandom >/root/fits && echo fits; head -c 20000000 /dev/urandom >/root/too-much"
+	out, err := n.try("run", "--rm", snapshotter, label, multi, "limited", "sh", "-c", script)
+	if err == nil || !strings.HasPrefix(out, "fits\n") || !strings.Contains(out, "Disk quota exceeded") {
+		t.Errorf("22 MB in a container limited to 8M: %q, %v", out, err)
+	}
+	n.ctr(t, "images", "rm", "--sync", multi)
+	eventually(t, empty)
+}

@@ -96,6 +96,11 @@ func unpacking() error {
 	return err
 }
 
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 // usedBy is the space of a dataset once everything that was freed is free.
 func usedBy(t testing.TB, dataset string) (used int64) {
 	t.Helper()
