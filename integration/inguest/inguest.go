@@ -21,10 +21,11 @@ func Must(t testing.TB, err error) {
 	}
 }
 
-// Eventually waits until check passes. Nothing is asserted about how soon.
+// Eventually waits until check passes, also when a test cleans up. Nothing is
+// asserted about how soon.
 func Eventually(t testing.TB, check func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
