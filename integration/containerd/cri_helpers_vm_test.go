@@ -108,13 +108,18 @@ func (n *node) runPod(t testing.TB, name string) *pod {
 	return p
 }
 
-// run creates and starts a container.
+// run creates and starts a container of the image of three layers.
 func (p *pod) run(t testing.TB, name string, command ...string) string {
+	t.Helper()
+	return p.runImage(t, name, multi, command...)
+}
+
+func (p *pod) runImage(t testing.TB, name, image string, command ...string) string {
 	t.Helper()
 	created, err := p.runtime.CreateContainer(t.Context(), &cri.CreateContainerRequest{
 		PodSandboxId: p.id, SandboxConfig: p.config,
 		Config: &cri.ContainerConfig{
-			Metadata: &cri.ContainerMetadata{Name: name}, Image: &cri.ImageSpec{Image: multi}, Command: command,
+			Metadata: &cri.ContainerMetadata{Name: name}, Image: &cri.ImageSpec{Image: image}, Command: command,
 			LogPath: name + ".log", Linux: &cri.LinuxContainerConfig{},
 		},
 	})

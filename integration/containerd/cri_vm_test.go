@@ -12,6 +12,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/images"
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
@@ -56,6 +57,37 @@ func TestPods(t *testing.T) {
 	other.remove(t)
 	n.removeImages(t)
 	eventually(t, empty)
+}
+
+// TestPodsOfAPulledImage pulls from a registry, as a kubelet has it done.
+func TestPodsOfAPulledImage(t *testing.T) {
+	n := newNode(t, nil)
+	name := engine.StartRegistry(t) + "/lab/multi:latest"
+	n.push(t, name)
+	_, err := n.images.PullImage(t.Context(), &cri.PullImageRequest{Image: &cri.ImageSpec{Image: name}})
+	must(t, err)
+	// It is unpacked before a container wants it.
+	if got := n.ctr(t, "snapshots", snapshotter, "ls"); strings.Count(got, "Committed") != 3 {
+		t.Errorf("of an image of three layers there are the snapshots\n%s", got)
+	}
+	p := n.runPod(t, "pulled")
+	box := p.runImage(t, "box", name, forever...)
+	if got, err := n.inside(t, box, "cat /etc/motd; ls /opt"); err != nil || got != "changed\nshown" {
+		t.Errorf("the container sees %q, %v", got, err)
+	}
+	p.remove(t)
+	n.removeImages(t)
+	eventually(t, empty)
+}
+
+// push pushes the image of three layers, from another name space, where nothing
+// is left of it.
+func (n *node) push(t *testing.T, name string) {
+	t.Helper()
+	archive := images.Archive(t, name, nil, images.ThreeLayers(t)...)
+	n.Ctr(t, "elsewhere", "images", "import", "--no-unpack", archive)
+	n.Ctr(t, "elsewhere", "images", "push", "--plain-http", name)
+	n.Ctr(t, "elsewhere", "images", "rm", "--sync", name)
 }
 
 // TestPodsHaveTheDefaultLimit: the CRI hands a container's annotations to no

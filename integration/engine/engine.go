@@ -11,6 +11,7 @@
 //	plugin.go       the managed plugin as its storage driver
 //	snapshotter.go  the snapshotter's daemon
 //	containerd.go   containerd on the snapshotter
+//	registry.go     a registry to push to and pull from
 package engine
 
 import (

@@ -24,6 +24,7 @@ func TestImages(t *testing.T) {
 	t.Run("Built", func(t *testing.T) { l.builds(t, images.BuildKit) })
 	t.Run("BuiltByClassic", func(t *testing.T) { l.sameLayers(t, images.Classic, "changes") })
 	t.Run("LoadedElsewhere", l.loadedElsewhere)
+	t.Run("PulledElsewhere", l.pulledElsewhere)
 	t.Run("Container", l.container)
 	t.Run("BuildsAtOnce", l.buildsAtOnce)
 	t.Run("Pruned", l.pruned)
@@ -128,6 +129,23 @@ func (l *imageLab) loadedElsewhere(t *testing.T) {
 		again, _, err := l.archive(c.to, carried) // verified
 		must(t, err)
 		must(t, again.Close())
+		c.to.Docker(t, "rmi", carried)
+	}
+}
+
+// pulledElsewhere carries an image from each engine to the other by a registry.
+func (l *imageLab) pulledElsewhere(t *testing.T) {
+	image, address := l.stage(t, images.BuildKit, "changes"), engine.StartRegistry(t)
+	for _, c := range []struct{ from, to *engine.Engine }{{l.Engine, l.overlayfs}, {l.overlayfs, l.Engine}} {
+		pushed := address + "/from-" + c.from.Driver + ":latest"
+		must(t, all(c.from, []string{"tag", image, pushed}, []string{"push", pushed}))
+		c.to.Docker(t, "pull", pushed)
+		var before, after *treecmp.Tree
+		must(t, atOnce(
+			func() (err error) { before, err = images.Mounted(c.from, pushed); return err },
+			func() (err error) { after, err = images.Mounted(c.to, pushed); return err },
+		))
+		images.Same(t, fmt.Sprintf("%s pushed by %s and pulled by %s", image, c.from.Driver, c.to.Driver), before, after, images.OwnLayers)
 	}
 }
 
