@@ -9,7 +9,7 @@ OZLAB    := $(abspath $(BUILD)/ozlab)
 SUITE    ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-vm test-conformance test-powercut test-e2e bench bench-release lint vuln fuzz plugin build lab clean FORCE
+.PHONY: help demo test test-matrix test-unit test-vm test-conformance test-powercut test-e2e test-containerd test-imagestore bench bench-release lint vuln fuzz plugin build lab clean FORCE
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: plugin $(OZLAB) ## Show a real Docker engine on the driver, in the lab (bu
 
 test: ## Run every tier; ends with "N passed, N failed, N skipped"
 	@scripts/test all
+
+test-matrix: ## The same on every guest of the lab, each with the tiers its data file names (hours)
+	@scripts/test matrix
 
 test-unit: ## What needs neither root nor ZFS (seconds)
 	@scripts/test unit
@@ -34,6 +37,12 @@ test-powercut: ## Cut the power while layers are made, and judge what is left: R
 
 test-e2e: ## A real dockerd with the managed plugin as its storage driver
 	@scripts/test e2e
+
+test-containerd: ## A real containerd, and its CRI, on the snapshotter (SUITE=forky: containerd 2.1)
+	@SUITE=$(SUITE) scripts/test containerd
+
+test-imagestore: ## Docker 28 with the containerd image store on the snapshotter, and its units; suite forky
+	@SUITE=forky scripts/test imagestore units
 
 bench: lab plugin ## The race against moby's drivers, an hour at most; ROWS=regexp chooses rows
 	@scripts/bench $(OZLAB) $(BUILD) $(VERSION)

@@ -13,6 +13,6 @@
 //	rollback_*   going back to a snapshot, with Docker's records
 //
 // The images are of Debian packages and of files made by the tests: nothing is
-// pulled. testdata/everything/Dockerfile does to layers what can be done to
+// pulled. integration/images/everything/Dockerfile does to layers what can be done to
 // them. Packages treecmp and engine do the comparing and the starting.
 package e2e

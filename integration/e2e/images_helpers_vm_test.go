@@ -3,59 +3,27 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-// must ends the test on an error.
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// eventually waits until check passes. Nothing is asserted about how soon.
-func eventually(t testing.TB, check func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	poll := time.NewTicker(100 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("it still fails: %v", err)
-		case <-poll.C:
-		}
-	}
-}
-
-// atOnce runs the functions at the same time and joins what they return.
-func atOnce(functions ...func() error) error {
-	errs := make([]error, len(functions))
-	var wg sync.WaitGroup
-	for i, f := range functions {
-		wg.Go(func() { errs[i] = f() })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
+// The tests of images call these all the time.
+var (
+	must       = inguest.Must
+	eventually = inguest.Eventually
+	atOnce     = inguest.AtOnce
+)
 
 // imageLab is an engine on the plugin beside one on vfs.
 type imageLab struct {
@@ -75,7 +43,7 @@ func newImageLab(t *testing.T) *imageLab {
 	l.ours = engine.StartOnPlugin(t, engine.Options{Root: onDisk(t)}, l.dataset)
 	l.store = storeOf(t, l.dataset)
 	l.used = usedBy(t, l.dataset)
-	must(t, l.each(func(e *engine.Engine) error { return importFrom(e, "odds", writeOdds) }))
+	must(t, l.each(func(e *engine.Engine) error { return images.Import(e, "odds", images.WriteOdds) }))
 	return l
 }
 
@@ -129,24 +97,6 @@ func usedBy(t testing.TB, dataset string) int64 {
 	return used
 }
 
-// builder is a way to build: its name, and what chooses it.
-type builder struct{ name, env string }
-
-var (
-	classic  = builder{"classic", "DOCKER_BUILDKIT=0"}
-	buildKit = builder{"buildkit", "DOCKER_BUILDKIT=1"}
-)
-
-func (b builder) build(e *engine.Engine, image, dir string, options ...string) error {
-	args := append([]string{"build", "--network", "none", "-t", image}, options...)
-	cmd := e.Command(append(args, dir)...)
-	cmd.Env = append(cmd.Env, b.env, "BUILDKIT_PROGRESS=plain")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %s with the %s builder: %w\n%s", image, b.name, err, out)
-	}
-	return nil
-}
-
 // archive saves an image and opens what comes out. Every layer must have the
 // digest it is recorded with.
 func (l *imageLab) archive(e *engine.Engine, image string) (*treecmp.Image, string, error) {
@@ -162,63 +112,4 @@ func (l *imageLab) archive(e *engine.Engine, image string) (*treecmp.Image, stri
 		return nil, "", errors.Join(fmt.Errorf("image %s of driver %s: %w", image, e.Driver, err), saved.Close())
 	}
 	return saved, path, nil
-}
-
-// mountedTree describes an image as the processes of a container see it.
-func mountedTree(e *engine.Engine, image string) (*treecmp.Tree, error) {
-	busybox, err := still()
-	if err != nil {
-		return nil, err
-	}
-	id, err := e.Try("run", "-d", "--network", "none", "--user", "0", "-v", busybox+":/busybox:ro", "--entrypoint", "/busybox", image, "sleep", "1000000")
-	if err != nil {
-		return nil, err
-	}
-	tree, err := containerTree(e, id)
-	_, rmErr := e.Try("rm", "-f", id)
-	return tree, errors.Join(err, rmErr)
-}
-
-// containerTree describes a running container. What is mounted in it is no
-// part of it.
-func containerTree(e *engine.Engine, container string) (*treecmp.Tree, error) {
-	pid, err := e.Try("inspect", "-f", "{{.State.Pid}}", container)
-	if err != nil {
-		return nil, err
-	}
-	table, err := os.ReadFile("/proc/" + pid + "/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	var mounts []string
-	for line := range strings.Lines(string(table)) {
-		if place := strings.Fields(line)[4]; place != "/" {
-			mounts = append(mounts, strings.TrimPrefix(place, "/"))
-		}
-	}
-	return treecmp.FromDir("/proc/"+pid+"/root", mounts...)
-}
-
-// engineOwn is what an engine puts into each container, or mounts over.
-var engineOwn = []string{
-	".dockerenv", "busybox", "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab",
-}
-
-// same fails the test when two trees differ.
-func same(t testing.TB, what string, a, b *treecmp.Tree, o treecmp.Options) {
-	t.Helper()
-	if a == nil || b == nil {
-		t.Fatalf("%s: a tree is missing", what)
-	}
-	if len(a.Entries) < 50 {
-		t.Errorf("%s: a tree of %d entries shows nothing", what, len(a.Entries))
-	}
-	differences := treecmp.Compare(a, b, o)
-	const most = 60
-	if n := len(differences); n > most {
-		differences = append(differences[:most], fmt.Sprintf("and %d more", n-most))
-	}
-	if len(differences) > 0 {
-		t.Errorf("%s:\n%s", what, strings.Join(differences, "\n"))
-	}
 }

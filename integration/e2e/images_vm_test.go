@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/images"
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
@@ -21,9 +22,9 @@ import (
 // store.
 func TestImages(t *testing.T) {
 	l := newImageLab(t)
-	t.Run("BuiltByClassic", func(t *testing.T) { l.builds(t, classic) })
+	t.Run("BuiltByClassic", func(t *testing.T) { l.builds(t, images.Classic) })
 	t.Run("StepsOfClassic", l.sameSteps)
-	t.Run("BuiltByBuildKit", func(t *testing.T) { l.builds(t, buildKit) })
+	t.Run("BuiltByBuildKit", func(t *testing.T) { l.builds(t, images.BuildKit) })
 	t.Run("LoadedElsewhere", l.loadedElsewhere)
 	t.Run("Container", l.container)
 	t.Run("ContainersAtOnce", l.containersAtOnce)
@@ -37,8 +38,8 @@ func (l *imageLab) loadedElsewhere(t *testing.T) {
 		image    string
 		from, to *engine.Engine
 	}{
-		{l.stage(t, classic, "everything"), l.ours, l.vfs},
-		{l.stage(t, classic, "changes"), l.vfs, l.ours},
+		{l.stage(t, images.Classic, "everything"), l.ours, l.vfs},
+		{l.stage(t, images.Classic, "changes"), l.vfs, l.ours},
 	} {
 		what := fmt.Sprintf("%s from %s to %s", c.image, c.from.Driver, c.to.Driver)
 		saved, path, err := l.archive(c.from, c.image)
@@ -51,13 +52,13 @@ func (l *imageLab) loadedElsewhere(t *testing.T) {
 		if got := c.to.Docker(t, "image", "inspect", "-f", "{{.Id}}", c.image); got != saved.ID {
 			t.Errorf("%s is %s, and was %s\n%s", what, got, saved.ID, out)
 		}
-		mounted, err := mountedTree(c.to, c.image)
+		mounted, err := images.Mounted(c.to, c.image)
 		must(t, err)
-		options := mountedOptions(treecmp.Options{MTimes: true})
+		options := images.MountedOptions(treecmp.Options{MTimes: true})
 		if c.to == l.vfs {
 			options.Xattrs = l.likeVfs().Xattrs
 		}
-		same(t, what, mounted, tree, options)
+		images.Same(t, what, mounted, tree, options)
 		again, _, err := l.archive(c.to, c.image) // verified
 		must(t, err)
 		must(t, again.Close())
@@ -72,7 +73,7 @@ func (l *imageLab) container(t *testing.T) {
 		echo more >>keep-file; rm delete-file; rm -r delete-dir; rm -r opaque-dir; mkdir opaque-dir; echo new >opaque-dir/new
 		chmod 4711 suid; mkdir made; echo in >made/in; ln -sfn made link; ln hard-a hard-e; mknod node c 1 5; rm file-to-dir; mkdir file-to-dir
 		touch -d '2001-02-03 04:05:06' /caps/touched`)
-	in := aged(t, dirWith(t, map[string]string{"tree/a": "a\n", "tree/b c/d": "d\n"}))
+	in := images.Aged(t, dirWith(t, map[string]string{"tree/a": "a\n", "tree/b c/d": "d\n"}))
 	e.Docker(t, "cp", "-a", filepath.Join(in, "tree"), "one:/lower/copied-in")
 	e.Docker(t, "cp", filepath.Join(in, "tree", "a"), "one:/lower/copied-over")
 
@@ -89,12 +90,12 @@ func (l *imageLab) container(t *testing.T) {
 		t.Errorf("docker diff:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 
-	before, err := containerTree(e, "one")
+	before, err := images.Container(e, "one")
 	must(t, err)
 	e.Docker(t, "commit", "-m", "changed", "one", "committed")
-	after, err := mountedTree(e, "committed")
+	after, err := images.Mounted(e, "committed")
 	must(t, err)
-	same(t, "a container and the image made of it", before, after, mountedOptions(treecmp.Options{MTimes: true}))
+	images.Same(t, "a container and the image made of it", before, after, images.MountedOptions(treecmp.Options{MTimes: true}))
 	if out := e.Docker(t, "run", "--rm", "--network", "none", "committed", "cat", "/lower/keep-file", "/lower/copied-in/b c/d"); out != "this is lower/keep-file\nmore\nd" {
 		t.Errorf("the committed image holds %q", out)
 	}
@@ -104,7 +105,7 @@ func (l *imageLab) container(t *testing.T) {
 	defer saved.Close()
 	layers, err := saved.Tree()
 	must(t, err)
-	same(t, "the committed image and its layers", after, layers, ownLayers)
+	images.Same(t, "the committed image and its layers", after, layers, images.OwnLayers)
 	e.Docker(t, "rm", "-f", "one")
 	e.Docker(t, "rmi", "committed")
 	if out, err := e.Try("run", "--rm", "--network", "none", "odds", "cat", "/lower/keep-file"); err != nil || out != "this is lower/keep-file" {
@@ -133,7 +134,7 @@ func (l *imageLab) copiedOut(t *testing.T, container string, tree *treecmp.Tree)
 			part.Entries = append(part.Entries, &inside)
 		}
 	}
-	same(t, "docker cp out of a container", part, copied, treecmp.Options{MTimes: true, Xattrs: func(name string) bool { return name == capability }})
+	images.Same(t, "docker cp out of a container", part, copied, treecmp.Options{MTimes: true, Xattrs: func(name string) bool { return name == images.Capability }})
 }
 
 func dirWith(t testing.TB, files map[string]string) string {
@@ -181,9 +182,9 @@ func (l *imageLab) containersAtOnce(t *testing.T) {
 		all = append(all, func() error { return one(n + 1) })
 	}
 	must(t, atOnce(all...))
-	image, err := mountedTree(l.ours, "odds")
+	image, err := images.Mounted(l.ours, "odds")
 	must(t, err)
-	same(t, "the image below the containers and a fresh one", image, fresh(t, writeOdds), ownLayers)
+	images.Same(t, "the image below the containers and a fresh one", image, fresh(t, images.WriteOdds), images.OwnLayers)
 }
 
 // restarted checks a container's content from the outside, and removes it.
@@ -218,15 +219,15 @@ func fresh(t testing.TB, write func(io.Writer) error) *treecmp.Tree {
 // with the same first step, by both builders.
 func (l *imageLab) buildsAtOnce(t *testing.T) {
 	var all []func() error
-	for n, b := range []builder{classic, buildKit, classic} {
+	for n, b := range []images.Builder{images.Classic, images.BuildKit, images.Classic} {
 		image := fmt.Sprintf("at-once:%d", n)
-		dir := aged(t, dirWith(t, map[string]string{
+		dir := images.Aged(t, dirWith(t, map[string]string{
 			"payload": fmt.Sprintf("payload %d\n", n),
 			"Dockerfile": fmt.Sprintf("FROM odds\nRUN rm -r /lower/keep-dir && mkdir /lower/keep-dir\nCOPY payload /payload\n"+
 				"RUN echo %d >/lower/keep-dir/number && echo more >>/payload && rm /lower/keep-file\n", n),
 		}))
 		all = append(all, func() error {
-			if err := b.build(l.ours, image, dir, "--no-cache"); err != nil {
+			if err := b.Build(l.ours, image, dir, "--no-cache"); err != nil {
 				return err
 			}
 			out, err := l.ours.Try("run", "--rm", "--network", "none", image, "sh", "-c", "cat /payload /lower/keep-dir/*; ls /lower/keep-dir; test -e /lower/keep-file || echo gone")

@@ -3,66 +3,16 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
-
-// registry starts a registry for plugins on localhost, which the engine takes
-// without TLS, and returns its address.
-func registry(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	noError(t, err)
-	address := fmt.Sprintf("localhost:%d", l.Addr().(*net.TCPAddr).Port)
-	noError(t, l.Close())
-	config := filepath.Join(dir, "config.json") // JSON is YAML, too
-	raw, err := json.Marshal(map[string]any{
-		"version": 0.1,
-		"log":     map[string]any{"level": "error", "accesslog": map[string]any{"disabled": true}},
-		"storage": map[string]any{"filesystem": map[string]any{"rootdirectory": filepath.Join(dir, "data")}},
-		"http":    map[string]any{"addr": address},
-	})
-	noError(t, err)
-	noError(t, os.WriteFile(config, raw, 0o600))
-	var said bytes.Buffer
-	cmd := exec.Command("docker-registry", "serve", config)
-	cmd.Stdout, cmd.Stderr = &said, &said
-	noError(t, cmd.Start())
-	t.Cleanup(func() {
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Error(err)
-		}
-		_ = cmd.Wait() // it ends by the signal
-		if t.Failed() {
-			t.Logf("the registry said:\n%s", said.String())
-		}
-	})
-	settle(t, func() error {
-		answer, err := http.Get("http://" + address + "/v2/")
-		if err != nil {
-			return err
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			return fmt.Errorf("the registry answers %s", answer.Status)
-		}
-		return nil
-	})
-	return address
-}
 
 // describedAs copies the plugin's directory with another description.
 func describedAs(t *testing.T, description string) string {
@@ -94,7 +44,7 @@ func publish(t *testing.T, e *engine.Engine, dir, name string) {
 func TestLifecycleOfThePlugin(t *testing.T) {
 	const dataset = "tank/installed"
 	engine.CreateDataset(t, dataset)
-	address := registry(t)
+	address := engine.StartRegistry(t)
 	e := engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs"})
 	s := &site{Engine: e, dataset: dataset}
 	first, second := address+"/overlayzfs:1", address+"/overlayzfs:2"

@@ -1,14 +1,21 @@
 // Package engine runs real dockerd processes for tests, inside the lab: one
 // engine at a time or several side by side, each with its own data-root,
-// sockets and log.
+// sockets and log. For engines that take containerd's snapshotters it runs
+// those too: the snapshotter's daemon and a containerd on it.
 //
-// It knows how to start, stop and kill an engine and how to call its command
-// line; what a test does with it is the test's business.
+// It knows how to start, stop and kill them and how to call their command
+// lines; what a test does with them is the test's business.
+//
+//	process.go      a program that is started, ended and started again
+//	engine.go       dockerd
+//	plugin.go       the managed plugin as its storage driver
+//	snapshotter.go  the snapshotter's daemon
+//	containerd.go   containerd on the snapshotter
+//	registry.go     a registry to push to and pull from
 package engine
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,14 +37,20 @@ type Options struct {
 	Root   string         // data-root; made when missing
 	Driver string         // storage driver
 	Config map[string]any // further keys of daemon.json
+
+	// ConfigFile is a daemon.json to be used as it is; it names Driver. Without
+	// one the engine gets one of its own.
+	ConfigFile string
+	// Containerd is the socket of a containerd that runs already. Without one
+	// the engine brings its own.
+	Containerd string
 }
 
 // Engine is one dockerd and what belongs to it.
 type Engine struct {
 	Options
-	dir    string // sockets, pid file, daemon.json and log
-	cmd    *exec.Cmd
-	exited chan error
+	Process
+	dir string // sockets, pid file, daemon.json and log
 }
 
 // Start starts an engine and waits until it answers. It is stopped when the
@@ -49,10 +62,11 @@ func Start(t testing.TB, o Options) *Engine {
 		t.Fatal(err)
 	}
 	e := &Engine{Options: o, dir: dir}
+	e.Process.Log = e.path("log")
 	t.Cleanup(func() {
 		e.Stop(t)
 		if t.Failed() {
-			t.Logf("the end of the engine's log:\n%s", e.logTail())
+			t.Logf("the end of the engine's log:\n%s", e.tail())
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
@@ -67,42 +81,43 @@ func (e *Engine) Again(t testing.TB) {
 	t.Helper()
 	err := e.TryAgain()
 	// dockerd gives its containerd 15 s, which a loaded machine can exceed.
-	if err != nil && strings.Contains(e.logTail(), "timeout waiting for containerd to start") {
+	if err != nil && strings.Contains(e.tail(), "timeout waiting for containerd to start") {
 		t.Logf("once more: %v", err)
 		err = e.TryAgain()
 	}
 	if err != nil {
-		t.Fatalf("%v\n%s", err, e.logTail())
+		t.Fatalf("%v\n%s", err, e.tail())
 	}
 }
 
 // TryAgain is Again for an engine that is expected not to start.
 func (e *Engine) TryAgain() error {
-	if err := e.launch(); err != nil {
+	if err := e.configure(); err != nil {
 		return err
 	}
-	return e.await()
+	err := e.start(func() error { _, err := e.Try("version"); return err })
+	if err != nil {
+		err = fmt.Errorf("storage driver %s: %w", e.Driver, err)
+	}
+	return err
 }
 
-func (e *Engine) launch() error {
-	if err := e.writeConfig(); err != nil {
-		return err
+// configure settles how dockerd is started.
+func (e *Engine) configure() error {
+	if e.ConfigFile != "" {
+		e.Args = append([]string{"dockerd", "--config-file", e.ConfigFile}, e.flags()...)
+		return nil
 	}
-	log, err := os.OpenFile(e.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
+	e.Args = []string{"dockerd", "--config-file", e.path("daemon.json")}
+	return e.writeConfig()
+}
+
+// flags are what the lab needs of an engine that has a configuration already.
+func (e *Engine) flags() []string {
+	return []string{
+		"--data-root", e.Root, "--exec-root", e.path("exec"), "--pidfile", e.path("pid"), "--host", e.Host(),
+		"--containerd", e.Containerd, "--iptables=false", "--ip6tables=false", "--bridge=none",
 	}
-	defer log.Close()
-	e.cmd = exec.Command("dockerd", "--config-file", e.path("daemon.json"))
-	e.cmd.Stdout, e.cmd.Stderr = log, log
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := e.cmd.Start(); err != nil {
-		return err
-	}
-	cmd, exited := e.cmd, make(chan error, 1)
-	e.exited = exited
-	go func() { exited <- cmd.Wait() }()
-	return nil
 }
 
 func (e *Engine) writeConfig() error {
@@ -117,6 +132,9 @@ func (e *Engine) writeConfig() error {
 		"ip6tables":      false,
 		"bridge":         "none",
 	}
+	if e.Containerd != "" {
+		config["containerd"] = e.Containerd
+	}
 	for key, value := range e.Config {
 		config[key] = value
 	}
@@ -125,26 +143,6 @@ func (e *Engine) writeConfig() error {
 		return err
 	}
 	return os.WriteFile(e.path("daemon.json"), raw, 0o600)
-}
-
-// await returns when the engine answers, or an error when it ends first.
-func (e *Engine) await() error {
-	limit := time.After(startLimit)
-	poll := time.NewTicker(200 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		select {
-		case err := <-e.exited:
-			e.cmd = nil
-			return fmt.Errorf("dockerd with storage driver %s ended at its start: %w", e.Driver, err)
-		case <-limit:
-			return errors.Join(fmt.Errorf("dockerd with storage driver %s does not answer", e.Driver), e.end(syscall.SIGKILL))
-		case <-poll.C:
-			if _, err := e.Try("version"); err == nil {
-				return nil
-			}
-		}
-	}
 }
 
 // Stop asks the engine to end and waits for it.
@@ -160,22 +158,6 @@ func (e *Engine) Kill(t testing.TB) {
 	t.Helper()
 	if err := e.end(syscall.SIGKILL); err != nil {
 		t.Error(err)
-	}
-}
-
-func (e *Engine) end(sig syscall.Signal) error {
-	if e.cmd == nil {
-		return nil
-	}
-	if err := e.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	defer func() { e.cmd = nil }()
-	select {
-	case <-e.exited: // how it ended is in its log
-		return nil
-	case <-time.After(stopLimit):
-		return errors.Join(errors.New("dockerd does not end"), e.cmd.Process.Kill())
 	}
 }
 
@@ -210,7 +192,7 @@ func (e *Engine) Command(args ...string) *exec.Cmd {
 func (e *Engine) Host() string { return "unix://" + e.path("docker.sock") }
 
 // LogFile is where the engine's log is.
-func (e *Engine) LogFile() string { return e.path("log") }
+func (e *Engine) LogFile() string { return e.Process.Log }
 
 // Log is what the engine logged so far.
 func (e *Engine) Log(t testing.TB) string {
@@ -218,18 +200,6 @@ func (e *Engine) Log(t testing.TB) string {
 	raw, err := os.ReadFile(e.LogFile())
 	if err != nil {
 		t.Fatal(err)
-	}
-	return string(raw)
-}
-
-func (e *Engine) logTail() string {
-	raw, err := os.ReadFile(e.LogFile())
-	if err != nil {
-		return err.Error()
-	}
-	const most = 6000
-	if len(raw) > most {
-		raw = raw[len(raw)-most:]
 	}
 	return string(raw)
 }

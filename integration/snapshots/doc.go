@@ -3,5 +3,5 @@
 // snapshotter on the same pool.
 //
 // What lives here needs a machine with OpenZFS; the tests of package snapshotter
-// need none. A whole containerd is e2e's.
+// need none. A whole containerd is package containerd's.
 package snapshots

@@ -2,6 +2,7 @@ package treecmp
 
 import (
 	"archive/tar"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -126,13 +127,41 @@ func (i *Image) Verify() error {
 	return nil
 }
 
-// Layers returns the layers' tars, the base first, each to be read once.
+// Layers returns the layers' tars, the base first, each to be read once. Those
+// that an engine keeps compressed are not any more.
 func (i *Image) Layers() []io.Reader {
 	readers := make([]io.Reader, len(i.layers))
 	for n, layer := range i.layers {
-		readers[n] = io.NewSectionReader(layer, 0, layer.Size())
+		readers[n] = &plain{raw: io.NewSectionReader(layer, 0, layer.Size())}
 	}
 	return readers
+}
+
+// plain reads what is compressed, or is not.
+type plain struct {
+	raw *io.SectionReader
+	tar io.Reader
+}
+
+func (p *plain) Read(b []byte) (int, error) {
+	if p.tar == nil {
+		var err error
+		if p.tar, err = decompressed(p.raw); err != nil {
+			return 0, err
+		}
+	}
+	return p.tar.Read(b)
+}
+
+func decompressed(raw *io.SectionReader) (io.Reader, error) {
+	magic := make([]byte, 2)
+	if n, err := raw.ReadAt(magic, 0); n < len(magic) {
+		return nil, fmt.Errorf("a layer of %d bytes: %w", raw.Size(), err)
+	}
+	if magic[0] == 0x1f && magic[1] == 0x8b { // RFC 1952
+		return gzip.NewReader(raw)
+	}
+	return raw, nil
 }
 
 // Tree describes what the layers give together.

@@ -3,6 +3,7 @@ package treecmp
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -318,6 +319,11 @@ func TestImage(t *testing.T) {
 		t.Errorf("the layers give %d entries", sizes)
 	}
 
+	packed, err := OpenImage(saved(t, right, base, compressed(t, top)))
+	noError(t, err)
+	defer packed.Close()
+	noError(t, packed.Verify())
+
 	wrong, err := OpenImage(saved(t, right, base, layer(t, file(".wh.b", ""))))
 	noError(t, err)
 	defer wrong.Close()
@@ -328,4 +334,15 @@ func TestImage(t *testing.T) {
 		i.Close()
 		t.Error("an archive with a layer too few passes")
 	}
+}
+
+// compressed is a layer as engines with containerd's image store keep it.
+func compressed(t testing.TB, layer []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := w.Write(layer)
+	noError(t, err)
+	noError(t, w.Close())
+	return b.Bytes()
 }

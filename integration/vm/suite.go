@@ -37,6 +37,9 @@ type Suite struct {
 	// Dockerd are the flags dockerd needs in this guest; a job finds them in
 	// /lab/dockerd-flags, one a line.
 	Dockerd []string `json:"dockerd"`
+	// Tiers are the tests that are run in this guest, by the names that
+	// scripts/test knows. To the lab they mean nothing.
+	Tiers []string `json:"tiers"`
 }
 
 // Sources are the parts of a Debian mirror that a suite uses. Where the mirror

@@ -27,8 +27,11 @@ func TestShippedSuites(t *testing.T) {
 		t.Errorf("no data file for the default suite %s", DefaultSuite)
 	}
 	for _, name := range SuiteNames() {
-		if _, err := LoadSuite(name); err != nil {
+		suite, err := LoadSuite(name)
+		if err != nil {
 			t.Error(err)
+		} else if len(suite.Tiers) == 0 {
+			t.Errorf("nothing is tested on %s", name)
 		}
 	}
 	if _, err := LoadSuite("potato"); err == nil || !strings.Contains(err.Error(), DefaultSuite) {

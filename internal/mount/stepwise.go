@@ -61,16 +61,22 @@ func configureOption(fsfd int, o Option) error {
 
 func configureLowers(fsfd int, lowers []string) error {
 	for i, lower := range lowers {
-		err := unix.FsconfigSetString(fsfd, "lowerdir+", lower)
-		if i == 0 && errors.Is(err, unix.EINVAL) {
-			return fault.New(fault.Unsupported,
-				"%d lower directories do not fit one page, and this kernel does not take them one by one: Linux 6.8 or later does (%w)", len(lowers), err)
-		}
-		if err != nil {
-			return fmt.Errorf("lower directory %d, %q: %w", i, lower, err)
+		if err := unix.FsconfigSetString(fsfd, "lowerdir+", lower); err != nil {
+			return explainLower(fmt.Errorf("lower directory %d, %q: %w", i, lower, err), len(lowers))
 		}
 	}
 	return nil
+}
+
+// explainLower says it when the kernel is too old to take lower directories one
+// by one. Older ones with that ported back are asked all the same.
+func explainLower(refusal error, lowers int) error {
+	able, err := HasLowersOneByOne()
+	if err != nil || able || !errors.Is(refusal, unix.EINVAL) {
+		return errors.Join(refusal, err)
+	}
+	return fault.New(fault.Unsupported,
+		"%d lower directories do not fit one page, and this kernel does not take them one by one: Linux 6.8 or later does (%w)", lowers, refusal)
 }
 
 // refused makes the error, with the kernel's own message when fsfd has one.

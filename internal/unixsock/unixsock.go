@@ -42,7 +42,7 @@ func removeStale(path string) error {
 		return fmt.Errorf("%s is in the way: it is not a socket", path)
 	}
 	if conn, err := net.Dial("unix", path); err == nil {
-		return errors.Join(fmt.Errorf("%s answers: the plugin runs already", path), conn.Close())
+		return errors.Join(fmt.Errorf("%s answers: whoever serves it runs already", path), conn.Close())
 	}
 	return os.Remove(path)
 }

@@ -39,7 +39,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(buildCommand(), buildStepsCommand(), execCommand(), runCommand(), shellCommand())
+	root.AddCommand(buildCommand(), buildStepsCommand(), execCommand(), runCommand(), shellCommand(), suitesCommand())
 	return root
 }
 

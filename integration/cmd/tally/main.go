@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 )
 
 func main() {
@@ -47,6 +49,7 @@ type tally struct {
 	passed   int
 	failures []string
 	skips    []string
+	run      string // of the file being read: which guest, which tier
 	// inner counts failed tests per package: a package that fails without one
 	// did not build, crashed or leaked, and counts itself.
 	inner map[string]int
@@ -65,6 +68,7 @@ func (t *tally) addFile(name string) error {
 		return err
 	}
 	defer f.Close()
+	t.run = strings.TrimSuffix(filepath.Base(name), ".json")
 	return t.add(f)
 }
 
@@ -90,7 +94,7 @@ func (t *tally) add(r io.Reader) error {
 }
 
 func (t *tally) count(e event) {
-	name := e.Package + " " + e.Test
+	name := strings.TrimSpace(t.run + " " + e.Package + " " + e.Test)
 	switch {
 	case e.Action == "pass" && e.Test != "":
 		t.passed++
@@ -98,7 +102,7 @@ func (t *tally) count(e event) {
 		t.inner[e.Package]++
 		t.failures = append(t.failures, name)
 	case e.Action == "fail" && t.inner[e.Package] == 0:
-		t.failures = append(t.failures, e.Package)
+		t.failures = append(t.failures, name)
 	case e.Action == "skip" && e.Test != "":
 		t.skips = append(t.skips, name)
 	}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,5 +34,16 @@ func TestTally(t *testing.T) {
 		if sum.String() != tt.want || sum.good() != tt.good {
 			t.Errorf("%s: %s, good %v", name, sum, sum.good())
 		}
+	}
+}
+
+func TestFailuresNameTheirRun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "potato-vm.json")
+	if err := os.WriteFile(file, []byte(`{"Action":"fail","Package":"p","Test":"A"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var sum tally
+	if err := sum.addFile(file); err != nil || !slices.Equal(sum.failures, []string{"potato-vm p A"}) {
+		t.Errorf("%q, %v", sum.failures, err)
 	}
 }

@@ -1,0 +1,167 @@
+//go:build vm
+
+package containerd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/images"
+)
+
+// podSpace is containerd's name space of what Kubernetes runs.
+const podSpace = "k8s.io"
+
+// node is a containerd as a kubelet sees it. Its pods are in the host's network
+// name space, which needs no CNI.
+type node struct {
+	*nest
+	runtime cri.RuntimeServiceClient
+	images  cri.ImageServiceClient
+}
+
+func newNode(t *testing.T, settings map[string]string) *node {
+	t.Helper()
+	n := &node{nest: newNest(t, podSpace, settings)}
+	conn, err := grpc.NewClient("unix:"+n.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	must(t, err)
+	t.Cleanup(func() { must(t, conn.Close()) })
+	n.runtime, n.images = cri.NewRuntimeServiceClient(conn), cri.NewImageServiceClient(conn)
+	t.Cleanup(func() { n.removePods(t) })
+	eventually(t, n.ready)
+	n.bring(t, images.Archive(t, n.sandboxImage(t), []string{"/bin/busybox", "sleep", "1000000"}, images.StillLayer(t)))
+	return n
+}
+
+// ready is an error until the CRI serves.
+func (n *node) ready() error {
+	_, err := n.runtime.Version(bare, &cri.VersionRequest{})
+	return err
+}
+
+// sandboxImage is the image that this containerd runs a pod's sandbox of: its
+// own choice, for the configuration under dist/ makes none.
+func (n *node) sandboxImage(t testing.TB) string {
+	t.Helper()
+	out, err := exec.Command("containerd", "--config", engine.Dist(t, "containerd/config.toml"), "config", "dump").Output()
+	must(t, err)
+	found := regexp.MustCompile(`(?m)^\s*sandbox(?:_image)? = ['"](\S+)['"]`).FindSubmatch(out)
+	if found == nil {
+		t.Fatalf("no sandbox's image in containerd's configuration:\n%s", out)
+	}
+	return string(found[1])
+}
+
+// bring imports an image without unpacking it, and waits until the CRI knows
+// of it. A kubelet would have it pulled.
+func (n *node) bring(t testing.TB, archive string) {
+	t.Helper()
+	before := n.imageCount(t)
+	n.ctr(t, "images", "import", "--no-unpack", archive)
+	eventually(t, func() error {
+		if now := n.imageCount(t); now <= before {
+			return fmt.Errorf("the CRI has %d images", now)
+		}
+		return nil
+	})
+}
+
+func (n *node) imageCount(t testing.TB) int {
+	t.Helper()
+	list, err := n.images.ListImages(t.Context(), &cri.ListImagesRequest{})
+	must(t, err)
+	return len(list.Images)
+}
+
+// pod is a sandbox.
+type pod struct {
+	*node
+	id     string
+	config *cri.PodSandboxConfig
+}
+
+func (n *node) runPod(t testing.TB, name string) *pod {
+	t.Helper()
+	p := &pod{node: n, config: &cri.PodSandboxConfig{
+		Metadata:     &cri.PodSandboxMetadata{Name: name, Uid: name + "-uid", Namespace: "default"},
+		LogDirectory: filepath.Join(n.dir, "logs"),
+		DnsConfig:    &cri.DNSConfig{Servers: []string{"127.0.0.1"}},
+		Linux: &cri.LinuxPodSandboxConfig{SecurityContext: &cri.LinuxSandboxSecurityContext{
+			NamespaceOptions: &cri.NamespaceOption{Network: cri.NamespaceMode_NODE},
+		}},
+	}}
+	must(t, os.MkdirAll(p.config.LogDirectory, 0o700))
+	resp, err := n.runtime.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{Config: p.config})
+	must(t, err)
+	p.id = resp.PodSandboxId
+	return p
+}
+
+// run creates and starts a container of the image of three layers.
+func (p *pod) run(t testing.TB, name string, command ...string) string {
+	t.Helper()
+	return p.runImage(t, name, multi, command...)
+}
+
+func (p *pod) runImage(t testing.TB, name, image string, command ...string) string {
+	t.Helper()
+	created, err := p.runtime.CreateContainer(t.Context(), &cri.CreateContainerRequest{
+		PodSandboxId: p.id, SandboxConfig: p.config,
+		Config: &cri.ContainerConfig{
+			Metadata: &cri.ContainerMetadata{Name: name}, Image: &cri.ImageSpec{Image: image}, Command: command,
+			LogPath: name + ".log", Linux: &cri.LinuxContainerConfig{},
+		},
+	})
+	must(t, err)
+	_, err = p.runtime.StartContainer(t.Context(), &cri.StartContainerRequest{ContainerId: created.ContainerId})
+	must(t, err)
+	return created.ContainerId
+}
+
+// inside runs a script in a container.
+func (n *node) inside(t testing.TB, container, script string) (string, error) {
+	t.Helper()
+	resp, err := n.runtime.ExecSync(t.Context(), &cri.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}})
+	must(t, err)
+	if resp.ExitCode != 0 {
+		err = fmt.Errorf("exit code %d: %s", resp.ExitCode, resp.Stderr)
+	}
+	return strings.TrimSpace(string(resp.Stdout)), err
+}
+
+// remove does what a kubelet does when a pod is deleted.
+func (p *pod) remove(t testing.TB) {
+	t.Helper()
+	must(t, p.node.removePod(p.id))
+}
+
+func (n *node) removePod(id string) error {
+	_, err := n.runtime.StopPodSandbox(bare, &cri.StopPodSandboxRequest{PodSandboxId: id})
+	_, removeErr := n.runtime.RemovePodSandbox(bare, &cri.RemovePodSandboxRequest{PodSandboxId: id})
+	return errors.Join(err, removeErr)
+}
+
+// removePods is for what a failed test leaves.
+func (n *node) removePods(t testing.TB) {
+	list, err := n.runtime.ListPodSandbox(bare, &cri.ListPodSandboxRequest{})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, p := range list.Items {
+		if err := n.removePod(p.Id); err != nil {
+			t.Error(err)
+		}
+	}
+}

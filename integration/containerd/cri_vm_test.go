@@ -1,0 +1,170 @@
+//go:build vm
+
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
+)
+
+// bare is the context of what has to be done after a test, too.
+var bare = context.Background()
+
+var forever = []string{"sleep", "1000000"}
+
+// TestPods does what a kubelet does: a pod, its containers, what they use, and
+// the end of both, while snapshotter and containerd come and go.
+func TestPods(t *testing.T) {
+	n := newNode(t, nil)
+	n.bring(t, threeLayers(t))
+	p := n.runPod(t, "first")
+	box := p.run(t, "box", forever...)
+	n.requireOnlyOurs(t)
+
+	const change = "cat /etc/motd; ls /opt; echo new >/root/note; rm /srv/one; head -c 3000000 /dev/urandom >/root/random"
+	if got, err := n.inside(t, box, change); err != nil || got != "changed\nshown" {
+		t.Errorf("the container sees %q, %v", got, err)
+	}
+	n.requireUsage(t, box)
+
+	n.Snapshotter.Kill(t)
+	if got, err := n.inside(t, box, "cat /root/note; ls /srv"); err != nil || got != "new\nlarge\ntwo" {
+		t.Errorf("without the snapshotter the container sees %q, %v", got, err)
+	}
+	n.Snapshotter.Again(t)
+	n.Stop(t)
+	n.Again(t)
+	eventually(t, n.ready)
+	if got, err := n.inside(t, box, "cat /root/note; ls /srv"); err != nil || got != "new\nlarge\ntwo" {
+		t.Errorf("after a restart of both the container sees %q, %v", got, err)
+	}
+	other := n.runPod(t, "second")
+	fresh := other.run(t, "box", forever...)
+	if got, err := n.inside(t, fresh, "ls /root /srv"); err != nil || strings.Contains(got, "note") || !strings.Contains(got, "one") {
+		t.Errorf("a second container sees what the first one did: %q, %v", got, err)
+	}
+
+	p.remove(t)
+	other.remove(t)
+	n.removeImages(t)
+	eventually(t, empty)
+}
+
+// TestPodsOfAPulledImage pulls from a registry, as a kubelet has it done.
+func TestPodsOfAPulledImage(t *testing.T) {
+	n := newNode(t, nil)
+	name := engine.StartRegistry(t) + "/lab/multi:latest"
+	n.push(t, name)
+	_, err := n.images.PullImage(t.Context(), &cri.PullImageRequest{Image: &cri.ImageSpec{Image: name}})
+	must(t, err)
+	// It is unpacked before a container wants it.
+	if got := n.ctr(t, "snapshots", snapshotter, "ls"); strings.Count(got, "Committed") != 3 {
+		t.Errorf("of an image of three layers there are the snapshots\n%s", got)
+	}
+	p := n.runPod(t, "pulled")
+	box := p.runImage(t, "box", name, forever...)
+	if got, err := n.inside(t, box, "cat /etc/motd; ls /opt"); err != nil || got != "changed\nshown" {
+		t.Errorf("the container sees %q, %v", got, err)
+	}
+	p.remove(t)
+	n.removeImages(t)
+	eventually(t, empty)
+}
+
+// push pushes the image of three layers, from another name space, where nothing
+// is left of it.
+func (n *node) push(t *testing.T, name string) {
+	t.Helper()
+	archive := images.Archive(t, name, nil, images.ThreeLayers(t)...)
+	n.Ctr(t, "elsewhere", "images", "import", "--no-unpack", archive)
+	n.Ctr(t, "elsewhere", "images", "push", "--plain-http", name)
+	n.Ctr(t, "elsewhere", "images", "rm", "--sync", name)
+}
+
+// TestPodsHaveTheDefaultLimit: the CRI hands a container's annotations to no
+// snapshotter, so what limits containers is the snapshotter's own setting.
+func TestPodsHaveTheDefaultLimit(t *testing.T) {
+	n := newNode(t, map[string]string{"size": "8M"})
+	n.bring(t, threeLayers(t))
+	p := n.runPod(t, "limited")
+	box := p.run(t, "box", forever...)
+	if _, err := n.inside(t, box, "head -c 2000000 /dev/urandom >/root/fits"); err != nil {
+		t.Errorf("what fits: %v", err)
+	}
+	_, err := n.inside(t, box, "head -c 20000000 /dev/urandom >/root/too-much")
+	if err == nil || !strings.Contains(err.Error(), "Disk quota exceeded") {
+		t.Errorf("20 MB in a container limited to 8M: %v", err)
+	}
+	p.remove(t)
+	n.removeImages(t)
+	eventually(t, empty)
+	if left := inguest.Run(t, "zfs", "list", "-H", "-o", "name", "-r", n.Dataset); left != n.Dataset {
+		t.Errorf("of limited containers are left the datasets %q", left)
+	}
+}
+
+// requireOnlyOurs checks that the CRI took the snapshotter that the
+// configuration names, for the sandbox and its containers, and no other.
+func (n *node) requireOnlyOurs(t *testing.T) {
+	t.Helper()
+	ours := n.ctr(t, "snapshots", snapshotter, "ls")
+	// One layer of the sandbox's image and three of the other, and a snapshot
+	// of the sandbox and the container.
+	if committed, active := strings.Count(ours, "Committed"), strings.Count(ours, "Active"); committed != 4 || active != 2 {
+		t.Errorf("%d committed and %d active snapshots:\n%s", committed, active, ours)
+	}
+	if other := n.ctr(t, "snapshots", "--snapshotter", "overlayfs", "ls"); strings.Contains(other, "sha256:") {
+		t.Errorf("overlayfs has snapshots:\n%s", other)
+	}
+}
+
+// requireUsage checks what a kubelet is told of the space that images and
+// containers take: it evicts by that.
+func (n *node) requireUsage(t *testing.T, container string) {
+	t.Helper()
+	// The CRI asks for sizes every ten seconds.
+	eventually(t, func() error {
+		info, err := n.images.ImageFsInfo(t.Context(), &cri.ImageFsInfoRequest{})
+		if err != nil || len(info.ImageFilesystems) != 1 {
+			return errors.Join(err, fmt.Errorf("the images' file systems are %v", info.GetImageFilesystems()))
+		}
+		fs := info.ImageFilesystems[0]
+		if used := fs.UsedBytes.GetValue(); used < 20<<20 {
+			return fmt.Errorf("images take %d bytes", used)
+		}
+		if place := fs.FsId.GetMountpoint(); place != engine.SnapshotterHome {
+			return fmt.Errorf("the images' file system is %s", place)
+		}
+		return nil
+	})
+	eventually(t, func() error {
+		stats, err := n.runtime.ContainerStats(t.Context(), &cri.ContainerStatsRequest{ContainerId: container})
+		if err != nil {
+			return err
+		}
+		// What is not written yet is not counted yet.
+		if used := stats.Stats.WritableLayer.GetUsedBytes().GetValue(); used < 3000000 || used > 6000000 {
+			return fmt.Errorf("the container's layer takes %d bytes", used)
+		}
+		return nil
+	})
+}
+
+func (n *node) removeImages(t *testing.T) {
+	t.Helper()
+	list, err := n.images.ListImages(t.Context(), &cri.ListImagesRequest{})
+	must(t, err)
+	for _, image := range list.Images {
+		_, err := n.images.RemoveImage(t.Context(), &cri.RemoveImageRequest{Image: &cri.ImageSpec{Image: image.Id}})
+		must(t, err)
+	}
+}

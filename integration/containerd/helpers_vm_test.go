@@ -1,0 +1,90 @@
+//go:build vm
+
+package containerd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
+	"github.com/overlayzfs/overlayzfs/integration/treecmp"
+)
+
+// The tests call these all the time.
+var (
+	must       = inguest.Must
+	eventually = inguest.Eventually
+)
+
+// snapshotter is the one that is tested, as ctr is told of it.
+const snapshotter = "--snapshotter=" + engine.SnapshotterName
+
+// nest is a containerd on the snapshotter, and the name space that a test works
+// in.
+type nest struct {
+	*engine.Containerd
+	space string
+	dir   string // on the root disk
+}
+
+// newNest starts both on a dataset of their own. settings are the
+// snapshotter's.
+func newNest(t testing.TB, space string, settings map[string]string) *nest {
+	t.Helper()
+	n := &nest{space: space, dir: inguest.Disk(t)}
+	dataset := "tank/layers"
+	engine.CreateDataset(t, dataset)
+	n.Containerd = engine.StartContainerd(t, engine.ContainerdOptions{
+		Root: filepath.Join(n.dir, "containerd"), Dataset: dataset, Settings: settings,
+	})
+	return n
+}
+
+func (n *nest) ctr(t testing.TB, args ...string) string {
+	t.Helper()
+	return n.Ctr(t, n.space, args...)
+}
+
+func (n *nest) try(args ...string) (string, error) { return n.Try(n.space, args...) }
+
+func (n *nest) command(args ...string) *exec.Cmd { return n.Command(n.space, args...) }
+
+// tree is an image as a snapshotter shows it.
+func (n *nest) tree(t testing.TB, snapshotter, image string) *treecmp.Tree {
+	t.Helper()
+	dir := filepath.Join(n.dir, "view-"+snapshotter)
+	must(t, os.Mkdir(dir, 0o700))
+	n.ctr(t, "images", "mount", "--snapshotter", snapshotter, image, dir)
+	tree, err := treecmp.FromDir(dir)
+	n.ctr(t, "images", "unmount", "--rm", "--snapshotter", snapshotter, dir)
+	must(t, errors.Join(err, os.Remove(dir)))
+	return tree
+}
+
+// layers lists the layers in the store.
+func layers() ([]string, error) {
+	return filepath.Glob(filepath.Join(engine.SnapshotterHome, "[0-9]*"))
+}
+
+// empty is an error while there are layers.
+func empty() error {
+	left, err := layers()
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("layers are left: %q", left)
+	}
+	return err
+}
+
+// unpacking is an error until files of a layer are there.
+func unpacking() error {
+	found, err := filepath.Glob(filepath.Join(engine.SnapshotterHome, "[0-9]*", "diff", "usr", "*"))
+	if err == nil && len(found) == 0 {
+		err = errors.New("nothing is being unpacked")
+	}
+	return err
+}

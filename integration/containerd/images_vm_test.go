@@ -1,0 +1,137 @@
+//go:build vm
+
+package containerd
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/treecmp"
+)
+
+const multi = "docker.io/lab/multi:latest"
+
+func threeLayers(t testing.TB) string {
+	t.Helper()
+	return images.Archive(t, "lab/multi:latest", []string{"sleep", "1000000"}, images.ThreeLayers(t)...)
+}
+
+// unpack imports an image and has the snapshotter unpack it.
+func (n *nest) unpack(t testing.TB, archive string) {
+	t.Helper()
+	n.ctr(t, "images", "import", snapshotter, archive)
+}
+
+// requireSame compares the image on the snapshotter with containerd's overlayfs.
+func (n *nest) requireSame(t *testing.T, archive string) {
+	t.Helper()
+	n.ctr(t, "images", "import", "--snapshotter", "overlayfs", archive)
+	want, got := n.tree(t, "overlayfs", multi), n.tree(t, "overlayzfs", multi)
+	if len(want.Entries) < 1000 {
+		t.Errorf("the image has %d entries only", len(want.Entries))
+	}
+	for _, difference := range treecmp.Compare(want, got, treecmp.Options{MTimes: true, LooseDirTimes: true}) {
+		t.Error(difference)
+	}
+}
+
+func TestContainerdUnpacksWhatOverlayfsUnpacks(t *testing.T) {
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
+	n.unpack(t, archive)
+	n.requireSame(t, archive)
+	committed := strings.Count(n.ctr(t, "snapshots", snapshotter, "ls"), "Committed")
+	if committed != 3 {
+		t.Errorf("%d committed snapshots of three layers", committed)
+	}
+	n.ctr(t, "images", "rm", "--sync", multi)
+	eventually(t, empty)
+}
+
+func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
+	n.unpack(t, archive)
+	n.ctr(t, "run", "--detach", snapshotter, multi, "box", "sleep", "10000")
+	inside := func(id, script string) string {
+		return n.ctr(t, "tasks", "exec", "--exec-id", id, "box", "sh", "-c", script)
+	}
+	if got := inside("a", "cat /etc/motd; echo new >/root/note; ls /opt"); got != "changed\nshown" {
+		t.Errorf("the container sees %q", got)
+	}
+	n.Snapshotter.Kill(t)
+	if got := inside("b", "echo more >>/root/note; rm /srv/one; cat /root/note"); got != "new\nmore" {
+		t.Errorf("without the snapshotter the container sees %q", got)
+	}
+	n.Snapshotter.Again(t)
+	if got := inside("c", "cat /root/note; ls /srv"); got != "new\nmore\nlarge\ntwo" {
+		t.Errorf("with a new snapshotter the container sees %q", got)
+	}
+	n.ctr(t, "tasks", "kill", "--signal", "KILL", "box")
+	eventually(t, func() error { _, err := n.try("tasks", "rm", "box"); return err })
+	if got := n.ctr(t, "snapshots", snapshotter, "ls"); !strings.Contains(got, "box") {
+		t.Errorf("the container's snapshot is gone:\n%s", got)
+	}
+	// A second task of the container finds what the first one wrote.
+	n.ctr(t, "tasks", "start", "--detach", "box")
+	if got := inside("d", "cat /root/note"); got != "new\nmore" {
+		t.Errorf("the second task sees %q", got)
+	}
+	n.ctr(t, "tasks", "kill", "--signal", "KILL", "box")
+	eventually(t, func() error { _, err := n.try("tasks", "rm", "box"); return err })
+	n.ctr(t, "containers", "rm", "box")
+	n.ctr(t, "images", "rm", "--sync", multi)
+	eventually(t, empty)
+}
+
+func TestTheSnapshotterKilledWhileAnImageIsUnpacked(t *testing.T) {
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
+	importing := n.command("images", "import", snapshotter, archive)
+	must(t, importing.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- importing.Wait() }()
+	eventually(t, unpacking)
+	n.Snapshotter.Kill(t)
+	t.Logf("the import that was cut: %v", <-ended)
+	n.Snapshotter.Again(t)
+	// containerd lets some time pass before it dials again.
+	eventually(t, func() error {
+		out, err := n.try("images", "import", snapshotter, archive)
+		if err != nil && !strings.Contains(out, "connection refused") {
+			t.Fatal(err)
+		}
+		return err
+	})
+	n.requireSame(t, archive)
+}
+
+// TestContainersOfOneImage has several containers write to the same names.
+func TestContainersOfOneImage(t *testing.T) {
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
+	n.unpack(t, archive)
+	script := func(i int) string {
+		return fmt.Sprintf("echo %[1]d >>/etc/motd; rm -r /opt; mkdir /opt; echo %[1]d >/opt/mine; cat /etc/motd /opt/*; ls /opt", i)
+	}
+	for i := range 3 {
+		name := fmt.Sprintf("box-%d", i)
+		got := n.ctr(t, "run", "--rm", snapshotter, multi, name, "sh", "-ec", script(i))
+		if want := fmt.Sprintf("changed\n%d\n%d\nmine", i, i); got != want {
+			t.Errorf("%s sees %q, want %q", name, got, want)
+		}
+	}
+	n.requireSame(t, archive)
+}
+
+// TestALabelLimitsAContainer is for containers with a limit of their own.
+func TestALabelLimitsAContainer(t *testing.T) {
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
+	n.unpack(t, archive)
+	label := "--snapshotter-label=containerd.io/snapshot/overlayzfs.size=8M"
+	const script = "head -c 2000000 /dev/urandom >/root/fits && echo fits; head -c 20000000 /dev/urandom >/root/too-much"
+	out, err := n.try("run", "--rm", snapshotter, label, multi, "limited", "sh", "-c", script)
+	if err == nil || !strings.HasPrefix(out, "fits\n") || !strings.Contains(out, "Disk quota exceeded") {
+		t.Errorf("22 MB in a container limited to 8M: %q, %v", out, err)
+	}
+	n.ctr(t, "images", "rm", "--sync", multi)
+	eventually(t, empty)
+}

@@ -1,0 +1,61 @@
+//go:build vm
+
+package containerd
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+)
+
+// TestCallsWaitAtSystemdsSocket has the socket outlive the daemon, as
+// overlayzfs-snapshotter.socket does. A pull at that time must not fail.
+func TestCallsWaitAtSystemdsSocket(t *testing.T) {
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
+	n.Snapshotter.Stop(t)
+	n.Snapshotter.Socket = systemdsSocket(t)
+	// A call is made while nobody serves, by a containerd that has no
+	// connection.
+	n.Stop(t)
+	n.Again(t)
+	importing := n.command("images", "import", snapshotter, archive)
+	must(t, importing.Start())
+	eventually(t, waiting)
+	n.Snapshotter.Again(t)
+	must(t, importing.Wait())
+	n.requireSame(t, archive)
+	// The daemon leaves systemd's socket alone.
+	n.Snapshotter.Stop(t)
+	if _, err := os.Lstat(engine.SnapshotterSocket); err != nil {
+		t.Error(err)
+	}
+	n.Snapshotter.Again(t)
+	n.ctr(t, "images", "rm", "--sync", multi)
+	eventually(t, empty)
+}
+
+// waiting is an error until somebody has dialled the socket: the kernel then
+// lists a second one of that name.
+func waiting() error {
+	table, err := os.ReadFile("/proc/net/unix")
+	if n := strings.Count(string(table), " "+engine.SnapshotterSocket+"\n"); err == nil && n < 2 {
+		err = fmt.Errorf("%d sockets are called %s", n, engine.SnapshotterSocket)
+	}
+	return err
+}
+
+func systemdsSocket(t *testing.T) *os.File {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: engine.SnapshotterSocket, Net: "unix"})
+	must(t, err)
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	must(t, err)
+	must(t, l.Close())
+	t.Cleanup(func() { must(t, f.Close()) })
+	return f
+}

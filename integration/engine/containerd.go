@@ -1,0 +1,128 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Containerd is a containerd on the snapshotter, each a process of its own,
+// with the configurations under dist/. Their paths are fixed there: one runs at
+// a time.
+type Containerd struct {
+	ContainerdOptions
+	Process
+	Snapshotter *Snapshotter
+	dir         string // sockets, state, logs
+}
+
+// ContainerdOptions describe a containerd.
+type ContainerdOptions struct {
+	Root    string // containerd's own; made when missing
+	Dataset string // of the layers; there already
+	// Settings are set in the snapshotter's configuration; there they are "".
+	Settings map[string]string
+}
+
+// StartContainerd starts the snapshotter and a containerd that uses it. Both
+// are stopped when the test ends, and nothing but the dataset and the root is
+// left of them.
+func StartContainerd(t testing.TB, o ContainerdOptions) *Containerd {
+	t.Helper()
+	dir, err := os.MkdirTemp("/run", "containerd-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Containerd{ContainerdOptions: o, dir: dir, Snapshotter: newSnapshotter(t, dir, o)}
+	c.Log = filepath.Join(dir, "containerd.log")
+	c.Args = []string{
+		"containerd", "--config", Dist(t, "containerd/config.toml"),
+		"--root", o.Root, "--state", filepath.Join(dir, "state"), "--address", c.Address(),
+	}
+	t.Cleanup(func() { c.clear(t) })
+	c.Snapshotter.Again(t)
+	c.Again(t)
+	return c
+}
+
+// Again starts containerd once more, after Stop or Kill.
+func (c *Containerd) Again(t testing.TB) {
+	t.Helper()
+	ready := func() error { _, err := c.Try("default", "version"); return err }
+	if err := c.start(ready); err != nil {
+		t.Fatalf("%v\n%s", err, c.tail())
+	}
+}
+
+// Stop asks containerd to end and waits for it. Containers run on.
+func (c *Containerd) Stop(t testing.TB) {
+	t.Helper()
+	if err := c.end(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+}
+
+// Kill ends containerd as a crash would.
+func (c *Containerd) Kill(t testing.TB) {
+	t.Helper()
+	if err := c.end(syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+}
+
+// Address is containerd's socket.
+func (c *Containerd) Address() string { return filepath.Join(c.dir, "containerd.sock") }
+
+// Ctr runs containerd's own command in a name space and returns its output.
+func (c *Containerd) Ctr(t testing.TB, namespace string, args ...string) string {
+	t.Helper()
+	out, err := c.Try(namespace, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Try is Ctr for a command that may fail.
+func (c *Containerd) Try(namespace string, args ...string) (string, error) {
+	out, err := c.Command(namespace, args...).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("ctr %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+// Command is a ctr command that the caller runs.
+func (c *Containerd) Command(namespace string, args ...string) *exec.Cmd {
+	return exec.Command("ctr", append([]string{"--address", c.Address(), "--namespace", namespace}, args...)...)
+}
+
+// StartEngine starts a dockerd with the containerd image store on this
+// containerd, with the daemon.json under dist/.
+func (c *Containerd) StartEngine(t testing.TB, root string) *Engine {
+	t.Helper()
+	return Start(t, Options{
+		Root: root, Driver: SnapshotterName, ConfigFile: Dist(t, "docker/daemon.json"), Containerd: c.Address(),
+	})
+}
+
+// clear ends both. The store's mount stays when the snapshotter ends, for
+// containers use it; here there are none.
+func (c *Containerd) clear(t testing.TB) {
+	c.Stop(t)
+	c.Snapshotter.Stop(t)
+	if t.Failed() {
+		t.Logf("the end of containerd's log:\n%s", c.tail())
+		t.Logf("the end of the snapshotter's log:\n%s", c.Snapshotter.tail())
+	}
+	run(t, "umount", SnapshotterHome)
+	for _, dir := range []string{c.dir, SnapshotterHome, filepath.Dir(SnapshotterSocket)} {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	healthapi "google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// SnapshotterName is what the snapshotter is called in containerd's
+// configuration under dist/.
+const SnapshotterName = "overlayzfs"
+
+// Where the files under dist/ say that the snapshotter has its socket and its
+// store.
+const (
+	SnapshotterSocket = "/run/overlayzfs/snapshotter.sock"
+	SnapshotterHome   = "/var/lib/overlayzfs-snapshotter"
+)
+
+// The environment names the snapshotter's program, and the directory dist/.
+const (
+	snapshotterEnv = "OVERLAYZFS_SNAPSHOTTER"
+	distEnv        = "OVERLAYZFS_DIST"
+)
+
+// Dist is the path of a file under dist/: the tests use what users are given.
+func Dist(t testing.TB, name string) string {
+	t.Helper()
+	return filepath.Join(fromEnv(t, distEnv), name)
+}
+
+// SnapshotterProgram is the path of the snapshotter's program.
+func SnapshotterProgram(t testing.TB) string {
+	t.Helper()
+	return fromEnv(t, snapshotterEnv)
+}
+
+func fromEnv(t testing.TB, name string) string {
+	t.Helper()
+	value := os.Getenv(name)
+	if value == "" {
+		t.Fatalf("%s is not set", name)
+	}
+	return value
+}
+
+// Snapshotter is the daemon behind containerd's snapshots API, with the
+// configuration under dist/.
+type Snapshotter struct {
+	Process
+	Dataset string
+}
+
+// newSnapshotter sets the dataset and what else is asked for in the sample
+// configuration, as a user does, and has it checked.
+func newSnapshotter(t testing.TB, dir string, o ContainerdOptions) *Snapshotter {
+	t.Helper()
+	sample, err := os.ReadFile(Dist(t, "overlayzfs/snapshotter.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := set(t, string(sample), "dataset", o.Dataset)
+	for key, value := range o.Settings {
+		text = set(t, text, key, value)
+	}
+	path := filepath.Join(dir, "snapshotter.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, SnapshotterProgram(t), "--check", "--config", path)
+	return &Snapshotter{Dataset: o.Dataset, Process: Process{
+		Log:  filepath.Join(dir, "snapshotter.log"),
+		Args: []string{SnapshotterProgram(t), "--config", path, "--log-level=debug"},
+	}}
+}
+
+// set gives a value to a setting that has none.
+func set(t testing.TB, text, key, value string) string {
+	t.Helper()
+	unset := "\n" + key + ` = ""` + "\n"
+	if strings.Count(text, unset) != 1 {
+		t.Fatalf("dist/overlayzfs/snapshotter.toml has no one %s to set", key)
+	}
+	return strings.Replace(text, unset, fmt.Sprintf("\n%s = %q\n", key, value), 1)
+}
+
+// Again starts the snapshotter, also after Stop or Kill, and waits until its
+// store is open.
+func (s *Snapshotter) Again(t testing.TB) {
+	t.Helper()
+	if err := s.start(s.Serving); err != nil {
+		t.Fatalf("%v\n%s", err, s.tail())
+	}
+}
+
+// Start starts the snapshotter and does not wait.
+func (s *Snapshotter) Start(t testing.TB) {
+	t.Helper()
+	if err := s.start(func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Stop asks the snapshotter to end and waits for it.
+func (s *Snapshotter) Stop(t testing.TB) {
+	t.Helper()
+	if err := s.end(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+}
+
+// Kill ends the snapshotter as a crash would.
+func (s *Snapshotter) Kill(t testing.TB) {
+	t.Helper()
+	if err := s.end(syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+}
+
+// Serving is an error unless the snapshotter says of itself that it serves.
+func (s *Snapshotter) Serving() error {
+	conn, err := grpc.NewClient("unix:"+SnapshotterSocket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	got, err := healthapi.NewHealthClient(conn).Check(ctx, &healthapi.HealthCheckRequest{})
+	if err == nil && got.Status != healthapi.HealthCheckResponse_SERVING {
+		err = fmt.Errorf("the snapshotter's health is %v", got.Status)
+	}
+	return err
+}

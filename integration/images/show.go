@@ -1,0 +1,85 @@
+package images
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/treecmp"
+)
+
+// Mounted describes an image as the processes of a container see it.
+func Mounted(e *engine.Engine, image string) (*treecmp.Tree, error) {
+	busybox, err := Still()
+	if err != nil {
+		return nil, err
+	}
+	id, err := e.Try("run", "-d", "--network", "none", "--user", "0", "-v", busybox+":/busybox:ro", "--entrypoint", "/busybox", image, "sleep", "1000000")
+	if err != nil {
+		return nil, err
+	}
+	tree, err := Container(e, id)
+	_, rmErr := e.Try("rm", "-f", id)
+	return tree, errors.Join(err, rmErr)
+}
+
+// Container describes a running container. What is mounted in it is no
+// part of it.
+func Container(e *engine.Engine, container string) (*treecmp.Tree, error) {
+	pid, err := e.Try("inspect", "-f", "{{.State.Pid}}", container)
+	if err != nil {
+		return nil, err
+	}
+	table, err := os.ReadFile("/proc/" + pid + "/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var mounts []string
+	for line := range strings.Lines(string(table)) {
+		if place := strings.Fields(line)[4]; place != "/" {
+			mounts = append(mounts, strings.TrimPrefix(place, "/"))
+		}
+	}
+	return treecmp.FromDir("/proc/"+pid+"/root", mounts...)
+}
+
+// engineOwn is what an engine puts into each container, or mounts over.
+var engineOwn = []string{
+	".dockerenv", "busybox", "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab",
+}
+
+// Same fails the test when two trees differ.
+func Same(t testing.TB, what string, a, b *treecmp.Tree, o treecmp.Options) {
+	t.Helper()
+	if a == nil || b == nil {
+		t.Fatalf("%s: a tree is missing", what)
+	}
+	if len(a.Entries) < 50 {
+		t.Errorf("%s: a tree of %d entries shows nothing", what, len(a.Entries))
+	}
+	differences := treecmp.Compare(a, b, o)
+	const most = 60
+	if n := len(differences); n > most {
+		differences = append(differences[:most], fmt.Sprintf("and %d more", n-most))
+	}
+	if len(differences) > 0 {
+		t.Errorf("%s:\n%s", what, strings.Join(differences, "\n"))
+	}
+}
+
+// mountedOver are the directories in which the engine makes mount points: it
+// gives them new times.
+var mountedOver = []string{".", "etc", "dev", "proc", "sys"}
+
+// MountedOptions are for trees seen in a container.
+func MountedOptions(o treecmp.Options) treecmp.Options {
+	o.Ignore, o.LooseTimes = engineOwn, mountedOver
+	return o
+}
+
+// OwnLayers is how our mounted trees compare with the layers that come out:
+// nothing differs but the times of the directories the engine writes to.
+var OwnLayers = MountedOptions(treecmp.Options{MTimes: true})

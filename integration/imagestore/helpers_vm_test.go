@@ -1,0 +1,169 @@
+//go:build vm
+
+package imagestore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
+	"github.com/overlayzfs/overlayzfs/integration/treecmp"
+)
+
+// The tests call these all the time.
+var (
+	must       = inguest.Must
+	eventually = inguest.Eventually
+	atOnce     = inguest.AtOnce
+)
+
+// site is an engine on the snapshotter, and what it stands on.
+type site struct {
+	*engine.Engine
+	containerd *engine.Containerd
+	dataset    string
+	dir        string // on the root disk
+}
+
+// newSite starts an engine on a dataset of its own. settings are the
+// snapshotter's.
+func newSite(t testing.TB, settings map[string]string) *site {
+	t.Helper()
+	s := &site{dataset: "tank/layers", dir: inguest.Disk(t)}
+	engine.CreateDataset(t, s.dataset)
+	s.containerd = engine.StartContainerd(t, engine.ContainerdOptions{
+		Root: filepath.Join(s.dir, "containerd"), Dataset: s.dataset, Settings: settings,
+	})
+	s.Engine = s.containerd.StartEngine(t, filepath.Join(s.dir, "docker"))
+	return s
+}
+
+// beside starts an engine on containerd's overlayfs, with names of its own in
+// the same containerd.
+func (s *site) beside(t testing.TB) *engine.Engine {
+	t.Helper()
+	return engine.Start(t, engine.Options{
+		Root: filepath.Join(s.dir, "docker-overlayfs"), Driver: "overlayfs", Containerd: s.containerd.Address(),
+		Config: map[string]any{
+			"features": map[string]bool{"containerd-snapshotter": true}, "containerd-namespace": "reference",
+		},
+	})
+}
+
+// archive saves an image and opens what comes out. Every layer must have the
+// digest it is recorded with.
+func (s *site) archive(e *engine.Engine, image string) (*treecmp.Image, string, error) {
+	path := filepath.Join(s.dir, fmt.Sprintf("%s-%s.tar", e.Driver, filepath.Base(image)))
+	if _, err := e.Try("save", "-o", path, image); err != nil {
+		return nil, "", err
+	}
+	saved, err := treecmp.OpenImage(path)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := saved.Verify(); err != nil {
+		return nil, "", errors.Join(fmt.Errorf("image %s of %s: %w", image, e.Driver, err), saved.Close())
+	}
+	return saved, path, nil
+}
+
+// layers lists the layers in the store.
+func layers() ([]string, error) {
+	return filepath.Glob(filepath.Join(engine.SnapshotterHome, "[0-9]*"))
+}
+
+// empty is an error while there are layers.
+func empty() error {
+	left, err := layers()
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("layers are left: %q", left)
+	}
+	return err
+}
+
+// unpacking is an error until files of a layer are there.
+func unpacking() error {
+	found, err := filepath.Glob(filepath.Join(engine.SnapshotterHome, "[0-9]*", "diff", "usr", "*"))
+	if err == nil && len(found) == 0 {
+		err = errors.New("nothing is being unpacked")
+	}
+	return err
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// usedBy is the space of a dataset once everything that was freed is free.
+func usedBy(t testing.TB, dataset string) (used int64) {
+	t.Helper()
+	inguest.Run(t, "zpool", "sync")
+	_, err := fmt.Sscan(inguest.Run(t, "zfs", "get", "-Hpo", "value", "used", dataset), &used)
+	must(t, err)
+	return used
+}
+
+// imageLab is the site beside an engine on overlayfs.
+type imageLab struct {
+	*site
+	overlayfs *engine.Engine
+	used      int64     // the dataset's size without layers
+	start     time.Time // older than all that the tests make
+	built     map[string]bool
+}
+
+func newImageLab(t *testing.T) *imageLab {
+	t.Helper()
+	l := &imageLab{start: time.Now().Add(-time.Minute), built: make(map[string]bool)}
+	l.site = newSite(t, nil)
+	l.used = usedBy(t, l.dataset)
+	l.overlayfs = l.beside(t)
+	must(t, l.each(func(e *engine.Engine) error { return images.Import(e, "odds", images.WriteOdds) }))
+	return l
+}
+
+// each does the same with both engines at once.
+func (l *imageLab) each(do func(e *engine.Engine) error) error {
+	one := func(e *engine.Engine) func() error {
+		return func() error {
+			if err := do(e); err != nil {
+				return fmt.Errorf("%s: %w", e.Driver, err)
+			}
+			return nil
+		}
+	}
+	return atOnce(one(l.Engine), one(l.overlayfs))
+}
+
+// mounted are an image's trees as containers of both engines see them.
+func (l *imageLab) mounted(t testing.TB, image string) (ours, other *treecmp.Tree) {
+	t.Helper()
+	must(t, atOnce(
+		func() (err error) { ours, err = images.Mounted(l.Engine, image); return err },
+		func() (err error) { other, err = images.Mounted(l.overlayfs, image); return err },
+	))
+	return ours, other
+}
+
+// asBuilt is how trees compare that two engines built: what they made at their
+// own time has its own times.
+func (l *imageLab) asBuilt() treecmp.Options {
+	return treecmp.Options{MTimesBefore: l.start}
+}
+
+func dirWith(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644))
+	}
+	return images.Aged(t, dir)
+}

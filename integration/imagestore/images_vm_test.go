@@ -1,0 +1,271 @@
+//go:build vm
+
+package imagestore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/treecmp"
+)
+
+// TestImages shares two engines among its parts. Each part builds what it
+// needs and does not have, so that each can be run alone; the last empties the
+// store.
+func TestImages(t *testing.T) {
+	l := newImageLab(t)
+	t.Run("Engine", l.isOurs)
+	t.Run("Built", func(t *testing.T) { l.builds(t, images.BuildKit) })
+	t.Run("BuiltByClassic", func(t *testing.T) { l.sameLayers(t, images.Classic, "changes") })
+	t.Run("LoadedElsewhere", l.loadedElsewhere)
+	t.Run("PulledElsewhere", l.pulledElsewhere)
+	t.Run("Container", l.container)
+	t.Run("BuildsAtOnce", l.buildsAtOnce)
+	t.Run("Pruned", l.pruned)
+}
+
+// isOurs checks that the engine's images lie where they should.
+func (l *imageLab) isOurs(t *testing.T) {
+	info := l.Docker(t, "info")
+	for _, want := range []string{"Storage Driver: overlayzfs", "driver-type: io.containerd.snapshotter.v1"} {
+		if !strings.Contains(info, want) {
+			t.Errorf("docker info does not say %q:\n%s", want, info)
+		}
+	}
+	if found, err := layers(); err != nil || len(found) == 0 {
+		t.Errorf("the store holds %q, %v", found, err)
+	}
+}
+
+func (l *imageLab) builds(t *testing.T, b images.Builder) {
+	for _, stage := range []string{"changes", "packages", "everything"} {
+		t.Run(stage, func(t *testing.T) { l.sameLayers(t, b, stage) })
+	}
+}
+
+// stage builds a stage of the Dockerfile on both engines, once, and returns
+// the image's name.
+func (l *imageLab) stage(t testing.TB, b images.Builder, stage string) string {
+	t.Helper()
+	image := stage + ":" + b.Name
+	if l.built[image] {
+		return image
+	}
+	if stage != "changes" && !l.built["debian"] {
+		must(t, l.each(func(e *engine.Engine) error { return images.Import(e, "debian", images.WriteDebian) }))
+		l.built["debian"] = true
+	}
+	dir := images.Everything(t)
+	must(t, l.each(func(e *engine.Engine) error { return b.Build(e, image, dir, "--target", stage) }))
+	l.built[image] = true
+	return image
+}
+
+// sameLayers checks what a builder makes on our snapshotter against overlayfs:
+// every layer's digest, the tree after every layer, and what containers see.
+func (l *imageLab) sameLayers(t *testing.T, b images.Builder, stage string) {
+	image := l.stage(t, b, stage)
+	var ours, other []*treecmp.Tree
+	states := func(e *engine.Engine, into *[]*treecmp.Tree) func() error {
+		return func() error {
+			saved, _, err := l.archive(e, image)
+			if err != nil {
+				return err
+			}
+			err = treecmp.Stack(saved.Layers(), func(_ int, tree *treecmp.Tree) error {
+				*into = append(*into, tree)
+				return nil
+			})
+			return errors.Join(err, saved.Close())
+		}
+	}
+	must(t, atOnce(states(l.Engine, &ours), states(l.overlayfs, &other)))
+	mounted, mountedOther := l.mounted(t, image)
+	if len(ours) != len(other) {
+		t.Fatalf("%d layers, and %d on overlayfs", len(ours), len(other))
+	}
+	for n := range ours {
+		images.Same(t, fmt.Sprintf("%s after layer %d, ours and on overlayfs", image, n), ours[n], other[n], l.asBuilt())
+		if t.Failed() {
+			break // the next layers differ for the same reason
+		}
+	}
+	images.Same(t, image+" in a container and its layers", mounted, ours[len(ours)-1], images.OwnLayers)
+	images.Same(t, image+" in a container, ours and on overlayfs", mounted, mountedOther, images.MountedOptions(l.asBuilt()))
+	if stage != "packages" {
+		images.Hold(t, mounted, images.InChanges)
+	}
+	if stage == "changes" {
+		images.Hidden(t, mounted)
+	}
+}
+
+// loadedElsewhere carries an image from each engine to the other.
+func (l *imageLab) loadedElsewhere(t *testing.T) {
+	image := l.stage(t, images.BuildKit, "changes")
+	for _, c := range []struct{ from, to *engine.Engine }{{l.Engine, l.overlayfs}, {l.overlayfs, l.Engine}} {
+		what := fmt.Sprintf("%s from %s to %s", image, c.from.Driver, c.to.Driver)
+		carried := "carried-from-" + c.from.Driver + ":latest"
+		c.from.Docker(t, "tag", image, carried)
+		saved, path, err := l.archive(c.from, carried)
+		must(t, err)
+		tree, err := saved.Tree()
+		must(t, errors.Join(err, saved.Close()))
+		c.to.Docker(t, "load", "-i", path)
+		must(t, os.Remove(path))
+		id := func(e *engine.Engine) string { return e.Docker(t, "image", "inspect", "-f", "{{.Id}}", carried) }
+		if got, want := id(c.to), id(c.from); got != want {
+			t.Errorf("%s is %s, and was %s", what, got, want)
+		}
+		mounted, err := images.Mounted(c.to, carried)
+		must(t, err)
+		images.Same(t, what, mounted, tree, images.OwnLayers)
+		again, _, err := l.archive(c.to, carried) // verified
+		must(t, err)
+		must(t, again.Close())
+		c.to.Docker(t, "rmi", carried)
+	}
+}
+
+// pulledElsewhere carries an image from each engine to the other by a registry.
+func (l *imageLab) pulledElsewhere(t *testing.T) {
+	image, address := l.stage(t, images.BuildKit, "changes"), engine.StartRegistry(t)
+	for _, c := range []struct{ from, to *engine.Engine }{{l.Engine, l.overlayfs}, {l.overlayfs, l.Engine}} {
+		pushed := address + "/from-" + c.from.Driver + ":latest"
+		must(t, all(c.from, []string{"tag", image, pushed}, []string{"push", pushed}))
+		c.to.Docker(t, "pull", pushed)
+		var before, after *treecmp.Tree
+		must(t, atOnce(
+			func() (err error) { before, err = images.Mounted(c.from, pushed); return err },
+			func() (err error) { after, err = images.Mounted(c.to, pushed); return err },
+		))
+		images.Same(t, fmt.Sprintf("%s pushed by %s and pulled by %s", image, c.from.Driver, c.to.Driver), before, after, images.OwnLayers)
+	}
+}
+
+// changed is what the container is made to do to its image.
+const changed = `cd /lower
+	echo more >>keep-file; rm delete-file; rm -r delete-dir; rm -r opaque-dir; mkdir opaque-dir; echo new >opaque-dir/new
+	chmod 4711 suid; mkdir made; echo in >made/in; ln -sfn made link; ln hard-a hard-e; mknod node c 1 5; rm file-to-dir; mkdir file-to-dir
+	touch -d '2001-02-03 04:05:06' /caps/touched`
+
+// container follows one container of each engine from run to commit.
+func (l *imageLab) container(t *testing.T) {
+	in := dirWith(t, map[string]string{"tree/a": "a\n", "tree/b c/d": "d\n"})
+	must(t, l.each(func(e *engine.Engine) error {
+		return all(e,
+			[]string{"run", "-d", "--network", "none", "--name", "one", "odds", "sleep", "1000000"},
+			[]string{"exec", "one", "sh", "-ec", changed},
+			[]string{"cp", "-a", in + "/tree", "one:/lower/copied-in"},
+			[]string{"cp", in + "/tree/a", "one:/lower/copied-over"},
+		)
+	}))
+	if ours, other := diff(t, l.Engine), diff(t, l.overlayfs); !slices.Equal(ours, other) {
+		t.Errorf("docker diff:\n%s\nand on overlayfs:\n%s", strings.Join(ours, "\n"), strings.Join(other, "\n"))
+	}
+	before, err := images.Container(l.Engine, "one")
+	must(t, err)
+	must(t, l.each(func(e *engine.Engine) error { return all(e, []string{"commit", "-m", "changed", "one", "committed"}) }))
+	after, other := l.mounted(t, "committed")
+	images.Same(t, "a container and the image made of it", before, after, images.OwnLayers)
+	images.Same(t, "the image made of a container, ours and on overlayfs", after, other, images.MountedOptions(l.asBuilt()))
+	if out := l.Docker(t, "run", "--rm", "--network", "none", "committed", "cat", "/lower/keep-file", "/lower/copied-in/b c/d"); out != "this is lower/keep-file\nmore\nd" {
+		t.Errorf("the committed image holds %q", out)
+	}
+	saved, _, err := l.archive(l.Engine, "committed")
+	must(t, err)
+	committed, err := saved.Tree()
+	must(t, errors.Join(err, saved.Close()))
+	images.Same(t, "the committed image and its layers", after, committed, images.OwnLayers)
+	must(t, l.each(func(e *engine.Engine) error {
+		return all(e, []string{"rm", "-f", "one"}, []string{"rmi", "committed"})
+	}))
+	if out, err := l.Try("run", "--rm", "--network", "none", "odds", "cat", "/lower/keep-file"); err != nil || out != "this is lower/keep-file" {
+		t.Errorf("the image below holds %q, %v", out, err)
+	}
+}
+
+// diff is what docker diff says, sorted.
+func diff(t testing.TB, e *engine.Engine) []string {
+	t.Helper()
+	lines := strings.Split(e.Docker(t, "diff", "one"), "\n")
+	slices.Sort(lines)
+	if len(lines) < 15 {
+		t.Errorf("docker diff on %s: %q", e.Driver, lines)
+	}
+	return lines
+}
+
+// all runs docker commands until one fails.
+func all(e *engine.Engine, commands ...[]string) error {
+	for _, args := range commands {
+		if _, err := e.Try(args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildsAtOnce builds three images on one base at the same time, all with the
+// same first step, while containers of the base run and end.
+func (l *imageLab) buildsAtOnce(t *testing.T) {
+	var parts []func() error
+	for n := range 3 {
+		dir := dirWith(t, map[string]string{
+			"payload": fmt.Sprintf("payload %d\n", n),
+			"Dockerfile": fmt.Sprintf("FROM odds\nRUN rm -r /lower/keep-dir && mkdir /lower/keep-dir\nCOPY payload /payload\n"+
+				"RUN echo %d >/lower/keep-dir/number && echo more >>/payload && rm /lower/keep-file\n", n),
+		})
+		parts = append(parts, func() error { return l.buildAndLook(n, dir) }, func() error {
+			out, err := l.Try("run", "--rm", "--network", "none", "odds", "sh", "-ec",
+				fmt.Sprintf("echo %d >>/lower/keep-file; rm -r /lower/keep-dir; cat /lower/keep-file", n))
+			if want := fmt.Sprintf("this is lower/keep-file\n%d", n); err == nil && out != want {
+				err = fmt.Errorf("a container sees %q, want %q", out, want)
+			}
+			return err
+		})
+	}
+	must(t, atOnce(parts...))
+}
+
+func (l *imageLab) buildAndLook(n int, dir string) error {
+	image := fmt.Sprintf("at-once:%d", n)
+	if err := images.BuildKit.Build(l.Engine, image, dir); err != nil {
+		return err
+	}
+	out, err := l.Try("run", "--rm", "--network", "none", image, "sh", "-c",
+		"cat /payload /lower/keep-dir/*; ls /lower/keep-dir; test -e /lower/keep-file || echo gone")
+	if want := fmt.Sprintf("payload %d\nmore\n%d\nnumber\ngone", n, n); err == nil && out != want {
+		err = fmt.Errorf("%s holds %q, want %q", image, out, want)
+	}
+	return err
+}
+
+// pruned removes everything: nothing may be left in the store, nor of the
+// space it took.
+func (l *imageLab) pruned(t *testing.T) {
+	if found, err := layers(); err != nil || len(found) == 0 {
+		t.Fatalf("the store holds %q before pruning: %v", found, err)
+	}
+	if ids := strings.Fields(l.Docker(t, "ps", "-aq")); len(ids) > 0 {
+		l.Docker(t, append([]string{"rm", "-f"}, ids...)...)
+	}
+	l.Docker(t, "system", "prune", "-af", "--volumes")
+	if out := l.Docker(t, "images", "-aq"); out != "" {
+		t.Errorf("images are left: %s", out)
+	}
+	eventually(t, empty)
+	const slack = 2 << 20 // directories do not shrink, and what ZFS knows of them
+	eventually(t, func() error {
+		if used := usedBy(t, l.dataset); used > l.used+slack {
+			return fmt.Errorf("%d bytes are used, at the start it were %d", used, l.used)
+		}
+		return nil
+	})
+}

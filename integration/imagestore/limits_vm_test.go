@@ -1,0 +1,58 @@
+//go:build vm
+
+package imagestore
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
+)
+
+// TestContainersHaveTheDefaultLimit: containers have it, builds have not, and an
+// image can be made of a limited container.
+func TestContainersHaveTheDefaultLimit(t *testing.T) {
+	s := newSite(t, map[string]string{"size": "8M"})
+	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
+	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
+	s.Docker(t, "exec", "box", "dd", "if=/dev/urandom", "of=/fits", "bs=1M", "count=2")
+	out, err := s.Try("exec", "box", "dd", "if=/dev/urandom", "of=/too-much", "bs=1M", "count=20")
+	if err == nil || !strings.Contains(out, "Disk quota exceeded") {
+		t.Errorf("20 MB in a container limited to 8M: %q, %v", out, err)
+	}
+	s.Docker(t, "exec", "box", "rm", "/too-much")
+	s.Docker(t, "restart", "-t", "0", "box")
+	s.Docker(t, "commit", "box", "committed")
+	if got := s.Docker(t, "run", "--rm", "--network", "none", "committed", "sh", "-c", "stat -c %s /fits; ls /lower/keep-dir"); got != "2097152\nold\nsub" {
+		t.Errorf("the image of a limited container holds %q", got)
+	}
+	must(t, images.BuildKit.Build(s.Engine, "large", dirWith(t, map[string]string{
+		"Dockerfile": "FROM odds\nRUN dd if=/dev/urandom of=/large bs=1M count=20\n",
+	})))
+	s.Docker(t, "rm", "-f", "box")
+	s.Docker(t, "system", "prune", "-af")
+	eventually(t, empty)
+	if left := inguest.Run(t, "zfs", "list", "-H", "-o", "name", "-r", s.dataset); left != s.dataset {
+		t.Errorf("of limited containers are left the datasets %q", left)
+	}
+}
+
+// TestUsage: what docker says that a container takes is what it wrote, as the
+// pool has it.
+func TestUsage(t *testing.T) {
+	s := newSite(t, nil)
+	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
+	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
+	s.Docker(t, "exec", "box", "sh", "-ec", "head -c 3000000 /dev/urandom >/random; head -c 30000000 /dev/zero >/zeros")
+	// Of what is not on disk yet nothing is counted, and zeros take nothing.
+	eventually(t, func() error {
+		size, err := strconv.Atoi(s.Docker(t, "inspect", "--size", "-f", "{{.SizeRw}}", "box"))
+		if err == nil && (size < 3000000 || size > 4000000) {
+			err = fmt.Errorf("a container that wrote 3 MB takes %d", size)
+		}
+		return err
+	})
+}

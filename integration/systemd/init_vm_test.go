@@ -1,0 +1,119 @@
+//go:build vm
+
+package systemd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
+)
+
+var (
+	must       = inguest.Must
+	eventually = inguest.Eventually
+)
+
+// system is a systemd at work.
+type system struct {
+	pid   string // as this process sees it
+	group string // control group that it has for its own
+}
+
+// entry makes name spaces into what a systemd expects to find, and becomes it.
+// Units that have to do with a machine's start are none of the test's.
+const entry = `set -e
+mount --make-rprivate /
+mount -t proc proc /proc
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t tmpfs -o mode=755 run /run
+mkdir -p /run/systemd/system
+printf '[Unit]\nDescription=The lab\n' >/run/systemd/system/lab.target
+for unit in systemd-udevd systemd-udev-trigger systemd-journald systemd-journal-flush systemd-tmpfiles-setup systemd-tmpfiles-setup-dev \
+	systemd-tmpfiles-setup-dev-early systemd-sysusers systemd-update-done systemd-modules-load systemd-sysctl systemd-random-seed; do
+	ln -s /dev/null "/run/systemd/system/$unit.service"
+done
+exec env -i container=lab PATH="$PATH" /lib/systemd/systemd --unit=lab.target --log-target=console --show-status=no
+`
+
+// boot starts a systemd and waits until it answers.
+func boot(t *testing.T) *system {
+	t.Helper()
+	s := &system{group: "/sys/fs/cgroup/lab-systemd"}
+	must(t, os.Mkdir(s.group, 0o755))
+	group, err := os.Open(s.group)
+	must(t, err)
+	defer group.Close()
+	out, err := os.Create(filepath.Join(t.TempDir(), "systemd.log"))
+	must(t, err)
+	defer out.Close()
+	cmd := exec.Command("sh", "-c", entry)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWCGROUP,
+		UseCgroupFD: true, CgroupFD: int(group.Fd()), Setsid: true,
+	}
+	must(t, cmd.Start())
+	s.pid = fmt.Sprint(cmd.Process.Pid)
+	t.Cleanup(func() { s.end(t, cmd, out.Name()) })
+	eventually(t, func() error { _, err := s.try("systemctl", "is-active", "lab.target"); return err })
+	return s
+}
+
+// end kills the first process of its name space, and with it all others.
+func (s *system) end(t *testing.T, cmd *exec.Cmd, log string) {
+	if t.Failed() {
+		raw, err := os.ReadFile(log)
+		t.Logf("systemd: %v\n%s", err, raw)
+	}
+	must(t, cmd.Process.Kill())
+	if err := cmd.Wait(); err == nil {
+		t.Error("systemd ended by itself")
+	}
+	eventually(t, s.removeGroups)
+}
+
+// removeGroups removes the control groups that it made, the lowest first.
+func (s *system) removeGroups() error {
+	var groups []string
+	err := filepath.WalkDir(s.group, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			groups = append([]string{path}, groups...)
+		}
+		return err
+	})
+	for _, group := range groups {
+		err = errors.Join(err, os.Remove(group))
+	}
+	return err
+}
+
+// try runs a program beside the systemd.
+func (s *system) try(args ...string) (string, error) {
+	out, err := exec.Command("nsenter", append([]string{"-t", s.pid, "-m", "-p", "-C", "--"}, args...)...).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+func (s *system) run(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := s.try(args...)
+	must(t, err)
+	return out
+}
+
+// property is one of a unit.
+func (s *system) property(name string) (string, error) {
+	return s.try("systemctl", "show", "--value", "-p", name, unit)
+}
+
+// path is where a file of the systemd is seen from here.
+func (s *system) path(name string) string { return filepath.Join("/proc", s.pid, "root", name) }

@@ -1,0 +1,156 @@
+//go:build vm
+
+package systemd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	healthapi "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
+)
+
+const (
+	unit    = "overlayzfs-snapshotter"
+	dataset = "tank/layers"
+)
+
+// install does what docs/containerd.md says.
+func install(t *testing.T) {
+	t.Helper()
+	for _, f := range []struct{ from, to, mode string }{
+		{engine.SnapshotterProgram(t), "/usr/local/bin/overlayzfs-snapshotter", "755"},
+		{engine.Dist(t, "overlayzfs/snapshotter.toml"), "/etc/overlayzfs/snapshotter.toml", "644"},
+		{engine.Dist(t, "systemd/overlayzfs-snapshotter.service"), "/etc/systemd/system/overlayzfs-snapshotter.service", "644"},
+		{engine.Dist(t, "systemd/overlayzfs-snapshotter.socket"), "/etc/systemd/system/overlayzfs-snapshotter.socket", "644"},
+	} {
+		inguest.Run(t, "install", "-D", "-m", f.mode, f.from, f.to)
+		t.Cleanup(func() { must(t, os.Remove(f.to)) })
+	}
+	inguest.Run(t, "sed", "-i", `s#^dataset = ""#dataset = "`+dataset+`"#`, "/etc/overlayzfs/snapshotter.toml")
+}
+
+// destroyed has the dataset destroyed in the end. The name space that it is
+// mounted in goes some time after its last process.
+func destroyed(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := exec.Command("zfs", "list", dataset).Run(); err != nil {
+			return // the test failed before it was made
+		}
+		eventually(t, func() error { return exec.Command("zfs", "destroy", "-r", dataset).Run() })
+	})
+}
+
+// TestUnitsAreSound has systemd itself read them.
+func TestUnitsAreSound(t *testing.T) {
+	install(t)
+	for _, kind := range []string{".service", ".socket"} {
+		if out := inguest.Run(t, "systemd-analyze", "verify", "/etc/systemd/system/"+unit+kind); out != "" {
+			t.Errorf("%s%s: %s", unit, kind, out)
+		}
+	}
+}
+
+// TestTheService follows the daemon's life as a service.
+func TestTheService(t *testing.T) {
+	destroyed(t)
+	inguest.Run(t, "zfs", "create", "-o", "mountpoint=legacy", dataset)
+	install(t)
+	s := boot(t)
+	// The start returns when the daemon said that it is ready.
+	s.run(t, "systemctl", "enable", "--now", unit)
+	t.Cleanup(func() { inguest.Run(t, "systemctl", "disable", unit) })
+	s.requireProperty(t, "StatusText", "serving")
+	must(t, s.serving())
+
+	before := s.run(t, "systemctl", "show", "--value", "-p", "MainPID", unit)
+	s.run(t, "systemctl", "kill", "--signal=KILL", unit)
+	eventually(t, func() error { return s.restarted(before) })
+	must(t, s.serving())
+
+	s.run(t, "systemctl", "stop", unit)
+	s.requireProperty(t, "Result", "success")
+	if out := s.run(t, "findmnt", "-n", "-o", "SOURCE", engine.SnapshotterHome); out != dataset {
+		t.Errorf("after the stop there is %q on the store's place", out)
+	}
+}
+
+// TestTheSocketStartsTheService: a call is enough.
+func TestTheSocketStartsTheService(t *testing.T) {
+	destroyed(t)
+	inguest.Run(t, "zfs", "create", "-o", "mountpoint=legacy", dataset)
+	install(t)
+	s := boot(t)
+	s.run(t, "systemctl", "start", unit+".socket")
+	s.requireProperty(t, "ActiveState", "inactive")
+	eventually(t, s.serving)
+	s.requireProperty(t, "ActiveState", "active")
+	// It serves on systemd's socket, which stays when the service stops.
+	s.run(t, "systemctl", "stop", unit+".service")
+	eventually(t, s.serving)
+}
+
+// TestTheStoreThatCannotBeOpened: the service starts all the same, for calls
+// are to be told why; so is whoever looks at its status.
+func TestTheStoreThatCannotBeOpened(t *testing.T) {
+	destroyed(t)
+	install(t)
+	s := boot(t)
+	s.run(t, "systemctl", "start", unit)
+	got, err := s.property("StatusText")
+	if err != nil || !strings.HasPrefix(got, "cannot open the store: ") || !strings.Contains(got, dataset) {
+		t.Errorf("the status is %q, %v", got, err)
+	}
+	inguest.Run(t, "zfs", "create", "-o", "mountpoint=legacy", dataset)
+	// Health asks nothing of the store; a call does, and tries again.
+	s.run(t, "systemctl", "restart", unit)
+	s.requireProperty(t, "StatusText", "serving")
+}
+
+func (s *system) requireProperty(t *testing.T, name, want string) {
+	t.Helper()
+	if got, err := s.property(name); err != nil || got != want {
+		t.Errorf("%s is %q, want %q, %v", name, got, want, err)
+	}
+}
+
+// restarted is an error until another process serves.
+func (s *system) restarted(before string) error {
+	pid, err := s.property("MainPID")
+	if err != nil {
+		return err
+	}
+	status, err := s.property("StatusText")
+	if err != nil {
+		return err
+	}
+	if pid == before || pid == "0" || status != "serving" {
+		return fmt.Errorf("the main process is %s, before %s, its status %q", pid, before, status)
+	}
+	return nil
+}
+
+func (s *system) serving() error {
+	conn, err := grpc.NewClient("unix:"+s.path(engine.SnapshotterSocket), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	got, err := healthapi.NewHealthClient(conn).Check(ctx, &healthapi.HealthCheckRequest{})
+	if err == nil && got.Status != healthapi.HealthCheckResponse_SERVING {
+		err = fmt.Errorf("the snapshotter's health is %v", got.Status)
+	}
+	return err
+}
