@@ -16,7 +16,7 @@ const datasetEnv = "OVERLAYZFS_DATASET"
 type place struct{ dataset string }
 
 func (p *place) flag(flags *pflag.FlagSet, c console) {
-	flags.StringVar(&p.dataset, "dataset", c.getenv(datasetEnv), "dataset of the layers, POOL/NAME ("+datasetEnv+")")
+	flags.StringVar(&p.dataset, "dataset", c.getenv(datasetEnv), "dataset of the layers, `POOL/NAME` ("+datasetEnv+")")
 }
 
 // with runs a command on the dataset with /dev/zfs open.
