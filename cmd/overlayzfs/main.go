@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
@@ -25,7 +26,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	c := console{os.Stdin, os.Stdout, os.Stderr, os.Getenv, lockFile}
+	c := console{os.Stdin, os.Stdout, os.Stderr, os.Getenv, lockFile, dockerconf.DefaultFile}
 	command := rootCommand
 	if filepath.Base(os.Args[0]) == pluginName {
 		command = dockerCommand
@@ -40,6 +41,7 @@ type console struct {
 	err    io.Writer
 	getenv func(string) string
 	lock   string // file that changing commands lock
+	config string // Docker's daemon.json
 }
 
 // run is main with everything it touches passed in; it returns the exit code.

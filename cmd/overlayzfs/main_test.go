@@ -12,9 +12,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
-// testConsole is a console of a test that answers nothing, with a lock of its own.
+// testConsole is a console of a test that answers nothing, on a host without
+// Docker.
 func testConsole(t *testing.T, out *bytes.Buffer) console {
-	return console{strings.NewReader(""), out, out, func(string) string { return "" }, filepath.Join(t.TempDir(), "lock")}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "daemon.json")
+	if err := os.WriteFile(config, fmt.Appendf(nil, `{"data-root": %q}`, filepath.Join(dir, "docker")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return console{strings.NewReader(""), out, out, func(string) string { return "" }, filepath.Join(dir, "lock"), config}
 }
 
 func TestExitCodes(t *testing.T) {

@@ -10,7 +10,8 @@ func rootCommand(c console) *cobra.Command {
 		Use:   "overlayzfs",
 		Short: "Look after a store of container layers on ZFS",
 		Long: "Look after a store of container layers on ZFS.\n\n" +
-			exitText(),
+			"Commands find the store and Docker's records by themselves: in daemon.json and in the settings of\n" +
+			"the installed plugin.\n\n" + exitText(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
@@ -21,7 +22,10 @@ func rootCommand(c console) *cobra.Command {
 	root.SetOut(c.out)
 	root.SetErr(c.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(snapshotsCommand(c), snapshotCommand(c), rollbackCommand(c), manCommand())
+	root.AddCommand(
+		lsCommand(c), treeCommand(c), dfCommand(c), inspectCommand(c),
+		snapshotsCommand(c), snapshotCommand(c), rollbackCommand(c), manCommand(),
+	)
 	for _, command := range root.Commands() {
 		command.Args = asUsage(command.Args)
 	}

@@ -41,7 +41,7 @@ func snapshotsCommand(c console) *cobra.Command {
 	return command
 }
 
-func (p place) snapshots() (infos []snapshot.Info, err error) {
+func (p *place) snapshots() (infos []snapshot.Info, err error) {
 	err = p.with(func(z *zfs.Handle) error {
 		infos, err = snapshot.List(z, p.dataset)
 		return err
