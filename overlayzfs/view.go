@@ -18,6 +18,7 @@ import (
 type View struct {
 	home home
 	root *os.File // keeps a dataset's mount; nil for a home that is mounted anyway
+	lock *os.File // see Claim
 }
 
 // ViewDataset looks at the store on a dataset, mounted or not.
@@ -29,7 +30,7 @@ func ViewDataset(dataset string) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &View{home(fmt.Sprintf("/proc/self/fd/%d", root.Fd())), root}
+	v := &View{home: home(fmt.Sprintf("/proc/self/fd/%d", root.Fd())), root: root}
 	if err := v.check(dataset); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
@@ -55,10 +56,20 @@ func (v *View) check(where string) error {
 
 // Close ends the view.
 func (v *View) Close() error {
-	if v.root == nil {
-		return nil
+	var errs []error
+	for _, f := range []*os.File{v.lock, v.root} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
 	}
-	return v.root.Close()
+	return errors.Join(errs...)
+}
+
+// Claim makes sure that nobody has the store open, until the view is closed. It
+// is fault.Busy when somebody has.
+func (v *View) Claim() (err error) {
+	v.lock, err = claim(v.home)
+	return err
 }
 
 // Door is whose layers these are; empty for a graphdriver's.

@@ -52,6 +52,9 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // it was.
 var errRefused = errors.New("refused, and nothing was changed")
 
+// errUnfinished is in the error of a command that stopped half-way.
+var errUnfinished = errors.New("not finished: run it again")
+
 // findings is what a command found, when that is the answer and no failure.
 type findings struct {
 	text string
@@ -70,7 +73,7 @@ func exitCode(err error) int {
 		return 0
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, snapshot.ErrUnfinished):
+	case errors.Is(err, snapshot.ErrUnfinished), errors.Is(err, errUnfinished):
 		return exitUnfinished
 	case errors.Is(err, snapshot.ErrRefused), errors.Is(err, errNotAgreed), errors.Is(err, errRefused):
 		return exitRefused

@@ -13,12 +13,12 @@ const patience = time.Second
 
 // progress shows how far a work of so many steps is: on a terminal, and only if
 // it takes long. step is called after each, by any goroutine, done at the end.
-func (c console) progress(what string, steps int) (step, done func()) {
+func (c console) progress(what string, steps int64) (step func(n int64), done func()) {
 	f, ok := c.err.(*os.File)
 	if !ok || !isTerminal(f) {
-		return func() {}, func() {}
+		return func(int64) {}, func() {}
 	}
-	tracker := &progress.Tracker{Message: what, Total: int64(steps), RemoveOnCompletion: true}
+	tracker := &progress.Tracker{Message: what, Total: steps, RemoveOnCompletion: true}
 	bar := progress.NewWriter()
 	bar.SetOutputWriter(f)
 	bar.SetAutoStop(true)
@@ -27,7 +27,7 @@ func (c console) progress(what string, steps int) (step, done func()) {
 	var rendering sync.WaitGroup
 	late := time.AfterFunc(patience, func() { bar.Render(); rendering.Done() })
 	rendering.Add(1)
-	return func() { tracker.Increment(1) }, func() {
+	return tracker.Increment, func() {
 		tracker.MarkAsDone()
 		if late.Stop() { // it was never shown
 			rendering.Done()

@@ -104,9 +104,9 @@ func (s *shelf) measure(ctx context.Context, c console, inv *inventory.Inventory
 			layers = append(layers, &inv.Layers[i])
 		}
 	}
-	step, done := c.progress("measuring layers", len(layers))
+	step, done := c.progress("measuring layers", int64(len(layers)))
 	defer done()
-	return inventory.Scale{View: s.view, ZFS: s.zfs, Dataset: s.dataset}.Measure(ctx, layers, step)
+	return inventory.Scale{View: s.view, ZFS: s.zfs, Dataset: s.dataset}.Measure(ctx, layers, func() { step(1) })
 }
 
 // warn says on standard error which records could not be read.
