@@ -145,7 +145,7 @@ func writePlan(w io.Writer, plan gc.Plan) error {
 		}
 		fmt.Fprintln(w)
 	}
-	_, err := fmt.Fprintf(w, "Docker does not know %d layers on %s; %d stay.\n", len(plan.Layers), plan.Dataset, plan.Kept)
+	_, err := fmt.Fprintf(w, "Docker does not know %s on %s; %d stay.\n", number(len(plan.Layers), "layer"), plan.Dataset, plan.Kept)
 	for _, why := range plan.Obstacles {
 		fmt.Fprintln(w, "  but", why)
 	}
@@ -170,7 +170,7 @@ func (f *gcFlags) collect(ctx context.Context, c console) error {
 		err = fmt.Errorf("%d of %d layers are removed: %w: %w", removed, len(agreed.Layers), err, errUnfinished)
 	}
 	if err == nil && !f.json {
-		fmt.Fprintf(c.out, "Removed %d layers.\n", removed)
+		fmt.Fprintf(c.out, "Removed %s.\n", number(removed, "layer"))
 	}
 	return err
 }

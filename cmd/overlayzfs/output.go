@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 
 	units "github.com/docker/go-units"
@@ -55,6 +56,14 @@ func newTable(header table.Row, right ...string) table.Writer {
 func writeTable(w io.Writer, t table.Writer) error {
 	_, err := io.WriteString(w, t.Render()+"\n")
 	return err
+}
+
+// number is so many things, in words.
+func number(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // bytesText is a size for people, in powers of 1024.

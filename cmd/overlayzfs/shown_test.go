@@ -10,7 +10,10 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/doctor"
+	"github.com/overlayzfs/overlayzfs/internal/gc"
 	"github.com/overlayzfs/overlayzfs/internal/inventory"
+	"github.com/overlayzfs/overlayzfs/internal/verify"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/quota"
 )
@@ -105,11 +108,64 @@ func TestWhatIsShown(t *testing.T) {
 		"inspect-container.txt": func(out *bytes.Buffer) error { return writeFound(out, found("front")) },
 		"inspect-layer.txt":     func(out *bytes.Buffer) error { return writeFound(out, found("1111")) },
 		"inspect-damaged.txt":   func(out *bytes.Buffer) error { return writeFound(out, found(id("8"))) },
+		"gc.txt":                func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "")) },
+		"gc.json":               func(out *bytes.Buffer) error { return writeJSON(out, someDecision(inv, "")) },
+		"gc-refused.txt":        func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "x")) },
+		"verify.txt":            func(out *bytes.Buffer) error { return writeVerdict(out, someVerdict(inv), inv) },
+		"verify.json":           func(out *bytes.Buffer) error { return writeJSON(out, someVerdict(inv)) },
+		"doctor.txt":            func(out *bytes.Buffer) error { return writeFindings(out, someFindings(), false) },
+		"doctor-all.txt":        func(out *bytes.Buffer) error { return writeFindings(out, someFindings(), true) },
+		"doctor.json":           func(out *bytes.Buffer) error { return writeJSON(out, someFindings()) },
 	} {
 		var out bytes.Buffer
 		if err := show(&out); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name, out.String())
+	}
+}
+
+// someDecision is on the records as they were read, with a warning or without.
+func someDecision(inv *inventory.Inventory, warning string) gc.Plan {
+	read := *inv
+	read.Missing, read.Warnings = nil, nil
+	if warning != "" {
+		read.Warnings = []string{warning}
+	}
+	return gc.Decide(&read, func(string) bool { return false })
+}
+
+func someVerdict(inv *inventory.Inventory) verdict {
+	layers := []dockerstore.Layer{{CacheID: id("1"), Size: 124 << 20}, {CacheID: id("2"), Size: 10 << 20}, {CacheID: id("9")}, {CacheID: id("3")}, {CacheID: id("8")}}
+	return verdictOf([]verify.Result{
+		{ID: id("1"), Chain: sum("a"), Diff: sum("a"), Status: verify.OK},
+		{ID: id("2"), Chain: sum("b"), Diff: sum("7"), Status: verify.Changed, Reason: `file integrity checksum failed for "etc/passwd"`},
+		{ID: id("9"), Chain: sum("d"), Diff: sum("d"), Status: verify.Missing, Reason: "the store does not have it"},
+		{ID: id("3"), Chain: sum("c"), Diff: sum("8"), Status: verify.Unproven, Reason: "unexpected EOF"},
+		{ID: id("8"), Status: verify.Gone},
+	}, layers, inv)
+}
+
+func someFindings() []doctor.Finding {
+	return []doctor.Finding{
+		{Check: "pool health", Severity: doctor.Broken, Found: "tank is SUSPENDED", Reason: "its devices are gone, and nothing can be read or written", Remedy: "zpool status tank; zpool clear tank"},
+		{Check: "property", Severity: doctor.Warning, Found: "compression=off", Reason: "layers compress to half", Remedy: "zfs set compression=lz4 tank/docker"},
+		{Check: "store", Severity: doctor.Note, Found: "x"},
+		{Check: "kernel", Found: "Linux 6.12.107, with overlayfs"},
+	}
+}
+
+// TestWhatAVerdictExitsWith: the worst layer decides.
+func TestWhatAVerdictExitsWith(t *testing.T) {
+	for code, statuses := range map[int][]verify.Status{
+		0: {verify.OK, verify.Gone}, exitWarning: {verify.OK, verify.Unproven}, exitBroken: {verify.Unproven, verify.Missing},
+	} {
+		var v verdict
+		for _, s := range statuses {
+			v.Layers = append(v.Layers, verify.Result{Status: s})
+		}
+		if got := exitCode(v.findings()); got != code {
+			t.Errorf("%v: %d, want %d", statuses, got, code)
+		}
 	}
 }

@@ -165,7 +165,7 @@ func writeVerdict(w io.Writer, v verdict, inv *inventory.Inventory) error {
 		}
 		fmt.Fprintln(w)
 	}
-	_, err := fmt.Fprintf(w, "%d layers are as Docker recorded them, %s.\n", counts[verify.OK], bytesText(v.Bytes))
+	_, err := fmt.Fprintf(w, "As Docker recorded: %s, %s.\n", number(counts[verify.OK], "layer"), bytesText(v.Bytes))
 	return err
 }
 
@@ -182,9 +182,9 @@ func (v verdict) findings() error {
 	}
 	switch {
 	case wrong > 0:
-		return findings{fmt.Sprintf("%d layers are not as Docker recorded them; remove these images and their containers and pull or build them again: %s", wrong, users(v.Damaged)), exitBroken}
+		return findings{fmt.Sprintf("not as Docker recorded: %s; remove these images and their containers and pull or build them again: %s", number(wrong, "layer"), users(v.Damaged)), exitBroken}
 	case unproven > 0:
-		return findings{fmt.Sprintf("of %d layers Docker's record cannot be read; docker save would fail for their images", unproven), exitWarning}
+		return findings{fmt.Sprintf("Docker's record cannot be read of %s; docker save fails for images with them", number(unproven, "layer")), exitWarning}
 	}
 	return nil
 }

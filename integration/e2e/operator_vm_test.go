@@ -21,8 +21,11 @@ func TestOperator(t *testing.T) {
 	t.Run("LooksBesideTheEngine", s.looks)
 	t.Run("IsAPluginOfDocker", s.isPluginOfDocker)
 	t.Run("RefusesToCollectBesideTheEngine", s.collectsNothing)
+	t.Run("ExaminesBesideTheEngine", s.examines)
 	s.Stop(t)
 	t.Run("LooksWithoutTheEngine", s.looks)
+	t.Run("ExaminesWithoutTheEngine", s.examines)
+	t.Run("NamesTheRemedy", s.namesTheRemedy)
 	t.Run("FindsEveryChange", s.findsChanges)
 	t.Run("CollectsWhatIsNobodys", s.collects)
 }
