@@ -285,11 +285,14 @@ func split(t testing.TB, archive []byte) []byte {
 	t.Helper()
 	var record bytes.Buffer
 	z := gzip.NewWriter(&record)
-	in, err := asm.NewInputTarStream(bytes.NewReader(archive), storage.NewJSONPacker(z), nil)
+	in, done, err := asm.NewInputTarStreamWithDone(bytes.NewReader(archive), storage.NewJSONPacker(z), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	if err := z.Close(); err != nil {

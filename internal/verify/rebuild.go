@@ -123,7 +123,7 @@ func (e *entries) read(r io.Reader) error {
 	t := tar.NewReader(r)
 	for {
 		header, err := t.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			_, err = io.Copy(io.Discard, r)
 			return err
 		}

@@ -84,7 +84,7 @@ func unpacked(t *testing.T) string {
 	return dir
 }
 
-func compare(t *testing.T, ctx context.Context, r recorded, dir string) error {
+func compare(ctx context.Context, t *testing.T, r recorded, dir string) error {
 	t.Helper()
 	var whole bytes.Buffer
 	if err := r.WriteTar(&whole, func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }); err != nil {
@@ -106,7 +106,7 @@ func compare(t *testing.T, ctx context.Context, r recorded, dir string) error {
 }
 
 func TestALayerAsItWasRecorded(t *testing.T) {
-	if err := compare(t, t.Context(), someLayer(), unpacked(t)); err != nil {
+	if err := compare(t.Context(), t, someLayer(), unpacked(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -135,7 +135,7 @@ func TestEveryChangeIsFound(t *testing.T) {
 			if err := change(dir); err != nil {
 				t.Fatal(err)
 			}
-			err := compare(t, t.Context(), someLayer(), dir)
+			err := compare(t.Context(), t, someLayer(), dir)
 			if err == nil || !strings.Contains(err.Error(), word) && word != "escapes" {
 				t.Errorf("%v", err)
 			}
@@ -146,7 +146,7 @@ func TestEveryChangeIsFound(t *testing.T) {
 func TestItStopsWhenAsked(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := compare(t, ctx, someLayer(), unpacked(t)); !errors.Is(err, context.Canceled) {
+	if err := compare(ctx, t, someLayer(), unpacked(t)); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
