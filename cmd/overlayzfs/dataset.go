@@ -34,10 +34,8 @@ func (p *place) flag(flags *pflag.FlagSet, c console) {
 
 // find looks for the store.
 func (p *place) find() (site.Site, error) {
-	if p.dataset != "" {
-		if err := zfs.CheckDatasetName(p.dataset); err != nil {
-			return site.Site{}, usageError{err}
-		}
+	if err := p.check(); err != nil {
+		return site.Site{}, err
 	}
 	p.wanted.Dataset = p.dataset
 	p.wanted.Config = cmp.Or(p.wanted.Config, p.config)
@@ -48,11 +46,23 @@ func (p *place) find() (site.Site, error) {
 	return s, err
 }
 
-// with runs a command on the dataset with /dev/zfs open.
+// check refuses a name that cannot be a dataset's.
+func (p *place) check() error {
+	if p.dataset == "" {
+		return nil
+	}
+	if err := zfs.CheckDatasetName(p.dataset); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// with runs a command that needs the dataset alone, with /dev/zfs open. Docker's
+// configuration is read only if no dataset was named.
 func (p *place) with(run func(*zfs.Handle) error) error {
-	s, err := p.find()
-	if err == nil {
-		p.dataset, err = datasetOf(s)
+	err := p.check()
+	if p.dataset == "" {
+		err = p.findDataset()
 	}
 	if err != nil {
 		return err
@@ -62,6 +72,14 @@ func (p *place) with(run func(*zfs.Handle) error) error {
 		return err
 	}
 	return errors.Join(run(z), z.Close())
+}
+
+func (p *place) findDataset() error {
+	s, err := p.find()
+	if err == nil {
+		p.dataset, err = datasetOf(s)
+	}
+	return err
 }
 
 // datasetOf is the dataset that the store lies on.

@@ -135,10 +135,13 @@ func (f *doctorFlags) store(z *zfs.Handle) *doctor.Store {
 		found.Removing, err = s.view.Removing()
 		return err
 	})
-	var errs [3]error
+	var errs [2]error
 	found.Rollback, errs[0] = snapshot.Pending(z, f.dataset)
 	found.Scratch, errs[1] = doctor.Scratch(z, f.dataset)
-	found.Mounts, errs[2] = filepath.Glob("/run/overlayzfs-*-*")
+	for _, pattern := range []string{"/run/overlayzfs-gc-*", "/run/overlayzfs-doctor-*"} {
+		left, _ := filepath.Glob(pattern) // the pattern is well formed
+		found.Mounts = append(found.Mounts, left...)
+	}
 	if err := errors.Join(errs[:]...); err != nil && found.Err == nil {
 		found.Err = err
 	}

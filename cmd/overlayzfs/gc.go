@@ -40,7 +40,7 @@ func gcCommand(c console) *cobra.Command {
 			"  overlayzfs gc --yes",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := f.check(f.output); err != nil {
+			if err := f.consent.check(f.output); err != nil {
 				return err
 			}
 			if f.dryRun {
@@ -131,6 +131,8 @@ func (s *shelf) knownElsewhere() (map[string]bool, error) {
 	return known, nil
 }
 
+// readable refuses records of which a part was not read. BuildKit's are the same
+// for all drivers, and the inventory knows of them.
 func readable(records *dockerstore.Records) error {
 	if len(records.Damaged) == 0 {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/progress"
 )
 
-// patience is how long a work may take before a bar is shown.
-const patience = time.Second
+// patience is how long a work may take before a bar is shown; a variable for tests.
+var patience = time.Second
 
 // progress shows how far a work of so many steps is: on a terminal, and only if
 // it takes long. step is called after each, by any goroutine, done at the end.

@@ -51,7 +51,7 @@ func (f *rollbackFlags) rollback(ctx context.Context, c console, name string) er
 	if err != nil {
 		return err
 	}
-	if err := f.check(f.output); err != nil {
+	if err := f.consent.check(f.output); err != nil {
 		return err
 	}
 	return f.with(func(z *zfs.Handle) error {

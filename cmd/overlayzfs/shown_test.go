@@ -48,7 +48,7 @@ func someRecords() *dockerstore.Records {
 		},
 		Others: map[string]string{"bk1": dockerstore.BuildCache, id("0"): dockerstore.Leaving},
 		Damaged: []dockerstore.Damage{
-			{Path: "buildkit/snapshots.db", Err: dockerstore.ErrBuildsInUse},
+			{Path: "image/overlayzfs/layerdb/sha512", Err: errors.New("not known of Docker 20.10 to 27")},
 		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -87,8 +88,27 @@ func (s *shelf) close() error {
 	return errors.Join(append(errs, s.zfs.Close())...)
 }
 
-// inventory takes stock, without sizes.
+// inventory takes stock, without sizes. What is missing is looked for twice: a
+// running dockerd may have removed it since its records were read.
 func (s *shelf) inventory() (*inventory.Inventory, error) {
+	inv, err := s.take()
+	if err != nil || len(inv.Missing) == 0 {
+		return inv, err
+	}
+	if s.records, err = s.docker.Read(s.site.Driver); err != nil {
+		return nil, err
+	}
+	again, err := s.take()
+	if err != nil {
+		return nil, err
+	}
+	again.Missing = slices.DeleteFunc(again.Missing, func(m inventory.Missing) bool {
+		return !slices.ContainsFunc(inv.Missing, func(before inventory.Missing) bool { return before.ID == m.ID })
+	})
+	return again, nil
+}
+
+func (s *shelf) take() (*inventory.Inventory, error) {
 	seen, err := s.view.Layers()
 	if err != nil {
 		return nil, err

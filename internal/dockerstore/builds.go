@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -27,13 +28,13 @@ const buildsName = "buildkit/snapshots.db"
 // time, is waited for.
 const openTimeout = 100 * time.Millisecond
 
-// ErrBuildsInUse is why BuildKit's records were not read: dockerd is running and
-// has them locked.
-var ErrBuildsInUse = errors.New("BuildKit's records are locked by a running dockerd")
+// BuildKitID reports whether a layer's ID is one that BuildKit chooses.
+func BuildKitID(id string) bool { return buildKitID.MatchString(id) }
+
+var buildKitID = regexp.MustCompile(`^[a-z0-9]{25}$`)
 
 // builds reads the IDs of layers that BuildKit knows. Its records are a database
-// that only one process opens: while dockerd runs they are damaged with
-// ErrBuildsInUse.
+// that only one process opens: not while dockerd runs.
 func (r *reader) builds() error {
 	f, err := r.open(buildsName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,7 +59,8 @@ func (r *reader) readBuilds(file string) (err error) {
 	}()
 	db, err := bbolt.Open(file, 0, &bbolt.Options{ReadOnly: true, Timeout: openTimeout})
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return ErrBuildsInUse
+		r.records.BuildsLocked = true
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("the database does not open: %w", err)

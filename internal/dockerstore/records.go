@@ -21,6 +21,9 @@ type Records struct {
 	Containers []Container
 	// Others are further layer IDs that Docker knows, and what for.
 	Others map[string]string
+	// BuildsLocked: BuildKit's records were not read, because a running dockerd
+	// has them locked.
+	BuildsLocked bool
 	// Damaged are records that could not be read.
 	Damaged []Damage
 }

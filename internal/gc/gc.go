@@ -62,6 +62,9 @@ func kept(inv *inventory.Inventory, elsewhere func(id string) bool) map[string]b
 }
 
 func obstacles(inv *inventory.Inventory, p Plan) (why []string) {
+	if inv.BuildsLocked {
+		why = append(why, "somebody has BuildKit's records open, and they might name a layer")
+	}
 	for _, warning := range inv.Warnings {
 		why = append(why, "a record of Docker cannot be read, and might name a layer: "+warning)
 	}

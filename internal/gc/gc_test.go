@@ -45,6 +45,7 @@ func TestOnlyWhatNobodyNeedsGoes(t *testing.T) {
 
 func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	for word, spoil := range map[string]func(*inventory.Inventory){
+		"BuildKit":          func(inv *inventory.Inventory) { inv.BuildsLocked = true },
 		"cannot be read":    func(inv *inventory.Inventory) { inv.Warnings = []string{"x"} },
 		"does not have":     func(inv *inventory.Inventory) { inv.Missing = []inventory.Missing{{ID: "x"}} },
 		"is damaged":        func(inv *inventory.Inventory) { inv.Layers[2].Damaged = "x" },

@@ -71,6 +71,8 @@ type Inventory struct {
 	Dataset string    `json:"dataset"`
 	Layers  []Layer   `json:"layers"` // by who uses them, lowest first
 	Missing []Missing `json:"missing,omitempty"`
+	// BuildsLocked: which layers are BuildKit's is known by their IDs only.
+	BuildsLocked bool `json:"builds_locked,omitempty"`
 	// Warnings are records that could not be read.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -79,7 +81,7 @@ type Inventory struct {
 // known to Docker.
 func Take(dataset string, seen []overlayzfs.Seen, records *dockerstore.Records) *Inventory {
 	users := usersOf(records)
-	inv := &Inventory{Dataset: dataset, Layers: []Layer{}}
+	inv := &Inventory{Dataset: dataset, Layers: []Layer{}, BuildsLocked: records.BuildsLocked}
 	there := make(map[string]bool, len(seen))
 	for _, s := range seen {
 		there[s.ID] = true

@@ -60,6 +60,11 @@ func TestWhoUsesWhat(t *testing.T) {
 	if diff := cmp.Diff([]string{"build1", "web"}, inv.layer("base").Containers); diff != "" {
 		t.Error(diff)
 	}
+	records.BuildsLocked = true
+	const build = "c4x8p3m0q1w2e3r4t5y6u7i8o"
+	if got := Take("tank/a", append(seen, overlayzfs.Seen{ID: build}), records).layer(build).Kind; got != BuildCache {
+		t.Errorf("while BuildKit's records are locked a layer with its ID is %s", got)
+	}
 	// What Docker recorded and the store lacks; not what BuildKit gave up.
 	if len(inv.Missing) != 1 || inv.Missing[0].ID != "other" {
 		t.Errorf("missing: %+v", inv.Missing)

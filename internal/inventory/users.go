@@ -109,6 +109,8 @@ func (u users) layer(dataset string, s overlayzfs.Seen) Layer {
 	if use, ok := u.byID[s.ID]; ok {
 		l.Kind, l.Images, l.Containers = use.kind, use.images, use.containers
 		l.Chain, l.Diff, l.Recorded = use.record.Chain, use.record.Diff, use.record.Size
+	} else if u.records.BuildsLocked && dockerstore.BuildKitID(s.ID) {
+		l.Kind = BuildCache
 	}
 	return l
 }
