@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/gc"
 	"github.com/overlayzfs/overlayzfs/internal/inventory"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/internal/site"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/plugin"
@@ -96,7 +98,27 @@ func (s *shelf) plan() (gc.Plan, error) {
 	if err != nil {
 		return gc.Plan{}, err
 	}
-	return gc.Decide(inv, func(id string) bool { return known[id] }), nil
+	plan := gc.Decide(inv, func(id string) bool { return known[id] })
+	mounted, err := mountedNow(plan.Layers)
+	plan.Obstacles = append(plan.Obstacles, mounted...)
+	return plan, err
+}
+
+// mountedNow says which of these layers somebody has mounted, though nobody has
+// the store open: a container that outlived dockerd and its plugin.
+func mountedNow(layers []inventory.Layer) (why []string, err error) {
+	mounts, err := mount.Below("/")
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range layers {
+		for _, m := range mounts {
+			if strings.HasSuffix(m.Mountpoint, "/"+l.ID+"/merged") {
+				why = append(why, fmt.Sprintf("layer %s is mounted on %s: stop what uses it, and unmount it", inventory.Short(l.ID), m.Mountpoint))
+			}
+		}
+	}
+	return why, nil
 }
 
 // knownElsewhere are the layers that Docker has records of under other names of
@@ -167,7 +189,7 @@ func (f *gcFlags) collect(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	removed, err := f.opened(ctx, where, func(store *overlayzfs.Driver) (int, error) { return f.remove(ctx, store, agreed) })
+	removed, err := f.opened(ctx, where, func(store *overlayzfs.Driver) (int, error) { return f.remove(ctx, c, store, agreed) })
 	if err != nil && removed > 0 {
 		err = fmt.Errorf("%d of %d layers are removed: %w: %w", removed, len(agreed.Layers), err, errUnfinished)
 	}
@@ -202,7 +224,7 @@ func (f *gcFlags) opened(ctx context.Context, where site.Site, run func(*overlay
 
 // remove removes what was agreed to and is still nobody's: Docker may have
 // started and stopped while the question was being thought about.
-func (f *gcFlags) remove(ctx context.Context, store *overlayzfs.Driver, agreed gc.Plan) (removed int, err error) {
+func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Driver, agreed gc.Plan) (removed int, err error) {
 	var plan gc.Plan
 	err = f.look(func(s *shelf) (err error) {
 		plan, err = s.plan()
@@ -214,7 +236,10 @@ func (f *gcFlags) remove(ctx context.Context, store *overlayzfs.Driver, agreed g
 	if err != nil {
 		return 0, err
 	}
-	for _, l := range plan.Both(agreed).Layers {
+	doomed := plan.Both(agreed).Layers
+	step, done := c.progress("removing layers", int64(len(doomed)))
+	defer done()
+	for _, l := range doomed {
 		if err := ctx.Err(); err != nil {
 			return removed, err
 		}
@@ -222,6 +247,7 @@ func (f *gcFlags) remove(ctx context.Context, store *overlayzfs.Driver, agreed g
 			return removed, fmt.Errorf("layer %s: %w", inventory.Short(l.ID), err)
 		}
 		removed++
+		step(1)
 	}
 	return removed, store.Reaped(ctx)
 }

@@ -63,6 +63,9 @@ func decodeContainer(raw []byte) (c Container, driver string, err error) {
 		return c, "", fault.New(fault.Unsupported, "config.v2.json lacks ID, driver or state")
 	}
 	c = Container{ID: config.ID, Name: strings.TrimPrefix(config.Name, "/"), Created: config.Created, Running: config.State.Running}
+	if c.Name != "" && !layerID.MatchString(c.Name) {
+		return c, "", fault.New(fault.UnsafeInput, "%.100q is no name of a container", c.Name)
+	}
 	if config.Image != "" {
 		c.Image, err = parse(config.Image)
 	}

@@ -28,9 +28,9 @@ func FuzzTags(f *testing.F) {
 	f.Add([]byte(`{"Repositories":{"x":{"x:latest":"sha256:` + strings.Repeat("0", 64) + `"}}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		tags, _ := decodeTags(raw)
-		for id := range tags {
-			if id.Validate() != nil {
-				t.Error(id)
+		for id, names := range tags {
+			if id.Validate() != nil || strings.ContainsAny(strings.Join(names, ""), "\x1b\n") {
+				t.Error(id, names)
 			}
 		}
 	})
@@ -40,7 +40,7 @@ func FuzzContainer(f *testing.F) {
 	f.Add([]byte(`{"State":{"Running":true},"ID":"a","Name":"/web","Driver":"overlayzfs","Image":"sha256:` + strings.Repeat("0", 64) + `"}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c, driver, err := decodeContainer(raw)
-		if err == nil && (!layerID.MatchString(c.ID) || driver == "" || c.Image != "" && c.Image.Validate() != nil) {
+		if err == nil && (!layerID.MatchString(c.ID) || strings.ContainsAny(c.Name, "\x1b\n/") || driver == "" || c.Image != "" && c.Image.Validate() != nil) {
 			t.Errorf("%+v of %q", c, driver)
 		}
 	})

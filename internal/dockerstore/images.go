@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"time"
 
@@ -95,6 +96,9 @@ func decodeImage(raw []byte) (Image, error) {
 	return image, nil
 }
 
+// printable is what names of images are made of; they end up on terminals.
+var printable = regexp.MustCompile(`^[!-~]+$`)
+
 // tags reads which names lead to which image.
 func (r *reader) tags() (map[digest.Digest][]string, error) {
 	name := path.Join(r.base, "repositories.json")
@@ -126,6 +130,9 @@ func decodeTags(raw []byte) (map[digest.Digest][]string, error) {
 			id, err := parse(text)
 			if err != nil {
 				return nil, err
+			}
+			if !printable.MatchString(name) {
+				return nil, fault.New(fault.UnsafeInput, "%.100q is no name of an image", name)
 			}
 			tags[id] = append(tags[id], name)
 		}
