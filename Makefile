@@ -9,7 +9,7 @@ OZLAB    := $(abspath $(BUILD)/ozlab)
 SUITE    ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix test-unit test-vm test-conformance test-powercut test-e2e test-containerd test-imagestore bench bench-release lint vuln fuzz plugin build lab clean FORCE
+.PHONY: help demo golden man test test-matrix test-unit test-vm test-conformance test-powercut test-e2e test-containerd test-imagestore bench bench-release lint vuln fuzz plugin build lab clean FORCE
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,14 @@ plugin: $(BUILD)/overlayzfs-plugin ## Leave build/plugin/{config.json,rootfs}, r
 	@scripts/make-plugin $(BUILD)
 
 build: $(BUILD)/overlayzfs-plugin $(BUILD)/overlayzfs-snapshotter $(BUILD)/overlayzfs ## Build the doors' binaries and the operator's command
+
+man: $(BUILD)/overlayzfs ## Leave manual pages and shell completions of the operator's command in build/man, build/completion
+	@rm -rf $(BUILD)/man $(BUILD)/completion && mkdir -p $(BUILD)/completion
+	$(BUILD)/overlayzfs man $(BUILD)/man
+	for shell in bash zsh fish; do $(BUILD)/overlayzfs completion $$shell >$(BUILD)/completion/overlayzfs.$$shell || exit; done
+
+golden: ## Rewrite the transcripts of the operator's command that tests compare with
+	$(GO) test ./cmd/overlayzfs -run . -update
 
 lab: $(OZLAB) ## Build and cache the virtual machine that tests run in
 	@$(OZLAB) build --suite $(SUITE)

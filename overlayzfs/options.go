@@ -67,6 +67,23 @@ func ParseOptions(list []string) (Options, error) {
 	return o, nil
 }
 
+// SplitOptions splits storage options at commas. A part without '=' goes on with
+// the value before: the retention of snapshots is a list itself.
+func SplitOptions(text string) []string {
+	var options []string
+	for part := range strings.SplitSeq(text, ",") {
+		part = strings.TrimSpace(part)
+		switch {
+		case part == "":
+		case !strings.Contains(part, "=") && len(options) > 0:
+			options[len(options)-1] += "," + part
+		default:
+			options = append(options, part)
+		}
+	}
+	return options
+}
+
 func (o *Options) set(key, value string) (err error) {
 	set, ok := options[strings.TrimPrefix(key, optionPrefix)]
 	if !ok || !strings.HasPrefix(key, optionPrefix) {

@@ -7,16 +7,23 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
+// StoreOptions are those that a store of dockerd's layers is opened with, whoever
+// opens it: they say which layers an engine may come back for.
+func StoreOptions(list []string) (overlayzfs.Options, error) {
+	o, err := overlayzfs.ParseOptions(list)
+	o.Resumes, o.Stray = recordedWhenMade, strayInit
+	return o, err
+}
+
 // StoreOpener opens the store that Init describes. Of one option given twice
 // the last counts, so the engine's own go after base, the plugin's.
 func StoreOpener(base []string) Opener {
 	return func(ctx context.Context, p InitParams) (Driver, error) {
-		o, err := overlayzfs.ParseOptions(slices.Concat(base, p.Opts))
+		o, err := StoreOptions(slices.Concat(base, p.Opts))
 		if err != nil {
 			return nil, err
 		}
 		o.IDs = p.Identity()
-		o.Resumes, o.Stray = recordedWhenMade, strayInit
 		d, err := overlayzfs.Open(ctx, p.Home, o)
 		if err != nil {
 			return nil, err // and not a Driver that holds a nil store

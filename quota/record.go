@@ -56,6 +56,10 @@ func decodeRecord(path string, raw []byte) (*Record, error) {
 	return &record, nil
 }
 
+// ReadRecord returns the record of a key in a store's directory of records, for
+// those who only look: nil when the layer is not limited.
+func ReadRecord(dir, key string) (*Record, error) { return records(dir).load(key) }
+
 // save puts the record in place in one step, which a power cut does not tear: a
 // name can be on disk before what it names.
 func (r records) save(key string, record Record) error {

@@ -2,6 +2,7 @@ package zfs
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,16 @@ func MountDataset(dataset, target string) error {
 		return err
 	}
 	return explainMount(dataset, DatasetMount(dataset, target).Do())
+}
+
+// ViewDataset opens the root of a dataset to be read, by a mount that nobody else
+// sees and that ends with the file.
+func ViewDataset(dataset string) (*os.File, error) {
+	if err := CheckDatasetName(dataset); err != nil {
+		return nil, err
+	}
+	root, err := DatasetMount(dataset, "").Detached()
+	return root, explainMount(dataset, err)
 }
 
 // explainMount turns the kernel's refusal into words that help.

@@ -12,6 +12,7 @@ type Pool struct {
 	Free      uint64 // bytes
 	Capacity  uint64 // percent of Size that is allocated
 	ReadOnly  bool
+	AutoTrim  bool // the devices are told what becomes free
 }
 
 // Suspended reports whether the pool takes no requests until its devices are
@@ -58,4 +59,5 @@ func (p *Pool) fill(properties map[string]Property) {
 	p.Free = properties["free"].Uint()
 	p.Capacity = properties["capacity"].Uint()
 	p.ReadOnly = properties["readonly"].Uint() != 0
+	p.AutoTrim = properties["autotrim"].Uint() != 0
 }

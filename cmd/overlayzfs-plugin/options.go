@@ -6,6 +6,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
+
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
 // The environment that config.json declares; `docker plugin set` changes it.
@@ -50,7 +52,7 @@ func parseOptions(args []string, getenv func(string) string, usage io.Writer) (o
 	flags.StringVar(&o.socket, "socket", defaultSocket, "unix socket to listen on")
 	flags.StringVar(&o.state, "state", defaultState, "file that keeps the engine's parameters for a restart")
 	flags.StringVar(&level, "log-level", level, "error, warn, info or debug ("+envLogLevel+")")
-	flags.StringArrayVar(&o.driver, "opt", splitOpts(getenv(envOpts)), "storage option, below the engine's own; repeatable ("+envOpts+", separated by commas)")
+	flags.StringArrayVar(&o.driver, "opt", overlayzfs.SplitOptions(getenv(envOpts)), "storage option, below the engine's own; repeatable ("+envOpts+", separated by commas)")
 	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -67,20 +69,3 @@ type errUnexpected []string
 
 // Error names what was not expected.
 func (e errUnexpected) Error() string { return "unexpected arguments: " + strings.Join(e, " ") }
-
-// splitOpts splits at commas. A part without '=' goes on with the value before:
-// the retention of snapshots is a list itself.
-func splitOpts(s string) []string {
-	var opts []string
-	for opt := range strings.SplitSeq(s, ",") {
-		opt = strings.TrimSpace(opt)
-		switch {
-		case opt == "":
-		case !strings.Contains(opt, "=") && len(opts) > 0:
-			opts[len(opts)-1] += "," + opt
-		default:
-			opts = append(opts, opt)
-		}
-	}
-	return opts
-}

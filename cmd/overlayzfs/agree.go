@@ -8,11 +8,39 @@ import (
 	"os"
 	"strings"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 )
 
 // errNotAgreed is a question that was not answered with yes.
 var errNotAgreed = errors.New("not agreed; nothing was changed")
+
+// consent are the flags of a command that changes something.
+type consent struct {
+	dryRun bool
+	yes    bool
+}
+
+func (a *consent) flag(flags *pflag.FlagSet) {
+	flags.BoolVar(&a.dryRun, "dry-run", false, "say what would be done, and do nothing")
+	flags.BoolVarP(&a.yes, "yes", "y", false, "do not ask")
+}
+
+// check refuses a question in the middle of what a program reads.
+func (a *consent) check(o output) error {
+	if o.json && !a.yes && !a.dryRun {
+		return usagef("--json asks nothing: say --yes or --dry-run")
+	}
+	return nil
+}
+
+// agree asks, unless that was answered beforehand.
+func (a *consent) agree(ctx context.Context, c console, question string) error {
+	if a.yes {
+		return nil
+	}
+	return agree(ctx, c, question)
+}
 
 // agree asks a person. Where there is none it fails: silence is no consent.
 func agree(ctx context.Context, c console, question string) error {

@@ -2,15 +2,26 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
+
+// testConsole is a console of a test that answers nothing, on a host without
+// Docker.
+func testConsole(t *testing.T, out *bytes.Buffer) console {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "daemon.json")
+	if err := os.WriteFile(config, fmt.Appendf(nil, `{"data-root": %q}`, filepath.Join(dir, "docker")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return console{strings.NewReader(""), out, out, func(string) string { return "" }, filepath.Join(dir, "lock"), config}
+}
 
 func TestExitCodes(t *testing.T) {
 	for _, tt := range []struct {
@@ -31,18 +42,21 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"snapshots"}, exitUsage, "--dataset"},
 		{[]string{"snapshots", "extra"}, exitUsage, "extra"},
 		{[]string{"snapshot", "--dataset", "tank/@"}, exitUsage, "tank/@"},
+		{[]string{"rollback", "x", "--dataset", "tank/a", "--json"}, exitUsage, "--yes"},
 	} {
 		var out bytes.Buffer
-		c := console{strings.NewReader(""), &out, &out, func(string) string { return "" }}
+		c := testConsole(t, &out)
 		if code := run(t.Context(), tt.args, c); code != tt.code || !strings.Contains(out.String(), tt.output) {
 			t.Errorf("%v exits with %d and says %q", tt.args, code, out.String())
 		}
 	}
 	for err, code := range map[error]int{
 		errors.Join(errors.New("x"), snapshot.ErrUnfinished): exitUnfinished,
-		snapshot.ErrRefused: exitRefused,
-		errNotAgreed:        exitRefused,
-		errors.New("x"):     exitFailed,
+		snapshot.ErrRefused:             exitRefused,
+		errNotAgreed:                    exitRefused,
+		fmt.Errorf("x: %w", errRefused): exitRefused,
+		findings{"x", exitBroken}:       exitBroken,
+		errors.New("x"):                 exitFailed,
 	} {
 		if got := exitCode(err); got != code {
 			t.Errorf("%v: %d, want %d", err, got, code)
@@ -74,31 +88,5 @@ func TestAgree(t *testing.T) {
 	defer null.Close()
 	if err := agree(t.Context(), console{in: null, out: &bytes.Buffer{}}, "Really?"); exitCode(err) != exitUsage {
 		t.Errorf("without a terminal: %v", err)
-	}
-}
-
-func TestLists(t *testing.T) {
-	infos := []snapshot.Info{{
-		Name: "overlayzfs-stop-x-1", Event: snapshot.Stop, Time: time.Unix(0, 0), Scope: snapshot.ScopeRecords,
-		Datasets: []string{"tank/a", "tank"}, Used: 3 << 20, Clones: 2, Holds: []snapshot.Hold{{Dataset: "tank", Tag: "backup"}},
-	}}
-	var out bytes.Buffer
-	if err := writeTable(&out, infos); err != nil {
-		t.Fatal(err)
-	}
-	for _, word := range []string{"overlayzfs-stop-x-1", "layers+records", "3MiB", "hold backup, 2 clones"} {
-		if !strings.Contains(out.String(), word) {
-			t.Errorf("%q is not in\n%s", word, out.String())
-		}
-	}
-	for n, infos := range [][]snapshot.Info{nil, infos} {
-		var out bytes.Buffer
-		var got []map[string]any
-		if err := writeJSON(&out, infos); err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(out.Bytes(), &got); err != nil || got == nil || len(got) != n {
-			t.Errorf("%v from %s", err, out.String())
-		}
 	}
 }

@@ -16,7 +16,8 @@ import (
 func say(t *testing.T, code int, answer string, args ...string) string {
 	t.Helper()
 	var out bytes.Buffer
-	c := console{strings.NewReader(answer), &out, &out, func(string) string { return "" }}
+	c := testConsole(t, &out)
+	c.in = strings.NewReader(answer)
 	if got := run(t.Context(), args, c); got != code {
 		t.Fatalf("%v exits with %d, want %d:\n%s", args, got, code, out.String())
 	}

@@ -13,9 +13,9 @@ import (
 // rollbackFlags are those of the rollback command.
 type rollbackFlags struct {
 	place
+	output
+	consent
 	records string
-	dryRun  bool
-	yes     bool
 	allowed snapshot.Options
 }
 
@@ -28,16 +28,18 @@ func rollbackCommand(c console) *cobra.Command {
 		Long: "Go back to a snapshot that overlayzfs has taken. It says what it will do, asks, and does it.\n\n" +
 			"dockerd has to be stopped, and its plugin with it. When it is interrupted, the store is not opened\n" +
 			"until the same command was run again.",
+		Example: "  overlayzfs rollback overlayzfs-stop-20260824T101500Z-1 --dry-run\n" +
+			"  overlayzfs rollback tank/docker@overlayzfs-stop-20260824T101500Z-1 --yes",
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			return f.rollback(command.Context(), c, args[0])
 		},
 	}
-	f.flag(command.Flags(), c)
+	f.place.flag(command.Flags(), c)
+	f.output.flag(command.Flags())
+	f.consent.flag(command.Flags())
 	flags := command.Flags()
-	flags.StringVar(&f.records, "records", "", "dataset of Docker's data-root; the snapshot knows it, and has to agree")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would be done, and do nothing")
-	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	flags.StringVar(&f.records, "records", "", "dataset of Docker's data-root, `POOL/NAME`; the snapshot knows it, and has to agree")
 	flags.BoolVar(&f.allowed.DestroyNewer, "destroy-newer", false, "destroy newer snapshots, other people's too")
 	flags.BoolVar(&f.allowed.LayersOnly, "layers-only", false, "leave Docker's records as they are, though they will not match")
 	flags.BoolVar(&f.allowed.AcceptMissing, "accept-missing", false, "go back though datasets of limited containers are gone")
@@ -49,26 +51,49 @@ func (f *rollbackFlags) rollback(ctx context.Context, c console, name string) er
 	if err != nil {
 		return err
 	}
-	return f.with(func(z *zfs.Handle) error { return f.goBack(ctx, c, z, name) })
+	if err := f.consent.check(f.output); err != nil {
+		return err
+	}
+	return f.with(func(z *zfs.Handle) error {
+		if f.dryRun {
+			_, err := f.plan(c, z, name)
+			return err
+		}
+		return c.changing("rollback", func() error { return f.goBack(ctx, c, z, name) })
+	})
+}
+
+// plan thinks the rollback through and prints it; the error is why it cannot be
+// begun.
+func (f *rollbackFlags) plan(c console, z *zfs.Handle, name string) (*snapshot.Plan, error) {
+	plan, err := snapshot.PlanRollback(z, f.dataset, f.records, name, f.allowed)
+	if err != nil {
+		return nil, err
+	}
+	if f.json {
+		err = writeJSON(c.out, plan)
+	} else {
+		_, err = fmt.Fprint(c.out, plan)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return plan, plan.Refused()
 }
 
 func (f *rollbackFlags) goBack(ctx context.Context, c console, z *zfs.Handle, name string) error {
-	plan, err := snapshot.PlanRollback(z, f.dataset, f.records, name, f.allowed)
+	plan, err := f.plan(c, z, name)
 	if err != nil {
 		return err
 	}
-	fmt.Fprint(c.out, plan)
-	if err := plan.Refused(); err != nil || f.dryRun {
+	if err := f.agree(ctx, c, "Go back?"); err != nil {
 		return err
-	}
-	if !f.yes {
-		if err := agree(ctx, c, "Go back?"); err != nil {
-			return err
-		}
 	}
 	if err := plan.Do(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintln(c.out, "Done. dockerd can be started.")
+	if !f.json {
+		fmt.Fprintln(c.out, "Done. dockerd can be started.")
+	}
 	return nil
 }

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
-	units "github.com/docker/go-units"
+	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/snapshot"
@@ -18,28 +16,32 @@ import (
 // snapshotsCommand lists snapshots.
 func snapshotsCommand(c console) *cobra.Command {
 	var p place
-	var asJSON bool
+	var o output
 	command := &cobra.Command{
 		Use:   "snapshots [flags]",
 		Short: "List the snapshots that overlayzfs has taken",
-		Args:  cobra.NoArgs,
+		Long: "List the snapshots that overlayzfs has taken, oldest first.\n\n" +
+			"USED is what only this snapshot holds: what would come free with it alone.",
+		Example: "  overlayzfs snapshots\n" +
+			"  overlayzfs snapshots --dataset tank/docker --json | jq -r '.[-1].name'",
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			infos, err := p.snapshots()
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return writeJSON(c.out, infos)
+			if o.json {
+				return writeJSON(c.out, list(infos))
 			}
-			return writeTable(c.out, infos)
+			return writeSnapshots(c.out, infos)
 		},
 	}
 	p.flag(command.Flags(), c)
-	command.Flags().BoolVar(&asJSON, "json", false, "print a JSON array, oldest first")
+	o.flag(command.Flags())
 	return command
 }
 
-func (p place) snapshots() (infos []snapshot.Info, err error) {
+func (p *place) snapshots() (infos []snapshot.Info, err error) {
 	err = p.with(func(z *zfs.Handle) error {
 		infos, err = snapshot.List(z, p.dataset)
 		return err
@@ -47,23 +49,12 @@ func (p place) snapshots() (infos []snapshot.Info, err error) {
 	return infos, err
 }
 
-func writeJSON(w io.Writer, infos []snapshot.Info) error {
-	if infos == nil {
-		infos = []snapshot.Info{} // an array, always
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(infos)
-}
-
-func writeTable(w io.Writer, infos []snapshot.Info) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tEVENT\tTIME\tSCOPE\tDATASETS\tUSED\tKEPT BY")
+func writeSnapshots(w io.Writer, infos []snapshot.Info) error {
+	t := newTable(table.Row{"NAME", "EVENT", "TIME", "SCOPE", "DATASETS", "USED", "KEPT BY"}, "DATASETS", "USED")
 	for _, s := range infos {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", s.Name, s.Event, s.Time.Local().Format(time.DateTime),
-			s.Scope, len(s.Datasets), units.BytesSize(float64(s.Used)), keptBy(s))
+		t.AppendRow(table.Row{s.Name, s.Event, s.Time.Local().Format(time.DateTime), s.Scope, len(s.Datasets), bytesText(s.Used), keptBy(s)})
 	}
-	return t.Flush()
+	return writeTable(w, t)
 }
 
 // keptBy says what retention cannot destroy the snapshot for.

@@ -191,6 +191,13 @@ func (e *Engine) Command(args ...string) *exec.Cmd {
 // Host is the engine's address.
 func (e *Engine) Host() string { return "unix://" + e.path("docker.sock") }
 
+// ConfigFile is the engine's daemon.json.
+func (e *Engine) ConfigFile() string { return e.path("daemon.json") }
+
+// CommandLinePlugins is where the docker command of this engine looks for
+// plugins of its own.
+func (e *Engine) CommandLinePlugins() string { return filepath.Join(e.path("client"), "cli-plugins") }
+
 // LogFile is where the engine's log is.
 func (e *Engine) LogFile() string { return e.Process.Log }
 

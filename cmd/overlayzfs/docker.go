@@ -1,0 +1,103 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// pluginName is the file name under which Docker's command line finds the
+// command and starts it for `docker overlayzfs …`.
+const pluginName = "docker-overlayzfs"
+
+// pluginMetadata is what Docker's command line asks a plugin for first; the
+// names are those of docker/cli's cli-plugins/manager.
+type pluginMetadata struct {
+	SchemaVersion    string
+	Vendor           string
+	Version          string
+	ShortDescription string
+	URL              string
+}
+
+// dockerCommand is the command as Docker's command line calls it: with its own
+// arguments, in which ours follow our name.
+func dockerCommand(c console) *cobra.Command {
+	ours := rootCommand(c)
+	docker := &cobra.Command{Use: "docker", SilenceErrors: true, SilenceUsage: true, TraverseChildren: true}
+	docker.SetIn(c.in)
+	docker.SetOut(c.out)
+	docker.SetErr(c.err)
+	docker.SetFlagErrorFunc(ours.FlagErrorFunc())
+	docker.CompletionOptions.DisableDefaultCmd = true
+	elsewhere := dockerFlags(docker)
+	ours.PersistentPreRunE = func(*cobra.Command, []string) error { return refuseElsewhere(elsewhere(), c) }
+	docker.AddCommand(ours, metadataCommand(c, ours.Short))
+	return docker
+}
+
+// dockerFlags are those that Docker's command line takes before a plugin's name.
+// It returns how to learn which of them lead to an engine of another machine.
+func dockerFlags(docker *cobra.Command) (elsewhere func() string) {
+	flags := docker.Flags()
+	flags.String("config", "", "")
+	flags.BoolP("debug", "D", false, "")
+	flags.StringP("log-level", "l", "", "")
+	context := flags.StringP("context", "c", "", "")
+	hosts := flags.StringArrayP("host", "H", nil, "")
+	tls := flags.Bool("tls", false, "")
+	verify := flags.Bool("tlsverify", false, "")
+	for _, name := range []string{"tlscacert", "tlscert", "tlskey"} {
+		flags.String(name, "", "")
+	}
+	return func() string {
+		for _, host := range *hosts {
+			if !strings.HasPrefix(host, "unix://") {
+				return "--host " + host
+			}
+		}
+		switch {
+		case *context != "" && *context != "default":
+			return "--context " + *context
+		case *tls || *verify:
+			return "--tls"
+		}
+		return ""
+	}
+}
+
+// refuseElsewhere fails when Docker's command line was told of an engine on
+// another machine: what is read and changed here is the store of this one.
+func refuseElsewhere(flag string, c console) error {
+	if host := c.getenv("DOCKER_HOST"); flag == "" && host != "" && !strings.HasPrefix(host, "unix://") {
+		flag = "DOCKER_HOST=" + host
+	}
+	if context := c.getenv("DOCKER_CONTEXT"); flag == "" && context != "" && context != "default" {
+		flag = "DOCKER_CONTEXT=" + context
+	}
+	if flag != "" {
+		return usagef("%s names an engine elsewhere, but the store is looked after on the machine that has it: run overlayzfs there", flag)
+	}
+	return nil
+}
+
+func metadataCommand(c console, short string) *cobra.Command {
+	return &cobra.Command{
+		Use:    "docker-cli-plugin-metadata",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			raw, err := json.Marshal(pluginMetadata{
+				SchemaVersion: "0.1.0", Vendor: "overlayzfs", Version: versionText(), ShortDescription: short,
+				URL: "https://github.com/overlayzfs/overlayzfs",
+			})
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(c.out, string(raw))
+			return err
+		},
+	}
+}

@@ -1,0 +1,52 @@
+//go:build !vm
+
+// Not in the guest, which has no documentation.
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestPagesAndDocsAgreeWithHelp: every command and flag that help shows is in
+// the command's manual page, every command and exit code in the documentation.
+func TestPagesAndDocsAgreeWithHelp(t *testing.T) {
+	dir := t.TempDir()
+	var out bytes.Buffer
+	if code := run(t.Context(), []string{"man", dir}, testConsole(t, &out)); code != 0 {
+		t.Fatal(out.String())
+	}
+	docs := read(t, "../../docs/operations.md")
+	for _, command := range commands(rootCommand(testConsole(t, &out))) {
+		page := read(t, filepath.Join(dir, fileName(command)+".8"))
+		for _, flag := range strings.Fields(command.LocalFlags().FlagUsages()) {
+			if name, ok := strings.CutPrefix(flag, "--"); ok && !strings.Contains(strings.ReplaceAll(page, `\`, ""), "--"+name) {
+				t.Errorf("the manual page of %s lacks --%s", command.CommandPath(), name)
+			}
+		}
+		if command.Parent() != nil && command.Parent().HasParent() || command.Name() == "help" {
+			continue // of completion: a shell each
+		}
+		if !strings.Contains(docs, "`"+command.CommandPath()) {
+			t.Errorf("docs/operations.md does not mention `%s`", command.CommandPath())
+		}
+	}
+	for _, exit := range exits {
+		if !strings.Contains(docs, exit.text) {
+			t.Errorf("docs/operations.md does not say of exit code %d: %s", exit.code, exit.text)
+		}
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}

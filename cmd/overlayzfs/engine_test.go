@@ -1,0 +1,41 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+)
+
+// TestAskEngine asks something that answers as dockerd does; a real one is asked
+// in integration/e2e.
+func TestAskEngine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "docker.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := map[string]string{"/version": `{"Version":"26.1.5","ApiVersion":"1.45"}`, "/info": `{"Driver":"overlayzfs"}`}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, ok := answers[r.URL.Path]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = w.Write([]byte(answer))
+	})}
+	go server.Serve(l)
+	defer server.Close()
+	e, err := askEngine(t.Context(), "unix://"+path)
+	if err != nil || e.Version != "26.1.5" || e.Driver != "overlayzfs" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	delete(answers, "/info")
+	if _, err := askEngine(t.Context(), "unix://"+path); err == nil {
+		t.Error("half an answer")
+	}
+	for _, host := range []string{"unix://" + path + "x", "tcp://localhost:1"} {
+		if _, err := askEngine(t.Context(), host); err == nil {
+			t.Errorf("%s answers", host)
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/gc"
+	"github.com/overlayzfs/overlayzfs/internal/inventory"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/internal/site"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/plugin"
+)
+
+// gcFlags are those of the gc command.
+type gcFlags struct {
+	place
+	output
+	consent
+}
+
+// gcCommand removes what Docker does not know.
+func gcCommand(c console) *cobra.Command {
+	var f gcFlags
+	command := &cobra.Command{
+		Use:   "gc [flags]",
+		Short: "Remove layers that Docker does not know, while dockerd is stopped",
+		Long: "Remove the layers that no record of Docker names and nothing recorded stands on, such as crashes and\n" +
+			"lost records leave. They are shown first.\n\n" +
+			"dockerd has to be stopped: it makes layers before it records them. Nothing is removed when a record\n" +
+			"cannot be read, or when the records do not fit the store. What is deleted is gone, except from\n" +
+			"snapshots. When it is interrupted, the rest stays for the next time.",
+		Example: "  overlayzfs gc --dry-run\n" +
+			"  overlayzfs gc --yes",
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := f.consent.check(f.output); err != nil {
+				return err
+			}
+			if f.dryRun {
+				_, err := f.plan(c)
+				return err
+			}
+			return c.changing("gc", func() error { return f.collect(command.Context(), c) })
+		},
+	}
+	f.place.flag(command.Flags(), c)
+	f.output.flag(command.Flags())
+	f.consent.flag(command.Flags())
+	return command
+}
+
+// plan decides what goes and prints it, with the store claimed: nobody makes a
+// layer meanwhile.
+func (f *gcFlags) plan(c console) (plan gc.Plan, err error) {
+	err = f.look(func(s *shelf) error {
+		if err := s.view.Claim(); err != nil {
+			return unused(err)
+		}
+		if plan, err = s.plan(); err != nil {
+			return err
+		}
+		if f.json {
+			err = writeJSON(c.out, plan)
+		} else {
+			err = writePlan(c.out, plan)
+		}
+		if err == nil && len(plan.Obstacles) > 0 {
+			err = fmt.Errorf("these records do not allow it: %w", errRefused)
+		}
+		return err
+	})
+	return plan, err
+}
+
+// unused makes a store that somebody has open a refusal.
+func unused(err error) error {
+	if errors.Is(err, fault.Busy) {
+		return fmt.Errorf("%w: stop dockerd first, which may be making layers: %w", err, errRefused)
+	}
+	return err
+}
+
+func (s *shelf) plan() (gc.Plan, error) {
+	inv, err := s.inventory()
+	if err != nil {
+		return gc.Plan{}, err
+	}
+	known, err := s.knownElsewhere()
+	if err != nil {
+		return gc.Plan{}, err
+	}
+	plan := gc.Decide(inv, func(id string) bool { return known[id] })
+	mounted, err := mountedNow(plan.Layers)
+	plan.Obstacles = append(plan.Obstacles, mounted...)
+	return plan, err
+}
+
+// mountedNow says which of these layers somebody has mounted, though nobody has
+// the store open: a container that outlived dockerd and its plugin.
+func mountedNow(layers []inventory.Layer) (why []string, err error) {
+	mounts, err := mount.Below("/")
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range layers {
+		for _, m := range mounts {
+			if strings.HasSuffix(m.Mountpoint, "/"+l.ID+"/merged") {
+				why = append(why, fmt.Sprintf("layer %s is mounted on %s: stop what uses it, and unmount it", inventory.Short(l.ID), m.Mountpoint))
+			}
+		}
+	}
+	return why, nil
+}
+
+// knownElsewhere are the layers that Docker has records of under other names of
+// a driver: the same plugin with and without its tag has two lists of images.
+func (s *shelf) knownElsewhere() (map[string]bool, error) {
+	drivers, err := s.docker.Drivers()
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, driver := range drivers {
+		if driver == s.site.Driver {
+			continue
+		}
+		records, err := s.docker.Read(driver)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range records.Layers {
+			known[l.CacheID] = true
+		}
+		for _, m := range records.Mounts {
+			known[m.MountID], known[m.InitID] = true, true
+		}
+		for id := range records.Others {
+			known[id] = true
+		}
+		if err := readable(records); err != nil {
+			return nil, err
+		}
+	}
+	return known, nil
+}
+
+// readable refuses records of which a part was not read. BuildKit's are the same
+// for all drivers, and the inventory knows of them.
+func readable(records *dockerstore.Records) error {
+	if len(records.Damaged) == 0 {
+		return nil
+	}
+	return fmt.Errorf("driver %s: a record of Docker cannot be read, and might name a layer: %w: %w", records.Driver, records.Damaged[0], errRefused)
+}
+
+func writePlan(w io.Writer, plan gc.Plan) error {
+	if len(plan.Layers) > 0 {
+		if err := writeLayers(w, plan.Layers, true); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	_, err := fmt.Fprintf(w, "Docker does not know %s on %s; %d stay.\n", number(len(plan.Layers), "layer"), plan.Dataset, plan.Kept)
+	for _, why := range plan.Obstacles {
+		fmt.Fprintln(w, "  but", why)
+	}
+	return err
+}
+
+// collect shows, asks and removes.
+func (f *gcFlags) collect(ctx context.Context, c console) error {
+	agreed, err := f.plan(c)
+	if err != nil || len(agreed.Layers) == 0 {
+		return err
+	}
+	if err := f.agree(ctx, c, "Remove them?"); err != nil {
+		return err
+	}
+	where, err := f.find()
+	if err != nil {
+		return err
+	}
+	removed, err := f.opened(ctx, where, func(store *overlayzfs.Driver) (int, error) { return f.remove(ctx, c, store, agreed) })
+	if err != nil && removed > 0 {
+		err = fmt.Errorf("%d of %d layers are removed: %w: %w", removed, len(agreed.Layers), err, errUnfinished)
+	}
+	if err == nil && !f.json {
+		fmt.Fprintf(c.out, "Removed %s.\n", number(removed, "layer"))
+	}
+	return err
+}
+
+// opened opens the store as the plugin would, which puts in order what an
+// earlier process left. It fails while somebody else has it open.
+func (f *gcFlags) opened(ctx context.Context, where site.Site, run func(*overlayzfs.Driver) (int, error)) (n int, err error) {
+	options, err := plugin.StoreOptions(nil)
+	if err != nil {
+		return 0, err
+	}
+	home := where.Home
+	if where.Dataset != "" {
+		if home, err = os.MkdirTemp("/run", "overlayzfs-gc-"); err != nil {
+			return 0, err
+		}
+		defer func() { err = errors.Join(err, os.Remove(home)) }()
+		options.Dataset = where.Dataset
+	}
+	store, err := overlayzfs.Open(ctx, home, options)
+	if err != nil {
+		return 0, unused(err)
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return run(store)
+}
+
+// remove removes what was agreed to and is still nobody's: Docker may have
+// started and stopped while the question was being thought about.
+func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Driver, agreed gc.Plan) (removed int, err error) {
+	var plan gc.Plan
+	err = f.look(func(s *shelf) (err error) {
+		plan, err = s.plan()
+		return err
+	})
+	if err == nil && len(plan.Obstacles) > 0 {
+		err = fmt.Errorf("%s: %w", plan.Obstacles[0], errRefused)
+	}
+	if err != nil {
+		return 0, err
+	}
+	doomed := plan.Both(agreed).Layers
+	step, done := c.progress("removing layers", int64(len(doomed)))
+	defer done()
+	for _, l := range doomed {
+		if err := ctx.Err(); err != nil {
+			return removed, err
+		}
+		if err := store.Remove(ctx, l.ID); err != nil {
+			return removed, fmt.Errorf("layer %s: %w", inventory.Short(l.ID), err)
+		}
+		removed++
+		step(1)
+	}
+	return removed, store.Reaped(ctx)
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+
+	"github.com/overlayzfs/overlayzfs/snapshot"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden transcripts in testdata")
+
+// TestMain makes times the same on every machine.
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
+// golden compares a transcript with the one kept in testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s, - wanted, + got (`make golden` rewrites it):\n%s", path, diff)
+	}
+}
+
+// commands are all that a person is shown, the command itself first.
+func commands(c *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{c}
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			all = append(all, commands(sub)...)
+		}
+	}
+	return all
+}
+
+func fileName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
+
+// TestHelp keeps the help of every command, and makes sure that it has examples.
+func TestHelp(t *testing.T) {
+	seen := map[string]bool{}
+	for _, command := range commands(rootCommand(testConsole(t, &bytes.Buffer{}))) {
+		args := append(strings.Fields(command.CommandPath())[1:], "--help")
+		var out bytes.Buffer
+		if code := run(t.Context(), args, testConsole(t, &out)); code != 0 {
+			t.Errorf("%v exits with %d", args, code)
+		}
+		name := fileName(command) + ".txt"
+		seen[name] = true
+		golden(t, "help/"+name, out.String())
+		if command.HasParent() && command.Parent().Name() != "completion" && command.Name() != "completion" && command.Example == "" {
+			t.Errorf("%s has no example", command.CommandPath())
+		}
+	}
+	kept, err := os.ReadDir("testdata/help")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range kept {
+		if !seen[entry.Name()] {
+			t.Errorf("testdata/help/%s is of no command", entry.Name())
+		}
+	}
+}
+
+// someSnapshots are two as List returns them.
+func someSnapshots() []snapshot.Info {
+	at := time.Date(2026, 8, 24, 10, 15, 0, 0, time.UTC)
+	return []snapshot.Info{
+		{
+			Name: "overlayzfs-stop-20260824T101500Z-1", Event: snapshot.Stop, Time: at, CreateTXG: 4711, Scope: snapshot.ScopeRecords, Records: "tank",
+			Datasets: []string{"tank/a", "tank"}, Used: 3 << 20, Clones: 2, Holds: []snapshot.Hold{{Dataset: "tank", Tag: "backup"}},
+		},
+		{Name: "overlayzfs-daily-20260825T000000Z-2", Event: snapshot.Daily, Time: at.Add(14 * time.Hour), CreateTXG: 5000, Scope: snapshot.ScopeLayers, Datasets: []string{"tank/a"}},
+	}
+}
+
+func TestSnapshotsAreListed(t *testing.T) {
+	for name, infos := range map[string][]snapshot.Info{"snapshots": someSnapshots(), "snapshots-none": nil} {
+		var out bytes.Buffer
+		if err := writeSnapshots(&out, infos); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".txt", out.String())
+		out.Reset()
+		if err := writeJSON(&out, list(infos)); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".json", out.String())
+	}
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestTwoChangingCommandsDoNotCollide(t *testing.T) {
+	c := testConsole(t, &bytes.Buffer{})
+	err := c.changing("rollback", func() error {
+		err := c.changing("gc", func() error { t.Error("both ran"); return nil })
+		if exitCode(err) != exitRefused || !strings.Contains(err.Error(), "overlayzfs rollback, process") {
+			t.Errorf("%v", err)
+		}
+		return errFirst
+	})
+	if !errors.Is(err, errFirst) {
+		t.Errorf("the command's own error is lost: %v", err)
+	}
+	ran := false
+	if err := c.changing("gc", func() error { ran = true; return nil }); err != nil || !ran {
+		t.Errorf("after the end of the first: %v", err)
+	}
+}
+
+var errFirst = errors.New("x")
+
+// TestTheLockIsNoLink: whoever may write to the directory must not choose what
+// is emptied.
+func TestTheLockIsNoLink(t *testing.T) {
+	c := testConsole(t, &bytes.Buffer{})
+	if err := os.Symlink("elsewhere", c.lock); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.changing("gc", func() error { t.Error("it ran"); return nil }); err == nil {
+		t.Error("no error")
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// terminal is a pseudo terminal: what is written to it, and its other end.
+func terminal(t *testing.T) (tty, other *os.File) {
+	t.Helper()
+	other, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(other.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(other.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tty.Close(); other.Close() })
+	return tty, other
+}
+
+// TestABarOnATerminal shows when the work takes long, and ends with it.
+func TestABarOnATerminal(t *testing.T) {
+	defer func(before time.Duration) { patience = before }(patience)
+	patience = 0
+	tty, other := terminal(t)
+	seen := make(chan string)
+	go func() {
+		all, buffer := "", make([]byte, 4096)
+		for !strings.Contains(all, "comparing layers") {
+			n, err := other.Read(buffer)
+			if err != nil {
+				break
+			}
+			all += string(buffer[:n])
+		}
+		seen <- all
+	}()
+	step, done := console{err: tty}.progress("comparing layers", 10)
+	step(5)
+	if got := <-seen; !strings.Contains(got, "comparing layers") || !strings.Contains(got, "50") {
+		t.Errorf("the terminal shows %q", got)
+	}
+	done()
+}
+
+// TestNoBarElsewhere: what is read by a program has no bars in it, and what is
+// over soon needs none.
+func TestNoBarElsewhere(t *testing.T) {
+	var out bytes.Buffer
+	step, done := console{err: &out}.progress("x", 1)
+	step(1)
+	done()
+	if out.Len() > 0 {
+		t.Errorf("%q", out.String())
+	}
+	tty, _ := terminal(t)
+	for range 100 {
+		_, done := console{err: tty}.progress("x", 0)
+		done()
+	}
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/doctor"
+	"github.com/overlayzfs/overlayzfs/internal/gc"
+	"github.com/overlayzfs/overlayzfs/internal/inventory"
+	"github.com/overlayzfs/overlayzfs/internal/verify"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/quota"
+)
+
+func id(c string) string { return strings.Repeat(c, 64) }
+
+func sum(c string) digest.Digest { return digest.Digest("sha256:" + id(c)) }
+
+// someRecords are two images that share a layer, with two containers, and
+// BuildKit's cache.
+func someRecords() *dockerstore.Records {
+	at := time.Date(2026, 8, 24, 10, 15, 0, 0, time.UTC)
+	return &dockerstore.Records{
+		Driver: "overlayzfs",
+		Layers: map[digest.Digest]dockerstore.Layer{
+			sum("a"): {Chain: sum("a"), Diff: sum("a"), CacheID: id("1"), Size: 124 << 20},
+			sum("b"): {Chain: sum("b"), Parent: sum("a"), Diff: sum("7"), CacheID: id("2"), Size: 10 << 20},
+			sum("c"): {Chain: sum("c"), Parent: sum("a"), Diff: sum("8"), CacheID: id("3"), Size: 3 << 10},
+			sum("d"): {Chain: sum("d"), Diff: sum("d"), CacheID: id("9"), Size: 5},
+		},
+		Images: []dockerstore.Image{
+			{ID: sum("e"), Tags: []string{"web:latest", "web:1"}, Created: at, Chains: []digest.Digest{sum("a"), sum("b")}},
+			{ID: sum("f"), Created: at, Chains: []digest.Digest{sum("a"), sum("c")}},
+		},
+		Containers: []dockerstore.Container{
+			{ID: id("4"), Name: "front", Image: sum("e"), Created: at, Running: true},
+			{ID: id("5"), Name: "back", Image: sum("e"), Created: at},
+		},
+		Mounts: []dockerstore.Mount{
+			{Name: id("4"), MountID: id("6"), InitID: id("6") + "-init", Parent: sum("b")},
+			{Name: id("5"), MountID: id("7"), InitID: id("7") + "-init", Parent: sum("b")},
+		},
+		Others: map[string]string{"bk1": dockerstore.BuildCache, id("0"): dockerstore.Leaving},
+		Damaged: []dockerstore.Damage{
+			{Path: "image/overlayzfs/layerdb/sha512", Err: errors.New("not known of Docker 20.10 to 27")},
+		},
+	}
+}
+
+// someStore is what the store has of it.
+func someStore() *inventory.Inventory {
+	ready := func(id, parent string, depth int) overlayzfs.Seen {
+		return overlayzfs.Seen{ID: id, Key: strings.Repeat(strings.ToUpper(id[:1]), 26), Parent: parent, Depth: depth, State: overlayzfs.Ready}
+	}
+	limited := ready(id("6"), id("6")+"-init", 3)
+	limited.Limit = &quota.Record{Layer: limited.ID, Mode: quota.Dataset, Limits: quota.Limits{Bytes: 10 << 30, Inodes: 100000}}
+	unfinished := ready("bk1", id("1"), 1)
+	unfinished.State = overlayzfs.Mutable
+	damaged := ready(id("8"), "", 0)
+	damaged.Damaged = errors.New("link does not hold a short link's name")
+	inv := inventory.Take("tank/docker", []overlayzfs.Seen{
+		ready(id("1"), "", 0), ready(id("2"), id("1"), 1), ready(id("3"), id("1"), 1),
+		ready(id("6")+"-init", id("2"), 2), limited, ready(id("7")+"-init", id("2"), 2), ready(id("7"), id("7")+"-init", 3), unfinished, damaged,
+	}, someRecords())
+	for i := range inv.Layers {
+		if l := &inv.Layers[i]; l.Damaged == "" {
+			l.Size = &inventory.Size{Apparent: max(l.Recorded, 1<<20), Allocated: max(l.Recorded/2, 1<<19), Inodes: 12}
+		}
+	}
+	return inv
+}
+
+// TestWhatIsShown keeps what the looking commands print.
+func TestWhatIsShown(t *testing.T) {
+	inv, records := someStore(), someRecords()
+	found := func(name string) *inventory.Found {
+		f, err := inv.Find(records, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	s := &shelf{records: records}
+	totals := inventory.Totals{Dataset: "tank/docker", Pool: inventory.Pool{Name: "tank", Health: "ONLINE", Size: 20 << 30, Allocated: 5 << 30, Free: 15 << 30}}
+	totals.Space = inventory.Space{Used: 4 << 30, Logical: 6 << 30, Layers: 3 << 30, Limited: 512 << 20, Snapshots: 512 << 20, Available: 8 << 30}
+	totals.Snapshots = inventory.Snapshots{Count: 3, Used: totals.Space.Snapshots}
+	inv.Groups(&totals, records)
+	totals.Promise = inv.Promised(records, totals.Space.Available)
+	for name, show := range map[string]func(*bytes.Buffer) error{
+		"ls.txt":                func(out *bytes.Buffer) error { return writeLayers(out, inv.Layers, false) },
+		"ls-no-trunc.txt":       func(out *bytes.Buffer) error { return writeLayers(out, inv.Layers, true) },
+		"ls.json":               func(out *bytes.Buffer) error { return writeJSON(out, inv) },
+		"ls-none.txt":           func(out *bytes.Buffer) error { return writeLayers(out, nil, false) },
+		"ls-unknown.txt":        func(out *bytes.Buffer) error { return writeLayers(out, only(inv.Layers, inventory.Unknown), false) },
+		"warnings.txt":          func(out *bytes.Buffer) error { warn(console{err: out}, inv); return nil },
+		"tree.txt":              func(out *bytes.Buffer) error { return writeTree(out, grow(inv.Layers, topsOf(s))) },
+		"tree.json":             func(out *bytes.Buffer) error { return writeJSON(out, grow(inv.Layers, topsOf(s))) },
+		"df.txt":                func(out *bytes.Buffer) error { return writeTotals(out, totals) },
+		"df.json":               func(out *bytes.Buffer) error { return writeJSON(out, totals) },
+		"inspect-image.txt":     func(out *bytes.Buffer) error { return writeFound(out, found("web:1")) },
+		"inspect-image.json":    func(out *bytes.Buffer) error { return writeJSON(out, found("web:1")) },
+		"inspect-container.txt": func(out *bytes.Buffer) error { return writeFound(out, found("front")) },
+		"inspect-layer.txt":     func(out *bytes.Buffer) error { return writeFound(out, found("1111")) },
+		"inspect-damaged.txt":   func(out *bytes.Buffer) error { return writeFound(out, found(id("8"))) },
+		"gc.txt":                func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "")) },
+		"gc.json":               func(out *bytes.Buffer) error { return writeJSON(out, someDecision(inv, "")) },
+		"gc-refused.txt":        func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "x")) },
+		"verify.txt":            func(out *bytes.Buffer) error { return writeVerdict(out, someVerdict(inv), inv) },
+		"verify.json":           func(out *bytes.Buffer) error { return writeJSON(out, someVerdict(inv)) },
+		"doctor.txt":            func(out *bytes.Buffer) error { return writeFindings(out, someFindings(), false) },
+		"doctor-all.txt":        func(out *bytes.Buffer) error { return writeFindings(out, someFindings(), true) },
+		"doctor.json":           func(out *bytes.Buffer) error { return writeJSON(out, someFindings()) },
+	} {
+		var out bytes.Buffer
+		if err := show(&out); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, out.String())
+	}
+}
+
+// someDecision is on the records as they were read, with a warning or without.
+func someDecision(inv *inventory.Inventory, warning string) gc.Plan {
+	read := *inv
+	read.Missing, read.Warnings = nil, nil
+	if warning != "" {
+		read.Warnings = []string{warning}
+	}
+	return gc.Decide(&read, func(string) bool { return false })
+}
+
+func someVerdict(inv *inventory.Inventory) verdict {
+	layers := []dockerstore.Layer{{CacheID: id("1"), Size: 124 << 20}, {CacheID: id("2"), Size: 10 << 20}, {CacheID: id("9")}, {CacheID: id("3")}, {CacheID: id("8")}}
+	return verdictOf([]verify.Result{
+		{ID: id("1"), Chain: sum("a"), Diff: sum("a"), Status: verify.OK},
+		{ID: id("2"), Chain: sum("b"), Diff: sum("7"), Status: verify.Changed, Reason: `file integrity checksum failed for "etc/passwd"`},
+		{ID: id("9"), Chain: sum("d"), Diff: sum("d"), Status: verify.Missing, Reason: "the store does not have it"},
+		{ID: id("3"), Chain: sum("c"), Diff: sum("8"), Status: verify.Unproven, Reason: "unexpected EOF"},
+		{ID: id("8"), Status: verify.Gone},
+	}, layers, inv)
+}
+
+func someFindings() []doctor.Finding {
+	return []doctor.Finding{
+		{Check: "pool health", Severity: doctor.Broken, Found: "tank is SUSPENDED", Reason: "its devices are gone, and nothing can be read or written", Remedy: "zpool status tank; zpool clear tank"},
+		{Check: "property", Severity: doctor.Warning, Found: "compression=off", Reason: "layers compress to half", Remedy: "zfs set compression=lz4 tank/docker"},
+		{Check: "store", Severity: doctor.Note, Found: "x"},
+		{Check: "kernel", Found: "Linux 6.12.107, with overlayfs"},
+	}
+}
+
+// TestWhatAVerdictExitsWith: the worst layer decides.
+func TestWhatAVerdictExitsWith(t *testing.T) {
+	for code, statuses := range map[int][]verify.Status{
+		0: {verify.OK, verify.Gone}, exitWarning: {verify.OK, verify.Unproven}, exitBroken: {verify.Unproven, verify.Missing},
+	} {
+		var v verdict
+		for _, s := range statuses {
+			v.Layers = append(v.Layers, verify.Result{Status: s})
+		}
+		if got := exitCode(v.findings()); got != code {
+			t.Errorf("%v: %d, want %d", statuses, got, code)
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/inventory"
+	"github.com/overlayzfs/overlayzfs/internal/verify"
+)
+
+// verifyFlags are those of the verify command.
+type verifyFlags struct {
+	place
+	output
+}
+
+// verdict is what verify found out, as JSON has it.
+type verdict struct {
+	Layers  []verify.Result `json:"layers"`
+	Bytes   int64           `json:"bytes"` // apparent size of what was compared
+	Damaged []string        `json:"damaged_images,omitempty"`
+}
+
+// verifyCommand compares layers with what Docker recorded of them.
+func verifyCommand(c console) *cobra.Command {
+	var f verifyFlags
+	command := &cobra.Command{
+		Use:   "verify [NAME...] [flags]",
+		Short: "Compare every recorded layer with its digest",
+		Long: "Compare layers with what Docker recorded of them: the layer's tar is made again from Docker's record\n" +
+			"(tar-split) and the layer's files, and has to have the digest of the image's DiffID; type, owner and\n" +
+			"mode of every entry are compared, too, and that nothing is there besides. All layers, or those of the\n" +
+			"images and containers that are named. dockerd may run; layers that it removes meanwhile are passed over.\n\n" +
+			"The exit code is 6 when a layer is not as recorded, and 5 when a record of Docker cannot be read.",
+		Example: "  overlayzfs verify\n" +
+			"  overlayzfs verify debian:trixie web\n" +
+			"  overlayzfs verify --json | jq '.layers[] | select(.status != \"ok\")'",
+		RunE: func(command *cobra.Command, args []string) error {
+			return f.look(func(s *shelf) error { return f.verify(command.Context(), c, s, args) })
+		},
+	}
+	f.place.flag(command.Flags(), c)
+	f.output.flag(command.Flags())
+	return command
+}
+
+func (f *verifyFlags) verify(ctx context.Context, c console, s *shelf, names []string) error {
+	inv, err := s.inventory()
+	if err != nil {
+		return err
+	}
+	layers, err := s.recorded(inv, names)
+	if err != nil {
+		return err
+	}
+	results, err := s.compare(ctx, c, layers)
+	if err != nil {
+		return err
+	}
+	v := verdictOf(results, layers, inv)
+	if f.json {
+		err = writeJSON(c.out, v)
+	} else {
+		for _, warning := range inv.Warnings {
+			fmt.Fprintln(c.err, "warning: not read:", warning)
+		}
+		err = writeVerdict(c.out, v, inv)
+	}
+	if err != nil {
+		return err
+	}
+	return v.findings()
+}
+
+// recorded are the layers to compare, in the order of their digests.
+func (s *shelf) recorded(inv *inventory.Inventory, names []string) ([]dockerstore.Layer, error) {
+	byOrder := func(a, b dockerstore.Layer) int { return cmp.Compare(a.Chain, b.Chain) }
+	if len(names) == 0 {
+		return slices.SortedFunc(maps.Values(s.records.Layers), byOrder), nil
+	}
+	wanted := map[string]bool{}
+	for _, name := range names {
+		found, err := inv.Find(s.records, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range found.Layers {
+			wanted[l.ID] = true
+		}
+	}
+	var layers []dockerstore.Layer
+	for _, layer := range s.records.Layers {
+		if wanted[layer.CacheID] {
+			layers = append(layers, layer)
+		}
+	}
+	slices.SortFunc(layers, byOrder)
+	return layers, nil
+}
+
+func (s *shelf) compare(ctx context.Context, c console, layers []dockerstore.Layer) ([]verify.Result, error) {
+	var total int64
+	for _, layer := range layers {
+		total += layer.Size
+	}
+	step, done := c.progress("comparing layers", total)
+	defer done()
+	v := verify.Verifier{View: s.view, Docker: s.docker, Driver: s.site.Driver, Read: func(n int) { step(int64(n)) }}
+	return v.Layers(ctx, layers)
+}
+
+func verdictOf(results []verify.Result, layers []dockerstore.Layer, inv *inventory.Inventory) verdict {
+	v := verdict{Layers: list(results)}
+	images := map[string]bool{}
+	for i, r := range results {
+		if r.Status == verify.OK {
+			v.Bytes += layers[i].Size
+		}
+		if !r.Wrong() {
+			continue
+		}
+		for _, name := range imagesWith(inv, r.ID) {
+			images[name] = true
+		}
+	}
+	v.Damaged = slices.Sorted(maps.Keys(images))
+	return v
+}
+
+// imagesWith are the images that have a layer, in the store or not.
+func imagesWith(inv *inventory.Inventory, id string) []string {
+	for _, l := range inv.Layers {
+		if l.ID == id {
+			return l.Images
+		}
+	}
+	for _, missing := range inv.Missing {
+		if missing.ID == id {
+			return missing.Users
+		}
+	}
+	return nil
+}
+
+func writeVerdict(w io.Writer, v verdict, inv *inventory.Inventory) error {
+	counts := map[verify.Status]int{}
+	t := newTable(table.Row{"LAYER", "STATUS", "USED BY", "REASON"})
+	for _, r := range v.Layers {
+		counts[r.Status]++
+		if r.Status != verify.OK && r.Status != verify.Gone {
+			t.AppendRow(table.Row{inventory.Short(r.ID), r.Status, users(imagesWith(inv, r.ID)), r.Reason})
+		}
+	}
+	if t.Length() > 0 {
+		if err := writeTable(w, t); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	_, err := fmt.Fprintf(w, "As Docker recorded: %s, %s.\n", number(counts[verify.OK], "layer"), bytesText(v.Bytes))
+	return err
+}
+
+// findings is the exit code, and what to do.
+func (v verdict) findings() error {
+	var wrong, unproven int
+	for _, r := range v.Layers {
+		switch {
+		case r.Wrong():
+			wrong++
+		case r.Status == verify.Unproven:
+			unproven++
+		}
+	}
+	switch {
+	case wrong > 0:
+		return findings{fmt.Sprintf("not as Docker recorded: %s; remove these images and their containers and pull or build them again: %s", number(wrong, "layer"), users(v.Damaged)), exitBroken}
+	case unproven > 0:
+		return findings{fmt.Sprintf("Docker's record cannot be read of %s; docker save fails for images with them", number(unproven, "layer")), exitWarning}
+	}
+	return nil
+}

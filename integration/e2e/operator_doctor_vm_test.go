@@ -1,0 +1,122 @@
+//go:build vm
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// finding is what the doctor says of one thing.
+type finding struct{ Check, Severity, Found, Reason, Remedy string }
+
+// doctor examines the host and returns what was found, and the exit code.
+func (s *operatedSite) doctor(t testing.TB, args ...string) (found []finding, code int) {
+	t.Helper()
+	cmd := exec.Command(operatorsCommand, append([]string{"doctor", "--json", "--host", s.Host(), "--config-file", s.ConfigFile()}, args...)...)
+	errs := &strings.Builder{}
+	cmd.Stderr = errs
+	raw, err := cmd.Output()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &found); err != nil {
+		t.Fatalf("%v: %s%s", err, raw, errs)
+	}
+	return found, cmd.ProcessState.ExitCode()
+}
+
+// examines the lab's host, which is fit: nothing is worse than a note.
+func (s *operatedSite) examines(t *testing.T) {
+	found, code := s.doctor(t)
+	seen := map[string]bool{}
+	for _, f := range found {
+		seen[f.Check] = true
+		t.Logf("%s %s: %s (%s) -> %s", f.Severity, f.Check, f.Found, f.Reason, f.Remedy)
+		if f.Severity == "warning" || f.Severity == "broken" {
+			t.Errorf("of a fit host it says %s %s: %s", f.Severity, f.Check, f.Found)
+		}
+	}
+	if code != 0 {
+		t.Errorf("it exits with %d", code)
+	}
+	for _, check := range []string{"kernel", "OpenZFS", "/dev/zfs", "pool health", "pool space", "autotrim", "ARC", "dataset", "property", "overlayfs on ZFS", "limits", "copy-up", "daemon.json", "plugin", "dockerd"} {
+		if !seen[check] {
+			t.Errorf("nothing is said of %s", check)
+		}
+	}
+	for _, name := range datasetsBelow(t, s.dataset) {
+		if strings.Contains(name, "doctor") {
+			t.Errorf("dataset %s is left", name)
+		}
+	}
+	if left, _ := filepath.Glob("/run/overlayzfs-doctor-*"); len(left) > 0 {
+		t.Errorf("%q is left", left)
+	}
+	t.Log(s.operate(t, 0, "doctor", "--quick", "--all", "--host", s.Host()))
+}
+
+// namesTheRemedy breaks one thing after another. The doctor has to find it, and
+// its remedy, copied to a shell, has to help.
+func (s *operatedSite) namesTheRemedy(t *testing.T) {
+	left := s.dataset + "/overlayzfs-doctor-1"
+	for _, tt := range []struct {
+		name, harm, severity, found string
+	}{
+		{"Compression", "zfs set compression=off " + s.dataset, "warning", "compression=off"},
+		{"Xattr", "zfs set xattr=dir " + s.dataset, "warning", "xattr=on (dir)"},
+		{"Dnodes", "zfs set dnodesize=legacy " + s.dataset, "note", "dnodesize=legacy"},
+		{"ACLs", "zfs set acltype=off " + s.dataset, "note", "acltype=off"},
+		{"Records", "zfs set recordsize=4K " + s.dataset, "note", "recordsize=4K"},
+		{"Sync", "zfs set sync=always " + s.dataset, "warning", "sync=always"},
+		{"ReadOnly", "zfs set readonly=on " + s.dataset, "broken", "readonly=on"},
+		{"Mountpoint", "zfs set mountpoint=/run/elsewhere " + s.dataset + "; zfs unmount " + s.dataset, "note", "mountpoint=/run/elsewhere"},
+		{"Scratch", "zfs create " + left, "note", "dataset " + left},
+		{"Mount", "mkdir /run/overlayzfs-gc-1 && mount -t tmpfs x /run/overlayzfs-gc-1", "note", "mount /run/overlayzfs-gc-1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			command(t, "sh", "-c", tt.harm)
+			found, code := s.doctor(t, "--quick")
+			i := slices.IndexFunc(found, func(f finding) bool { return f.Found == tt.found })
+			if i < 0 {
+				t.Fatalf("it is not found: %+v", found)
+			}
+			want := map[string]int{"note": 0, "warning": 5, "broken": 6}[tt.severity]
+			if f := found[i]; f.Severity != tt.severity || code != want || f.Reason == "" {
+				t.Errorf("%+v, exit code %d", f, code)
+			}
+			t.Log(found[i].Remedy)
+			command(t, "sh", "-c", found[i].Remedy)
+			again, code := s.doctor(t, "--quick")
+			if slices.ContainsFunc(again, func(f finding) bool { return f.Found == tt.found }) || code != 0 {
+				t.Errorf("after the remedy: %+v, exit code %d", again, code)
+			}
+		})
+	}
+	t.Run("DaemonJSON", s.brokenConfiguration)
+}
+
+// brokenConfiguration spoils daemon.json in ways that dockerd does not start with.
+func (s *operatedSite) brokenConfiguration(t *testing.T) {
+	good, err := os.ReadFile(s.ConfigFile())
+	noError(t, err)
+	defer func() { noError(t, os.WriteFile(s.ConfigFile(), good, 0o600)) }()
+	for name, tt := range map[string]struct{ config, found string }{
+		"Syntax":          {strings.Replace(string(good), "{", "{,", 1), "line 1, column 2"},
+		"Userns":          {strings.Replace(string(good), "{", `{"userns-remap": "default",`, 1), "userns-remap=default"},
+		"Option":          {strings.Replace(string(good), "{", `{"storage-opts": ["overlayzfs.nonsense=1"],`, 1), "overlayzfs.nonsense"},
+		"NotExperimental": {strings.Replace(string(good), `"experimental": true`, `"experimental": false`, 1), "experimental"},
+	} {
+		noError(t, os.WriteFile(s.ConfigFile(), []byte(tt.config), 0o600))
+		found, code := s.doctor(t, "--quick")
+		i := slices.IndexFunc(found, func(f finding) bool { return f.Check == "daemon.json" })
+		if i < 0 || found[i].Severity != "broken" || !strings.Contains(found[i].Found, tt.found) || found[i].Remedy == "" || code != 6 {
+			t.Errorf("%s: exit code %d, %+v", name, code, found)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+// Package dockerconf reads the part of dockerd's daemon.json that says where its
+// layers and records are, and what is wrong with the file.
+//
+// It writes nothing, and knows nothing of what lies in the data-root.
+package dockerconf
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// Where dockerd looks when nobody tells it otherwise.
+const (
+	DefaultFile     = "/etc/docker/daemon.json"
+	DefaultDataRoot = "/var/lib/docker"
+)
+
+// maxSize bounds what is read.
+const maxSize = 4 << 20
+
+// Config is what daemon.json says, and dockerd's defaults.
+type Config struct {
+	DataRoot      string          `json:"data-root"`
+	StorageDriver string          `json:"storage-driver"`
+	StorageOpts   []string        `json:"storage-opts"`
+	Experimental  bool            `json:"experimental"`
+	LiveRestore   bool            `json:"live-restore"`
+	UsernsRemap   string          `json:"userns-remap"`
+	Features      map[string]bool `json:"features"`
+}
+
+// Read reads daemon.json. A file that is not there leaves the defaults.
+func Read(path string) (Config, error) {
+	raw, err := read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Decode(nil)
+	}
+	if err != nil {
+		return Config{}, err
+	}
+	c, err := Decode(raw)
+	if err != nil {
+		return Config{}, fault.New(fault.Invalid, "%s: %w", path, err)
+	}
+	return c, nil
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	if len(raw) > maxSize {
+		return nil, fault.New(fault.UnsafeInput, "%s is longer than %d bytes", path, maxSize)
+	}
+	return raw, nil
+}
+
+// Decode reads the content of daemon.json. An error names line and column.
+func Decode(raw []byte) (Config, error) {
+	c := Config{DataRoot: DefaultDataRoot}
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return c, nil
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return Config{}, located(raw, err)
+	}
+	if c.DataRoot == "" {
+		c.DataRoot = DefaultDataRoot
+	}
+	return c, nil
+}
+
+// located says where in the file an error is.
+func located(raw []byte, err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	var offset int64
+	switch {
+	case errors.As(err, &syntax):
+		offset = syntax.Offset
+	case errors.As(err, &kind):
+		offset = kind.Offset
+	default:
+		return err
+	}
+	before := raw[:min(int(offset), len(raw))]
+	line := bytes.Count(before, []byte("\n")) + 1
+	column := len(before) - (bytes.LastIndexByte(before, '\n') + 1)
+	return fmt.Errorf("line %d, column %d: %w", line, column, err)
+}

@@ -1,0 +1,73 @@
+package dockerstore
+
+import (
+	"encoding/json"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// Container is a container as Docker recorded it.
+type Container struct {
+	ID      string
+	Name    string
+	Image   digest.Digest // empty for one that was made without
+	Created time.Time
+	Running bool // when the record was written
+}
+
+// containerConfig is the part of config.v2.json that is used here.
+type containerConfig struct {
+	ID      string
+	Name    string
+	Driver  string
+	Image   string
+	Created time.Time
+	State   *struct{ Running bool }
+}
+
+// containers reads the containers that were made with the driver; those of
+// other drivers are nobody's here.
+func (r *reader) containers() error {
+	return r.each("containers", func(entry fs.DirEntry, name string) error {
+		raw, err := r.read(path.Join(name, "config.v2.json"), maxJSON)
+		if err != nil {
+			return err
+		}
+		c, driver, err := decodeContainer(raw)
+		if err != nil {
+			return err
+		}
+		if c.ID != entry.Name() {
+			return fault.New(fault.Invalid, "config.v2.json is that of container %.80q", c.ID)
+		}
+		if driver == r.records.Driver {
+			r.records.Containers = append(r.records.Containers, c)
+		}
+		return nil
+	})
+}
+
+// decodeContainer reads config.v2.json (container/container.go).
+func decodeContainer(raw []byte) (c Container, driver string, err error) {
+	var config containerConfig
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return c, "", fault.New(fault.Invalid, "config.v2.json is no container's: %w", err)
+	}
+	if !layerID.MatchString(config.ID) || config.Driver == "" || config.State == nil {
+		return c, "", fault.New(fault.Unsupported, "config.v2.json lacks ID, driver or state")
+	}
+	c = Container{ID: config.ID, Name: strings.TrimPrefix(config.Name, "/"), Created: config.Created, Running: config.State.Running}
+	if c.Name != "" && !layerID.MatchString(c.Name) {
+		return c, "", fault.New(fault.UnsafeInput, "%.100q is no name of a container", c.Name)
+	}
+	if config.Image != "" {
+		c.Image, err = parse(config.Image)
+	}
+	return c, config.Driver, err
+}

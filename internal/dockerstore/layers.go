@@ -1,0 +1,162 @@
+package dockerstore
+
+import (
+	"io/fs"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// Layer is an image layer as Docker recorded it (layer/filestore.go).
+type Layer struct {
+	Chain   digest.Digest // of it and all below it
+	Parent  digest.Digest // the chain below; empty on a base layer
+	Diff    digest.Digest // of its tar
+	CacheID string        // the storage driver's ID
+	Size    int64         // apparent, in bytes
+	// Removing: Docker gave it up, and removes it at its next start.
+	Removing bool
+}
+
+// Mount is a writable layer as Docker recorded it.
+type Mount struct {
+	Name    string        // the container's ID, or what a build chose
+	MountID string        // the storage driver's ID
+	InitID  string        // of the layer below; empty where there is none
+	Parent  digest.Digest // the chain below; empty for none
+}
+
+// layerID is what a storage driver's IDs look like: dockerd's and BuildKit's.
+var layerID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$`)
+
+const removingSuffix = "-removing"
+
+// layers reads layerdb.
+func (r *reader) layers() error {
+	if err := r.onlyKnown(); err != nil {
+		return err
+	}
+	return r.each(path.Join(r.base, "layerdb/sha256"), func(entry fs.DirEntry, name string) error {
+		layer, err := r.layer(entry.Name(), name)
+		if err != nil {
+			return err
+		}
+		if layer.Removing {
+			r.records.Others[layer.CacheID] = Leaving
+			return nil
+		}
+		r.records.Layers[layer.Chain] = layer
+		return nil
+	})
+}
+
+// onlyKnown refuses a layerdb with digests of another kind.
+func (r *reader) onlyKnown() error {
+	return r.each(path.Join(r.base, "layerdb"), func(entry fs.DirEntry, _ string) error {
+		switch entry.Name() {
+		case "sha256", "mounts", "tmp":
+			return nil
+		}
+		return fault.New(fault.Unsupported, "not known of Docker 20.10 to 27")
+	})
+}
+
+// HasLayer reports whether Docker has a record of a layer now.
+func (r *Root) HasLayer(driver string, chain digest.Digest) bool {
+	return checkDriver(driver) == nil && chain.Validate() == nil &&
+		r.exists(path.Join("image", driver, "layerdb/sha256", chain.Encoded()))
+}
+
+func (r *reader) layer(entry, name string) (l Layer, err error) {
+	encodedChain, rest, suffixed := strings.Cut(entry, "-")
+	l.Removing = suffixed && strings.HasSuffix(rest, removingSuffix[1:])
+	if suffixed && !l.Removing {
+		return l, fault.New(fault.Unsupported, "no name of a layer's record")
+	}
+	if l.Chain, err = encoded(encodedChain); err != nil {
+		return l, err
+	}
+	if l.CacheID, err = r.id(name, "cache-id", false); err != nil || l.Removing {
+		return l, err
+	}
+	if l.Diff, err = r.digest(name, "diff", false); err != nil {
+		return l, err
+	}
+	if l.Parent, err = r.digest(name, "parent", true); err != nil {
+		return l, err
+	}
+	if l.Size, err = r.size(name); err != nil {
+		return l, err
+	}
+	return l, checkChain(l)
+}
+
+// checkChain makes sure that the record is of the layer it is named after.
+func checkChain(l Layer) error {
+	if want := chain(l.Parent, l.Diff); want != l.Chain {
+		return fault.New(fault.Invalid, "diff and parent make the chain %s", want)
+	}
+	return nil
+}
+
+// chain is the chain ID of a layer on a parent (image-spec, "Layer ChainID").
+func chain(parent, diff digest.Digest) digest.Digest {
+	if parent == "" {
+		return diff
+	}
+	return digest.FromString(string(parent) + " " + string(diff))
+}
+
+// mounts reads the records of writable layers.
+func (r *reader) mounts() error {
+	return r.each(path.Join(r.base, "layerdb/mounts"), func(entry fs.DirEntry, name string) (err error) {
+		m := Mount{Name: entry.Name()}
+		if !layerID.MatchString(m.Name) {
+			return fault.New(fault.Invalid, "no name of a container")
+		}
+		if m.MountID, err = r.id(name, "mount-id", false); err != nil {
+			return err
+		}
+		if m.InitID, err = r.id(name, "init-id", true); err != nil {
+			return err
+		}
+		if m.Parent, err = r.digest(name, "parent", true); err != nil {
+			return err
+		}
+		r.records.Mounts = append(r.records.Mounts, m)
+		return nil
+	})
+}
+
+func (r *reader) id(dir, file string, optional bool) (string, error) {
+	text, err := r.line(path.Join(dir, file), optional)
+	if err == nil && !layerID.MatchString(text) && (text != "" || !optional) {
+		err = fault.New(fault.Invalid, "%s holds %.100q, no layer's ID", file, text)
+	}
+	return text, err
+}
+
+func (r *reader) digest(dir, file string, optional bool) (digest.Digest, error) {
+	text, err := r.line(path.Join(dir, file), optional)
+	if err != nil || text == "" && optional {
+		return "", err
+	}
+	return parse(text)
+}
+
+func (r *reader) size(dir string) (int64, error) {
+	text, err := r.line(path.Join(dir, "size"), false)
+	if err != nil {
+		return 0, err
+	}
+	size, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || size < 0 {
+		return 0, fault.New(fault.Invalid, "size holds %.40q, no size", text)
+	}
+	return size, nil
+}

@@ -1,0 +1,114 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+
+	units "github.com/docker/go-units"
+
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// advice is what a property of the store's dataset should be.
+type advice struct {
+	property string
+	good     []uint64
+	words    map[uint64]string // of numbers that stand for words
+	unset    func(module version) uint64
+	severity Severity
+	reason   string
+	set      string // the value to copy
+}
+
+// The numbers are those of include/sys/fs/zfs.h and include/sys/zio_compress.h,
+// the defaults those of module/zcommon/zfs_prop.c.
+var advices = []advice{
+	{"compression", []uint64{1, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16}, map[uint64]string{0: "inherit", 1: "on", 2: "off", 4: "empty", 14: "zle", 15: "lz4", 16: "zstd"},
+		since(version{2, 2, 0}, 2, 1), Warning, "layers compress to half, and reading less is faster than unpacking it", "lz4"},
+	{"xattr", []uint64{2}, map[uint64]string{0: "off", 1: "on (dir)", 2: "sa"},
+		since(version{2, 3, 0}, 1, 2), Warning, "opaque directories and capabilities are extended attributes; otherwise each is a hidden directory of its own", "sa"},
+	{"dnodesize", []uint64{1, 1024, 2048, 4096, 8192, 16384}, map[uint64]string{0: "legacy", 1: "auto"},
+		always(0), Note, "extended attributes fit into a larger dnode, and cost no block of their own then", "auto"},
+	{"acltype", []uint64{1}, map[uint64]string{0: "off", 1: "posix", 2: "nfsv4"},
+		always(0), Note, "images may carry POSIX ACLs, and programs in containers set them", "posix"},
+	{"atime", []uint64{0}, map[uint64]string{0: "off", 1: "on"},
+		always(1), Note, "the plugin mounts without access times whatever it says; other mounts of the dataset would write for each read", "off"},
+	{"recordsize", []uint64{32768, 65536, 131072, 262144, 524288, 1048576}, nil,
+		always(131072), Note, "small records make large files of images slow to read and to compress; a database gets its own with --storage-opt recordsize=16K", "128K"},
+}
+
+func always(n uint64) func(version) uint64 { return func(version) uint64 { return n } }
+
+// since is a default that changed with a version.
+func since(v version, before, after uint64) func(version) uint64 {
+	return func(module version) uint64 {
+		if module.before(v) {
+			return before
+		}
+		return after
+	}
+}
+
+// properties compares the dataset with the advice.
+func properties(f Facts) (found []Finding) {
+	const check = "dataset"
+	switch {
+	case f.DatasetErr != nil:
+		return []Finding{{check, Broken, f.DatasetErr.Error(), "layers lie on it", "zpool import; zfs create -o mountpoint=legacy -o compression=lz4 -o xattr=sa -o acltype=posix -o dnodesize=auto -o atime=off POOL/docker"}}
+	case f.Stats == nil:
+		return nil
+	}
+	found = ok(check, f.Dataset)
+	for _, a := range advices {
+		found = append(found, a.judge(f)...)
+	}
+	return append(append(found, durability(*f.Stats)...), readable(*f.Stats)...)
+}
+
+func (a advice) judge(f Facts) []Finding {
+	v, _ := parse(f.Module)
+	value := a.unset(v)
+	if p, ok := f.Stats.Property(a.property); ok {
+		value = p.Uint()
+	}
+	text := a.property + "=" + a.text(value)
+	if slices.Contains(a.good, value) {
+		return ok("property", text)
+	}
+	return []Finding{{"property", a.severity, text, a.reason, fmt.Sprintf("zfs set %s=%s %s    # new files only", a.property, a.set, f.Dataset)}}
+}
+
+func (a advice) text(value uint64) string {
+	if word, ok := a.words[value]; ok {
+		return word
+	}
+	if a.property == "recordsize" {
+		return units.CustomSize("%.4g%s", float64(value), 1024, []string{"", "K", "M"})
+	}
+	return fmt.Sprint(value)
+}
+
+// durability says what sync costs or risks. It is the administrator's choice.
+func durability(d zfs.Dataset) []Finding {
+	switch d.SyncMode() {
+	case zfs.SyncDisabled:
+		return []Finding{{"property", Note, "sync=disabled", "fast copy-ups; a power cut takes up to the last five seconds of what containers wrote, also what they fsynced. Images are safe", "zfs set sync=standard " + d.Name + "    # for databases, or --storage-opt sync=standard for one container"}}
+	case zfs.SyncAlways:
+		return []Finding{{"property", Warning, "sync=always", "every write waits for the disk, also those that nobody wants to be durable", "zfs set sync=standard " + d.Name}}
+	}
+	return ok("property", "sync=standard")
+}
+
+// readable looks at what keeps the dataset from being used at all.
+func readable(d zfs.Dataset) (found []Finding) {
+	if d.ReadOnly() {
+		found = append(found, Finding{"property", Broken, "readonly=on", "layers cannot be written", "zfs set readonly=off " + d.Name})
+	}
+	if p, ok := d.Property("keystatus"); ok && p.Uint() == 1 { // ZFS_KEYSTATUS_UNAVAILABLE
+		found = append(found, Finding{"property", Broken, "keystatus=unavailable", "the dataset is encrypted and its key is not loaded", "zfs load-key " + d.Name})
+	}
+	if m := d.Mountpoint(); m != "legacy" && m != "none" {
+		found = append(found, Finding{"property", Note, "mountpoint=" + m, "the plugin mounts the dataset by itself; `zfs mount -a` should not", "zfs set mountpoint=legacy " + d.Name + "    # unless Docker's data-root lies on it"})
+	}
+	return found
+}

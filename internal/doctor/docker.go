@@ -1,0 +1,93 @@
+package doctor
+
+import (
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+)
+
+// daemonJSON looks at dockerd's configuration.
+func daemonJSON(f Facts) []Finding {
+	const check = "daemon.json"
+	d := f.Docker
+	switch {
+	case d.ConfigErr != nil:
+		return []Finding{{check, Broken, d.ConfigErr.Error(), "dockerd does not start with it", "python3 -m json.tool " + d.ConfigFile + "    # shows the place; mend it there"}}
+	case d.Config.UsernsRemap != "":
+		return []Finding{{check, Broken, "userns-remap=" + d.Config.UsernsRemap, "with a managed plugin a remapped container's runtime cannot reach its layers", "remove \"userns-remap\" from " + d.ConfigFile}}
+	case d.OptionsErr != nil:
+		return []Finding{{check, Broken, d.OptionsErr.Error(), "the driver refuses to start with it", "mend the storage options in " + d.ConfigFile + " or with `docker plugin set`"}}
+	case d.Config.StorageDriver == d.Driver && !d.Config.Experimental && !modern(d):
+		return []Finding{{check, Broken, "\"experimental\" is not true", "dockerd takes a plugin as its storage driver only then", "set \"experimental\": true in " + d.ConfigFile + "; systemctl restart docker"}}
+	case d.Config.StorageDriver == "":
+		return []Finding{{check, Note, "no storage-driver", "dockerd chooses one of its own, and not overlayzfs", "set \"experimental\": true and \"storage-driver\": \"" + d.Driver + "\" in " + d.ConfigFile}}
+	}
+	return ok(check, "storage-driver="+d.Config.StorageDriver)
+}
+
+// modern reports whether the engine is one that has no graphdriver plugins.
+func modern(d Docker) bool {
+	if d.Config.Features["containerd-snapshotter"] {
+		return true
+	}
+	if d.Engine == nil {
+		return false
+	}
+	v, ok := parse(d.Engine.Version)
+	return ok && !v.before(pluginsGone)
+}
+
+// plugged looks at the managed plugin.
+func plugged(f Facts) []Finding {
+	const check = "plugin"
+	d := f.Docker
+	wanted := d.Config.StorageDriver == d.Driver && d.ConfigErr == nil
+	switch {
+	case modern(d) || d.ConfigErr != nil:
+		return nil
+	case d.Plugin == nil && wanted:
+		return []Finding{{check, Broken, "no plugin " + d.Driver + " is installed", "dockerd does not start with a storage driver that it does not have", "set another storage-driver, start dockerd, then: make plugin; docker plugin create " + d.Driver + " build/plugin; docker plugin enable " + d.Driver}}
+	case d.Plugin == nil:
+		return []Finding{{check, Note, "not installed", "", "make plugin; docker plugin create " + d.Driver + " build/plugin"}}
+	case !d.Plugin.Enabled && wanted:
+		return []Finding{{check, Broken, d.Plugin.Name + " is disabled", "dockerd refuses to start: \"found but disabled\"", rescue(d.Plugin)}}
+	case !d.Plugin.Enabled:
+		return []Finding{{check, Note, d.Plugin.Name + " is disabled", "it has to be enabled before it becomes the storage driver", "docker plugin enable " + d.Plugin.Name}}
+	}
+	return ok(check, d.Plugin.Name+" is enabled")
+}
+
+func rescue(p *dockerstore.Plugin) string {
+	return "set \"storage-driver\": \"vfs\" in daemon.json; systemctl start docker; docker plugin enable " + p.Name + "; set the storage-driver back; systemctl restart docker"
+}
+
+// engine looks at the version of a running dockerd, and which way in fits it.
+func engine(f Facts) []Finding {
+	const check = "dockerd"
+	e := f.Docker.Engine
+	if e == nil {
+		return []Finding{{check, Note, "does not answer", "it is stopped, or not here; its version is not known then", "systemctl status docker"}}
+	}
+	v, readable := parse(e.Version)
+	switch {
+	case !readable:
+		return []Finding{{check, Note, "version " + e.Version, "it cannot be read", ""}}
+	case v.before(pluginsFirst):
+		return []Finding{{check, Warning, "version " + e.Version, "overlayzfs was made for Docker 20.10 and later", "install a newer Docker"}}
+	case !v.before(pluginsGone):
+		return wayInOfToday(f)
+	case !v.before(pluginsGated) && !e.Deprecated:
+		return []Finding{{check, Broken, "version " + e.Version, "it takes graphdriver plugins only with DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1 in its environment",
+			"mkdir -p /etc/systemd/system/docker.service.d; printf '[Service]\\nEnvironment=DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1\\n' >/etc/systemd/system/docker.service.d/overlayzfs.conf; systemctl daemon-reload; systemctl restart docker"}}
+	}
+	return ok(check, "version "+e.Version+", by the managed plugin; it uses "+e.Driver)
+}
+
+// wayInOfToday is that of engines that have no graphdriver plugins.
+func wayInOfToday(f Facts) []Finding {
+	e := f.Docker.Engine
+	if f.Docker.Config.Features["containerd-snapshotter"] && strings.Contains(e.Driver, f.Docker.Driver) {
+		return ok("dockerd", "version "+e.Version+", by the snapshotter")
+	}
+	return []Finding{{"dockerd", Broken, "version " + e.Version, "Docker 28 and later have no graphdriver plugins; the way in is the containerd snapshotter", "see docs/containerd.md: overlayzfs-snapshotter as a proxy plugin of containerd, and \"features\": {\"containerd-snapshotter\": true} in " + f.Docker.ConfigFile}}
+}

@@ -1,0 +1,58 @@
+package doctor
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+)
+
+// Severity is how bad a finding is.
+type Severity int
+
+// The severities, the worst last.
+const (
+	OK      Severity = iota // as it should be
+	Note                    // good to know
+	Warning                 // works, at a price or a risk
+	Broken                  // does not work, or will lose data
+)
+
+var severities = []string{"ok", "note", "warning", "broken"}
+
+// String is the severity in a word.
+func (s Severity) String() string { return severities[s] }
+
+// MarshalJSON writes the word.
+func (s Severity) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+// Finding is what was found out about one thing.
+type Finding struct {
+	Check    string   `json:"check"` // what was looked at
+	Severity Severity `json:"severity"`
+	Found    string   `json:"found"`
+	Reason   string   `json:"reason,omitempty"` // why it matters
+	Remedy   string   `json:"remedy,omitempty"` // commands to copy, or what to do
+}
+
+// Examine judges facts, the worst first.
+func Examine(f Facts) []Finding {
+	var all []Finding
+	for _, check := range []func(Facts) []Finding{
+		kernel, module, device, knownBad, pool, properties, probed, memory, trim, daemonJSON, plugged, engine, store,
+	} {
+		all = append(all, check(f)...)
+	}
+	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+	return all
+}
+
+// Worst is the severity of the worst finding.
+func Worst(findings []Finding) (worst Severity) {
+	for _, f := range findings {
+		worst = max(worst, f.Severity)
+	}
+	return worst
+}
+
+// ok is a finding of something that is as it should be.
+func ok(check, found string) []Finding { return []Finding{{Check: check, Found: found}} }

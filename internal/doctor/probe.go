@@ -1,0 +1,61 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// Try makes a scratch dataset below the store's, with its properties, opens a
+// store of layers there as the plugin would, and destroys it again: that tries
+// all that overlayfs and limits need, and measures a copy-up.
+func Try(ctx context.Context, z *zfs.Handle, dataset string) *Probe {
+	p := &Probe{}
+	p.Err = p.try(ctx, z, dataset)
+	return p
+}
+
+func (p *Probe) try(ctx context.Context, z *zfs.Handle, dataset string) (err error) {
+	dir, err := os.MkdirTemp("/run", scratchPrefix)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(dir)) }()
+	name := fmt.Sprintf("%s/%s%d-%d", dataset, scratchPrefix, os.Getpid(), time.Now().UnixNano())
+	if err := z.CreateFilesystem(name, zfs.Properties{"mountpoint": zfs.String("legacy")}); err != nil {
+		return err
+	}
+	// Also when the caller has gone: nothing is left behind.
+	defer func() { err = errors.Join(err, z.DestroyRetry(context.WithoutCancel(ctx), name)) }()
+	return p.open(ctx, dir, name)
+}
+
+func (p *Probe) open(ctx context.Context, dir, dataset string) (err error) {
+	d, err := overlayzfs.Open(ctx, dir, overlayzfs.Options{Dataset: dataset})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	lines, err := d.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		switch line[0] {
+		case "Quota":
+			p.Quota = line[1]
+		case "Sync":
+			p.Sync = line[1]
+		case "Copy-up":
+			first, _, _ := strings.Cut(line[1], " ")
+			p.CopyUp, _ = time.ParseDuration(first) // or it was not measured
+		}
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// store looks at what lies in the store and should not.
+func store(f Facts) []Finding {
+	const check = "store"
+	s := f.Store
+	switch {
+	case f.Docker.SiteErr != nil:
+		return []Finding{{check, Note, f.Docker.SiteErr.Error(), "", ""}}
+	case s == nil:
+		return nil
+	case s.Err != nil:
+		return []Finding{{check, Note, s.Err.Error(), "it was not looked into", ""}}
+	}
+	found := leftovers(s)
+	if s.Rollback != "" {
+		found = append(found, Finding{check, Broken, "a rollback to " + s.Rollback + " was cut short", "the store does not open until it is finished", fmt.Sprintf("overlayzfs rollback %s@%s", f.Dataset, s.Rollback)})
+	}
+	if s.Damaged > 0 {
+		found = append(found, Finding{check, Broken, fmt.Sprintf("%d layers are damaged", s.Damaged), "what stands on them cannot be mounted", "overlayzfs ls | grep damaged; overlayzfs verify"})
+	}
+	if s.Missing > 0 {
+		found = append(found, Finding{check, Broken, fmt.Sprintf("Docker knows %d layers that are not there", s.Missing), "their images and containers do not start", "overlayzfs verify    # names the images: remove them and pull them again"})
+	}
+	if len(found) == 0 {
+		return ok(check, "in order")
+	}
+	return found
+}
+
+func leftovers(s *Store) (found []Finding) {
+	const check = "leftovers"
+	if s.Unknown > 0 && s.Warnings == 0 {
+		found = append(found, Finding{check, Note, fmt.Sprintf("%d layers that Docker does not know", s.Unknown), "they take space", "overlayzfs gc --dry-run    # dockerd stopped"})
+	}
+	if s.Removing > 0 {
+		found = append(found, Finding{check, Note, fmt.Sprintf("%d removed layers whose files are still there", s.Removing), "they are deleted in the background, or at the plugin's next start", ""})
+	}
+	for _, dataset := range s.Scratch {
+		found = append(found, Finding{check, Note, "dataset " + dataset, "an examination that was cut short left it", "zfs destroy -r " + dataset})
+	}
+	for _, mount := range s.Mounts {
+		found = append(found, Finding{check, Note, "mount " + mount, "a command that was killed left it", "umount " + mount + "; rmdir " + mount})
+	}
+	return found
+}
+
+// slow is a copy-up that a person notices.
+const slow = 5 * time.Millisecond
+
+// probed judges what trying things showed.
+func probed(f Facts) []Finding {
+	p := f.Probe
+	switch {
+	case p == nil:
+		return nil
+	case p.Err != nil:
+		return []Finding{{"probe", Warning, p.Err.Error(), "what overlayfs and limits need was not tried", ""}}
+	}
+	found := ok("overlayfs on ZFS", "all that layers need works")
+	found = append(found, ok("limits", p.Quota)...)
+	if strings.HasPrefix(p.Quota, "off") {
+		found[1] = Finding{"limits", Warning, p.Quota, "docker run --storage-opt size= is refused", ""}
+	}
+	return append(found, copyUp(p, f.Dataset)...)
+}
+
+func copyUp(p *Probe, dataset string) []Finding {
+	const check = "copy-up"
+	took := p.CopyUp.Round(10 * time.Microsecond).String()
+	switch {
+	case p.CopyUp == 0:
+		return []Finding{{check, Note, "not measured", "", ""}}
+	case p.CopyUp > slow && p.Sync != "disabled":
+		return []Finding{{check, Note, took + " for a file's first change in a container, with sync=" + p.Sync, "it waits for a transaction group", "zfs set sync=disabled " + dataset + "    # no wait; a power cut then takes up to five seconds of what containers wrote, images are safe"}}
+	}
+	return ok(check, took+" for a file's first change in a container, with sync="+p.Sync)
+}

@@ -1,0 +1,90 @@
+package doctor
+
+import (
+	"cmp"
+	"fmt"
+)
+
+// version are the first three numbers of a version or release.
+type version [3]int
+
+// parse reads "2.3.9-0+deb13u1" and "6.12.107+deb13-cloud-amd64".
+func parse(text string) (v version, ok bool) {
+	n, _ := fmt.Sscanf(text, "%d.%d.%d", &v[0], &v[1], &v[2])
+	return v, n >= 2
+}
+
+func (v version) before(o version) bool {
+	return cmp.Or(cmp.Compare(v[0], o[0]), cmp.Compare(v[1], o[1]), cmp.Compare(v[2], o[2])) < 0
+}
+
+// String is the version with as many numbers as people write.
+func (v version) String() string {
+	if v[2] == 0 && v[0] >= 3 { // Linux
+		return fmt.Sprintf("%d.%d", v[0], v[1])
+	}
+	return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2])
+}
+
+// Where things begin.
+var (
+	overlayNeeds  = version{2, 2, 0}   // OpenZFS, as an upper of overlayfs
+	volatileNeeds = version{5, 10, 0}  // Linux, for fast build steps
+	bcloneNeeds   = version{2, 3, 0}   // OpenZFS, to copy up by cloning blocks
+	pluginsFirst  = version{20, 10, 0} // Docker
+	pluginsGated  = version{27, 0, 0}
+	pluginsGone   = version{28, 0, 0}
+)
+
+// newestLinux is the newest kernel that a release of OpenZFS supports: META's
+// Linux-Maximum.
+var newestLinux = []struct{ openZFS, linux version }{
+	{version{2, 2, 0}, version{6, 5}}, {version{2, 2, 1}, version{6, 6}}, {version{2, 2, 3}, version{6, 7}},
+	{version{2, 2, 4}, version{6, 8}}, {version{2, 2, 5}, version{6, 9}}, {version{2, 2, 6}, version{6, 10}},
+	{version{2, 2, 7}, version{6, 12}}, {version{2, 2, 8}, version{6, 15}}, {version{2, 2, 9}, version{6, 17}},
+	{version{2, 3, 0}, version{6, 12}}, {version{2, 3, 1}, version{6, 13}}, {version{2, 3, 2}, version{6, 14}},
+	{version{2, 3, 3}, version{6, 15}}, {version{2, 3, 4}, version{6, 16}}, {version{2, 3, 5}, version{6, 17}},
+	{version{2, 3, 6}, version{6, 19}}, {version{2, 3, 7}, version{7, 0}}, {version{2, 3, 9}, version{7, 2}},
+	{version{2, 4, 0}, version{6, 18}}, {version{2, 4, 1}, version{6, 19}}, {version{2, 4, 2}, version{7, 0}},
+	{version{2, 4, 4}, version{7, 2}},
+}
+
+// supports is the newest kernel for a release; false for one that is newer than
+// this table.
+func supports(v version) (linux version, ok bool) {
+	for _, row := range newestLinux {
+		if row.openZFS[0] == v[0] && row.openZFS[1] == v[1] && !v.before(row.openZFS) {
+			linux, ok = row.linux, true
+		}
+	}
+	last := newestLinux[len(newestLinux)-1].openZFS
+	return linux, ok && !last.before(v)
+}
+
+// defect is a fault of OpenZFS that layers meet.
+type defect struct {
+	issue    int
+	severity Severity
+	what     string
+	// fixed are the releases that have the repair, one for each line of them.
+	// Lines between the first and the last that are not here never had it.
+	fixed []version
+}
+
+// defects are those that were fixed by commits whose releases are known.
+var defects = []defect{
+	{15526, Broken, "a file that is copied while it is being written can come out with holes of zeros", []version{{2, 1, 14}, {2, 2, 2}, {2, 3, 0}}},
+	{16324, Warning, "the kernel can oops when memory gets short while datasets are unmounted, which Docker does often", []version{{2, 2, 8}, {2, 3, 2}}},
+	{17138, Warning, "mounting datasets under load can hang; reported with 2.3.1, and the code at fault was replaced", []version{{2, 2, 8}, {2, 3, 2}}},
+}
+
+// has reports whether a version has the defect, and the release of its line that
+// does not.
+func (d defect) has(v version) (fixed version, has bool) {
+	for _, f := range d.fixed {
+		if f[0] == v[0] && f[1] == v[1] {
+			return f, v.before(f)
+		}
+	}
+	return d.fixed[0], v.before(d.fixed[0])
+}

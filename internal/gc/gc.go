@@ -1,0 +1,91 @@
+// Package gc decides which layers of a store are nobody's.
+//
+// A layer is removed when no record of Docker names it, under whichever name of
+// a driver, and nothing that a record names stands on it. Where the records do
+// not fit the store, or cannot be read, nothing is: they may be another engine's.
+//
+// What is decided here is carried out by whoever holds the store's lock
+// (cmd/overlayzfs): while dockerd runs, it makes layers before it records them.
+package gc
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/overlayzfs/overlayzfs/internal/inventory"
+)
+
+// Plan is what would be removed.
+type Plan struct {
+	Dataset string            `json:"dataset"`
+	Layers  []inventory.Layer `json:"layers"` // in the order of removal: what stands on others first
+	Kept    int               `json:"kept"`   // layers that stay
+	// Obstacles are why nothing is removed.
+	Obstacles []string `json:"obstacles,omitempty"`
+}
+
+// Decide makes the plan. elsewhere reports whether a layer is known under another
+// driver's name.
+func Decide(inv *inventory.Inventory, elsewhere func(id string) bool) Plan {
+	p := Plan{Dataset: inv.Dataset, Layers: []inventory.Layer{}}
+	keep := kept(inv, elsewhere)
+	for _, l := range inv.Layers {
+		if !keep[l.ID] {
+			p.Layers = append(p.Layers, l)
+		}
+	}
+	p.Kept = len(inv.Layers) - len(p.Layers)
+	slices.SortFunc(p.Layers, func(a, b inventory.Layer) int {
+		return cmp.Or(cmp.Compare(b.Depth, a.Depth), cmp.Compare(a.ID, b.ID))
+	})
+	p.Obstacles = obstacles(inv, p)
+	return p
+}
+
+// kept are the layers that a record names, and all below them.
+func kept(inv *inventory.Inventory, elsewhere func(id string) bool) map[string]bool {
+	parents := make(map[string]string, len(inv.Layers))
+	for _, l := range inv.Layers {
+		parents[l.ID] = l.Parent
+	}
+	keep := map[string]bool{}
+	for _, l := range inv.Layers {
+		if l.Kind == inventory.Unknown && !elsewhere(l.ID) {
+			continue
+		}
+		for id := l.ID; id != "" && !keep[id]; id = parents[id] {
+			keep[id] = true
+		}
+	}
+	return keep
+}
+
+func obstacles(inv *inventory.Inventory, p Plan) (why []string) {
+	if inv.BuildsLocked {
+		why = append(why, "somebody has BuildKit's records open, and they might name a layer")
+	}
+	for _, warning := range inv.Warnings {
+		why = append(why, "a record of Docker cannot be read, and might name a layer: "+warning)
+	}
+	if n := len(inv.Missing); n > 0 {
+		why = append(why, fmt.Sprintf("Docker knows %d layers that the store does not have, %s first: these records belong to another store, or `overlayzfs verify` says which images are damaged", n, inv.Missing[0].ID))
+	}
+	for _, l := range inv.Layers {
+		if l.Damaged != "" && l.Kind != inventory.Unknown {
+			why = append(why, fmt.Sprintf("layer %s is damaged, and what it stands on is not known: %s", l.ID, l.Damaged))
+		}
+	}
+	if p.Kept == 0 && len(p.Layers) > 0 {
+		why = append(why, "Docker knows none of the layers here: these records belong to another store. If the store is to be given up as a whole, destroy its dataset")
+	}
+	return why
+}
+
+// Both are the layers of a plan that an earlier one had, too: what was agreed to.
+func (p Plan) Both(agreed Plan) Plan {
+	p.Layers = slices.DeleteFunc(slices.Clone(p.Layers), func(l inventory.Layer) bool {
+		return !slices.ContainsFunc(agreed.Layers, func(a inventory.Layer) bool { return a.ID == l.ID })
+	})
+	return p
+}

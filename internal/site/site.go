@@ -1,0 +1,127 @@
+// Package site finds the store of layers and Docker's records of a host, as an
+// administrator would: in what a flag says, daemon.json, and the settings of the
+// installed plugin.
+//
+// What lies there is known to package overlayzfs and internal/dockerstore.
+package site
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// DefaultDriver is what the plugin is called where nobody chose another name.
+const DefaultDriver = "overlayzfs"
+
+// envOpts is the plugin's setting that holds storage options.
+const envOpts = "OVERLAYZFS_OPTS"
+
+const datasetOption = "overlayzfs.dataset"
+
+// Wanted is what was said by hand. What is empty is found.
+type Wanted struct {
+	Config  string // daemon.json
+	Root    string // Docker's data-root
+	Driver  string
+	Dataset string
+}
+
+// Site is where things are.
+type Site struct {
+	Root   string // Docker's data-root
+	Driver string // the name Docker has its records under
+	// Dataset holds the store. When it is empty the store lies in Home.
+	Dataset string
+	// Home is where the plugin's store shows on the host; empty when no plugin
+	// is installed.
+	Home   string
+	Plugin *dockerstore.Plugin
+	// Options are the driver's storage options, daemon.json's last.
+	Options []string
+}
+
+// Find finds the store.
+func Find(w Wanted) (Site, error) {
+	config, err := configOf(w)
+	if err != nil {
+		return Site{}, err
+	}
+	s := Site{Root: cmp.Or(w.Root, config.DataRoot), Driver: cmp.Or(w.Driver, driverOf(config), DefaultDriver)}
+	if err := s.findPlugin(); err != nil {
+		return Site{}, err
+	}
+	if s.Plugin != nil {
+		s.Options = overlayzfs.SplitOptions(s.Plugin.Setting(envOpts))
+		s.Home = filepath.Join(s.Plugin.Mount, s.Driver)
+	}
+	if driverOf(config) == s.Driver {
+		s.Options = append(s.Options, config.StorageOpts...)
+	}
+	s.Dataset = cmp.Or(w.Dataset, option(s.Options, datasetOption))
+	if s.Dataset == "" && !isDir(s.Home) {
+		return Site{}, fault.New(fault.NotFound, "neither daemon.json nor a plugin %q in %s names a dataset: name the one of overlayzfs.dataset with --dataset POOL/NAME", s.Driver, s.Root)
+	}
+	return s, nil
+}
+
+// configOf reads daemon.json, unless all that it could say was said.
+func configOf(w Wanted) (dockerconf.Config, error) {
+	c, err := dockerconf.Read(w.Config)
+	if err != nil && w.Root != "" && w.Dataset != "" {
+		return dockerconf.Config{}, nil
+	}
+	return c, err
+}
+
+// driverOf is the storage driver of daemon.json, if it is a plugin and none of
+// Docker's own.
+func driverOf(c dockerconf.Config) string {
+	switch c.StorageDriver {
+	case "overlay2", "zfs", "btrfs", "vfs", "fuse-overlayfs", "devicemapper", "aufs", "overlay":
+		return ""
+	}
+	return c.StorageDriver
+}
+
+// findPlugin looks for the plugin in the data-root. That there is no data-root
+// is no error: the store may be told by hand.
+func (s *Site) findPlugin() error {
+	docker, err := dockerstore.Open(s.Root)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	plugins, err := docker.Plugins()
+	for _, p := range plugins {
+		if p.Is(s.Driver) {
+			s.Plugin = &p
+		}
+	}
+	return errors.Join(err, docker.Close())
+}
+
+// option is the last value of an option, whose name is not case-sensitive.
+func option(options []string, name string) (value string) {
+	for _, item := range options {
+		key, v, _ := strings.Cut(item, "=")
+		if strings.EqualFold(strings.TrimSpace(key), name) {
+			value = strings.TrimSpace(v)
+		}
+	}
+	return value
+}
+
+func isDir(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.IsDir()
+}

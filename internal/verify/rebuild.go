@@ -1,0 +1,152 @@
+package verify
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+)
+
+// record is what makes the tar again: dockerstore.TarSplit.
+type record interface {
+	WriteTar(w io.Writer, get func(name string) (io.ReadCloser, error)) error
+}
+
+// comparison is that of one layer.
+type comparison struct {
+	ctx      context.Context
+	dir      *os.File // the layer's own content
+	base     bool     // no layer is below
+	read     func(n int)
+	resolver *fsat.Resolver // of files' content
+}
+
+func newComparison(ctx context.Context, dir *os.File, base bool, read func(n int)) *comparison {
+	if read == nil {
+		read = func(int) {}
+	}
+	return &comparison{ctx, dir, base, read, fsat.NewResolver(int(dir.Fd()))}
+}
+
+func (c *comparison) close() { c.resolver.Forget() }
+
+// run makes the tar again and compares its digest, then what the tar names with
+// what is there.
+func (c *comparison) run(r record, want digest.Digest) error {
+	pr, pw := io.Pipe()
+	named := newEntries()
+	parsed := make(chan error, 1)
+	go func() {
+		err := named.read(pr)
+		pr.CloseWithError(err)
+		parsed <- err
+	}()
+	digester := digest.SHA256.Digester()
+	err := r.WriteTar(io.MultiWriter(digester.Hash(), counted{pw, c}), c.content)
+	pw.CloseWithError(err)
+	parseErr := <-parsed
+	if err != nil {
+		return err
+	}
+	if got := digester.Digest(); got != want {
+		return fmt.Errorf("its tar has the digest %s", got)
+	}
+	if parseErr != nil {
+		return errUnproven{fmt.Errorf("the tar that Docker recorded: %w", parseErr)}
+	}
+	return named.compare(c.ctx, c.dir, c.base)
+}
+
+// counted passes on what is compared, until the caller has gone.
+type counted struct {
+	io.Writer
+	c *comparison
+}
+
+func (w counted) Write(p []byte) (int, error) {
+	if err := w.c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	w.c.read(len(p))
+	return w.Writer.Write(p)
+}
+
+// content opens a file of the layer by its name in the tar, found as it was
+// when the layer was unpacked.
+func (c *comparison) content(name string) (io.ReadCloser, error) {
+	dir, base := path.Split(path.Clean(strings.TrimLeft(name, "/")))
+	dirfd, err := c.resolver.Dir(strings.TrimSuffix(dir, "/"), nil)
+	if err != nil {
+		return nil, missing(name, err)
+	}
+	fd, err := fsat.OpenFile(dirfd, base)
+	if err != nil {
+		return nil, missing(name, err)
+	}
+	st, err := fsat.StatFD(fd)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = fault.New(fault.Invalid, "%q is no file any more", name)
+	}
+	if err != nil {
+		fsat.CloseQuietly(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func missing(name string, err error) error {
+	if errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("%q is missing", name)
+	}
+	return err
+}
+
+// entries are what a layer's tar names, by path; of one named twice the last.
+type entries struct {
+	byPath map[string]*tar.Header
+}
+
+func newEntries() *entries { return &entries{map[string]*tar.Header{}} }
+
+// read collects the entries of a tar, to its very end.
+func (e *entries) read(r io.Reader) error {
+	t := tar.NewReader(r)
+	for {
+		header, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			_, err = io.Copy(io.Discard, r)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		e.add(header)
+	}
+}
+
+// add notes an entry. One that is no directory takes the place of all that was
+// below.
+func (e *entries) add(header *tar.Header) {
+	name := path.Clean(strings.TrimLeft(header.Name, "/"))
+	if header.Typeflag == tar.TypeXGlobalHeader || name == "." {
+		return
+	}
+	if before := e.byPath[name]; before != nil && before.Typeflag == tar.TypeDir && header.Typeflag != tar.TypeDir {
+		for below := range e.byPath {
+			if strings.HasPrefix(below, name+"/") {
+				delete(e.byPath, below)
+			}
+		}
+	}
+	e.byPath[name] = header
+}

@@ -1,0 +1,134 @@
+//go:build vm
+
+package overlayzfs
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// viewed is a view of a dataset, which nobody else sees mounted.
+func viewed(t *testing.T, dataset string, mounts int) *View {
+	t.Helper()
+	v, err := ViewDataset(dataset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = v.Close() }) // it may be closed
+	of, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) { return i.Source != dataset, false })
+	if err != nil || len(of) != mounts {
+		t.Errorf("%d mounts of the dataset are seen, want %d: %v", len(of), mounts, err)
+	}
+	return v
+}
+
+func layersOf(t *testing.T, v *View) map[string]Seen {
+	t.Helper()
+	all, err := v.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers := map[string]Seen{}
+	for _, seen := range all {
+		layers[seen.ID] = seen
+	}
+	return layers
+}
+
+// TestViewBesideAnOpenStore looks at a store that somebody works with.
+func TestViewBesideAnOpenStore(t *testing.T) {
+	name := dataset(t, "viewed")
+	o := testOptions
+	o.Dataset = name
+	d := openStoreIn(t, plainDir(t), o)
+	create(t, d, "base", "")
+	dir := get(t, d, "base")
+	if err := os.WriteFile(filepath.Join(dir, "file"), make([]byte, 5000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	put(t, d, "base")
+	if err := d.Create(context.Background(), "limited", "base", CreateOptions{ReadWrite: true, StorageOpt: map[string]string{"size": "32M"}}); err != nil {
+		t.Fatal(err)
+	}
+	create(t, d, "building", "base")
+
+	v := viewed(t, name, 1)
+	layers := layersOf(t, v)
+	if len(layers) != 3 || layers["base"].Depth != 0 || layers["limited"].Parent != "base" || layers["limited"].Depth != 1 {
+		t.Errorf("%+v", layers)
+	}
+	if l := layers["limited"].Limit; l == nil || l.Bytes != 32<<20 || layers["base"].Limit != nil {
+		t.Errorf("the limit is %+v", l)
+	}
+	if layers["building"].State != Building || layers["limited"].State != Ready {
+		t.Errorf("%+v", layers)
+	}
+	usage, err := v.Usage(t.Context(), "base")
+	if err != nil || usage.Apparent != 5000 || usage.Inodes != 2 {
+		t.Errorf("%+v, %v", usage, err)
+	}
+	content, err := v.Content("base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer content.Close()
+	if _, err := os.Stat(content.Name() + "/file"); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(v.home.path("x"), nil, 0o600); !errors.Is(err, unix.EROFS) {
+		t.Errorf("a view can be written through: %v", err)
+	}
+	if err := v.Claim(); !errors.Is(err, fault.Busy) {
+		t.Errorf("a store that is open is claimed: %v", err)
+	}
+	// It goes on, and what it does is seen.
+	remove(t, d, "building")
+	if _, there := layersOf(t, v)["building"]; there {
+		t.Error("a removed layer is seen")
+	}
+}
+
+// TestViewOfAStoreThatNobodyHasOpen claims it: nobody opens it meanwhile.
+func TestViewOfAStoreThatNobodyHasOpen(t *testing.T) {
+	name := dataset(t, "viewed")
+	if _, err := ViewDataset(name); !errors.Is(err, fault.NotFound) {
+		t.Errorf("a dataset without a store: %v", err)
+	}
+	if _, err := ViewDataset(name + "/none"); !errors.Is(err, fault.NotFound) {
+		t.Errorf("no dataset: %v", err)
+	}
+	o := testOptions
+	o.Dataset = name
+	home := plainDir(t)
+	d := openStoreIn(t, home, o)
+	create(t, d, "base", "")
+	create(t, d, "top", "base")
+	if err := os.WriteFile(d.home.path("base", linkName), []byte("../../etc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	v := viewed(t, name, 0)
+	if layers := layersOf(t, v); layers["base"].Damaged == nil || layers["top"].Damaged != nil {
+		t.Errorf("%+v", layers)
+	}
+	if err := v.Claim(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(context.Background(), home, o); !errors.Is(err, fault.Busy) {
+		t.Errorf("a claimed store was opened: %v", err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	openStoreIn(t, home, o)
+}
