@@ -18,7 +18,7 @@ type finding struct{ Check, Severity, Found, Reason, Remedy string }
 // doctor examines the host and returns what was found, and the exit code.
 func (s *operatedSite) doctor(t testing.TB, args ...string) (found []finding, code int) {
 	t.Helper()
-	cmd := exec.Command(operatorsCommand, append([]string{"doctor", "--json", "--host", s.Host(), "--config-file", s.ConfigFile()}, args...)...)
+	cmd := exec.Command(operatorsCommand, append([]string{"doctor", "--json", "--host", s.Host(), "--config-file", s.UsedConfig()}, args...)...)
 	errs := &strings.Builder{}
 	cmd.Stderr = errs
 	raw, err := cmd.Output()
@@ -103,16 +103,16 @@ func (s *operatedSite) namesTheRemedy(t *testing.T) {
 
 // brokenConfiguration spoils daemon.json in ways that dockerd does not start with.
 func (s *operatedSite) brokenConfiguration(t *testing.T) {
-	good, err := os.ReadFile(s.ConfigFile())
+	good, err := os.ReadFile(s.UsedConfig())
 	noError(t, err)
-	defer func() { noError(t, os.WriteFile(s.ConfigFile(), good, 0o600)) }()
+	defer func() { noError(t, os.WriteFile(s.UsedConfig(), good, 0o600)) }()
 	for name, tt := range map[string]struct{ config, found string }{
 		"Syntax":          {strings.Replace(string(good), "{", "{,", 1), "line 1, column 2"},
 		"Userns":          {strings.Replace(string(good), "{", `{"userns-remap": "default",`, 1), "userns-remap=default"},
 		"Option":          {strings.Replace(string(good), "{", `{"storage-opts": ["overlayzfs.nonsense=1"],`, 1), "overlayzfs.nonsense"},
 		"NotExperimental": {strings.Replace(string(good), `"experimental": true`, `"experimental": false`, 1), "experimental"},
 	} {
-		noError(t, os.WriteFile(s.ConfigFile(), []byte(tt.config), 0o600))
+		noError(t, os.WriteFile(s.UsedConfig(), []byte(tt.config), 0o600))
 		found, code := s.doctor(t, "--quick")
 		i := slices.IndexFunc(found, func(f finding) bool { return f.Check == "daemon.json" })
 		if i < 0 || found[i].Severity != "broken" || !strings.Contains(found[i].Found, tt.found) || found[i].Remedy == "" || code != 6 {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/images"
 )
 
 // TestOperator runs the operator's command on the store of a real engine, beside
@@ -36,12 +37,12 @@ type operatedSite struct{ *site }
 
 func newOperatedSite(t *testing.T) *operatedSite {
 	s := &operatedSite{newSite(t, "operated", nil)}
-	noError(t, importFrom(s.Engine, "odds", writeOdds))
-	dir := everythingContext(t)
-	for _, b := range []builder{classic, buildKit} {
-		noError(t, b.build(s.Engine, "changes:"+b.name, dir, "--target", "changes"))
+	noError(t, images.Import(s.Engine, "odds", images.WriteOdds))
+	dir := images.Everything(t)
+	for _, b := range []images.Builder{images.Classic, images.BuildKit} {
+		noError(t, b.Build(s.Engine, "changes:"+b.Name, dir, "--target", "changes"))
 	}
-	s.Docker(t, "create", "--network", "none", "--name", "plain", "changes:"+classic.name, "true")
+	s.Docker(t, "create", "--network", "none", "--name", "plain", "changes:"+images.Classic.Name, "true")
 	startContainer(t, s.Engine, "limited", "--storage-opt", "size=64M")
 	s.Docker(t, "stop", "limited")
 	return s
@@ -51,7 +52,7 @@ func newOperatedSite(t *testing.T) *operatedSite {
 // is.
 func (s *operatedSite) operate(t testing.TB, code int, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(operatorsCommand, append(args, "--config-file", s.ConfigFile())...)
+	cmd := exec.Command(operatorsCommand, append(args, "--config-file", s.UsedConfig())...)
 	out, errs := &strings.Builder{}, &strings.Builder{}
 	cmd.Stdout, cmd.Stderr = out, errs
 	err := cmd.Run()
@@ -80,7 +81,7 @@ type asJSON struct {
 
 func (s *operatedSite) list(t testing.TB) (l asJSON) {
 	t.Helper()
-	cmd := exec.Command(operatorsCommand, "ls", "--json", "--config-file", s.ConfigFile())
+	cmd := exec.Command(operatorsCommand, "ls", "--json", "--config-file", s.UsedConfig())
 	raw, err := cmd.Output()
 	noError(t, err)
 	noError(t, json.Unmarshal(raw, &l))
@@ -107,12 +108,12 @@ func (s *operatedSite) looks(t *testing.T) {
 	if running := len(pidsOf("dockerd")) > 0; running != l.BuildsLocked || len(l.Warnings) > 0 || kinds["unknown"] > 0 {
 		t.Errorf("running %v: %v, locked %v, %q", running, kinds, l.BuildsLocked, l.Warnings)
 	}
-	for _, args := range [][]string{{"ls"}, {"ls", "--quick"}, {"tree"}, {"inspect", "limited"}, {"inspect", "changes:" + classic.name}} {
+	for _, args := range [][]string{{"ls"}, {"ls", "--quick"}, {"tree"}, {"inspect", "limited"}, {"inspect", "changes:" + images.Classic.Name}} {
 		t.Logf("%s\n%s", args, s.operate(t, 0, args...))
 	}
 	t.Log(s.operate(t, 0, "df"))
 	t.Log(s.operate(t, 0, "verify"))
-	t.Log(s.operate(t, 0, "verify", "changes:"+buildKit.name, "limited"))
+	t.Log(s.operate(t, 0, "verify", "changes:"+images.BuildKit.Name, "limited"))
 }
 
 func (s *operatedSite) isPluginOfDocker(t *testing.T) {
@@ -121,13 +122,13 @@ func (s *operatedSite) isPluginOfDocker(t *testing.T) {
 	program, err := os.ReadFile(operatorsCommand)
 	noError(t, err)
 	noError(t, os.WriteFile(filepath.Join(dir, "docker-overlayzfs"), program, 0o755))
-	if out := s.Docker(t, "overlayzfs", "ls", "--quick", "--config-file", s.ConfigFile()); !strings.Contains(out, "changes:"+classic.name) {
+	if out := s.Docker(t, "overlayzfs", "ls", "--quick", "--config-file", s.UsedConfig()); !strings.Contains(out, "changes:"+images.Classic.Name) {
 		t.Errorf("docker overlayzfs ls:\n%s", out)
 	}
 	if out := s.Docker(t, "--help"); lineWith(out, "overlayzfs*", "Look after") == "" {
 		t.Errorf("docker --help:\n%s", out)
 	}
-	cmd := s.Command("overlayzfs", "inspect", "none", "--config-file", s.ConfigFile())
+	cmd := s.Command("overlayzfs", "inspect", "none", "--config-file", s.UsedConfig())
 	if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != 1 {
 		t.Errorf("the exit code does not come through docker: %v", err)
 	}
@@ -190,7 +191,7 @@ func (s *operatedSite) collects(t *testing.T) {
 	if out := s.operate(t, 0, "gc", "--yes"); !strings.Contains(out, "does not know 0 layers") {
 		t.Errorf("something is nobody's before anything was done:\n%s", out)
 	}
-	nobodys := s.forget(t, "changes:"+buildKit.name)
+	nobodys := s.forget(t, "changes:"+images.BuildKit.Name)
 	before := s.list(t)
 	unknown := only(before, "unknown")
 	plan := s.operate(t, 0, "gc", "--dry-run")
@@ -221,7 +222,7 @@ func (s *operatedSite) collects(t *testing.T) {
 	s.operate(t, 0, "verify")
 	engineIsGone(t, s.Root, s.dataset)
 	s.Again(t)
-	if out := runTiny(t, s.Engine, "changes:"+classic.name, "cat", "/lower/replace-file"); out != "through" {
+	if out := runTiny(t, s.Engine, "changes:"+images.Classic.Name, "cat", "/lower/replace-file"); out != "through" {
 		t.Errorf("the other image holds %q", out)
 	}
 	s.Docker(t, "start", "limited")

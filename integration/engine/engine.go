@@ -104,11 +104,11 @@ func (e *Engine) TryAgain() error {
 
 // configure settles how dockerd is started.
 func (e *Engine) configure() error {
+	e.Args = []string{"dockerd", "--config-file", e.UsedConfig()}
 	if e.ConfigFile != "" {
-		e.Args = append([]string{"dockerd", "--config-file", e.ConfigFile}, e.flags()...)
+		e.Args = append(e.Args, e.flags()...)
 		return nil
 	}
-	e.Args = []string{"dockerd", "--config-file", e.path("daemon.json")}
 	return e.writeConfig()
 }
 
@@ -191,8 +191,13 @@ func (e *Engine) Command(args ...string) *exec.Cmd {
 // Host is the engine's address.
 func (e *Engine) Host() string { return "unix://" + e.path("docker.sock") }
 
-// ConfigFile is the engine's daemon.json.
-func (e *Engine) ConfigFile() string { return e.path("daemon.json") }
+// UsedConfig is the daemon.json that the engine was started with.
+func (e *Engine) UsedConfig() string {
+	if e.ConfigFile != "" {
+		return e.ConfigFile
+	}
+	return e.path("daemon.json")
+}
 
 // CommandLinePlugins is where the docker command of this engine looks for
 // plugins of its own.
