@@ -40,7 +40,9 @@ func newSite(t testing.TB, settings map[string]string) *site {
 	s.containerd = engine.StartContainerd(t, engine.ContainerdOptions{
 		Root: filepath.Join(s.dir, "containerd"), Dataset: s.dataset, Settings: settings,
 	})
-	s.Engine = s.containerd.StartEngine(t, filepath.Join(s.dir, "docker"))
+	root := filepath.Join(s.dir, "docker")
+	t.Cleanup(func() { inguest.UnmountAt(t, root) })
+	s.Engine = s.containerd.StartEngine(t, root)
 	return s
 }
 

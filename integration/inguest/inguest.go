@@ -76,3 +76,17 @@ func Disk(t testing.TB) string {
 	})
 	return dir
 }
+
+// UnmountAt unmounts what is on exactly dir. Where the host's mounts are not
+// shared, dockerd binds its data-root to itself, and one that was killed leaves
+// that behind.
+func UnmountAt(t testing.TB, dir string) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	Must(t, err)
+	for line := range strings.Lines(string(table)) {
+		if place := strings.Fields(line)[4]; place == dir {
+			Run(t, "umount", dir)
+		}
+	}
+}
