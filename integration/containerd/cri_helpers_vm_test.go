@@ -143,7 +143,7 @@ func (n *node) inside(t testing.TB, container, script string) (string, error) {
 // remove does what a kubelet does when a pod is deleted.
 func (p *pod) remove(t testing.TB) {
 	t.Helper()
-	must(t, p.node.removePod(p.id))
+	must(t, p.removePod(p.id))
 }
 
 func (n *node) removePod(id string) error {

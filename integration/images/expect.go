@@ -53,6 +53,7 @@ func Hold(t testing.TB, tree *treecmp.Tree, checks map[string]func(*treecmp.Entr
 	}
 }
 
+// InChanges are the entries of the target "changes", each with what it has to be.
 var InChanges = map[string]func(*treecmp.Entry) error{
 	"lower/file-to-dir":     is(treecmp.File, 0o644, 0, 0),
 	"lower/file-to-symlink": leadsTo("replace-file"),
@@ -131,6 +132,7 @@ func leadsTo(target string) func(*treecmp.Entry) error {
 	}
 }
 
+// Sized is a file of that length.
 func Sized(size int64) func(*treecmp.Entry) error {
 	return func(e *treecmp.Entry) error {
 		if e.Type != treecmp.File || e.Size != size {
