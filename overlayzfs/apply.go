@@ -62,8 +62,8 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 // names, the mark's removal among them, and not the content of files. The second
 // wait is for that one name.
 func (d *Driver) keep(ctx context.Context, l layer, tar int64) error {
-	logged := d.logged()
-	if logged {
+	log := d.intentLog()
+	if log.used {
 		if err := d.filled(ctx, tar); err != nil {
 			return err
 		}
@@ -71,8 +71,8 @@ func (d *Driver) keep(ctx context.Context, l layer, tar int64) error {
 	if err := d.settle(l.id); err != nil {
 		return err
 	}
-	if logged {
-		return syncFileSystem(d.lock)
+	if log.used {
+		return d.noted(ctx)
 	}
 	return d.recorded(ctx)
 }

@@ -40,7 +40,7 @@ type Driver struct {
 	zfs    *zfs.Handle // nil without /dev/zfs
 	groups groups
 
-	logsAll bool // the intent log has all that a layer's tar can hold
+	logsXattrs bool // the pool lets the intent log have extended attributes
 
 	limits *quota.Limiter
 	preset Limits // of layers that ask for none
@@ -112,7 +112,7 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if abi := d.zfs.ABI(); d.zfs != nil && !abi.Known {
 		logrus.WithField("version", abi.Version).Warn("this OpenZFS is newer than those this overlayzfs was compared with; its interface passed the checks")
 	}
-	d.logsAll = logsAll(d.zfs, d.pool())
+	d.logsXattrs = logsXattrs(d.zfs, d.pool())
 	if err := d.requireNoRollback(); err != nil {
 		return err
 	}

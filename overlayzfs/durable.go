@@ -15,8 +15,10 @@ func (d *Driver) recorded(ctx context.Context) error { return d.groups.flush(ctx
 
 // noted makes a change of a few names durable. Where the intent log may be
 // trusted with it, that is the faster way.
-func (d *Driver) noted(ctx context.Context) error {
-	if d.logged() {
+func (d *Driver) noted(ctx context.Context) error { return d.note(ctx, d.intentLog()) }
+
+func (d *Driver) note(ctx context.Context, log intentLog) error {
+	if log.trusted {
 		return syncFileSystem(d.lock)
 	}
 	return d.recorded(ctx)
@@ -29,8 +31,8 @@ const little = 1 << 20
 // filled makes the content of a layer durable that was unpacked from a tar that
 // long: written by write(2), with its times set.
 func (d *Driver) filled(ctx context.Context, tar int64) error {
-	if tar <= little && d.logsAll && d.logged() {
-		return syncFileSystem(d.lock)
+	if tar <= little && d.logsXattrs && isSet("zfs_zil_saxattr") {
+		return d.noted(ctx)
 	}
 	return d.recorded(ctx)
 }
@@ -39,25 +41,42 @@ func (d *Driver) filled(ctx context.Context, tar int64) error {
 // sync=disabled a container's layer is like all that the container writes: a
 // power cut takes the last seconds of it as a whole.
 func (d *Driver) made(ctx context.Context, o CreateOptions) error {
-	switch {
-	case !o.Recorded:
-		return nil
-	case d.logged():
-		return syncFileSystem(d.lock)
-	case o.ReadWrite:
+	if !o.Recorded {
 		return nil
 	}
-	return d.recorded(ctx)
+	log := d.intentLog()
+	if o.ReadWrite && !log.used {
+		return nil
+	}
+	return d.note(ctx, log)
 }
 
-// logged reports whether syncfs makes anything durable. The administrator may
+// intentLog is what the dataset's intent log is good for. The administrator may
 // change that at any time, so it is asked each time.
-func (d *Driver) logged() bool {
+type intentLog struct {
+	// used: it may bring back names after a power cut. sync=disabled says no.
+	used bool
+	// trusted: what syncfs commits to it is on disk, and will be replayed.
+	trusted bool
+}
+
+func (d *Driver) intentLog() intentLog {
 	if d.zfs == nil {
-		return true // nothing better to be had
+		return intentLog{used: true, trusted: true} // nothing better to be had
 	}
 	stats, err := d.zfs.DatasetStats(d.dataset)
-	return err == nil && stats.SyncMode() != zfs.SyncDisabled
+	if err != nil {
+		return intentLog{used: true} // for all that is known
+	}
+	used := stats.SyncMode() != zfs.SyncDisabled
+	return intentLog{used, used && !isSet("zil_replay_disable") && !isSet("zil_nocacheflush")}
+}
+
+// isSet reports whether a parameter of the module is not 0; one that the module
+// does not have is not set.
+func isSet(param string) bool {
+	value, err := zfs.ModuleParam(param)
+	return err == nil && value != "0"
 }
 
 // stepDone makes a build step durable. Its programs may have written through
@@ -71,16 +90,11 @@ func (d *Driver) stepDone(ctx context.Context) error {
 	return d.recorded(ctx)
 }
 
-// logsAll reports whether all that a tar can hold comes into the intent log.
-// Extended attributes, opaque directories among them, are there only with a pool
-// feature of OpenZFS 2.2, which an older pool has after `zpool upgrade`, and
-// while a parameter of the module (zfs_zil_saxattr) is not 0.
-func logsAll(h *zfs.Handle, pool string) bool {
+// logsXattrs reports whether extended attributes, opaque directories among them,
+// may come into the intent log. That takes a pool feature of OpenZFS 2.2, which
+// an older pool has after `zpool upgrade`; once enabled it stays.
+func logsXattrs(h *zfs.Handle, pool string) bool {
 	if h == nil {
-		return true // nothing better to be had
-	}
-	param, err := zfs.ModuleParam("zfs_zil_saxattr")
-	if err != nil || param == "0" {
 		return false
 	}
 	has, err := h.PoolFeature(pool, zfs.FeatureZILXattr)

@@ -21,14 +21,21 @@ import (
 // frozen pool's transaction groups end and are not written, as in OpenZFS's own
 // tests of replay. What was answered before has to be there after the import.
 func TestTheIntentLogHasAllOfASmallLayer(t *testing.T) {
+	for _, xattr := range []string{"sa", "on"} {
+		t.Run("xattr="+xattr, func(t *testing.T) { replaySmallLayer(t, xattr) })
+	}
+}
+
+func replaySmallLayer(t *testing.T, xattr string) {
 	tmpfs := filePool(t, roomy, "vdev")
+	zfsCommand(t, "set", "xattr="+xattr, faultPool)
 	d := faultStore(t, "layers")
 	change(t, d, "base", func(dir string) {
 		for _, name := range []string{"gone", "dir/a", "dir/b", "again/old"} {
 			write(t, filepath.Join(dir, name), name)
 		}
 	})
-	if !d.logsAll {
+	if !d.logsXattrs || !d.intentLog().trusted {
 		t.Fatal("a new pool's intent log is said to lack something")
 	}
 	must(t, d.Flush(context.Background()))
@@ -49,6 +56,24 @@ func TestTheIntentLogHasAllOfASmallLayer(t *testing.T) {
 	d = openStoreIn(t, string(d.home), o)
 	if diff := cmp.Diff(entries(t, want), entries(t, readAll(t, d, "image", "base"))); diff != "" {
 		t.Errorf("what was there is not there any more: %s", diff)
+	}
+}
+
+// TestALogThatWillNotBeReplayedIsNotTrusted: the administrator may switch it off
+// under an open store.
+func TestALogThatWillNotBeReplayedIsNotTrusted(t *testing.T) {
+	d := openStore(t)
+	for _, name := range []string{"zil_replay_disable", "zil_nocacheflush"} {
+		if !d.intentLog().trusted {
+			t.Fatalf("not trusted before %s is set", name)
+		}
+		path := "/sys/module/zfs/parameters/" + name
+		must(t, os.WriteFile(path, []byte("1"), 0))
+		got := d.intentLog()
+		must(t, os.WriteFile(path, []byte("0"), 0))
+		if got.trusted || !got.used {
+			t.Errorf("with %s: %+v", name, got)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func (d *Driver) seal(ctx context.Context, written bool, record func() error) er
 	if err := record(); err != nil {
 		return err
 	}
-	if d.logged() {
+	if d.intentLog().trusted {
 		return nil // the note's fsync was worth something
 	}
 	return d.recorded(ctx)
