@@ -7,6 +7,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	"github.com/containerd/errdefs"
 	zfs "github.com/containerd/zfs/v2"
 	"github.com/sirupsen/logrus"
 
@@ -71,5 +72,9 @@ func (c *Contender) cleanUp() error {
 	if !ok {
 		return nil
 	}
-	return cleaner.Cleanup(context.Background())
+	err := cleaner.Cleanup(context.Background())
+	if errdefs.IsNotFound(err) {
+		return nil // one that has had no snapshot yet
+	}
+	return err
 }
