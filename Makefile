@@ -44,7 +44,7 @@ test-containerd: ## A real containerd, and its CRI, on the snapshotter (SUITE=fo
 test-imagestore: ## Docker 28 with the containerd image store on the snapshotter, and its units; suite forky
 	@SUITE=forky scripts/test imagestore units
 
-bench: lab plugin ## The race against moby's drivers, an hour at most; ROWS=regexp chooses rows
+bench: lab plugin build ## The race against moby's drivers, an hour at most; ROWS=regexp chooses rows
 	@scripts/bench $(OZLAB) $(BUILD) $(VERSION)
 
 bench-release: ## Keep the last race as the one later races are compared with

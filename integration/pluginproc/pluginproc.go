@@ -1,8 +1,9 @@
-// Package pluginproc runs the plugin's real binary as a process of its own for
+// Package pluginproc runs a door's real binary as a process of its own for
 // tests: started, killed and started again on the same socket and state.
 //
-// The binary is named by OVERLAYZFS_PLUGIN, since tests run in the lab, where
-// nothing can be built.
+// The plugin's binary is named by OVERLAYZFS_PLUGIN, the snapshotter's by
+// OVERLAYZFS_SNAPSHOTTER, since tests run in the lab, where nothing can be
+// built.
 package pluginproc
 
 import (
@@ -16,13 +17,16 @@ import (
 	"time"
 )
 
-// binaryEnv names the plugin's binary.
-const binaryEnv = "OVERLAYZFS_PLUGIN"
+// The binaries' names in the environment.
+const (
+	pluginEnv      = "OVERLAYZFS_PLUGIN"
+	snapshotterEnv = "OVERLAYZFS_SNAPSHOTTER"
+)
 
 // startLimit is how long dockerd would wait for the socket.
 const startLimit = 9 * time.Second
 
-// Process is a plugin that was started.
+// Process is a plugin, or a snapshotter, that was started.
 type Process struct {
 	Socket string
 	args   []string
@@ -33,20 +37,33 @@ type Process struct {
 // Start starts the plugin in a directory of its own, outside of TMPDIR: its
 // socket and state are no part of what tests look at.
 func Start(args ...string) (*Process, error) {
-	binary := os.Getenv(binaryEnv)
+	return start(pluginEnv, func(dir string) []string {
+		return append([]string{"--state", filepath.Join(dir, "init.json")}, args...)
+	})
+}
+
+// StartSnapshotter starts the snapshotter, without a configuration file.
+func StartSnapshotter(args ...string) (*Process, error) {
+	return start(snapshotterEnv, func(string) []string {
+		return append([]string{"--config", os.DevNull}, args...)
+	})
+}
+
+func start(env string, args func(dir string) []string) (*Process, error) {
+	binary := os.Getenv(env)
 	if binary == "" {
-		return nil, fmt.Errorf("%s names no plugin binary", binaryEnv)
+		return nil, fmt.Errorf("%s names no binary", env)
 	}
 	dir, err := os.MkdirTemp("/tmp", "pluginproc-")
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{Socket: filepath.Join(dir, "plugin.sock"), dir: dir}
-	p.args = append([]string{binary, "--socket", p.Socket, "--state", filepath.Join(dir, "init.json")}, args...)
+	p := &Process{Socket: filepath.Join(dir, "door.sock"), dir: dir}
+	p.args = append([]string{binary, "--socket", p.Socket}, args(dir)...)
 	return p, p.Again()
 }
 
-// Again starts the plugin once more, after Kill or Stop.
+// Again starts the process once more, after Kill or Stop.
 func (p *Process) Again() error {
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Stderr = os.Stderr
@@ -69,7 +86,7 @@ func (p *Process) awaitSocket() error {
 		}
 		select {
 		case <-limit:
-			return errors.Join(fmt.Errorf("the plugin does not answer: %w", err), p.Kill())
+			return errors.Join(fmt.Errorf("%s does not answer: %w", p.args[0], err), p.Kill())
 		case <-poll.C:
 		}
 	}

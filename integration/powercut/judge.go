@@ -41,6 +41,8 @@ func judge(y *layer, f wire.Found, inOrder, maybe bool) verdict {
 		return judgeImage(y, f)
 	case wire.Step:
 		return judgeStep(y, f)
+	case wire.View:
+		return judgeView(y, f)
 	}
 	if maybe && !f.Exists {
 		return verdict{}
@@ -78,15 +80,16 @@ func whole(y *layer, f wire.Found) verdict {
 	return verdict{}
 }
 
-// judgeImage: an image's layer counts from ApplyDiff's answer on. Before, nobody
-// has recorded it: it is whole, or gone without being asked.
+// judgeImage: an image's layer counts from the answer to ApplyDiff, or to
+// Commit, on. Before, nobody has recorded it: it is whole, or gone without being
+// asked, or not committed, so that nobody takes it for whole.
 func judgeImage(y *layer, f wire.Found) verdict {
 	switch {
-	case y.state == recorded && !f.Exists:
-		return wrong(Lost, "ApplyDiff was answered")
+	case y.state == recorded && (!f.Exists || f.Open):
+		return wrong(Lost, "its content was answered for")
 	case y.state == recorded:
 		return whole(y, f)
-	case !f.Exists:
+	case !f.Exists || f.Open:
 		return verdict{}
 	case y.state == filling && !f.Empty:
 		return whole(y, f)
@@ -95,7 +98,7 @@ func judgeImage(y *layer, f wire.Found) verdict {
 }
 
 // judgeStep: a step's layer counts from Create's answer on, its content from
-// Diff's.
+// Diff's or Commit's. What is committed is whole, answered or not.
 func judgeStep(y *layer, f wire.Found) verdict {
 	switch {
 	case y.state == creating && f.Exists && !f.Empty:
@@ -104,8 +107,26 @@ func judgeStep(y *layer, f wire.Found) verdict {
 		return verdict{}
 	case !f.Exists:
 		return wrong(Lost, "%s", y.state)
-	case y.state == recorded:
+	case y.state == recorded && f.Open:
+		return wrong(Lost, "its Commit was answered")
+	case y.state == recorded, y.state == filling && y.snapshot && !f.Open:
 		return whole(y, f)
+	case y.snapshot && !f.Open:
+		return wrong(Leftover, "%s, and committed", y.state)
+	case f.Wrong != "":
+		return wrong(Torn, "%s", f.Wrong)
+	}
+	return verdict{}
+}
+
+// judgeView: a view counts from its creation's answer on, and shows what it is a
+// view of.
+func judgeView(y *layer, f wire.Found) verdict {
+	switch {
+	case y.state == creating && !f.Exists:
+		return verdict{}
+	case !f.Exists:
+		return wrong(Lost, "its creation was answered")
 	case f.Wrong != "":
 		return wrong(Torn, "%s", f.Wrong)
 	}

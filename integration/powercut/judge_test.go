@@ -19,8 +19,10 @@ func event(verb wire.Verb, call wire.Call, kind wire.Kind) wire.Event {
 
 // heard is a list that heard of one layer, in shorthand: "c" and "C" that it is
 // being created and was, "f" and "F" the same of filling, "r" and "R" of removing.
-func heard(kind wire.Kind, story string) *list {
-	l := newList()
+func heard(kind wire.Kind, story string) *list { return heardFrom(Plugin, kind, story) }
+
+func heardFrom(driver string, kind wire.Kind, story string) *list {
+	l := newList(driver)
 	calls := map[rune]wire.Call{'c': wire.Create, 'f': wire.Fill, 'r': wire.Remove}
 	for _, letter := range story {
 		if call, ok := calls[letter]; ok {
@@ -39,12 +41,7 @@ func TestJudgement(t *testing.T) {
 	other := wire.Found{Exists: true, Digest: "bbbb.0000"}
 	times := wire.Found{Exists: true, Digest: "aaaa.1111"}
 	broken := wire.Found{Exists: true, Digest: someDigest, Wrong: "it does not mount"}
-	for _, c := range []struct {
-		kind  wire.Kind
-		story string
-		found wire.Found
-		want  Class
-	}{
+	judges(t, Plugin, []judgement{
 		{wire.Image, "c", absent, ""},
 		{wire.Image, "c", empty, Leftover},
 		{wire.Image, "cC", absent, ""},
@@ -89,9 +86,21 @@ func TestJudgement(t *testing.T) {
 		{wire.Container, "cCrR", right, Back},
 		{wire.Init, "cC", right, ""},
 		{wire.Init, "cC", absent, ""},
-	} {
+	})
+}
+
+// judgement is what is to be said of a layer after a story.
+type judgement struct {
+	kind  wire.Kind
+	story string
+	found wire.Found
+	want  Class
+}
+
+func judges(t *testing.T, driver string, judgements []judgement) {
+	for _, c := range judgements {
 		t.Run(string(c.kind)+" "+c.story+" "+string(c.want), func(t *testing.T) {
-			l := heard(c.kind, c.story)
+			l := heardFrom(driver, c.kind, c.story)
 			if v := l.look("y", c.found, true); v.class != c.want {
 				t.Errorf("%q (%s), want %q", v.class, v.text, c.want)
 			}
@@ -118,7 +127,7 @@ func TestAContainerIsAsItsDatasetSyncs(t *testing.T) {
 		{"disabled, a barrier since", true, false, true, Lost},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := newList()
+			l := newList(Plugin)
 			l.hear(wire.Event{Verb: wire.Begin, Call: wire.Create, ID: "image", Kind: wire.Image})
 			if c.before {
 				l.hear(other(wire.Begin))
@@ -186,7 +195,7 @@ func TestAnInitLayerGoesWithItsContainer(t *testing.T) {
 		story string
 		want  Class
 	}{{"", ""}, {"c", ""}, {"cC", Lost}, {"cCr", ""}, {"cCrR", ""}} {
-		l := newList()
+		l := newList(Plugin)
 		init := wire.Event{Call: wire.Create, ID: "p", Kind: wire.Init}
 		for _, init.Verb = range []wire.Verb{wire.Begin, wire.Done} {
 			l.hear(init)
@@ -202,7 +211,7 @@ func TestAnInitLayerGoesWithItsContainer(t *testing.T) {
 }
 
 func TestALimitIsKept(t *testing.T) {
-	l := newList()
+	l := newList(Plugin)
 	for _, verb := range []wire.Verb{wire.Begin, wire.Done} {
 		l.hear(wire.Event{Verb: verb, Call: wire.Create, ID: "y", Kind: wire.Container, Size: 64 << 20})
 	}
@@ -215,7 +224,7 @@ func TestALimitIsKept(t *testing.T) {
 }
 
 func TestWhatIsDropped(t *testing.T) {
-	l := newList()
+	l := newList(Plugin)
 	make := func(id, parent string, kind wire.Kind, fill bool) {
 		for _, verb := range []wire.Verb{wire.Begin, wire.Done} {
 			l.hear(wire.Event{Verb: verb, Call: wire.Create, ID: id, Parent: parent, Kind: kind})
@@ -243,7 +252,7 @@ func TestWhatIsDropped(t *testing.T) {
 }
 
 func TestStrangers(t *testing.T) {
-	l := newList()
+	l := newList(Plugin)
 	for id, size := range map[string]int64{"kept": 0, "limited": 1 << 20} {
 		for _, verb := range []wire.Verb{wire.Begin, wire.Done} {
 			l.hear(wire.Event{Verb: verb, Call: wire.Create, ID: id, Kind: wire.Container, Size: size})

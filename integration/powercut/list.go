@@ -37,6 +37,9 @@ type layer struct {
 	counted, begun int
 	// survived says that a start has found the layer.
 	survived bool
+	// snapshot says that it is a snapshotter's: one that is committed has content
+	// from before that, and its creation was waited for, unless it is an image's.
+	snapshot bool
 	// emptied says that nothing is known of the content of a layer that is
 	// being removed.
 	emptied bool
@@ -53,10 +56,12 @@ type list struct {
 	// whatever the dataset syncs: a call with a barrier began after it, and was
 	// answered.
 	events, durable int
+	// snapshots says that all the layers are.
+	snapshots bool
 }
 
-func newList() *list {
-	return &list{byID: make(map[string]*layer), answers: make(map[string]int)}
+func newList(driver string) *list {
+	return &list{byID: make(map[string]*layer), answers: make(map[string]int), snapshots: driver == Snapshotter}
 }
 
 // hear takes an event of the load into the list.
@@ -84,7 +89,7 @@ func (l *list) begin(e wire.Event) {
 		}
 		*y = layer{
 			Layer: wire.Layer{ID: e.ID, Parent: e.Parent, Kind: e.Kind},
-			state: creating, size: e.Size, synced: make(map[int]bool),
+			state: creating, size: e.Size, synced: make(map[int]bool), snapshot: l.snapshots,
 		}
 	case wire.Fill:
 		y.state, y.digest = filling, e.Digest
@@ -101,6 +106,10 @@ func (l *list) done(e wire.Event) {
 	switch e.Call {
 	case wire.Create:
 		y.state, y.counted = created, l.events
+		if y.snapshot && y.Kind != wire.Image {
+			y.counted = y.begun
+			l.durable = max(l.durable, y.begun)
+		}
 		l.use(y, true)
 	case wire.Fill:
 		y.state, y.digest = recorded, e.Digest

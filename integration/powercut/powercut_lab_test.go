@@ -16,7 +16,8 @@ import (
 var (
 	rounds    = flag.Int("rounds", 3, "how often the power is cut")
 	seed      = flag.Uint64("seed", 0, "seed of loads and cuts; 0 draws one")
-	driver    = flag.String("driver", "overlayzfs", "overlayzfs, or overlay2 for comparison: its losses are counted and no failure")
+	driver    = flag.String("driver", Plugin, "overlayzfs, the plugin; snapshotter; or overlay2 for comparison: its losses are counted and no failure")
+	suite     = flag.String("suite", vm.DefaultSuite, "the machine's suite; an engine tier with snapshotter needs one whose dockerd has a containerd image store")
 	syncProp  = flag.String("sync", "", "the dataset's sync property; both standard and disabled by default")
 	goOn      = flag.Bool("go-on", false, "go on after a round that finds something")
 	artefacts = flag.String("dir", "", "directory for the pool and the machine's words, kept; by default a temporary one that is kept after a failure")
@@ -41,17 +42,18 @@ func properties() []string {
 func cutPower(t *testing.T, tier Tier, property string) {
 	c := Config{
 		Tier: tier, Driver: *driver, Sync: property, Rounds: *rounds, Seed: drawSeed(), Dir: workDir(t),
-		Load: build(t, "..", "./cmd/cutload"), Plugin: pluginBinary(t), PluginConfig: "../../config.json",
-		GoOn: *goOn || *driver != "overlayzfs", Log: t.Logf,
+		Load: build(t, "..", "./cmd/cutload"), Plugin: binary(t, "OVERLAYZFS_PLUGIN", "./cmd/overlayzfs-plugin"),
+		Snapshotter: binary(t, "OVERLAYZFS_SNAPSHOTTER", "./cmd/overlayzfs-snapshotter"), PluginConfig: "../../config.json", Dist: "../../dist",
+		GoOn: *goOn || *driver == Overlay2, Log: t.Logf,
 	}
-	t.Logf("seed %d; again: go test -tags lab -timeout 0 ./powercut -run '%s' -v -args -seed %d -rounds %d -driver %s -sync %s",
-		c.Seed, t.Name(), c.Seed, c.Rounds, c.Driver, property)
+	t.Logf("seed %d; again: go test -tags lab -timeout 0 ./powercut -run '%s' -v -args -seed %d -rounds %d -driver %s -sync %s -suite %s",
+		c.Seed, t.Name(), c.Seed, c.Rounds, c.Driver, property, *suite)
 	tally, err := Run(t.Context(), guest(t), c)
 	t.Logf("%s tier, %s, sync=%s, seed %d: %s", tier, c.Driver, property, c.Seed, tally)
 	switch {
 	case err != nil:
 		t.Error(err)
-	case *driver == "overlayzfs" && tally.Failures() > 0:
+	case *driver != Overlay2 && tally.Failures() > 0:
 		t.Errorf("%d findings; seed %d", tally.Failures(), c.Seed)
 	}
 }
@@ -67,7 +69,7 @@ func drawSeed() uint64 {
 
 func guest(t *testing.T) *vm.Guest {
 	t.Helper()
-	lab, err := vm.Open(vm.DefaultSuite)
+	lab, err := vm.Open(*suite)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,13 +106,13 @@ func workDir(t *testing.T) string {
 	return dir
 }
 
-// pluginBinary is the one that OVERLAYZFS_PLUGIN names, or one built now.
-func pluginBinary(t *testing.T) string {
+// binary is the program that the environment names, or one built now.
+func binary(t *testing.T, env, command string) string {
 	t.Helper()
-	if path := os.Getenv("OVERLAYZFS_PLUGIN"); path != "" {
+	if path := os.Getenv(env); path != "" {
 		return path
 	}
-	return build(t, "../..", "./cmd/overlayzfs-plugin")
+	return build(t, "../..", command)
 }
 
 func build(t *testing.T, module, command string) string {

@@ -126,7 +126,7 @@ func (r *round) cutPower(why string) {
 // comes after the driver's answer.
 func stranger(tier Tier, name string, all []string) Class {
 	_, id, _ := strings.Cut(name, " ")
-	if tier == EngineTier && slices.Contains(all, "layer "+id) {
+	if tier == EngineTier && (slices.Contains(all, "layer "+id) || slices.Contains(all, "view "+id)) {
 		return Unrecorded
 	}
 	return Leftover

@@ -25,16 +25,25 @@ const (
 	EngineTier Tier = "engine" // dockerd with the driver
 )
 
+// What keeps the layers.
+const (
+	Plugin      = "overlayzfs"  // the graphdriver plugin
+	Snapshotter = "snapshotter" // the same behind containerd's door
+	Overlay2    = "overlay2"    // moby's own, for comparison
+)
+
 // Config is what the rounds are about.
 type Config struct {
 	Tier   Tier
-	Driver string // overlayzfs or overlay2
+	Driver string
 	Sync   string // the dataset's property
 	Rounds int
 	Seed   uint64
-	// Load is the program for the guest, Plugin the plugin's, and
-	// PluginConfig the file that an engine installs it by.
-	Load, Plugin, PluginConfig string
+	// Load is the program for the guest, Plugin and Snapshotter are the doors',
+	// and PluginConfig the file that an engine installs the plugin by.
+	Load, Plugin, Snapshotter, PluginConfig string
+	// Dist has the configurations that users are given.
+	Dist string
 	// Dir takes the pool's file and what the machines say.
 	Dir string
 	// GoOn does not end with the first round that finds something.
@@ -76,7 +85,7 @@ type series struct {
 // Run cuts the power c.Rounds times, and looks once more after the last. An
 // error says that the harness failed; what it found is in the tally.
 func Run(ctx context.Context, guest *vm.Guest, c Config) (*Tally, error) {
-	s := &series{Config: c, guest: guest, book: newList(), tally: &Tally{Answers: make(map[string]int)}, seen: make(map[string]bool)}
+	s := &series{Config: c, guest: guest, book: newList(c.Driver), tally: &Tally{Answers: make(map[string]int)}, seen: make(map[string]bool)}
 	if c.Tier == EngineTier {
 		s.book = newEngineBook()
 	}
@@ -157,15 +166,19 @@ func (s *series) job(last bool) (*vm.Job, error) {
 	return &vm.Job{
 		Command: []string{vm.JobDir + "/cutload", vm.TalkPort},
 		Env: map[string]string{
-			"OVERLAYZFS_PLUGIN":     vm.JobDir + "/overlayzfs-plugin",
-			"OVERLAYZFS_PLUGIN_DIR": vm.JobDir + "/plugin",
-			"OVERLAYZFS_LOG_LEVEL":  cmp.Or(os.Getenv("OVERLAYZFS_LOG_LEVEL"), "warn"),
+			"OVERLAYZFS_PLUGIN":      vm.JobDir + "/overlayzfs-plugin",
+			"OVERLAYZFS_PLUGIN_DIR":  vm.JobDir + "/plugin",
+			"OVERLAYZFS_DIST":        vm.JobDir + "/dist",
+			"OVERLAYZFS_SNAPSHOTTER": vm.JobDir + "/overlayzfs-snapshotter",
+			"OVERLAYZFS_LOG_LEVEL":   cmp.Or(os.Getenv("OVERLAYZFS_LOG_LEVEL"), "warn"),
 		},
 		Files: []vm.File{
 			{Host: s.path(wire.PlanFile), Guest: wire.PlanFile},
 			{Host: s.Load, Guest: "cutload", Executable: true},
 			{Host: s.Plugin, Guest: "overlayzfs-plugin", Executable: true},
+			{Host: s.Snapshotter, Guest: "overlayzfs-snapshotter", Executable: true},
 			{Host: s.Plugin, Guest: "plugin/rootfs/overlayzfs-plugin", Executable: true},
+			{Host: s.Dist, Guest: "dist"},
 			{Host: s.PluginConfig, Guest: "plugin/config.json"},
 		},
 		Merge: true,

@@ -8,7 +8,8 @@ import (
 
 // strangers are the names in a store that belong to no layer of the list, and
 // the layers among them, which can be removed. A name is a kind and an ID:
-// "layer X"; "dataset X", "limits X", "mutable X" and "apply X" of what a layer may have
+// "layer X"; "view X" of a view, which has none; "stray N" of a layer that no
+// snapshot has, and "record X" of one that has none; "dataset X", "limits X", "mutable X" and "apply X" of what a layer may have
 // besides; "link X" to nowhere; or a path of the driver's own.
 func (l *list) strangers(store []string) (names []string, drop wire.Drop) {
 	for _, name := range store {
@@ -17,7 +18,7 @@ func (l *list) strangers(store []string) (names []string, drop wire.Drop) {
 		if y != nil && y.state != removed && mayHave(y, what) {
 			continue
 		}
-		if what == "layer" {
+		if what == "layer" || what == "view" {
 			drop.IDs = append(drop.IDs, id)
 		}
 		names = append(names, name)
@@ -28,7 +29,9 @@ func (l *list) strangers(store []string) (names []string, drop wire.Drop) {
 func mayHave(y *layer, what string) bool {
 	switch what {
 	case "layer":
-		return true
+		return y.Kind != wire.View
+	case "view":
+		return y.Kind == wire.View
 	case "dataset", "limits":
 		return y.size > 0
 	case "mutable", "apply":

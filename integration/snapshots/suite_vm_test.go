@@ -10,15 +10,12 @@ import (
 	"path/filepath"
 	"testing"
 
-	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
 	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/containerd/v2/core/snapshots/proxy"
 	"github.com/containerd/containerd/v2/core/snapshots/testsuite"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
 	"github.com/sirupsen/logrus"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/overlayzfs/overlayzfs/integration/snapclient"
 	"github.com/overlayzfs/overlayzfs/snapshotter"
 )
 
@@ -70,7 +67,7 @@ func throughSocket(ctx context.Context, root string) (snapshots.Snapshotter, fun
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	client, err := snapclient.Dial(path, "overlayzfs")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -80,8 +77,8 @@ func throughSocket(ctx context.Context, root string) (snapshots.Snapshotter, fun
 	go func() {
 		ended <- snapshotter.NewServer(log).Serve(ctx, l, snapshotter.Opener(snapshotter.Options{Home: root, RemapIDs: true}, log))
 	}()
-	return proxy.NewSnapshotter(snapshotsapi.NewSnapshotsClient(conn), "overlayzfs"), func() error {
-		err := conn.Close()
+	return client.Snapshotter, func() error {
+		err := client.Close()
 		stop()
 		return errors.Join(err, <-ended, os.RemoveAll(dir))
 	}, nil

@@ -22,7 +22,7 @@ type Slower struct {
 const noiseFloor = 1.25
 
 // ourNames are which contenders are ours.
-var ourNames = []string{result.Ours, result.OursDisabled, result.OursInProcess}
+var ourNames = []string{result.Ours, result.OursDisabled, result.OursInProcess, result.Snapshotter, result.SnapshotterInProcess}
 
 // SlowerThan lists what got slower since a former run. Machines differ, so it is
 // not times that are compared but what ours needs relative to each peer of the

@@ -23,6 +23,9 @@ var rivals = map[string]string{
 	result.Overlay2:    result.Ours,
 	result.VFS:         result.Ours,
 	result.Overlay2Dis: result.OursDisabled,
+
+	result.ContainerdOverlayfs: result.Snapshotter,
+	result.ContainerdZFS:       result.Snapshotter,
 }
 
 // Wins are the rows in which a peer is better, the worst first. What only limits

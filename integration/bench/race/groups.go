@@ -18,9 +18,12 @@ var (
 func groups(r *runner) []group {
 	return []group{
 		cycleGroup(),
+		snapshotGroup(r),
 		rpcGroup(),
 		tarGroup(r, smallTar),
 		tarGroup(r, baseTar),
+		unpackGroup(r, smallUnpack),
+		unpackGroup(r, baseUnpack),
 		changesGroup(r, baseChanges),
 		copyUpGroup(smallCopyUp),
 		copyUpGroup(tenMBCopyUp),

@@ -67,8 +67,11 @@ func (l *lap) settle() error {
 	for _, c := range l.runner.stable.Opened() {
 		errs = append(errs, c.Settle())
 	}
-	return errors.Join(errors.Join(errs...), l.freed(), stable.Command("zpool", "sync", l.runner.Pool))
+	return errors.Join(errors.Join(errs...), l.freed(), l.synced())
 }
+
+// synced returns when all that was written is on disk.
+func (l *lap) synced() error { return stable.Command("zpool", "sync", l.runner.Pool) }
 
 // freed returns when ZFS gives no blocks back any more, which it does in the
 // background.

@@ -2,6 +2,7 @@ package race
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -27,6 +28,23 @@ func (t *tars) open(s layers.Shape) (io.ReadCloser, error) {
 		return t.keep(s, name)
 	}
 	return f, err
+}
+
+// file is the tar of a shape that is small enough to be kept.
+func (t *tars) file(s layers.Shape) (*os.File, int64, error) {
+	opened, err := t.open(s)
+	if err != nil {
+		return nil, 0, err
+	}
+	f, ok := opened.(*os.File)
+	if !ok {
+		return nil, 0, errors.Join(fmt.Errorf("the tar of a %s layer is not kept", s.Name), opened.Close())
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
 }
 
 func (t *tars) keep(s layers.Shape, name string) (io.ReadCloser, error) {

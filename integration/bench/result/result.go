@@ -28,6 +28,11 @@ const (
 	Overlay2Tmpfs = "overlay2 on tmpfs"        // a limit: no disk at all
 	VFS           = "vfs"                      // moby's, on ZFS
 	GNU           = "GNU tools"                // a limit: tar, find, rm
+
+	Snapshotter          = "overlayzfs snapshotter"            // through its socket
+	SnapshotterInProcess = "overlayzfs snapshotter in process" // without a socket
+	ContainerdOverlayfs  = "containerd overlayfs"              // in process, on ZFS
+	ContainerdZFS        = "containerd zfs"                    // in process
 )
 
 // Row is one question of the race.

@@ -29,6 +29,7 @@ func Splice(page, text string) (string, error) {
 var order = []string{
 	result.Ours, result.OursDisabled, result.OursInProcess, result.Overlay2, result.Overlay2Dis, result.ZFS, result.VFS,
 	result.Overlay2Tmpfs, result.GNU,
+	result.Snapshotter, result.SnapshotterInProcess, result.ContainerdOverlayfs, result.ContainerdZFS,
 }
 
 // Markdown is what a reader of the project should know of a run.

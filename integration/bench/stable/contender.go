@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/docker/docker/daemon/graphdriver"
 
 	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
@@ -19,10 +20,12 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/pluginproc"
 )
 
-// Contender is a driver with a store of its own. GNU tools have a store and no
-// driver.
+// Contender is a driver with a store of its own, or one of containerd's
+// snapshotters. GNU tools have a store and neither.
 type Contender struct {
 	graphdriver.Driver
+	Snapshots snapshots.Snapshotter
+
 	Name    string
 	Root    string // where the store is mounted
 	Dataset string // empty on tmpfs
@@ -105,6 +108,9 @@ const settleLimit = 5 * time.Minute
 // Settle returns once the contender does nothing any more: what it still
 // removes would be billed to the next.
 func (c *Contender) Settle() error {
+	if err := c.cleanUp(); err != nil {
+		return err
+	}
 	trash := filepath.Join(c.Root, mobyproxy.Name, ".overlayzfs", "trash")
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()

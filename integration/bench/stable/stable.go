@@ -34,14 +34,19 @@ type breed struct {
 }
 
 var breeds = map[string]breed{
-	result.Ours:          {"ours", "standard", (*Contender).startPlugin},
-	result.OursDisabled:  {"ours-disabled", "disabled", (*Contender).startPlugin},
-	result.OursInProcess: {"ours-in-process", "standard", (*Contender).openOurs},
-	result.ZFS:           {"zfs", "standard", builtIn("zfs")},
-	result.Overlay2:      {"overlay2", "standard", builtIn("overlay2")},
-	result.Overlay2Dis:   {"overlay2-disabled", "disabled", builtIn("overlay2")},
-	result.Overlay2Tmpfs: {"overlay2-tmpfs", "", builtIn("overlay2")},
-	result.GNU:           {"gnu", "standard", func(*Contender) error { return nil }},
+	result.Ours:                 {"ours", "standard", (*Contender).startPlugin},
+	result.OursDisabled:         {"ours-disabled", "disabled", (*Contender).startPlugin},
+	result.OursInProcess:        {"ours-in-process", "standard", (*Contender).openOurs},
+	result.ZFS:                  {"zfs", "standard", builtIn("zfs")},
+	result.Overlay2:             {"overlay2", "standard", builtIn("overlay2")},
+	result.Overlay2Dis:          {"overlay2-disabled", "disabled", builtIn("overlay2")},
+	result.Overlay2Tmpfs:        {"overlay2-tmpfs", "", builtIn("overlay2")},
+	result.Snapshotter:          {"snapshotter", "standard", (*Contender).startSnapshotter},
+	result.SnapshotterInProcess: {"snapshotter-in-process", "standard", (*Contender).openSnapshotter},
+	result.ContainerdOverlayfs:  {"containerd-overlayfs", "standard", (*Contender).openOverlayfs},
+	result.ContainerdZFS:        {"containerd-zfs", "standard", (*Contender).openZFS},
+
+	result.GNU: {"gnu", "standard", func(*Contender) error { return nil }},
 }
 
 // Contender is the contender of a name.

@@ -34,8 +34,11 @@ func newChecker(s *store, plan []wire.Layer) *checker {
 
 // look says how a layer is found. That something is wrong with it is no error.
 func (c *checker) look(ctx context.Context, l wire.Layer) (f wire.Found, err error) {
-	if f.Exists, err = c.Exists(ctx, l.ID); err != nil || !f.Exists {
+	if f.Exists, f.Open, err = c.Stat(ctx, l.ID); err != nil || !f.Exists {
 		return f, err
+	}
+	if l.Kind == wire.Image && f.Open {
+		return f, nil // half unpacked, which nobody goes on with
 	}
 	if err := c.read(ctx, l, &f); err != nil {
 		f.Wrong = err.Error()
@@ -53,7 +56,7 @@ func (c *checker) read(ctx context.Context, l wire.Layer, f *wire.Found) error {
 			return nil
 		}
 	}
-	dir, err := c.Get(ctx, l.ID, "")
+	dir, err := c.Get(ctx, l.ID)
 	if err != nil {
 		return err
 	}
@@ -65,7 +68,7 @@ func (c *checker) read(ctx context.Context, l wire.Layer, f *wire.Found) error {
 }
 
 func (c *checker) readContent(ctx context.Context, l wire.Layer, f *wire.Found) error {
-	raw, err := c.readDiff(ctx, l.ID, l.Parent)
+	raw, err := c.Diff(ctx, l.ID, l.Parent)
 	if err != nil {
 		return err
 	}
@@ -79,6 +82,8 @@ func (c *checker) readMounted(l wire.Layer, dir string, f *wire.Found) (err erro
 	switch l.Kind {
 	case wire.Init:
 		return nil
+	case wire.View:
+		return c.compare(l.Parent, dir)
 	case wire.Container:
 		if f.Room, err = layers.Room(dir); err != nil {
 			return err
@@ -99,12 +104,17 @@ func (c *checker) compare(id, dir string) error {
 	if err != nil {
 		return err
 	}
+	return same(dir, want, c.compared)
+}
+
+// same compares what is mounted with what it should show.
+func same(dir string, want *treecmp.Tree, xattrs func(string) bool) error {
 	got, err := treecmp.FromDir(dir)
 	if err != nil {
 		return err
 	}
 	// The root belongs to nobody's tar.
-	differences := treecmp.Compare(got, want, treecmp.Options{MTimes: true, LooseDirTimes: true, LooseTimes: []string{"."}, Xattrs: c.compared})
+	differences := treecmp.Compare(got, want, treecmp.Options{MTimes: true, LooseDirTimes: true, LooseTimes: []string{"."}, Xattrs: xattrs})
 	if len(differences) > 0 {
 		return fmt.Errorf("mounted and by its layers, %d differences: %s", len(differences), strings.Join(differences[:min(len(differences), 3)], "; "))
 	}

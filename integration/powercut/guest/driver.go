@@ -3,39 +3,50 @@ package guest
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
 
+	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
-	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
-// driver is what an engine asks of a storage driver.
-type driver interface {
-	Create(ctx context.Context, id, parent string, o plugin.CreateOptions) error
-	Get(ctx context.Context, id, mountLabel string) (string, error)
+// door is what the load asks of whatever keeps layers.
+type door interface {
+	Create(ctx context.Context, l wire.Layer, size int64) error
+	// Get mounts a layer and says where.
+	Get(ctx context.Context, id string) (dir string, err error)
 	Put(ctx context.Context, id string) error
 	Remove(ctx context.Context, id string) error
-	Exists(ctx context.Context, id string) (bool, error)
-	Diff(ctx context.Context, id, parent string) (io.ReadCloser, error)
-	ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (int64, error)
+	// Stat tells whether there is a layer, and whether it is one that nobody may
+	// take for whole yet.
+	Stat(ctx context.Context, id string) (exists, open bool, err error)
+	// Diff is a layer's tar.
+	Diff(ctx context.Context, id, parent string) ([]byte, error)
+	ApplyDiff(ctx context.Context, id, parent string, diff []byte) error
 }
 
-// store is a driver at work and its place.
+// store is a door and the place behind it.
 type store struct {
-	driver
+	door
 	home    string
 	dataset string
 	// xattrs says that Diff has user attributes.
 	xattrs bool
+	// snapshots is the door when it is containerd's, which has more to offer.
+	snapshots *snapshotDoor
 }
+
+// What a plan calls the drivers besides the plugin.
+const (
+	snapshotterDriver = "snapshotter"
+	overlay2Driver    = "overlay2"
+)
 
 // dataset holds the store; it is made in the first round.
 const dataset = "tank/cut"
 
-// open prepares the dataset and starts the driver on it.
+// open prepares the dataset and starts what keeps layers on it.
 func open(ctx context.Context, plan *wire.Plan) (*store, error) {
 	if _, err := command("zfs", "list", dataset); err != nil {
 		create := []string{"create", "-o", "mountpoint=legacy", "-o", "xattr=sa", "-o", "acltype=posix", "-o", "atime=off", dataset}
@@ -47,9 +58,11 @@ func open(ctx context.Context, plan *wire.Plan) (*store, error) {
 		return nil, err
 	}
 	switch plan.Driver {
-	case "overlayzfs":
-		return openOverlayzfs(ctx)
-	case "overlay2":
+	case engine.PluginName:
+		return openPlugin(ctx)
+	case snapshotterDriver:
+		return openSnapshotter("/var/lib/cut/snapshotter")
+	case overlay2Driver:
 		return openOverlay2()
 	}
 	return nil, fmt.Errorf("no driver %q", plan.Driver)
@@ -64,16 +77,3 @@ func command(name string, args ...string) (string, error) {
 }
 
 func makeDir(path string) error { return os.MkdirAll(path, 0o711) }
-
-// readDiff is a layer's whole tar.
-func (s *store) readDiff(ctx context.Context, id, parent string) (_ []byte, err error) {
-	stream, err := s.Diff(ctx, id, parent)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(stream)
-	if closing := stream.Close(); err == nil {
-		err = closing
-	}
-	return data, err
-}

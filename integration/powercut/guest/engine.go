@@ -26,14 +26,17 @@ type house struct {
 	*engine.Engine
 	line *wire.Line
 	root []byte // the layer that all images stand on
-	// unlimited is set when the driver knows no limits.
+	// unlimited is set when the driver knows no limits, or the engine asks for
+	// none.
 	unlimited bool
+	// containerd is there when the engine keeps its images in one.
+	containerd *engine.Containerd
 }
 
 // engineErrand is a round of the tier with the whole engine.
 func engineErrand(ctx context.Context, plan *wire.Plan, line *wire.Line) error {
 	h := &house{Plan: plan, line: line}
-	if err := h.open(); err != nil {
+	if err := h.open(ctx); err != nil {
 		return err
 	}
 	if err := h.check(ctx); err != nil {
@@ -52,14 +55,21 @@ func engineErrand(ctx context.Context, plan *wire.Plan, line *wire.Line) error {
 }
 
 // open starts the engine. That it starts is the first thing to be shown.
-func (h *house) open() error {
+func (h *house) open(ctx context.Context) error {
 	first := h.Round == 1
 	if first {
 		if err := h.makeDatasets(); err != nil {
 			return err
 		}
 	}
-	if err := try(func(t testing.TB) { h.start(t, first) }); err != nil {
+	start := h.start
+	if h.Driver == snapshotterDriver {
+		if err := h.checkRecords(ctx); err != nil {
+			return err
+		}
+		start = h.startOnContainerd
+	}
+	if err := try(func(t testing.TB) { start(t, first) }); err != nil {
 		return err
 	}
 	program, err := os.ReadFile("/bin/busybox")
@@ -76,7 +86,7 @@ func (h *house) makeDatasets() error {
 	if _, err := command("zfs", "create", rootDataset); err != nil {
 		return err
 	}
-	if h.Driver != "overlayzfs" {
+	if h.Driver == overlay2Driver {
 		_, err := command("zfs", "set", "sync="+h.Sync, rootDataset)
 		return err
 	}
@@ -123,7 +133,7 @@ func (h *house) loadArchive(name string, stack ...[]byte) error {
 
 // store is where the engine's layers lie.
 func (h *house) store() (*store, error) {
-	if h.Driver != engine.PluginName {
+	if h.Driver == overlay2Driver {
 		return &store{home: filepath.Join(dataRoot, h.Driver), dataset: rootDataset}, nil
 	}
 	// The engine binds a plugin's directory to itself, so that it shows twice.

@@ -22,6 +22,9 @@ func (h *house) check(ctx context.Context) error {
 			return err
 		}
 	}
+	if h.containerd != nil {
+		return nil // it was looked at before containerd could tidy it
+	}
 	return h.checkStore(ctx)
 }
 
@@ -75,7 +78,12 @@ func (h *house) saves(id string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(image.Verify(), image.Close())
+	err = image.Verify()
+	if err == nil && h.containerd != nil {
+		// What is saved then comes out of no layer.
+		err = h.shows(image)
+	}
+	return errors.Join(err, image.Close())
 }
 
 func (h *house) runs(id string) error {
@@ -119,11 +127,16 @@ func (h *house) checkStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return h.sayStore(names, known)
+}
+
+// sayStore tells the host what lies in the store and is in nobody's records.
+func (h *house) sayStore(names []string, known func(id string) bool) error {
 	names = slices.DeleteFunc(names, func(name string) bool {
 		_, id, _ := strings.Cut(name, " ")
 		return known(id)
 	})
-	_, err = h.line.Ask(wire.Event{Verb: wire.Store, Store: names})
+	_, err := h.line.Ask(wire.Event{Verb: wire.Store, Store: names})
 	return err
 }
 

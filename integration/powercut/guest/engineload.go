@@ -126,8 +126,10 @@ func (c *client) from() string {
 
 func (c *client) load(name string) error {
 	stack := [][]byte{c.root}
-	for range 1 + c.IntN(3) {
-		layer, err := layers.Tar(c.Uint64(), layers.Options{})
+	for n := range 1 + c.IntN(3) {
+		// A deletion in a directory that no layer below has shows when that
+		// directory is read, as it does on any overlay.
+		layer, err := layers.Tar(c.Uint64(), layers.Options{Base: n == 0})
 		if err != nil {
 			return err
 		}

@@ -11,8 +11,12 @@ import (
 	"time"
 )
 
-// ownDir is the driver's own, in a store of overlayzfs.
-const ownDir = ".overlayzfs"
+const (
+	// ownDir is the driver's own, in a store of overlayzfs.
+	ownDir = ".overlayzfs"
+	// doorRecords is what a door records, in it.
+	doorRecords = "records"
+)
 
 const (
 	// quietTime is how long a driver may go on in the background with what it
@@ -28,7 +32,7 @@ func (s *store) inventory(ctx context.Context) ([]string, error) {
 	poll := time.NewTicker(quietStep)
 	defer poll.Stop()
 	for {
-		names, err := s.look()
+		names, err := s.look(ctx)
 		if err != nil || !slices.ContainsFunc(names, homeless) {
 			return names, err
 		}
@@ -48,12 +52,17 @@ func homeless(name string) bool {
 	return what != "layer" && what != "mutable" && what != "apply" && len(id) < 64
 }
 
-func (s *store) look() ([]string, error) {
+func (s *store) look(ctx context.Context) ([]string, error) {
 	layers, err := s.named("", func(name string) bool { return name != "l" && name != ownDir })
 	if err != nil {
 		return nil, err
 	}
 	of, names := s.owners(layers), prefixed("layer ", layers)
+	if s.snapshots != nil {
+		if of, names, err = s.recorded(ctx, layers); err != nil {
+			return nil, err
+		}
+	}
 	for _, more := range []func(owners) ([]string, error){s.deadLinks, s.ownNames, s.childDatasets} {
 		found, err := more(of)
 		if err != nil {
@@ -142,7 +151,7 @@ func (s *store) ownNames(o owners) ([]string, error) {
 	var names []string
 	dirs, err := s.named(ownDir, func(name string) bool {
 		info, err := os.Lstat(filepath.Join(s.home, ownDir, name))
-		return err == nil && info.IsDir() // files are about the store
+		return err == nil && info.IsDir() && name != doorRecords // files are about the store
 	})
 	for _, dir := range dirs {
 		place := filepath.Join(ownDir, dir)

@@ -63,6 +63,8 @@ func (w *worker) next() func(context.Context) error {
 		return w.step
 	case p < 80:
 		return w.container
+	case p < 88 && w.snapshots != nil:
+		return w.view
 	}
 	return w.remove
 }

@@ -85,6 +85,9 @@ func errand(ctx context.Context, plan *wire.Plan, line *wire.Line) error {
 // to be removed. The others are what the load starts from.
 func (l *load) check(ctx context.Context) error {
 	c := newChecker(l.store, l.Layers)
+	if l.snapshots != nil {
+		l.snapshots.lookAhead(ctx, l.Layers)
+	}
 	for _, y := range l.Layers {
 		found, err := c.look(ctx, y)
 		if err != nil {

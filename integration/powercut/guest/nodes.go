@@ -48,7 +48,7 @@ func (n *nodes) image(r *rand.Rand) *node {
 // leaf draws a layer that nothing needs, takes it and forgets it.
 func (n *nodes) leaf(r *rand.Rand) *node {
 	y := n.draw(r, func(y *node) bool {
-		return y.children == 0 && y.busy == 0 && (y.Recorded || y.Kind == wire.Container)
+		return y.children == 0 && y.busy == 0 && (y.Recorded || y.Kind == wire.Container || y.Kind == wire.View)
 	})
 	if y != nil {
 		n.forget(y.ID)

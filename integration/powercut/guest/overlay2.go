@@ -22,7 +22,7 @@ func openOverlay2() (*store, error) {
 	}
 	home := place + "/overlay2"
 	d, err := overlay2.Init(home, nil, idtools.IdentityMapping{})
-	return &store{driver: mobys{d}, home: home, dataset: dataset}, err
+	return &store{door: graph{mobys{d}}, home: home, dataset: dataset}, err
 }
 
 // mobys is one of moby's drivers in our words.

@@ -14,16 +14,19 @@ type Kind string
 
 // The kinds of layers.
 const (
-	// Image is filled by ApplyDiff and recorded when that has answered. Its ID
-	// has 64 hexadecimal digits.
+	// Image is filled by ApplyDiff and recorded when that has answered: of a
+	// snapshot, its Commit. Its ID has 64 hexadecimal digits.
 	Image Kind = "image"
 	// Step is BuildKit's: recorded as soon as it is made, with content once Diff
-	// has answered. Its ID has 25 lower-case letters and digits.
+	// has answered, or the snapshot's Commit. Its ID has 25 lower-case letters and
+	// digits.
 	Step Kind = "step"
 	// Init is the layer between an image and a container.
 	Init Kind = "init"
 	// Container is a container's own layer.
 	Container Kind = "container"
+	// View shows a layer and has nothing of its own. Only snapshotters have it.
+	View Kind = "view"
 )
 
 // Verb is what a line says.
@@ -47,7 +50,7 @@ type Call string
 // The calls.
 const (
 	Create Call = "create"
-	Fill   Call = "fill" // ApplyDiff to an image's layer, Diff of a step's
+	Fill   Call = "fill" // ApplyDiff to an image's layer, Diff of a step's; Commit
 	Remove Call = "remove"
 	Write  Call = "write" // one record into a container's layer
 )
@@ -75,6 +78,8 @@ type Event struct {
 // Found is how a layer looks after a start.
 type Found struct {
 	Exists bool `json:"exists"`
+	// Open says that it is a snapshot which nobody has committed.
+	Open bool `json:"open,omitempty"`
 	// Digest and Empty are of what Diff says.
 	Digest string `json:"digest,omitempty"`
 	Empty  bool   `json:"empty,omitempty"`
@@ -96,7 +101,7 @@ type Drop struct {
 // Plan is what a machine is booted for. It lies in the job as [PlanFile].
 type Plan struct {
 	Tier    string  `json:"tier"`   // driver or engine
-	Driver  string  `json:"driver"` // overlayzfs or overlay2
+	Driver  string  `json:"driver"` // overlayzfs, snapshotter or overlay2
 	Sync    string  `json:"sync"`   // of the dataset
 	Seed    uint64  `json:"seed"`
 	Round   int     `json:"round"`

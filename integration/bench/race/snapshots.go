@@ -1,0 +1,145 @@
+package race
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
+	"github.com/overlayzfs/overlayzfs/integration/bench/result"
+	"github.com/overlayzfs/overlayzfs/integration/snapclient"
+)
+
+// snapshotField are the snapshotters, all with sync=standard.
+var snapshotField = []string{result.Snapshotter, result.SnapshotterInProcess, result.ContainerdOverlayfs, result.ContainerdZFS}
+
+// snapshotGroup is the life of a container's snapshot without its content.
+func snapshotGroup(r *runner) group {
+	const id = "snapshot.cycle"
+	return group{
+		name:   "snapshot cycle",
+		budget: 30 * time.Second,
+		rows: []result.Row{ms("snapshots", id, "Prepare, Mounts, Remove; the mean of 5 on one image of 20 files. Ours is on disk when Prepare and Remove have answered, the others sync their records only. Warm.",
+			"prepare, mounts, remove of a snapshot")},
+		lanes: lanesFor(snapshotField, 5, func(l *lap) error {
+			image, err := l.snapshotImage(r)
+			if err != nil {
+				return err
+			}
+			if err := l.settle(); err != nil {
+				return err
+			}
+			begin := time.Now()
+			for range cycles {
+				if err := l.snapshotCycle(image); err != nil {
+					return err
+				}
+			}
+			l.sample(id, milliseconds(time.Since(begin))/cycles)
+			return nil
+		}),
+	}
+}
+
+func (l *lap) snapshotCycle(image string) error {
+	ctx, key := context.Background(), l.NewID()
+	if _, err := l.Snapshots.Prepare(ctx, key, image); err != nil {
+		return err
+	}
+	_, err := l.Snapshots.Mounts(ctx, key)
+	return errors.Join(err, l.Snapshots.Remove(ctx, key))
+}
+
+// snapshotImage is a small image, unpacked when there is none.
+func (l *lap) snapshotImage(r *runner) (string, error) {
+	if l.Has(layers.Small) {
+		return l.Image(layers.Small)
+	}
+	tar, size, err := r.tars.file(layers.Small)
+	if err != nil {
+		return "", err
+	}
+	defer tar.Close()
+	id := l.NewID()
+	if err := snapclient.Unpack(context.Background(), l.Snapshots, id, "", tar, size); err != nil {
+		return "", err
+	}
+	l.Keep(layers.Small, id)
+	return id, nil
+}
+
+// unpackRace is a race with one layer's tar.
+type unpackRace struct {
+	shape  layers.Shape
+	size   string // for titles
+	rounds int
+	budget time.Duration
+}
+
+var (
+	smallUnpack = unpackRace{layers.Small, smallTar.size, 5, 40 * time.Second}
+	baseUnpack  = unpackRace{layers.Base, baseTar.size, 2, 150 * time.Second}
+)
+
+func unpackGroup(r *runner, u unpackRace) group {
+	name := u.shape.Name
+	return group{
+		name:   "unpack " + name,
+		budget: u.budget,
+		rows: []result.Row{
+			ms("snapshots", "unpack."+name, "Prepare, containerd's own unpacking into the mounts, Commit. Ours is on disk then, the others sync their records only. The tar is in memory.", "unpack a %s", u.size),
+			ms("snapshots", "unpacked."+name, "The same until all of it is on disk for everybody.", "unpack a %s, to the disk", u.size),
+			ms("snapshots", "usage."+name, "Usage of the snapshot before its Commit, the mean of 3 calls. Warm.", "usage of a %s, active", u.size),
+		},
+		lanes: lanesFor(snapshotField, u.rounds, func(l *lap) error { return l.unpackLap(r, u) }),
+	}
+}
+
+// unpackLap does what containerd does for a layer. What Usage takes between is
+// no part of the unpacking.
+func (l *lap) unpackLap(r *runner, u unpackRace) error {
+	tar, size, err := r.tars.file(u.shape)
+	if err != nil {
+		return err
+	}
+	defer tar.Close()
+	if err := l.settle(); err != nil {
+		return err
+	}
+	ctx, id := context.Background(), l.NewID()
+	key := snapclient.ExtractKey(id)
+	begin := time.Now()
+	mounts, err := l.Snapshots.Prepare(ctx, key, "")
+	if err != nil {
+		return err
+	}
+	if err := snapclient.Apply(ctx, mounts, tar, size); err != nil {
+		return err
+	}
+	took := time.Since(begin)
+	if err := l.usages("usage."+u.shape.Name, key); err != nil {
+		return err
+	}
+	begin = time.Now()
+	if err := l.Snapshots.Commit(ctx, id, key); err != nil {
+		return err
+	}
+	l.sample("unpack."+u.shape.Name, milliseconds(took+time.Since(begin)))
+	if err := l.synced(); err != nil {
+		return err
+	}
+	l.sample("unpacked."+u.shape.Name, milliseconds(took+time.Since(begin)))
+	return l.Snapshots.Remove(ctx, id)
+}
+
+func (l *lap) usages(row, key string) error {
+	const calls = 3
+	begin := time.Now()
+	for range calls {
+		if _, err := l.Snapshots.Usage(context.Background(), key); err != nil {
+			return err
+		}
+	}
+	l.sample(row, milliseconds(time.Since(begin))/calls)
+	return nil
+}

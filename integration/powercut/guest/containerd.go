@@ -1,0 +1,175 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+	"go.etcd.io/bbolt"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/snapclient"
+	"github.com/overlayzfs/overlayzfs/integration/treecmp"
+)
+
+const (
+	// containerdRoot lies with the engine's own records.
+	containerdRoot = "/tank/data/containerd"
+	// mobySpace is dockerd's name space in containerd.
+	mobySpace = "moby"
+)
+
+func (h *house) startOnContainerd(t testing.TB, _ bool) {
+	h.containerd = engine.StartContainerd(t, engine.ContainerdOptions{Root: containerdRoot, Dataset: dataset})
+	h.Engine = h.containerd.StartEngine(t, dataRoot)
+	h.unlimited = true // it passes limits on to no snapshotter
+}
+
+// checkRecords holds containerd's records of snapshots, which it fsyncs, against
+// the snapshotter's, before containerd is there to put anything in order.
+func (h *house) checkRecords(ctx context.Context) error {
+	recorded, err := recordedSnapshots()
+	if err != nil {
+		return err
+	}
+	s, err := openSnapshotter(engine.SnapshotterHome)
+	if err != nil {
+		return err
+	}
+	names, err := s.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	for name, broken := range s.snapshots.hold(ctx, recorded) {
+		if err := h.found("snapshot "+name, broken); err != nil {
+			return err
+		}
+	}
+	if err := h.sayStore(names, func(name string) bool { return recorded[name] }); err != nil {
+		return err
+	}
+	return s.snapshots.stop()
+}
+
+// recordedSnapshots are the snapshots that containerd has in its records, by the
+// names that it has given them.
+func recordedSnapshots() (map[string]bool, error) {
+	path := filepath.Join(containerdRoot, "io.containerd.metadata.v1.bolt", "meta.db")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	recorded := make(map[string]bool)
+	return recorded, db.View(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket([]byte("v1"))
+		for _, name := range []string{mobySpace, "snapshots", engine.SnapshotterName} {
+			if bucket == nil {
+				return nil
+			}
+			bucket = bucket.Bucket([]byte(name))
+		}
+		if bucket == nil {
+			return nil
+		}
+		return bucket.ForEachBucket(func(key []byte) error {
+			// One that has no name yet was never answered for.
+			if name := bucket.Bucket(key).Get([]byte("name")); name != nil {
+				recorded[string(name)] = true
+			}
+			return nil
+		})
+	})
+}
+
+// hold says of every snapshot that containerd has recorded what is wrong with
+// it. What an image is being unpacked into may be gone: it is made anew. And
+// containerd records a Commit after it was answered: until then the snapshot has
+// the name of one that it has no record of.
+func (d *snapshotDoor) hold(ctx context.Context, recorded map[string]bool) map[string]error {
+	found := make(map[string]error)
+	var gone []string
+	for name := range recorded {
+		err := d.readable(ctx, name)
+		if errdefs.IsNotFound(err) && !unpacking(name) {
+			gone = append(gone, name)
+		}
+		if !errdefs.IsNotFound(err) || !unpacking(name) {
+			found[name] = err
+		}
+	}
+	committed, err := d.unrecorded(ctx, recorded)
+	for _, name := range gone {
+		if err == nil && len(gone) <= committed {
+			delete(found, name)
+		}
+	}
+	return found
+}
+
+// readable checks that a snapshot is there and can be read.
+func (d *snapshotDoor) readable(ctx context.Context, name string) error {
+	dir, err := d.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, err = treecmp.FromDir(dir)
+	return errors.Join(err, d.Put(ctx, name))
+}
+
+// unrecorded counts the committed snapshots that containerd has no record of.
+func (d *snapshotDoor) unrecorded(ctx context.Context, recorded map[string]bool) (n int, err error) {
+	err = d.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+		if info.Kind == snapshots.KindCommitted && !recorded[info.Name] {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+func unpacking(name string) bool { return strings.Contains(name, "/"+snapshots.UnpackKeyPrefix+"-") }
+
+// shows checks that the snapshot of a saved image shows what its layers say.
+func (h *house) shows(image *treecmp.Image) (err error) {
+	var ids []digest.Digest
+	for _, id := range image.DiffIDs {
+		ids = append(ids, digest.Digest(id))
+	}
+	want, err := image.Tree()
+	if err != nil {
+		return err
+	}
+	client, err := snapclient.Dial(h.containerd.Address(), engine.SnapshotterName)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	ctx := namespaces.WithNamespace(context.Background(), mobySpace)
+	const look = "look"
+	kept := snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "1"})
+	mounts, err := client.View(ctx, look, identity.ChainID(ids).String(), kept)
+	if errdefs.IsNotFound(err) {
+		return nil // not unpacked yet; to be run it has to be
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := snapclient.Mount(mounts)
+	if err == nil {
+		err = errors.Join(same(dir, want, nil), snapclient.Unmount(dir))
+	}
+	return errors.Join(err, client.Remove(ctx, look))
+}
