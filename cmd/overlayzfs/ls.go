@@ -147,8 +147,12 @@ func onDiskText(l inventory.Layer) string {
 	return bytesText(l.Size.Allocated)
 }
 
+// telling is the least size of which a ratio says something: below it there are
+// mostly directories.
+const telling = 64 << 10
+
 func ratioText(l inventory.Layer) string {
-	if l.Size == nil || l.Size.Allocated == 0 || l.Size.Apparent == 0 {
+	if l.Size == nil || l.Size.Allocated == 0 || l.Size.Apparent < telling {
 		return "-"
 	}
 	return fmt.Sprintf("%.2fx", float64(l.Size.Apparent)/float64(l.Size.Allocated))

@@ -41,6 +41,11 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"rollback", "tank/a@x", "--dataset", "tank/b"}, exitUsage, "another dataset"},
 		{[]string{"snapshots"}, exitUsage, "--dataset"},
 		{[]string{"snapshots", "extra"}, exitUsage, "extra"},
+		{[]string{"ls", "extra"}, exitUsage, "extra"},
+		{[]string{"inspect"}, exitUsage, "arg"},
+		{[]string{"verify", "image"}, exitUsage, "--dataset"},
+		{[]string{"gc", "--json"}, exitUsage, "--yes"},
+		{[]string{"gc"}, exitUsage, "--dataset"},
 		{[]string{"snapshot", "--dataset", "tank/@"}, exitUsage, "tank/@"},
 		{[]string{"rollback", "x", "--dataset", "tank/a", "--json"}, exitUsage, "--yes"},
 	} {

@@ -65,7 +65,7 @@ func topsOf(s *shelf) map[string][]string {
 func grow(layers []inventory.Layer, tops map[string][]string) (roots []*node) {
 	nodes := make(map[string]*node, len(layers))
 	for _, l := range layers {
-		slices.Sort(tops[l.ID])
+		slices.SortFunc(tops[l.ID], inventory.ByName)
 		nodes[l.ID] = &node{Layer: l, Tops: tops[l.ID]}
 	}
 	for _, l := range layers { // in the order of the inventory

@@ -31,18 +31,16 @@ func TestOperator(t *testing.T) {
 	t.Run("CollectsWhatIsNobodys", s.collects)
 }
 
-// operatedSite is an engine with images that have one of everything, made by
-// both builders, and containers with and without a limit.
+// operatedSite is an engine with an image that has one of everything, others by
+// each builder, and containers with and without a limit.
 type operatedSite struct{ *site }
 
 func newOperatedSite(t *testing.T) *operatedSite {
 	s := &operatedSite{newSite(t, "operated", nil)}
 	noError(t, images.Import(s.Engine, "odds", images.WriteOdds))
-	dir := images.Everything(t)
-	for _, b := range []images.Builder{images.Classic, images.BuildKit} {
-		noError(t, b.Build(s.Engine, "changes:"+b.Name, dir, "--target", "changes"))
-	}
-	s.Docker(t, "create", "--network", "none", "--name", "plain", "changes:"+images.Classic.Name, "true")
+	noError(t, images.BuildKit.Build(s.Engine, "changes:"+images.BuildKit.Name, images.Everything(t), "--target", "changes"))
+	buildImage(t, s.Engine, "built") // by the classic builder
+	s.Docker(t, "create", "--network", "none", "--name", "plain", "built", "true")
 	startContainer(t, s.Engine, "limited", "--storage-opt", "size=64M")
 	s.Docker(t, "stop", "limited")
 	return s
@@ -108,7 +106,7 @@ func (s *operatedSite) looks(t *testing.T) {
 	if running := len(pidsOf("dockerd")) > 0; running != l.BuildsLocked || len(l.Warnings) > 0 || kinds["unknown"] > 0 {
 		t.Errorf("running %v: %v, locked %v, %q", running, kinds, l.BuildsLocked, l.Warnings)
 	}
-	for _, args := range [][]string{{"ls"}, {"ls", "--quick"}, {"tree"}, {"inspect", "limited"}, {"inspect", "changes:" + images.Classic.Name}} {
+	for _, args := range [][]string{{"ls"}, {"ls", "--quick"}, {"tree"}, {"inspect", "limited"}, {"inspect", "built"}} {
 		t.Logf("%s\n%s", args, s.operate(t, 0, args...))
 	}
 	t.Log(s.operate(t, 0, "df"))
@@ -122,7 +120,7 @@ func (s *operatedSite) isPluginOfDocker(t *testing.T) {
 	program, err := os.ReadFile(operatorsCommand)
 	noError(t, err)
 	noError(t, os.WriteFile(filepath.Join(dir, "docker-overlayzfs"), program, 0o755))
-	if out := s.Docker(t, "overlayzfs", "ls", "--quick", "--config-file", s.UsedConfig()); !strings.Contains(out, "changes:"+images.Classic.Name) {
+	if out := s.Docker(t, "overlayzfs", "ls", "--quick", "--config-file", s.UsedConfig()); !strings.Contains(out, "built:latest") {
 		t.Errorf("docker overlayzfs ls:\n%s", out)
 	}
 	if out := s.Docker(t, "--help"); lineWith(out, "overlayzfs*", "Look after") == "" {
@@ -222,7 +220,7 @@ func (s *operatedSite) collects(t *testing.T) {
 	s.operate(t, 0, "verify")
 	engineIsGone(t, s.Root, s.dataset)
 	s.Again(t)
-	if out := runTiny(t, s.Engine, "changes:"+images.Classic.Name, "cat", "/lower/replace-file"); out != "through" {
+	if out := runTiny(t, s.Engine, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the other image holds %q", out)
 	}
 	s.Docker(t, "start", "limited")

@@ -69,7 +69,7 @@ type Missing struct {
 // Inventory is a store and what Docker knows of it.
 type Inventory struct {
 	Dataset string    `json:"dataset"`
-	Layers  []Layer   `json:"layers"` // by who uses them, lowest first
+	Layers  []Layer   `json:"layers"` // of one kind together, each behind its parent
 	Missing []Missing `json:"missing,omitempty"`
 	// BuildsLocked: which layers are BuildKit's is known by their IDs only.
 	BuildsLocked bool `json:"builds_locked,omitempty"`
@@ -96,19 +96,38 @@ func Take(dataset string, seen []overlayzfs.Seen, records *dockerstore.Records) 
 		inv.Warnings = append(inv.Warnings, damage.Error())
 	}
 	slices.SortFunc(inv.Missing, func(a, b Missing) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortFunc(inv.Layers, byUse)
+	inv.sort()
 	return inv
 }
 
-// byUse puts an image's layers together, lowest first, and containers behind.
-func byUse(a, b Layer) int {
-	return cmp.Or(
-		cmp.Compare(rank(a.Kind), rank(b.Kind)),
-		slices.Compare(a.Images, b.Images),
-		slices.Compare(a.Containers, b.Containers),
-		cmp.Compare(a.Depth, b.Depth),
-		cmp.Compare(a.ID, b.ID),
-	)
+// sort puts what is of one kind together, containers behind images, and each
+// layer behind that which it stands on.
+func (inv *Inventory) sort() {
+	paths := inv.paths()
+	slices.SortFunc(inv.Layers, func(a, b Layer) int {
+		return cmp.Or(
+			cmp.Compare(rank(a.Kind), rank(b.Kind)),
+			slices.Compare(paths[a.ID], paths[b.ID]),
+		)
+	})
+}
+
+// paths lead from base layers to each layer.
+func (inv *Inventory) paths() map[string][]string {
+	parents := make(map[string]string, len(inv.Layers))
+	for _, l := range inv.Layers {
+		parents[l.ID] = l.Parent
+	}
+	paths := make(map[string][]string, len(inv.Layers))
+	for _, l := range inv.Layers {
+		path := []string{}
+		for id := l.ID; id != "" && len(path) <= l.Depth; id = parents[id] {
+			path = append(path, id)
+		}
+		slices.Reverse(path)
+		paths[l.ID] = path
+	}
+	return paths
 }
 
 func rank(k Kind) int {

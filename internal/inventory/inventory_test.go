@@ -54,7 +54,7 @@ func TestWhoUsesWhat(t *testing.T) {
 			t.Errorf("%s is %s, want %s", id, got, kind)
 		}
 	}
-	if diff := cmp.Diff([]string{Short(digest.FromString("2").Encoded()), "one:latest"}, inv.layer("base").Images); diff != "" {
+	if diff := cmp.Diff([]string{"one:latest", Short(digest.FromString("2").Encoded())}, inv.layer("base").Images); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"build1", "web"}, inv.layer("base").Containers); diff != "" {

@@ -1,7 +1,9 @@
 package inventory
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -43,11 +45,23 @@ func usersOf(records *dockerstore.Records) users {
 		u.mount(m)
 	}
 	for _, use := range u.byID {
-		slices.Sort(use.images)
+		slices.SortFunc(use.images, ByName)
 		slices.Sort(use.containers)
 		use.containers = slices.Compact(use.containers)
 	}
 	return u
+}
+
+// ByName puts images that have a name before those that have only an ID, such as
+// the steps of a build.
+func ByName(a, b string) int {
+	named := func(s string) int {
+		if strings.Contains(s, ":") {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(named(a), named(b)), cmp.Compare(a, b))
 }
 
 func otherKind(why string) Kind {

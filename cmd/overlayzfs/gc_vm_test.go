@@ -1,0 +1,188 @@
+//go:build vm
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/overlayzfs/overlayzfs/internal/gc"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/plugin"
+)
+
+// keptStore is a store on a dataset, and a data-root in which Docker knows one
+// of its layers.
+type keptStore struct {
+	*testing.T
+	dataset, root, home string
+}
+
+func newKeptStore(t *testing.T) keptStore {
+	s := keptStore{t, "tank/kept", t.TempDir(), ""}
+	tool(t, "create", "-o", "mountpoint=legacy", s.dataset)
+	t.Cleanup(func() { tool(t, "destroy", "-r", s.dataset) })
+	home, err := os.MkdirTemp("/run", "kept-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(home) })
+	s.home = home
+	d := s.open()
+	ctx := t.Context()
+	limited := overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: map[string]string{"size": "32M"}}
+	err = errors.Join(
+		d.Create(ctx, id("1"), "", overlayzfs.CreateOptions{}), d.Create(ctx, id("2"), id("1"), overlayzfs.CreateOptions{}),
+		d.Create(ctx, id("3"), id("2"), limited), d.Create(ctx, id("4"), id("1"), overlayzfs.CreateOptions{ReadWrite: true}),
+		d.Close(),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.record(id("4"), digest.FromString("4"), "")
+	return s
+}
+
+// open opens the store as the plugin does.
+func (s keptStore) open() *overlayzfs.Driver {
+	s.Helper()
+	o, err := plugin.StoreOptions([]string{"overlayzfs.dataset=" + s.dataset})
+	if err != nil {
+		s.Fatal(err)
+	}
+	d, err := overlayzfs.Open(s.Context(), s.home, o)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return d
+}
+
+// record makes Docker know a base layer.
+func (s keptStore) record(cacheID string, diff digest.Digest, driver string) {
+	s.Helper()
+	if driver == "" {
+		driver = "overlayzfs"
+	}
+	dir := filepath.Join(s.root, "image", driver, "layerdb/sha256", diff.Encoded())
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		s.Fatal(err)
+	}
+	for name, content := range map[string]string{"cache-id": cacheID, "diff": string(diff), "size": "0"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			s.Fatal(err)
+		}
+	}
+}
+
+// collect runs gc and returns what it says.
+func (s keptStore) collect(code int, answer string, args ...string) string {
+	s.Helper()
+	return say(s.T, code, answer, append([]string{"gc", "--dataset", s.dataset, "--root", s.root}, args...)...)
+}
+
+func (s keptStore) planned(code int) gc.Plan {
+	s.Helper()
+	out := s.collect(code, "", "--dry-run", "--json")
+	var plan gc.Plan
+	if err := json.NewDecoder(strings.NewReader(out)).Decode(&plan); err != nil {
+		s.Fatalf("%v\n%s", err, out)
+	}
+	return plan
+}
+
+// TestCollect removes what nobody knows, and only with consent and the store to
+// itself.
+func TestCollect(t *testing.T) {
+	s := newKeptStore(t)
+	plan := s.planned(0)
+	if len(plan.Layers) != 2 || plan.Layers[0].ID != id("3") || plan.Layers[1].ID != id("2") || plan.Kept != 2 {
+		t.Fatalf("%+v", plan)
+	}
+	s.collect(exitRefused, "no\n")
+
+	open := s.open()
+	if out := s.collect(exitRefused, "", "--yes"); !strings.Contains(out, "stop dockerd") {
+		t.Errorf("beside an open store:\n%s", out)
+	}
+	if err := open.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	s.record(id("3"), digest.FromString("3"), "overlayzfs:latest")
+	if plan := s.planned(0); len(plan.Layers) != 0 {
+		t.Errorf("what is known under another name would go: %+v", plan)
+	}
+	if err := os.RemoveAll(filepath.Join(s.root, "image/overlayzfs:latest")); err != nil {
+		t.Fatal(err)
+	}
+
+	s.record(id("9"), digest.FromString("9"), "")
+	if plan := s.planned(exitRefused); len(plan.Obstacles) != 1 {
+		t.Errorf("records of another store: %+v", plan)
+	}
+	if err := os.RemoveAll(filepath.Join(s.root, "image/overlayzfs/layerdb/sha256", digest.FromString("9").Encoded())); err != nil {
+		t.Fatal(err)
+	}
+
+	if out := s.collect(0, "yes\n"); !strings.Contains(out, "Removed 2 layers.") {
+		t.Errorf("%s", out)
+	}
+	if plan := s.planned(0); len(plan.Layers) != 0 || plan.Kept != 2 {
+		t.Errorf("%+v", plan)
+	}
+	open = s.open()
+	layers, err := open.Layers(t.Context())
+	if err := errors.Join(err, open.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if len(layers) != 2 {
+		t.Errorf("left are %q", layers)
+	}
+	if left, err := filepath.Glob("/run/overlayzfs-gc-*"); err != nil || len(left) > 0 {
+		t.Errorf("%q is left, %v", left, err)
+	}
+}
+
+// TestCollectIsRefusedWhileMounted: a container may have outlived dockerd and the
+// plugin.
+func TestCollectIsRefusedWhileMounted(t *testing.T) {
+	s := newKeptStore(t)
+	d := s.open()
+	if _, err := d.Get(t.Context(), id("2"), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil { // the mounts stay
+		t.Fatal(err)
+	}
+	if plan := s.planned(exitRefused); len(plan.Obstacles) != 1 || !strings.Contains(plan.Obstacles[0], "is mounted on") {
+		t.Errorf("%+v", plan)
+	}
+	d = s.open()
+	if err := errors.Join(d.Cleanup(t.Context()), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLookingCommands run on a store with next to nothing in it.
+func TestLookingCommands(t *testing.T) {
+	s := newKeptStore(t)
+	for _, command := range []string{"ls", "tree", "df", "ls --json", "df --json", "inspect " + id("3"), "inspect --json " + id("4")[:8]} {
+		args := append(strings.Fields(command), "--dataset", s.dataset, "--root", s.root)
+		t.Logf("%s\n%s", command, say(t, 0, "", args...))
+	}
+	if out := say(t, 0, "", "ls", "--dataset", s.dataset, "--root", s.root); !strings.Contains(out, "32MiB") {
+		t.Errorf("the limit is not in\n%s", out)
+	}
+	say(t, exitFailed, "", "inspect", "nothing", "--dataset", s.dataset, "--root", s.root)
+	say(t, exitFailed, "", "ls", "--dataset", "tank/none", "--root", s.root)
+	say(t, exitFailed, "", "ls", "--dataset", s.dataset, "--root", "/nowhere")
+	say(t, exitFailed, "", "ls", "--dataset", s.dataset, "--root", s.root, "--driver", "overlay2")
+	// Docker's record of the layer's tar is missing: unproven.
+	say(t, exitWarning, "", "verify", "--dataset", s.dataset, "--root", s.root)
+}
