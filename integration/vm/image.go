@@ -1,10 +1,8 @@
 package vm
 
 import (
-	"bytes"
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -88,33 +86,13 @@ func addInitramfs(ctx context.Context, work *workspace, modules, tree string) er
 	}
 	shell := initramfsFile{"bin/busybox", busybox}
 	files := []initramfsFile{shell, {"init", []byte(guestFile("initramfs-init"))}}
-	driver, err := readModule(ctx, filepath.Join(modules, "kernel", "drivers", "block", "virtio_blk.ko"))
+	drivers, err := readDrivers(ctx, modules)
 	if err != nil {
 		return err
 	}
-	if driver != nil {
-		files = append(files, initramfsFile{"virtio_blk.ko", driver})
-	}
+	files = append(files, drivers...)
 	if err := writeInitramfs(filepath.Join(work.dir, "initramfs"), files); err != nil {
 		return err
 	}
 	return writeInitramfs(filepath.Join(work.dir, "probe"), []initramfsFile{shell, {"init", []byte(guestFile("probe-init"))}})
-}
-
-// readModule reads a kernel module, which may be compressed. A missing one is
-// built into the kernel.
-func readModule(ctx context.Context, path string) ([]byte, error) {
-	found, err := filepath.Glob(path + "*")
-	if err != nil || len(found) == 0 {
-		return nil, err
-	}
-	unpack := map[string]string{".xz": "xz", ".zst": "zstd", ".gz": "gzip"}[filepath.Ext(found[0])]
-	if unpack == "" {
-		return os.ReadFile(found[0])
-	}
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, unpack, "-dc", found[0])
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	err = cmd.Run()
-	return out.Bytes(), err
 }

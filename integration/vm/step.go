@@ -132,10 +132,8 @@ func removeScratch(cache string, s *step) error {
 func (s *step) build(ctx context.Context, cache string, log io.Writer) error {
 	final := filepath.Join(cache, s.name)
 	work := &workspace{dir: final + ".tmp", cache: cache, log: log}
-	for _, stale := range []string{work.dir, final} {
-		if err := os.RemoveAll(stale); err != nil {
-			return err
-		}
+	if err := os.RemoveAll(work.dir); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(work.dir, 0o755); err != nil {
 		return err
@@ -144,6 +142,10 @@ func (s *step) build(ctx context.Context, cache string, log io.Writer) error {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(work.dir, keyFile), []byte(s.key()), 0o644); err != nil {
+		return err
+	}
+	// An older result goes only now: machines may be booted from it.
+	if err := os.RemoveAll(final); err != nil {
 		return err
 	}
 	return os.Rename(work.dir, final)
