@@ -50,7 +50,7 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	if o.ReadWrite {
 		d.quiet.add(l.id)
 	}
-	if o.ReadWrite && !o.Recorded && !d.outside {
+	if o.companion() && limit.Empty() && !d.outside { // the kernel's mark of a volatile mount is on this dataset
 		d.companions.add(l.id)
 	}
 	return nil

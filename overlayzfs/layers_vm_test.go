@@ -327,6 +327,43 @@ func TestOwnersAreMapped(t *testing.T) {
 	})
 }
 
+// TestLayersHoldTheirFilesWhateverTheKernelsDefaults: metacopy is not switched
+// off by name, for BuildKit does not know that option; redirect_dir=off does it.
+func TestLayersHoldTheirFilesWhateverTheKernelsDefaults(t *testing.T) {
+	for _, feature := range []string{"index", "redirect_dir", "metacopy"} {
+		switchOn(t, "/sys/module/overlay/parameters/"+feature)
+	}
+	d := openStore(t)
+	create(t, d, "base", "")
+	change(t, d, "base", func(dir string) {
+		write(t, dir+"/file", "content")
+		must(t, os.MkdirAll(dir+"/dir/sub", 0o755))
+	})
+	create(t, d, "top", "base")
+	change(t, d, "top", func(dir string) {
+		must(t, os.Chmod(dir+"/file", 0o600))
+		if err := os.Rename(dir+"/dir", dir+"/renamed"); !errors.Is(err, unix.EXDEV) {
+			t.Errorf("a directory of the layer below is renamed: %v", err)
+		}
+	})
+	upper := d.home.layer("top").diff() + "/file"
+	if raw, err := os.ReadFile(upper); err != nil || string(raw) != "content" {
+		t.Errorf("the upper layer holds %q, %v", raw, err)
+	}
+	if _, err := unix.Lgetxattr(upper, "trusted.overlay.metacopy", nil); !errors.Is(err, unix.ENODATA) {
+		t.Errorf("its file is a metacopy: %v", err)
+	}
+}
+
+// switchOn makes a feature the kernel's default, for one test.
+func switchOn(t *testing.T, parameter string) {
+	t.Helper()
+	before, err := os.ReadFile(parameter)
+	must(t, err)
+	must(t, os.WriteFile(parameter, []byte("Y"), 0o644))
+	t.Cleanup(func() { must(t, os.WriteFile(parameter, before, 0o644)) })
+}
+
 func TestMountLabelReachesTheKernel(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")

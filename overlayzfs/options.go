@@ -150,6 +150,10 @@ type CreateOptions struct {
 	Exempt bool
 }
 
+// companion reports whether the layer is a container's and recorded together
+// with the one that will stand on it.
+func (o CreateOptions) companion() bool { return o.ReadWrite && !o.Recorded }
+
 // limit is what the options ask for, and whether they ask for a limit at all:
 // size=0 asks for none where one is preset.
 func (o CreateOptions) limit() (limit wantedLimit, err error) {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -127,6 +128,26 @@ func TestOwnersAreMappedByTheMount(t *testing.T) {
 		}
 	}
 	unmount(t, dir)
+}
+
+// TestBuildKitKnowsTheOptionsOfMounts: with one that it does not know it cannot
+// tell the upper directory, and compares the whole image for each step.
+func TestBuildKitKnowsTheOptionsOfMounts(t *testing.T) {
+	s := openStore(t, Options{})
+	commitLayer(t, s, "one", "", func(dir string) { write(t, filepath.Join(dir, "file"), "1") })
+	commitLayer(t, s, "two", "one", func(dir string) { write(t, filepath.Join(dir, "file"), "2") })
+	view, err := s.View(t.Context(), "view", "two")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := regexp.MustCompile(`^((lower|upper|work)dir=.+|index=off|redirect_dir=.+|userxattr)$`)
+	for _, m := range append(view, prepare(t, s, "active", "two", nil)...) {
+		for _, option := range m.Options {
+			if m.Type != "overlay" || !known.MatchString(option) {
+				t.Errorf("a mount of type %s has the option %s", m.Type, option)
+			}
+		}
+	}
 }
 
 func TestStoresHaveOneDoor(t *testing.T) {

@@ -14,21 +14,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-// acrossLayers are the hard links that a step makes to a file of an earlier
-// one. overlayfs copies that file up with the new link and leaves its other
-// names behind; vfs keeps the names together on disk, and loses the new link
-// when it makes a layer. What ours must be is in inChanges.
-var acrossLayers = []string{
-	"lower/hard-a", "lower/hard-b", "links/across", "links/a", "links/c", "links/later", "caps/linked", "caps/other-name",
-}
-
 // likeVfs is how our trees compare with those of vfs, which copies no extended
 // attributes but capabilities, and takes a directory of which only the time is
 // new, because a file in it came and went, for unchanged.
 func (l *imageLab) likeVfs() treecmp.Options {
 	return treecmp.Options{
 		MTimesBefore:  l.start,
-		LooseLinks:    acrossLayers,
+		LooseLinks:    images.AcrossLayers,
 		LooseDirTimes: true,
 		Xattrs:        func(name string) bool { return name == images.Capability },
 	}

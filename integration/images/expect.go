@@ -53,6 +53,16 @@ func Hold(t testing.TB, tree *treecmp.Tree, checks map[string]func(*treecmp.Entr
 	}
 }
 
+// AcrossLayers are the hard links that a step makes to a file of an earlier one.
+// overlayfs copies that file up with the new link and leaves its other names
+// behind. vfs keeps the names together on disk, and loses the new link when it
+// makes a layer; BuildKit leaves names out of a layer whose files did not change,
+// where it packs the layer from overlayfs's upper directory. What they must be
+// otherwise is in InChanges.
+var AcrossLayers = []string{
+	"lower/hard-a", "lower/hard-b", "links/across", "links/a", "links/c", "links/later", "caps/linked", "caps/other-name",
+}
+
 // InChanges are the entries of the target "changes", each with what it has to be.
 var InChanges = map[string]func(*treecmp.Entry) error{
 	"lower/file-to-dir":     is(treecmp.File, 0o644, 0, 0),

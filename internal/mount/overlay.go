@@ -75,8 +75,12 @@ func (o Overlay) check() error {
 }
 
 // unwanted are the overlay features that would make an upper directory mean
-// something only together with its lowers: layers must stay movable.
-var unwanted = []string{"index", "redirect_dir", "metacopy"}
+// something only together with its lowers: layers must stay movable. metacopy is
+// one, too, and goes with redirect_dir, without which the kernel does not do it.
+// BuildKit packs a step's layer from its upper directory only where it knows
+// all options of the mount, and metacopy it does not; else it compares the whole
+// image before and after.
+var unwanted = []string{"index", "redirect_dir"}
 
 // FeaturesToDisable returns which of the features that layers must not use
 // this kernel knows at all: an unknown option would fail the mount.
