@@ -240,6 +240,28 @@ func (s site) link(target, name string) {
 	}
 }
 
+// TestWhatCannotBeLookedAtIsNotGone: a layer in trouble is not one that Docker
+// removed.
+func TestWhatCannotBeLookedAtIsNotGone(t *testing.T) {
+	s := newSite(t)
+	chain := s.layer("", "base", "a")
+	r, err := Open(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if gone := digest.FromString("gone"); !r.HasLayer(driver, chain) || r.HasLayer(driver, gone) {
+		t.Error("what is there and what is not are not told apart")
+	}
+	layers := filepath.Join(s.dir, "image", driver, "layerdb/sha256")
+	if err := errors.Join(os.RemoveAll(layers), os.Symlink("sha256", layers)); err != nil { // too many links to follow
+		t.Fatal(err)
+	}
+	if !r.HasLayer(driver, chain) {
+		t.Error("a layer that cannot be looked at passes for one that is gone")
+	}
+}
+
 func TestAnotherDriver(t *testing.T) {
 	s := newSite(t)
 	s.layer("", "base", "a")

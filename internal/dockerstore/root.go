@@ -110,10 +110,11 @@ func (r *Root) line(name string, optional bool) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-// exists reports whether there is something of that name.
+// exists reports whether there may be something of that name: what cannot be
+// looked at is not gone.
 func (r *Root) exists(name string) bool {
 	_, err := r.root.Lstat(name)
-	return err == nil
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // checkDriver makes sure that a driver's name is one directory.
