@@ -126,7 +126,7 @@ func (s *shelf) evidence() (gc.Evidence, error) {
 	e := gc.Evidence{Driver: s.site.Driver, Records: []*dockerstore.Records{s.records}}
 	drivers, err := s.docker.Drivers()
 	if err != nil {
-		return e, err
+		e.Unread = strings.Split(err.Error(), "\n") // joined
 	}
 	for _, driver := range drivers {
 		if driver == s.site.Driver {

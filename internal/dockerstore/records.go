@@ -48,7 +48,7 @@ func (r *Root) Read(driver string) (*Records, error) {
 	if err := checkDriver(driver); err != nil {
 		return nil, err
 	}
-	reader := &reader{Root: r, base: path.Join("image", driver), records: &Records{
+	reader := &reader{Root: r, base: path.Join(imagesDir, driver), records: &Records{
 		Driver: driver, Layers: map[digest.Digest]Layer{}, Others: map[string]string{}, Elsewhere: map[string]string{},
 	}}
 	if !r.exists(reader.base) {

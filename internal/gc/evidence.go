@@ -30,6 +30,9 @@ func (e Evidence) elsewhere() map[string]bool {
 // contradictions are why the records of other drivers are not believed, or those
 // of all together. The inventory has those of its own driver.
 func (e Evidence) contradictions() (why []string) {
+	for _, name := range e.Unread {
+		why = append(why, unread(name))
+	}
 	drivers := map[string]bool{}
 	for _, records := range e.Records {
 		drivers[records.Driver] = true

@@ -32,6 +32,8 @@ type Evidence struct {
 	// Records are those of every driver: the same plugin with and without its
 	// tag has two lists of images.
 	Records []*dockerstore.Records
+	// Unread is what could not be read at all.
+	Unread []string
 }
 
 // Decide makes the plan.

@@ -74,7 +74,8 @@ func TestRecordsThatContradictAreRefused(t *testing.T) {
 	inv := some()
 	inv.Gaps = []dockerstore.Gap{gap}
 	for word, p := range map[string]Plan{
-		gap.String(): Decide(inv, whole),
+		gap.String():   Decide(inv, whole),
+		"image/x is y": Decide(some(), Evidence{Unread: []string{"image/x is y"}}),
 		"container c was made with storage driver \"lost\"": Decide(some(), Evidence{Driver: "a", Records: []*dockerstore.Records{
 			{Driver: "a", Elsewhere: map[string]string{"b": "d", "lost": "c"}}, {Driver: "b", Elsewhere: map[string]string{"a": "e", "lost": "c"}},
 		}}),
