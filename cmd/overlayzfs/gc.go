@@ -94,11 +94,11 @@ func (s *shelf) plan() (gc.Plan, error) {
 	if err != nil {
 		return gc.Plan{}, err
 	}
-	known, err := s.knownElsewhere()
+	evidence, err := s.evidence()
 	if err != nil {
 		return gc.Plan{}, err
 	}
-	plan := gc.Decide(inv, func(id string) bool { return known[id] })
+	plan := gc.Decide(inv, evidence)
 	mounted, err := mountedNow(plan.Layers)
 	plan.Obstacles = append(plan.Obstacles, mounted...)
 	return plan, err
@@ -121,45 +121,24 @@ func mountedNow(layers []inventory.Layer) (why []string, err error) {
 	return why, nil
 }
 
-// knownElsewhere are the layers that Docker has records of under other names of
-// a driver: the same plugin with and without its tag has two lists of images.
-func (s *shelf) knownElsewhere() (map[string]bool, error) {
+// evidence is all that Docker has recorded, under whichever driver.
+func (s *shelf) evidence() (gc.Evidence, error) {
+	e := gc.Evidence{Driver: s.site.Driver, Records: []*dockerstore.Records{s.records}}
 	drivers, err := s.docker.Drivers()
 	if err != nil {
-		return nil, err
+		e.Unread = strings.Split(err.Error(), "\n") // joined
 	}
-	known := map[string]bool{}
 	for _, driver := range drivers {
 		if driver == s.site.Driver {
 			continue
 		}
 		records, err := s.docker.Read(driver)
 		if err != nil {
-			return nil, err
+			return e, err
 		}
-		for _, l := range records.Layers {
-			known[l.CacheID] = true
-		}
-		for _, m := range records.Mounts {
-			known[m.MountID], known[m.InitID] = true, true
-		}
-		for id := range records.Others {
-			known[id] = true
-		}
-		if err := readable(records); err != nil {
-			return nil, err
-		}
+		e.Records = append(e.Records, records)
 	}
-	return known, nil
-}
-
-// readable refuses records of which a part was not read. BuildKit's are the same
-// for all drivers, and the inventory knows of them.
-func readable(records *dockerstore.Records) error {
-	if len(records.Damaged) == 0 {
-		return nil
-	}
-	return fmt.Errorf("driver %s: a record of Docker cannot be read, and might name a layer: %w: %w", records.Driver, records.Damaged[0], errRefused)
+	return e, nil
 }
 
 func writePlan(w io.Writer, plan gc.Plan) error {

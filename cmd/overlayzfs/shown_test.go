@@ -132,7 +132,7 @@ func someDecision(inv *inventory.Inventory, warning string) gc.Plan {
 	if warning != "" {
 		read.Warnings = []string{warning}
 	}
-	return gc.Decide(&read, func(string) bool { return false })
+	return gc.Decide(&read, gc.Evidence{})
 }
 
 func someVerdict(inv *inventory.Inventory) verdict {

@@ -89,10 +89,11 @@ func (s *shelf) close() error {
 }
 
 // inventory takes stock, without sizes. What is missing is looked for twice: a
-// running dockerd may have removed it since its records were read.
+// running dockerd may have removed it since its records were read, or made it
+// between two of them.
 func (s *shelf) inventory() (*inventory.Inventory, error) {
 	inv, err := s.take()
-	if err != nil || len(inv.Missing) == 0 {
+	if err != nil || len(inv.Missing)+len(inv.Gaps) == 0 {
 		return inv, err
 	}
 	if s.records, err = s.docker.Read(s.site.Driver); err != nil {
@@ -105,6 +106,7 @@ func (s *shelf) inventory() (*inventory.Inventory, error) {
 	again.Missing = slices.DeleteFunc(again.Missing, func(m inventory.Missing) bool {
 		return !slices.ContainsFunc(inv.Missing, func(before inventory.Missing) bool { return before.ID == m.ID })
 	})
+	again.Gaps = slices.DeleteFunc(again.Gaps, func(g dockerstore.Gap) bool { return !slices.Contains(inv.Gaps, g) })
 	return again, nil
 }
 
@@ -133,6 +135,9 @@ func (s *shelf) measure(ctx context.Context, c console, inv *inventory.Inventory
 func warn(c console, inv *inventory.Inventory) {
 	for _, warning := range inv.Warnings {
 		fmt.Fprintln(c.err, "warning: not read:", warning)
+	}
+	for _, gap := range inv.Gaps {
+		fmt.Fprintln(c.err, "warning: in Docker's records", gap)
 	}
 	for _, missing := range inv.Missing {
 		fmt.Fprintf(c.err, "warning: Docker knows layer %s (%s), which is not in the store\n", inventory.Short(missing.ID), users(missing.Users))

@@ -19,6 +19,7 @@ type Container struct {
 	Image   digest.Digest // empty for one that was made without
 	Created time.Time
 	Running bool // when the record was written
+	Dead    bool // Docker was about to remove it, its writable layer first
 }
 
 // containerConfig is the part of config.v2.json that is used here.
@@ -28,11 +29,11 @@ type containerConfig struct {
 	Driver  string
 	Image   string
 	Created time.Time
-	State   *struct{ Running bool }
+	State   *struct{ Running, Dead bool }
 }
 
-// containers reads the containers that were made with the driver; those of
-// other drivers are nobody's here.
+// containers reads the containers that were made with the driver. Of those of
+// others only is noted that there are some.
 func (r *reader) containers() error {
 	return r.each("containers", func(entry fs.DirEntry, name string) error {
 		raw, err := r.read(path.Join(name, "config.v2.json"), maxJSON)
@@ -48,6 +49,8 @@ func (r *reader) containers() error {
 		}
 		if driver == r.records.Driver {
 			r.records.Containers = append(r.records.Containers, c)
+		} else {
+			r.records.Elsewhere[driver] = c.ID
 		}
 		return nil
 	})
@@ -62,7 +65,8 @@ func decodeContainer(raw []byte) (c Container, driver string, err error) {
 	if !layerID.MatchString(config.ID) || config.Driver == "" || config.State == nil {
 		return c, "", fault.New(fault.Unsupported, "config.v2.json lacks ID, driver or state")
 	}
-	c = Container{ID: config.ID, Name: strings.TrimPrefix(config.Name, "/"), Created: config.Created, Running: config.State.Running}
+	c = Container{ID: config.ID, Name: strings.TrimPrefix(config.Name, "/"), Created: config.Created,
+		Running: config.State.Running, Dead: config.State.Dead}
 	if c.Name != "" && !layerID.MatchString(c.Name) {
 		return c, "", fault.New(fault.UnsafeInput, "%.100q is no name of a container", c.Name)
 	}

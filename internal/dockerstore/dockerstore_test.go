@@ -240,6 +240,126 @@ func (s site) link(target, name string) {
 	}
 }
 
+// TestWhatCannotBeLookedAtIsNotGone: a layer in trouble is not one that Docker
+// removed.
+func TestWhatCannotBeLookedAtIsNotGone(t *testing.T) {
+	s := newSite(t)
+	chain := s.layer("", "base", "a")
+	r, err := Open(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if gone := digest.FromString("gone"); !r.HasLayer(driver, chain) || r.HasLayer(driver, gone) {
+		t.Error("what is there and what is not are not told apart")
+	}
+	layers := filepath.Join(s.dir, "image", driver, "layerdb/sha256")
+	if err := errors.Join(os.RemoveAll(layers), os.Symlink("sha256", layers)); err != nil { // too many links to follow
+		t.Fatal(err)
+	}
+	if !r.HasLayer(driver, chain) {
+		t.Error("a layer that cannot be looked at passes for one that is gone")
+	}
+}
+
+// TestDrivers finds the records of plugins, which have names with slashes, and
+// passes over nothing.
+func TestDrivers(t *testing.T) {
+	s := newSite(t)
+	drivers := func() ([]string, error) {
+		r, err := Open(s.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		return r.Drivers()
+	}
+	if got, err := drivers(); len(got) > 0 || err != nil {
+		t.Fatalf("of no engine: %q, %v", got, err)
+	}
+	s.layer("", "base", "a")
+	s.image("x:latest", "base")
+	want := []string{"example.org:5000/zfs/overlayzfs:latest", "overlay2", "overlayzfs", "overlayzfs/other:1"}
+	for _, name := range []string{want[0] + "/layerdb/x", want[0] + "/distribution/x", want[1] + "/imagedb/x", want[3] + "/imagedb/x", want[2] + "/.tmp-repositories.json17"} {
+		s.write("image/"+name, "")
+	}
+	if got, err := drivers(); !cmp.Equal(got, want) || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	deep := "image" + strings.Repeat("/x", mostParts+1) + "/layerdb/x"
+	for name, spoil := range map[string]func(){
+		"image/file":               func() { s.write("image/file", "") },
+		"image/linked":             func() { s.write("image/linked", ""); s.link("overlayzfs", "image/linked") },
+		"image/overlayzfs/strange": func() { s.write("image/overlayzfs/strange", "") },
+		"image/x/x":                func() { s.write(deep, "") },
+	} {
+		spoil()
+		if got, err := drivers(); err == nil || !strings.Contains(err.Error(), name) || !cmp.Equal(got, want) {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		s.remove(name)
+	}
+	r, err := Open(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if records, err := r.Read(want[0]); err != nil || records.Driver != want[0] {
+		t.Errorf("%+v, %v", records, err)
+	}
+}
+
+// TestGaps loses one record after another that others count on.
+func TestGaps(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lose func(s site, base, top digest.Digest)
+		of   []string
+	}{
+		"nothing":               {func(site, digest.Digest, digest.Digest) {}, nil},
+		"a container's mount":   {func(s site, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/mounts") }, []string{"container " + hexID("c") + " (web)"}},
+		"all layers":            {func(s site, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256") }, []string{"image ", "writable layer "}},
+		"the uppermost layer":   {func(s site, _, top digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256/" + top.Encoded()) }, []string{"image ", "writable layer "}},
+		"the lowest layer":      {func(s site, base, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256/" + base.Encoded()) }, []string{"image ", "layer "}},
+		"a dead container's":    {func(s site, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/mounts"); s.die(hexID("c")) }, nil},
+		"all of another driver": {func(s site, _, top digest.Digest) { s.container(hexID("d"), "far", "lost", "", top) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			base := s.layer("", "base", hexID("base"))
+			top := s.layer(base, "top", hexID("top"))
+			image := s.image("x:latest", "base", "top")
+			s.container(hexID("c"), "web", driver, image, top)
+			tt.lose(s, base, top)
+			records := s.read()
+			gaps := records.Gaps()
+			if len(gaps) != len(tt.of) || len(records.Damaged) > 0 {
+				t.Fatalf("%v, %v", gaps, records.Damaged)
+			}
+			for i, gap := range gaps {
+				if !strings.HasPrefix(gap.Of, tt.of[i]) {
+					t.Errorf("%v, want %s", gap, tt.of[i])
+				}
+			}
+			if lost := records.Elsewhere["lost"] != ""; lost != (name == "all of another driver") {
+				t.Errorf("elsewhere: %v", records.Elsewhere)
+			}
+		})
+	}
+}
+
+func (s site) remove(name string) {
+	s.Helper()
+	if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// die leaves a container as a removal does that was cut short.
+func (s site) die(id string) {
+	s.Helper()
+	s.write("containers/"+id+"/config.v2.json", fmt.Sprintf(`{"State":{"Dead":true},"ID":%q,"Driver":"overlayzfs"}`, id))
+}
+
 func TestAnotherDriver(t *testing.T) {
 	s := newSite(t)
 	s.layer("", "base", "a")
@@ -248,7 +368,7 @@ func TestAnotherDriver(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	for name, class := range map[string]fault.Class{"overlay2": fault.NotFound, "../image/overlayzfs": fault.Invalid, "": fault.Invalid, "..": fault.Invalid} {
+	for name, class := range map[string]fault.Class{"overlay2": fault.NotFound, "../image/overlayzfs": fault.Invalid, "a/../b": fault.Invalid, "a//b": fault.Invalid, "/a": fault.Invalid, "a/b": fault.NotFound, "": fault.Invalid, "..": fault.Invalid} {
 		if _, err := r.Read(name); !errors.Is(err, class) {
 			t.Errorf("%q: %v", name, err)
 		}

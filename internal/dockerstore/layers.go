@@ -69,7 +69,7 @@ func (r *reader) onlyKnown() error {
 // HasLayer reports whether Docker has a record of a layer now.
 func (r *Root) HasLayer(driver string, chain digest.Digest) bool {
 	return checkDriver(driver) == nil && chain.Validate() == nil &&
-		r.exists(path.Join("image", driver, "layerdb/sha256", chain.Encoded()))
+		r.exists(path.Join(imagesDir, driver, "layerdb/sha256", chain.Encoded()))
 }
 
 func (r *reader) layer(entry, name string) (l Layer, err error) {

@@ -19,6 +19,9 @@ type Records struct {
 	Mounts     []Mount
 	Images     []Image
 	Containers []Container
+	// Elsewhere are the other drivers that containers were made with, and one
+	// such container of each.
+	Elsewhere map[string]string
 	// Others are further layer IDs that Docker knows, and what for.
 	Others map[string]string
 	// BuildsLocked: BuildKit's records were not read, because a running dockerd
@@ -45,8 +48,8 @@ func (r *Root) Read(driver string) (*Records, error) {
 	if err := checkDriver(driver); err != nil {
 		return nil, err
 	}
-	reader := &reader{Root: r, base: path.Join("image", driver), records: &Records{
-		Driver: driver, Layers: map[digest.Digest]Layer{}, Others: map[string]string{},
+	reader := &reader{Root: r, base: path.Join(imagesDir, driver), records: &Records{
+		Driver: driver, Layers: map[digest.Digest]Layer{}, Others: map[string]string{}, Elsewhere: map[string]string{},
 	}}
 	if !r.exists(reader.base) {
 		drivers, err := r.Drivers()

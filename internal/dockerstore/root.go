@@ -44,21 +44,6 @@ func (r *Root) Close() error { return r.root.Close() }
 // Dir is where the data-root is.
 func (r *Root) Dir() string { return r.dir }
 
-// Drivers lists the storage drivers that Docker has records for.
-func (r *Root) Drivers() ([]string, error) {
-	entries, err := r.list("image")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var drivers []string
-	for _, entry := range entries {
-		if entry.IsDir() {
-			drivers = append(drivers, entry.Name())
-		}
-	}
-	return drivers, err
-}
-
 // list reads a directory, in the order of names.
 func (r *Root) list(name string) ([]fs.DirEntry, error) {
 	return fs.ReadDir(r.root.FS(), name)
@@ -110,16 +95,9 @@ func (r *Root) line(name string, optional bool) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-// exists reports whether there is something of that name.
+// exists reports whether there may be something of that name: what cannot be
+// looked at is not gone.
 func (r *Root) exists(name string) bool {
 	_, err := r.root.Lstat(name)
-	return err == nil
-}
-
-// checkDriver makes sure that a driver's name is one directory.
-func checkDriver(driver string) error {
-	if driver == "" || driver == "." || driver == ".." || strings.ContainsAny(driver, "/\x00") {
-		return fault.New(fault.Invalid, "%.80q is no storage driver's name", driver)
-	}
-	return nil
+	return !errors.Is(err, fs.ErrNotExist)
 }

@@ -30,7 +30,7 @@ func (r *Root) TarSplit(driver string, chain digest.Digest) (*TarSplit, error) {
 	if err := errors.Join(checkDriver(driver), chain.Validate()); err != nil {
 		return nil, err
 	}
-	f, err := r.open(path.Join("image", driver, "layerdb/sha256", chain.Encoded(), "tar-split.json.gz"))
+	f, err := r.open(path.Join(imagesDir, driver, "layerdb/sha256", chain.Encoded(), "tar-split.json.gz"))
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/inventory"
 )
 
@@ -25,11 +26,20 @@ type Plan struct {
 	Obstacles []string `json:"obstacles,omitempty"`
 }
 
-// Decide makes the plan. elsewhere reports whether a layer is known under another
-// driver's name.
-func Decide(inv *inventory.Inventory, elsewhere func(id string) bool) Plan {
+// Evidence is what Docker's records say.
+type Evidence struct {
+	Driver string // that the inventory was taken with
+	// Records are those of every driver: the same plugin with and without its
+	// tag has two lists of images.
+	Records []*dockerstore.Records
+	// Unread is what could not be read at all.
+	Unread []string
+}
+
+// Decide makes the plan.
+func Decide(inv *inventory.Inventory, e Evidence) Plan {
 	p := Plan{Dataset: inv.Dataset, Layers: []inventory.Layer{}}
-	keep := kept(inv, elsewhere)
+	keep := kept(inv, e.elsewhere())
 	for _, l := range inv.Layers {
 		if !keep[l.ID] {
 			p.Layers = append(p.Layers, l)
@@ -40,18 +50,23 @@ func Decide(inv *inventory.Inventory, elsewhere func(id string) bool) Plan {
 		return cmp.Or(cmp.Compare(b.Depth, a.Depth), cmp.Compare(a.ID, b.ID))
 	})
 	p.Obstacles = obstacles(inv, p)
+	for _, why := range e.contradictions() {
+		if !slices.Contains(p.Obstacles, why) { // containers are every driver's to read
+			p.Obstacles = append(p.Obstacles, why)
+		}
+	}
 	return p
 }
 
 // kept are the layers that a record names, and all below them.
-func kept(inv *inventory.Inventory, elsewhere func(id string) bool) map[string]bool {
+func kept(inv *inventory.Inventory, elsewhere map[string]bool) map[string]bool {
 	parents := make(map[string]string, len(inv.Layers))
 	for _, l := range inv.Layers {
 		parents[l.ID] = l.Parent
 	}
 	keep := map[string]bool{}
 	for _, l := range inv.Layers {
-		if l.Kind == inventory.Unknown && !elsewhere(l.ID) {
+		if l.Kind == inventory.Unknown && !elsewhere[l.ID] {
 			continue
 		}
 		for id := l.ID; id != "" && !keep[id]; id = parents[id] {
@@ -66,7 +81,10 @@ func obstacles(inv *inventory.Inventory, p Plan) (why []string) {
 		why = append(why, "somebody has BuildKit's records open, and they might name a layer")
 	}
 	for _, warning := range inv.Warnings {
-		why = append(why, "a record of Docker cannot be read, and might name a layer: "+warning)
+		why = append(why, unread(warning))
+	}
+	for _, gap := range inv.Gaps {
+		why = append(why, gapped(gap))
 	}
 	if n := len(inv.Missing); n > 0 {
 		why = append(why, fmt.Sprintf("Docker knows %d layers that the store does not have, %s first: these records belong to another store, or `overlayzfs verify` says which images are damaged", n, inv.Missing[0].ID))
@@ -80,6 +98,14 @@ func obstacles(inv *inventory.Inventory, p Plan) (why []string) {
 		why = append(why, "Docker knows none of the layers here: these records belong to another store. If the store is to be given up as a whole, destroy its dataset")
 	}
 	return why
+}
+
+func unread(warning string) string {
+	return "a record of Docker cannot be read, and might name a layer: " + warning
+}
+
+func gapped(gap dockerstore.Gap) string {
+	return fmt.Sprintf("Docker's records are not whole, and what is lost might name a layer: %s. Bring the record back, or remove what lacks it", gap)
 }
 
 // Both are the layers of a plan that an earlier one had, too: what was agreed to.

@@ -1,14 +1,17 @@
 package gc
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/inventory"
 )
 
-func nowhere(string) bool { return false }
+// whole are records that say nothing, and contradict nothing.
+var whole Evidence
 
 // some is a known image and container, and strays: one alone, two on each other,
 // one below a known layer.
@@ -33,11 +36,14 @@ func ids(p Plan) (all []string) {
 }
 
 func TestOnlyWhatNobodyNeedsGoes(t *testing.T) {
-	p := Decide(some(), nowhere)
+	p := Decide(some(), whole)
 	if got, want := ids(p), []string{"upper", "lower", "alone"}; !slices.Equal(got, want) || p.Kept != 5 || len(p.Obstacles) > 0 {
 		t.Errorf("%q goes, %d stay, %q", got, p.Kept, p.Obstacles)
 	}
-	p = Decide(some(), func(id string) bool { return id == "upper" })
+	p = Decide(some(), Evidence{Driver: "overlayzfs", Records: []*dockerstore.Records{
+		{Driver: "overlayzfs", Others: map[string]string{"alone": ""}}, // the inventory says what these are
+		{Driver: "overlayzfs:latest", Mounts: []dockerstore.Mount{{MountID: "upper"}}},
+	}})
 	if got, want := ids(p), []string{"alone"}; !slices.Equal(got, want) {
 		t.Errorf("with one known elsewhere %q goes", got)
 	}
@@ -53,21 +59,45 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	} {
 		inv := some()
 		spoil(inv)
-		if p := Decide(inv, nowhere); len(p.Obstacles) != 1 || !strings.Contains(p.Obstacles[0], word) {
+		if p := Decide(inv, whole); len(p.Obstacles) != 1 || !strings.Contains(p.Obstacles[0], word) {
 			t.Errorf("%s: %q", word, p.Obstacles)
 		}
 	}
-	if p := Decide(&inventory.Inventory{}, nowhere); len(p.Obstacles) > 0 || len(p.Layers) > 0 {
+	if p := Decide(&inventory.Inventory{}, whole); len(p.Obstacles) > 0 || len(p.Layers) > 0 {
 		t.Errorf("an empty store: %+v", p)
 	}
 }
 
+// TestRecordsThatContradictAreRefused: what is lost might have named a layer.
+func TestRecordsThatContradictAreRefused(t *testing.T) {
+	gap := dockerstore.Gap{Of: "image x", Lacks: "the record of layer y"}
+	inv := some()
+	inv.Gaps = []dockerstore.Gap{gap}
+	for word, p := range map[string]Plan{
+		gap.String():   Decide(inv, whole),
+		"image/x is y": Decide(some(), Evidence{Unread: []string{"image/x is y"}}),
+		"container c was made with storage driver \"lost\"": Decide(some(), Evidence{Driver: "a", Records: []*dockerstore.Records{
+			{Driver: "a", Elsewhere: map[string]string{"b": "d", "lost": "c"}}, {Driver: "b", Elsewhere: map[string]string{"a": "e", "lost": "c"}},
+		}}),
+		"image/b/x: damaged": Decide(some(), Evidence{Driver: "a", Records: []*dockerstore.Records{
+			{Driver: "b", Damaged: []dockerstore.Damage{{Path: "image/b/x", Err: errors.New("damaged")}}},
+		}}),
+		"container d (web) lacks the record of its writable layer": Decide(some(), Evidence{Driver: "a", Records: []*dockerstore.Records{
+			{Driver: "b", Containers: []dockerstore.Container{{ID: "d", Name: "web"}}},
+		}}),
+	} {
+		if len(p.Obstacles) != 1 || !strings.Contains(p.Obstacles[0], word) {
+			t.Errorf("%s: %q", word, p.Obstacles)
+		}
+	}
+}
+
 func TestOnlyWhatWasAgreedToGoes(t *testing.T) {
-	agreed := Decide(some(), nowhere)
+	agreed := Decide(some(), whole)
 	later := some()
 	later.Layers = append(later.Layers, inventory.Layer{ID: "new", Kind: inventory.Unknown})
 	later.Layers[5].Kind = inventory.Image // alone became somebody's
-	if got, want := ids(Decide(later, nowhere).Both(agreed)), []string{"upper", "lower"}; !slices.Equal(got, want) {
+	if got, want := ids(Decide(later, whole).Both(agreed)), []string{"upper", "lower"}; !slices.Equal(got, want) {
 		t.Errorf("%q goes", got)
 	}
 }

@@ -73,6 +73,8 @@ type Inventory struct {
 	Missing []Missing `json:"missing,omitempty"`
 	// BuildsLocked: which layers are BuildKit's is known by their IDs only.
 	BuildsLocked bool `json:"builds_locked,omitempty"`
+	// Gaps are records that others count on and that are not there.
+	Gaps []dockerstore.Gap `json:"gaps,omitempty"`
 	// Warnings are records that could not be read.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -81,7 +83,7 @@ type Inventory struct {
 // known to Docker.
 func Take(dataset string, seen []overlayzfs.Seen, records *dockerstore.Records) *Inventory {
 	users := usersOf(records)
-	inv := &Inventory{Dataset: dataset, Layers: []Layer{}, BuildsLocked: records.BuildsLocked}
+	inv := &Inventory{Dataset: dataset, Layers: []Layer{}, BuildsLocked: records.BuildsLocked, Gaps: records.Gaps()}
 	there := make(map[string]bool, len(seen))
 	for _, s := range seen {
 		there[s.ID] = true

@@ -1,0 +1,59 @@
+package dockerstore
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	digest "github.com/opencontainers/go-digest"
+)
+
+// Gap is a record that another one counts on and that is not there. Docker makes
+// what is counted on first and removes it last, so records with a gap are not
+// whole.
+type Gap struct {
+	Of    string `json:"of"`    // the image, container or layer
+	Lacks string `json:"lacks"` // what it counts on
+}
+
+// String says both.
+func (g Gap) String() string { return g.Of + " lacks " + g.Lacks }
+
+// Lacking is the gap of something that stands on layers, if one has no record:
+// the lowest of these.
+func (r *Records) Lacking(of string, chains ...digest.Digest) (Gap, bool) {
+	for _, chain := range chains {
+		if _, ok := r.Layers[chain]; !ok && chain != "" {
+			return Gap{of, "the record of layer " + string(chain)}, true
+		}
+	}
+	return Gap{}, false
+}
+
+// Gaps are what the records contradict each other in.
+func (r *Records) Gaps() []Gap {
+	var gaps []Gap
+	add := func(of string, chains ...digest.Digest) {
+		if gap, ok := r.Lacking(of, chains...); ok {
+			gaps = append(gaps, gap)
+		}
+	}
+	for _, layer := range r.Layers {
+		add("layer "+string(layer.Chain), layer.Parent)
+	}
+	for _, image := range r.Images {
+		add("image "+string(image.ID), image.Chains...)
+	}
+	mounts := map[string]bool{}
+	for _, m := range r.Mounts {
+		mounts[m.Name] = true
+		add("writable layer "+m.MountID, m.Parent)
+	}
+	for _, c := range r.Containers {
+		if !mounts[c.ID] && !c.Dead {
+			gaps = append(gaps, Gap{fmt.Sprintf("container %s (%s)", c.ID, c.Name), "the record of its writable layer"})
+		}
+	}
+	slices.SortFunc(gaps, func(a, b Gap) int { return cmp.Or(cmp.Compare(a.Of, b.Of), cmp.Compare(a.Lacks, b.Lacks)) })
+	return gaps
+}
