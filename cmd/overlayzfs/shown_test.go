@@ -132,7 +132,7 @@ func someDecision(inv *inventory.Inventory, warning string) gc.Plan {
 	if warning != "" {
 		read.Warnings = []string{warning}
 	}
-	return gc.Decide(&read, gc.Evidence{})
+	return gc.Decide(&read, gc.Evidence{Root: "/var/lib/docker", Driver: "overlayzfs", Tokens: []string{"x"}, Engine: overlayzfs.Engine{Token: "x"}})
 }
 
 func someVerdict(inv *inventory.Inventory) verdict {
