@@ -42,9 +42,10 @@ func verifyCommand(c console) *cobra.Command {
 		Use:   "verify [NAME...] [flags]",
 		Short: "Compare every recorded layer with its digest",
 		Long: "Compare layers with what Docker recorded of them: the layer's tar is made again from Docker's record\n" +
-			"(tar-split) and the layer's files, and has to have the digest of the image's DiffID; type, owner and\n" +
-			"mode of every entry are compared, too, and that nothing is there besides. All layers, or those of the\n" +
-			"images and containers that are named. dockerd may run; layers that it removes meanwhile are passed over.\n\n" +
+			"(tar-split) and the layer's files, and has to have the digest of the image's DiffID. Every entry is\n" +
+			"compared: type, owner, mode, capabilities, size, links, deletions, and that nothing is there besides. All\n" +
+			"layers, or those of the images and containers that are named. dockerd may run; layers that it removes\n" +
+			"meanwhile are passed over.\n\n" +
 			"The exit code is 6 when a layer is not as recorded or has no record, and 5 when a record of Docker\n" +
 			"cannot be read.",
 		Example: "  overlayzfs verify\n" +
