@@ -63,7 +63,7 @@ func Decide(inv *inventory.Inventory, e Evidence) Plan {
 	slices.SortFunc(p.Layers, func(a, b inventory.Layer) int {
 		return cmp.Or(cmp.Compare(b.Depth, a.Depth), cmp.Compare(a.ID, b.ID))
 	})
-	p.Obstacles = append(e.stale(), obstacles(inv, p)...)
+	p.Obstacles = append(e.stale(), obstacles(inv, p, keep)...)
 	for _, why := range e.contradictions() {
 		if !slices.Contains(p.Obstacles, why) { // containers are every driver's to read
 			p.Obstacles = append(p.Obstacles, why)
@@ -72,25 +72,34 @@ func Decide(inv *inventory.Inventory, e Evidence) Plan {
 	return p
 }
 
-// kept are the layers that a record names, and all below them.
+// kept are the layers that a record names, and all below them. Each layer says
+// itself what all of these are: one in the middle may be damaged.
 func kept(inv *inventory.Inventory, elsewhere map[string]bool) map[string]bool {
-	parents := make(map[string]string, len(inv.Layers))
+	layers := make(map[string]inventory.Layer, len(inv.Layers))
 	for _, l := range inv.Layers {
-		parents[l.ID] = l.Parent
+		layers[l.ID] = l
 	}
 	keep := map[string]bool{}
-	for _, l := range inv.Layers {
-		if l.Kind == inventory.Unknown && !elsewhere[l.ID] {
-			continue
+	var hold func(id string)
+	hold = func(id string) {
+		if id == "" || keep[id] {
+			return
 		}
-		for id := l.ID; id != "" && !keep[id]; id = parents[id] {
-			keep[id] = true
+		keep[id] = true
+		hold(layers[id].Parent)
+		for _, lower := range layers[id].Lowers {
+			hold(lower)
+		}
+	}
+	for _, l := range inv.Layers {
+		if l.Kind != inventory.Unknown || elsewhere[l.ID] {
+			hold(l.ID)
 		}
 	}
 	return keep
 }
 
-func obstacles(inv *inventory.Inventory, p Plan) (why []string) {
+func obstacles(inv *inventory.Inventory, p Plan, keep map[string]bool) (why []string) {
 	if inv.BuildsLocked {
 		why = append(why, "somebody has BuildKit's records open, and they might name a layer")
 	}
@@ -104,7 +113,7 @@ func obstacles(inv *inventory.Inventory, p Plan) (why []string) {
 		why = append(why, fmt.Sprintf("Docker knows %d layers that the store does not have, %s first: these records belong to another store, or `overlayzfs verify` says which images are damaged", n, inv.Missing[0].ID))
 	}
 	for _, l := range inv.Layers {
-		if l.Damaged != "" && l.Kind != inventory.Unknown {
+		if l.Damaged != "" && keep[l.ID] {
 			why = append(why, fmt.Sprintf("layer %s is damaged, and what it stands on is not known: %s", l.ID, l.Damaged))
 		}
 	}

@@ -75,6 +75,26 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	}
 }
 
+// TestADamagedLayerInTheMiddle does not let go what the one above it needs, and is
+// an obstacle though no record names it.
+func TestADamagedLayerInTheMiddle(t *testing.T) {
+	inv := some()
+	for i := range inv.Layers {
+		switch l := &inv.Layers[i]; l.ID {
+		case "base":
+			l.Kind = inventory.Unknown // only what stands on it keeps it
+		case "below":
+			l.Parent, l.Damaged = "", "x"
+		case "rw":
+			l.Lowers = []string{"below", "base"}
+		}
+	}
+	p := Decide(inv, whole)
+	if slices.Contains(ids(p), "base") || len(p.Obstacles) != 1 || !strings.Contains(p.Obstacles[0], "layer below is damaged") {
+		t.Errorf("%q goes, %q", ids(p), p.Obstacles)
+	}
+}
+
 // TestRecordsThatContradictAreRefused: what is lost might have named a layer.
 func TestRecordsThatContradictAreRefused(t *testing.T) {
 	gap := dockerstore.Gap{Of: "image x", Lacks: "the record of layer y"}
