@@ -159,8 +159,8 @@ func TestDevicesOwnersAndCapabilities(t *testing.T) {
 	dir := extract(t,
 		device(tar.TypeBlock, "b", 259, 300), device(tar.TypeChar, "c", 4095, 1<<20-1), device(tar.TypeChar, "null", 1, 3),
 		aFile("suid", "x").with(owned), aSymlink("sl", "x").with(owned), aDir("sd").with(owned),
-		aFile("cap", "x").with(owned).xattr(capabilities, caps), aHardLink("cap2", "cap").with(owned).xattr(capabilities, caps),
-		aFile("cap3", "x").xattr(capabilities, caps), aHardLink("cap4", "cap3"),
+		aFile("cap", "x").with(owned).xattr(Capabilities, caps), aHardLink("cap2", "cap").with(owned).xattr(Capabilities, caps),
+		aFile("cap3", "x").xattr(Capabilities, caps), aHardLink("cap4", "cap3"),
 	)
 	for name, want := range map[string]uint64{"b": unix.Mkdev(259, 300), "c": unix.Mkdev(4095, 1<<20-1), "null": unix.Mkdev(1, 3)} {
 		st := lstat(t, filepath.Join(dir, name))
@@ -175,7 +175,7 @@ func TestDevicesOwnersAndCapabilities(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"cap", "cap2", "cap3", "cap4"} {
-		if got := getxattr(t, filepath.Join(dir, name), capabilities); got != caps {
+		if got := getxattr(t, filepath.Join(dir, name), Capabilities); got != caps {
 			t.Errorf("%s has capabilities %q", name, got)
 		}
 	}
@@ -249,11 +249,11 @@ func TestPackCapabilitiesOfAUserNamespace(t *testing.T) {
 	dir := extract(t, aFile("f", "x"))
 	v3 := append([]byte{1, 0, 0, 3, 0, 0x20}, make([]byte, 18)...)
 	v3[20], v3[21] = 0xe8, 3 // the namespace's root is 1000
-	if err := unix.Lsetxattr(filepath.Join(dir, "f"), capabilities, v3, 0); err != nil {
+	if err := unix.Lsetxattr(filepath.Join(dir, "f"), Capabilities, v3, 0); err != nil {
 		t.Fatal(err)
 	}
 	headers, _ := readTar(t, packed(t, dir))
-	got := headers[0].PAXRecords[paxXattr+capabilities]
+	got := headers[0].PAXRecords[paxXattr+Capabilities]
 	if len(got) != capSize2 || got[capRevision] != capRevision2 {
 		t.Errorf("the capabilities are packed as %q", got)
 	}

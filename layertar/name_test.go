@@ -58,7 +58,7 @@ func TestXattrsOf(t *testing.T) {
 }
 
 func TestToleratedXattrErrors(t *testing.T) {
-	capability, other := xattr{name: capabilities}, xattr{name: "user.x"}
+	capability, other := xattr{name: Capabilities}, xattr{name: "user.x"}
 	for _, err := range []error{other.tolerate(unix.ENOTSUP), other.tolerate(unix.EPERM), capability.tolerate(unix.EPERM), other.tolerate(nil)} {
 		if err != nil {
 			t.Error(err)
@@ -75,11 +75,11 @@ func TestToleratedXattrErrors(t *testing.T) {
 func TestPortableCapabilities(t *testing.T) {
 	v3 := append([]byte{1, 0, 0, 3}, make([]byte, 20)...)
 	v2 := append([]byte{1, 0, 0, 2}, make([]byte, 16)...)
-	if got := portableCapabilities(v3); string(got) != string(v2) || v3[3] != 3 {
+	if got := PortableCapabilities(v3); string(got) != string(v2) || v3[3] != 3 {
 		t.Errorf("revision 3 became %v", got)
 	}
 	for _, value := range [][]byte{v2, {}, {1, 0}, {0, 0, 0, 3}} {
-		if got := portableCapabilities(value); string(got) != string(value) {
+		if got := PortableCapabilities(value); string(got) != string(value) {
 			t.Errorf("%v became %v", value, got)
 		}
 	}

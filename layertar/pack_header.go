@@ -131,7 +131,7 @@ func (p *packer) addXattrs(hdr *tar.Header, fd int) (opaque bool, err error) {
 // meanwhile does not.
 func (p *packer) xattr(fd int, name string) (value []byte, wanted bool, err error) {
 	switch {
-	case name == capabilities, strings.HasPrefix(name, "user."):
+	case name == Capabilities, strings.HasPrefix(name, "user."):
 	case p.overlay && name == whiteout.OpaqueXattr:
 	case p.overlay && (name == whiteout.RedirectXattr || name == whiteout.MetacopyXattr):
 		return nil, false, fault.New(fault.Unsupported, "%s: part of the file is in a lower layer; mount with redirect_dir=off,metacopy=off", name)
@@ -142,8 +142,8 @@ func (p *packer) xattr(fd int, name string) (value []byte, wanted bool, err erro
 	if errors.Is(err, unix.ENODATA) {
 		return nil, false, nil
 	}
-	if name == capabilities {
-		value = portableCapabilities(value)
+	if name == Capabilities {
+		value = PortableCapabilities(value)
 	}
 	return value, err == nil, err
 }

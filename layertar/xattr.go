@@ -13,10 +13,15 @@ import (
 
 const (
 	paxXattr      = "SCHILY.xattr."
-	capabilities  = "security.capability"
 	maxXattrName  = 255     // XATTR_NAME_MAX
 	maxXattrValue = 1 << 16 // XATTR_SIZE_MAX
 )
+
+// Capabilities is the extended attribute that gives a program privileges.
+const Capabilities = "security.capability"
+
+// XattrName is the name of an attribute that a PAX key ends with.
+func XattrName(key string) string { return unescapeKey.Replace(key) }
 
 // A PAX key cannot hold "=": GNU tar writes it as %3D, and % as %25.
 var (
@@ -37,7 +42,7 @@ func xattrsOf(records map[string]string) ([]xattr, error) {
 		if !ok {
 			continue
 		}
-		a := xattr{unescapeKey.Replace(name), []byte(records[key])}
+		a := xattr{XattrName(name), []byte(records[key])}
 		if err := a.check(); err != nil {
 			return nil, err
 		}
@@ -66,7 +71,7 @@ func (a xattr) tolerate(err error) error {
 	case unix.EPERM:
 		return nil
 	case unix.ENOTSUP:
-		if a.name == capabilities {
+		if a.name == Capabilities {
 			return fault.New(fault.Unsupported, "the file system stores no file capabilities: %w", err)
 		}
 		return nil
@@ -84,9 +89,9 @@ const (
 	capSize2     = 20
 )
 
-// portableCapabilities turns capabilities bound to a user namespace's root,
+// PortableCapabilities turns capabilities bound to a user namespace's root,
 // which means nothing elsewhere, into those for every namespace.
-func portableCapabilities(value []byte) []byte {
+func PortableCapabilities(value []byte) []byte {
 	if len(value) <= capSize2 || value[capRevision] != capRevision3 {
 		return value
 	}

@@ -26,6 +26,7 @@ const (
 	trashName    = "trash"    // layers being removed, by short link
 	refsName     = "refs"     // users of mounted layers, by layer ID
 	storeName    = "store"    // the store's own name
+	engineName   = "engine"   // token of the engine whose Init came last
 	bootName     = "boot"     // the boot of the host that last opened the store
 	limitsName   = "limits"   // records of package quota, by short link
 	doorName     = "door"     // whose layers these are; absent: a graphdriver's

@@ -106,6 +106,8 @@ type Seen struct {
 	Key    string // its short name
 	Parent string // the layer directly below; empty for a base layer
 	Depth  int    // how many are below
+	// Lowers are all that are below, nearest first, as far as they are known.
+	Lowers []string
 	State  State
 	Limit  *quota.Record // nil without one
 	// Damaged is why the rest is not known.
@@ -179,13 +181,15 @@ func (v *View) look(id string, shorts map[string]string) (seen Seen, err error) 
 	for i, lower := range lowers {
 		below, ok := shorts[strings.TrimPrefix(lower, linkDir+"/")]
 		if !ok {
-			return seen, fault.New(fault.NotFound, "layer %s stands on %s, which leads to no layer", id, lower)
+			err = fault.New(fault.NotFound, "layer %s stands on %s, which leads to no layer", id, lower)
+			continue
 		}
 		if i == 0 {
 			seen.Parent = below
 		}
+		seen.Lowers = append(seen.Lowers, below)
 	}
-	return seen, nil
+	return seen, err
 }
 
 func (v *View) state(id string) State {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/moby/sys/mountinfo"
@@ -62,7 +63,7 @@ func TestViewBesideAnOpenStore(t *testing.T) {
 
 	v := viewed(t, name, 1)
 	layers := layersOf(t, v)
-	if len(layers) != 3 || layers["base"].Depth != 0 || layers["limited"].Parent != "base" || layers["limited"].Depth != 1 {
+	if len(layers) != 3 || layers["base"].Depth != 0 || layers["limited"].Parent != "base" || layers["limited"].Depth != 1 || !slices.Equal(layers["limited"].Lowers, []string{"base"}) {
 		t.Errorf("%+v", layers)
 	}
 	if l := layers["limited"].Limit; l == nil || l.Bytes != 32<<20 || layers["base"].Limit != nil {

@@ -84,7 +84,7 @@ func FuzzDecodeInit(f *testing.F) {
 		if err != nil {
 			return
 		}
-		data, err := encodeState(p)
+		data, err := encodeState(p, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

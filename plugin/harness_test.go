@@ -85,6 +85,7 @@ type fake struct {
 	apply    func(ctx context.Context, r io.Reader) (int64, error)
 	closed   chan struct{}
 	metadata map[string]string
+	pair     func(known []string, keep func([]string) error) error
 }
 
 func newFake() *fake { return &fake{closed: make(chan struct{})} }
@@ -104,6 +105,13 @@ func (f *fake) recorded() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return strings.Join(f.calls, "\n")
+}
+
+func (f *fake) Pair(known []string, keep func([]string) error) error {
+	if f.pair == nil {
+		return nil
+	}
+	return f.pair(known, keep)
 }
 
 func (f *fake) Create(ctx context.Context, id, parent string, o CreateOptions) error {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -347,4 +348,52 @@ func TestOpenerThatPanics(t *testing.T) {
 	r := serve(t, o.open, state) // panics in the background already
 	wantText(t, r.Put(t.Context(), "a"), "opening the driver panicked: lost")
 	wantText(t, r.Init(t.Context(), InitParams{Home: "/h"}), "opening the driver panicked: lost")
+}
+
+// TestEachInitPairsTheStore: what the store and the state file have in common
+// changes with the engine's sessions, and not with the process.
+func TestEachInitPairsTheStore(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	var known [][]string
+	paired := func(context.Context, InitParams) (Driver, error) {
+		d := newFake()
+		d.pair = func(before []string, keep func([]string) error) error {
+			known = append(known, before)
+			return keep([]string{strings.Repeat("x", len(known))})
+		}
+		return d, nil
+	}
+	p := InitParams{Home: "/h", Opts: []string{"k=v"}}
+	first := serve(t, paired, state)
+	mustInit(t, first, p)
+	mustInit(t, first, p)
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	second := serve(t, paired, state)
+	if err := second.Put(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if len(known) != 2 {
+		t.Errorf("a process that started again paired the store: %q", known)
+	}
+	mustInit(t, second, InitParams{Home: "/h", Opts: []string{"k=other"}})
+	if len(known) != 3 || len(known[0]) != 0 || !slices.Equal(known[1], []string{"x"}) || !slices.Equal(known[2], []string{"xx"}) {
+		t.Errorf("%q", known)
+	}
+	raw, err := os.ReadFile(state)
+	if got := Tokens(raw); err != nil || !slices.Equal(got, []string{"xxx"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestPairingThatFailsIsNoReasonNotToStart: it is said, and an engine starts.
+func TestPairingThatFailsIsNoReasonNotToStart(t *testing.T) {
+	d := newFake()
+	d.pair = func([]string, func([]string) error) error { return errors.New("no space") }
+	r := serve(t, always(d), filepath.Join(t.TempDir(), "state"))
+	mustInit(t, r, InitParams{Home: "/h"})
+	if log := r.log.String(); !strings.Contains(log, "no space") || !strings.Contains(log, "gc") {
+		t.Errorf("the log says\n%s", log)
+	}
 }

@@ -21,6 +21,9 @@ func (k *keeper) init(ctx context.Context, p InitParams) error {
 		if errors.Is(err, fault.HomeGone) && k.stale != nil {
 			k.stale(err)
 		}
+		if err == nil {
+			k.pair(d, p)
+		}
 		return err
 	}
 	if err := k.vacate(ctx); err != nil {
@@ -36,8 +39,19 @@ func (k *keeper) init(ctx context.Context, p InitParams) error {
 		k.failed(ctx, err)
 		return err
 	}
+	k.pair(d, p)
 	k.replace(d, p)
 	return nil
+}
+
+// pair gives the store and this side a token in common. Layers do without; only
+// what deletes by the engine's records does not believe them then. So it is not
+// worth an engine that does not start, on a full disk for example.
+func (k *keeper) pair(d Driver, p InitParams) {
+	err := d.Pair(k.store.tokens(), func(tokens []string) error { return k.store.keep(p, tokens) })
+	if err != nil {
+		k.log.WithError(err).Warn("no token in common with the store: `overlayzfs gc` refuses until the engine's next start")
+	}
 }
 
 // repeated returns the parameters of an Init that came without a body. When the

@@ -15,6 +15,9 @@ import (
 // version is left alone until Init writes a new one.
 const stateVersion = 1
 
+// StateName is what the state file is called, beside the home.
+const StateName = ".overlayzfs-init.json"
+
 // state is the file in which Init's parameters outlive the process.
 type state struct {
 	Version int      `json:"version"`
@@ -22,6 +25,8 @@ type state struct {
 	Opts    []string `json:"opts,omitempty"`
 	UIDMaps []IDMap  `json:"uid_maps,omitempty"`
 	GIDMaps []IDMap  `json:"gid_maps,omitempty"`
+	// Tokens are what ties the store to the engine whose data-root this lies in.
+	Tokens []string `json:"tokens,omitempty"`
 }
 
 // store is the path of the state file; "" keeps nothing.
@@ -61,7 +66,7 @@ func (s store) save(p InitParams) error {
 	if s == "" {
 		return nil
 	}
-	data, err := encodeState(p)
+	data, err := encodeState(p, s.tokens())
 	if err != nil {
 		return err
 	}
@@ -72,6 +77,36 @@ func (s store) save(p InitParams) error {
 		return fmt.Errorf("keeping Init's parameters for a restart: %w", err)
 	}
 	return nil
+}
+
+// tokens are those that are kept; none where they cannot be read.
+func (s store) tokens() []string {
+	data, err := s.read()
+	if err != nil {
+		return nil
+	}
+	return Tokens(data)
+}
+
+// Tokens are those in a state file.
+func Tokens(data []byte) []string {
+	var s state
+	if json.Unmarshal(data, &s) != nil || s.Version != stateVersion {
+		return nil
+	}
+	return s.Tokens
+}
+
+// keep replaces the tokens beside the parameters, also for after a power cut.
+func (s store) keep(p InitParams, tokens []string) error {
+	if s == "" {
+		return nil
+	}
+	data, err := encodeState(p, tokens)
+	if err != nil {
+		return err
+	}
+	return s.replace(data)
 }
 
 // replace writes data beside the file, then puts it in the file's place.
@@ -107,8 +142,8 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func encodeState(p InitParams) ([]byte, error) {
-	return json.Marshal(state{stateVersion, p.Home, p.Opts, p.UIDMaps, p.GIDMaps})
+func encodeState(p InitParams, tokens []string) ([]byte, error) {
+	return json.Marshal(state{stateVersion, p.Home, p.Opts, p.UIDMaps, p.GIDMaps, tokens})
 }
 
 func decodeState(data []byte) (InitParams, error) {

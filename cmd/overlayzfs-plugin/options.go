@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
 // The environment that config.json declares; `docker plugin set` changes it.
@@ -21,7 +22,7 @@ const (
 	defaultSocket = "/run/docker/plugins/overlayzfs.sock"
 	// defaultState lies in the propagated mount, beside the home: on the
 	// host's disk, where `docker plugin upgrade` leaves it.
-	defaultState = "/var/lib/overlayzfs/.overlayzfs-init.json"
+	defaultState = "/var/lib/overlayzfs/" + plugin.StateName
 	// defaultLevel is high because the engine logs every line as an error.
 	defaultLevel = logrus.WarnLevel
 )

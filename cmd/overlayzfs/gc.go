@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -25,6 +26,7 @@ type gcFlags struct {
 	place
 	output
 	consent
+	onlyRoot bool
 }
 
 // gcCommand removes what Docker does not know.
@@ -36,8 +38,9 @@ func gcCommand(c console) *cobra.Command {
 		Long: "Remove the layers that no record of Docker names and nothing recorded stands on, such as crashes and\n" +
 			"lost records leave. They are shown first.\n\n" +
 			"dockerd has to be stopped: it makes layers before it records them. Nothing is removed when a record\n" +
-			"cannot be read, or when the records do not fit the store. What is deleted is gone, except from\n" +
-			"snapshots. When it is interrupted, the rest stays for the next time.",
+			"cannot be read or is lost, when the records do not fit the store, or when they are not those of the\n" +
+			"engine that used the store last. What is deleted is gone, except from snapshots. When it is\n" +
+			"interrupted, the rest stays for the next time.",
 		Example: "  overlayzfs gc --dry-run\n" +
 			"  overlayzfs gc --yes",
 		Args: cobra.NoArgs,
@@ -55,6 +58,7 @@ func gcCommand(c console) *cobra.Command {
 	f.place.flag(command.Flags(), c)
 	f.output.flag(command.Flags())
 	f.consent.flag(command.Flags())
+	command.Flags().BoolVar(&f.onlyRoot, "only-root", false, "no other data-root has layers here, though more than one engine or plugin was seen")
 	return command
 }
 
@@ -65,7 +69,7 @@ func (f *gcFlags) plan(c console) (plan gc.Plan, err error) {
 		if err := s.view.Claim(); err != nil {
 			return unused(err)
 		}
-		if plan, err = s.plan(); err != nil {
+		if plan, err = f.decide(s); err != nil {
 			return err
 		}
 		if f.json {
@@ -89,7 +93,7 @@ func unused(err error) error {
 	return err
 }
 
-func (s *shelf) plan() (gc.Plan, error) {
+func (f *gcFlags) decide(s *shelf) (gc.Plan, error) {
 	inv, err := s.inventory()
 	if err != nil {
 		return gc.Plan{}, err
@@ -98,6 +102,7 @@ func (s *shelf) plan() (gc.Plan, error) {
 	if err != nil {
 		return gc.Plan{}, err
 	}
+	evidence.OnlyRoot = f.onlyRoot
 	plan := gc.Decide(inv, evidence)
 	mounted, err := mountedNow(plan.Layers)
 	plan.Obstacles = append(plan.Obstacles, mounted...)
@@ -121,9 +126,17 @@ func mountedNow(layers []inventory.Layer) (why []string, err error) {
 	return why, nil
 }
 
-// evidence is all that Docker has recorded, under whichever driver.
+// evidence is all that Docker has recorded, under whichever driver, and whose
+// records these are.
 func (s *shelf) evidence() (gc.Evidence, error) {
-	e := gc.Evidence{Driver: s.site.Driver, Records: []*dockerstore.Records{s.records}}
+	e := gc.Evidence{Root: s.docker.Dir(), Driver: s.site.Driver, Records: []*dockerstore.Records{s.records}}
+	var err error
+	if e.Engine, err = s.view.Engine(); err != nil {
+		return e, err
+	}
+	if e.Tokens, err = s.tokens(); err != nil {
+		return e, err
+	}
 	drivers, err := s.docker.Drivers()
 	if err != nil {
 		e.Unread = strings.Split(err.Error(), "\n") // joined
@@ -141,6 +154,19 @@ func (s *shelf) evidence() (gc.Evidence, error) {
 	return e, nil
 }
 
+// tokens are those that the plugin keeps in the data-root; none where it has kept
+// nothing.
+func (s *shelf) tokens() ([]string, error) {
+	if s.site.Plugin == nil {
+		return nil, nil
+	}
+	raw, err := s.docker.Kept(*s.site.Plugin, plugin.StateName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return plugin.Tokens(raw), err
+}
+
 func writePlan(w io.Writer, plan gc.Plan) error {
 	if len(plan.Layers) > 0 {
 		if err := writeLayers(w, plan.Layers, true); err != nil {
@@ -148,7 +174,8 @@ func writePlan(w io.Writer, plan gc.Plan) error {
 		}
 		fmt.Fprintln(w)
 	}
-	_, err := fmt.Fprintf(w, "Docker does not know %s on %s; %d stay.\n", number(len(plan.Layers), "layer"), plan.Dataset, plan.Kept)
+	_, err := fmt.Fprintf(w, "By its records of driver %s in %s, Docker does not know %s on %s; %d stay.\n",
+		plan.Driver, plan.Root, number(len(plan.Layers), "layer"), plan.Dataset, plan.Kept)
 	for _, why := range plan.Obstacles {
 		fmt.Fprintln(w, "  but", why)
 	}
@@ -161,7 +188,7 @@ func (f *gcFlags) collect(ctx context.Context, c console) error {
 	if err != nil || len(agreed.Layers) == 0 {
 		return err
 	}
-	if err := f.agree(ctx, c, "Remove them?"); err != nil {
+	if err := f.agree(ctx, c, fmt.Sprintf("Remove what driver %s in %s does not know?", agreed.Driver, agreed.Root)); err != nil {
 		return err
 	}
 	where, err := f.find()
@@ -206,7 +233,7 @@ func (f *gcFlags) opened(ctx context.Context, where site.Site, run func(*overlay
 func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Driver, agreed gc.Plan) (removed int, err error) {
 	var plan gc.Plan
 	err = f.look(func(s *shelf) (err error) {
-		plan, err = s.plan()
+		plan, err = f.decide(s)
 		return err
 	})
 	if err == nil && len(plan.Obstacles) > 0 {
@@ -227,6 +254,11 @@ func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Drive
 		}
 		removed++
 		step(1)
+	}
+	if f.onlyRoot {
+		if err := store.Settle(); err != nil {
+			return removed, err
+		}
 	}
 	return removed, store.Reaped(ctx)
 }

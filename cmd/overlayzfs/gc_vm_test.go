@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +39,7 @@ func newKeptStore(t *testing.T) keptStore {
 	ctx := t.Context()
 	limited := overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: map[string]string{"size": "32M"}}
 	err = errors.Join(
+		s.install(), d.Pair(nil, s.keep),
 		d.Create(ctx, id("1"), "", overlayzfs.CreateOptions{}), d.Create(ctx, id("2"), id("1"), overlayzfs.CreateOptions{}),
 		d.Create(ctx, id("3"), id("2"), limited), d.Create(ctx, id("4"), id("1"), overlayzfs.CreateOptions{ReadWrite: true}),
 		d.Close(),
@@ -47,6 +49,19 @@ func newKeptStore(t *testing.T) keptStore {
 	}
 	s.record(id("4"), digest.FromString("4"), "")
 	return s
+}
+
+// install makes Docker know the plugin.
+func (s keptStore) install() error {
+	dir := filepath.Join(s.root, "plugins", id("a"))
+	record := fmt.Sprintf(`{"plugin":{"Id":%q,"Name":"overlayzfs:latest","Config":{"Interface":{"Types":["docker.graphdriver/1.0"]}}}}`, id("a"))
+	return errors.Join(os.MkdirAll(filepath.Join(dir, "propagated-mount"), 0o700), os.WriteFile(filepath.Join(dir, "config.json"), []byte(record), 0o600))
+}
+
+// keep writes the plugin's state.
+func (s keptStore) keep(tokens []string) error {
+	raw, err := json.Marshal(map[string]any{"version": 1, "home": s.home, "tokens": tokens})
+	return errors.Join(err, os.WriteFile(filepath.Join(s.root, "plugins", id("a"), "propagated-mount", plugin.StateName), raw, 0o600))
 }
 
 // open opens the store as the plugin does.
@@ -166,6 +181,35 @@ func TestCollectIsRefusedWhileMounted(t *testing.T) {
 	d = s.open()
 	if err := errors.Join(d.Cleanup(t.Context()), d.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestCollectBelievesTheLastEngine: the store was used from another data-root
+// meanwhile, then from this one again.
+func TestCollectBelievesTheLastEngine(t *testing.T) {
+	s := newKeptStore(t)
+	refused := func(word string) {
+		t.Helper()
+		if plan := s.planned(exitRefused); len(plan.Obstacles) != 1 || !strings.Contains(plan.Obstacles[0], word) || plan.Root != s.root {
+			t.Errorf("%s: %+v", word, plan)
+		}
+	}
+	engine := func(known []string, keep func([]string) error) {
+		t.Helper()
+		d := s.open()
+		if err := errors.Join(d.Pair(known, keep), d.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	engine(nil, func([]string) error { return nil })
+	refused("used the store last")
+	engine([]string{"stale"}, s.keep)
+	refused("--only-root")
+	if out := s.collect(0, "yes\n", "--only-root"); !strings.Contains(out, "Removed 2 layers.") || !strings.Contains(out, s.root) {
+		t.Errorf("%s", out)
+	}
+	if plan := s.planned(0); len(plan.Layers) != 0 || plan.Kept != 2 {
+		t.Errorf("%+v", plan)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,7 +133,7 @@ func someDecision(inv *inventory.Inventory, warning string) gc.Plan {
 	if warning != "" {
 		read.Warnings = []string{warning}
 	}
-	return gc.Decide(&read, gc.Evidence{})
+	return gc.Decide(&read, gc.Evidence{Root: "/var/lib/docker", Driver: "overlayzfs", Tokens: []string{"x"}, Engine: overlayzfs.Engine{Token: "x"}})
 }
 
 func someVerdict(inv *inventory.Inventory) verdict {
@@ -166,6 +167,47 @@ func TestWhatAVerdictExitsWith(t *testing.T) {
 		}
 		if got := exitCode(v.findings()); got != code {
 			t.Errorf("%v: %d, want %d", statuses, got, code)
+		}
+	}
+	fine := []verify.Result{{Status: verify.OK}}
+	for code, v := range map[int]verdict{
+		exitWarning: {Layers: fine, Warnings: []string{"a layer's record"}},
+		exitBroken:  {Layers: fine, Warnings: []string{"a layer's record"}, Gaps: []dockerstore.Gap{{Of: "image x", Lacks: "y"}}},
+	} {
+		if got := exitCode(v.findings()); got != code {
+			t.Errorf("%+v: %d, want %d", v, got, code)
+		}
+	}
+}
+
+// TestWhatIsCompared: by Docker's records, whatever the store has.
+func TestWhatIsCompared(t *testing.T) {
+	records := someRecords()
+	inv := inventory.Take("tank/docker", []overlayzfs.Seen{{ID: id("1")}, {ID: id("8")}, {ID: "bk1"}}, records)
+	for name, want := range map[string][]digest.Digest{
+		"web:1": {sum("a"), sum("b")}, "front": {sum("a"), sum("b")}, string(sum("f")): {sum("a"), sum("c")}, id("1"): {sum("a")},
+		"": {sum("a"), sum("b"), sum("c"), sum("d")},
+	} {
+		layers, gaps, err := selected(records, inv, strings.Fields(name))
+		var got []digest.Digest
+		for _, l := range layers {
+			got = append(got, l.Chain)
+		}
+		if !slices.Equal(got, want) || err != nil || len(gaps) > 0 {
+			t.Errorf("%q: %q, %v, %v", name, got, gaps, err)
+		}
+	}
+	for _, name := range []string{"bk1", id("8")} {
+		if _, _, err := selected(records, inv, []string{name}); err == nil {
+			t.Errorf("of %s something is compared", name)
+		}
+	}
+	delete(records.Layers, sum("b"))
+	inv = inventory.Take("tank/docker", nil, records)
+	for _, name := range []string{"web:1", "front", ""} {
+		layers, gaps, err := selected(records, inv, strings.Fields(name))
+		if err != nil || len(gaps) == 0 || !strings.Contains(gaps[len(gaps)-1].Lacks, string(sum("b"))) {
+			t.Errorf("%q: %v, %v, %v", name, layers, gaps, err)
 		}
 	}
 }

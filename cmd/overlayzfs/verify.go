@@ -9,9 +9,11 @@ import (
 	"slices"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	digest "github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/inventory"
 	"github.com/overlayzfs/overlayzfs/internal/verify"
 )
@@ -27,6 +29,10 @@ type verdict struct {
 	Layers  []verify.Result `json:"layers"`
 	Bytes   int64           `json:"bytes"` // apparent size of what was compared
 	Damaged []string        `json:"damaged_images,omitempty"`
+	// Gaps and Warnings are of Docker's records: layers that were not compared,
+	// because their records are lost or cannot be read.
+	Gaps     []dockerstore.Gap `json:"gaps,omitempty"`
+	Warnings []string          `json:"warnings,omitempty"`
 }
 
 // verifyCommand compares layers with what Docker recorded of them.
@@ -36,10 +42,12 @@ func verifyCommand(c console) *cobra.Command {
 		Use:   "verify [NAME...] [flags]",
 		Short: "Compare every recorded layer with its digest",
 		Long: "Compare layers with what Docker recorded of them: the layer's tar is made again from Docker's record\n" +
-			"(tar-split) and the layer's files, and has to have the digest of the image's DiffID; type, owner and\n" +
-			"mode of every entry are compared, too, and that nothing is there besides. All layers, or those of the\n" +
-			"images and containers that are named. dockerd may run; layers that it removes meanwhile are passed over.\n\n" +
-			"The exit code is 6 when a layer is not as recorded, and 5 when a record of Docker cannot be read.",
+			"(tar-split) and the layer's files, and has to have the digest of the image's DiffID. Every entry is\n" +
+			"compared: type, owner, mode, capabilities, size, links, deletions, and that nothing is there besides. All\n" +
+			"layers, or those of the images and containers that are named. dockerd may run; layers that it removes\n" +
+			"meanwhile are passed over.\n\n" +
+			"The exit code is 6 when a layer is not as recorded or has no record, and 5 when a record of Docker\n" +
+			"cannot be read.",
 		Example: "  overlayzfs verify\n" +
 			"  overlayzfs verify debian:trixie web\n" +
 			"  overlayzfs verify --json | jq '.layers[] | select(.status != \"ok\")'",
@@ -58,7 +66,7 @@ func (f *verifyFlags) verify(ctx context.Context, c console, s *shelf, names []s
 	if err != nil {
 		return err
 	}
-	layers, err := s.recorded(inv, names)
+	layers, gaps, err := selected(s.records, inv, names)
 	if err != nil {
 		return err
 	}
@@ -67,12 +75,10 @@ func (f *verifyFlags) verify(ctx context.Context, c console, s *shelf, names []s
 		return err
 	}
 	v := verdictOf(results, layers, inv)
+	v.Gaps, v.Warnings = gaps, inv.Warnings
 	if f.json {
 		err = writeJSON(c.out, v)
 	} else {
-		for _, warning := range inv.Warnings {
-			fmt.Fprintln(c.err, "warning: not read:", warning)
-		}
 		err = writeVerdict(c.out, v, inv)
 	}
 	if err != nil {
@@ -81,30 +87,36 @@ func (f *verifyFlags) verify(ctx context.Context, c console, s *shelf, names []s
 	return v.findings()
 }
 
-// recorded are the layers to compare, in the order of their digests.
-func (s *shelf) recorded(inv *inventory.Inventory, names []string) ([]dockerstore.Layer, error) {
-	byOrder := func(a, b dockerstore.Layer) int { return cmp.Compare(a.Chain, b.Chain) }
+// selected are the layers to compare, in the order of their digests, and what is
+// not to be compared because its record is lost: all, or those of what is named.
+func selected(records *dockerstore.Records, inv *inventory.Inventory, names []string) ([]dockerstore.Layer, []dockerstore.Gap, error) {
 	if len(names) == 0 {
-		return slices.SortedFunc(maps.Values(s.records.Layers), byOrder), nil
+		return inOrder(records.Layers), inv.Gaps, nil
 	}
-	wanted := map[string]bool{}
+	layers := map[digest.Digest]dockerstore.Layer{}
+	var gaps []dockerstore.Gap
 	for _, name := range names {
-		found, err := inv.Find(s.records, name)
+		found, err := inv.Find(records, name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		for _, l := range found.Layers {
-			wanted[l.ID] = true
+		if len(found.Chains) == 0 {
+			return nil, nil, fault.New(fault.Invalid, "there is nothing to compare of %s %q: Docker has no digest of any layer of it", found.Kind, name)
+		}
+		if gap, ok := records.Lacking(found.Kind+" "+found.Name, found.Chains...); ok {
+			gaps = append(gaps, gap)
+		}
+		for _, chain := range found.Chains {
+			if layer, ok := records.Layers[chain]; ok {
+				layers[chain] = layer
+			}
 		}
 	}
-	var layers []dockerstore.Layer
-	for _, layer := range s.records.Layers {
-		if wanted[layer.CacheID] {
-			layers = append(layers, layer)
-		}
-	}
-	slices.SortFunc(layers, byOrder)
-	return layers, nil
+	return inOrder(layers), gaps, nil
+}
+
+func inOrder(layers map[digest.Digest]dockerstore.Layer) []dockerstore.Layer {
+	return slices.SortedFunc(maps.Values(layers), func(a, b dockerstore.Layer) int { return cmp.Compare(a.Chain, b.Chain) })
 }
 
 func (s *shelf) compare(ctx context.Context, c console, layers []dockerstore.Layer) ([]verify.Result, error) {
@@ -152,6 +164,12 @@ func imagesWith(inv *inventory.Inventory, id string) []string {
 }
 
 func writeVerdict(w io.Writer, v verdict, inv *inventory.Inventory) error {
+	for _, warning := range v.Warnings {
+		fmt.Fprintln(w, "not read:", warning)
+	}
+	for _, gap := range v.Gaps {
+		fmt.Fprintln(w, "not compared:", gap)
+	}
 	counts := map[verify.Status]int{}
 	t := newTable(table.Row{"LAYER", "STATUS", "USED BY", "REASON"})
 	for _, r := range v.Layers {
@@ -184,6 +202,10 @@ func (v verdict) findings() error {
 	switch {
 	case wrong > 0:
 		return findings{fmt.Sprintf("not as Docker recorded: %s; remove these images and their containers and pull or build them again: %s", number(wrong, "layer"), users(v.Damaged)), exitBroken}
+	case len(v.Gaps) > 0:
+		return findings{fmt.Sprintf("Docker's records are not whole: %s; pull or build such images again, or bring the records back", number(len(v.Gaps), "gap")), exitBroken}
+	case len(v.Warnings) > 0:
+		return findings{fmt.Sprintf("not read, and perhaps not compared: %s of Docker", number(len(v.Warnings), "record")), exitWarning}
 	case unproven > 0:
 		return findings{fmt.Sprintf("Docker's record cannot be read of %s; docker save fails for images with them", number(unproven, "layer")), exitWarning}
 	}

@@ -397,6 +397,10 @@ func TestPlugins(t *testing.T) {
 	if !p.Is("overlayzfs") || !p.Is("overlayzfs:latest") || p.Is("overlayzfs:1") || !p.Enabled || p.Setting("OVERLAYZFS_OPTS") != "overlayzfs.dataset=tank/a" || p.Setting("X") != "" {
 		t.Errorf("%+v", p)
 	}
+	s.write("plugins/"+hexID("a")+"/propagated-mount/kept", "x")
+	if raw, err := r.Kept(p, "kept"); err != nil || string(raw) != "x" {
+		t.Errorf("%q, %v", raw, err)
+	}
 	s.write("plugins/"+hexID("a")+"/config.json", "{")
 	if _, err := r.Plugins(); err == nil {
 		t.Error("what cannot be read is taken for none")

@@ -55,6 +55,14 @@ type pluginRecord struct {
 
 var pluginID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
+// mountName is where a plugin's mounts show, with what it keeps there.
+const mountName = "propagated-mount"
+
+// Kept returns a small file that a plugin keeps beside its mounts.
+func (r *Root) Kept(p Plugin, name string) ([]byte, error) {
+	return r.read(path.Join("plugins", p.ID, mountName, name), maxJSON)
+}
+
 // Plugins lists the managed plugins that are storage drivers. What is no
 // plugin's record is passed over: nothing is deleted by these.
 func (r *Root) Plugins() ([]Plugin, error) {
@@ -76,7 +84,7 @@ func (r *Root) Plugins() ([]Plugin, error) {
 			return plugins, Damage{path.Join("plugins", entry.Name(), "config.json"), decodeErr}
 		}
 		if driver && p.ID == entry.Name() {
-			p.Mount = filepath.Join(r.dir, "plugins", p.ID, "propagated-mount")
+			p.Mount = filepath.Join(r.dir, "plugins", p.ID, mountName)
 			plugins = append(plugins, p)
 		}
 	}

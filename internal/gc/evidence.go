@@ -6,6 +6,23 @@ import (
 	"slices"
 )
 
+// stale is why these records may not be those of the engine that used the store
+// last, or not of the only one.
+func (e Evidence) stale() []string {
+	records := fmt.Sprintf("the records of driver %s in data-root %s", e.Driver, e.Root)
+	start := "start dockerd once on the right data-root, with this version of the plugin, or name that with --root"
+	switch {
+	case e.Engine.Token == "":
+		return []string{"the store does not say which engine used it last, so " + records + " are not believed: " + start}
+	case !slices.Contains(e.Tokens, e.Engine.Token):
+		return []string{records + " are not those of the engine that used the store last: " + start}
+	case e.Engine.Disputed && !e.OnlyRoot:
+		return []string{"more than one engine has used the store, or the plugin was installed anew, and what another engine knows is not in " + records +
+			". If no other data-root has images or containers here, say --only-root"}
+	}
+	return nil
+}
+
 // elsewhere are the layers that Docker has records of under other names of a
 // driver.
 func (e Evidence) elsewhere() map[string]bool {

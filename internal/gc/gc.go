@@ -1,5 +1,9 @@
 // Package gc decides which layers of a store are nobody's.
 //
+// The records are believed when a token says that they are those of the engine
+// that used the store last, see overlayzfs.Engine: a data-root that was moved and
+// left behind looks like a good one in all else.
+//
 // A layer is removed when no record of Docker names it, under whichever name of
 // a driver, and nothing that a record names stands on it. Where the records do
 // not fit the store, or cannot be read, nothing is: they may be another engine's.
@@ -15,11 +19,14 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/inventory"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
 // Plan is what would be removed.
 type Plan struct {
 	Dataset string            `json:"dataset"`
+	Root    string            `json:"root"`   // Docker's data-root, by whose records this was decided
+	Driver  string            `json:"driver"` // the storage driver that these are of
 	Layers  []inventory.Layer `json:"layers"` // in the order of removal: what stands on others first
 	Kept    int               `json:"kept"`   // layers that stay
 	// Obstacles are why nothing is removed.
@@ -28,17 +35,24 @@ type Plan struct {
 
 // Evidence is what Docker's records say.
 type Evidence struct {
+	Root   string // Docker's data-root
 	Driver string // that the inventory was taken with
 	// Records are those of every driver: the same plugin with and without its
 	// tag has two lists of images.
 	Records []*dockerstore.Records
 	// Unread is what could not be read at all.
 	Unread []string
+	// Tokens are what the plugin keeps in the data-root, and Engine is what the
+	// store remembers: whether these are the records of the engine that used it last.
+	Tokens []string
+	Engine overlayzfs.Engine
+	// OnlyRoot: somebody knows that no other data-root has layers here.
+	OnlyRoot bool
 }
 
 // Decide makes the plan.
 func Decide(inv *inventory.Inventory, e Evidence) Plan {
-	p := Plan{Dataset: inv.Dataset, Layers: []inventory.Layer{}}
+	p := Plan{Dataset: inv.Dataset, Root: e.Root, Driver: e.Driver, Layers: []inventory.Layer{}}
 	keep := kept(inv, e.elsewhere())
 	for _, l := range inv.Layers {
 		if !keep[l.ID] {
@@ -49,7 +63,7 @@ func Decide(inv *inventory.Inventory, e Evidence) Plan {
 	slices.SortFunc(p.Layers, func(a, b inventory.Layer) int {
 		return cmp.Or(cmp.Compare(b.Depth, a.Depth), cmp.Compare(a.ID, b.ID))
 	})
-	p.Obstacles = obstacles(inv, p)
+	p.Obstacles = append(e.stale(), obstacles(inv, p, keep)...)
 	for _, why := range e.contradictions() {
 		if !slices.Contains(p.Obstacles, why) { // containers are every driver's to read
 			p.Obstacles = append(p.Obstacles, why)
@@ -58,25 +72,34 @@ func Decide(inv *inventory.Inventory, e Evidence) Plan {
 	return p
 }
 
-// kept are the layers that a record names, and all below them.
+// kept are the layers that a record names, and all below them. Each layer says
+// itself what all of these are: one in the middle may be damaged.
 func kept(inv *inventory.Inventory, elsewhere map[string]bool) map[string]bool {
-	parents := make(map[string]string, len(inv.Layers))
+	layers := make(map[string]inventory.Layer, len(inv.Layers))
 	for _, l := range inv.Layers {
-		parents[l.ID] = l.Parent
+		layers[l.ID] = l
 	}
 	keep := map[string]bool{}
-	for _, l := range inv.Layers {
-		if l.Kind == inventory.Unknown && !elsewhere[l.ID] {
-			continue
+	var hold func(id string)
+	hold = func(id string) {
+		if id == "" || keep[id] {
+			return
 		}
-		for id := l.ID; id != "" && !keep[id]; id = parents[id] {
-			keep[id] = true
+		keep[id] = true
+		hold(layers[id].Parent)
+		for _, lower := range layers[id].Lowers {
+			hold(lower)
+		}
+	}
+	for _, l := range inv.Layers {
+		if l.Kind != inventory.Unknown || elsewhere[l.ID] {
+			hold(l.ID)
 		}
 	}
 	return keep
 }
 
-func obstacles(inv *inventory.Inventory, p Plan) (why []string) {
+func obstacles(inv *inventory.Inventory, p Plan, keep map[string]bool) (why []string) {
 	if inv.BuildsLocked {
 		why = append(why, "somebody has BuildKit's records open, and they might name a layer")
 	}
@@ -90,7 +113,7 @@ func obstacles(inv *inventory.Inventory, p Plan) (why []string) {
 		why = append(why, fmt.Sprintf("Docker knows %d layers that the store does not have, %s first: these records belong to another store, or `overlayzfs verify` says which images are damaged", n, inv.Missing[0].ID))
 	}
 	for _, l := range inv.Layers {
-		if l.Damaged != "" && l.Kind != inventory.Unknown {
+		if l.Damaged != "" && keep[l.ID] {
 			why = append(why, fmt.Sprintf("layer %s is damaged, and what it stands on is not known: %s", l.ID, l.Damaged))
 		}
 	}

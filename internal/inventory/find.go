@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
@@ -19,6 +21,9 @@ type Found struct {
 	Layers    []*Layer `json:"layers"` // lowest first
 	SharedBy  []string `json:"shared_by,omitempty"`
 	Exclusive int64    `json:"exclusive"` // apparent size of what nothing else uses
+	// Chains are the layers that Docker has digests of, in its records and the
+	// store or not; lowest first.
+	Chains []digest.Digest `json:"-"`
 }
 
 // Find finds what a person means: a container's name or ID, an image's name or
@@ -37,7 +42,7 @@ func (inv *Inventory) Find(records *dockerstore.Records, name string) (*Found, e
 	}
 	for i := range inv.Layers {
 		if l := &inv.Layers[i]; l.ID == name || prefixes(name, l.ID) && !strings.HasSuffix(l.ID, "-init") {
-			all = append(all, &Found{Kind: "layer", Name: Short(l.ID), ID: l.ID, Layers: []*Layer{l}})
+			all = append(all, layerFound(l))
 		}
 	}
 	switch len(all) {
@@ -63,8 +68,16 @@ func named(image dockerstore.Image, name string) bool {
 	return slices.Contains(image.Tags, name) || slices.Contains(image.Tags, name+":latest")
 }
 
+func layerFound(l *Layer) *Found {
+	f := &Found{Kind: "layer", Name: Short(l.ID), ID: l.ID, Layers: []*Layer{l}}
+	if l.Chain != "" {
+		f.Chains = []digest.Digest{l.Chain}
+	}
+	return f
+}
+
 func (inv *Inventory) image(image dockerstore.Image) *Found {
-	f := &Found{Kind: "image", Name: ImageName(image), ID: image.ID.Encoded(), Tags: image.Tags}
+	f := &Found{Kind: "image", Name: ImageName(image), ID: image.ID.Encoded(), Tags: image.Tags, Chains: image.Chains}
 	for _, chain := range image.Chains {
 		f.Layers = append(f.Layers, inv.pick(func(l *Layer) bool { return l.Chain == chain })...)
 	}
@@ -83,8 +96,10 @@ func (inv *Inventory) container(records *dockerstore.Records, c dockerstore.Cont
 			continue
 		}
 		for chain := m.Parent; chain != ""; chain = records.Layers[chain].Parent {
+			f.Chains = append(f.Chains, chain)
 			f.Layers = append(inv.pick(func(l *Layer) bool { return l.Chain == chain }), f.Layers...)
 		}
+		slices.Reverse(f.Chains)
 		f.Layers = append(f.Layers, inv.pick(func(l *Layer) bool { return l.ID == m.InitID })...)
 		f.Layers = append(f.Layers, inv.pick(func(l *Layer) bool { return l.ID == m.MountID })...)
 	}

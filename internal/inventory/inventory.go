@@ -31,6 +31,7 @@ type Layer struct {
 	State  overlayzfs.State `json:"state"`
 	Parent string           `json:"parent,omitempty"`
 	Depth  int              `json:"depth"` // how many layers are below
+	Lowers []string         `json:"-"`     // these, as far as they are known
 	Chain  digest.Digest    `json:"chain,omitempty"`
 	Diff   digest.Digest    `json:"diff,omitempty"`
 	// Images have the layer in them, Containers have it or stand on it.

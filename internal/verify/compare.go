@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,31 +18,64 @@ import (
 // compare makes sure that what the tar names is there as it says, and nothing
 // else.
 func (e *entries) compare(ctx context.Context, dir *os.File, base bool) error {
-	t := &there{root: int(dir.Fd()), base: base, named: e.byPath, known: map[uint64]bool{}, resolver: fsat.NewResolver(int(dir.Fd()))}
+	t := &there{
+		root: int(dir.Fd()), base: base, named: e, known: map[spot]bool{}, hides: map[uint64]bool{},
+		files: map[uint64]*file{}, resolver: fsat.NewResolver(int(dir.Fd())),
+	}
 	defer t.resolver.Forget()
-	for _, name := range slices.Sorted(maps.Keys(e.byPath)) {
-		if err := ctx.Err(); err != nil {
+	for _, entry := range e.inOrder() {
+		if err := errors.Join(ctx.Err(), in(entry.name, t.entry(entry))); err != nil {
 			return err
 		}
-		if err := t.entry(name, e.byPath[name]); err != nil {
-			return fmt.Errorf("%q: %w", name, err)
+	}
+	for _, f := range t.inOrder {
+		if err := errors.Join(ctx.Err(), in(f.name, t.file(f))); err != nil {
+			return err
 		}
 	}
-	return fsat.Walk(ctx, t.root, false, t)
+	return t.nothingElse(ctx)
+}
+
+// in says of which name an error is.
+func in(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%q: %w", name, err)
 }
 
 // there is what is on disk.
 type there struct {
 	root     int
-	base     bool
-	named    map[string]*tar.Header
-	known    map[uint64]bool // inodes of what the tar names
+	base     bool // nothing is below to be hidden
+	named    *entries
+	known    map[spot]bool   // what the tar names
+	hides    map[uint64]bool // directories, by inode, that are to hide the one below
+	files    map[uint64]*file
+	inOrder  []*file
 	resolver *fsat.Resolver
 }
 
+// spot is a name in a directory, however the tar leads there: paths can pass
+// symlinks.
+type spot struct {
+	dir  uint64 // inode
+	name string
+}
+
+// file is what one or more entries stand for.
+type file struct {
+	name  string // the first that leads here
+	spot  spot
+	st    unix.Stat_t
+	made  *tar.Header // says what it is; nil where only hard links were found
+	last  *tar.Header // says whose it is, as the last that was unpacked
+	xattr map[string]string
+}
+
 // entry looks at what stands for an entry of the tar.
-func (t *there) entry(name string, header *tar.Header) error {
-	kind, target, err := whiteout.Classify(name)
+func (t *there) entry(e *entry) error {
+	kind, target, err := whiteout.Classify(e.name)
 	if err != nil {
 		return errUnproven{err}
 	}
@@ -57,56 +88,86 @@ func (t *there) entry(name string, header *tar.Header) error {
 		return t.whiteout(target)
 	case whiteout.None:
 	}
-	st, err := t.stat(name)
+	if e.header.Typeflag == tar.TypeChar && e.header.Devmajor == 0 && e.header.Devminor == 0 {
+		return t.whiteout(e.name) // as overlayfs has it
+	}
+	at, st, err := t.stat(e.name)
 	if err != nil {
 		return err
 	}
-	return same(header, st)
+	e.ino = st.Ino
+	return t.note(e, at, st)
 }
 
-func (t *there) stat(name string) (st unix.Stat_t, err error) {
-	dir, base := path.Split(name)
-	dirfd, err := t.resolver.Dir(strings.TrimSuffix(dir, "/"), nil)
-	if err == nil {
-		st, err = fsat.Stat(dirfd, base)
+// note joins the entries that are one file.
+func (t *there) note(e *entry, at spot, st unix.Stat_t) error {
+	f := t.files[st.Ino]
+	if f == nil {
+		f = &file{name: e.name, spot: at, st: st, xattr: map[string]string{}}
+		t.files[st.Ino] = f
+		t.inOrder = append(t.inOrder, f)
 	}
-	if errors.Is(err, unix.ENOENT) {
-		return st, errors.New("is missing")
+	for name, value := range e.xattrs {
+		f.xattr[name] = value
 	}
-	t.known[st.Ino] = true
-	return st, err
+	f.last = e.header
+	if e.header.Typeflag == tar.TypeLink {
+		return t.linked(e)
+	}
+	if f.made != nil && f.spot != at {
+		return fmt.Errorf("is the same file as %q", f.name)
+	}
+	f.name, f.spot, f.made = e.name, at, e.header
+	return nil
 }
 
-// same compares what a tar's header and the file system both know.
-func same(header *tar.Header, st unix.Stat_t) error {
-	types := map[byte]uint32{
-		tar.TypeReg: unix.S_IFREG, tar.TypeGNUSparse: unix.S_IFREG, tar.TypeDir: unix.S_IFDIR, tar.TypeSymlink: unix.S_IFLNK,
-		tar.TypeChar: unix.S_IFCHR, tar.TypeBlock: unix.S_IFBLK, tar.TypeFifo: unix.S_IFIFO,
-	}
-	want, ok := types[header.Typeflag]
-	if !ok { // a hard link, which has the attributes of the entry that came last
-		return nil
-	}
-	if got := st.Mode & unix.S_IFMT; got != want {
-		return fmt.Errorf("is of type %#o, recorded %#o", got, want)
-	}
-	if int(st.Uid) != header.Uid || int(st.Gid) != header.Gid {
-		return fmt.Errorf("belongs to %d:%d, recorded %d:%d", st.Uid, st.Gid, header.Uid, header.Gid)
-	}
-	if got, mode := st.Mode&0o7777, uint32(header.Mode&0o7777); got != mode && want != unix.S_IFLNK {
-		return fmt.Errorf("has mode %#o, recorded %#o", got, mode)
+// linked makes sure that a hard link is one. Its target may have been replaced by
+// a later entry.
+func (t *there) linked(e *entry) error {
+	target := t.named.at(clean(e.header.Linkname))
+	if target != nil && target.number < e.number && target.ino != e.ino {
+		return fmt.Errorf("is no hard link to %q", e.header.Linkname)
 	}
 	return nil
 }
 
-// whiteout looks for a deletion. What the layer itself has at that place hides
-// what is below as well.
-func (t *there) whiteout(target string) error {
-	st, err := t.stat(target)
-	if err != nil {
-		return fmt.Errorf("the deletion of %q %w", target, err)
+// place opens the directory of a path.
+func (t *there) place(name string) (dirfd int, base string, err error) {
+	dir, base := path.Split(name)
+	dirfd, err = t.resolver.Dir(strings.TrimSuffix(dir, "/"), nil)
+	return dirfd, base, err
+}
+
+func (t *there) stat(name string) (at spot, st unix.Stat_t, err error) {
+	dirfd, base, err := t.place(name)
+	if err == nil {
+		st, err = fsat.Stat(dirfd, base)
 	}
-	if _, own := t.named[target]; !own && st.Mode&unix.S_IFMT != unix.S_IFDIR && !whiteout.IsDevice(st.Mode, st.Rdev) {
+	if errors.Is(err, unix.ENOENT) {
+		return at, st, errors.New("is missing")
+	}
+	if err != nil {
+		return at, st, err
+	}
+	dir, err := fsat.StatFD(dirfd)
+	at = spot{dir.Ino, base}
+	t.known[at] = true
+	return at, st, err
+}
+
+// whiteout looks for a deletion. What the layer itself has at that place hides
+// what is below as well, a directory by its mark.
+func (t *there) whiteout(target string) error {
+	_, st, err := t.stat(target)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the deletion of %q %w", target, err)
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+		return t.opaque(target)
+	case whiteout.IsDevice(st.Mode, st.Rdev):
+		return nil
+	}
+	if own := t.named.at(target); own == nil {
 		return fmt.Errorf("the deletion of %q is no whiteout", target)
 	}
 	return nil
@@ -117,36 +178,18 @@ func (t *there) opaque(target string) error {
 	if target == "." && t.base {
 		return nil
 	}
-	if _, err := t.stat(target); err != nil {
+	_, st, err := t.stat(target)
+	if err != nil {
 		return err
 	}
-	dir, base := path.Split(target)
-	dirfd, err := t.resolver.Dir(strings.TrimSuffix(dir, "/"), nil)
+	t.hides[st.Ino] = true
+	dirfd, base, err := t.place(target)
 	if err != nil {
 		return err
 	}
 	value, err := fsat.GetXattr(dirfd, base, whiteout.OpaqueXattr)
-	if errors.Is(err, unix.ENODATA) || err == nil && string(value) != whiteout.OpaqueValue {
+	if errors.Is(err, unix.ENODATA) || err == nil && !whiteout.IsOpaque(value) {
 		return errors.New("does not hide the directory below it")
 	}
 	return err
 }
-
-// Enter is part of fsat.Visitor. Directories that no entry names lead to those
-// that are named.
-func (t *there) Enter(int, fsat.Path, int) error { return nil }
-
-// File is part of fsat.Visitor.
-func (t *there) File(parent int, at fsat.Path, _ uint8) error {
-	st, err := fsat.Stat(parent, at.Name)
-	if err != nil {
-		return err
-	}
-	if !t.known[st.Ino] && st.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return fmt.Errorf("%q is there, and the tar does not name it", at.String())
-	}
-	return nil
-}
-
-// Leave is part of fsat.Visitor.
-func (t *there) Leave(int, fsat.Path) error { return nil }

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +46,7 @@ func (c *comparison) run(r record, want digest.Digest) error {
 	named := newEntries()
 	parsed := make(chan error, 1)
 	go func() {
-		err := named.read(pr)
+		err := named.readAll(pr)
 		pr.CloseWithError(err)
 		parsed <- err
 	}()
@@ -109,44 +108,4 @@ func missing(name string, err error) error {
 		return fmt.Errorf("%q is missing", name)
 	}
 	return err
-}
-
-// entries are what a layer's tar names, by path; of one named twice the last.
-type entries struct {
-	byPath map[string]*tar.Header
-}
-
-func newEntries() *entries { return &entries{map[string]*tar.Header{}} }
-
-// read collects the entries of a tar, to its very end.
-func (e *entries) read(r io.Reader) error {
-	t := tar.NewReader(r)
-	for {
-		header, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			_, err = io.Copy(io.Discard, r)
-			return err
-		}
-		if err != nil {
-			return err
-		}
-		e.add(header)
-	}
-}
-
-// add notes an entry. One that is no directory takes the place of all that was
-// below.
-func (e *entries) add(header *tar.Header) {
-	name := path.Clean(strings.TrimLeft(header.Name, "/"))
-	if header.Typeflag == tar.TypeXGlobalHeader || name == "." {
-		return
-	}
-	if before := e.byPath[name]; before != nil && before.Typeflag == tar.TypeDir && header.Typeflag != tar.TypeDir {
-		for below := range e.byPath {
-			if strings.HasPrefix(below, name+"/") {
-				delete(e.byPath, below)
-			}
-		}
-	}
-	e.byPath[name] = header
 }

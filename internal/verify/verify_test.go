@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
 // recorded is a layer's tar as Docker would record it: the content of files is
@@ -41,7 +44,7 @@ func (r recorded) WriteTar(w io.Writer, get func(name string) (io.ReadCloser, er
 	return t.Close()
 }
 
-func entry(name string, typ byte, mode int64) *tar.Header {
+func header(name string, typ byte, mode int64) *tar.Header {
 	h := &tar.Header{Name: name, Typeflag: typ, Mode: mode, Uid: os.Getuid(), Gid: os.Getgid(), Format: tar.FormatPAX}
 	switch typ {
 	case tar.TypeReg:
@@ -54,14 +57,23 @@ func entry(name string, typ byte, mode int64) *tar.Header {
 	return h
 }
 
-// someLayer has a file that is named through a symlink, a second name of one, an
-// empty file, and a directory that the tar leaves out.
+func deletion(name string) *tar.Header {
+	h := header(name, tar.TypeReg, 0)
+	h.Size = 0
+	return h
+}
+
+// someLayer has a file that is named through a symlink, a second name of one with
+// another mode, an empty file, directories that the tar leaves out, a deletion,
+// and a user's attribute.
 func someLayer() recorded {
-	empty := entry("empty", tar.TypeReg, 0o4755)
+	empty, noted := header("empty", tar.TypeReg, 0o4755), header("noted", tar.TypeReg, 0o644)
 	empty.Size = 0
+	noted.PAXRecords = map[string]string{"SCHILY.xattr.user.by%3Dwhom": "me"}
 	return recorded{
-		entry("./", tar.TypeDir, 0o755), entry("usr/lib/", tar.TypeDir, 0o750), entry("lib", tar.TypeSymlink, 0o777),
-		entry("usr/lib/file", tar.TypeReg, 0o600), entry("lib/other", tar.TypeReg, 0o644), entry("usr/hard", tar.TypeLink, 0o600), empty,
+		header("./", tar.TypeDir, 0o755), header("usr/lib/", tar.TypeDir, 0o750), header("lib", tar.TypeSymlink, 0o777),
+		header("usr/lib/file", tar.TypeReg, 0o600), header("lib/other", tar.TypeReg, 0o644), header("usr/hard", tar.TypeLink, 0o640), empty,
+		header("usr/left/out", tar.TypeFifo, 0o644), deletion("usr/.wh.gone"), noted, header("twin", tar.TypeReg, 0o644),
 	}
 }
 
@@ -75,8 +87,10 @@ func unpacked(t *testing.T) string {
 	}
 	err := errors.Join(
 		os.MkdirAll(at("usr/lib"), 0o755), os.Chmod(at("usr/lib"), 0o750), os.Symlink("usr/lib", at("lib")),
-		write("usr/lib/file", content, 0o600), write("usr/lib/other", content, 0o644), os.Link(at("usr/lib/file"), at("usr/hard")),
-		write("empty", "", os.ModeSetuid|0o755),
+		write("usr/lib/file", content, 0o640), write("usr/lib/other", content, 0o644), os.Link(at("usr/lib/file"), at("usr/hard")),
+		write("empty", "", os.ModeSetuid|0o755), os.Mkdir(at("usr/left"), 0o755), unix.Mkfifo(at("usr/left/out"), 0o644),
+		unix.Mknod(at("usr/gone"), whiteout.DeviceMode, whiteout.DeviceNum), write("noted", content, 0o644),
+		unix.Setxattr(at("noted"), "user.by=whom", []byte("me"), 0), write("twin", content, 0o644),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +98,13 @@ func unpacked(t *testing.T) string {
 	return dir
 }
 
+// compare compares a base layer.
 func compare(ctx context.Context, t *testing.T, r recorded, dir string) error {
+	t.Helper()
+	return compareOn(ctx, t, r, dir, true)
+}
+
+func compareOn(ctx context.Context, t *testing.T, r recorded, dir string, base bool) error {
 	t.Helper()
 	var whole bytes.Buffer
 	if err := r.WriteTar(&whole, func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }); err != nil {
@@ -96,7 +116,7 @@ func compare(ctx context.Context, t *testing.T, r recorded, dir string) error {
 	}
 	defer f.Close()
 	read := 0
-	c := newComparison(ctx, f, true, func(n int) { read += n })
+	c := newComparison(ctx, f, base, func(n int) { read += n })
 	defer c.close()
 	err = c.run(r, digest.FromBytes(whole.Bytes()))
 	if err == nil && read != whole.Len() {
@@ -113,33 +133,89 @@ func TestALayerAsItWasRecorded(t *testing.T) {
 
 // TestEveryChangeIsFound changes one thing after another.
 func TestEveryChangeIsFound(t *testing.T) {
-	for word, change := range map[string]func(dir string) error{
-		"digest": func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "usr/lib/file"), []byte(strings.ToUpper(content)), 0o600)
-		},
-		`"usr/lib/file" is missing`:            func(dir string) error { return os.Remove(filepath.Join(dir, "usr/lib/file")) },
-		`"empty": is missing`:                  func(dir string) error { return os.Remove(filepath.Join(dir, "empty")) },
-		`"usr/hard": is missing`:               func(dir string) error { return os.Remove(filepath.Join(dir, "usr/hard")) },
-		"mode 0755, recorded 04755":            func(dir string) error { return os.Chmod(filepath.Join(dir, "empty"), 0o755) },
-		"mode 0755, recorded 0750":             func(dir string) error { return os.Chmod(filepath.Join(dir, "usr/lib"), 0o755) },
-		`"usr/extra" is there, and the tar do`: func(dir string) error { return os.WriteFile(filepath.Join(dir, "usr/extra"), nil, 0o600) },
-		"of type": func(dir string) error {
-			return errors.Join(os.Remove(filepath.Join(dir, "empty")), os.Mkdir(filepath.Join(dir, "empty"), 0o755))
-		},
-		"escapes": func(dir string) error {
-			return errors.Join(os.Remove(filepath.Join(dir, "lib")), os.Symlink("../..", filepath.Join(dir, "lib")))
-		},
+	write := func(content string) func(string) error {
+		return func(path string) error { return os.WriteFile(path, []byte(content), 0o600) }
+	}
+	instead := func(make func(string) error) func(string) error {
+		return func(path string) error { return errors.Join(os.Remove(path), make(path)) }
+	}
+	mkdir := func(path string) error { return os.Mkdir(path, 0o755) }
+	mode := func(m os.FileMode) func(string) error {
+		return func(path string) error { return os.Chmod(path, m) }
+	}
+	symlink := func(target string) func(string) error {
+		return func(path string) error { return os.Symlink(target, path) }
+	}
+	to := func(path, target string) string { return filepath.Join(filepath.Dir(path), target) }
+	for name, tt := range map[string]struct {
+		at     string
+		change func(path string) error
+		says   string
+	}{
+		"content":               {"usr/lib/file", write(strings.ToUpper(content)), "digest"},
+		"a file":                {"usr/lib/file", os.Remove, `"usr/lib/file" is missing`},
+		"an empty file":         {"empty", os.Remove, `"empty": is missing`},
+		"a hard link":           {"usr/hard", os.Remove, `"usr/hard": is missing`},
+		"a mode":                {"empty", mode(0o755), "mode 0755, recorded 04755"},
+		"a directory's mode":    {"usr/lib", mode(0o755), "mode 0755, recorded 0750"},
+		"a link's mode":         {"usr/lib/file", mode(0o600), "mode 0600, recorded 0640"},
+		"more":                  {"usr/extra", write(""), `"usr/extra" is there, and the tar do`},
+		"a type":                {"empty", instead(mkdir), "of type"},
+		"an escape":             {"lib", instead(symlink("../..")), "above the root"},
+		"no hard link":          {"usr/hard", instead(write(content)), `is no hard link to "usr/lib/file"`},
+		"a link's target":       {"lib", instead(symlink("/usr/lib")), `leads to "/usr/lib", recorded "usr/lib"`},
+		"an empty file's bytes": {"empty", write("x"), "has 1 bytes, recorded 0"},
+		"an undeleted name":     {"usr/gone", instead(mkdir), "does not hide the directory below it"},
+		"a file undeleted":      {"usr/gone", instead(write("")), "is no whiteout"},
+		"a deletion":            {"usr/gone", os.Remove, `the deletion of "usr/gone" is missing`},
+		"an empty directory":    {"usr/more", mkdir, `"usr/more" is there, and the tar do`},
+		"directories":           {"usr/lib/a", func(path string) error { return os.MkdirAll(path+"/b", 0o755) }, "is there, and the tar do"},
+		"another hard link":     {"usr/more", func(path string) error { return os.Link(to(path, "hard"), path) }, `"usr/more" is there`},
+		"one file for two": {"twin", instead(func(path string) error {
+			return os.Link(to(path, "usr/lib/other"), path)
+		}), `is the same file as "lib/other"`},
+		"an attribute":         {"noted", func(path string) error { return unix.Removexattr(path, "user.by=whom") }, `has lost the attribute "user.by=whom"`},
+		"an attribute's value": {"noted", func(path string) error { return unix.Setxattr(path, "user.by=whom", []byte("you"), 0) }, "another value"},
+		"a fifo":               {"usr/left/out", instead(write("")), "of type"},
 	} {
-		t.Run(word, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			dir := unpacked(t)
-			if err := change(dir); err != nil {
+			if err := tt.change(filepath.Join(dir, tt.at)); err != nil {
 				t.Fatal(err)
 			}
-			err := compare(t.Context(), t, someLayer(), dir)
-			if err == nil || !strings.Contains(err.Error(), word) && word != "escapes" {
+			if err := compare(t.Context(), t, someLayer(), dir); err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// TestADirectoryInADeletionsPlaceHides what the deletion hid.
+func TestADirectoryInADeletionsPlaceHides(t *testing.T) {
+	for name, layer := range map[string]recorded{
+		"named":   {deletion(".wh.x"), header("x/", tar.TypeDir, 0o755)},
+		"implied": {deletion(".wh.x"), header("x/y", tar.TypeDir, 0o755)},
+	} {
+		dir := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(dir, "x/y"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := compare(t.Context(), t, layer, dir); err == nil || !strings.Contains(err.Error(), "does not hide") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestADevicesNumber is compared with the one that anybody may make.
+func TestADevicesNumber(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mknod(filepath.Join(dir, "null"), unix.S_IFCHR|0o644, 0); err != nil {
+		t.Fatal(err)
+	}
+	null := header("null", tar.TypeChar, 0o644)
+	null.Devmajor, null.Devminor = 1, 3
+	if err := compare(t.Context(), t, recorded{null}, dir); err == nil || !strings.Contains(err.Error(), "is device 0:0, recorded 1:3") {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -154,10 +230,10 @@ func TestItStopsWhenAsked(t *testing.T) {
 // TestAFileThatTookADirectorysPlace: what was below is not looked for.
 func TestAFileThatTookADirectorysPlace(t *testing.T) {
 	e := newEntries()
-	for _, h := range []*tar.Header{entry("a/", tar.TypeDir, 0o755), entry("a/b", tar.TypeReg, 0o644), entry("a", tar.TypeReg, 0o644), entry("pax", tar.TypeXGlobalHeader, 0)} {
+	for _, h := range []*tar.Header{header("a/", tar.TypeDir, 0o755), header("a/b", tar.TypeReg, 0o644), header("a", tar.TypeReg, 0o644), header("pax", tar.TypeXGlobalHeader, 0)} {
 		e.add(h)
 	}
-	if len(e.byPath) != 1 || e.byPath["a"].Typeflag != tar.TypeReg {
-		t.Errorf("%v", e.byPath)
+	if all := e.inOrder(); len(all) != 1 || all[0].header.Typeflag != tar.TypeReg {
+		t.Errorf("%v", e.inOrder())
 	}
 }

@@ -1,0 +1,120 @@
+package verify
+
+import (
+	"archive/tar"
+	"cmp"
+	"errors"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// entries are what a layer's tar names, as a tree; of one named twice the last.
+type entries struct {
+	root node
+	read int // how many entries were
+}
+
+// node is a name in the tree, with an entry or only on the way to some.
+type node struct {
+	*entry
+	below map[string]*node
+}
+
+// entry is one of the tar's.
+type entry struct {
+	header *tar.Header
+	name   string // clean
+	number int    // in the tar's order
+	xattrs map[string]string
+	ino    uint64 // of what stands for it, once that was looked at
+}
+
+func newEntries() *entries { return &entries{} }
+
+// readAll collects the entries of a tar, to its very end.
+func (e *entries) readAll(r io.Reader) error {
+	t := tar.NewReader(r)
+	for {
+		header, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			_, err = io.Copy(io.Discard, r)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		e.add(header)
+	}
+}
+
+// add notes an entry. One that is no directory takes the place of all that was
+// below; a directory merges with one that is there.
+func (e *entries) add(header *tar.Header) {
+	name := clean(header.Name)
+	if header.Typeflag == tar.TypeXGlobalHeader || name == "." {
+		return
+	}
+	e.read++
+	n := e.make(name)
+	next := &entry{header: header, name: name, number: e.read, xattrs: xattrsOf(header)}
+	if header.Typeflag != tar.TypeDir {
+		n.below = nil
+	} else if n.entry != nil && n.header.Typeflag == tar.TypeDir {
+		merged := maps.Clone(n.xattrs)
+		maps.Copy(merged, next.xattrs)
+		next.xattrs = merged
+	}
+	n.entry = next
+}
+
+// clean is a path of the tar relative to the layer's root.
+func clean(name string) string { return path.Clean(strings.TrimLeft(name, "/")) }
+
+func (e *entries) make(name string) *node {
+	n := &e.root
+	for part := range strings.SplitSeq(name, "/") {
+		if n.below == nil {
+			n.below = map[string]*node{}
+		}
+		next, ok := n.below[part]
+		if !ok {
+			next = &node{}
+			n.below[part] = next
+		}
+		n = next
+	}
+	return n
+}
+
+// at is the entry of a path, or nil.
+func (e *entries) at(name string) *entry {
+	n := &e.root
+	for part := range strings.SplitSeq(name, "/") {
+		next, ok := n.below[part]
+		if !ok {
+			return nil
+		}
+		n = next
+	}
+	return n.entry
+}
+
+// inOrder are the entries as the tar has them.
+func (e *entries) inOrder() []*entry {
+	var all []*entry
+	var collect func(*node)
+	collect = func(n *node) {
+		if n.entry != nil {
+			all = append(all, n.entry)
+		}
+		for _, below := range n.below {
+			collect(below)
+		}
+	}
+	collect(&e.root)
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.number, b.number) })
+	return all
+}

@@ -1,0 +1,76 @@
+package verify
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/layertar"
+)
+
+// paxXattr is what a tar calls extended attributes.
+const paxXattr = "SCHILY.xattr."
+
+// xattrsOf are the extended attributes of an entry that are compared: those that
+// every store keeps. Capabilities are part of what a program may do; others than
+// these and the users' own depend on the host.
+func xattrsOf(header *tar.Header) map[string]string {
+	xattrs := map[string]string{}
+	for key, value := range header.PAXRecords {
+		name, ok := strings.CutPrefix(key, paxXattr)
+		if !ok {
+			continue
+		}
+		if name = layertar.XattrName(name); name == layertar.Capabilities || strings.HasPrefix(name, "user.") {
+			xattrs[name] = value
+		}
+	}
+	return xattrs
+}
+
+// sameXattrs compares those of a file or directory. Attributes that the users
+// added are none of Docker's record: not every engine puts them into a tar.
+func sameXattrs(dirfd int, name string, want map[string]string) error {
+	for _, attr := range slices.Sorted(maps.Keys(want)) {
+		got, has, err := xattr(dirfd, name, attr)
+		switch {
+		case err != nil:
+			return err
+		case !has:
+			return fmt.Errorf("has lost the attribute %q", attr)
+		case got != portable(attr, want[attr]):
+			return fmt.Errorf("has another value of the attribute %q", attr)
+		}
+	}
+	if _, recorded := want[layertar.Capabilities]; recorded {
+		return nil
+	}
+	_, has, err := xattr(dirfd, name, layertar.Capabilities)
+	if err == nil && has {
+		err = errors.New("has capabilities, recorded none")
+	}
+	return err
+}
+
+// xattr reads an attribute as a tar would have it. A file system without them has
+// none.
+func xattr(dirfd int, name, attr string) (value string, has bool, err error) {
+	raw, err := fsat.GetXattr(dirfd, name, attr)
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+		return "", false, nil
+	}
+	return portable(attr, string(raw)), err == nil, err
+}
+
+func portable(attr, value string) string {
+	if attr != layertar.Capabilities {
+		return value
+	}
+	return string(layertar.PortableCapabilities([]byte(value)))
+}
