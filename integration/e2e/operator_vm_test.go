@@ -158,8 +158,8 @@ func (s *operatedSite) within(t testing.TB, run func(home string)) {
 func (s *operatedSite) findsChanges(t *testing.T) {
 	for name, tt := range map[string]struct{ spoil, mend, says string }{
 		"Content": {
-			"for f in */diff/lower/copied-over; do cp -a $f /run/kept; printf x >>$f; done",
-			"for f in */diff/lower/copied-over; do cp -a /run/kept $f; done; rm /run/kept", "integrity",
+			"mkdir /run/kept; for f in */diff/lower/copied-over; do cp -a --parents $f /run/kept; printf x >>$f; done",
+			"home=$PWD; cd /run/kept; for f in */diff/lower/copied-over; do cp -a $f $home/$f; done; rm -r /run/kept", "integrity",
 		},
 		"Deletion": {
 			"for f in */diff/lower/delete-file; do if test -c $f; then mv $f $f.kept; fi; done",
