@@ -41,8 +41,8 @@ test-e2e: ## A real dockerd with the managed plugin as its storage driver
 test-containerd: ## A real containerd, and its CRI, on the snapshotter (SUITE=forky: containerd 2.1)
 	@SUITE=$(SUITE) scripts/test containerd
 
-test-imagestore: ## Docker 28 with the containerd image store on the snapshotter, and its units; suite forky
-	@SUITE=forky scripts/test imagestore units
+test-imagestore: ## Docker 28 with the containerd image store on the snapshotter; suite forky
+	@SUITE=forky scripts/test imagestore
 
 bench: lab plugin build ## The race against moby's drivers, an hour at most; ROWS=regexp chooses rows
 	@scripts/bench $(OZLAB) $(BUILD) $(VERSION)
