@@ -41,6 +41,7 @@ func (h *house) checkRecords(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	h.recorded = recorded
 	s, err := openSnapshotter(engine.SnapshotterHome)
 	if err != nil {
 		return err
@@ -58,6 +59,21 @@ func (h *house) checkRecords(ctx context.Context) error {
 		return err
 	}
 	return s.snapshots.stop()
+}
+
+// underway tells whether the engine was removing a container when the power went.
+// It has the snapshot deleted first, which containerd syncs, and then its own
+// files, which nobody does: it lists a container without a snapshot.
+func (h *house) underway(container string) bool {
+	if h.containerd == nil {
+		return false
+	}
+	for name := range h.recorded {
+		if strings.HasSuffix(name, "/"+container) {
+			return false
+		}
+	}
+	return true
 }
 
 // recordedSnapshots are the snapshots that containerd has in its records, by the

@@ -31,6 +31,8 @@ type house struct {
 	unlimited bool
 	// containerd is there when the engine keeps its images in one.
 	containerd *engine.Containerd
+	// recorded are the snapshots that it had in its records when it started.
+	recorded map[string]bool
 }
 
 // engineErrand is a round of the tier with the whole engine.

@@ -102,9 +102,7 @@ func (h *house) checkContainers() error {
 		return err
 	}
 	for _, id := range ids {
-		cmd := h.Command("cp", id+":/bin/busybox", "-")
-		broken := output(cmd)
-		if err := h.found("container "+id, broken); err != nil {
+		if err := h.checkContainer(id); err != nil {
 			return err
 		}
 		if _, err := h.Try("rm", "-f", id); err != nil {
@@ -112,6 +110,13 @@ func (h *house) checkContainers() error {
 		}
 	}
 	return nil
+}
+
+func (h *house) checkContainer(id string) error {
+	if h.underway(id) {
+		return nil
+	}
+	return h.found("container "+id, output(h.Command("cp", id+":/bin/busybox", "-")))
 }
 
 func (h *house) checkStore(ctx context.Context) error {
