@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/gc"
 	"github.com/overlayzfs/overlayzfs/internal/inventory"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
@@ -61,7 +62,9 @@ func (s *shelf) evidence() (gc.Evidence, error) {
 	}
 	drivers, err := s.docker.Drivers()
 	if err != nil {
-		e.Unread = strings.Split(err.Error(), "\n") // joined
+		for line := range strings.SplitSeq(err.Error(), "\n") { // they are joined
+			e.Unread = append(e.Unread, fault.Printable(line))
+		}
 	}
 	for _, driver := range drivers {
 		if driver == s.site.Driver {

@@ -110,7 +110,7 @@ func writePlan(w io.Writer, plan gc.Plan) error {
 	_, err := fmt.Fprintf(w, "By its records of driver %s in %s, Docker does not know %s on %s; %d stay.\n",
 		plan.Driver, plan.Root, number(len(plan.Layers), "layer"), plan.Dataset, plan.Kept)
 	for _, why := range plan.Obstacles {
-		fmt.Fprintln(w, "  but", why)
+		fmt.Fprintln(w, "  but", fault.Printable(why))
 	}
 	return err
 }

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/gc"
 	"github.com/overlayzfs/overlayzfs/internal/inventory"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
@@ -33,5 +38,34 @@ func TestOnlyOverlaysCountAsMounted(t *testing.T) {
 	})
 	if len(why) != 1 || !strings.Contains(why[0], "/a/"+id("1")) {
 		t.Errorf("%q", why)
+	}
+}
+
+// TestNoNameReachesTheTerminalAsItIs: those of files in Docker's data-root can be
+// anybody's.
+func TestNoNameReachesTheTerminalAsItIs(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"image/overlayzfs/layerdb/sha256/\x1b[2J", "image/\x1b[1m/imagedb"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	docker, err := dockerstore.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer docker.Close()
+	records, err := docker.Read("overlayzfs")
+	if err != nil || len(records.Damaged) != 1 {
+		t.Fatalf("%+v, %v", records, err)
+	}
+	_, none := docker.Read("none")
+	inv := inventory.Take("tank/docker", nil, records)
+	plan := gc.Decide(inv, gc.Evidence{Root: root, Driver: "overlayzfs", Unread: []string{"\x1b[3m"}})
+	var out bytes.Buffer
+	warn(console{err: &out}, inv)
+	err = errors.Join(writePlan(&out, plan), writeVerdict(&out, verdict{Warnings: inv.Warnings}, inv))
+	if text := out.String() + none.Error(); err != nil || strings.Contains(text, "\x1b") || !strings.Contains(text, `\x1b[2J`) {
+		t.Errorf("%v\n%s", err, text)
 	}
 }
