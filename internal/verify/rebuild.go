@@ -48,7 +48,9 @@ func (c *comparison) run(r record, want digest.Digest) error {
 	parsed := make(chan error, 1)
 	go func() {
 		err := named.readAll(pr)
-		pr.CloseWithError(err)
+		if err != nil {
+			pr.CloseWithError(errUnproven{fmt.Errorf("the tar that Docker recorded: %w", err)})
+		}
 		parsed <- err
 	}()
 	digester := digest.SHA256.Digester()
