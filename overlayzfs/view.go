@@ -18,7 +18,6 @@ import (
 type View struct {
 	home home
 	root *os.File // keeps a dataset's mount; nil for a home that is mounted anyway
-	lock *os.File // see Claim
 }
 
 // ViewDataset looks at the store on a dataset, mounted or not.
@@ -56,20 +55,20 @@ func (v *View) check(where string) error {
 
 // Close ends the view.
 func (v *View) Close() error {
-	var errs []error
-	for _, f := range []*os.File{v.lock, v.root} {
-		if f != nil {
-			errs = append(errs, f.Close())
-		}
+	if v.root == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	return v.root.Close()
 }
 
-// Claim makes sure that nobody has the store open, until the view is closed. It
-// is fault.Busy when somebody has.
-func (v *View) Claim() (err error) {
-	v.lock, err = claim(v.home)
-	return err
+// Unused makes sure that nobody has the store open now. It is fault.Busy when
+// somebody has.
+func (v *View) Unused() error {
+	lock, err := claim(v.home)
+	if err != nil {
+		return err
+	}
+	return lock.Close()
 }
 
 // Door is whose layers these are; empty for a graphdriver's.

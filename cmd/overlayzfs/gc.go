@@ -5,17 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/gc"
 	"github.com/overlayzfs/overlayzfs/internal/inventory"
-	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/internal/site"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/plugin"
@@ -49,8 +45,7 @@ func gcCommand(c console) *cobra.Command {
 				return err
 			}
 			if f.dryRun {
-				_, err := f.plan(c)
-				return err
+				return f.rehearse(c)
 			}
 			return c.changing("gc", func() error { return f.collect(command.Context(), c) })
 		},
@@ -62,27 +57,39 @@ func gcCommand(c console) *cobra.Command {
 	return command
 }
 
-// plan decides what goes and prints it, with the store claimed: nobody makes a
-// layer meanwhile.
-func (f *gcFlags) plan(c console) (plan gc.Plan, err error) {
+// rehearse prints what would go.
+func (f *gcFlags) rehearse(c console) error {
+	plan, err := f.plan()
+	if err != nil {
+		return err
+	}
+	if f.json {
+		err = writeJSON(c.out, plan)
+	} else {
+		err = writePlan(c.out, plan)
+	}
+	return errors.Join(err, allowed(plan))
+}
+
+// plan decides what goes while nobody uses the store. An engine that starts now
+// is not kept waiting: what it changes is seen by the second look.
+func (f *gcFlags) plan() (plan gc.Plan, err error) {
 	err = f.look(func(s *shelf) error {
-		if err := s.view.Claim(); err != nil {
+		if err := s.view.Unused(); err != nil {
 			return unused(err)
 		}
-		if plan, err = f.decide(s); err != nil {
-			return err
-		}
-		if f.json {
-			err = writeJSON(c.out, plan)
-		} else {
-			err = writePlan(c.out, plan)
-		}
-		if err == nil && len(plan.Obstacles) > 0 {
-			err = fmt.Errorf("these records do not allow it: %w", errRefused)
-		}
+		plan, err = f.decide(s)
 		return err
 	})
 	return plan, err
+}
+
+// allowed refuses a plan that has obstacles.
+func allowed(plan gc.Plan) error {
+	if len(plan.Obstacles) == 0 {
+		return nil
+	}
+	return fmt.Errorf("these records do not allow it: %w", errRefused)
 }
 
 // unused makes a store that somebody has open a refusal.
@@ -91,80 +98,6 @@ func unused(err error) error {
 		return fmt.Errorf("%w: stop dockerd first, which may be making layers: %w", err, errRefused)
 	}
 	return err
-}
-
-func (f *gcFlags) decide(s *shelf) (gc.Plan, error) {
-	inv, err := s.inventory()
-	if err != nil {
-		return gc.Plan{}, err
-	}
-	evidence, err := s.evidence()
-	if err != nil {
-		return gc.Plan{}, err
-	}
-	evidence.OnlyRoot = f.onlyRoot
-	plan := gc.Decide(inv, evidence)
-	mounted, err := mountedNow(plan.Layers)
-	plan.Obstacles = append(plan.Obstacles, mounted...)
-	return plan, err
-}
-
-// mountedNow says which of these layers somebody has mounted, though nobody has
-// the store open: a container that outlived dockerd and its plugin.
-func mountedNow(layers []inventory.Layer) (why []string, err error) {
-	mounts, err := mount.Below("/")
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range layers {
-		for _, m := range mounts {
-			if strings.HasSuffix(m.Mountpoint, "/"+l.ID+"/merged") {
-				why = append(why, fmt.Sprintf("layer %s is mounted on %s: stop what uses it, and unmount it", inventory.Short(l.ID), m.Mountpoint))
-			}
-		}
-	}
-	return why, nil
-}
-
-// evidence is all that Docker has recorded, under whichever driver, and whose
-// records these are.
-func (s *shelf) evidence() (gc.Evidence, error) {
-	e := gc.Evidence{Root: s.docker.Dir(), Driver: s.site.Driver, Records: []*dockerstore.Records{s.records}}
-	var err error
-	if e.Engine, err = s.view.Engine(); err != nil {
-		return e, err
-	}
-	if e.Tokens, err = s.tokens(); err != nil {
-		return e, err
-	}
-	drivers, err := s.docker.Drivers()
-	if err != nil {
-		e.Unread = strings.Split(err.Error(), "\n") // joined
-	}
-	for _, driver := range drivers {
-		if driver == s.site.Driver {
-			continue
-		}
-		records, err := s.docker.Read(driver)
-		if err != nil {
-			return e, err
-		}
-		e.Records = append(e.Records, records)
-	}
-	return e, nil
-}
-
-// tokens are those that the plugin keeps in the data-root; none where it has kept
-// nothing.
-func (s *shelf) tokens() ([]string, error) {
-	if s.site.Plugin == nil {
-		return nil, nil
-	}
-	raw, err := s.docker.Kept(*s.site.Plugin, plugin.StateName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return plugin.Tokens(raw), err
 }
 
 func writePlan(w io.Writer, plan gc.Plan) error {
@@ -177,52 +110,78 @@ func writePlan(w io.Writer, plan gc.Plan) error {
 	_, err := fmt.Fprintf(w, "By its records of driver %s in %s, Docker does not know %s on %s; %d stay.\n",
 		plan.Driver, plan.Root, number(len(plan.Layers), "layer"), plan.Dataset, plan.Kept)
 	for _, why := range plan.Obstacles {
-		fmt.Fprintln(w, "  but", why)
+		fmt.Fprintln(w, "  but", fault.Printable(why))
 	}
 	return err
 }
 
+// outcome is what gc has done, as JSON has it.
+type outcome struct {
+	gc.Plan
+	Removed []string `json:"removed"`
+}
+
 // collect shows, asks and removes.
-func (f *gcFlags) collect(ctx context.Context, c console) error {
-	agreed, err := f.plan(c)
-	if err != nil || len(agreed.Layers) == 0 {
-		return err
-	}
-	if err := f.agree(ctx, c, fmt.Sprintf("Remove what driver %s in %s does not know?", agreed.Driver, agreed.Root)); err != nil {
-		return err
-	}
-	where, err := f.find()
+func (f *gcFlags) collect(ctx context.Context, c console) (err error) {
+	agreed, err := f.plan()
 	if err != nil {
 		return err
 	}
-	removed, err := f.opened(ctx, where, func(store *overlayzfs.Driver) (int, error) { return f.remove(ctx, c, store, agreed) })
-	if err != nil && removed > 0 {
-		err = fmt.Errorf("%d of %d layers are removed: %w: %w", removed, len(agreed.Layers), err, errUnfinished)
+	if !f.json {
+		if err := writePlan(c.out, agreed); err != nil {
+			return err
+		}
 	}
-	if err == nil && !f.json {
-		fmt.Fprintf(c.out, "Removed %s.\n", number(removed, "layer"))
+	removed, err := f.carryOut(ctx, c, agreed)
+	switch {
+	case f.json:
+		err = errors.Join(err, writeJSON(c.out, outcome{agreed, list(removed)}))
+	case err == nil && len(agreed.Layers) > 0:
+		fmt.Fprintf(c.out, "Removed %s.\n", number(len(removed), "layer"))
 	}
 	return err
+}
+
+// carryOut removes what is agreed to.
+func (f *gcFlags) carryOut(ctx context.Context, c console, agreed gc.Plan) (removed []string, err error) {
+	if err := allowed(agreed); err != nil || len(agreed.Layers) == 0 {
+		return nil, err
+	}
+	if err := f.agree(ctx, c, fmt.Sprintf("Remove what driver %s in %s does not know?", agreed.Driver, agreed.Root)); err != nil {
+		return nil, err
+	}
+	where, err := f.find()
+	if err != nil {
+		return nil, err
+	}
+	err = f.opened(ctx, where, func(store *overlayzfs.Driver) (err error) {
+		removed, err = f.remove(ctx, c, store, agreed)
+		return err
+	})
+	if err != nil && len(removed) > 0 {
+		err = fmt.Errorf("%d of %d layers are removed: %w: %w", len(removed), len(agreed.Layers), err, errUnfinished)
+	}
+	return removed, err
 }
 
 // opened opens the store as the plugin would, which puts in order what an
 // earlier process left. It fails while somebody else has it open.
-func (f *gcFlags) opened(ctx context.Context, where site.Site, run func(*overlayzfs.Driver) (int, error)) (n int, err error) {
+func (f *gcFlags) opened(ctx context.Context, where site.Site, run func(*overlayzfs.Driver) error) (err error) {
 	options, err := plugin.StoreOptions(nil)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	home := where.Home
 	if where.Dataset != "" {
 		if home, err = os.MkdirTemp("/run", "overlayzfs-gc-"); err != nil {
-			return 0, err
+			return err
 		}
 		defer func() { err = errors.Join(err, os.Remove(home)) }()
 		options.Dataset = where.Dataset
 	}
 	store, err := overlayzfs.Open(ctx, home, options)
 	if err != nil {
-		return 0, unused(err)
+		return unused(err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	return run(store)
@@ -230,17 +189,17 @@ func (f *gcFlags) opened(ctx context.Context, where site.Site, run func(*overlay
 
 // remove removes what was agreed to and is still nobody's: Docker may have
 // started and stopped while the question was being thought about.
-func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Driver, agreed gc.Plan) (removed int, err error) {
+func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Driver, agreed gc.Plan) (removed []string, err error) {
 	var plan gc.Plan
 	err = f.look(func(s *shelf) (err error) {
 		plan, err = f.decide(s)
 		return err
 	})
-	if err == nil && len(plan.Obstacles) > 0 {
-		err = fmt.Errorf("%s: %w", plan.Obstacles[0], errRefused)
+	if err == nil {
+		err = stillAllowed(plan)
 	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	doomed := plan.Both(agreed).Layers
 	step, done := c.progress("removing layers", int64(len(doomed)))
@@ -252,7 +211,7 @@ func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Drive
 		if err := store.Remove(ctx, l.ID); err != nil {
 			return removed, fmt.Errorf("layer %s: %w", inventory.Short(l.ID), err)
 		}
-		removed++
+		removed = append(removed, l.ID)
 		step(1)
 	}
 	if f.onlyRoot {
@@ -261,4 +220,13 @@ func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Drive
 		}
 	}
 	return removed, store.Reaped(ctx)
+}
+
+// stillAllowed is allowed with the store open, which has put in order what an
+// earlier process left.
+func stillAllowed(plan gc.Plan) error {
+	if len(plan.Obstacles) == 0 {
+		return nil
+	}
+	return fmt.Errorf("no layer was removed, though the store was opened and put in order: meanwhile %s: %w", plan.Obstacles[0], errUnfinished)
 }

@@ -111,12 +111,15 @@ func TestWhatIsShown(t *testing.T) {
 		"inspect-damaged.txt":   func(out *bytes.Buffer) error { return writeFound(out, found(id("8"))) },
 		"gc.txt":                func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "")) },
 		"gc.json":               func(out *bytes.Buffer) error { return writeJSON(out, someDecision(inv, "")) },
-		"gc-refused.txt":        func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "x")) },
-		"verify.txt":            func(out *bytes.Buffer) error { return writeVerdict(out, someVerdict(inv), inv) },
-		"verify.json":           func(out *bytes.Buffer) error { return writeJSON(out, someVerdict(inv)) },
-		"doctor.txt":            func(out *bytes.Buffer) error { return writeFindings(out, someFindings(), false) },
-		"doctor-all.txt":        func(out *bytes.Buffer) error { return writeFindings(out, someFindings(), true) },
-		"doctor.json":           func(out *bytes.Buffer) error { return writeJSON(out, someFindings()) },
+		"gc-done.json": func(out *bytes.Buffer) error {
+			return writeJSON(out, outcome{gc.Plan{Dataset: "tank/docker", Root: "/var/lib/docker", Driver: "overlayzfs", Layers: []inventory.Layer{}, Kept: 1}, list([]string(nil))})
+		},
+		"gc-refused.txt": func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "x")) },
+		"verify.txt":     func(out *bytes.Buffer) error { return writeVerdict(out, someVerdict(inv), inv) },
+		"verify.json":    func(out *bytes.Buffer) error { return writeJSON(out, someVerdict(inv)) },
+		"doctor.txt":     func(out *bytes.Buffer) error { return writeFindings(out, someFindings(), false) },
+		"doctor-all.txt": func(out *bytes.Buffer) error { return writeFindings(out, someFindings(), true) },
+		"doctor.json":    func(out *bytes.Buffer) error { return writeJSON(out, someFindings()) },
 	} {
 		var out bytes.Buffer
 		if err := show(&out); err != nil {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -44,19 +46,25 @@ func (r *reader) builds() error {
 		return err
 	}
 	f.Close()
-	if err := r.readBuilds(filepath.Join(r.dir, buildsName)); err != nil {
+	if err := guarded(func() error { return r.readBuilds(filepath.Join(r.dir, buildsName)) }); err != nil {
 		r.damaged(buildsName, err)
 	}
 	return nil
 }
 
-func (r *reader) readBuilds(file string) (err error) {
-	// The database trusts its pages.
+// guarded runs what trusts the pages of a database, which are a file's, mapped:
+// what is wrong in them is a panic, and what is missing of them a fault of memory.
+func guarded(run func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if v := recover(); v != nil {
 			err = fault.New(fault.Invalid, "the database is damaged: %v", v)
 		}
 	}()
+	return run()
+}
+
+func (r *reader) readBuilds(file string) (err error) {
 	db, err := bbolt.Open(file, 0, &bbolt.Options{ReadOnly: true, Timeout: openTimeout})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		r.records.BuildsLocked = true
@@ -67,6 +75,9 @@ func (r *reader) readBuilds(file string) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return db.View(func(tx *bbolt.Tx) error {
+		if err := isWhole(file, tx); err != nil {
+			return err
+		}
 		return tx.ForEach(func(key []byte, b *bbolt.Bucket) error {
 			r.records.Others[string(key)] = BuildCache
 			if committed := b.Get([]byte("committed")); committed != nil {
@@ -75,4 +86,13 @@ func (r *reader) readBuilds(file string) (err error) {
 			return nil
 		})
 	})
+}
+
+// isWhole makes sure that the file has all pages that its head tells of.
+func isWhole(file string, tx *bbolt.Tx) error {
+	fi, err := os.Stat(file)
+	if err == nil && fi.Size() < tx.Size() {
+		err = fault.New(fault.Invalid, "the database has %d bytes and should have %d", fi.Size(), tx.Size())
+	}
+	return err
 }

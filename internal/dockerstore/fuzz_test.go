@@ -67,7 +67,7 @@ func FuzzTarSplit(f *testing.F) {
 	f.Add(record)
 	f.Add([]byte(`{"type":3,"name":"x"}`))
 	f.Fuzz(func(_ *testing.T, raw []byte) {
-		_ = writeTar(bytes.NewReader(raw), io.Discard, func(string) (io.ReadCloser, error) {
+		_ = writeTar("record", bytes.NewReader(raw), io.Discard, func(string) (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader("content")), nil
 		})
 	})

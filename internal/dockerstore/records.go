@@ -37,8 +37,8 @@ type Damage struct {
 	Err  error
 }
 
-// Error names the record.
-func (d Damage) Error() string { return fmt.Sprintf("%s: %v", d.Path, d.Err) }
+// Error names the record, in a way that a terminal can be given.
+func (d Damage) Error() string { return fault.Printable(fmt.Sprintf("%s: %v", d.Path, d.Err)) }
 
 // Unwrap returns the cause.
 func (d Damage) Unwrap() error { return d.Err }
@@ -68,7 +68,7 @@ func orNone(names []string) string {
 	if len(names) == 0 {
 		return "none"
 	}
-	return strings.Join(names, ", ")
+	return fault.Printable(strings.Join(names, ", "))
 }
 
 // reader collects records.

@@ -21,6 +21,7 @@ const maxEntry = 16 << 20
 
 // TarSplit is the record of a layer's tar: all of it but the files' content.
 type TarSplit struct {
+	name string // below the data-root
 	file *os.File
 	gzip *gzip.Reader
 }
@@ -30,7 +31,8 @@ func (r *Root) TarSplit(driver string, chain digest.Digest) (*TarSplit, error) {
 	if err := errors.Join(checkDriver(driver), chain.Validate()); err != nil {
 		return nil, err
 	}
-	f, err := r.open(path.Join(imagesDir, driver, "layerdb/sha256", chain.Encoded(), "tar-split.json.gz"))
+	name := path.Join(imagesDir, driver, "layerdb/sha256", chain.Encoded(), "tar-split.json.gz")
+	f, err := r.open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -38,20 +40,21 @@ func (r *Root) TarSplit(driver string, chain digest.Digest) (*TarSplit, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("the tar-split record of %s: %w", chain, err), f.Close())
 	}
-	return &TarSplit{f, z}, nil
+	return &TarSplit{name, f, z}, nil
 }
 
 // Close gives the record up.
 func (t *TarSplit) Close() error { return errors.Join(t.gzip.Close(), t.file.Close()) }
 
 // WriteTar writes the layer's tar as it was, with the content of files from get.
+// It is Damage when that is the record's fault.
 func (t *TarSplit) WriteTar(w io.Writer, get func(name string) (io.ReadCloser, error)) error {
-	return writeTar(t.gzip, w, get)
+	return writeTar(t.name, t.gzip, w, get)
 }
 
-func writeTar(record io.Reader, w io.Writer, get func(name string) (io.ReadCloser, error)) error {
+func writeTar(name string, record io.Reader, w io.Writer, get func(name string) (io.ReadCloser, error)) error {
 	bounded := &entryReader{r: record}
-	unpacker := &entries{storage.NewJSONUnpacker(bounded), bounded}
+	unpacker := &entries{storage.NewJSONUnpacker(bounded), bounded, name}
 	return asm.WriteOutputTarStream(getter(get), unpacker, w)
 }
 
@@ -64,6 +67,7 @@ func (g getter) Get(name string) (io.ReadCloser, error) { return g(name) }
 type entries struct {
 	storage.Unpacker
 	bounded *entryReader
+	name    string
 }
 
 // Next returns the next entry.
@@ -72,6 +76,9 @@ func (e *entries) Next() (*storage.Entry, error) {
 	e.bounded.n = 0
 	if err == nil && entry.Type != storage.FileType && entry.Type != storage.SegmentType {
 		err = fault.New(fault.Unsupported, "a tar-split entry of type %d", entry.Type)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = Damage{e.name, err}
 	}
 	return entry, err
 }

@@ -77,7 +77,7 @@ func layerFound(l *Layer) *Found {
 }
 
 func (inv *Inventory) image(image dockerstore.Image) *Found {
-	f := &Found{Kind: "image", Name: ImageName(image), ID: image.ID.Encoded(), Tags: image.Tags, Chains: image.Chains}
+	f := &Found{Kind: "image", Name: ImageName(image), ID: image.ID.Encoded(), Tags: image.Tags, Layers: []*Layer{}, Chains: image.Chains}
 	for _, chain := range image.Chains {
 		f.Layers = append(f.Layers, inv.pick(func(l *Layer) bool { return l.Chain == chain })...)
 	}
@@ -85,7 +85,7 @@ func (inv *Inventory) image(image dockerstore.Image) *Found {
 }
 
 func (inv *Inventory) container(records *dockerstore.Records, c dockerstore.Container) *Found {
-	f := &Found{Kind: "container", Name: c.Name, ID: c.ID, Running: c.Running}
+	f := &Found{Kind: "container", Name: c.Name, ID: c.ID, Running: c.Running, Layers: []*Layer{}}
 	for _, image := range records.Images {
 		if image.ID == c.Image {
 			f.Image = ImageName(image)

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -123,6 +124,14 @@ func TestFind(t *testing.T) {
 	}
 	if _, err := inv.Find(records, "none"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("%v", err)
+	}
+	records.Images = append(records.Images, dockerstore.Image{ID: digest.FromString("0"), Tags: []string{"scratch:latest"}})
+	records.Containers = append(records.Containers, dockerstore.Container{ID: "lost", Name: "lost"})
+	for _, name := range []string{"scratch", "lost"} {
+		f, err := inv.Find(records, name)
+		if raw, marshalErr := json.Marshal(f); errors.Join(err, marshalErr) != nil || !strings.Contains(string(raw), `"layers":[]`) {
+			t.Errorf("%s, %v, %v", raw, err, marshalErr)
+		}
 	}
 	records.Containers = append(records.Containers, dockerstore.Container{ID: "x", Name: "one"})
 	if _, err := inv.Find(records, "one"); !errors.Is(err, fault.Invalid) {

@@ -9,6 +9,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // entries are what a layer's tar names, as a tree; of one named twice the last.
@@ -46,9 +48,15 @@ func (e *entries) readAll(r io.Reader) error {
 		if err != nil {
 			return err
 		}
+		if len(header.Name) > maxName {
+			return fault.New(fault.UnsafeInput, "a name of %d bytes, and no layer has one longer than %d", len(header.Name), maxName)
+		}
 		e.add(header)
 	}
 }
+
+// maxName bounds names: each part of one takes a place in the tree.
+const maxName = 32 << 10
 
 // add notes an entry. One that is no directory takes the place of all that was
 // below; a directory merges with one that is there.

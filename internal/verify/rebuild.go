@@ -12,6 +12,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
@@ -47,13 +48,18 @@ func (c *comparison) run(r record, want digest.Digest) error {
 	parsed := make(chan error, 1)
 	go func() {
 		err := named.readAll(pr)
-		pr.CloseWithError(err)
+		if err != nil {
+			pr.CloseWithError(errUnproven{fmt.Errorf("the tar that Docker recorded: %w", err)})
+		}
 		parsed <- err
 	}()
 	digester := digest.SHA256.Digester()
 	err := r.WriteTar(io.MultiWriter(digester.Hash(), counted{pw, c}), c.content)
 	pw.CloseWithError(err)
 	parseErr := <-parsed
+	if damage := (dockerstore.Damage{}); errors.As(err, &damage) {
+		return errUnproven{err}
+	}
 	if err != nil {
 		return err
 	}

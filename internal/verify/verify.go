@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -81,7 +82,7 @@ func (v Verifier) layer(ctx context.Context, layer dockerstore.Layer) Result {
 	default:
 		r.Status = Changed
 	}
-	r.Reason = err.Error()
+	r.Reason = fault.Printable(err.Error())
 	return r
 }
 

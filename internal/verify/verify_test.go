@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -235,5 +236,33 @@ func TestAFileThatTookADirectorysPlace(t *testing.T) {
 	}
 	if all := e.inOrder(); len(all) != 1 || all[0].header.Typeflag != tar.TypeReg {
 		t.Errorf("%v", e.inOrder())
+	}
+}
+
+// TestNamesThatTakeTurns: what was below a directory goes with it, time after
+// time, without a look at all other names.
+func TestNamesThatTakeTurns(t *testing.T) {
+	const others, turns = 30000, 30000
+	e := newEntries()
+	for i := range others {
+		e.add(header(fmt.Sprintf("other/%d", i), tar.TypeReg, 0o644))
+	}
+	for range turns {
+		for _, h := range []*tar.Header{header("a/", tar.TypeDir, 0o755), header("a/b", tar.TypeReg, 0o644), header("a", tar.TypeReg, 0o644)} {
+			e.add(h)
+		}
+	}
+	all := e.inOrder()
+	if last := all[len(all)-1]; len(all) != others+1 || last.name != "a" || e.at("a/b") != nil {
+		t.Errorf("%d entries, the last is %q", len(all), last.name)
+	}
+}
+
+// TestATarThatDoesNotParseIsUnproven: that says nothing of the layer.
+func TestATarThatDoesNotParseIsUnproven(t *testing.T) {
+	long := header(strings.Repeat("x/", maxName), tar.TypeDir, 0o755)
+	var unproven errUnproven
+	if err := compare(t.Context(), t, recorded{long}, t.TempDir()); !errors.As(err, &unproven) {
+		t.Errorf("%v", err)
 	}
 }
