@@ -18,8 +18,6 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"github.com/vbatts/tar-split/tar/asm"
 	"github.com/vbatts/tar-split/tar/storage"
-	"go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
@@ -141,86 +139,6 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// builds writes BuildKit's database: keys, and what they were committed from.
-func (s site) builds(snapshots map[string]string) {
-	s.Helper()
-	s.write(buildsName, "")
-	db, err := bbolt.Open(filepath.Join(s.dir, buildsName), 0o600, nil)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer db.Close()
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for key, committed := range snapshots {
-			b, err := tx.CreateBucket([]byte(key))
-			if err == nil && committed != "" {
-				err = b.Put([]byte("committed"), []byte(committed))
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		s.Fatal(err)
-	}
-}
-
-// TestARunningEngineHasItsBuildsLocked: they are not known then, and it is said.
-func TestARunningEngineHasItsBuildsLocked(t *testing.T) {
-	s := newSite(t)
-	s.layer("", "base", "a")
-	s.builds(nil)
-	db, err := bbolt.Open(filepath.Join(s.dir, buildsName), 0o600, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if got := s.read(); len(got.Damaged) > 0 || !got.BuildsLocked {
-		t.Errorf("locked %v, %v", got.BuildsLocked, got.Damaged)
-	}
-}
-
-// TestATruncatedDatabaseIsDamaged, and does not end the process: the database is
-// mapped, and what is missing of it is a fault of memory.
-func TestATruncatedDatabaseIsDamaged(t *testing.T) {
-	many := map[string]string{}
-	for i := range 2000 {
-		many[hexID(fmt.Sprint(i))] = hexID(fmt.Sprint("of ", i))
-	}
-	s := newSite(t)
-	s.layer("", "base", "a")
-	s.builds(many)
-	path := filepath.Join(s.dir, buildsName)
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, size := range []int{0, 1, 4096, 3 * 4096, len(whole) / 4, len(whole) / 2} {
-		s.write(buildsName, string(whole[:size]))
-		if got := s.read(); len(got.Damaged) != 1 || got.Damaged[0].Path != buildsName {
-			t.Errorf("of %d bytes: %v", size, got.Damaged)
-		}
-	}
-	s.write(buildsName, string(whole))
-	if got := s.read(); len(got.Damaged) > 0 || len(got.Others) != 2*len(many) {
-		t.Errorf("whole: %v, %d", got.Damaged, len(got.Others))
-	}
-}
-
-// TestAFaultIsDamage: pages can go away while they are read.
-func TestAFaultIsDamage(t *testing.T) {
-	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_NONE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Munmap(page)
-	if err := guarded(func() error { return fmt.Errorf("read %d", page[0]) }); !errors.Is(err, fault.Invalid) {
-		t.Errorf("%v", err)
-	}
-}
-
 // TestWhatIsNoRecordIsNotGuessedAt spoils one thing after another.
 func TestWhatIsNoRecordIsNotGuessedAt(t *testing.T) {
 	for name, spoil := range map[string]func(s site, layer, mount, image, container string){
@@ -300,104 +218,6 @@ func TestWhatCannotBeLookedAtIsNotGone(t *testing.T) {
 	if !r.HasLayer(driver, chain) {
 		t.Error("a layer that cannot be looked at passes for one that is gone")
 	}
-}
-
-// TestDrivers finds the records of plugins, which have names with slashes, and
-// passes over nothing.
-func TestDrivers(t *testing.T) {
-	s := newSite(t)
-	drivers := func() ([]string, error) {
-		r, err := Open(s.dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		return r.Drivers()
-	}
-	if got, err := drivers(); len(got) > 0 || err != nil {
-		t.Fatalf("of no engine: %q, %v", got, err)
-	}
-	s.layer("", "base", "a")
-	s.image("x:latest", "base")
-	want := []string{"example.org:5000/zfs/overlayzfs:latest", "overlay2", "overlayzfs", "overlayzfs/other:1"}
-	for _, name := range []string{want[0] + "/layerdb/x", want[0] + "/distribution/x", want[1] + "/imagedb/x", want[3] + "/imagedb/x", want[2] + "/.tmp-repositories.json17"} {
-		s.write("image/"+name, "")
-	}
-	if got, err := drivers(); !cmp.Equal(got, want) || err != nil {
-		t.Errorf("%q, %v", got, err)
-	}
-	deep := "image" + strings.Repeat("/x", mostParts+1) + "/layerdb/x"
-	for name, spoil := range map[string]func(){
-		"image/file":               func() { s.write("image/file", "") },
-		"image/linked":             func() { s.write("image/linked", ""); s.link("overlayzfs", "image/linked") },
-		"image/overlayzfs/strange": func() { s.write("image/overlayzfs/strange", "") },
-		"image/x/x":                func() { s.write(deep, "") },
-	} {
-		spoil()
-		if got, err := drivers(); err == nil || !strings.Contains(err.Error(), name) || !cmp.Equal(got, want) {
-			t.Errorf("%s: %q, %v", name, got, err)
-		}
-		s.remove(name)
-	}
-	r, err := Open(s.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	if records, err := r.Read(want[0]); err != nil || records.Driver != want[0] {
-		t.Errorf("%+v, %v", records, err)
-	}
-}
-
-// TestGaps loses one record after another that others count on.
-func TestGaps(t *testing.T) {
-	for name, tt := range map[string]struct {
-		lose func(s site, base, top digest.Digest)
-		of   []string
-	}{
-		"nothing":               {func(site, digest.Digest, digest.Digest) {}, nil},
-		"a container's mount":   {func(s site, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/mounts") }, []string{"container " + hexID("c") + " (web)"}},
-		"all layers":            {func(s site, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256") }, []string{"image ", "writable layer "}},
-		"the uppermost layer":   {func(s site, _, top digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256/" + top.Encoded()) }, []string{"image ", "writable layer "}},
-		"the lowest layer":      {func(s site, base, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256/" + base.Encoded()) }, []string{"image ", "layer "}},
-		"a dead container's":    {func(s site, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/mounts"); s.die(hexID("c")) }, nil},
-		"all of another driver": {func(s site, _, top digest.Digest) { s.container(hexID("d"), "far", "lost", "", top) }, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			base := s.layer("", "base", hexID("base"))
-			top := s.layer(base, "top", hexID("top"))
-			image := s.image("x:latest", "base", "top")
-			s.container(hexID("c"), "web", driver, image, top)
-			tt.lose(s, base, top)
-			records := s.read()
-			gaps := records.Gaps()
-			if len(gaps) != len(tt.of) || len(records.Damaged) > 0 {
-				t.Fatalf("%v, %v", gaps, records.Damaged)
-			}
-			for i, gap := range gaps {
-				if !strings.HasPrefix(gap.Of, tt.of[i]) {
-					t.Errorf("%v, want %s", gap, tt.of[i])
-				}
-			}
-			if lost := records.Elsewhere["lost"] != ""; lost != (name == "all of another driver") {
-				t.Errorf("elsewhere: %v", records.Elsewhere)
-			}
-		})
-	}
-}
-
-func (s site) remove(name string) {
-	s.Helper()
-	if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
-		s.Fatal(err)
-	}
-}
-
-// die leaves a container as a removal does that was cut short.
-func (s site) die(id string) {
-	s.Helper()
-	s.write("containers/"+id+"/config.v2.json", fmt.Sprintf(`{"State":{"Dead":true},"ID":%q,"Driver":"overlayzfs"}`, id))
 }
 
 func TestAnotherDriver(t *testing.T) {
