@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/layertar"
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
@@ -71,6 +73,9 @@ type file struct {
 	made  *tar.Header // says what it is; nil where only hard links were found
 	last  *tar.Header // says whose it is, as the last that was unpacked
 	xattr map[string]string
+	// unclear: a later entry without capabilities may have taken them away, as
+	// engines do with each new owner, or not.
+	unclear bool
 }
 
 // entry looks at what stands for an entry of the tar.
@@ -107,9 +112,10 @@ func (t *there) note(e *entry, at spot, st unix.Stat_t) error {
 		t.files[st.Ino] = f
 		t.inOrder = append(t.inOrder, f)
 	}
-	for name, value := range e.xattrs {
-		f.xattr[name] = value
-	}
+	_, had := f.xattr[layertar.Capabilities]
+	_, has := e.xattrs[layertar.Capabilities]
+	f.unclear = had && !has
+	maps.Copy(f.xattr, e.xattrs)
 	f.last = e.header
 	if e.header.Typeflag == tar.TypeLink {
 		return t.linked(e)

@@ -15,6 +15,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
 // record is what makes the tar again: dockerstore.TarSplit.
@@ -89,6 +90,9 @@ func (w counted) Write(p []byte) (int, error) {
 // content opens a file of the layer by its name in the tar, found as it was
 // when the layer was unpacked.
 func (c *comparison) content(name string) (io.ReadCloser, error) {
+	if kind, _, err := whiteout.Classify(clean(name)); err != nil || kind != whiteout.None {
+		return nil, errUnproven{fmt.Errorf("%q was no file of the layer, and its content is nowhere", name)}
+	}
 	dir, base := path.Split(path.Clean(strings.TrimLeft(name, "/")))
 	dirfd, err := c.resolver.Dir(strings.TrimSuffix(dir, "/"), nil)
 	if err != nil {

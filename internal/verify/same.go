@@ -37,7 +37,7 @@ func (t *there) file(f *file) error {
 	}
 	switch want {
 	case unix.S_IFREG, unix.S_IFDIR:
-		return errors.Join(f.sameSize(), sameXattrs(dirfd, base, f.xattr))
+		return errors.Join(f.sameSize(), f.sameXattrs(dirfd, base), f.sameCapabilities(dirfd, base))
 	case unix.S_IFLNK:
 		return sameTarget(dirfd, base, f.made.Linkname)
 	case unix.S_IFCHR, unix.S_IFBLK:

@@ -258,11 +258,13 @@ func TestNamesThatTakeTurns(t *testing.T) {
 	}
 }
 
-// TestATarThatDoesNotParseIsUnproven: that says nothing of the layer.
+// TestATarThatDoesNotParseIsUnproven, nor one with content that no layer keeps.
 func TestATarThatDoesNotParseIsUnproven(t *testing.T) {
 	long := header(strings.Repeat("x/", maxName), tar.TypeDir, 0o755)
 	var unproven errUnproven
-	if err := compare(t.Context(), t, recorded{long}, t.TempDir()); !errors.As(err, &unproven) {
-		t.Errorf("%v", err)
+	for _, h := range []*tar.Header{long, header("a/.wh..wh.aufs", tar.TypeReg, 0o644), header(".wh.x", tar.TypeReg, 0o644)} {
+		if err := compare(t.Context(), t, recorded{h}, t.TempDir()); !errors.As(err, &unproven) {
+			t.Errorf("%v", err)
+		}
 	}
 }

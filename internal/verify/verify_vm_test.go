@@ -4,8 +4,12 @@ package verify
 
 import (
 	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,8 +40,8 @@ func TestWhatOnlyRootMakes(t *testing.T) {
 		}
 	}
 	for says, spoil := range map[string]func(at func(string) string){
-		"": func(func(string) string) {},
-		`"a/ping": has lost the attribute "security.cap`:  func(at func(string) string) { remove(at("a/ping"), layertar.Capabilities) },
+		"":                                    func(func(string) string) {},
+		`"a/ping": has lost its capabilities`: func(at func(string) string) { remove(at("a/ping"), layertar.Capabilities) },
 		`"a/plain": has capabilities, recorded none`:      func(at func(string) string) { set(at("a/plain"), layertar.Capabilities, caps) },
 		`"a" hides the directory below it, and the tar`:   func(at func(string) string) { set(at("a"), whiteout.OpaqueXattr, whiteout.OpaqueValue) },
 		"does not hide the directory below it":            func(at func(string) string) { remove(at("hides"), whiteout.OpaqueXattr) },
@@ -62,6 +66,46 @@ func TestWhatOnlyRootMakes(t *testing.T) {
 		err := compareOn(t.Context(), t, layer, dir, false)
 		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", says, err)
+		}
+	}
+}
+
+// TestWhatIsUnpackedIsAsRecorded: all that a tar can say is found again in what
+// this project makes of it.
+func TestWhatIsUnpackedIsAsRecorded(t *testing.T) {
+	with := func(h *tar.Header, change func(h *tar.Header)) *tar.Header { change(h); return h }
+	null := with(header("dev/null", tar.TypeChar, 0o666), func(h *tar.Header) { h.Devmajor, h.Devminor = 1, 3 })
+	ping := with(header("bin/ping", tar.TypeReg, 0o4755), func(h *tar.Header) {
+		h.Uid, h.Gid = 1000, 1001
+		h.PAXRecords = map[string]string{"SCHILY.xattr." + layertar.Capabilities: caps, "SCHILY.xattr.user.a": "1", "SCHILY.xattr.security.selinux": "x"}
+	})
+	again := with(header("opt/", tar.TypeDir, 0o700), func(h *tar.Header) { h.PAXRecords = map[string]string{"SCHILY.xattr.user.b": "2"} })
+	link := func(name, target string, mode int64) *tar.Header {
+		return with(header(name, tar.TypeLink, mode), func(h *tar.Header) { h.Linkname = target })
+	}
+	layer := slices.Concat(someLayer(), recorded{
+		null, ping, link("bin/ping4", "./bin/ping", 0o755), link("sbin/ping6", "/bin/ping4", 0o755), link("usr/through", "lib/other", 0o600), link("sl", "lib", 0o777),
+		with(header("opt/", tar.TypeDir, 0o755), func(h *tar.Header) { h.PAXRecords = map[string]string{"SCHILY.xattr.user.a": "1"} }), again,
+		deletion("opt/.wh..wh..opq"), deletion("opt/.wh.under"), header("opt/under/deep/", tar.TypeDir, 0o755),
+		deletion(".wh.was-dir"), header("was-dir", tar.TypeReg, 0o644), header("late/", tar.TypeDir, 0o755), deletion(".wh.late"),
+		header("over", tar.TypeChar, 0), deletion("left/out/.wh.x"), deletion("etc/.wh..wh.aufs"),
+		deletion("gone/x"), header("gone", tar.TypeReg, 0o644), // the first is gone, with what it held
+	})
+	for _, base := range []bool{true, false} {
+		var archive bytes.Buffer
+		if err := layer.WriteTar(&archive, func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }); err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		f, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := layertar.Extract(t.Context(), f, &archive, layertar.Options{Base: base}); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Close(), compareOn(t.Context(), t, layer, dir, base)); err != nil {
+			t.Errorf("a base layer %v: %v", base, err)
 		}
 	}
 }

@@ -34,28 +34,43 @@ func xattrsOf(header *tar.Header) map[string]string {
 	return xattrs
 }
 
-// sameXattrs compares those of a file or directory. Attributes that the users
-// added are none of Docker's record: not every engine puts them into a tar.
-func sameXattrs(dirfd int, name string, want map[string]string) error {
-	for _, attr := range slices.Sorted(maps.Keys(want)) {
+// sameXattrs compares the users' own attributes of a file or directory. What was
+// added is in no record of Docker's: not every engine puts it into a tar.
+func (f *file) sameXattrs(dirfd int, name string) error {
+	for _, attr := range slices.Sorted(maps.Keys(f.xattr)) {
+		if attr == layertar.Capabilities {
+			continue
+		}
 		got, has, err := xattr(dirfd, name, attr)
 		switch {
 		case err != nil:
 			return err
 		case !has:
 			return fmt.Errorf("has lost the attribute %q", attr)
-		case got != portable(attr, want[attr]):
+		case got != f.xattr[attr]:
 			return fmt.Errorf("has another value of the attribute %q", attr)
 		}
 	}
-	if _, recorded := want[layertar.Capabilities]; recorded {
+	return nil
+}
+
+func (f *file) sameCapabilities(dirfd int, name string) error {
+	if f.unclear {
 		return nil
 	}
-	_, has, err := xattr(dirfd, name, layertar.Capabilities)
-	if err == nil && has {
-		err = errors.New("has capabilities, recorded none")
+	want, recorded := f.xattr[layertar.Capabilities]
+	got, has, err := xattr(dirfd, name, layertar.Capabilities)
+	switch {
+	case err != nil:
+		return err
+	case has && !recorded:
+		return errors.New("has capabilities, recorded none")
+	case recorded && !has:
+		return errors.New("has lost its capabilities")
+	case recorded && got != portable(layertar.Capabilities, want):
+		return errors.New("has other capabilities than recorded")
 	}
-	return err
+	return nil
 }
 
 // xattr reads an attribute as a tar would have it. A file system without them has
