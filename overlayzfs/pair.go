@@ -27,10 +27,13 @@ func readEngine(h home) (e Engine, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return Engine{}, nil
 	}
-	if err == nil && json.Unmarshal(raw, &e) != nil {
-		return Engine{Disputed: true}, nil
+	if err != nil {
+		return Engine{}, err
 	}
-	return e, err
+	if json.Unmarshal(raw, &e) != nil {
+		e = Engine{Disputed: true}
+	}
+	return e, nil
 }
 
 func writeEngine(h home, e Engine) error {
