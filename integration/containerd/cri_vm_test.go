@@ -56,7 +56,7 @@ func TestPods(t *testing.T) {
 	p.remove(t)
 	other.remove(t)
 	n.removeImages(t)
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 }
 
 // TestPodsOfAPulledImage pulls from a registry, as a kubelet has it done.
@@ -77,7 +77,7 @@ func TestPodsOfAPulledImage(t *testing.T) {
 	}
 	p.remove(t)
 	n.removeImages(t)
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 }
 
 // push pushes the image of three layers, from another name space, where nothing
@@ -106,7 +106,7 @@ func TestPodsHaveTheDefaultLimit(t *testing.T) {
 	}
 	p.remove(t)
 	n.removeImages(t)
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 	if left := inguest.Run(t, "zfs", "list", "-H", "-o", "name", "-r", n.Dataset); left != n.Dataset {
 		t.Errorf("of limited containers are left the datasets %q", left)
 	}

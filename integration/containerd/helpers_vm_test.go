@@ -4,7 +4,6 @@ package containerd
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,27 +63,4 @@ func (n *nest) tree(t testing.TB, snapshotter, image string) *treecmp.Tree {
 	n.ctr(t, "images", "unmount", "--rm", "--snapshotter", snapshotter, dir)
 	must(t, errors.Join(err, os.Remove(dir)))
 	return tree
-}
-
-// layers lists the layers in the store.
-func layers() ([]string, error) {
-	return filepath.Glob(filepath.Join(engine.SnapshotterHome, "[0-9]*"))
-}
-
-// empty is an error while there are layers.
-func empty() error {
-	left, err := layers()
-	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("layers are left: %q", left)
-	}
-	return err
-}
-
-// unpacking is an error until files of a layer are there.
-func unpacking() error {
-	found, err := filepath.Glob(filepath.Join(engine.SnapshotterHome, "[0-9]*", "diff", "usr", "*"))
-	if err == nil && len(found) == 0 {
-		err = errors.New("nothing is being unpacked")
-	}
-	return err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/images"
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
@@ -46,7 +47,7 @@ func TestContainerdUnpacksWhatOverlayfsUnpacks(t *testing.T) {
 		t.Errorf("%d committed snapshots of three layers", committed)
 	}
 	n.ctr(t, "images", "rm", "--sync", multi)
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 }
 
 func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
@@ -81,7 +82,7 @@ func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
 	eventually(t, func() error { _, err := n.try("tasks", "rm", "box"); return err })
 	n.ctr(t, "containers", "rm", "box")
 	n.ctr(t, "images", "rm", "--sync", multi)
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 }
 
 func TestTheSnapshotterKilledWhileAnImageIsUnpacked(t *testing.T) {
@@ -90,7 +91,7 @@ func TestTheSnapshotterKilledWhileAnImageIsUnpacked(t *testing.T) {
 	must(t, importing.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- importing.Wait() }()
-	eventually(t, unpacking)
+	eventually(t, engine.Unpacking)
 	n.Snapshotter.Kill(t)
 	t.Logf("the import that was cut: %v", <-ended)
 	n.Snapshotter.Again(t)
@@ -133,5 +134,5 @@ func TestALabelLimitsAContainer(t *testing.T) {
 		t.Errorf("22 MB in a container limited to 8M: %q, %v", out, err)
 	}
 	n.ctr(t, "images", "rm", "--sync", multi)
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 }

@@ -35,7 +35,7 @@ func TestCallsWaitAtSystemdsSocket(t *testing.T) {
 	}
 	n.Snapshotter.Again(t)
 	n.ctr(t, "images", "rm", "--sync", multi)
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 }
 
 // waiting is an error until somebody has dialled the socket: the kernel then

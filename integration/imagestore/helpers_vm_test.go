@@ -75,29 +75,6 @@ func (s *site) archive(e *engine.Engine, image string) (*treecmp.Image, string, 
 	return saved, path, nil
 }
 
-// layers lists the layers in the store.
-func layers() ([]string, error) {
-	return filepath.Glob(filepath.Join(engine.SnapshotterHome, "[0-9]*"))
-}
-
-// empty is an error while there are layers.
-func empty() error {
-	left, err := layers()
-	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("layers are left: %q", left)
-	}
-	return err
-}
-
-// unpacking is an error until files of a layer are there.
-func unpacking() error {
-	found, err := filepath.Glob(filepath.Join(engine.SnapshotterHome, "[0-9]*", "diff", "usr", "*"))
-	if err == nil && len(found) == 0 {
-		err = errors.New("nothing is being unpacked")
-	}
-	return err
-}
-
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil

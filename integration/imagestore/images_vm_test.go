@@ -38,7 +38,7 @@ func (l *imageLab) isOurs(t *testing.T) {
 			t.Errorf("docker info does not say %q:\n%s", want, info)
 		}
 	}
-	if found, err := layers(); err != nil || len(found) == 0 {
+	if found, err := engine.SnapshotterLayers(); err != nil || len(found) == 0 {
 		t.Errorf("the store holds %q, %v", found, err)
 	}
 }
@@ -260,7 +260,7 @@ func (l *imageLab) buildAndLook(n int, dir string) error {
 // pruned removes everything: nothing may be left in the store, nor of the
 // space it took.
 func (l *imageLab) pruned(t *testing.T) {
-	if found, err := layers(); err != nil || len(found) == 0 {
+	if found, err := engine.SnapshotterLayers(); err != nil || len(found) == 0 {
 		t.Fatalf("the store holds %q before pruning: %v", found, err)
 	}
 	if ids := strings.Fields(l.Docker(t, "ps", "-aq")); len(ids) > 0 {
@@ -270,7 +270,7 @@ func (l *imageLab) pruned(t *testing.T) {
 	if out := l.Docker(t, "images", "-aq"); out != "" {
 		t.Errorf("images are left: %s", out)
 	}
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 	const slack = 2 << 20 // directories do not shrink, and what ZFS knows of them
 	eventually(t, func() error {
 		if used := usedBy(t, l.dataset); used > l.used+slack {

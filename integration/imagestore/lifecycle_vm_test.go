@@ -30,7 +30,7 @@ func TestTheSnapshotterKilledWhileAnImageIsLoaded(t *testing.T) {
 	must(t, loading.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- loading.Wait() }()
-	eventually(t, unpacking)
+	eventually(t, engine.Unpacking)
 	s.containerd.Snapshotter.Kill(t)
 	t.Logf("the load that was cut: %v", <-ended)
 	s.containerd.Snapshotter.Again(t)
@@ -49,7 +49,7 @@ func TestTheSnapshotterKilledWhileAnImageIsLoaded(t *testing.T) {
 	s.requireSame(t, archive)
 	s.Docker(t, "rmi", "-f", multi)
 	s.Docker(t, "system", "prune", "-af")
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 }
 
 // requireSame compares the image with what an engine on overlayfs makes of the
@@ -112,7 +112,7 @@ func TestContainersOutliveTheSnapshotter(t *testing.T) {
 	s.requireNotes(t, "one two three")
 	s.Docker(t, "rm", "-f", "box")
 	s.Docker(t, "system", "prune", "-af")
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 }
 
 // TestAllStartedAgain stops everything, and has everything crash: images and
@@ -140,7 +140,7 @@ func TestAllStartedAgain(t *testing.T) {
 	}
 	s.Docker(t, "rm", "-f", "box")
 	s.Docker(t, "system", "prune", "-af")
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 }
 
 func (s *site) startAll(t *testing.T) {
@@ -168,7 +168,7 @@ func (s *site) requireNotes(t *testing.T, want string) {
 
 // found is an error until a layer holds a file of this name.
 func found(name string) error {
-	all, err := layers()
+	all, err := engine.SnapshotterLayers()
 	for _, layer := range all {
 		if exists(layer + "/diff/" + name) {
 			return nil

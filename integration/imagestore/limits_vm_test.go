@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/images"
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
@@ -34,7 +35,7 @@ func TestContainersHaveTheDefaultLimit(t *testing.T) {
 	})))
 	s.Docker(t, "rm", "-f", "box")
 	s.Docker(t, "system", "prune", "-af")
-	eventually(t, empty)
+	eventually(t, engine.NoSnapshotterLayers)
 	if left := inguest.Run(t, "zfs", "list", "-H", "-o", "name", "-r", s.dataset); left != s.dataset {
 		t.Errorf("of limited containers are left the datasets %q", left)
 	}
