@@ -149,7 +149,8 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 			}
 		}
 		s.tornDown(t)
-		nothingChanged(t)
+		unchanged(t, other, before[other])
+		remember() // this engine started, and is the store's now
 	})
 	t.Run("UsernsRemap", func(t *testing.T) {
 		// The engine keeps another data-root for each mapping, and in it
