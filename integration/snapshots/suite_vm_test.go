@@ -5,14 +5,17 @@ package snapshots
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/testsuite"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	zfs "github.com/containerd/zfs/v2"
 	"github.com/sirupsen/logrus"
 
 	"github.com/overlayzfs/overlayzfs/integration/snapclient"
@@ -44,6 +47,30 @@ func TestOverlayfsForComparison(t *testing.T) {
 			return nil, nil, err
 		}
 		return s, s.Close, nil
+	})
+}
+
+// containerd's zfs snapshotter wants a dataset that is mounted on its root.
+func TestZFSForComparison(t *testing.T) {
+	made := 0
+	testsuite.SnapshotterSuite(t, "zfs", func(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+		made++
+		dataset := fmt.Sprintf("tank/comparison-%d", made)
+		if out, err := exec.Command("zfs", "create", "-o", "mountpoint="+root, dataset).CombinedOutput(); err != nil {
+			return nil, nil, fmt.Errorf("zfs create %s: %w: %s", dataset, err, out)
+		}
+		s, err := zfs.NewSnapshotter(root)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, func() error {
+			err := s.Close()
+			out, destroyed := exec.Command("zfs", "destroy", "-R", "-f", dataset).CombinedOutput()
+			if destroyed != nil {
+				destroyed = fmt.Errorf("zfs destroy %s: %w: %s", dataset, destroyed, out)
+			}
+			return errors.Join(err, destroyed)
+		}, nil
 	})
 }
 
