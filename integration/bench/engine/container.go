@@ -185,7 +185,7 @@ func (t *tenth) commit() error {
 func (t *tenth) run() error {
 	r := runs{ctx: t.ctx, api: t.api}
 	for _, image := range t.images {
-		if err := r.run(image, busybox, "cksum", "/written"); err != nil {
+		if err := r.run(image, busybox, "sha256sum", "/written"); err != nil {
 			return err
 		}
 	}
