@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -31,11 +33,15 @@ const little = 1 << 20
 // filled makes the content of a layer durable that was unpacked from a tar that
 // long: written by write(2), with its times set.
 func (d *Driver) filled(ctx context.Context, tar int64) error {
-	if tar <= little && d.logsXattrs && isSet("zfs_zil_saxattr") {
+	if tar <= little && d.logsAll() {
 		return d.noted(ctx)
 	}
 	return d.recorded(ctx)
 }
+
+// logsAll reports whether the intent log, if it may be trusted, has all that a
+// layer is made of, but for times that nobody set.
+func (d *Driver) logsAll() bool { return d.logsXattrs && isSet("zfs_zil_saxattr") }
 
 // made makes a new layer durable, if its caller records it now. With
 // sync=disabled a container's layer is like all that the container writes: a
@@ -88,6 +94,24 @@ func (d *Driver) stepDone(ctx context.Context) error {
 		return err
 	}
 	return d.recorded(ctx)
+}
+
+// quietStepDone is stepDone of a layer that nobody writes to any more. If that is
+// a few files, their times are set to what they are, so that the intent log has
+// them too, and all of it.
+func (d *Driver) quietStepDone(ctx context.Context, l layer) error {
+	if !d.logsAll() || !d.intentLog().trusted {
+		return d.stepDone(ctx)
+	}
+	// What was written through mapped memory comes into the log before its time.
+	if err := syncFileSystem(d.lock); err != nil {
+		return err
+	}
+	if err := keepTimes(ctx, l.diff()); err != nil {
+		logrus.WithField("layer", l.id).Debugf("waits for the transaction group: %v", err)
+		return d.recorded(ctx)
+	}
+	return syncFileSystem(d.lock)
 }
 
 // logsXattrs reports whether extended attributes, opaque directories among them,

@@ -64,11 +64,12 @@ func (d *Driver) keepStep(ctx context.Context, l layer, lingers bool) error {
 	if err != nil || !mutable {
 		return err
 	}
-	if err := d.stepDone(ctx); err != nil {
+	if lingers {
+		return d.stepDone(ctx)
+	}
+	if err := d.quietStepDone(ctx, l); err != nil {
 		return err
 	}
-	if !lingers {
-		d.quiet.add(l.id)
-	}
+	d.quiet.add(l.id)
 	return nil
 }

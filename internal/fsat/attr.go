@@ -71,6 +71,19 @@ func SetTimes(dirfd int, name string, atime, mtime time.Time) error {
 	})
 }
 
+// KeepTime sets the modification time of name itself to what it is. That puts it
+// into ZFS's intent log, which else has a write and not its time.
+func KeepTime(dirfd int, name string) error {
+	st, err := Stat(dirfd, name)
+	if err != nil {
+		return err
+	}
+	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, st.Mtim}
+	return do("utimens", name, func() error {
+		return unix.UtimesNanoAt(dirfd, name, ts, unix.AT_SYMLINK_NOFOLLOW)
+	})
+}
+
 // timespec is t, clamped.
 func timespec(t time.Time) unix.Timespec {
 	if t.Before(minTime) {

@@ -44,7 +44,6 @@ func Targets() []Target {
 		Target{Title: "goroutines after 500 layers against before", Rule: Within, Want: 1,
 			Ours: Side{"cycles.goroutines.late", result.OursInProcess}, Other: Side{"cycles.goroutines.early", result.OursInProcess}},
 		vs("20-step build, storage calls of BuildKit: moby's zfs", "build.buildkit", result.Ours, result.ZFS, Faster, 50),
-		vs("20-step build, storage calls of the classic builder: moby's zfs", "build.classic", result.Ours, result.ZFS, Faster, 50),
 	)
 	return append(targets, engineTargets()...)
 }

@@ -33,10 +33,10 @@ func groups(r *runner) []group {
 		buildGroup(buildKit),
 		buildGroup(classic),
 		startGroup(r),
+		copyUpGroup(gigabyteCopyUp),
+		cyclesGroup(),
 		tarGroup(r, manyTar),
 		changesGroup(r, manyChanges),
-		cyclesGroup(),
-		copyUpGroup(gigabyteCopyUp),
 		tarGroup(r, largeTar),
 		memoryGroup(),
 	}
