@@ -40,6 +40,9 @@ type Suite struct {
 	// Tiers are the tests that are run in this guest, by the names that
 	// scripts/test knows. To the lab they mean nothing.
 	Tiers []string `json:"tiers"`
+	// Long are those that only a run of everything has: they take longer than
+	// anybody waits at each change.
+	Long []string `json:"long"`
 }
 
 // Sources are the parts of a Debian mirror that a suite uses. Where the mirror

@@ -8,7 +8,8 @@ import (
 )
 
 func suitesCommand() *cobra.Command {
-	return &cobra.Command{
+	var long bool
+	command := &cobra.Command{
 		Use:   "suites [SUITE]",
 		Short: "List the guests, or the test tiers of one",
 		Args:  cobra.MaximumNArgs(1),
@@ -19,7 +20,9 @@ func suitesCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				lines = suite.Tiers
+				if lines = suite.Tiers; long {
+					lines = append(lines, suite.Long...)
+				}
 			}
 			for _, line := range lines {
 				fmt.Fprintln(cmd.OutOrStdout(), line)
@@ -27,4 +30,6 @@ func suitesCommand() *cobra.Command {
 			return nil
 		},
 	}
+	command.Flags().BoolVar(&long, "long", false, "list the tiers too that only a run of everything has")
+	return command
 }
