@@ -17,7 +17,7 @@ func cycleGroup() group {
 	const id = "cycle"
 	return group{
 		name:   "layer cycle",
-		budget: 100 * time.Second,
+		budget: 80 * time.Second,
 		rows: []result.Row{
 			ms("layers", id, "CreateReadWrite, Get, a file of 4 KB, Put, as a container's layer; the mean of 5 on one image of 20 files. Warm.",
 				"create, mount, write, unmount a layer"),

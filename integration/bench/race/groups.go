@@ -32,11 +32,12 @@ func groups(r *runner) []group {
 		depthGroup(),
 		buildGroup(buildKit),
 		buildGroup(classic),
-		startGroup(r),
-		copyUpGroup(gigabyteCopyUp),
-		cyclesGroup(),
+		// Before what leaves the caches full of names.
 		tarGroup(r, manyTar),
 		changesGroup(r, manyChanges),
+		startGroup(r),
+		cyclesGroup(),
+		copyUpGroup(gigabyteCopyUp),
 		tarGroup(r, largeTar),
 		memoryGroup(),
 	}

@@ -78,7 +78,7 @@ type unpackRace struct {
 
 var (
 	smallUnpack = unpackRace{layers.Small, smallTar.size, 5, 40 * time.Second}
-	baseUnpack  = unpackRace{layers.Base, baseTar.size, 2, 150 * time.Second}
+	baseUnpack  = unpackRace{layers.Base, baseTar.size, 1, 80 * time.Second}
 )
 
 func unpackGroup(r *runner, u unpackRace) group {

@@ -54,7 +54,7 @@ func (l *lap) startLap(s *stable.Stable) (err error) {
 }
 
 func (l *lap) starts(c *stable.Contender, layers int) error {
-	const starts = 5
+	const starts = 3
 	for range starts {
 		if err := c.StopPlugin(); err != nil {
 			return err
