@@ -3,7 +3,9 @@
 GO       ?= go
 BUILD    := build
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS  := -s -w -X main.version=$(VERSION)
+COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+INFO     := github.com/overlayzfs/overlayzfs/internal/buildinfo
+LDFLAGS  := -s -w -X $(INFO).version=$(VERSION) -X $(INFO).commit=$(COMMIT)
 TOOLS    := $(BUILD)/tools
 OZLAB    := $(abspath $(BUILD)/ozlab)
 SUITE    ?= trixie

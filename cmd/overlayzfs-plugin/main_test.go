@@ -13,6 +13,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/overlayzfs/overlayzfs/internal/metrics"
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
@@ -56,6 +57,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"--nonsense"}, exitUsage, "nonsense"},
 		{[]string{"extra"}, exitUsage, "unexpected arguments: extra"},
 		{[]string{"--log-level=loud"}, exitUsage, "loud"},
+		{[]string{"--metrics=0.0.0.0:9477"}, exitUsage, "only loopback"},
 		{[]string{"--socket=/dev/null/s"}, exitFailed, "/dev/null"},
 	} {
 		var out bytes.Buffer
@@ -152,7 +154,7 @@ func TestManifest(t *testing.T) {
 	for _, v := range m.Env {
 		vars[v.Name] = v.Value
 	}
-	if len(vars) != 2 || vars[envLogLevel] != "warn" || vars[envOpts] != "" {
+	if len(vars) != 3 || vars[envLogLevel] != "warn" || vars[envOpts] != "" || vars[metrics.EnvAddress] != "" {
 		t.Errorf("environment %v", vars)
 	}
 	if _, err := parseOptions(nil, env(vars), &bytes.Buffer{}); err != nil {
