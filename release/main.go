@@ -46,8 +46,7 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(stage)
-	if err := r.build(ctx, stage); err != nil {
+	if err := errors.Join(r.build(ctx, stage), os.RemoveAll(stage)); err != nil {
 		return err
 	}
 	text, err := r.sums()
@@ -110,7 +109,7 @@ func (r *release) build(ctx context.Context, stage string) error {
 			return err
 		}
 		built = append(built, programs...)
-		if err := r.pack(ctx, arch, stage, contents{programs, help, licences}); err != nil {
+		if err := r.pack(arch, stage, contents{programs, help, licences}); err != nil {
 			return err
 		}
 	}
@@ -127,7 +126,7 @@ type contents struct {
 	licences []byte // of what is linked
 }
 
-func (r *release) pack(ctx context.Context, arch, stage string, c contents) error {
+func (r *release) pack(arch, stage string, c contents) error {
 	plugin, err := r.plugin(c)
 	if err != nil {
 		return err
