@@ -93,7 +93,7 @@ func (r *release) installed(c contents, plugin *tree) (*tree, error) {
 	}
 	t.symlink(plugins+"/docker-overlayzfs", "/"+sbin+"/overlayzfs")
 	t.graft(share+"/plugin", plugin) // for `docker plugin create`
-	return t, errors.Join(r.addUnits(t), addHelp(t, c.help), r.addShare(t), r.addDocs(t, c.licences))
+	return t, errors.Join(r.addUnits(t), addHelp(t, c.help), r.addPages(t), r.addShare(t), r.addDocs(t, c.licences))
 }
 
 func (r *release) addUnits(t *tree) error {
@@ -121,13 +121,31 @@ func addHelp(t, help *tree) error {
 			t.add(completions[shell], 0o644, f.data)
 			continue
 		}
-		page, err := compressed(f.data)
-		if err != nil {
+		if err := addPage(t, path.Base(name), f.data); err != nil {
 			return err
 		}
-		t.add("usr/share/man/man8/"+path.Base(name)+".gz", 0o644, page)
 	}
 	return nil
+}
+
+// addPages adds the manual pages that no program writes.
+func (r *release) addPages(t *tree) error {
+	pages := newTree()
+	if err := pages.addDir("", filepath.Join(r.source, "dist/man")); err != nil {
+		return err
+	}
+	for name, f := range pages.files {
+		if err := addPage(t, name, f.data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addPage(t *tree, name string, text []byte) error {
+	packed, err := compressed(text)
+	t.add("usr/share/man/man8/"+name+".gz", 0o644, packed)
+	return err
 }
 
 // addShare adds what is copied from: other programs' configuration.

@@ -89,8 +89,9 @@ func saysWhatItIs(t *testing.T) {
 }
 
 func hasHelp(t *testing.T) {
-	for _, page := range []string{"overlayzfs", "overlayzfs-doctor", "overlayzfs-rollback"} {
-		contains(t, page+"(8)", run(t, "gzip", "-dc", "/usr/share/man/man8/"+page+".8.gz"), `.TH "`+strings.ToUpper(page)+`" "8"`)
+	for _, page := range []string{"overlayzfs", "overlayzfs-doctor", "overlayzfs-rollback", "overlayzfs-snapshotter"} {
+		text := strings.ReplaceAll(run(t, "gzip", "-dc", "/usr/share/man/man8/"+page+".8.gz"), `"`, "")
+		contains(t, page+"(8)", text, ".TH "+strings.ToUpper(page)+" 8")
 	}
 	out := run(t, "bash", "-c", ". /usr/share/bash-completion/completions/overlayzfs && complete -p overlayzfs")
 	contains(t, "bash", out, "__start_overlayzfs")
@@ -135,7 +136,7 @@ func theManagedPluginRuns(t *testing.T) {
 	e.Docker(t, "plugin", "set", engine.PluginName, "OVERLAYZFS_METRICS=unix:/run/docker/plugins/metrics.sock")
 	e.Docker(t, "plugin", "enable", engine.PluginName)
 	e.Docker(t, "info") // asks the plugin for its status
-	id := e.Docker(t, "plugin", "inspect", "-f", "{{.ID}}", engine.PluginName)
+	id := e.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName)
 	page := scrape(t, "/run/docker/plugins/"+id+"/metrics.sock")
 	contains(t, "a scrape", page, `overlayzfs_store_up 1`)
 	contains(t, "a scrape", page, `overlayzfs_operation_duration_seconds_count{operation="status"}`)
