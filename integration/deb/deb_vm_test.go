@@ -32,10 +32,17 @@ func packageFile(t *testing.T) string {
 	return path
 }
 
+// install has dpkg install the package with all that is in it: the guest's is told
+// to leave documentation out.
+func install(t *testing.T) {
+	t.Helper()
+	run(t, "dpkg", "--path-include=/usr/share/doc/overlayzfs*", "--path-include=/usr/share/man/man8*", "-i", packageFile(t))
+}
+
 // TestThePackage has one life: its parts follow one another.
 func TestThePackage(t *testing.T) {
 	before := listed(t)
-	run(t, "dpkg", "-i", packageFile(t))
+	install(t)
 	t.Run("SaysWhatItIs", saysWhatItIs)
 	t.Run("HasHelp", hasHelp)
 	t.Run("IsAPluginOfDocker", isAPluginOfDocker)
@@ -119,7 +126,7 @@ func theServiceRuns(t *testing.T) {
 }
 
 func anUpgradeKeepsTheConfiguration(t *testing.T) {
-	run(t, "dpkg", "-i", packageFile(t))
+	install(t)
 	contains(t, config, run(t, "cat", config), `dataset = "`+dataset+`"`)
 }
 
