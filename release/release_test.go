@@ -46,11 +46,12 @@ func TestRelease(t *testing.T) {
 const (
 	testVersion = "v1.2.3-rc.1"
 	testCommit  = "0123456789abcdef0123456789abcdef01234567"
+	testTime    = 1701388740 // 30 November in Greenwich, 1 December in Auckland
 )
 
 func build(t *testing.T, source, out string) {
 	t.Helper()
-	args := []string{"--source", source, "--out", out, "--version", testVersion, "--commit", testCommit, "--time", "1700000000"}
+	args := []string{"--source", source, "--out", out, "--version", testVersion, "--commit", testCommit, "--time", fmt.Sprint(testTime)}
 	if err := run(t.Context(), args, io.Discard); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func unpacked(t *testing.T, packed []byte) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if h.ModTime.Unix() != 1700000000 || h.Uid != 0 || h.Uname != "" {
+		if h.ModTime.Unix() != testTime || h.Uid != 0 || h.Uname != "" {
 			t.Errorf("%s is of %v, user %d %q", h.Name, h.ModTime, h.Uid, h.Uname)
 		}
 		if all[h.Name], err = io.ReadAll(r); err != nil {
