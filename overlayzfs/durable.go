@@ -104,14 +104,14 @@ func (d *Driver) quietStepDone(ctx context.Context, l layer) error {
 		return d.stepDone(ctx)
 	}
 	// What was written through mapped memory comes into the log before its time.
-	if err := syncFileSystem(d.lock); err != nil {
+	if err := d.syncFiles(); err != nil {
 		return err
 	}
 	if err := keepTimes(ctx, l.diff()); err != nil {
 		logrus.WithField("layer", l.id).Debugf("waits for the transaction group: %v", err)
 		return d.recorded(ctx)
 	}
-	return syncFileSystem(d.lock)
+	return d.syncFiles()
 }
 
 // logsXattrs reports whether extended attributes, opaque directories among them,
