@@ -50,13 +50,17 @@ func TestThePackage(t *testing.T) {
 	t.Run("TheManagedPluginRuns", theManagedPluginRuns)
 	t.Run("AnUpgradeKeepsTheConfiguration", anUpgradeKeepsTheConfiguration)
 
+	files := packed(t)
+	if here := left(t, before, files); len(here) < 50 {
+		t.Errorf("the package is %q: nothing is proven", here)
+	}
 	run(t, "dpkg", "-r", "overlayzfs")
-	if left := added(t, before); !slices.Equal(left, []string{"/etc/overlayzfs", config}) {
-		t.Errorf("removed, and there are still %q", left)
+	if still := left(t, before, files); !slices.Equal(still, []string{"/etc/overlayzfs", config}) {
+		t.Errorf("removed, and there are still %q", still)
 	}
 	run(t, "dpkg", "-P", "overlayzfs")
-	if left := added(t, before); len(left) > 0 {
-		t.Errorf("purged, and there are still %q", left)
+	if still := left(t, before, files); len(still) > 0 {
+		t.Errorf("purged, and there are still %q", still)
 	}
 	if out, err := exec.Command("dpkg", "-s", "overlayzfs").CombinedOutput(); err == nil {
 		t.Errorf("dpkg still knows it:\n%s", out)
@@ -110,7 +114,7 @@ func hasHelp(t *testing.T) {
 
 func isAPluginOfDocker(t *testing.T) {
 	contains(t, "docker --help", run(t, "docker", "--help"), "overlayzfs*")
-	contains(t, "docker overlayzfs --help", run(t, "docker", "overlayzfs", "--help"), "overlayzfs doctor")
+	contains(t, "docker overlayzfs --help", run(t, "docker", "overlayzfs", "--help"), "docker overlayzfs [command]")
 }
 
 // theServiceRuns starts what the unit starts, with the configuration that is
