@@ -48,6 +48,8 @@ type Driver struct {
 
 	snapshots *snapshot.Keeper
 
+	observer Observer
+
 	resumes func(id string) bool                              // see Options.Resumes
 	stray   func(id string, exists func(id string) bool) bool // see Options.Stray
 
@@ -86,7 +88,10 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 	}
 	d := &Driver{
 		home: p.home, dataset: p.dataset, ids: o.IDs, off: off, lock: p.lock, mounted: p.mounted, outside: o.Door != "",
-		preset: o.Limits, layers: locker.New(), refs: refs{home: p.home},
+		preset: o.Limits, layers: locker.New(), refs: refs{home: p.home}, observer: unobserved{},
+	}
+	if o.Observer != nil {
+		d.observer = o.Observer
 	}
 	d.groups.sync = d.syncGroup
 	d.reaper = newReaper(d.discardLayer)
@@ -100,6 +105,7 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 		d.mounted = false // somebody may use it as long as there are layers
 	}
 	d.announce()
+	d.observer.Opened(d)
 	return d, nil
 }
 
@@ -173,6 +179,7 @@ func (d *Driver) Restart(ctx context.Context) error {
 // Close gives the store up. Mounted layers stay: containers use them. When
 // there is none, a dataset that the driver mounted is unmounted.
 func (d *Driver) Close() error {
+	d.observer.Closed(d)
 	d.session.Lock()
 	defer d.session.Unlock()
 	if err := errors.Join(d.stop(), d.lock.Close()); err != nil || !d.mounted {

@@ -21,7 +21,7 @@ func (d *Driver) noted(ctx context.Context) error { return d.note(ctx, d.intentL
 
 func (d *Driver) note(ctx context.Context, log intentLog) error {
 	if log.trusted {
-		return syncFileSystem(d.lock)
+		return d.syncFiles()
 	}
 	return d.recorded(ctx)
 }
@@ -90,7 +90,7 @@ func isSet(param string) bool {
 // do that when it ends. The intent log, which syncfs commits too, is not enough:
 // what is replayed from it has the times of the replay, unless somebody set them.
 func (d *Driver) stepDone(ctx context.Context) error {
-	if err := syncFileSystem(d.lock); err != nil {
+	if err := d.syncFiles(); err != nil {
 		return err
 	}
 	return d.recorded(ctx)
@@ -104,14 +104,14 @@ func (d *Driver) quietStepDone(ctx context.Context, l layer) error {
 		return d.stepDone(ctx)
 	}
 	// What was written through mapped memory comes into the log before its time.
-	if err := syncFileSystem(d.lock); err != nil {
+	if err := d.syncFiles(); err != nil {
 		return err
 	}
 	if err := keepTimes(ctx, l.diff()); err != nil {
 		logrus.WithField("layer", l.id).Debugf("waits for the transaction group: %v", err)
 		return d.recorded(ctx)
 	}
-	return syncFileSystem(d.lock)
+	return d.syncFiles()
 }
 
 // logsXattrs reports whether extended attributes, opaque directories among them,
@@ -129,9 +129,15 @@ func logsXattrs(h *zfs.Handle, pool string) bool {
 // only the intent log, which sync=disabled makes worthless.
 func (d *Driver) syncGroup(ctx context.Context) error {
 	if d.zfs == nil {
-		return syncFileSystem(d.lock)
+		return d.syncFiles()
 	}
-	return d.zfs.SyncPool(ctx, d.pool())
+	return d.waits(Group, func() error { return d.zfs.SyncPool(ctx, d.pool()) })
+}
+
+// syncFiles commits the intent log, where sync=disabled does not make that mean
+// nothing, and hands what was written through mapped memory to ZFS.
+func (d *Driver) syncFiles() error {
+	return d.waits(IntentLog, func() error { return syncFileSystem(d.lock) })
 }
 
 // groups makes one wait do for all who ask at the same time: whoever asks while

@@ -43,6 +43,9 @@ type Options struct {
 	// caller makes its mounts itself, and no end of a session ends one.
 	Door string
 
+	// Observer, where it is set, is told of the store what is worth counting.
+	Observer Observer
+
 	// Resumes reports whether a caller that starts anew may come back for a
 	// layer that was made and never given content. Without it none is kept.
 	Resumes func(id string) bool

@@ -40,7 +40,7 @@ func (d *Driver) Seal(ctx context.Context, id string, written bool, record func(
 // what the content takes, which is noted.
 func (d *Driver) seal(ctx context.Context, written bool, record func() error) error {
 	if !written {
-		if err := syncFileSystem(d.lock); err != nil {
+		if err := d.syncFiles(); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	units "github.com/docker/go-units"
 	"github.com/sirupsen/logrus"
 
+	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -104,6 +105,7 @@ func (d *Driver) status() ([][2]string, error) {
 	}
 	lines := [][2]string{
 		{"Backing Filesystem", "zfs"},
+		{"Driver Version", buildinfo.Text()},
 		{"Dataset", d.dataset},
 		{"OpenZFS Version", version},
 		{"Kernel Version", kernel},
@@ -175,14 +177,14 @@ func (d *Driver) layerStatus(lines [][2]string) ([][2]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	waiting, err := readNames(d.home.own(trashName))
+	waiting, err := d.countRemoving()
 	if err != nil {
 		return nil, err
 	}
 	return append(lines,
 		[2]string{"Layers", strconv.Itoa(layers)},
 		[2]string{"Mounts", strconv.Itoa(len(mounted))},
-		[2]string{"Removals Under Way", strconv.Itoa(len(waiting))},
+		[2]string{"Removals Under Way", strconv.Itoa(waiting)},
 	), nil
 }
 

@@ -22,6 +22,7 @@ type call struct {
 	ctx    context.Context
 	w      http.ResponseWriter
 	r      *http.Request
+	ended  func(error) // see Server.Observe
 
 	started bool // part of a Diff is out: only breaking the connection can say it failed
 }
@@ -37,7 +38,10 @@ func (s *Server) handle(name, op string, run callFunc) http.HandlerFunc {
 		ctx, cancel := context.WithCancelCause(r.Context())
 		defer cancel(nil)
 		defer context.AfterFunc(s.flight.ctx, func() { cancel(errStopping) })()
-		c := &call{server: s, name: name, op: op, ctx: ctx, w: w, r: r}
+		c := &call{server: s, name: name, op: op, ctx: ctx, w: w, r: r, ended: func(error) {}}
+		if s.Observe != nil {
+			c.ended = s.Observe(op)
+		}
 		if !s.flight.enter() {
 			c.finish(errStopping, began)
 			return
@@ -57,6 +61,7 @@ func (c *call) guarded(run callFunc) (err error) {
 			return
 		}
 		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			c.ended(err)
 			panic(v)
 		}
 		c.logger().WithField("stack", string(debug.Stack())).Errorf("%s panicked: %v", c.name, v)
@@ -69,6 +74,7 @@ func (c *call) guarded(run callFunc) (err error) {
 func (c *call) finish(err error, began time.Time) {
 	log := c.logger().WithField("duration", time.Since(began))
 	if err == nil {
+		c.ended(nil)
 		log.Debug("done")
 		return
 	}
@@ -76,9 +82,11 @@ func (c *call) finish(err error, began time.Time) {
 	if errors.Is(context.Cause(c.ctx), errStopping) && !errors.Is(err, errStopping) {
 		err = fmt.Errorf("%w: %w", errStopping, err)
 	}
-	if c.r.Context().Err() != nil {
+	if hungUp := c.r.Context().Err(); hungUp != nil {
+		c.ended(errors.Join(hungUp, err))
 		log.WithError(err).Warn("the engine hung up")
 	} else {
+		c.ended(err)
 		log.WithError(err).Error("failed")
 	}
 	if c.started {

@@ -24,6 +24,9 @@ type Server struct {
 	// what plugins mounted and lets them run, cut off from the host. It should
 	// end the process, which the engine starts again with fresh mounts.
 	Stale func(error)
+	// Observe, when not nil, is told of each call as it begins, and what it
+	// returns of how it ended.
+	Observe func(op string) (ended func(error))
 	// StopTimeout is how long calls may take to end when the server stops.
 	StopTimeout time.Duration
 

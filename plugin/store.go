@@ -16,14 +16,15 @@ func StoreOptions(list []string) (overlayzfs.Options, error) {
 }
 
 // StoreOpener opens the store that Init describes. Of one option given twice
-// the last counts, so the engine's own go after base, the plugin's.
-func StoreOpener(base []string) Opener {
+// the last counts, so the engine's own go after base, the plugin's. The observer,
+// which may be nil, is told of each store.
+func StoreOpener(base []string, observer overlayzfs.Observer) Opener {
 	return func(ctx context.Context, p InitParams) (Driver, error) {
 		o, err := StoreOptions(slices.Concat(base, p.Opts))
 		if err != nil {
 			return nil, err
 		}
-		o.IDs = p.Identity()
+		o.IDs, o.Observer = p.Identity(), observer
 		d, err := overlayzfs.Open(ctx, p.Home, o)
 		if err != nil {
 			return nil, err // and not a Driver that holds a nil store

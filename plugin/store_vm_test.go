@@ -19,7 +19,7 @@ import (
 // onStore serves a real store and sends Init.
 func onStore(t *testing.T, state string, p InitParams) *rig {
 	t.Helper()
-	r := serve(t, StoreOpener(nil), state)
+	r := serve(t, StoreOpener(nil, nil), state)
 	if err := r.Init(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestAStoreComesBackWithoutInit(t *testing.T) {
 	if err := first.stop(); err != nil {
 		t.Fatal(err)
 	}
-	second := serve(t, StoreOpener(nil), state)
+	second := serve(t, StoreOpener(nil, nil), state)
 	if again, err := second.Get(ctx, "top", ""); err != nil || again != merged {
 		t.Errorf("mounted on %q, then %q, %v", merged, again, err)
 	}

@@ -185,6 +185,10 @@ func (l *Limiter) Make(p Place, id string, s Spec, fill func(dir string) error) 
 // Find returns the record of a layer, or nil when it is not limited.
 func (l *Limiter) Find(key string) (*Record, error) { return l.records.load(key) }
 
+// Records are those of all limited layers, by their keys; nil for one that cannot
+// be read.
+func (l *Limiter) Records() (map[string]*Record, error) { return l.records.all() }
+
 // Attach makes the layer's content reachable and watches over its limits; it
 // must be detached again. To attach what is attached does nothing.
 func (l *Limiter) Attach(p Place) error {

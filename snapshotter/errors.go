@@ -64,3 +64,17 @@ func known(err error) error {
 	}
 	return class
 }
+
+// classified gives an error that has none a class of the core's: those that the
+// records' store makes are containerd's.
+func classified(err error) error {
+	if err == nil || fault.ClassOf(err) != "" {
+		return err
+	}
+	for _, class := range []fault.Class{fault.NotFound, fault.Exists, fault.Invalid} {
+		if errors.Is(err, classes[class]) {
+			return fault.New(class, "%w", err)
+		}
+	}
+	return err
+}

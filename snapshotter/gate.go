@@ -28,6 +28,9 @@ type Gate struct {
 	changed func(error) // told of each outcome
 	log     *logrus.Logger
 
+	// Observe is told of each call. It is set before the first one.
+	Observe func(op string) (ended func(error))
+
 	ctx  context.Context // of opening, which no single caller ends
 	stop context.CancelFunc
 
@@ -47,7 +50,7 @@ type attempt struct {
 // NewGate returns a Gate and begins to open what is behind it. changed is told
 // of each outcome, one at a time.
 func NewGate(open func(context.Context) (Backend, error), changed func(error), log *logrus.Logger) *Gate {
-	g := &Gate{open: open, changed: changed, log: log}
+	g := &Gate{open: open, changed: changed, log: log, Observe: func(string) func(error) { return func(error) {} }}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -133,75 +136,77 @@ func (g *Gate) Close() error {
 	return g.backend.Close()
 }
 
-// through makes a call behind the gate.
-func through[T any](ctx context.Context, g *Gate, call func(Backend) (T, error)) (T, error) {
+// through makes a call behind the gate, and has it observed.
+func through[T any](ctx context.Context, g *Gate, op string, call func(Backend) (T, error)) (value T, err error) {
+	ended := g.Observe(op)
+	defer func() { ended(classified(err)) }()
 	b, err := g.enter(ctx)
 	if err != nil {
-		var none T
-		return none, err
+		return value, err
 	}
-	return call(b)
+	err = errPanicked // unless it comes back
+	value, err = call(b)
+	return value, err
 }
 
+var errPanicked = errors.New("it panicked")
+
 // just makes a call behind the gate that returns nothing.
-func (g *Gate) just(ctx context.Context, call func(Backend) error) error {
-	b, err := g.enter(ctx)
-	if err != nil {
-		return err
-	}
-	return call(b)
+func (g *Gate) just(ctx context.Context, op string, call func(Backend) error) error {
+	_, err := through(ctx, g, op, func(b Backend) (struct{}, error) { return struct{}{}, call(b) })
+	return err
 }
 
 // The calls are snapshots.Snapshotter's and snapshots.Cleaner's.
 
 // Stat is snapshots.Snapshotter's.
 func (g *Gate) Stat(ctx context.Context, key string) (snapshots.Info, error) {
-	return through(ctx, g, func(b Backend) (snapshots.Info, error) { return b.Stat(ctx, key) })
+	return through(ctx, g, "stat", func(b Backend) (snapshots.Info, error) { return b.Stat(ctx, key) })
 }
 
 // Update is snapshots.Snapshotter's.
 func (g *Gate) Update(ctx context.Context, info snapshots.Info, fieldpaths ...string) (snapshots.Info, error) {
-	return through(ctx, g, func(b Backend) (snapshots.Info, error) { return b.Update(ctx, info, fieldpaths...) })
+	return through(ctx, g, "update", func(b Backend) (snapshots.Info, error) { return b.Update(ctx, info, fieldpaths...) })
 }
 
 // Usage is snapshots.Snapshotter's.
 func (g *Gate) Usage(ctx context.Context, key string) (snapshots.Usage, error) {
-	return through(ctx, g, func(b Backend) (snapshots.Usage, error) { return b.Usage(ctx, key) })
+	return through(ctx, g, "usage", func(b Backend) (snapshots.Usage, error) { return b.Usage(ctx, key) })
 }
 
 // Mounts is snapshots.Snapshotter's.
 func (g *Gate) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
-	return through(ctx, g, func(b Backend) ([]mount.Mount, error) { return b.Mounts(ctx, key) })
+	return through(ctx, g, "mounts", func(b Backend) ([]mount.Mount, error) { return b.Mounts(ctx, key) })
 }
 
 // Prepare is snapshots.Snapshotter's.
 func (g *Gate) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	return through(ctx, g, func(b Backend) ([]mount.Mount, error) { return b.Prepare(ctx, key, parent, opts...) })
+	return through(ctx, g, "prepare", func(b Backend) ([]mount.Mount, error) { return b.Prepare(ctx, key, parent, opts...) })
 }
 
 // View is snapshots.Snapshotter's.
 func (g *Gate) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	return through(ctx, g, func(b Backend) ([]mount.Mount, error) { return b.View(ctx, key, parent, opts...) })
+	return through(ctx, g, "view", func(b Backend) ([]mount.Mount, error) { return b.View(ctx, key, parent, opts...) })
 }
 
 // Commit is snapshots.Snapshotter's.
 func (g *Gate) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
-	return g.just(ctx, func(b Backend) error { return b.Commit(ctx, name, key, opts...) })
+	return g.just(ctx, "commit", func(b Backend) error { return b.Commit(ctx, name, key, opts...) })
 }
 
 // Remove is snapshots.Snapshotter's.
 func (g *Gate) Remove(ctx context.Context, key string) error {
-	return g.just(ctx, func(b Backend) error { return b.Remove(ctx, key) })
+	return g.just(ctx, "remove", func(b Backend) error { return b.Remove(ctx, key) })
 }
 
 // Walk is snapshots.Snapshotter's.
 func (g *Gate) Walk(ctx context.Context, fn snapshots.WalkFunc, filters ...string) error {
-	return g.just(ctx, func(b Backend) error { return b.Walk(ctx, fn, filters...) })
+	return g.just(ctx, "list", func(b Backend) error { return b.Walk(ctx, fn, filters...) })
 }
 
 // Cleanup is snapshots.Cleaner's.
 func (g *Gate) Cleanup(ctx context.Context) error {
-	return g.just(ctx, func(b Backend) error { return b.Cleanup(ctx) })
+	return g.just(ctx, "cleanup", func(b Backend) error { return b.Cleanup(ctx) })
 }
 
 // Opener opens the store that o describes.

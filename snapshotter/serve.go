@@ -31,6 +31,9 @@ type Server struct {
 	// Notify is told what there is to say of the store: nil when it was opened,
 	// or why it could not be. It is set before Serve.
 	Notify func(error)
+	// Observe, when not nil, is told of each call as it begins, and what it
+	// returns of how it ended. It is set before Serve.
+	Observe func(op string) (ended func(error))
 }
 
 // stopGrace is what calls at work are given to finish when the server stops.
@@ -52,6 +55,9 @@ func NewServer(log *logrus.Logger) *Server {
 // takes, or why it fails, is something a call can be told.
 func (s *Server) Serve(ctx context.Context, l net.Listener, open func(context.Context) (Backend, error)) error {
 	s.gate = NewGate(open, s.opened, s.log)
+	if s.Observe != nil {
+		s.gate.Observe = s.Observe
+	}
 	snapshotsapi.RegisterSnapshotsServer(s.grpc, snapshotservice.FromSnapshotter(s.gate))
 	stopped := context.AfterFunc(ctx, s.stop)
 	defer stopped()

@@ -18,6 +18,8 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
+	"github.com/overlayzfs/overlayzfs/internal/metrics"
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
@@ -47,7 +49,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		fmt.Fprintln(stderr, "overlayzfs-plugin:", err)
 		return exitUsage
 	case o.showVersion:
-		fmt.Fprintln(stdout, "overlayzfs-plugin", versionText())
+		fmt.Fprintln(stdout, "overlayzfs-plugin", buildinfo.Text())
 		return 0
 	}
 	log := setUpLog(o.level, stderr)
@@ -63,12 +65,18 @@ func serve(ctx context.Context, o options, log *logrus.Logger) error {
 	if err != nil {
 		return err
 	}
-	server := plugin.NewServer(plugin.StoreOpener(o.driver), o.state, log)
+	counts := metrics.New(metrics.Build{Version: buildinfo.Version(), Commit: buildinfo.Commit()}, log)
+	if o.metrics.Alone() {
+		log.WithField("metrics", o.metrics.String()).Warn("a managed plugin has a network of its own, and the host does not reach its loopback: serve metrics on unix:/run/docker/plugins/metrics.sock")
+	}
+	defer counts.Start(o.metrics)()
+	server := plugin.NewServer(plugin.StoreOpener(o.driver, counts), o.state, log)
+	server.Observe = counts.Call
 	server.RefuseIDMaps = noIDMaps
 	server.Stale = func(err error) {
 		log.WithError(err).Error("cut off from the host's mounts: the process ends, for the engine to start it again")
 		os.Exit(exitFailed)
 	}
-	log.WithFields(logrus.Fields{"socket": o.socket, "version": versionText()}).Info("listening")
+	log.WithFields(logrus.Fields{"socket": o.socket, "version": buildinfo.Text()}).Info("listening")
 	return server.Serve(ctx, l)
 }

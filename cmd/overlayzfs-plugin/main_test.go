@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/overlayzfs/overlayzfs/internal/metrics"
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
@@ -56,6 +60,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"--nonsense"}, exitUsage, "nonsense"},
 		{[]string{"extra"}, exitUsage, "unexpected arguments: extra"},
 		{[]string{"--log-level=loud"}, exitUsage, "loud"},
+		{[]string{"--metrics=0.0.0.0:9477"}, exitUsage, "only loopback"},
 		{[]string{"--socket=/dev/null/s"}, exitFailed, "/dev/null"},
 	} {
 		var out bytes.Buffer
@@ -74,7 +79,7 @@ func TestServe(t *testing.T) {
 	var out bytes.Buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, []string{"--socket", socket, "--state", filepath.Join(dir, "state")}, env(nil), &out, &out)
+		code <- run(ctx, []string{"--socket", socket, "--state", filepath.Join(dir, "state")}, env(map[string]string{metrics.EnvAddress: "unix:" + dir + "/metrics"}), &out, &out)
 	}()
 	c := plugin.NewClient(socket)
 	defer c.Close()
@@ -88,10 +93,33 @@ func TestServe(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "userns-remap") {
 		t.Errorf("Init with ID maps: %v", err)
 	}
+	page := scrape(t, dir+"/metrics")
+	for _, line := range []string{"overlayzfs_store_up 0", `overlayzfs_operation_errors_total{class="invalid_argument",operation="init"} 1`, `overlayzfs_operation_errors_total{class="unsupported",operation="init"} 1`} {
+		if !strings.Contains(page, "\n"+line+"\n") {
+			t.Errorf("no %s in\n%s", line, page)
+		}
+	}
 	stop()
 	if got := <-code; got != 0 {
 		t.Errorf("exits with %d: %s", got, out.String())
 	}
+}
+
+// scrape reads the metrics on a unix socket.
+func scrape(t *testing.T, socket string) string {
+	t.Helper()
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
+	defer transport.CloseIdleConnections()
+	answer, err := (&http.Client{Transport: transport}).Get("http://overlayzfs/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	page, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(page)
 }
 
 // awaitPlugin calls until the plugin answers.
@@ -152,7 +180,7 @@ func TestManifest(t *testing.T) {
 	for _, v := range m.Env {
 		vars[v.Name] = v.Value
 	}
-	if len(vars) != 2 || vars[envLogLevel] != "warn" || vars[envOpts] != "" {
+	if len(vars) != 3 || vars[envLogLevel] != "warn" || vars[envOpts] != "" || vars[metrics.EnvAddress] != "" {
 		t.Errorf("environment %v", vars)
 	}
 	if _, err := parseOptions(nil, env(vars), &bytes.Buffer{}); err != nil {

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"strings"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 
+	"github.com/overlayzfs/overlayzfs/internal/metrics"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
@@ -37,6 +39,7 @@ type options struct {
 	socket      string
 	state       string
 	driver      []string // storage options below the engine's own
+	metrics     metrics.Address
 	level       logrus.Level
 	showVersion bool
 }
@@ -54,6 +57,7 @@ func parseOptions(args []string, getenv func(string) string, usage io.Writer) (o
 	flags.StringVar(&o.state, "state", defaultState, "file that keeps the engine's parameters for a restart")
 	flags.StringVar(&level, "log-level", level, "error, warn, info or debug ("+envLogLevel+")")
 	flags.StringArrayVar(&o.driver, "opt", overlayzfs.SplitOptions(getenv(envOpts)), "storage option, below the engine's own; repeatable ("+envOpts+", separated by commas)")
+	address := flags.String("metrics", getenv(metrics.EnvAddress), "serve Prometheus metrics on unix:/PATH or a loopback IP:PORT ("+metrics.EnvAddress+")")
 	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -61,9 +65,10 @@ func parseOptions(args []string, getenv func(string) string, usage io.Writer) (o
 	if flags.NArg() > 0 {
 		return options{}, errUnexpected(flags.Args())
 	}
-	var err error
-	o.level, err = logrus.ParseLevel(level)
-	return o, err
+	var badLevel, badAddress error
+	o.level, badLevel = logrus.ParseLevel(level)
+	o.metrics, badAddress = metrics.ParseAddress(*address)
+	return o, errors.Join(badLevel, badAddress)
 }
 
 type errUnexpected []string

@@ -11,6 +11,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 	"github.com/sirupsen/logrus"
 
+	"github.com/overlayzfs/overlayzfs/internal/metrics"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/snapshotter"
@@ -32,6 +33,7 @@ type settings struct {
 	Root     string `toml:"root"`
 	LogLevel string `toml:"log-level"`
 	RemapIDs bool   `toml:"remap-ids"`
+	Metrics  string `toml:"metrics"`
 
 	Store struct {
 		Dataset   string `toml:"dataset"`
@@ -90,6 +92,7 @@ func explain(err error) error {
 type config struct {
 	socket  string
 	level   logrus.Level
+	metrics metrics.Address
 	options snapshotter.Options
 }
 
@@ -100,6 +103,9 @@ func (s settings) config() (c config, err error) {
 	c.socket = s.Socket
 	if c.level, err = logrus.ParseLevel(s.LogLevel); err != nil {
 		return c, fmt.Errorf("log-level: %w", err)
+	}
+	if c.metrics, err = metrics.ParseAddress(s.Metrics); err != nil {
+		return c, err
 	}
 	c.options = snapshotter.Options{Home: s.Root, RemapIDs: s.RemapIDs}
 	if c.options.Store, err = s.store(); err != nil {

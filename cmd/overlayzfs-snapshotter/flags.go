@@ -9,12 +9,15 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/overlayzfs/overlayzfs/internal/metrics"
 )
 
 // defaultConfig is read when it is there; a file that was named has to be.
 const defaultConfig = "/etc/overlayzfs/snapshotter.toml"
 
-// flags are what stands on the command line. They win over the file.
+// flags are what stands on the command line, or in the environment. They win
+// over the file.
 type flags struct {
 	config      string
 	named       bool // --config was given
@@ -24,7 +27,7 @@ type flags struct {
 	showVersion bool
 }
 
-func parseFlags(args []string, usage io.Writer) (flags, error) {
+func parseFlags(args []string, getenv func(string) string, usage io.Writer) (flags, error) {
 	f := flags{set: map[string]bool{}}
 	set := pflag.NewFlagSet("overlayzfs-snapshotter", pflag.ContinueOnError)
 	set.SetOutput(usage)
@@ -33,6 +36,7 @@ func parseFlags(args []string, usage io.Writer) (flags, error) {
 	set.StringVar(&f.over.Root, "root", defaultRoot, "directory of the store")
 	set.StringVar(&f.over.Store.Dataset, "dataset", "", "dataset to mount on the root")
 	set.StringVar(&f.over.LogLevel, "log-level", defaultLevel, "error, warn, info or debug")
+	set.StringVar(&f.over.Metrics, "metrics", getenv(metrics.EnvAddress), "serve Prometheus metrics on unix:/PATH or a loopback IP:PORT ("+metrics.EnvAddress+")")
 	set.BoolVar(&f.check, "check", false, "read the configuration, say what is wrong with it, and exit")
 	set.BoolVar(&f.showVersion, "version", false, "print the version and exit")
 	if err := set.Parse(args); err != nil {
@@ -43,6 +47,7 @@ func parseFlags(args []string, usage io.Writer) (flags, error) {
 	}
 	set.Visit(func(flag *pflag.Flag) { f.set[flag.Name] = true })
 	f.named = f.set["config"]
+	f.set["metrics"] = f.set["metrics"] || f.over.Metrics != ""
 	return f, nil
 }
 
@@ -72,6 +77,7 @@ func (f flags) apply(s *settings) {
 		"root":      func() { s.Root = f.over.Root },
 		"dataset":   func() { s.Store.Dataset = f.over.Store.Dataset },
 		"log-level": func() { s.LogLevel = f.over.LogLevel },
+		"metrics":   func() { s.Metrics = f.over.Metrics },
 	} {
 		if f.set[name] {
 			over()

@@ -18,6 +18,8 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
+	"github.com/overlayzfs/overlayzfs/internal/metrics"
 	"github.com/overlayzfs/overlayzfs/snapshotter"
 )
 
@@ -31,12 +33,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 
 // run is main with everything it touches passed in; it returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	f, err := parseFlags(args, stderr)
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	f, err := parseFlags(args, getenv, stderr)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
 		return 0
@@ -44,7 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "overlayzfs-snapshotter:", err)
 		return exitUsage
 	case f.showVersion:
-		fmt.Fprintln(stdout, "overlayzfs-snapshotter", versionText())
+		fmt.Fprintln(stdout, "overlayzfs-snapshotter", buildinfo.Text())
 		return 0
 	}
 	c, err := f.load()
@@ -78,8 +80,12 @@ func serve(ctx context.Context, c config, log *logrus.Logger) error {
 	if err != nil {
 		return err
 	}
-	log.WithFields(logrus.Fields{"socket": c.socket, "version": versionText()}).Info("listening")
+	log.WithFields(logrus.Fields{"socket": c.socket, "version": buildinfo.Text()}).Info("listening")
+	counts := metrics.New(metrics.Build{Version: buildinfo.Version(), Commit: buildinfo.Commit()}, log)
+	defer counts.Start(c.metrics)()
+	c.options.Store.Observer = counts
 	server := snapshotter.NewServer(log)
+	server.Observe = counts.Call
 	server.Notify = notify(log)
 	told := make(chan struct{})
 	context.AfterFunc(ctx, func() { defer close(told); tell(log, stopping) })

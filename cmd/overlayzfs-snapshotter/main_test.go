@@ -94,11 +94,12 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"--config", bad}, exitUsage, "unknown settings: x (line 1)"},
 		{[]string{"--config", "/nonexistent"}, exitUsage, "/nonexistent"},
 		{[]string{"--log-level=loud"}, exitUsage, "loud"},
+		{[]string{"--metrics=192.0.2.1:9477"}, exitUsage, "only loopback"},
 		{[]string{"--check"}, 0, ""},
 		{[]string{"--socket=/dev/null/s"}, exitFailed, "/dev/null"},
 	} {
 		var out bytes.Buffer
-		if code := run(t.Context(), tt.args, &out, &out); code != tt.code || !strings.Contains(out.String(), tt.output) {
+		if code := run(t.Context(), tt.args, noEnv, &out, &out); code != tt.code || !strings.Contains(out.String(), tt.output) {
 			t.Errorf("%v exits with %d and says %q", tt.args, code, out.String())
 		}
 	}
@@ -109,7 +110,7 @@ func TestFlagsWinOverTheFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("socket = \"/a\"\nroot = \"/b\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := parseFlags([]string{"-c", path, "--socket=/c", "--dataset=tank/x"}, &bytes.Buffer{})
+	f, err := parseFlags([]string{"-c", path, "--socket=/c", "--dataset=tank/x"}, noEnv, &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,5 +159,34 @@ func TestTheSampleIsTheDefaults(t *testing.T) {
 	stanza, err := os.ReadFile("../../dist/containerd/config.toml")
 	if err != nil || !strings.Contains(string(stanza), `"`+defaultSocket+`"`) {
 		t.Errorf("containerd's sample names another socket, %v", err)
+	}
+}
+
+// noEnv is an environment in which nothing is set.
+func noEnv(string) string { return "" }
+
+// TestTheEnvironmentSaysWhereMetricsAre: it wins over the file, a flag over it.
+func TestTheEnvironmentSaysWhereMetricsAre(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.toml")
+	if err := os.WriteFile(path, []byte("metrics = \"unix:/file\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	named := func(string) string { return "unix:/env" }
+	for want, tt := range map[string]struct {
+		args   []string
+		getenv func(string) string
+	}{
+		"unix:/file":     {nil, noEnv},
+		"unix:/env":      {nil, named},
+		"127.0.0.1:9477": {[]string{"--metrics=127.0.0.1:9477"}, named},
+		"":               {[]string{"--metrics="}, noEnv},
+	} {
+		f, err := parseFlags(append(tt.args, "-c", path), tt.getenv, &bytes.Buffer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := f.load(); err != nil || c.metrics.String() != want {
+			t.Errorf("%v: %q, %v, want %q", tt.args, c.metrics, err, want)
+		}
 	}
 }

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthapi "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/overlayzfs/overlayzfs/internal/metrics"
 )
 
 // TestUnderSystemd runs the program as systemd does, with a socket passed to it,
@@ -43,7 +48,7 @@ func TestUnderSystemd(t *testing.T) {
 
 	// The daemon takes the socket only if it is the process that was meant.
 	cmd := exec.Command("sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`, program, "--config=/dev/null", "--socket=/nonexistent/s", "--root=relative")
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(dir, "notify"))
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(dir, "notify"), metrics.EnvAddress+"=unix:"+filepath.Join(dir, "metrics"))
 	cmd.ExtraFiles = []*os.File{passed}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -52,6 +57,7 @@ func TestUnderSystemd(t *testing.T) {
 		t.Errorf("systemd is told %q", got)
 	}
 	requireUnhealthy(t, path)
+	requireNoStore(t, filepath.Join(dir, "metrics"))
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +69,22 @@ func TestUnderSystemd(t *testing.T) {
 	}
 	if _, err := os.Lstat(path); err != nil {
 		t.Errorf("systemd's socket is gone: %v", err)
+	}
+}
+
+// requireNoStore reads the metrics on a unix socket.
+func requireNoStore(t *testing.T, socket string) {
+	t.Helper()
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
+	defer transport.CloseIdleConnections()
+	answer, err := (&http.Client{Transport: transport}).Get("http://overlayzfs/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	page, err := io.ReadAll(answer.Body)
+	if err != nil || !strings.Contains(string(page), "\noverlayzfs_store_up 0\n") {
+		t.Errorf("the metrics of a store that is not open: %v\n%s", err, page)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 )
 
 // pluginName is the file name under which Docker's command line finds the
@@ -90,7 +92,7 @@ func metadataCommand(c console, short string) *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			raw, err := json.Marshal(pluginMetadata{
-				SchemaVersion: "0.1.0", Vendor: "overlayzfs", Version: versionText(), ShortDescription: short,
+				SchemaVersion: "0.1.0", Vendor: "overlayzfs", Version: buildinfo.Version(), ShortDescription: short,
 				URL: "https://github.com/overlayzfs/overlayzfs",
 			})
 			if err != nil {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 )
 
 // rootCommand is the command with all below it.
@@ -15,7 +17,7 @@ func rootCommand(c console) *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
-		Version:           versionText(),
+		Version:           buildinfo.Text(),
 		Args:              cobra.NoArgs,
 	}
 	root.SetIn(c.in)

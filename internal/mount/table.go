@@ -22,6 +22,24 @@ func Below(dir string) ([]*Info, error) {
 	return table(func(i *Info) bool { return strings.HasPrefix(i.Mountpoint, prefix) })
 }
 
+// CountOverlaysOn counts the overlays that have a directory below dir as one of
+// theirs, each once, wherever and however often it is mounted.
+func CountOverlaysOn(dir string) (int, error) {
+	infos, err := table(func(i *Info) bool { return i.FSType == "overlay" && standsOn(i.VFSOptions, dir) })
+	seen := map[[2]int]bool{}
+	for _, i := range infos {
+		seen[[2]int{i.Major, i.Minor}] = true
+	}
+	return len(seen), err
+}
+
+// standsOn looks for a directory below dir in an overlay's options: lowerdir=A:B,
+// upperdir=C, or lowerdir+=A.
+func standsOn(options, dir string) bool {
+	below := strings.TrimSuffix(dir, "/") + "/"
+	return strings.Contains(options, "="+below) || strings.Contains(options, ":"+below)
+}
+
 func table(keep func(*Info) bool) ([]*Info, error) {
 	infos, err := mountinfo.GetMounts(func(i *Info) (skip, stop bool) { return !keep(i), false })
 	if err != nil {

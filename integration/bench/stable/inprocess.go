@@ -14,7 +14,7 @@ import (
 
 // openOurs opens the store in this process, as the plugin would.
 func (c *Contender) openOurs() error {
-	d, err := plugin.StoreOpener(nil)(context.Background(), plugin.InitParams{Home: filepath.Join(c.Root, mobyproxy.Name)})
+	d, err := plugin.StoreOpener(nil, nil)(context.Background(), plugin.InitParams{Home: filepath.Join(c.Root, mobyproxy.Name)})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,158 @@
+//go:build vm
+
+package deb
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
+)
+
+var must, run = inguest.Must, inguest.Run
+
+const (
+	config  = "/etc/overlayzfs/snapshotter.toml"
+	unit    = "/usr/lib/systemd/system/overlayzfs-snapshotter.service"
+	dataset = "tank/packaged"
+)
+
+// packageFile is the package to be tested.
+func packageFile(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("OVERLAYZFS_DEB")
+	if path == "" {
+		t.Fatal("OVERLAYZFS_DEB is not set")
+	}
+	return path
+}
+
+// install has dpkg install the package with all that is in it: the guest's is told
+// to leave documentation out.
+func install(t *testing.T) {
+	t.Helper()
+	run(t, "dpkg", "--path-include=/usr/share/doc/overlayzfs*", "--path-include=/usr/share/man/man8*", "-i", packageFile(t))
+}
+
+// TestThePackage has one life: its parts follow one another.
+func TestThePackage(t *testing.T) {
+	before := listed(t)
+	install(t)
+	t.Run("SaysWhatItIs", saysWhatItIs)
+	t.Run("HasHelp", hasHelp)
+	t.Run("IsAPluginOfDocker", isAPluginOfDocker)
+	t.Run("TheServiceRuns", theServiceRuns)
+	t.Run("TheManagedPluginRuns", theManagedPluginRuns)
+	t.Run("AnUpgradeKeepsTheConfiguration", anUpgradeKeepsTheConfiguration)
+
+	files := packed(t)
+	if here := left(t, before, files); len(here) < 50 {
+		t.Errorf("the package is %q: nothing is proven", here)
+	}
+	run(t, "dpkg", "-r", "overlayzfs")
+	if still := left(t, before, files); !slices.Equal(still, []string{"/etc/overlayzfs", config}) {
+		t.Errorf("removed, and there are still %q", still)
+	}
+	run(t, "dpkg", "-P", "overlayzfs")
+	if still := left(t, before, files); len(still) > 0 {
+		t.Errorf("purged, and there are still %q", still)
+	}
+	if out, err := exec.Command("dpkg", "-s", "overlayzfs").CombinedOutput(); err == nil {
+		t.Errorf("dpkg still knows it:\n%s", out)
+	}
+}
+
+// version is what the package says of itself: "Version V, commit C."
+func version(t *testing.T) (version, commit string) {
+	t.Helper()
+	for line := range strings.Lines(run(t, "dpkg-query", "-W", "-f", "${Description}\n", "overlayzfs")) {
+		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "Version ")
+		if !ok {
+			continue
+		}
+		version, commit, ok = strings.Cut(strings.TrimSuffix(rest, "."), ", commit ")
+		if ok && len(commit) >= 12 {
+			return version, commit
+		}
+	}
+	t.Fatal("the package does not say its version and commit")
+	return "", ""
+}
+
+func text(t *testing.T) string {
+	v, c := version(t)
+	return v + " (commit " + c[:12] + ")"
+}
+
+func saysWhatItIs(t *testing.T) {
+	contains(t, "overlayzfs --version", run(t, "overlayzfs", "--version"), text(t))
+	contains(t, "the snapshotter's --version", run(t, "overlayzfs-snapshotter", "--version"), text(t))
+	if out := run(t, "dpkg", "--verify", "overlayzfs"); out != "" {
+		t.Errorf("not as it was packed:\n%s", out)
+	}
+	contains(t, "licences", run(t, "gzip", "-dc", "/usr/share/doc/overlayzfs/licenses.txt.gz"), "github.com/spf13/cobra")
+	contains(t, "the copyright file", run(t, "cat", "/usr/share/doc/overlayzfs/copyright"), "Apache License")
+}
+
+func hasHelp(t *testing.T) {
+	for _, page := range []string{"overlayzfs", "overlayzfs-doctor", "overlayzfs-rollback", "overlayzfs-snapshotter"} {
+		text := strings.ReplaceAll(run(t, "gzip", "-dc", "/usr/share/man/man8/"+page+".8.gz"), `"`, "")
+		contains(t, page+"(8)", text, ".TH "+strings.ToUpper(page)+" 8")
+	}
+	out := run(t, "bash", "-c", ". /usr/share/bash-completion/completions/overlayzfs && complete -p overlayzfs")
+	contains(t, "bash", out, "__start_overlayzfs")
+	contains(t, "what a completion asks", run(t, "overlayzfs", "__complete", "doc"), "doctor")
+	for _, path := range []string{"/usr/share/zsh/vendor-completions/_overlayzfs", "/usr/share/fish/vendor_completions.d/overlayzfs.fish"} {
+		contains(t, path, run(t, "cat", path), "__complete")
+	}
+}
+
+func isAPluginOfDocker(t *testing.T) {
+	contains(t, "docker --help", run(t, "docker", "--help"), "overlayzfs*")
+	contains(t, "docker overlayzfs --help", run(t, "docker", "overlayzfs", "--help"), "docker overlayzfs [command]")
+}
+
+// theServiceRuns starts what the unit starts, with the configuration that is
+// there: a dataset is all that has to be named.
+func theServiceRuns(t *testing.T) {
+	engine.CreateDataset(t, dataset)
+	run(t, "sed", "-i", `s#^dataset = ""#dataset = "`+dataset+`"#; s#^metrics = ""#metrics = "unix:/run/overlayzfs/metrics.sock"#`, config)
+	s := start(t)
+	inguest.Eventually(t, s.serves)
+	contains(t, "a scrape", scrape(t, "/run/overlayzfs/metrics.sock"), `overlayzfs_store_info{dataset="`+dataset+`",pool="tank"} 1`)
+	s.stop(t)
+	run(t, "umount", "/var/lib/overlayzfs-snapshotter")
+}
+
+func anUpgradeKeepsTheConfiguration(t *testing.T) {
+	install(t)
+	contains(t, config, run(t, "cat", config), `dataset = "`+dataset+`"`)
+}
+
+// theManagedPluginRuns: the package has it, for `docker plugin create`.
+func theManagedPluginRuns(t *testing.T) {
+	t.Setenv("OVERLAYZFS_PLUGIN_DIR", "/usr/share/overlayzfs/plugin")
+	root := inguest.Disk(t)
+	e := engine.StartOnPlugin(t, engine.Options{Root: filepath.Join(root, "docker")}, "tank/managed")
+	contains(t, "docker info", e.Docker(t, "info"), "Driver Version: "+text(t))
+	contains(t, "plugins of docker's command line", e.Docker(t, "info", "--format", "{{json .ClientInfo.Plugins}}"), "/usr/libexec/docker/cli-plugins/docker-overlayzfs")
+	contains(t, "docker plugin inspect", e.Docker(t, "plugin", "inspect", engine.PluginName), text(t))
+
+	e.Docker(t, "plugin", "disable", "-f", engine.PluginName)
+	e.Docker(t, "plugin", "set", engine.PluginName, "OVERLAYZFS_METRICS=unix:/run/docker/plugins/metrics.sock")
+	e.Docker(t, "plugin", "enable", engine.PluginName)
+	e.Docker(t, "info") // asks the plugin for its status
+	id := e.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName)
+	page := scrape(t, "/run/docker/plugins/"+id+"/metrics.sock")
+	contains(t, "a scrape", page, `overlayzfs_store_up 1`)
+	contains(t, "a scrape", page, `overlayzfs_operation_duration_seconds_count{operation="status"}`)
+	v, c := version(t)
+	contains(t, "a scrape", page, `overlayzfs_build_info{commit="`+c+`"`)
+	contains(t, "a scrape", page, `version="`+v+`"`)
+	e.Stop(t)
+}

@@ -1,0 +1,60 @@
+//go:build vm
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestRollbackFromABackup does what docs/backup.md says: one stream of layers,
+// limited containers and Docker's records, taken under a running engine, and
+// brought back when all of it is lost.
+func TestRollbackFromABackup(t *testing.T) {
+	s := newRecordedSite(t)
+	importTiny(t, s.Engine, "tiny")
+	startContainer(t, s.Engine, "plain")
+	startContainer(t, s.Engine, "limited", "--storage-opt", "size=24M")
+	s.Docker(t, "stop", "plain", "limited")
+	before := s.everything(t)
+	name, code := operator(t, "snapshot", "--dataset", s.dataset, "--records", s.records)
+	if code != 0 {
+		t.Fatalf("snapshot exits with %d and says\n%s", code, name)
+	}
+	const backup = "tank/backup"
+	stream(t, s.records+"@"+name, backup)
+	t.Cleanup(func() { command(t, "zfs", "destroy", "-r", backup) })
+
+	s.Stop(t)
+	s.released(t)
+	command(t, "umount", s.Root)
+	command(t, "zfs", "destroy", "-r", s.records)
+	stream(t, backup+"@"+name, s.records)
+	command(t, "zfs", "set", "mountpoint=legacy", s.dataset)
+	command(t, "mount", "-t", "zfs", s.records, s.Root)
+
+	s.Again(t)
+	for _, d := range differences(s.everything(t), before) {
+		t.Error(d)
+	}
+	if out, code := operator(t, "verify", "--config-file", s.UsedConfig()); code != 0 {
+		t.Errorf("verify exits with %d and says\n%s", code, out)
+	}
+	for _, container := range []string{"plain", "limited"} {
+		s.Docker(t, "start", container)
+		intact(t, s.Engine, container)
+	}
+	requireTotal(t, s.site, "limited", 24*mib)
+	s.Docker(t, "rm", "-f", "plain", "limited")
+	s.Stop(t)
+	s.released(t)
+}
+
+// stream sends a snapshot with all below it, and receives it as a new dataset.
+func stream(t *testing.T, snapshot, dataset string) {
+	t.Helper()
+	if _, _, ok := strings.Cut(snapshot, "@"); !ok {
+		t.Fatalf("%q is no snapshot", snapshot)
+	}
+	command(t, "sh", "-c", `zfs send -R "$0" | zfs receive -u "$1"`, snapshot, dataset)
+}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// sumsName is the file of checksums, in the format of sha256sum -c.
+const sumsName = "SHA256SUMS"
+
+// sums writes the checksums of all that was published, and returns them.
+func (r *release) sums() (string, error) {
+	entries, err := os.ReadDir(r.out)
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(r.out, e.Name()))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&text, "%x  %s\n", sha256.Sum256(data), e.Name())
+	}
+	return text.String(), r.write(sumsName, []byte(text.String()))
+}
