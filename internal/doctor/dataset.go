@@ -65,12 +65,42 @@ func properties(f Facts) (found []Finding) {
 	return append(append(found, durability(*f.Stats)...), readable(*f.Stats)...)
 }
 
-func (a advice) judge(f Facts) []Finding {
-	v, _ := parse(f.Module)
-	value := a.unset(v)
-	if p, ok := f.Stats.Property(a.property); ok {
-		value = p.Uint()
+// Setting is a property that is advised.
+type Setting struct {
+	Property string
+	Is       string // what it is, in words; empty where there is no dataset yet
+	Value    string // what it should be
+}
+
+// Advised are the properties that a dataset of layers should be made with.
+func Advised() (settings []Setting) {
+	for _, a := range advices {
+		settings = append(settings, Setting{Property: a.property, Value: a.set})
 	}
+	return settings
+}
+
+// Unadvised are the properties of a dataset that are not as advised, under a
+// module of that version.
+func Unadvised(d zfs.Dataset, module string) (settings []Setting) {
+	for _, a := range advices {
+		if value := a.value(d, module); !slices.Contains(a.good, value) {
+			settings = append(settings, Setting{a.property, a.text(value), a.set})
+		}
+	}
+	return settings
+}
+
+func (a advice) value(d zfs.Dataset, module string) uint64 {
+	if p, ok := d.Property(a.property); ok {
+		return p.Uint()
+	}
+	v, _ := parse(module)
+	return a.unset(v)
+}
+
+func (a advice) judge(f Facts) []Finding {
+	value := a.value(*f.Stats, f.Module)
 	text := a.property + "=" + a.text(value)
 	if slices.Contains(a.good, value) {
 		return ok("property", text)

@@ -110,6 +110,15 @@ func (s *Site) findPlugin() error {
 	return errors.Join(err, docker.Close())
 }
 
+// PluginDataset is the dataset that the installed plugin's own settings name;
+// empty where they name none.
+func (s Site) PluginDataset() string {
+	if s.Plugin == nil {
+		return ""
+	}
+	return option(overlayzfs.SplitOptions(s.Plugin.Setting(envOpts)), datasetOption)
+}
+
 // option is the last value of an option, whose name is not case-sensitive.
 func option(options []string, name string) (value string) {
 	for _, item := range options {
