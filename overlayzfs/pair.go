@@ -89,5 +89,9 @@ func (d *Driver) Settle() error {
 	return writeEngine(d.home, e)
 }
 
+// Adopt makes the store one that no engine has used: it came from another host,
+// and the engine that comes first is not in dispute with that host's.
+func (d *Driver) Adopt() error { return unlinkIfThere(d.home.own(engineName)) }
+
 // Engine is the engine whose Init came last.
 func (v *View) Engine() (Engine, error) { return readEngine(v.home) }

@@ -29,12 +29,15 @@ func ViewDataset(dataset string) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &View{home: home(fmt.Sprintf("/proc/self/fd/%d", root.Fd())), root: root}
+	v := &View{home: homeOf(root), root: root}
 	if err := v.check(dataset); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
 	return v, nil
 }
+
+// homeOf is the home that a file is the root of, as long as that is open.
+func homeOf(root *os.File) home { return home(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) }
 
 // ViewHome looks at the store in a directory.
 func ViewHome(dir string) (*View, error) {

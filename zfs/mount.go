@@ -35,6 +35,15 @@ func ViewDataset(dataset string) (*os.File, error) {
 	return root, explainMount(dataset, err)
 }
 
+// OpenDataset is ViewDataset for a root that is written through.
+func OpenDataset(dataset string) (*os.File, error) {
+	if err := CheckDatasetName(dataset); err != nil {
+		return nil, err
+	}
+	root, err := DatasetMount(dataset, "").DetachedWritable()
+	return root, explainMount(dataset, err)
+}
+
 // explainMount turns the kernel's refusal into words that help.
 func explainMount(dataset string, err error) error {
 	switch {

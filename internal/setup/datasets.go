@@ -27,6 +27,11 @@ func advised(more ...property) []property {
 	return append(all, more...)
 }
 
+// LayerProperties are those that a dataset of layers is made with.
+func LayerProperties() (zfs.Properties, error) {
+	return pack(advised(property{"mountpoint", "legacy"}))
+}
+
 // datasets makes the layout: the data-root, what is mounted in it, the layers.
 func (p *Plan) datasets(f Facts, w Wanted) error {
 	if w.Parent != "" {
