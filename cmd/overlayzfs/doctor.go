@@ -137,6 +137,9 @@ func (f *doctorFlags) store(z *zfs.Handle) *doctor.Store {
 	})
 	var errs [2]error
 	found.Rollback, errs[0] = snapshot.Pending(z, f.dataset)
+	if found.Rollback != "" && !snapshot.HasRecords(z, f.dataset, found.Rollback) {
+		found.RollbackFlags = " --layers-only"
+	}
 	found.Scratch, errs[1] = doctor.Scratch(z, f.dataset)
 	for _, pattern := range []string{"/run/overlayzfs-gc-*", "/run/overlayzfs-doctor-*"} {
 		left, _ := filepath.Glob(pattern) // the pattern is well formed

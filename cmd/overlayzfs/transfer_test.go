@@ -21,7 +21,9 @@ func TestStreamsAreShown(t *testing.T) {
 	misfit := arrival{Header: more, Dataset: "tank/docker", Root: "/var/lib/docker", Lost: []string{`image 0123456789ab ["mine:1"]`},
 		Refused: transfer.Target{Dataset: "tank/docker"}.Misfits(more, false)}
 	for name, show := range map[string]func(*bytes.Buffer) error{
-		"receive.txt":      func(out *bytes.Buffer) error { return writeArrival(out, arrival{Header: full, Dataset: "tank/docker", Root: "/var/lib/docker"}) },
+		"receive.txt": func(out *bytes.Buffer) error {
+			return writeArrival(out, arrival{Header: full, Dataset: "tank/docker", Root: "/var/lib/docker"})
+		},
 		"receive.json":     func(out *bytes.Buffer) error { return writeJSON(out, misfit) },
 		"receive-lost.txt": func(out *bytes.Buffer) error { return writeArrival(out, misfit) },
 		"send.txt": func(out *bytes.Buffer) error {

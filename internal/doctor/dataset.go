@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	units "github.com/docker/go-units"
 
@@ -54,7 +55,7 @@ func properties(f Facts) (found []Finding) {
 	const check = "dataset"
 	switch {
 	case f.DatasetErr != nil:
-		return []Finding{{check, Broken, f.DatasetErr.Error(), "layers lie on it", "zpool import; zfs create -o mountpoint=legacy -o compression=lz4 -o xattr=sa -o acltype=posix -o dnodesize=auto -o atime=off POOL/docker"}}
+		return []Finding{{check, Broken, f.DatasetErr.Error(), "layers lie on it", bringBack(f)}}
 	case f.Stats == nil:
 		return nil
 	}
@@ -63,6 +64,19 @@ func properties(f Facts) (found []Finding) {
 		found = append(found, a.judge(f)...)
 	}
 	return append(append(found, durability(*f.Stats)...), readable(*f.Stats)...)
+}
+
+// bringBack imports the pool, or makes the dataset as it should be.
+func bringBack(f Facts) string {
+	pool, _, _ := strings.Cut(f.Dataset, "/")
+	if f.Pool == nil {
+		return "zpool import " + pool
+	}
+	create := "zfs create -p -o mountpoint=legacy"
+	for _, s := range Advised() {
+		create += " -o " + s.Property + "=" + s.Value
+	}
+	return create + " " + f.Dataset + "    # with nothing in it: all images are gone, unless it was only renamed"
 }
 
 // Setting is a property that is advised.

@@ -3,6 +3,7 @@ package doctor
 import (
 	"strings"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 )
 
@@ -18,11 +19,31 @@ func daemonJSON(f Facts) []Finding {
 	case d.OptionsErr != nil:
 		return []Finding{{check, Broken, d.OptionsErr.Error(), "the driver refuses to start with it", "mend the storage options in " + d.ConfigFile + " or with `docker plugin set`"}}
 	case d.Config.StorageDriver == d.Driver && !d.Config.Experimental && !modern(d):
-		return []Finding{{check, Broken, "\"experimental\" is not true", "dockerd takes a plugin as its storage driver only then", "set \"experimental\": true in " + d.ConfigFile + "; systemctl restart docker"}}
+		return []Finding{{check, Broken, "\"experimental\" is not true", "dockerd takes a plugin as its storage driver only then", prepare(f) + "    # then: systemctl restart docker"}}
 	case d.Config.StorageDriver == "":
-		return []Finding{{check, Note, "no storage-driver", "dockerd chooses one of its own, and not overlayzfs", "set \"experimental\": true and \"storage-driver\": \"" + d.Driver + "\" in " + d.ConfigFile}}
+		return []Finding{{check, Note, "no storage-driver", "dockerd chooses one of its own, and not overlayzfs", prepare(f)}}
 	}
 	return ok(check, "storage-driver="+d.Config.StorageDriver)
+}
+
+// prepare is the command that makes of daemon.json what it should be.
+func prepare(f Facts) string {
+	dataset := f.Dataset
+	if dataset == "" {
+		dataset = "POOL/NAME"
+	}
+	return "overlayzfs setup --way plugin --dataset " + dataset + f.Docker.flags()
+}
+
+// flags are those that the operator's commands need to find the same host.
+func (d Docker) flags() (flags string) {
+	if d.ConfigFile != "" && d.ConfigFile != dockerconf.DefaultFile {
+		flags += " --config-file " + d.ConfigFile
+	}
+	if d.Driver != "" && d.Driver != "overlayzfs" {
+		flags += " --driver " + d.Driver
+	}
+	return flags
 }
 
 // modern reports whether the engine is one that has no graphdriver plugins.
