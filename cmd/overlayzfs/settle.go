@@ -79,6 +79,8 @@ func (f *receiveFlags) settle(ctx context.Context, c console, where site.Site) e
 		return err
 	case err != nil:
 		return fmt.Errorf("the stream is received, and the rest is not done: %w: `overlayzfs receive --finish --dataset %s` does it: %w", err, where.Dataset, errUnfinished)
+	case f.dryRun && !f.json:
+		fmt.Fprintf(c.out, "Would put Docker's records of what %s has received to %s.\n", where.Dataset, where.Root)
 	case !f.json:
 		fmt.Fprintf(c.out, "Done: %s. dockerd can be started with storage driver %s and overlayzfs.dataset=%s.\n", number(images, "image"), where.Driver, where.Dataset)
 	}

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -40,12 +41,21 @@ func LookAt(z *zfs.Handle, dataset string, b zfs.Begin) (t Target, err error) {
 			t.Lacking = append(t.Lacking, guid)
 		}
 	}
-	above, err := z.DatasetStats(path.Dir(dataset))
+	above, err := z.DatasetStats(parentOf(dataset))
 	if err != nil && !errors.Is(err, zfs.ErrNotExist) {
 		return t, err
 	}
 	t.Parent, t.Available = err == nil, above.Available()
 	return t, t.lookInside(z)
+}
+
+// parentOf is the dataset above; of a pool itself there is none, and it stands for
+// that.
+func parentOf(dataset string) string {
+	if !strings.Contains(dataset, "/") {
+		return dataset
+	}
+	return path.Dir(dataset)
 }
 
 func (t *Target) lookInside(z *zfs.Handle) (err error) {
@@ -55,7 +65,7 @@ func (t *Target) lookInside(z *zfs.Handle) (err error) {
 	if t.Snapshots, err = zfs.Collect(z.SnapshotNames(t.Dataset)); err != nil {
 		return err
 	}
-	slices.SortFunc(t.Snapshots, func(a, b zfs.Dataset) int { return int(int64(a.CreateTXG) - int64(b.CreateTXG)) })
+	slices.SortFunc(t.Snapshots, byAge)
 	for child, err := range z.Children(t.Dataset) {
 		if err != nil {
 			return err
@@ -64,6 +74,8 @@ func (t *Target) lookInside(z *zfs.Handle) (err error) {
 	}
 	return nil
 }
+
+func byAge(a, b zfs.Dataset) int { return cmp.Compare(a.CreateTXG, b.CreateTXG) }
 
 // Misfits says why the stream cannot be received there. With discard newer
 // snapshots may go.
@@ -143,6 +155,6 @@ func Sent(z *zfs.Handle, dataset string) ([]zfs.Dataset, error) {
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(s zfs.Dataset) bool { return !s.Own(SentProperty) })
-	slices.SortFunc(all, func(a, b zfs.Dataset) int { return int(int64(a.CreateTXG) - int64(b.CreateTXG)) })
+	slices.SortFunc(all, byAge)
 	return all, nil
 }
