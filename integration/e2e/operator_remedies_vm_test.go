@@ -87,6 +87,7 @@ func (s *operatedSite) datasetsSicknesses() []sickness {
 		set("AccessTimes", "atime=on", "note", "atime=on"),
 		set("Records", "recordsize=4K", "note", "recordsize=4K"),
 		set("Sync", "sync=always", "warning", "sync=always"),
+		set("Quota", "quota=$(($(zfs get -Hpo value used "+s.dataset+") * 10 / 9))", "warning", "quota="),
 		set("ReadOnly", "readonly=on", "broken", "readonly=on"),
 		{name: "Mountpoint", harm: "zfs set mountpoint=/run/elsewhere " + s.dataset + "; zfs unmount " + s.dataset, severity: "note", found: "mountpoint=/run/elsewhere"},
 	}

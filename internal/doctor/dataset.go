@@ -63,7 +63,26 @@ func properties(f Facts) (found []Finding) {
 	for _, a := range advices {
 		found = append(found, a.judge(f)...)
 	}
-	return append(append(found, durability(*f.Stats)...), readable(*f.Stats)...)
+	for _, more := range [][]Finding{durability(*f.Stats), readable(*f.Stats), quotas(*f.Stats)} {
+		found = append(found, more...)
+	}
+	return found
+}
+
+// quotas looks whether an administrator's quota of the whole dataset is about to
+// be reached.
+func quotas(d zfs.Dataset) (found []Finding) {
+	for _, q := range []struct {
+		name        string
+		limit, used uint64
+	}{{"quota", d.Quota(), d.Used()}, {"refquota", d.RefQuota(), d.Referenced()}} {
+		if q.limit == 0 || q.used < q.limit/100*crowded {
+			continue
+		}
+		text := fmt.Sprintf("%s=%s, and %s are used", q.name, units.BytesSize(float64(q.limit)), units.BytesSize(float64(q.used)))
+		found = append(found, Finding{"dataset space", Warning, text, "images are not pulled and built, and containers not started, when it is reached", fmt.Sprintf("zfs set %s=none %s    # or a larger one; overlayzfs df shows what takes it", q.name, d.Name)})
+	}
+	return found
 }
 
 // bringBack imports the pool, or makes the dataset as it should be.
