@@ -71,7 +71,12 @@ func (p *Plan) parent(f Facts, w Wanted) error {
 	case there && (d.Mountpoint() == w.Root && !f.RootFull):
 		p.mend(f, d)
 		p.mount(w.Parent, w.Root, "data-root")
-	case there && d.Mountpoint() == "none":
+	case there && d.Mountpoint() == "none" && f.RootFull:
+		p.mend(f, d)
+	case there && d.Mountpoint() == "none": // the content was moved away meanwhile
+		p.mend(f, d)
+		p.set(d, property{"mountpoint", w.Root}, "none")
+		p.mount(w.Parent, w.Root, "data-root")
 	case there:
 		return fault.New(fault.Exists, "dataset %s exists, and its mountpoint is %s, not the data-root %s: name another, or only a dataset for layers with --dataset", w.Parent, d.Mountpoint(), w.Root)
 	case p.hasRoot(f, w):

@@ -82,6 +82,12 @@ func TestTheSteps(t *testing.T) {
 		"not mounted yet": {done, func(f *Facts, _ *Wanted) {
 			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, volumes
 		}, []string{"mount dataset tank/docker on /var/lib/docker, data-root", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes"}},
+		"content was moved away": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = made("tank/docker", "none"), layers
+		}, []string{
+			"set mountpoint=/var/lib/docker on tank/docker, where it is none", "mount dataset tank/docker on /var/lib/docker, data-root",
+			"create dataset tank/docker/volumes for volumes", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes",
+		}},
 		"properties": {done, func(f *Facts, w *Wanted) {
 			w.Parent, w.Sync = "", "disabled"
 			other := made("tank/docker/layers", "legacy")
