@@ -118,10 +118,11 @@ func (h *hosts) receive(t testing.TB, code int, file string, args ...string) str
 // them what was recorded.
 func (h *hosts) same(t testing.TB) {
 	t.Helper()
-	list := func(e *engine.Engine) string {
-		return e.Docker(t, "images", "--all", "--no-trunc", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}")
+	list := func(e *engine.Engine) []string {
+		out := e.Docker(t, "images", "--all", "--no-trunc", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}")
+		return slices.Sorted(strings.Lines(out + "\n"))
 	}
-	if got, want := list(h.b), list(h.a.Engine); got != want {
+	if got, want := list(h.b), list(h.a.Engine); !slices.Equal(got, want) {
 		t.Errorf("the images are\n%s\nwant\n%s", got, want)
 	}
 	if out := h.b.Docker(t, "ps", "-aq"); out != "" {
