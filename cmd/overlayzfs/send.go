@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -167,6 +169,8 @@ func describeHeader(h transfer.Header) string {
 // ship takes a snapshot and writes it. The snapshot goes if the stream does not
 // come to its end.
 func (f *sendFlags) ship(ctx context.Context, c console, s *shelf, from zfs.Dataset) (err error) {
+	// A receiver that ends early shall not end this process before it has cleaned up.
+	signal.Ignore(unix.SIGPIPE)
 	snap, err := f.snapshot(ctx, s)
 	if err != nil {
 		return err
