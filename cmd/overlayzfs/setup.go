@@ -97,7 +97,7 @@ func (f *setupFlags) wants(ctx context.Context, c console, parent string) (w set
 		return w, err
 	}
 	w = setup.Wanted{
-		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: cmp.Or(f.wanted.Root, config.DataRoot), Driver: cmp.Or(f.wanted.Driver, site.DefaultDriver),
+		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: cmp.Or(f.wanted.Root, config.DataRoot), Driver: cmp.Or(f.wanted.Driver, site.DriverOf(config), site.DefaultDriver),
 		Sync: f.sync, Options: f.options,
 	}
 	w.Way, err = f.wayIn(ctx)

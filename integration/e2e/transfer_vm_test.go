@@ -179,7 +179,7 @@ func (h *hosts) everything(t *testing.T) {
 // stream would go on from.
 func (h *hosts) endsEarly(t testing.TB) {
 	t.Helper()
-	out, err := exec.Command("sh", "-c", "set -o pipefail; "+operatorsCommand+" send --config-file "+h.a.UsedConfig()+" | head -c 100000 | wc -c").CombinedOutput()
+	out, err := exec.Command("bash", "-c", "set -o pipefail; "+operatorsCommand+" send --config-file "+h.a.UsedConfig()+" | head -c 100000 | wc -c").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "broken pipe") {
 		t.Errorf("%v: %s", err, out)
 	}
