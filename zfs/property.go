@@ -75,7 +75,7 @@ var words = map[string][]string{
 	"canmount": {"off", "on", "noauto"},
 	"snapdir":  {"hidden", "visible"},
 	"acltype":  {"off", "posix", "nfsv4"},
-	// Of xattr 1 is "on" too, and means sa from 2.3 on.
+	// zfs(8) has a further word, "on": that for dir before 2.3, for sa since.
 	"xattr":     {"off", "dir", "sa"},
 	"dnodesize": {"legacy", "auto"},
 	// enum zio_compress of include/sys/zio.h.

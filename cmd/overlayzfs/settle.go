@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/site"
@@ -113,6 +115,8 @@ func (f *receiveFlags) moveIn(ctx context.Context, where site.Site, images *int)
 	if err != nil {
 		return err
 	}
+	// What the driver would warn of are the other host's containers, which go now.
+	logrus.SetLevel(logrus.ErrorLevel)
 	return opened(ctx, where, func(store *overlayzfs.Driver) error { return adopt(ctx, store, strangers) })
 }
 

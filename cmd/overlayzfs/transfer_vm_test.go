@@ -104,7 +104,7 @@ func TestSendAndReceive(t *testing.T) {
 	if layers, images := f.layers(); strings.Join(layers, "") != "1" || images != 1 {
 		t.Errorf("layers %q, %d images", layers, images)
 	}
-	if got := shell(t, "zfs get -Ho value mountpoint,compression,xattr "+f.dataset); strings.Join(strings.Fields(got), " ") != "legacy lz4 sa" {
+	if got := shell(t, "zfs get -Ho value mountpoint,compression,xattr,dnodesize "+f.dataset); saying(got) != "legacy lz4 sa auto" {
 		t.Errorf("properties %s", got)
 	}
 	if out := f.receive(exitRefused, "--input", full); !strings.Contains(out, "already") {
@@ -112,7 +112,7 @@ func TestSendAndReceive(t *testing.T) {
 	}
 
 	open = s.open()
-	if err := errors.Join(open.Create(t.Context(), id("5"), "", overlayzfs.CreateOptions{}), open.Close()); err != nil {
+	if err := errors.Join(open.Create(t.Context(), id("5"), "", overlayzfs.CreateOptions{ReadWrite: true}), open.Close()); err != nil {
 		t.Fatal(err)
 	}
 	s.image(id("5"), "five:1")

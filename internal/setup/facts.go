@@ -2,6 +2,7 @@ package setup
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -102,8 +103,8 @@ func occupied(dataset string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	names, err := root.Readdirnames(-1)
-	return len(names) > 0, errors.Join(err, root.Close())
+	hides, err := full(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) // a detached mount is not read by itself
+	return hides, errors.Join(err, root.Close())
 }
 
 // lookAt finds out what is on and in the data-root and its volumes.

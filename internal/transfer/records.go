@@ -69,8 +69,8 @@ func Strangers(seen []overlayzfs.Seen, records *dockerstore.Records) ([]string, 
 	keep := map[string]bool{}
 	for _, recorded := range records.Layers {
 		s, there := layers[recorded.CacheID]
-		if !there || s.Damaged != nil {
-			return nil, fault.New(fault.Invalid, "layer %s, which Docker knows as %s, is not in the store, or damaged", recorded.CacheID, recorded.Chain)
+		if !there || s.Damaged != nil || s.State == overlayzfs.Building {
+			return nil, fault.New(fault.Invalid, "layer %s, which Docker knows as %s, is not in the store, or not whole", recorded.CacheID, recorded.Chain)
 		}
 		keep[s.ID] = true
 		for _, lower := range s.Lowers {

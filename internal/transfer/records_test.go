@@ -219,6 +219,10 @@ func TestStrangers(t *testing.T) {
 	if _, err := Strangers(seen, records); err == nil {
 		t.Error("a damaged layer passes")
 	}
+	seen[1].Damaged, seen[1].State = nil, overlayzfs.Building
+	if _, err := Strangers(seen, records); err == nil {
+		t.Error("a layer without content passes")
+	}
 	if _, err := Strangers(seen[:1], records); err == nil {
 		t.Error("a missing layer passes")
 	}
