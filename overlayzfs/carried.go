@@ -30,7 +30,9 @@ func OpenCarried(dataset string) (*Carried, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.Close()
+	if err := v.Close(); err != nil {
+		return nil, err
+	}
 	root, err := zfs.OpenDataset(dataset)
 	if err != nil {
 		return nil, err
@@ -64,7 +66,7 @@ func openCarried(dir string, mount *os.File) (*Carried, error) {
 }
 
 // Dir is the directory's path in this process.
-func (c *Carried) Dir() string { return c.Root.Name() }
+func (c *Carried) Dir() string { return c.Name() }
 
 // Close gives it up.
 func (c *Carried) Close() error {

@@ -24,7 +24,7 @@ func compare(where site.Site, exists bool) (lost, first []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer docker.Close()
+	defer func() { err = errors.Join(err, docker.Close()) }()
 	local, err := docker.Read(where.Driver)
 	if errors.Is(err, fault.NotFound) { // dockerd has never run with it
 		return nil, nil, nil

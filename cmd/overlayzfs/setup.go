@@ -60,7 +60,7 @@ func setupCommand(c console) *cobra.Command {
 }
 
 func (f *setupFlags) setUp(ctx context.Context, c console, parent string) error {
-	wanted, err := f.wants(ctx, c, parent)
+	wanted, err := f.wants(ctx, parent)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (f *setupFlags) setUp(ctx context.Context, c console, parent string) error 
 }
 
 // wants makes of flags what package setup is asked for.
-func (f *setupFlags) wants(ctx context.Context, c console, parent string) (w setup.Wanted, err error) {
+func (f *setupFlags) wants(ctx context.Context, parent string) (w setup.Wanted, err error) {
 	if parent == "" && f.dataset == "" {
 		return w, usagef("name a dataset: `overlayzfs setup POOL/NAME`, or one for the layers alone with --dataset POOL/NAME")
 	}
@@ -104,7 +104,7 @@ func (f *setupFlags) wants(ctx context.Context, c console, parent string) (w set
 	return w, err
 }
 
-func (f *setupFlags) configFile() string { return cmp.Or(f.wanted.Config, f.place.config) }
+func (f *setupFlags) configFile() string { return cmp.Or(f.wanted.Config, f.config) }
 
 // wayIn is what was said, or what fits the dockerd that answers.
 func (f *setupFlags) wayIn(ctx context.Context) (setup.Way, error) {

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -52,8 +53,7 @@ func Unpack(from *overlayzfs.Carried) (*dockerstore.Root, *dockerstore.Records, 
 		err = whole(records)
 	}
 	if err != nil {
-		docker.Close()
-		return nil, nil, err
+		return nil, nil, errors.Join(err, docker.Close())
 	}
 	return docker, records, nil
 }
