@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -163,6 +164,7 @@ func (h *hosts) everything(t *testing.T) {
 	if exec.Command("zfs", "list", receivedOn).Run() == nil {
 		t.Error("there is a dataset after a dry run or a damaged stream")
 	}
+	h.killed(t, damaged)
 	h.receive(t, 0, stream)
 	h.receive(t, 3, stream) // a second time
 	h.b.Driver = engine.PluginName
@@ -173,6 +175,27 @@ func (h *hosts) everything(t *testing.T) {
 	}
 	intact(t, h.a.Engine, "limited") // the sender's go on
 	intact(t, h.a.Engine, "plain")
+}
+
+// killed kills a receiver that has half of a stream: nothing stays of it.
+func (h *hosts) killed(t testing.TB, stream []byte) {
+	t.Helper()
+	cmd := exec.Command(operatorsCommand, "receive", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
+	in, err := cmd.StdinPipe()
+	noError(t, err)
+	noError(t, cmd.Start())
+	_, err = in.Write(stream[:len(stream)/3]) // ends when nearly all of it was read
+	noError(t, err)
+	noError(t, cmd.Process.Kill())
+	if err := cmd.Wait(); err == nil {
+		t.Error("it was not killed")
+	}
+	settle(t, func() error {
+		if exec.Command("zfs", "list", receivedOn).Run() == nil {
+			return errors.New("a part of the dataset is there")
+		}
+		return nil
+	})
 }
 
 // endsEarly has a receiver that takes a part only: no snapshot stays that the next
