@@ -101,7 +101,7 @@ func (f *receiveFlags) receive(ctx context.Context, c console) (err error) {
 	}
 	defer lock.Close() // of a nil file it is an error, which says nothing
 	if f.finish {
-		return f.settle(ctx, c, where)
+		return f.resume(ctx, c, where)
 	}
 	return f.read(ctx, c, z, where)
 }

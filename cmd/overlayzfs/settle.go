@@ -74,35 +74,43 @@ func carried(dataset string, run func(*overlayzfs.View, *dockerstore.Root, *dock
 // data-root, and layers of the other host's containers go. It can be cut short
 // anywhere, and is then done again with --finish.
 func (f *receiveFlags) settle(ctx context.Context, c console, where site.Site) error {
-	images := 0
-	err := f.moveIn(ctx, where, &images)
-	switch {
-	case errors.Is(err, errRefused):
-		return err
-	case err != nil:
+	images, err := moveIn(ctx, where)
+	if err != nil {
 		return fmt.Errorf("the stream is received, and the rest is not done: %w: `overlayzfs receive --finish --dataset %s` does it: %w", err, where.Dataset, errUnfinished)
-	case f.dryRun && !f.json:
-		fmt.Fprintf(c.out, "Would put Docker's records of what %s has received to %s.\n", where.Dataset, where.Root)
-	case !f.json:
+	}
+	if !f.json {
 		fmt.Fprintf(c.out, "Done: %s. dockerd can be started with storage driver %s and overlayzfs.dataset=%s.\n", number(images, "image"), where.Driver, where.Dataset)
 	}
 	return nil
 }
 
-func (f *receiveFlags) moveIn(ctx context.Context, where site.Site, images *int) error {
+// resume does what an interrupted receive has left to do. What the data-root has
+// got since, it does not lose unasked.
+func (f *receiveFlags) resume(ctx context.Context, c console, where site.Site) error {
 	lost, first, err := compare(where, true)
 	if err != nil {
 		return err
 	}
-	if f.finish && (len(first) > 0 || len(lost) > 0 && !f.discard) {
+	if len(first) > 0 || len(lost) > 0 && !f.discard {
 		return fmt.Errorf("this host has what would be lost (%q): %w", append(first, lost...), errRefused)
+	}
+	if !f.json {
+		fmt.Fprintf(c.out, "Docker's records of what %s has received, to %s.\n", where.Dataset, where.Root)
 	}
 	if f.dryRun {
 		return nil
 	}
+	if err := f.agree(ctx, c, "Finish it?"); err != nil {
+		return err
+	}
+	return f.settle(ctx, c, where)
+}
+
+// moveIn installs what the store carries, and cleans it up.
+func moveIn(ctx context.Context, where site.Site) (images int, err error) {
 	var strangers []string
 	err = carried(where.Dataset, func(view *overlayzfs.View, docker *dockerstore.Root, records *dockerstore.Records) error {
-		*images = len(records.Images)
+		images = len(records.Images)
 		seen, err := view.Layers()
 		if err != nil {
 			return err
@@ -113,11 +121,11 @@ func (f *receiveFlags) moveIn(ctx context.Context, where site.Site, images *int)
 		return transfer.Install(where.Root, where.Driver, docker, records)
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	// What the driver would warn of are the other host's containers, which go now.
 	logrus.SetLevel(logrus.ErrorLevel)
-	return opened(ctx, where, func(store *overlayzfs.Driver) error { return adopt(ctx, store, strangers) })
+	return images, opened(ctx, where, func(store *overlayzfs.Driver) error { return adopt(ctx, store, strangers) })
 }
 
 // adopt makes the store this host's.
