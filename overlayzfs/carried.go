@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -37,36 +38,61 @@ func OpenCarried(dataset string) (*Carried, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := homeOf(root).own(carriedName)
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	dir := string(homeOf(root))
+	if err := makeCarried(dir); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
-	return openCarried(dir, root)
+	c, err := carriedOf(dir)
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return &Carried{c, root}, nil
 }
 
 // Carried opens the directory to be read; it is fault.NotFound where there is none.
-// Its Dir is good as long as the view is open.
+// It is good as long as the view is open.
 func (v *View) Carried() (*Carried, error) {
-	c, err := openCarried(v.home.own(carriedName), nil)
+	c, err := carriedOf(string(v.home))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fault.New(fault.NotFound, "the store carries no records: it was not received")
 	}
-	return c, err
-}
-
-func openCarried(dir string, mount *os.File) (*Carried, error) {
-	root, err := os.OpenRoot(dir)
 	if err != nil {
-		if mount != nil {
-			err = errors.Join(err, mount.Close())
-		}
 		return nil, err
 	}
-	return &Carried{root, mount}, nil
+	return &Carried{c, nil}, nil
 }
 
-// Dir is the directory's path in this process.
-func (c *Carried) Dir() string { return c.Name() }
+func makeCarried(dir string) error {
+	store, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	err = store.Mkdir(path.Join(ownDir, carriedName), 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		err = nil // what it is, is looked at when it is opened
+	}
+	return errors.Join(err, store.Close())
+}
+
+// carriedOf opens the directory in the store in dir. It is no link, and is not
+// reached by one.
+func carriedOf(dir string) (*os.Root, error) {
+	store, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	for _, name := range []string{ownDir, path.Join(ownDir, carriedName)} {
+		fi, err := store.Lstat(name)
+		if err == nil && !fi.IsDir() {
+			err = misshapen(name, "is no directory")
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return store.OpenRoot(path.Join(ownDir, carriedName))
+}
 
 // Close gives it up.
 func (c *Carried) Close() error {

@@ -158,8 +158,7 @@ func (v *View) shorts() (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		id, ok := strings.CutSuffix(strings.TrimPrefix(target, "../"), "/"+diffName)
-		if ok && checkID("layer", id) == nil {
+		if id, ok := linked(target); ok {
 			shorts[name] = id
 		}
 	}

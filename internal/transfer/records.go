@@ -44,7 +44,7 @@ func whole(records *dockerstore.Records) error {
 
 // Unpack reads the records that a store carries.
 func Unpack(from *overlayzfs.Carried) (*dockerstore.Root, *dockerstore.Records, error) {
-	docker, err := dockerstore.Open(from.Dir())
+	docker, err := dockerstore.In(from.Root)
 	if err != nil {
 		return nil, nil, err
 	}
