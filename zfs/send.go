@@ -10,9 +10,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
-// sendFlags make a stream of blocks as they lie on disk: large ones, compressed
-// ones, and those within a pointer.
-var sendFlags = []string{"largeblockok", "embedok", "compressok"}
+// sendFlags make a stream of blocks as they lie on disk: large ones and compressed
+// ones. Those within a pointer (embedok) are sent as others are: a stream with them
+// cannot be received below an encrypted dataset.
+var sendFlags = []string{"largeblockok", "compressok"}
 
 // Send writes a snapshot to w as a stream that Receive and `zfs receive` take.
 // With from, an earlier snapshot of the same dataset by its full name, it is what

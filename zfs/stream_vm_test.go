@@ -107,7 +107,7 @@ func TestStreamsAreThoseOfTheCommand(t *testing.T) {
 	sameFiles(t, third, dir)
 	size, err := h.SendSize(name+"@2", name+"@1")
 	check(t, err)
-	fields := strings.Fields(cli(t, "zfs", "send", "-Lec", "-nP", "-i", "@1", name+"@2"))
+	fields := strings.Fields(cli(t, "zfs", "send", "-Lc", "-nP", "-i", "@1", name+"@2"))
 	equal(t, "estimate", strconv.FormatUint(size, 10), fields[len(fields)-1])
 }
 
