@@ -1,6 +1,7 @@
 package overlayzfs
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -90,8 +91,20 @@ func (d *Driver) Settle() error {
 }
 
 // Adopt makes the store one that no engine has used: it came from another host,
-// and the engine that comes first is not in dispute with that host's.
-func (d *Driver) Adopt() error { return unlinkIfThere(d.home.own(engineName)) }
+// and the engine that comes first is not in dispute with that host's. Nothing is
+// left to be done with it then.
+func (d *Driver) Adopt(ctx context.Context) error {
+	if err := unlinkIfThere(d.home.own(engineName)); err != nil {
+		return err
+	}
+	if err := d.Reaped(ctx); err != nil || d.zfs == nil {
+		return err
+	}
+	if err := d.recorded(ctx); err != nil {
+		return err
+	}
+	return Unmark(d.zfs, d.dataset)
+}
 
 // Engine is the engine whose Init came last.
 func (v *View) Engine() (Engine, error) { return readEngine(v.home) }

@@ -36,6 +36,23 @@ func ViewDataset(dataset string) (*View, error) {
 	return v, nil
 }
 
+// ViewSnapshot looks at a store as it was in a snapshot, by its full name.
+func ViewSnapshot(snap string) (*View, error) {
+	dataset, _, _ := strings.Cut(snap, "@")
+	if err := answers(dataset); err != nil {
+		return nil, fault.In(fault.Op{Name: "view", Dataset: snap}, err)
+	}
+	root, err := zfs.ViewSnapshot(snap)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{home: homeOf(root), root: root}
+	if err := v.check(snap); err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	return v, nil
+}
+
 // homeOf is the home that a file is the root of, as long as that is open.
 func homeOf(root *os.File) home { return home(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) }
 

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/setup"
 	"github.com/overlayzfs/overlayzfs/internal/site"
 	"github.com/overlayzfs/overlayzfs/internal/transfer"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -101,7 +104,7 @@ func (f *receiveFlags) receive(ctx context.Context, c console) (err error) {
 	}
 	defer lock.Close() // of a nil file it is an error, which says nothing
 	if f.finish {
-		return f.resume(ctx, c, where)
+		return f.resume(ctx, c, z, where)
 	}
 	return f.read(ctx, c, z, where)
 }
@@ -132,16 +135,34 @@ func (f *receiveFlags) read(ctx context.Context, c console, z *zfs.Handle, where
 	if err != nil {
 		return err
 	}
-	if err := f.announce(c, z, where, stream); err != nil || f.dryRun {
+	mark, err := f.alone(ctx, c, z, where, stream)
+	if err != nil || f.dryRun {
 		return err
+	}
+	return f.settle(ctx, c, z, where, mark)
+}
+
+// alone receives, while nobody has the store open that the stream goes on from.
+// That dockerd does not run is known of its data-root, which could be another than
+// it is looked for in.
+func (f *receiveFlags) alone(ctx context.Context, c console, z *zfs.Handle, where site.Site, stream *transfer.Reader) (mark overlayzfs.Receiving, err error) {
+	if !stream.Header.Full() {
+		claim, busy := overlayzfs.ClaimDataset(where.Dataset)
+		switch {
+		case errors.Is(busy, fault.NotFound): // which announce says
+		case busy != nil:
+			return mark, unused(busy)
+		default:
+			defer func() { err = errors.Join(err, claim.Close()) }()
+		}
+	}
+	if mark, err = f.announce(c, z, where, stream); err != nil || f.dryRun {
+		return mark, err
 	}
 	if err := f.agree(ctx, c, "Receive it?"); err != nil {
-		return err
+		return mark, err
 	}
-	if err := f.take(ctx, c, z, where, stream); err != nil {
-		return err
-	}
-	return f.settle(ctx, c, where)
+	return mark, f.take(ctx, c, z, where, stream, mark)
 }
 
 func (f *receiveFlags) open(c console) (io.ReadCloser, error) {
@@ -152,16 +173,22 @@ func (f *receiveFlags) open(c console) (io.ReadCloser, error) {
 }
 
 // announce says what would be done, and refuses what does not fit.
-func (f *receiveFlags) announce(c console, z *zfs.Handle, where site.Site, stream *transfer.Reader) error {
+func (f *receiveFlags) announce(c console, z *zfs.Handle, where site.Site, stream *transfer.Reader) (mark overlayzfs.Receiving, err error) {
 	a := arrival{Header: stream.Header, Dataset: where.Dataset, Root: where.Root, Lost: []string{}, Refused: []string{}, DryRun: f.dryRun}
 	target, err := transfer.LookAt(z, where.Dataset, stream.Begin)
 	if err != nil {
-		return err
+		return mark, err
 	}
 	a.Refused = append(a.Refused, target.Misfits(stream.Header, f.discard)...)
-	lost, first, err := compare(where, target.Exists)
+	unfinished, err := f.unfinished(z, where)
 	if err != nil {
-		return err
+		return mark, err
+	}
+	a.Refused = append(a.Refused, unfinished...)
+	common := target.Common(stream.Header)
+	lost, first, err := before(where, common)
+	if err != nil {
+		return mark, err
 	}
 	a.Lost = append(a.Lost, lost...)
 	a.Refused = append(a.Refused, first...)
@@ -169,12 +196,27 @@ func (f *receiveFlags) announce(c console, z *zfs.Handle, where site.Site, strea
 		a.Refused = append(a.Refused, fmt.Sprintf("only this host has %s: save them (docker save), or drop them with --discard", number(len(lost), "image")))
 	}
 	if err := f.print(c, a); err != nil {
-		return err
+		return mark, err
 	}
 	if len(a.Refused) > 0 {
-		return fmt.Errorf("the stream does not fit: %w", errRefused)
+		return mark, fmt.Errorf("the stream does not fit: %w", errRefused)
 	}
-	return nil
+	_, from, _ := strings.Cut(common, "@")
+	return overlayzfs.Receiving{From: from, To: stream.Header.Name}, nil
+}
+
+// unfinished refuses to go on from what an earlier receive has left half done. If
+// ZFS was interrupted there is nothing of it, and nothing to do.
+func (f *receiveFlags) unfinished(z *zfs.Handle, where site.Site) ([]string, error) {
+	mark, err := overlayzfs.ReceivingOn(z, where.Dataset)
+	if err != nil || mark == nil {
+		return nil, err
+	}
+	there, err := z.Exists(where.Dataset + "@" + mark.To)
+	if err != nil || !there && !mark.Refused {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("receiving the stream %s was cut short: `%s` first", mark.To, f.remedy(where))}, nil
 }
 
 func (f *receiveFlags) print(c console, a arrival) error {
@@ -195,18 +237,33 @@ func writeArrival(w io.Writer, a arrival) error {
 	return nil
 }
 
-// take has ZFS receive the stream.
-func (f *receiveFlags) take(ctx context.Context, c console, z *zfs.Handle, where site.Site, stream *transfer.Reader) error {
-	o := zfs.Receiving{Force: !stream.Header.Full()}
-	if stream.Header.Full() {
-		var err error
-		if o.Properties, err = setup.LayerProperties(); err != nil {
-			return err
-		}
+// take has ZFS receive the stream, on a dataset that is marked with it: from the
+// moment that it is there until it is settled, no driver opens the store.
+func (f *receiveFlags) take(ctx context.Context, c console, z *zfs.Handle, where site.Site, stream *transfer.Reader, mark overlayzfs.Receiving) error {
+	o, err := receiving(z, where, mark)
+	if err != nil {
+		return err
 	}
 	step, done := c.progress("receiving", int64(stream.Header.Bytes))
 	defer done()
-	return z.Receive(ctx, where.Dataset+"@"+stream.Header.Name, stream.Begin, o, counting{stream, step})
+	err = z.Receive(ctx, where.Dataset+"@"+mark.To, stream.Begin, o, counting{stream, step})
+	if err != nil && mark.From != "" { // nothing of it stays
+		err = errors.Join(err, overlayzfs.Unmark(z, where.Dataset))
+	}
+	return err
+}
+
+// receiving marks the dataset, or has it made with the mark.
+func receiving(z *zfs.Handle, where site.Site, mark overlayzfs.Receiving) (o zfs.Receiving, err error) {
+	if mark.From != "" {
+		return zfs.Receiving{Force: true}, mark.Mark(z, where.Dataset)
+	}
+	if o.Properties, err = setup.LayerProperties(); err != nil {
+		return o, err
+	}
+	marked, err := mark.Properties()
+	maps.Copy(o.Properties, marked)
+	return o, err
 }
 
 // counting counts what is read for a progress bar.

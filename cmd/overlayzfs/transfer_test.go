@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/overlayzfs/overlayzfs/internal/site"
 	"github.com/overlayzfs/overlayzfs/internal/transfer"
 )
 
@@ -38,6 +40,36 @@ func TestStreamsAreShown(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden(t, name, out.String())
+	}
+}
+
+// TestTheRemedyFindsTheSameHost and asks nothing: it is to be copied.
+func TestTheRemedyFindsTheSameHost(t *testing.T) {
+	f := receiveFlags{discard: true}
+	f.config, f.wanted.Config = "/etc/docker/daemon.json", "/srv/daemon.json"
+	got := f.remedy(site.Site{Dataset: "tank/docker", Root: "/srv/docker", Driver: "user/overlayzfs"})
+	if want := `overlayzfs receive --finish --yes --dataset tank/docker --root "/srv/docker" --driver "user/overlayzfs" --config-file "/srv/daemon.json" --discard`; got != want {
+		t.Errorf("it is %s", got)
+	}
+}
+
+// TestLayersWithoutRecordsAreNotDropped: dockerd's data-root is another than the
+// one that was looked at.
+func TestLayersWithoutRecordsAreNotDropped(t *testing.T) {
+	where := site.Site{Dataset: "tank/docker", Root: filepath.Join(t.TempDir(), "none"), Driver: "overlayzfs"}
+	for range 2 {
+		if _, _, recorded, err := compare(where); recorded || err != nil {
+			t.Errorf("%v, %v", recorded, err)
+		}
+		if err := os.MkdirAll(where.Root, 0o700); err != nil { // a data-root without the driver's records
+			t.Fatal(err)
+		}
+	}
+	if first := unrecorded(where, []string{"made"}); len(first) != 1 || !strings.Contains(first[0], "--root") {
+		t.Errorf("%q", first)
+	}
+	if first := unrecorded(where, nil); len(first) > 0 {
+		t.Errorf("%q", first)
 	}
 }
 

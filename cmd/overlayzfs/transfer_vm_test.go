@@ -184,3 +184,118 @@ func TestNothingIsLeftOfAStreamThatFails(t *testing.T) {
 		}
 	}
 }
+
+// sentAndReceived is a store with an image, and a host that has received it.
+func sentAndReceived(t *testing.T) (s keptStore, f far, send func(args ...string) (stream string)) {
+	s, f = newKeptStore(t), newFar(t)
+	if err := os.RemoveAll(filepath.Join(s.root, "image")); err != nil {
+		t.Fatal(err)
+	}
+	s.image(id("1"), "one:1")
+	streams := 0
+	send = func(args ...string) string {
+		t.Helper()
+		streams++
+		stream := filepath.Join(t.TempDir(), fmt.Sprint(streams))
+		say(t, 0, "", append([]string{"send", "--dataset", s.dataset, "--root", s.root, "--output", stream}, args...)...)
+		return stream
+	}
+	f.receive(0, "--input", send())
+	return s, f, send
+}
+
+// TestALocalSendMakesNothingKnown: what this host has made since it received the
+// store is this host's alone, sent from here or not.
+func TestALocalSendMakesNothingKnown(t *testing.T) {
+	_, f, send := sentAndReceived(t)
+	f.kept().image(id("1"), "mine:1")
+	say(t, 0, "", "send", "--dataset", f.dataset, "--root", f.root, "--output", filepath.Join(t.TempDir(), "mine"))
+	more := send("--from", "last")
+	if out := f.receive(exitRefused, "--input", more); !strings.Contains(out, "mine:1") {
+		t.Errorf("%s", out)
+	}
+	f.receive(0, "--input", more, "--discard")
+}
+
+// TestAStoreInUseIsNotReplaced, whatever is known of its dockerd.
+func TestAStoreInUseIsNotReplaced(t *testing.T) {
+	_, f, send := sentAndReceived(t)
+	more := send("--from", "last")
+	open := f.kept().open()
+	f.receive(exitRefused, "--input", more)
+	if err := open.Create(t.Context(), id("6"), "", overlayzfs.CreateOptions{ReadWrite: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := open.Close(); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := []string{"receive", "--dataset", f.dataset, "--root", t.TempDir(), "--input", more, "--yes", "--discard"}
+	if out := say(t, exitRefused, "", elsewhere...); !strings.Contains(out, "--root") {
+		t.Errorf("%s", out)
+	}
+	f.receive(0, "--input", more)
+}
+
+// TestAHostileStreamIsNotTaken: with everything nothing of it stays, and with what
+// has changed the store is as it was.
+func TestAHostileStreamIsNotTaken(t *testing.T) {
+	s, f, send := sentAndReceived(t)
+	before := f.dataset + "@" + sentNames(t, f.dataset)[0]
+	shell(t, "d=$(mktemp -d); mount -t zfs "+s.dataset+" $d; ln -s /etc/passwd $d/.overlayzfs/boot.new; umount $d; rmdir $d")
+	f.receive(exitFailed, "--input", send("--from", "last"))
+	if !there(before) || len(sentNames(t, f.dataset)) != 1 {
+		t.Errorf("snapshots %q", sentNames(t, f.dataset))
+	}
+	if layers, images := f.layers(); len(layers) != 1 || images != 1 {
+		t.Errorf("layers %q, %d images", layers, images)
+	}
+	tool(t, "destroy", "-r", f.dataset)
+	f.receive(exitFailed, "--input", send(), "--discard")
+	if there(f.dataset) {
+		t.Error("the dataset stays")
+	}
+}
+
+// kept is the receiver's store, as if Docker had started with it.
+func (f far) kept() keptStore {
+	f.Helper()
+	home, err := os.MkdirTemp("/run", "far-")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { os.Remove(home) })
+	return keptStore{f.T, f.dataset, f.root, home}
+}
+
+func sentNames(t *testing.T, dataset string) (names []string) {
+	t.Helper()
+	for _, line := range strings.Fields(shell(t, "zfs list -Ht snapshot -o name "+dataset)) {
+		_, name, _ := strings.Cut(line, "@")
+		names = append(names, name)
+	}
+	return names
+}
+
+// TestAMarkedStoreIsNotOpened: ZFS was interrupted, or has received and nothing
+// more; --finish says which, and ends it.
+func TestAMarkedStoreIsNotOpened(t *testing.T) {
+	_, f, send := sentAndReceived(t)
+	name := sentNames(t, f.dataset)[0]
+	tool(t, "set", `overlayzfs:receiving={"from":"`+name+`","to":"never"}`, f.dataset)
+	o := overlayzfs.Options{Dataset: f.dataset}
+	if d, err := overlayzfs.Open(t.Context(), t.TempDir(), o); err == nil || !strings.Contains(err.Error(), "--finish") {
+		t.Errorf("%v", err)
+		if err == nil {
+			d.Close()
+		}
+	}
+	if out := f.receive(0, "--finish"); !strings.Contains(out, "as it was before") {
+		t.Errorf("%s", out)
+	}
+	f.receive(0, "--input", send("--from", "last"))
+	tool(t, "set", `overlayzfs:receiving={"from":"`+name+`","to":"`+sentNames(t, f.dataset)[1]+`"}`, f.dataset)
+	f.receive(0, "--finish")
+	if got := saying(shell(t, "zfs get -Ho value overlayzfs:receiving "+f.dataset)); got != "-" {
+		t.Errorf("the mark is %s", got)
+	}
+}

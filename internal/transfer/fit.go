@@ -134,6 +134,15 @@ func (t Target) has(guid uint64) int {
 	return slices.IndexFunc(t.Snapshots, func(s zfs.Dataset) bool { return s.GUID == guid })
 }
 
+// Common is the snapshot that a stream of what has changed goes on from, by its
+// full name here; empty where there is none.
+func (t Target) Common(h Header) string {
+	if i := t.has(h.FromGUID); i >= 0 && !h.Full() {
+		return t.Snapshots[i].Name
+	}
+	return ""
+}
+
 // names are those of the snapshots from one on.
 func (t Target) names(first int) string {
 	const most = 5

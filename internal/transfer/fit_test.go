@@ -37,6 +37,9 @@ func TestMisfits(t *testing.T) {
 			t.Errorf("%s: %q", name, why)
 		}
 	}
+	if got := []string{there.Common(more), there.Common(full), free.Common(more)}; strings.Join(got, ",") != "tank/docker@s2,," {
+		t.Errorf("it goes on from %q", got)
+	}
 	if why := there.Misfits(Header{Name: "s3", GUID: 3, From: "s1", FromGUID: 1, Format: 1}, true); len(why) > 0 {
 		t.Errorf("with --discard: %q", why)
 	}

@@ -91,11 +91,29 @@ func Strangers(seen []overlayzfs.Seen, records *dockerstore.Records) ([]string, 
 	return ids, nil
 }
 
-// Conflicts are what a data-root has beyond what it received before, and would
-// lose; and what has to go first because Docker could not do without.
-func Conflicts(local, known *dockerstore.Records) (lost, first []string) {
+// Unnamed are the layers that known records do not name, be they a container's, a
+// build's or an image's that was made since.
+func Unnamed(seen []overlayzfs.Seen, known *dockerstore.Records) (ids []string) {
+	named := map[string]bool{}
+	if known != nil {
+		for _, layer := range known.Layers {
+			named[layer.CacheID] = true
+		}
+	}
+	for _, s := range seen {
+		if !named[s.ID] {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
+// Conflicts are what a data-root has beyond what some of the known records say,
+// those that it received, and would lose; and what has to go first because Docker
+// could not do without.
+func Conflicts(local *dockerstore.Records, known ...*dockerstore.Records) (lost, first []string) {
 	for _, image := range local.Images {
-		if !knows(known, image) {
+		if !slices.ContainsFunc(known, func(k *dockerstore.Records) bool { return knows(k, image) }) {
 			lost = append(lost, fmt.Sprintf("image %s %q", abbreviated(image.ID.Encoded()), image.Tags))
 		}
 	}

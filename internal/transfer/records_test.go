@@ -204,6 +204,36 @@ func TestWhatWouldBeLost(t *testing.T) {
 	}
 }
 
+// TestWhatEitherKnowsIsNotLost: a data-root whose receive was cut short has what
+// came before the stream, or what came with it.
+func TestWhatEitherKnowsIsNotLost(t *testing.T) {
+	before, now := newHost(t), newHost(t)
+	before.image("overlayzfs", "layer1", "x:1")
+	now.image("overlayzfs", "layer2", "x:1") // the name is another image's now
+	_, old := before.read("overlayzfs")
+	_, came := now.read("overlayzfs")
+	for _, local := range []*dockerstore.Records{old, came} {
+		if lost, first := Conflicts(local, came, old); len(lost)+len(first) > 0 {
+			t.Errorf("%q, %q", lost, first)
+		}
+	}
+	if lost, _ := Conflicts(old, came, nil); len(lost) != 1 {
+		t.Errorf("what neither knows: %q", lost)
+	}
+}
+
+func TestUnnamedLayers(t *testing.T) {
+	chain := digest.FromString("x")
+	known := &dockerstore.Records{Layers: map[digest.Digest]dockerstore.Layer{chain: {Chain: chain, CacheID: "came"}}}
+	seen := []overlayzfs.Seen{{ID: "came"}, {ID: "made"}}
+	if ids := Unnamed(seen, known); !slices.Equal(ids, []string{"made"}) {
+		t.Errorf("%q", ids)
+	}
+	if ids := Unnamed(seen, nil); len(ids) != 2 {
+		t.Errorf("without records: %q", ids)
+	}
+}
+
 func TestStrangers(t *testing.T) {
 	chain := digest.FromString("x")
 	records := &dockerstore.Records{Layers: map[digest.Digest]dockerstore.Layer{chain: {Chain: chain, CacheID: "top"}}}
