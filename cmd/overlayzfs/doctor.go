@@ -118,6 +118,7 @@ func (f *doctorFlags) docker(ctx context.Context, c console, facts *doctor.Facts
 		return
 	}
 	_, d.OptionsErr = overlayzfs.ParseOptions(s.Options)
+	facts.InPlace = s.Dataset == ""
 	if f.dataset, err = datasetOf(s); err != nil {
 		d.SiteErr = err
 	}

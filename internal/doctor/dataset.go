@@ -24,7 +24,7 @@ type advice struct {
 // The numbers are those of include/sys/fs/zfs.h and include/sys/zio_compress.h,
 // the defaults those of module/zcommon/zfs_prop.c.
 var advices = []advice{
-	{"compression", []uint64{1, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16}, map[uint64]string{0: "inherit", 1: "on", 2: "off", 4: "empty", 14: "zle", 15: "lz4", 16: "zstd"},
+	{"compression", []uint64{1, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, zstd}, map[uint64]string{0: "inherit", 1: "on", 2: "off", 4: "empty", 14: "zle", 15: "lz4", zstd: "zstd"},
 		since(version{2, 2, 0}, 2, 1), Warning, "layers compress to half, and reading less is faster than unpacking it", "lz4"},
 	{"xattr", []uint64{2}, map[uint64]string{0: "off", 1: "on (dir)", 2: "sa"},
 		since(version{2, 3, 0}, 1, 2), Warning, "opaque directories and capabilities are extended attributes; otherwise each is a hidden directory of its own", "sa"},
@@ -37,6 +37,26 @@ var advices = []advice{
 	{"recordsize", []uint64{32768, 65536, 131072, 262144, 524288, 1048576}, nil,
 		always(131072), Note, "small records make large files of images slow to read and to compress; a database gets its own with --storage-opt recordsize=16K", "128K"},
 }
+
+// The property compression has the algorithm's level above the algorithm
+// (SPA_COMPRESSBITS of include/sys/spa.h); only zstd has levels, and from fastZstd
+// on they are of another kind (enum zio_zstd_levels).
+const (
+	zstd       = 16
+	levelShift = 7
+	fastZstd   = 102
+)
+
+// choice is what of a value is judged.
+func (a advice) choice(value uint64) uint64 {
+	if a.property == "compression" {
+		return value & (1<<levelShift - 1)
+	}
+	return value
+}
+
+// fits reports whether the value is good.
+func (a advice) fits(value uint64) bool { return slices.Contains(a.good, a.choice(value)) }
 
 func always(n uint64) func(version) uint64 { return func(version) uint64 { return n } }
 
@@ -63,7 +83,7 @@ func properties(f Facts) (found []Finding) {
 	for _, a := range advices {
 		found = append(found, a.judge(f)...)
 	}
-	for _, more := range [][]Finding{durability(*f.Stats), readable(*f.Stats), quotas(*f.Stats)} {
+	for _, more := range [][]Finding{durability(*f.Stats), readable(*f.Stats), mounted(f), quotas(*f.Stats)} {
 		found = append(found, more...)
 	}
 	return found
@@ -117,7 +137,7 @@ func Advised() (settings []Setting) {
 // module of that version.
 func Unadvised(d zfs.Dataset, module string) (settings []Setting) {
 	for _, a := range advices {
-		if value := a.value(d, module); !slices.Contains(a.good, value) {
+		if value := a.value(d, module); !a.fits(value) {
 			settings = append(settings, Setting{a.property, a.text(value), a.set})
 		}
 	}
@@ -135,20 +155,32 @@ func (a advice) value(d zfs.Dataset, module string) uint64 {
 func (a advice) judge(f Facts) []Finding {
 	value := a.value(*f.Stats, f.Module)
 	text := a.property + "=" + a.text(value)
-	if slices.Contains(a.good, value) {
+	if a.fits(value) {
 		return ok("property", text)
 	}
 	return []Finding{{"property", a.severity, text, a.reason, fmt.Sprintf("zfs set %s=%s %s    # new files only", a.property, a.set, f.Dataset)}}
 }
 
 func (a advice) text(value uint64) string {
-	if word, ok := a.words[value]; ok {
-		return word
+	if word, ok := a.words[a.choice(value)]; ok {
+		return word + levelOf(value, a)
 	}
 	if a.property == "recordsize" {
 		return units.CustomSize("%.4g%s", float64(value), 1024, []string{"", "K", "M"})
 	}
 	return fmt.Sprint(value)
+}
+
+// levelOf is the level of a compression, as it follows the algorithm's name.
+func levelOf(value uint64, a advice) string {
+	level := (value - a.choice(value)) >> levelShift
+	switch {
+	case level == 0:
+		return ""
+	case level >= fastZstd:
+		return "-fast"
+	}
+	return fmt.Sprintf("-%d", level)
 }
 
 // durability says what sync costs or risks. It is the administrator's choice.
@@ -170,8 +202,15 @@ func readable(d zfs.Dataset) (found []Finding) {
 	if p, ok := d.Property("keystatus"); ok && p.Uint() == 1 { // ZFS_KEYSTATUS_UNAVAILABLE
 		found = append(found, Finding{"property", Broken, "keystatus=unavailable", "the dataset is encrypted and its key is not loaded", "zfs load-key " + d.Name})
 	}
-	if m := d.Mountpoint(); m != "legacy" && m != "none" {
-		found = append(found, Finding{"property", Note, "mountpoint=" + m, "the plugin mounts the dataset by itself; `zfs mount -a` should not", "zfs set mountpoint=legacy " + d.Name + "    # unless Docker's data-root lies on it"})
-	}
 	return found
+}
+
+// mounted looks whether somebody else mounts what the plugin mounts by itself.
+// The dataset of a store in place is mounted as Docker's data-root.
+func mounted(f Facts) []Finding {
+	m := f.Stats.Mountpoint()
+	if f.InPlace || m == "legacy" || m == "none" {
+		return nil
+	}
+	return []Finding{{"property", Note, "mountpoint=" + m, "the plugin mounts the dataset by itself; `zfs mount -a` should not", "zfs set mountpoint=legacy " + f.Dataset + "    # unless Docker's data-root lies on it"}}
 }

@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 )
 
 // daemonJSON looks at dockerd's configuration.
@@ -32,7 +31,11 @@ func prepare(f Facts) string {
 	if dataset == "" {
 		dataset = "POOL/NAME"
 	}
-	return "overlayzfs setup --way plugin --dataset " + dataset + f.Docker.flags()
+	way := "plugin"
+	if modern(f.Docker) {
+		way = "snapshotter"
+	}
+	return "overlayzfs setup --way " + way + " --dataset " + dataset + f.Docker.flags()
 }
 
 // flags are those that the operator's commands need to find the same host.
@@ -67,20 +70,29 @@ func plugged(f Facts) []Finding {
 	case modern(d) || d.ConfigErr != nil:
 		return nil
 	case d.Plugin == nil && wanted:
-		return []Finding{{check, Broken, "no plugin " + d.Driver + " is installed", "dockerd does not start with a storage driver that it does not have", "set another storage-driver, start dockerd, then: make plugin; docker plugin create " + d.Driver + " build/plugin; docker plugin enable " + d.Driver}}
+		return []Finding{{check, Broken, "no plugin " + d.Driver + " is installed", "dockerd does not start with a storage driver that it does not have", withoutUs(d.ConfigFile) + "; make plugin; docker plugin create " + d.Driver + " build/plugin; docker plugin enable " + d.Driver + "; " + withUs}}
 	case d.Plugin == nil:
 		return []Finding{{check, Note, "not installed", "", "make plugin; docker plugin create " + d.Driver + " build/plugin"}}
 	case !d.Plugin.Enabled && wanted:
-		return []Finding{{check, Broken, d.Plugin.Name + " is disabled", "dockerd refuses to start: \"found but disabled\"", rescue(d.Plugin)}}
+		return []Finding{{check, Broken, d.Plugin.Name + " is disabled", "dockerd refuses to start: \"found but disabled\"", rescue(d)}}
 	case !d.Plugin.Enabled:
 		return []Finding{{check, Note, d.Plugin.Name + " is disabled", "it has to be enabled before it becomes the storage driver", "docker plugin enable " + d.Plugin.Name}}
 	}
 	return ok(check, d.Plugin.Name+" is enabled")
 }
 
-func rescue(p *dockerstore.Plugin) string {
-	return "set \"storage-driver\": \"vfs\" in daemon.json; systemctl start docker; docker plugin enable " + p.Name + "; set the storage-driver back; systemctl restart docker"
+func rescue(d Docker) string {
+	return withoutUs(d.ConfigFile) + "; docker plugin enable " + d.Plugin.Name + "; " + withUs
 }
+
+// withoutUs starts dockerd by a driver that is always there. It would refuse our
+// options.
+func withoutUs(config string) string {
+	return "in " + config + " set \"storage-driver\": \"vfs\" and take \"storage-opts\" out; systemctl start docker"
+}
+
+// withUs puts back what withoutUs has changed.
+const withUs = "set both back; systemctl restart docker"
 
 // engine looks at the version of a running dockerd, and which way in fits it.
 func engine(f Facts) []Finding {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +87,7 @@ func TestEachFaultIsFound(t *testing.T) {
 		"a full pool":     {func(f *Facts) { f.Pool.Capacity = 97 }, Broken, "pool space", "prune"},
 		"no trim":         {func(f *Facts) { f.Pool.AutoTrim, f.SolidState = false, true }, Note, "autotrim", "zpool set autotrim=on tank"},
 		"a greedy cache":  {func(f *Facts) { f.Memory.ARCMax = 15 << 30 }, Note, "ARC", "8589934592"},
-		"a small cache":   {func(f *Facts) { f.Memory.ARCMax = 256 << 20 }, Note, "ARC", "4294967296"},
+		"a small cache":   {func(f *Facts) { f.Memory.ARCMax = 256 << 20 }, Note, "ARC", "/etc/modprobe.d/overlayzfs-arc.conf"},
 		"no dataset":      {func(f *Facts) { f.Stats, f.DatasetErr = nil, zfs.ErrNotExist }, Broken, "dataset", "recordsize=128K tank/docker"},
 		"no pool":         {func(f *Facts) { f.Stats, f.Pool, f.DatasetErr = nil, nil, zfs.ErrNotExist }, Broken, "dataset", "zpool import tank"},
 		"no compression":  {property("compression", 2), Warning, "property", "zfs set compression=lz4 tank/docker"},
@@ -112,8 +113,9 @@ func TestEachFaultIsFound(t *testing.T) {
 		"not experimental":        {func(f *Facts) { f.Docker.Config.Experimental = false }, Broken, "daemon.json", "overlayzfs setup --way plugin --dataset tank/docker    #"},
 		"of another file":         {func(f *Facts) { f.Docker.Config.Experimental, f.Docker.ConfigFile = false, "/x.json" }, Broken, "daemon.json", "--dataset tank/docker --config-file /x.json"},
 		"no storage-driver":       {func(f *Facts) { f.Docker.Config.StorageDriver = "" }, Note, "daemon.json", "overlayzfs setup --way plugin"},
-		"no plugin":               {func(f *Facts) { f.Docker.Plugin = nil }, Broken, "plugin", "docker plugin create"},
-		"found but disabled":      {func(f *Facts) { f.Docker.Plugin.Enabled = false }, Broken, "plugin", "docker plugin enable"},
+		"no storage-driver today": {func(f *Facts) { f.Docker.Config.StorageDriver, f.Docker.Engine.Version = "", "28.5.2" }, Note, "daemon.json", "overlayzfs setup --way snapshotter"},
+		"no plugin":               {func(f *Facts) { f.Docker.Plugin = nil }, Broken, "plugin", "take \"storage-opts\" out; systemctl start docker; make plugin; docker plugin create"},
+		"found but disabled":      {func(f *Facts) { f.Docker.Plugin.Enabled = false }, Broken, "plugin", "take \"storage-opts\" out; systemctl start docker; docker plugin enable"},
 		"no engine":               {func(f *Facts) { f.Docker.Engine = nil }, Note, "dockerd", "systemctl status"},
 		"an old engine":           {func(f *Facts) { f.Docker.Engine.Version = "19.03.15" }, Warning, "dockerd", "newer"},
 		"Docker 27":               {func(f *Facts) { f.Docker.Engine.Version = "27.5.1" }, Broken, "dockerd", "DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1"},
@@ -160,6 +162,29 @@ func TestDocker27And28AsTheyShouldBe(t *testing.T) {
 		if found := Examine(f); Worst(found) != OK {
 			t.Errorf("%s: %+v", version, found[0])
 		}
+	}
+}
+
+// TestLevelsOfCompression: the property has them above the algorithm.
+func TestLevelsOfCompression(t *testing.T) {
+	for value, want := range map[uint64]string{16: "zstd", 16 | 3<<7: "zstd-3", 16 | 19<<7: "zstd-19", 16 | 103<<7: "zstd-fast", 15: "lz4"} {
+		f := fit()
+		f.Stats.Properties["compression"] = number(value)
+		if left := Unadvised(*f.Stats, f.Module); len(left) > 0 {
+			t.Errorf("%s is to be %+v", want, left)
+		}
+		if found := Examine(f); !slices.ContainsFunc(found, func(f Finding) bool { return f.Found == "compression="+want && f.Severity == OK }) {
+			t.Errorf("%s: %+v", want, found)
+		}
+	}
+}
+
+// TestAStoreInPlaceIsMountedAsTheDataRoot, and has to stay so.
+func TestAStoreInPlaceIsMountedAsTheDataRoot(t *testing.T) {
+	f := fit()
+	f.InPlace, f.Stats.Properties["mountpoint"] = true, zfs.Property{Value: zfs.String("/var/lib/docker"), Source: "tank/docker"}
+	if found := Examine(f); Worst(found) != OK {
+		t.Errorf("%+v", found[0])
 	}
 }
 

@@ -20,8 +20,10 @@ type Facts struct {
 
 	Dataset    string // empty when none was found
 	DatasetErr error
-	Stats      *zfs.Dataset
-	Pool       *zfs.Pool
+	// InPlace: the dataset is that of Docker's data-root, in which the store lies.
+	InPlace bool
+	Stats   *zfs.Dataset
+	Pool    *zfs.Pool
 	// Devices are those of the pool.
 	Devices []zfs.Device
 

@@ -104,5 +104,5 @@ func memory(f Facts) []Finding {
 }
 
 func set(n uint64) string {
-	return fmt.Sprintf("echo %d >/sys/module/zfs/parameters/zfs_arc_max; echo 'options zfs zfs_arc_max=%d' >/etc/modprobe.d/zfs-arc.conf", n, n)
+	return fmt.Sprintf("echo %d >/sys/module/zfs/parameters/zfs_arc_max; echo 'options zfs zfs_arc_max=%d' >/etc/modprobe.d/overlayzfs-arc.conf", n, n)
 }
