@@ -65,9 +65,14 @@ func (p *Plan) hasRoot(f Facts, w Wanted) bool {
 // parent is the dataset of the data-root, or only the name above the others.
 func (p *Plan) parent(f Facts, w Wanted) error {
 	d, there := f.Datasets[w.Parent]
+	if err := alone(f, w, d, there); err != nil {
+		return err
+	}
 	switch {
 	case there && f.RootOn == w.Parent:
 		p.mend(f, d)
+	case there && d.CanMount() != "on" && !f.RootFull && f.RootOn != w.Parent:
+		return fault.New(fault.Exists, "dataset %s has canmount=%s, and would not be mounted at the next boot: `zfs set canmount=on %s` first", w.Parent, d.CanMount(), w.Parent)
 	case there && (d.Mountpoint() == w.Root && !f.RootFull):
 		p.mend(f, d)
 		p.mount(w.Parent, w.Root, "data-root")
@@ -88,12 +93,43 @@ func (p *Plan) parent(f Facts, w Wanted) error {
 	return nil
 }
 
+// alone refuses to set on the parent what others would inherit: a mountpoint, for
+// one, which would put each of them into the data-root.
+func alone(f Facts, w Wanted, d zfs.Dataset, there bool) error {
+	moves := d.Mountpoint() == "none" && !f.RootFull && f.RootOn != w.Parent
+	if !there || !moves && len(doctor.Unadvised(d, f.Module)) == 0 {
+		return nil
+	}
+	if !strings.Contains(w.Parent, "/") {
+		return fault.New(fault.Exists, "%s is a whole pool, and all that is made on it would inherit what Docker needs: name a dataset on it, %s/docker", w.Parent, w.Parent)
+	}
+	if len(f.Others) > 0 {
+		return fault.New(fault.Exists, "dataset %s has others below it, such as %s, which would inherit what Docker needs: name a new dataset, or one for layers alone with --dataset", w.Parent, f.Others[0])
+	}
+	return nil
+}
+
+// atBoot reports whether the next boot mounts the data-root's dataset as
+// `zfs mount -a` does, before what is below it. One that is mounted in another way
+// may come later, and hide that.
+func atBoot(f Facts, w Wanted) bool {
+	d, there := f.Datasets[w.Parent]
+	return !there || d.CanMount() == "on" && (d.Mountpoint() == w.Root || d.Mountpoint() == "none" && f.RootOn != w.Parent)
+}
+
 // volumes get a dataset of their own, so that they are snapshotted, limited and
 // tuned apart from layers. It has sync=standard: databases lie there.
 func (p *Plan) volumes(f Facts, w Wanted) {
 	d, there := f.Datasets[w.volumes()]
 	if f.VolumesOn == w.volumes() || f.VolumesFull || there && d.Mountpoint() != w.volumesDir() {
 		return
+	}
+	if !atBoot(f, w) {
+		p.then("Volumes stay on %s: it is mounted otherwise than by `zfs mount -a`, and a dataset of theirs could be hidden below it after the next boot.", w.Parent)
+		return
+	}
+	if there && d.CanMount() != "on" {
+		p.set(d, property{"canmount", "on"}, d.CanMount())
 	}
 	if !there {
 		p.create(w.volumes(), []property{{"sync", "standard"}}, "volumes")

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -51,6 +52,7 @@ type Facts struct {
 	Module   string                 // the zfs module's version
 	Datasets map[string]zfs.Dataset // those wanted that exist
 	Occupied bool                   // the layers' dataset holds something that is no store
+	Others   []string               // datasets below the parent that are not of the layout
 	RootOn   string                 // the dataset mounted on the data-root, if one is
 	RootFull bool                   // there is something in the data-root
 	// VolumesOn and VolumesFull are the same of its directory of volumes.
@@ -87,7 +89,26 @@ func Gather(z *zfs.Handle, w Wanted, config string) (f Facts, err error) {
 			return f, err
 		}
 	}
+	if _, there := f.Datasets[w.Parent]; there {
+		if f.Others, err = others(z, w); err != nil {
+			return f, err
+		}
+	}
 	return f, f.lookAt(w)
+}
+
+// others are the datasets below the parent that inherit from it, beside those of
+// the layout.
+func others(z *zfs.Handle, w Wanted) (names []string, err error) {
+	for child, err := range z.Children(w.Parent) {
+		if err != nil {
+			return nil, err
+		}
+		if child.Name != w.volumes() && child.Name != w.Layers && !strings.HasPrefix(w.Layers, child.Name+"/") {
+			names = append(names, child.Name)
+		}
+	}
+	return names, nil
 }
 
 // occupied reports whether a dataset holds something that is no store of layers.

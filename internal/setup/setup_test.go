@@ -2,6 +2,7 @@ package setup
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +60,13 @@ func made(name, mountpoint string) zfs.Dataset {
 	}}
 }
 
+// noauto is a dataset that is not mounted at boot.
+func noauto(d zfs.Dataset) zfs.Dataset {
+	d.Properties = maps.Clone(d.Properties)
+	d.Properties["canmount"] = zfs.Property{Value: zfs.Uint(2), Source: d.Name}
+	return d
+}
+
 func TestTheSteps(t *testing.T) {
 	const done = `{"experimental": true, "storage-driver": "overlayzfs", "storage-opts": ["overlayzfs.dataset=tank/docker/layers"]}`
 	layers, parent, volumes := made("tank/docker/layers", "legacy"), made("tank/docker", "/var/lib/docker"), made("tank/docker/volumes", "/var/lib/docker/volumes")
@@ -88,6 +96,22 @@ func TestTheSteps(t *testing.T) {
 			"set mountpoint=/var/lib/docker on tank/docker, where it is none", "mount dataset tank/docker on /var/lib/docker, data-root",
 			"create dataset tank/docker/volumes for volumes", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes",
 		}},
+		"a data-root mounted by fstab": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = made("tank/docker", "legacy"), layers
+			f.RootOn, f.RootFull = "tank/docker", true
+		}, nil},
+		"a data-root that is not mounted at boot": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = noauto(parent), layers
+			f.RootOn, f.RootFull = "tank/docker", true
+		}, nil},
+		"volumes that are not mounted at boot": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, noauto(volumes)
+			f.RootOn, f.RootFull = "tank/docker", true
+		}, []string{"set canmount=on on tank/docker/volumes, where it is noauto", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes"}},
+		"others that inherit nothing": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, volumes
+			f.RootOn, f.RootFull, f.VolumesOn, f.Others = "tank/docker", true, "tank/docker/volumes", []string{"tank/docker/mine"}
+		}, nil},
 		"properties": {done, func(f *Facts, w *Wanted) {
 			w.Parent, w.Sync = "", "disabled"
 			other := made("tank/docker/layers", "legacy")
@@ -171,7 +195,19 @@ func TestRefused(t *testing.T) {
 		"userns-remap":         func(f *Facts, _ *Wanted) { f.Config.UsernsRemap = "default" },
 		"an unknown option":    func(_ *Facts, w *Wanted) { w.Options = []string{"overlayzfs.nonsense=1"} },
 		"another's parent":     func(f *Facts, w *Wanted) { f.Datasets[w.Parent] = made(w.Parent, "/srv") },
-		"a broken file":        func(f *Facts, _ *Wanted) { f.File.Raw = []byte("{,") },
+		"others would inherit": func(f *Facts, w *Wanted) {
+			f.Datasets[w.Parent], f.Others = made(w.Parent, "none"), []string{"tank/docker/mine"}
+		},
+		"others' properties": func(f *Facts, w *Wanted) {
+			f.Datasets[w.Parent], f.Others = made(w.Parent, w.Root), []string{"tank/docker/mine"}
+			f.Datasets[w.Parent].Properties["compression"] = zfs.Property{Value: zfs.Uint(2), Source: w.Parent}
+		},
+		"a whole pool": func(f *Facts, w *Wanted) {
+			w.Parent, w.Layers = "tank", "tank/layers"
+			f.Datasets[w.Parent] = made(w.Parent, "none")
+		},
+		"not mounted at boot": func(f *Facts, w *Wanted) { f.Datasets[w.Parent] = noauto(made(w.Parent, w.Root)) },
+		"a broken file":       func(f *Facts, _ *Wanted) { f.File.Raw = []byte("{,") },
 	} {
 		f, w := facts(t, ""), wanted
 		with(&f, &w)
