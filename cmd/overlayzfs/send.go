@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,12 +172,16 @@ func describeHeader(h transfer.Header) string {
 func (f *sendFlags) ship(ctx context.Context, c console, s *shelf, from zfs.Dataset) (err error) {
 	// A receiver that ends early shall not end this process before it has cleaned up.
 	signal.Ignore(unix.SIGPIPE)
+	if err := sweep(s, from.Name); err != nil {
+		return err
+	}
 	snap, err := f.snapshot(ctx, s)
 	if err != nil {
 		return err
 	}
+	sent := false
 	defer func() {
-		if err != nil {
+		if err != nil && !sent {
 			err = errors.Join(err, s.zfs.DestroySnapshots([]string{snap}, false))
 		}
 	}()
@@ -191,10 +196,29 @@ func (f *sendFlags) ship(ctx context.Context, c console, s *shelf, from zfs.Data
 	if err := write(ctx, c, s.zfs, snap, from.Name, h, w); err != nil {
 		return errors.Join(err, w.drop())
 	}
-	if err := w.keep(); err != nil {
+	if err = w.keep(); err == nil {
+		err = transfer.MarkSent(s.zfs, snap)
+	}
+	if err != nil {
+		return errors.Join(err, w.drop())
+	}
+	sent = true
+	if err := w.deliver(); err != nil {
 		return err
 	}
 	return f.report(c, shipment{Header: h, Dataset: s.dataset, Written: w.written})
+}
+
+// sweep destroys what commands left that were killed. None runs now.
+func sweep(s *shelf, from string) error {
+	names, err := transfer.Abandoned(s.zfs, s.dataset)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	if slices.Contains(names, from) {
+		return fault.New(fault.Invalid, "the stream of %s never came to its end, and nobody has it: name another with --from", from)
+	}
+	return s.zfs.DestroySnapshots(names, false)
 }
 
 // complete fills in what the snapshot says.
@@ -266,7 +290,7 @@ func takeSent(s *shelf) (snap string, err error) {
 		return "", err
 	}
 	snap = fmt.Sprintf("%s@%s%s", s.dataset, sentPrefix, time.Now().UTC().Format("20060102T150405.000Z"))
-	if err := s.zfs.Snapshot([]string{snap}, map[string]string{transfer.SentProperty: "1"}); err != nil {
+	if err := transfer.Snapshot(s.zfs, snap); err != nil {
 		return "", err
 	}
 	// A layer that was recorded before and is there after is in the snapshot.

@@ -2,11 +2,16 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/site"
 	"github.com/overlayzfs/overlayzfs/internal/transfer"
@@ -110,7 +115,7 @@ func TestAFileIsThereWhenItIsWhole(t *testing.T) {
 		}
 		end := p.drop
 		if whole {
-			end = p.keep
+			end = func() error { return errors.Join(p.keep(), p.deliver()) }
 		}
 		if err := end(); err != nil {
 			t.Fatal(err)
@@ -121,5 +126,42 @@ func TestAFileIsThereWhenItIsWhole(t *testing.T) {
 	}
 	if _, err := f.target(console{}); err == nil {
 		t.Error("it is overwritten")
+	}
+}
+
+// TestAWholeStreamIsNotThrownAway because its name cannot be given: it says where
+// it is.
+func TestAWholeStreamIsNotThrownAway(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "stream")
+	f := sendFlags{file: name}
+	p, err := f.target(console{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte("somebody's"), 0o600); err != nil { // meanwhile
+		t.Fatal(err)
+	}
+	if err := errors.Join(p.keep(), p.deliver()); err == nil || !strings.Contains(err.Error(), p.file.Name()) {
+		t.Errorf("it says %v", err)
+	}
+	for path, want := range map[string]string{name: "somebody's", p.file.Name(): "x"} {
+		if raw, err := os.ReadFile(path); string(raw) != want || err != nil {
+			t.Errorf("%s holds %q, %v", path, raw, err)
+		}
+	}
+}
+
+// TestAClosedTerminalEndsACommand with its cleaning up, but not one of nohup.
+func TestAClosedTerminalEndsACommand(t *testing.T) {
+	if !signal.Ignored(unix.SIGHUP) && !slices.Contains(ending(), os.Signal(unix.SIGHUP)) {
+		t.Error("SIGHUP kills it")
+	}
+	signal.Ignore(unix.SIGHUP)
+	defer signal.Reset(unix.SIGHUP)
+	if slices.Contains(ending(), os.Signal(unix.SIGHUP)) {
+		t.Error("SIGHUP is not ignored")
 	}
 }

@@ -14,8 +14,30 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// SentProperty marks snapshots that were taken to be sent.
-const SentProperty = "overlayzfs:sent"
+// sentProperty marks snapshots that were taken to be sent, and says how far that
+// came.
+const sentProperty = "overlayzfs:sent"
+
+// The values of sentProperty.
+const (
+	sending = "sending"
+	wasSent = "1"
+)
+
+// Snapshot takes a snapshot that is to be sent. Until MarkSent it is none that
+// another stream goes on from.
+func Snapshot(z *zfs.Handle, snap string) error {
+	return z.Snapshot([]string{snap}, map[string]string{sentProperty: sending})
+}
+
+// MarkSent says that the stream of a snapshot came to its end.
+func MarkSent(z *zfs.Handle, snap string) error { return z.SetString(snap, sentProperty, wasSent) }
+
+// isSent reports whether a snapshot was taken here to be sent and has come as far.
+func isSent(s zfs.Dataset, state string) bool {
+	p, _ := s.Property(sentProperty)
+	return s.Own(sentProperty) && p.String() == state
+}
 
 // Target is the dataset that a stream is to be received on, as it is.
 type Target struct {
@@ -157,13 +179,24 @@ func (t Target) names(first int) string {
 	return strings.Join(names, ", ")
 }
 
-// Sent are the snapshots of a dataset that were taken to be sent, the newest last.
+// Sent are the snapshots of a dataset that were sent, the newest last.
 func Sent(z *zfs.Handle, dataset string) ([]zfs.Dataset, error) {
 	all, err := zfs.Collect(z.Snapshots(dataset))
-	if err != nil {
-		return nil, err
+	return only(all, wasSent), err
+}
+
+// Abandoned are the snapshots of a dataset whose stream never came to its end: the
+// command was killed. While no other runs they are nobody's.
+func Abandoned(z *zfs.Handle, dataset string) (names []string, err error) {
+	all, err := zfs.Collect(z.Snapshots(dataset))
+	for _, s := range only(all, sending) {
+		names = append(names, s.Name)
 	}
-	all = slices.DeleteFunc(all, func(s zfs.Dataset) bool { return !s.Own(SentProperty) })
+	return names, err
+}
+
+func only(all []zfs.Dataset, state string) []zfs.Dataset {
+	all = slices.DeleteFunc(all, func(s zfs.Dataset) bool { return !isSent(s, state) })
 	slices.SortFunc(all, byAge)
-	return all, nil
+	return all
 }

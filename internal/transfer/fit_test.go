@@ -7,6 +7,23 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
+// TestOnlyWhatWasSentIsGoneOnFrom: a stream that was killed left a snapshot that
+// no receiver has.
+func TestOnlyWhatWasSentIsGoneOnFrom(t *testing.T) {
+	snap := func(name string, txg uint64, state, source string) zfs.Dataset {
+		return zfs.Dataset{Name: name, CreateTXG: txg, Properties: map[string]zfs.Property{sentProperty: {Value: zfs.String(state), Source: source}}}
+	}
+	all := func() []zfs.Dataset {
+		return []zfs.Dataset{snap("a@3", 3, sending, "a@3"), snap("a@2", 2, wasSent, "a@2"), snap("a@1", 1, wasSent, "a@1"), {Name: "a@received", CreateTXG: 4}, snap("a@x", 5, sending, "a")}
+	}
+	if got := only(all(), wasSent); len(got) != 2 || got[1].Name != "a@2" {
+		t.Errorf("sent: %+v", got)
+	}
+	if got := only(all(), sending); len(got) != 1 || got[0].Name != "a@3" {
+		t.Errorf("abandoned: %+v", got)
+	}
+}
+
 func TestMisfits(t *testing.T) {
 	full := Header{Name: "s2", GUID: 2, Bytes: 100, Format: 1}
 	more := Header{Name: "s3", GUID: 3, From: "s2", FromGUID: 2, Bytes: 100, Format: 1}
