@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -26,14 +27,14 @@ func (r *Root) ImageFiles(records *Records) ([]string, error) {
 	chains, diffs := map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, image := range records.Images {
 		l.required("imagedb/content/sha256/" + image.ID.Encoded())
-		l.below("imagedb/metadata/sha256/" + image.ID.Encoded())
+		l.below("imagedb/metadata/sha256/"+image.ID.Encoded(), metadataFiles)
 		for _, chain := range image.Chains {
 			chains[chain], diffs[records.Layers[chain].Diff] = true, true
 		}
 	}
 	for chain := range chains {
 		l.required("layerdb/sha256/" + chain.Encoded() + "/cache-id")
-		l.below("layerdb/sha256/" + chain.Encoded())
+		l.below("layerdb/sha256/"+chain.Encoded(), layerFiles)
 	}
 	for diff := range diffs {
 		l.optional("distribution/v2metadata-by-diffid/sha256/" + diff.Encoded())
@@ -41,6 +42,29 @@ func (r *Root) ImageFiles(records *Records) ([]string, error) {
 	l.digestsOf(diffs)
 	slices.Sort(l.names)
 	return slices.Compact(l.names), errors.Join(l.errs...)
+}
+
+// metadataFiles are what Docker 20.10 to 27 writes of an image beside its
+// configuration (image/store.go), layerFiles what of a layer (layer/filestore.go).
+// Nothing else is taken from where somebody may have put it.
+var (
+	metadataFiles = []string{"parent", "lastUpdated", "builtLocally"}
+	layerFiles    = []string{"cache-id", "diff", "parent", "size", "os", "descriptor.json", tarSplitName}
+)
+
+// maxTarSplit bounds the record of a tar; the longest are those of layers with very
+// many files.
+const maxTarSplit = 1 << 30
+
+// LongestRecord is how long a file of ImageFiles may be.
+func LongestRecord(name string) int64 {
+	switch base := path.Base(name); {
+	case base == tarSplitName:
+		return maxTarSplit
+	case strings.HasPrefix(name, "layerdb/") && base != "descriptor.json", strings.HasPrefix(name, "imagedb/metadata/"), strings.HasPrefix(name, "distribution/diffid-by-digest/"):
+		return maxLine
+	}
+	return maxJSON
 }
 
 // ImagesDir is where Docker has a driver's records, below the data-root.
@@ -68,15 +92,15 @@ func (l *lister) optional(name string) {
 	}
 }
 
-// below adds the files in a directory that may be missing.
-func (l *lister) below(dir string) {
+// below adds the files of these names in a directory that may be missing.
+func (l *lister) below(dir string, names []string) {
 	entries, err := l.list(path.Join(l.base, dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	l.errs = append(l.errs, err)
 	for _, entry := range entries {
-		if entry.Type().IsRegular() {
+		if entry.Type().IsRegular() && slices.Contains(names, entry.Name()) {
 			l.names = append(l.names, path.Join(dir, entry.Name()))
 		}
 	}

@@ -9,57 +9,102 @@ import (
 	"path"
 	"slices"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// maxRecord bounds a record that is copied. The largest are those of the tars of
-// layers with very many files.
-const maxRecord = 1 << 30
+// maxRecords bounds all that is copied: a file's length can be made up, and takes
+// no space until it is copied.
+const maxRecords = 16 << 30
 
 // Mirror makes the directory dir below to hold exactly the files of those names,
 // with the content that open gives. What is there already is not written again, so
 // that it takes no space in a stream of what has changed. It can end at any
 // instruction, and is put right by doing it again.
 func Mirror(to *os.Root, dir string, names []string, open func(name string) (*os.File, error)) error {
+	left := int64(maxRecords)
 	for _, name := range names {
-		if err := copyFile(to, path.Join(dir, name), func() (*os.File, error) { return open(name) }); err != nil {
+		n, err := copyFile(to, dir, name, left, open)
+		if err != nil {
 			return err
 		}
+		left -= n
 	}
 	return prune(to, dir, names)
 }
 
-func copyFile(to *os.Root, name string, open func() (*os.File, error)) error {
-	content, mode, err := contentOf(open)
+// copyFile copies a file that is not there yet as it should be, and returns its
+// length, which is no more than is left.
+func copyFile(to *os.Root, dir, name string, left int64, open func(string) (*os.File, error)) (int64, error) {
+	from, err := open(name)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	old, _, err := contentOf(func() (*os.File, error) { return to.Open(name) })
-	if err == nil && bytes.Equal(old, content) {
-		return nil
+	defer from.Close()
+	info, err := record(from, min(dockerstore.LongestRecord(name), left))
+	if err != nil {
+		return 0, err
+	}
+	name = path.Join(dir, name)
+	if has, err := holds(to, name, from, info.Size()); has || err != nil {
+		return info.Size(), err
 	}
 	if err := errors.Join(to.MkdirAll(path.Dir(name), 0o700), ignoreMissing(to.RemoveAll(name))); err != nil {
-		return err
+		return 0, err
 	}
-	return to.WriteFile(name, content, mode)
+	out, err := to.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.CopyN(out, from, info.Size()) // what is appended meanwhile was not looked at
+	return info.Size(), errors.Join(err, out.Close())
 }
 
-func contentOf(open func() (*os.File, error)) (content []byte, mode fs.FileMode, err error) {
-	f, err := open()
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
+// record makes sure that a file is one that Docker could have written.
+func record(f *os.File, longest int64) (fs.FileInfo, error) {
 	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > longest) {
+		err = fault.New(fault.UnsafeInput, "%s is no record of Docker, or too long for one", f.Name())
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxRecord {
-		return nil, 0, fault.New(fault.UnsafeInput, "%s is no record of Docker", f.Name())
-	}
-	content, err = io.ReadAll(io.LimitReader(f, maxRecord))
-	return content, info.Mode().Perm(), err
+	return info, err
 }
+
+// holds reports whether a file is there with the content that another has.
+func holds(to *os.Root, name string, want *os.File, size int64) (bool, error) {
+	info, err := to.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (!info.Mode().IsRegular() || info.Size() != size) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	has, err := to.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer has.Close()
+	return same(has, io.NewSectionReader(want, 0, size))
+}
+
+// same compares two contents, piece by piece.
+func same(a, b io.Reader) (bool, error) {
+	var of [2][64 << 10]byte
+	for {
+		n, errA := io.ReadFull(a, of[0][:])
+		m, errB := io.ReadFull(b, of[1][:])
+		if !bytes.Equal(of[0][:n], of[1][:m]) {
+			return false, nil
+		}
+		if ended(errA) && ended(errB) {
+			return true, nil
+		}
+		if err := errors.Join(errA, errB); err != nil {
+			return false, err
+		}
+	}
+}
+
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // prune removes what is not one of the files, and directories without any.
 func prune(root *os.Root, dir string, names []string) error {

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -174,6 +175,51 @@ func TestWhatIsThereIsNotWrittenAgain(t *testing.T) {
 	docker, records := a.read("overlayzfs")
 	if err := Pack(docker, records, carriedIn(t, dir)); !errors.Is(err, fault.Invalid) {
 		t.Errorf("records with a gap are sent: %v", err)
+	}
+}
+
+// TestOnlyRecordsAreCopied: what a stream has beside them could fill the data-root,
+// and so could a length that is made up.
+func TestOnlyRecordsAreCopied(t *testing.T) {
+	a, b := newHost(t), newHost(t)
+	a.image("overlayzfs", "layer1", "x:1")
+	layer := "image/overlayzfs/layerdb/sha256/" + digest.FromString("layer1").Encoded()
+	a.file(layer+"/more", "x")
+	docker, records := a.read("overlayzfs")
+	if err := Install(b.root, "overlayzfs", docker, records); err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(files(t, b.root), func(name string) bool { return strings.HasSuffix(name, "/more") }) {
+		t.Error("what is no record is copied")
+	}
+	for name, length := range map[string]int64{"size": 1 << 20, "descriptor.json": 1 << 30, "tar-split.json.gz": 1 << 40} {
+		path := filepath.Join(a.root, layer, name)
+		if err := os.WriteFile(path, []byte("7"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, length); err != nil {
+			t.Fatal(err)
+		}
+		if err := Install(newHost(t).root, "overlayzfs", docker, records); !errors.Is(err, fault.UnsafeInput) {
+			t.Errorf("%s of %d bytes: %v", name, length, err)
+		}
+		if err := os.Truncate(path, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestTheSameIsTheSame however long it is.
+func TestTheSameIsTheSame(t *testing.T) {
+	for _, n := range []int{0, 1, 64 << 10, 200_000} {
+		content := bytes.Repeat([]byte("x"), n)
+		if is, err := same(bytes.NewReader(content), bytes.NewReader(content)); !is || err != nil {
+			t.Errorf("%d bytes: %v, %v", n, is, err)
+		}
+		other := append(bytes.Clone(content), 'y')
+		if is, err := same(bytes.NewReader(content), bytes.NewReader(other)); is || err != nil {
+			t.Errorf("%d bytes and one more: %v, %v", n, is, err)
+		}
 	}
 }
 
