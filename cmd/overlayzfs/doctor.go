@@ -136,10 +136,14 @@ func (f *doctorFlags) store(z *zfs.Handle) *doctor.Store {
 		found.Removing, err = s.view.Removing()
 		return err
 	})
-	var errs [2]error
+	var errs [3]error
 	found.Rollback, errs[0] = snapshot.Pending(z, f.dataset)
 	if found.Rollback != "" && !snapshot.HasRecords(z, f.dataset, found.Rollback) {
 		found.RollbackFlags = " --layers-only"
+	}
+	receiving, err := overlayzfs.ReceivingOn(z, f.dataset)
+	if errs[2] = err; receiving != nil {
+		found.Receiving = receiving.To
 	}
 	found.Scratch, errs[1] = doctor.Scratch(z, f.dataset)
 	for _, pattern := range []string{"/run/overlayzfs-gc-*", "/run/overlayzfs-doctor-*"} {

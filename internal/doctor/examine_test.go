@@ -125,6 +125,7 @@ func TestEachFaultIsFound(t *testing.T) {
 		"a scratch dataset":       {func(f *Facts) { f.Store.Scratch = []string{"tank/docker/x"} }, Note, "leftovers", "zfs destroy -r tank/docker/x"},
 		"a mount":                 {func(f *Facts) { f.Store.Mounts = []string{"/run/x"} }, Note, "leftovers", "umount /run/x"},
 		"a rollback cut short":    {func(f *Facts) { f.Store.Rollback = "x" }, Broken, "store", "overlayzfs rollback tank/docker@x"},
+		"a receive cut short":     {func(f *Facts) { f.Store.Receiving = "x" }, Broken, "store", "overlayzfs receive --finish --yes --dataset tank/docker"},
 		"damaged layers":          {func(f *Facts) { f.Store.Damaged = 1 }, Broken, "store", "overlayzfs verify"},
 		"missing layers":          {func(f *Facts) { f.Store.Missing = 1 }, Broken, "store", "overlayzfs verify"},
 		"a store not looked at":   {func(f *Facts) { f.Store.Err = errors.New("x") }, Note, "store", ""},

@@ -70,6 +70,7 @@ type Store struct {
 	Rollback string // one that was cut short
 	// RollbackFlags are what it has to be run with.
 	RollbackFlags string
+	Receiving     string   // a stream whose receive was cut short
 	Scratch       []string // datasets that an earlier doctor left
 	Mounts        []string // that an earlier command left
 	Warnings      int      // records of Docker that cannot be read

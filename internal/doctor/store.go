@@ -22,6 +22,9 @@ func store(f Facts) []Finding {
 	if s.Rollback != "" {
 		found = append(found, Finding{check, Broken, "a rollback to " + s.Rollback + " was cut short", "the store does not open until it is finished", fmt.Sprintf("overlayzfs rollback %s@%s%s", f.Dataset, s.Rollback, s.RollbackFlags)})
 	}
+	if s.Receiving != "" {
+		found = append(found, Finding{check, Broken, "receiving the stream " + s.Receiving + " was cut short", "the store does not open until it is finished", fmt.Sprintf("overlayzfs receive --finish --yes --dataset %s%s    # dockerd stopped", f.Dataset, f.Docker.flags())})
+	}
 	if s.Damaged > 0 {
 		found = append(found, Finding{check, Broken, fmt.Sprintf("%d layers are damaged", s.Damaged), "what stands on them cannot be mounted", "overlayzfs ls | grep damaged; overlayzfs verify"})
 	}
