@@ -76,12 +76,12 @@ func makeCarried(dir string) error {
 
 // carriedOf opens the directory in the store in dir. It is no link, and is not
 // reached by one.
-func carriedOf(dir string) (*os.Root, error) {
+func carriedOf(dir string) (carried *os.Root, err error) {
 	store, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close()
+	defer func() { err = errors.Join(err, store.Close()) }()
 	for _, name := range []string{ownDir, path.Join(ownDir, carriedName)} {
 		fi, err := store.Lstat(name)
 		if err == nil && !fi.IsDir() {
