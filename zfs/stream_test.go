@@ -79,3 +79,18 @@ func TestWhatCannotBeSentOrReceived(t *testing.T) {
 		t.Errorf("without a handle: %v", err)
 	}
 }
+
+// TestNoStreamHasBlocksInPointers: below an encrypted dataset none such is received.
+func TestNoStreamHasBlocksInPointers(t *testing.T) {
+	args, err := sendArgs("send", "tank/a@1", "fromsnap", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flags []string
+	for _, arg := range args {
+		flags = append(flags, arg.Name)
+	}
+	if !slices.Equal(flags, []string{"largeblockok", "compressok"}) {
+		t.Errorf("flags %q", flags)
+	}
+}

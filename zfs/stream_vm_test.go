@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -84,6 +85,28 @@ func TestSendAndReceive(t *testing.T) {
 	check(t, receive(h, other+"@y", Receiving{}, more))
 	equal(t, "guid", get(t, other+"@y", "guid"), get(t, name+"@2", "guid"))
 	sameFiles(t, other, dir)
+}
+
+// TestBelowAnEncryptedDataset a stream is received, also one of files that are so
+// small that they lie in a block's pointer.
+func TestBelowAnEncryptedDataset(t *testing.T) {
+	h := open(t)
+	name := fresh(t, "-o", "compression=lz4")
+	dir := mounted(t, name)
+	for _, file := range []string{"a", "b"} {
+		check(t, os.WriteFile(filepath.Join(dir, file), bytes.Repeat([]byte(file), 1000), 0o600))
+	}
+	check(t, h.Snapshot([]string{name + "@1"}, nil))
+	above := unused(t)
+	create := exec.Command("zfs", "create", "-o", "encryption=on", "-o", "keyformat=passphrase", "-o", "mountpoint=none", above)
+	create.Stdin = strings.NewReader("a passphrase\n")
+	if out, err := create.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	nowhere := Receiving{Properties: Properties{"mountpoint": String("legacy")}}
+	check(t, receive(h, above+"/x@1", nowhere, stream(t, h, name+"@1", "")))
+	equal(t, "encryption", get(t, above+"/x", "encryption") != "off", true)
+	sameFiles(t, above+"/x", dir)
 }
 
 // TestStreamsAreThoseOfTheCommand: zfs(8) receives what Send wrote, and Receive

@@ -256,6 +256,21 @@ func TestAHostileStreamIsNotTaken(t *testing.T) {
 	}
 }
 
+// TestASendThatWasKilledIsNotGoneOnFrom, and leaves nothing after the next.
+func TestASendThatWasKilledIsNotGoneOnFrom(t *testing.T) {
+	s, _, send := sentAndReceived(t)
+	snap := s.dataset + "@" + sentPrefix + "killed"
+	tool(t, "snapshot", "-o", "overlayzfs:sent=sending", snap)
+	if out := say(t, exitFailed, "", "send", "--dataset", s.dataset, "--root", s.root, "--from", snap, "--output", filepath.Join(t.TempDir(), "x")); !strings.Contains(out, "never came to its end") {
+		t.Errorf("%s", out)
+	}
+	tool(t, "snapshot", s.dataset+"@received-elsewhere")
+	send("--from", "last")
+	if names := sentNames(t, s.dataset); there(snap) || len(names) != 3 {
+		t.Errorf("snapshots %q", names)
+	}
+}
+
 // kept is the receiver's store, as if Docker had started with it.
 func (f far) kept() keptStore {
 	f.Helper()
