@@ -98,11 +98,34 @@ func checkLayer(dirfd int, where, id string) error {
 				return err
 			}
 		}
-		if err := requireType(layer, where, name, layerTypes[name]); err != nil || name != quota.UpperName {
+		if err := requireType(layer, where, name, layerTypes[name]); err != nil {
 			return err
 		}
-		return eachBelow(layer, where, name, func(int, string) error {
-			return misshapen(path.Join(where, name), "is not empty")
+		switch name {
+		case quota.UpperName:
+			return eachBelow(layer, where, name, func(int, string) error {
+				return misshapen(path.Join(where, name), "is not empty")
+			})
+		case workName:
+			return checkWork(layer, where)
+		}
+		return nil
+	})
+}
+
+// checkWork looks at overlayfs's own directories, as far as the driver takes marks
+// of the kernel's away in them.
+func checkWork(layer int, where string) error {
+	where = path.Join(where, workName)
+	return eachBelow(layer, path.Dir(where), workName, func(work int, name string) error {
+		if err := requireType(work, where, name, unix.S_IFDIR); err != nil {
+			return err
+		}
+		return eachBelow(work, where, name, func(dir int, below string) error {
+			if below != "incompat" {
+				return nil
+			}
+			return requireType(dir, path.Join(where, name), below, unix.S_IFDIR)
 		})
 	})
 }

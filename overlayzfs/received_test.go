@@ -25,7 +25,7 @@ func received(t *testing.T) home {
 			t.Fatal(err)
 		}
 	}
-	for _, dir := range []string{"base/diff/etc", "base/work", "limited/upper", ".overlayzfs/carried"} {
+	for _, dir := range []string{"base/diff/etc", "base/work/work/incompat/volatile", "limited/upper", ".overlayzfs/carried"} {
 		if err := os.MkdirAll(h.path(dir), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -84,6 +84,8 @@ func TestNoLinkOfAStoreThatCameIsFollowed(t *testing.T) {
 		"content":             link("base/diff", "/etc"),
 		"content above":       link("base/diff", "../../upper/diff"),
 		"work":                link("base/work", "/etc"),
+		"below work":          link("base/work/work", "/etc"),
+		"marks":               link("base/work/work/incompat", "/etc"),
 		"merged":              link("base/merged", "/etc"),
 		"upper":               link("limited/upper", "/etc"),
 		"below upper":         link("limited/upper/diff", "/etc"),
@@ -170,5 +172,17 @@ func TestALowerLayerIsOneOfTheStore(t *testing.T) {
 	}
 	if dirs, err := top.lowerDirs(); !errors.Is(err, fault.Invalid) {
 		t.Errorf("%q, %v", dirs, err)
+	}
+}
+
+func TestNoCountIsWrittenThroughALink(t *testing.T) {
+	h, victim := received(t), filepath.Join(t.TempDir(), "passwd")
+	if err := errors.Join(os.WriteFile(victim, nil, 0o600), os.Symlink(victim, h.own(refsName, "base"))); err != nil {
+		t.Fatal(err)
+	}
+	r := refs{home: h, counts: map[string]int{"base": 1}}
+	r.add("base")
+	if raw, err := os.ReadFile(victim); len(raw) > 0 || err != nil {
+		t.Errorf("%q, %v", raw, err)
 	}
 }

@@ -78,7 +78,7 @@ func (d *Driver) requireReceived(o Options) error {
 	}
 	r, err := ReceivingOn(d.zfs, d.dataset)
 	if err == nil && r != nil {
-		err = fault.New(fault.Interrupted, "the stream %s was received on %s and not finished; stop dockerd and finish it with `overlayzfs receive --finish --yes --dataset %s` and the flags it was begun with", r.To, d.dataset, d.dataset)
+		err = fault.New(fault.Invalid, "the stream %s was received on %s and not finished; stop dockerd and finish it with `overlayzfs receive --finish --yes --dataset %s` and the flags it was begun with", r.To, d.dataset, d.dataset)
 	}
 	return err
 }
