@@ -47,8 +47,12 @@ func (p *Plan) datasets(f Facts, w Wanted) error {
 	if !there {
 		p.create(w.Layers, advised(more...), "layers")
 	} else {
+		before := len(p.Steps)
 		p.mend(f, layers)
 		p.resync(layers, w.Sync)
+		if wholePool(w.Layers) && len(p.Steps) > before {
+			return errWholePool(w.Layers)
+		}
 	}
 	if p.hasRoot(f, w) {
 		p.volumes(f, w)
@@ -100,13 +104,19 @@ func alone(f Facts, w Wanted, d zfs.Dataset, there bool) error {
 	if !there || !moves && len(doctor.Unadvised(d, f.Module)) == 0 {
 		return nil
 	}
-	if !strings.Contains(w.Parent, "/") {
-		return fault.New(fault.Exists, "%s is a whole pool, and all that is made on it would inherit what Docker needs: name a dataset on it, %s/docker", w.Parent, w.Parent)
+	if wholePool(w.Parent) {
+		return errWholePool(w.Parent)
 	}
 	if len(f.Others) > 0 {
 		return fault.New(fault.Exists, "dataset %s has others below it, such as %s, which would inherit what Docker needs: name a new dataset, or one for layers alone with --dataset", w.Parent, f.Others[0])
 	}
 	return nil
+}
+
+func wholePool(dataset string) bool { return !strings.Contains(dataset, "/") }
+
+func errWholePool(pool string) error {
+	return fault.New(fault.Exists, "%s is a whole pool, and all that is made on it would inherit what Docker needs: name a dataset on it, such as %s/docker", pool, pool)
 }
 
 // atBoot reports whether the next boot mounts the data-root's dataset as

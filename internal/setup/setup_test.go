@@ -206,6 +206,10 @@ func TestRefused(t *testing.T) {
 			w.Parent, w.Layers = "tank", "tank/layers"
 			f.Datasets[w.Parent] = made(w.Parent, "none")
 		},
+		"a whole pool for layers": func(f *Facts, w *Wanted) {
+			w.Parent, w.Layers, w.Sync = "", "tank", "disabled"
+			f.Datasets[w.Layers] = made(w.Layers, "legacy")
+		},
 		"not mounted at boot": func(f *Facts, w *Wanted) { f.Datasets[w.Parent] = noauto(made(w.Parent, w.Root)) },
 		"a broken file":       func(f *Facts, _ *Wanted) { f.File.Raw = []byte("{,") },
 	} {
