@@ -247,10 +247,14 @@ func (f *receiveFlags) take(ctx context.Context, c console, z *zfs.Handle, where
 	step, done := c.progress("receiving", int64(stream.Header.Bytes))
 	defer done()
 	err = z.Receive(ctx, where.Dataset+"@"+mark.To, stream.Begin, o, counting{stream, step})
-	if err != nil && mark.From != "" { // nothing of it stays
-		err = errors.Join(err, overlayzfs.Unmark(z, where.Dataset))
+	if err == nil || mark.From == "" {
+		return err
 	}
-	return err
+	came, lookErr := z.Exists(where.Dataset + "@" + mark.To)
+	if lookErr != nil || came {
+		return errors.Join(fmt.Errorf("%w: `%s` says what came of it: %w", err, f.remedy(where), errUnfinished), lookErr)
+	}
+	return errors.Join(err, overlayzfs.Unmark(z, where.Dataset)) // nothing of it stays
 }
 
 // receiving marks the dataset, or has it made with the mark.

@@ -142,6 +142,9 @@ func (t Target) notContinued(h Header, discard bool) (why []string) {
 	case from < 0:
 		return []string{fmt.Sprintf("dataset %s does not have snapshot %s, which the stream goes on from; it has %s: send with --from one of these, or everything", t.Dataset, h.From, t.names(0))}
 	}
+	if slices.ContainsFunc(t.Snapshots, func(s zfs.Dataset) bool { return s.Name == t.Dataset+"@"+h.Name }) {
+		why = append(why, fmt.Sprintf("dataset %s has another snapshot called %s: rename or destroy it", t.Dataset, h.Name))
+	}
 	if newer := t.names(from + 1); newer != "none" && !discard {
 		why = append(why, fmt.Sprintf("snapshots newer than %s would be lost: %s. Allow it with --discard", h.From, newer))
 	}

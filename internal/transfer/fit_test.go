@@ -47,6 +47,7 @@ func TestMisfits(t *testing.T) {
 		"of another store":     {with(there, func(t *Target) { t.Snapshots = t.Snapshots[:1] }), more, "it has s1"},
 		"the same again":       {there, Header{Name: "s2", GUID: 2, From: "s1", FromGUID: 1, Format: 1}, "already"},
 		"newer snapshots":      {there, Header{Name: "s3", GUID: 3, From: "s1", FromGUID: 1, Format: 1}, "s2. Allow it with --discard"},
+		"another of that name": {there, Header{Name: "s1", GUID: 9, From: "s2", FromGUID: 2, Format: 1}, "another snapshot called s1"},
 		"a limited container":  {with(there, func(t *Target) { t.Limited = []string{"tank/docker/X"} }), more, "tank/docker/X"},
 	} {
 		why := tt.target.Misfits(tt.header, false)
