@@ -12,8 +12,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// received is a store as another host sends it: a layer, a limited container's,
-// and one that was being removed.
+// received is a store as another host sends it: a layer, a limited container's, one
+// that was being removed, a measurement and a probe.
 func received(t *testing.T) home {
 	t.Helper()
 	h := home(t.TempDir())
@@ -25,13 +25,13 @@ func received(t *testing.T) home {
 			t.Fatal(err)
 		}
 	}
-	for _, dir := range []string{"base/diff/etc", "base/work/work/incompat/volatile", "limited/upper", ".overlayzfs/carried"} {
+	for _, dir := range []string{"base/diff/etc", "base/work/work/incompat/volatile", ".overlayzfs/new/copy-up-1/upper/file", ".overlayzfs/new/.probe-1", "limited/upper", ".overlayzfs/carried"} {
 		if err := os.MkdirAll(h.path(dir), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for name, target := range map[string]string{
-		"l/" + shortA: "../base/diff", "base/diff/etc/passwd": "/etc/passwd", "limited/diff": "upper/diff", "limited/work": "upper/work",
+		"l/" + shortA: "../base/diff", "base/diff/etc/passwd": "/etc/passwd", ".overlayzfs/new/.probe-1/symlink": "target", "limited/diff": "upper/diff", "limited/work": "upper/work",
 	} {
 		if err := os.Symlink(target, h.path(name)); err != nil {
 			t.Fatal(err)
