@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
@@ -66,7 +67,7 @@ func removeTree(path string) error { return removeTreeWhile(context.Background()
 
 // removeTreeWhile is removeTree for whoever can go on later.
 func removeTreeWhile(ctx context.Context, path string) error {
-	parent, err := os.Open(filepath.Dir(path))
+	parent, err := os.OpenFile(filepath.Dir(path), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}

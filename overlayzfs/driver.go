@@ -119,7 +119,7 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 		logrus.WithField("version", abi.Version).Warn("this OpenZFS is newer than those this overlayzfs was compared with; its interface passed the checks")
 	}
 	d.logsXattrs = logsXattrs(d.zfs, d.pool())
-	if err := d.requireNoRollback(); err != nil {
+	if err := errors.Join(d.requireNoRollback(), d.requireReceived(o)); err != nil {
 		return err
 	}
 	if err := checkDoor(d.home, o.Door); err != nil {

@@ -79,6 +79,9 @@ func (p *place) prepare(ctx context.Context, o Options) (err error) {
 			p.lock.Close()
 		}
 	}()
+	if err := requireOwn(int(p.lock.Fd())); err != nil {
+		return err
+	}
 	known, err := checkStore(p.home)
 	if err != nil {
 		return err
@@ -177,12 +180,29 @@ func makeDirs(h home, o Options) error {
 	if err := own(h, o); err != nil {
 		return err
 	}
-	for _, dir := range []string{h.path(linkDir), h.own(), h.own(newName), h.own(applyName), h.own(buildingName), h.own(mutableName), h.own(trashName), h.own(refsName), h.own(limitsName)} {
-		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	dirs := []string{h.path(linkDir), h.own()}
+	for _, name := range ownDirs {
+		dirs = append(dirs, h.own(name))
+	}
+	for _, dir := range dirs {
+		if err := makeOwn(dir); err != nil {
 			return err
 		}
 	}
 	return writeFormat(h)
+}
+
+// makeOwn makes a directory that is not there. A link to one is none.
+func makeOwn(path string) error {
+	err := os.Mkdir(path, 0o700)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	fi, err := os.Lstat(path)
+	if err == nil && !fi.IsDir() {
+		err = misshapen(path, "is no directory")
+	}
+	return err
 }
 
 // own closes the home to all but root and the containers' root.
@@ -233,10 +253,14 @@ func writeFormat(h home) error {
 }
 
 // writeWhole puts a file in place that a power cut does not tear: a name can be
-// on disk before what it names. It is for files that are written once.
+// on disk before what it names. It is for files that are written once. What an
+// earlier try left is not written to: it could be a link.
 func writeWhole(path string, data []byte) error {
-	next := path + ".new"
-	f, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+	next := path + newSuffix
+	if err := unlinkIfThere(next); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(next, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}

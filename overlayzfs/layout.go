@@ -31,6 +31,8 @@ const (
 	limitsName   = "limits"   // records of package quota, by short link
 	doorName     = "door"     // whose layers these are; absent: a graphdriver's
 	recordsName  = "records"  // of doors that keep theirs here, by door
+
+	newSuffix = ".new" // of a file that is being written
 )
 
 // home is the root of a store.

@@ -46,6 +46,9 @@ type Options struct {
 	// Observer, where it is set, is told of the store what is worth counting.
 	Observer Observer
 
+	// Receiving opens a store that is still being received, to finish that.
+	Receiving bool
+
 	// Resumes reports whether a caller that starts anew may come back for a
 	// layer that was made and never given content. Without it none is kept.
 	Resumes func(id string) bool

@@ -1,6 +1,7 @@
 package overlayzfs
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -87,6 +88,22 @@ func (d *Driver) Settle() error {
 	e.Disputed = false
 	logrus.WithField("dataset", d.dataset).Info("the store is one engine's")
 	return writeEngine(d.home, e)
+}
+
+// Adopt makes the store one that no engine has used: it came from another host,
+// and the engine that comes first is not in dispute with that host's. Nothing is
+// left to be done with it then.
+func (d *Driver) Adopt(ctx context.Context) error {
+	if err := unlinkIfThere(d.home.own(engineName)); err != nil {
+		return err
+	}
+	if err := d.Reaped(ctx); err != nil || d.zfs == nil {
+		return err
+	}
+	if err := d.recorded(ctx); err != nil {
+		return err
+	}
+	return Unmark(d.zfs, d.dataset)
 }
 
 // Engine is the engine whose Init came last.

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 )
@@ -107,7 +108,7 @@ func (r *refs) forget(id string) {
 // is less important than what is being done.
 
 func (r *refs) note(id, what string) {
-	f, err := os.OpenFile(r.home.own(refsName, id), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(r.home.own(refsName, id), os.O_CREATE|os.O_APPEND|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
 	if err == nil {
 		_, err = f.WriteString(what)
 		err = errors.Join(err, f.Close())

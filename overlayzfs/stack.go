@@ -107,6 +107,9 @@ func (l layer) lowerDirs() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		if _, ok := linked(target); !ok {
+			return nil, fault.New(fault.Invalid, "%s leads to %.80q, which is no layer: the store is damaged", l.home.path(lower), target)
+		}
 		dirs[i] = l.home.path(linkDir, target)
 	}
 	return dirs, nil

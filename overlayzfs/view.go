@@ -29,12 +29,32 @@ func ViewDataset(dataset string) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &View{home: home(fmt.Sprintf("/proc/self/fd/%d", root.Fd())), root: root}
+	v := &View{home: homeOf(root), root: root}
 	if err := v.check(dataset); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
 	return v, nil
 }
+
+// ViewSnapshot looks at a store as it was in a snapshot, by its full name.
+func ViewSnapshot(snap string) (*View, error) {
+	dataset, _, _ := strings.Cut(snap, "@")
+	if err := answers(dataset); err != nil {
+		return nil, fault.In(fault.Op{Name: "view", Dataset: snap}, err)
+	}
+	root, err := zfs.ViewSnapshot(snap)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{home: homeOf(root), root: root}
+	if err := v.check(snap); err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	return v, nil
+}
+
+// homeOf is the home that a file is the root of, as long as that is open.
+func homeOf(root *os.File) home { return home(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) }
 
 // ViewHome looks at the store in a directory.
 func ViewHome(dir string) (*View, error) {
@@ -155,8 +175,7 @@ func (v *View) shorts() (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		id, ok := strings.CutSuffix(strings.TrimPrefix(target, "../"), "/"+diffName)
-		if ok && checkID("layer", id) == nil {
+		if id, ok := linked(target); ok {
 			shorts[name] = id
 		}
 	}

@@ -32,6 +32,13 @@ func Pending(z *zfs.Handle, layers string) (string, error) {
 	return markOf(stats), nil
 }
 
+// HasRecords reports whether a snapshot of the layers dataset has Docker's records
+// with it. Of one that is not there it is not known, and false.
+func HasRecords(z *zfs.Handle, layers, name string) bool {
+	s, err := z.DatasetStats(full(layers, name))
+	return err == nil && text(s, recordsProperty) != ""
+}
+
 // unfinishedError says what to do about a rollback that was interrupted.
 func unfinishedError(layers, name string) error {
 	return fault.New(fault.Interrupted, "going back to the snapshot %s of dataset %s was interrupted: finish it with `overlayzfs rollback %s`", name, layers, full(layers, name))

@@ -74,6 +74,8 @@ func ours(s zfs.Dataset) bool {
 
 // text is a user property, or nothing.
 func text(s zfs.Dataset, property string) string {
-	p, _ := s.Property(property)
-	return p.String()
+	if p, there := s.Property(property); there {
+		return p.String()
+	}
+	return ""
 }

@@ -121,3 +121,15 @@ func TestOverlayPaths(t *testing.T) {
 		t.Errorf("paths (-want +got):\n%s", diff)
 	}
 }
+
+// TestAMissingPropertyIsEmpty: a snapshot without Docker's records was taken for
+// one of a dataset called 0.
+func TestAMissingPropertyIsEmpty(t *testing.T) {
+	s := zfs.Dataset{Properties: map[string]zfs.Property{eventProperty: {Value: zfs.String("stop")}}}
+	if got := text(s, recordsProperty); got != "" {
+		t.Errorf("it is %q", got)
+	}
+	if got := text(s, eventProperty); got != "stop" {
+		t.Errorf("one that is there is %q", got)
+	}
+}

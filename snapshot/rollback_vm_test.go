@@ -369,7 +369,7 @@ func TestLayersOnly(t *testing.T) {
 	}
 	both := l.take()
 	l.writeAll("later", l.layers, l.records)
-	l.wantRefused(name, Options{DestroyNewer: true}, "Docker's records", "--layers-only")
+	l.wantRefused(name, Options{DestroyNewer: true}, "holds layers only", "Docker's records", "--layers-only")
 	if _, err := PlanRollback(l.zfs, l.layers, "tank/other", both, Options{}); !errors.Is(err, fault.Invalid) {
 		t.Errorf("with other records: %v", err)
 	}

@@ -85,6 +85,9 @@ const (
 	iocRelease          request = 0x5a31
 	iocGetHolds         request = 0x5a32
 	iocDestroySnaps     request = 0x5a3b
+	iocSendNew          request = 0x5a40
+	iocSendSpace        request = 0x5a41
+	iocRecvNew          request = 0x5a46
 	iocPoolSync         request = 0x5a47
 
 	// iocNone is a number beyond the last that any version has
@@ -122,6 +125,30 @@ const (
 const (
 	projInheritVFS = 0x200      // FS_XFLAG_PROJINHERIT: OpenZFS 2.2.9+, 2.3.5+, 2.4
 	projInheritOld = 0x20000000 // ZFS_PROJINHERIT_FL: releases before those
+)
+
+// The first record of a stream, dmu_replay_record_t with its drr_begin
+// (include/sys/zfs_ioctl.h, the same from OpenZFS 2.1 to 2.4). RECV_NEW takes it
+// as an argument, and the rest of the stream from a descriptor.
+const (
+	sizeRecord     = 312
+	offRecordType  = 0  // uint32, drr_type
+	offBeginMagic  = 8  // uint64, drr_magic
+	offBeginInfo   = 16 // uint64, drr_versioninfo
+	offBeginType   = 32 // uint32, drr_type of drr_begin: dmu_objset_type_t
+	offBeginTo     = 40 // uint64, drr_toguid
+	offBeginFrom   = 48 // uint64, drr_fromguid
+	offBeginToName = 56 // char[256]
+
+	recordBegin = 0           // DRR_BEGIN
+	beginMagic  = 0x2f5bacbac // DMU_BACKUP_MAGIC
+	// drr_versioninfo: DMU_SUBSTREAM or DMU_COMPOUNDSTREAM in the lowest two bits,
+	// flags of features above.
+	infoSubstream = 1
+	infoTypeBits  = 2
+
+	// byteArray is DATA_TYPE_BYTE_ARRAY of include/sys/nvpair.h.
+	byteArray = 10
 )
 
 // littleEndian reports whether this machine has the byte order that the

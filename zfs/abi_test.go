@@ -32,7 +32,7 @@ type zfsCmd struct {
 	_             uint64    // iflags
 	_             [4]uint64 // zfs_share_t
 	objsetStats   objsetStats
-	_             drrBegin
+	_             drrBeginMembers
 	inject        struct { // a union as large as zinject_record_t
 		_            [zinjectSize - 16]byte
 		deferDestroy uint32
@@ -62,11 +62,23 @@ type objsetStats struct {
 	_           uint8     // flags
 }
 
-// drrBegin is struct drr_begin of include/sys/zfs_ioctl.h.
-type drrBegin struct {
-	_ [4]uint64 // magic, versioninfo, creation_time, type and flags
-	_ [2]uint64 // toguid, fromguid
-	_ [256]byte // toname
+// drrBeginMembers is struct drr_begin of include/sys/zfs_ioctl.h.
+type drrBeginMembers struct {
+	magic       uint64
+	versionInfo uint64
+	_           uint64 // creation_time
+	kind        uint32
+	_           uint32 // flags
+	toGUID      uint64
+	fromGUID    uint64
+	toName      [256]byte
+}
+
+// replayRecord is dmu_replay_record_t, whose other members are no larger.
+type replayRecord struct {
+	kind  uint32
+	_     uint32 // payloadlen
+	begin drrBeginMembers
 }
 
 // zinjectSize is the size of zinject_record_t, to which the part of the union
@@ -96,6 +108,7 @@ func TestOffsetsAndSizesAreTheHeaders(t *testing.T) {
 	var s objsetStats
 	var u useracct
 	var x fsxattrMembers
+	var r replayRecord
 	tests := []struct {
 		what string
 		got  uintptr
@@ -129,6 +142,14 @@ func TestOffsetsAndSizesAreTheHeaders(t *testing.T) {
 		{"sizeof zfs_useracct", sizeUseracct, unsafe.Sizeof(u)},
 		{"rid", offUseracctRID, unsafe.Offsetof(u.rid)},
 		{"space", offUseracctSpace, unsafe.Offsetof(u.space)},
+		{"sizeof dmu_replay_record", sizeRecord, unsafe.Sizeof(r)},
+		{"drr_type", offRecordType, unsafe.Offsetof(r.kind)},
+		{"drr_magic", offBeginMagic, unsafe.Offsetof(r.begin) + unsafe.Offsetof(r.begin.magic)},
+		{"drr_versioninfo", offBeginInfo, unsafe.Offsetof(r.begin) + unsafe.Offsetof(r.begin.versionInfo)},
+		{"drr_type of drr_begin", offBeginType, unsafe.Offsetof(r.begin) + unsafe.Offsetof(r.begin.kind)},
+		{"drr_toguid", offBeginTo, unsafe.Offsetof(r.begin) + unsafe.Offsetof(r.begin.toGUID)},
+		{"drr_fromguid", offBeginFrom, unsafe.Offsetof(r.begin) + unsafe.Offsetof(r.begin.fromGUID)},
+		{"drr_toname", offBeginToName, unsafe.Offsetof(r.begin) + unsafe.Offsetof(r.begin.toName)},
 		{"sizeof fsxattr", sizeFsxattr, unsafe.Sizeof(x)},
 		{"fsx_xflags", offFsxattrFlags, unsafe.Offsetof(x.xflags)},
 		{"fsx_projid", offFsxattrProjID, unsafe.Offsetof(x.projid)},
@@ -164,6 +185,7 @@ func TestRequestNumbersAreTheEnums(t *testing.T) {
 		"POOL_GET_PROPS": iocPoolGetProps, "INHERIT_PROP": iocInheritProp, "USERSPACE_ONE": iocUserspaceOne,
 		"USERSPACE_MANY": iocUserspaceMany, "HOLD": iocHold, "RELEASE": iocRelease, "GET_HOLDS": iocGetHolds,
 		"DESTROY_SNAPS": iocDestroySnaps, "POOL_SYNC": iocPoolSync,
+		"SEND_NEW": iocSendNew, "SEND_SPACE": iocSendSpace, "RECV_NEW": iocRecvNew,
 	}
 	for name, number := range got {
 		if want[name] != number {
@@ -209,6 +231,7 @@ func TestSmallEnums(t *testing.T) {
 		int(errCmdUnavail): "IOC_CMD_UNAVAIL", int(errArgUnavail): "IOC_ARG_UNAVAIL", int(errArgRequired): "IOC_ARG_REQUIRED",
 		int(errArgBadType): "IOC_ARG_BADTYPE", int(errExporting): "EXPORT_IN_PROGRESS", int(errBadProp): "BADPROP",
 		int(errNotUserNS): "NOT_USER_NAMESPACE", int(errResumeExists): "RESUME_EXISTS",
+		int(errStreamUnknown): "UNKNOWN_SEND_STREAM_FEATURE", int(errTruncated): "STREAM_TRUNCATED",
 	} {
 		if errnos[errno-int(firstZFSErrno)] != name {
 			t.Errorf("%d is not %s", errno, name)

@@ -180,6 +180,14 @@ func (d Dataset) Sync() string {
 	return Uint(d.SyncMode()).String()
 }
 
+// CanMount is the canmount property in words: off, on or noauto.
+func (d Dataset) CanMount() string {
+	if mode, names := d.uint("canmount", 1), words["canmount"]; mode < uint64(len(names)) {
+		return names[mode]
+	}
+	return ""
+}
+
 // Created is when the dataset was made, to the second.
 func (d Dataset) Created() time.Time { return time.Unix(int64(d.uint("creation", 0)), 0) }
 

@@ -22,8 +22,9 @@ type Value struct {
 func Uint(n uint64) Value { return Value{number: n} }
 
 // String is a value that is a string. For sync, readonly, atime, relatime,
-// devices, exec, setuid, canmount, snapdir and acltype it is one of the words
-// that zfs(8) has, which is turned into its number.
+// devices, exec, setuid, canmount, snapdir, acltype, xattr, dnodesize and
+// compression it is one of the words that zfs(8) has, which is turned into its
+// number.
 func String(s string) Value { return Value{text: s, isText: true} }
 
 // Uint returns the number, or 0 of a string.
@@ -74,6 +75,14 @@ var words = map[string][]string{
 	"canmount": {"off", "on", "noauto"},
 	"snapdir":  {"hidden", "visible"},
 	"acltype":  {"off", "posix", "nfsv4"},
+	// zfs(8) has a further word, "on": that for dir before 2.3, for sa since.
+	"xattr":     {"off", "dir", "sa"},
+	"dnodesize": {"legacy", "auto"},
+	// enum zio_compress of include/sys/zio.h.
+	"compression": {
+		"inherit", "on", "off", "lzjb", "empty", "gzip-1", "gzip-2", "gzip-3", "gzip-4", "gzip-5", "gzip-6", "gzip-7", "gzip-8", "gzip-9",
+		"zle", "lz4", "zstd",
+	},
 }
 
 // isUserProperty reports whether the name is a user property's: those have a

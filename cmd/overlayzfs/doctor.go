@@ -23,6 +23,7 @@ import (
 type doctorFlags struct {
 	place
 	output
+	on     string // the dataset that the store lies on, be it named, found or the data-root's
 	host   string
 	quick  bool
 	dryRun bool
@@ -86,7 +87,7 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 		return facts, z.Close()
 	}
 	defer func() { err = errors.Join(err, z.Close()) }()
-	facts.Space(z, f.dataset)
+	facts.Space(z, f.on)
 	if facts.Stats == nil {
 		return facts, nil
 	}
@@ -95,7 +96,7 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 		return facts, nil
 	}
 	if err := c.changing("doctor", func() error {
-		facts.Probe = doctor.Try(ctx, z, f.dataset)
+		facts.Probe = doctor.Try(ctx, z, f.on)
 		return nil
 	}); err != nil {
 		facts.Probe = &doctor.Probe{Err: err}
@@ -118,7 +119,8 @@ func (f *doctorFlags) docker(ctx context.Context, c console, facts *doctor.Facts
 		return
 	}
 	_, d.OptionsErr = overlayzfs.ParseOptions(s.Options)
-	if f.dataset, err = datasetOf(s); err != nil {
+	facts.InPlace = s.Dataset == ""
+	if f.on, err = datasetOf(s); err != nil {
 		d.SiteErr = err
 	}
 }
@@ -135,9 +137,16 @@ func (f *doctorFlags) store(z *zfs.Handle) *doctor.Store {
 		found.Removing, err = s.view.Removing()
 		return err
 	})
-	var errs [2]error
-	found.Rollback, errs[0] = snapshot.Pending(z, f.dataset)
-	found.Scratch, errs[1] = doctor.Scratch(z, f.dataset)
+	var errs [3]error
+	found.Rollback, errs[0] = snapshot.Pending(z, f.on)
+	if found.Rollback != "" && !snapshot.HasRecords(z, f.on, found.Rollback) {
+		found.RollbackFlags = " --layers-only"
+	}
+	receiving, err := overlayzfs.ReceivingOn(z, f.on)
+	if errs[2] = err; receiving != nil {
+		found.Receiving = receiving.To
+	}
+	found.Scratch, errs[1] = doctor.Scratch(z, f.on)
 	for _, pattern := range []string{"/run/overlayzfs-gc-*", "/run/overlayzfs-doctor-*"} {
 		left, _ := filepath.Glob(pattern) // the pattern is well formed
 		found.Mounts = append(found.Mounts, left...)

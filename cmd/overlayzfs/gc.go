@@ -154,7 +154,7 @@ func (f *gcFlags) carryOut(ctx context.Context, c console, agreed gc.Plan) (remo
 	if err != nil {
 		return nil, err
 	}
-	err = f.opened(ctx, where, func(store *overlayzfs.Driver) (err error) {
+	err = opened(ctx, where, false, func(store *overlayzfs.Driver) (err error) {
 		removed, err = f.remove(ctx, c, store, agreed)
 		return err
 	})
@@ -165,12 +165,14 @@ func (f *gcFlags) carryOut(ctx context.Context, c console, agreed gc.Plan) (remo
 }
 
 // opened opens the store as the plugin would, which puts in order what an
-// earlier process left. It fails while somebody else has it open.
-func (f *gcFlags) opened(ctx context.Context, where site.Site, run func(*overlayzfs.Driver) error) (err error) {
+// earlier process left. It fails while somebody else has it open, or while it is
+// being received by another command than the one that is receiving.
+func opened(ctx context.Context, where site.Site, receiving bool, run func(*overlayzfs.Driver) error) (err error) {
 	options, err := plugin.StoreOptions(nil)
 	if err != nil {
 		return err
 	}
+	options.Receiving = receiving
 	home := where.Home
 	if where.Dataset != "" {
 		if home, err = os.MkdirTemp("/run", "overlayzfs-gc-"); err != nil {

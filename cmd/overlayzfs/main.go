@@ -23,7 +23,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	ctx, stop := signal.NotifyContext(context.Background(), ending()...)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	c := console{os.Stdin, os.Stdout, os.Stderr, os.Getenv, lockFile, dockerconf.DefaultFile}
@@ -32,6 +32,16 @@ func main() {
 		command = dockerCommand
 	}
 	os.Exit(execute(ctx, command(c), os.Args[1:], c))
+}
+
+// ending are the signals at which a command stops and cleans up. A terminal that
+// is closed is one of them, but for a command that was started with nohup.
+func ending() []os.Signal {
+	signals := []os.Signal{unix.SIGTERM, unix.SIGINT}
+	if !signal.Ignored(unix.SIGHUP) {
+		signals = append(signals, unix.SIGHUP)
+	}
+	return signals
 }
 
 // console is what a command talks to.

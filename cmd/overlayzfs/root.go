@@ -26,7 +26,7 @@ func rootCommand(c console) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		lsCommand(c), treeCommand(c), dfCommand(c), inspectCommand(c), verifyCommand(c), gcCommand(c), doctorCommand(c),
-		snapshotsCommand(c), snapshotCommand(c), rollbackCommand(c), manCommand(),
+		setupCommand(c), sendCommand(c), receiveCommand(c), snapshotsCommand(c), snapshotCommand(c), rollbackCommand(c), manCommand(),
 	)
 	for _, command := range root.Commands() {
 		command.Args = asUsage(command.Args)

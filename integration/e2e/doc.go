@@ -11,6 +11,10 @@
 //	containerd_* images and containers of a containerd on the snapshotter, which
 //	             dies and comes back
 //	rollback_*   going back to a snapshot, with Docker's records
+//	operator_*   the operator's command on the store of an engine, the doctor's
+//	             remedies among it
+//	setup_*      a host that the operator's command prepared
+//	transfer_*   images sent to an engine on another pool
 //
 // The images are of Debian packages and of files made by the tests: nothing is
 // pulled. integration/images/everything/Dockerfile does to layers what can be done to

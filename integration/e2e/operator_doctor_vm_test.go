@@ -61,46 +61,6 @@ func (s *operatedSite) examines(t *testing.T) {
 	t.Log(s.operate(t, 0, "doctor", "--quick", "--all", "--host", s.Host()))
 }
 
-// namesTheRemedy breaks one thing after another. The doctor has to find it, and
-// its remedy, copied to a shell, has to help.
-func (s *operatedSite) namesTheRemedy(t *testing.T) {
-	left := s.dataset + "/overlayzfs-doctor-1"
-	for _, tt := range []struct {
-		name, harm, severity, found string
-	}{
-		{"Compression", "zfs set compression=off " + s.dataset, "warning", "compression=off"},
-		{"Xattr", "zfs set xattr=dir " + s.dataset, "warning", "xattr=on (dir)"},
-		{"Dnodes", "zfs set dnodesize=legacy " + s.dataset, "note", "dnodesize=legacy"},
-		{"ACLs", "zfs set acltype=off " + s.dataset, "note", "acltype=off"},
-		{"Records", "zfs set recordsize=4K " + s.dataset, "note", "recordsize=4K"},
-		{"Sync", "zfs set sync=always " + s.dataset, "warning", "sync=always"},
-		{"ReadOnly", "zfs set readonly=on " + s.dataset, "broken", "readonly=on"},
-		{"Mountpoint", "zfs set mountpoint=/run/elsewhere " + s.dataset + "; zfs unmount " + s.dataset, "note", "mountpoint=/run/elsewhere"},
-		{"Scratch", "zfs create " + left, "note", "dataset " + left},
-		{"Mount", "mkdir /run/overlayzfs-gc-1 && mount -t tmpfs x /run/overlayzfs-gc-1", "note", "mount /run/overlayzfs-gc-1"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			command(t, "sh", "-c", tt.harm)
-			found, code := s.doctor(t, "--quick")
-			i := slices.IndexFunc(found, func(f finding) bool { return f.Found == tt.found })
-			if i < 0 {
-				t.Fatalf("it is not found: %+v", found)
-			}
-			want := map[string]int{"note": 0, "warning": 5, "broken": 6}[tt.severity]
-			if f := found[i]; f.Severity != tt.severity || code != want || f.Reason == "" {
-				t.Errorf("%+v, exit code %d", f, code)
-			}
-			t.Log(found[i].Remedy)
-			command(t, "sh", "-c", found[i].Remedy)
-			again, code := s.doctor(t, "--quick")
-			if slices.ContainsFunc(again, func(f finding) bool { return f.Found == tt.found }) || code != 0 {
-				t.Errorf("after the remedy: %+v, exit code %d", again, code)
-			}
-		})
-	}
-	t.Run("DaemonJSON", s.brokenConfiguration)
-}
-
 // brokenConfiguration spoils daemon.json in ways that dockerd does not start with.
 func (s *operatedSite) brokenConfiguration(t *testing.T) {
 	good, err := os.ReadFile(s.UsedConfig())

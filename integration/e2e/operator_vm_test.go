@@ -27,6 +27,7 @@ func TestOperator(t *testing.T) {
 	t.Run("LooksWithoutTheEngine", s.looks)
 	t.Run("ExaminesWithoutTheEngine", s.examines)
 	t.Run("NamesTheRemedy", s.namesTheRemedy)
+	t.Run("FindsABrokenConfiguration", s.brokenConfiguration)
 	t.Run("FindsEveryChange", s.findsChanges)
 	t.Run("CollectsWhatIsNobodys", s.collects)
 }
@@ -40,6 +41,7 @@ func newOperatedSite(t *testing.T) *operatedSite {
 	noError(t, images.Import(s.Engine, "odds", images.WriteOdds))
 	noError(t, images.BuildKit.Build(s.Engine, "changes:"+images.BuildKit.Name, images.Everything(t), "--target", "changes"))
 	buildImage(t, s.Engine, "built") // by the classic builder
+	importTiny(t, s.Engine, "nobodys")
 	s.Docker(t, "create", "--network", "none", "--name", "plain", "built", "true")
 	startContainer(t, s.Engine, "limited", "--storage-opt", "size=64M")
 	s.Docker(t, "stop", "limited")
@@ -253,12 +255,7 @@ func (s *operatedSite) forget(t testing.TB, image string) (ids []string) {
 	if len(ids) == 0 {
 		t.Fatalf("%s has no layer of its own", image)
 	}
-	raw, err := os.ReadFile(filepath.Join(records, "repositories.json"))
-	noError(t, err)
-	var names struct{ Repositories map[string]map[string]string }
-	noError(t, json.Unmarshal(raw, &names))
-	id := names.Repositories["changes"][image]
-	noError(t, os.Remove(filepath.Join(records, "imagedb/content/sha256", strings.TrimPrefix(id, "sha256:"))))
+	noError(t, os.Remove(filepath.Join(records, "imagedb/content/sha256", s.imageID(t, image))))
 	// BuildKit would go on to know them.
 	noError(t, os.RemoveAll(filepath.Join(s.Root, "buildkit")))
 	t.Logf("%s had %d layers of its own", image, len(ids))

@@ -105,19 +105,34 @@ func (e *Engine) TryAgain() error {
 // configure settles how dockerd is started.
 func (e *Engine) configure() error {
 	e.Args = []string{"dockerd", "--config-file", e.UsedConfig()}
-	if e.ConfigFile != "" {
-		e.Args = append(e.Args, e.flags()...)
-		return nil
+	if e.ConfigFile == "" {
+		return e.writeConfig()
 	}
-	return e.writeConfig()
+	flags, err := e.flags()
+	e.Args = append(e.Args, flags...)
+	return err
 }
 
-// flags are what the lab needs of an engine that has a configuration already.
-func (e *Engine) flags() []string {
-	return []string{
-		"--data-root", e.Root, "--exec-root", e.path("exec"), "--pidfile", e.path("pid"), "--host", e.Host(),
-		"--containerd", e.Containerd, "--iptables=false", "--ip6tables=false", "--bridge=none",
+// flags are what the lab needs of an engine that has a configuration already;
+// dockerd does not want to be told anything twice.
+func (e *Engine) flags() (flags []string, err error) {
+	raw, err := os.ReadFile(e.ConfigFile)
+	if err != nil {
+		return nil, err
 	}
+	var said map[string]any
+	if err := json.Unmarshal(raw, &said); err != nil {
+		return nil, err
+	}
+	for _, flag := range [][2]string{
+		{"data-root", e.Root}, {"exec-root", e.path("exec")}, {"pidfile", e.path("pid")}, {"containerd", e.Containerd},
+		{"iptables", "false"}, {"ip6tables", "false"}, {"bridge", "none"},
+	} {
+		if _, there := said[flag[0]]; !there && flag[1] != "" {
+			flags = append(flags, "--"+flag[0]+"="+flag[1])
+		}
+	}
+	return append(flags, "--host", e.Host()), nil
 }
 
 func (e *Engine) writeConfig() error {

@@ -38,6 +38,16 @@ func Open(dir string) (*Root, error) {
 	return &Root{root, dir}, nil
 }
 
+// In is a data-root that is open already. Close it when done; what it is in stays
+// open.
+func In(root *os.Root) (*Root, error) {
+	own, err := root.OpenRoot(".")
+	if err != nil {
+		return nil, err
+	}
+	return &Root{own, root.Name()}, nil
+}
+
 // Close gives the directory up.
 func (r *Root) Close() error { return r.root.Close() }
 

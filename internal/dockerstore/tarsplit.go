@@ -19,6 +19,9 @@ import (
 // are headers with long extended attributes.
 const maxEntry = 16 << 20
 
+// tarSplitName is what Docker calls such a record.
+const tarSplitName = "tar-split.json.gz"
+
 // TarSplit is the record of a layer's tar: all of it but the files' content.
 type TarSplit struct {
 	name string // below the data-root
@@ -31,7 +34,7 @@ func (r *Root) TarSplit(driver string, chain digest.Digest) (*TarSplit, error) {
 	if err := errors.Join(checkDriver(driver), chain.Validate()); err != nil {
 		return nil, err
 	}
-	name := path.Join(imagesDir, driver, "layerdb/sha256", chain.Encoded(), "tar-split.json.gz")
+	name := path.Join(imagesDir, driver, "layerdb/sha256", chain.Encoded(), tarSplitName)
 	f, err := r.open(name)
 	if err != nil {
 		return nil, err

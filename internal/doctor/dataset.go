@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	units "github.com/docker/go-units"
 
@@ -23,7 +24,7 @@ type advice struct {
 // The numbers are those of include/sys/fs/zfs.h and include/sys/zio_compress.h,
 // the defaults those of module/zcommon/zfs_prop.c.
 var advices = []advice{
-	{"compression", []uint64{1, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16}, map[uint64]string{0: "inherit", 1: "on", 2: "off", 4: "empty", 14: "zle", 15: "lz4", 16: "zstd"},
+	{"compression", []uint64{1, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, zstd}, map[uint64]string{0: "inherit", 1: "on", 2: "off", 4: "empty", 14: "zle", 15: "lz4", zstd: "zstd"},
 		since(version{2, 2, 0}, 2, 1), Warning, "layers compress to half, and reading less is faster than unpacking it", "lz4"},
 	{"xattr", []uint64{2}, map[uint64]string{0: "off", 1: "on (dir)", 2: "sa"},
 		since(version{2, 3, 0}, 1, 2), Warning, "opaque directories and capabilities are extended attributes; otherwise each is a hidden directory of its own", "sa"},
@@ -36,6 +37,26 @@ var advices = []advice{
 	{"recordsize", []uint64{32768, 65536, 131072, 262144, 524288, 1048576}, nil,
 		always(131072), Note, "small records make large files of images slow to read and to compress; a database gets its own with --storage-opt recordsize=16K", "128K"},
 }
+
+// The property compression has the algorithm's level above the algorithm
+// (SPA_COMPRESSBITS of include/sys/spa.h); only zstd has levels, and from fastZstd
+// on they are of another kind (enum zio_zstd_levels).
+const (
+	zstd       = 16
+	levelShift = 7
+	fastZstd   = 102
+)
+
+// choice is what of a value is judged.
+func (a advice) choice(value uint64) uint64 {
+	if a.property == "compression" {
+		return value & (1<<levelShift - 1)
+	}
+	return value
+}
+
+// fits reports whether the value is good.
+func (a advice) fits(value uint64) bool { return slices.Contains(a.good, a.choice(value)) }
 
 func always(n uint64) func(version) uint64 { return func(version) uint64 { return n } }
 
@@ -54,7 +75,7 @@ func properties(f Facts) (found []Finding) {
 	const check = "dataset"
 	switch {
 	case f.DatasetErr != nil:
-		return []Finding{{check, Broken, f.DatasetErr.Error(), "layers lie on it", "zpool import; zfs create -o mountpoint=legacy -o compression=lz4 -o xattr=sa -o acltype=posix -o dnodesize=auto -o atime=off POOL/docker"}}
+		return []Finding{{check, Broken, f.DatasetErr.Error(), "layers lie on it", bringBack(f)}}
 	case f.Stats == nil:
 		return nil
 	}
@@ -62,30 +83,104 @@ func properties(f Facts) (found []Finding) {
 	for _, a := range advices {
 		found = append(found, a.judge(f)...)
 	}
-	return append(append(found, durability(*f.Stats)...), readable(*f.Stats)...)
+	for _, more := range [][]Finding{durability(*f.Stats), readable(*f.Stats), mounted(f), quotas(*f.Stats)} {
+		found = append(found, more...)
+	}
+	return found
+}
+
+// quotas looks whether an administrator's quota of the whole dataset is about to
+// be reached.
+func quotas(d zfs.Dataset) (found []Finding) {
+	for _, q := range []struct {
+		name        string
+		limit, used uint64
+	}{{"quota", d.Quota(), d.Used()}, {"refquota", d.RefQuota(), d.Referenced()}} {
+		if q.limit == 0 || q.used < q.limit/100*crowded {
+			continue
+		}
+		text := fmt.Sprintf("%s=%s, and %s are used", q.name, units.BytesSize(float64(q.limit)), units.BytesSize(float64(q.used)))
+		found = append(found, Finding{"dataset space", Warning, text, "images are not pulled and built, and containers not started, when it is reached", fmt.Sprintf("zfs set %s=none %s    # or a larger one; overlayzfs df shows what takes it", q.name, d.Name)})
+	}
+	return found
+}
+
+// bringBack imports the pool, or makes the dataset as it should be.
+func bringBack(f Facts) string {
+	pool, _, _ := strings.Cut(f.Dataset, "/")
+	if f.Pool == nil {
+		return "zpool import " + pool
+	}
+	create := "zfs create -p -o mountpoint=legacy"
+	for _, s := range Advised() {
+		create += " -o " + s.Property + "=" + s.Value
+	}
+	return create + " " + f.Dataset + "    # with nothing in it: all images are gone, unless it was only renamed"
+}
+
+// Setting is a property that is advised.
+type Setting struct {
+	Property string
+	Is       string // what it is, in words; empty where there is no dataset yet
+	Value    string // what it should be
+}
+
+// Advised are the properties that a dataset of layers should be made with.
+func Advised() (settings []Setting) {
+	for _, a := range advices {
+		settings = append(settings, Setting{Property: a.property, Value: a.set})
+	}
+	return settings
+}
+
+// Unadvised are the properties of a dataset that are not as advised, under a
+// module of that version.
+func Unadvised(d zfs.Dataset, module string) (settings []Setting) {
+	for _, a := range advices {
+		if value := a.value(d, module); !a.fits(value) {
+			settings = append(settings, Setting{a.property, a.text(value), a.set})
+		}
+	}
+	return settings
+}
+
+func (a advice) value(d zfs.Dataset, module string) uint64 {
+	if p, ok := d.Property(a.property); ok {
+		return p.Uint()
+	}
+	v, _ := parse(module)
+	return a.unset(v)
 }
 
 func (a advice) judge(f Facts) []Finding {
-	v, _ := parse(f.Module)
-	value := a.unset(v)
-	if p, ok := f.Stats.Property(a.property); ok {
-		value = p.Uint()
-	}
+	value := a.value(*f.Stats, f.Module)
 	text := a.property + "=" + a.text(value)
-	if slices.Contains(a.good, value) {
+	if a.fits(value) {
 		return ok("property", text)
 	}
 	return []Finding{{"property", a.severity, text, a.reason, fmt.Sprintf("zfs set %s=%s %s    # new files only", a.property, a.set, f.Dataset)}}
 }
 
 func (a advice) text(value uint64) string {
-	if word, ok := a.words[value]; ok {
-		return word
+	if word, ok := a.words[a.choice(value)]; ok {
+		return word + levelOf(value, a)
 	}
 	if a.property == "recordsize" {
 		return units.CustomSize("%.4g%s", float64(value), 1024, []string{"", "K", "M"})
 	}
 	return fmt.Sprint(value)
+}
+
+// levelOf is the level of a compression, as it follows the algorithm's name.
+func levelOf(value uint64, a advice) string {
+	level := (value - a.choice(value)) >> levelShift
+	switch {
+	case level == 0:
+		return ""
+	case level >= fastZstd:
+		return "-fast"
+	}
+	return fmt.Sprintf("-%d", level)
 }
 
 // durability says what sync costs or risks. It is the administrator's choice.
@@ -107,8 +202,15 @@ func readable(d zfs.Dataset) (found []Finding) {
 	if p, ok := d.Property("keystatus"); ok && p.Uint() == 1 { // ZFS_KEYSTATUS_UNAVAILABLE
 		found = append(found, Finding{"property", Broken, "keystatus=unavailable", "the dataset is encrypted and its key is not loaded", "zfs load-key " + d.Name})
 	}
-	if m := d.Mountpoint(); m != "legacy" && m != "none" {
-		found = append(found, Finding{"property", Note, "mountpoint=" + m, "the plugin mounts the dataset by itself; `zfs mount -a` should not", "zfs set mountpoint=legacy " + d.Name + "    # unless Docker's data-root lies on it"})
-	}
 	return found
+}
+
+// mounted looks whether somebody else mounts what the plugin mounts by itself.
+// The dataset of a store in place is mounted as Docker's data-root.
+func mounted(f Facts) []Finding {
+	m := f.Stats.Mountpoint()
+	if f.InPlace || m == "legacy" || m == "none" {
+		return nil
+	}
+	return []Finding{{"property", Note, "mountpoint=" + m, "the plugin mounts the dataset by itself; `zfs mount -a` should not", "zfs set mountpoint=legacy " + f.Dataset + "    # unless Docker's data-root lies on it"}}
 }

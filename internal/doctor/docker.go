@@ -3,7 +3,7 @@ package doctor
 import (
 	"strings"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 )
 
 // daemonJSON looks at dockerd's configuration.
@@ -18,11 +18,35 @@ func daemonJSON(f Facts) []Finding {
 	case d.OptionsErr != nil:
 		return []Finding{{check, Broken, d.OptionsErr.Error(), "the driver refuses to start with it", "mend the storage options in " + d.ConfigFile + " or with `docker plugin set`"}}
 	case d.Config.StorageDriver == d.Driver && !d.Config.Experimental && !modern(d):
-		return []Finding{{check, Broken, "\"experimental\" is not true", "dockerd takes a plugin as its storage driver only then", "set \"experimental\": true in " + d.ConfigFile + "; systemctl restart docker"}}
+		return []Finding{{check, Broken, "\"experimental\" is not true", "dockerd takes a plugin as its storage driver only then", prepare(f) + "    # then: systemctl restart docker"}}
 	case d.Config.StorageDriver == "":
-		return []Finding{{check, Note, "no storage-driver", "dockerd chooses one of its own, and not overlayzfs", "set \"experimental\": true and \"storage-driver\": \"" + d.Driver + "\" in " + d.ConfigFile}}
+		return []Finding{{check, Note, "no storage-driver", "dockerd chooses one of its own, and not overlayzfs", prepare(f)}}
 	}
 	return ok(check, "storage-driver="+d.Config.StorageDriver)
+}
+
+// prepare is the command that makes of daemon.json what it should be.
+func prepare(f Facts) string {
+	dataset := f.Dataset
+	if dataset == "" {
+		dataset = "POOL/NAME"
+	}
+	way := "plugin"
+	if modern(f.Docker) {
+		way = "snapshotter"
+	}
+	return "overlayzfs setup --way " + way + " --dataset " + dataset + f.Docker.flags()
+}
+
+// flags are those that the operator's commands need to find the same host.
+func (d Docker) flags() (flags string) {
+	if d.ConfigFile != "" && d.ConfigFile != dockerconf.DefaultFile {
+		flags += " --config-file " + d.ConfigFile
+	}
+	if d.Driver != "" && d.Driver != "overlayzfs" {
+		flags += " --driver " + d.Driver
+	}
+	return flags
 }
 
 // modern reports whether the engine is one that has no graphdriver plugins.
@@ -46,20 +70,29 @@ func plugged(f Facts) []Finding {
 	case modern(d) || d.ConfigErr != nil:
 		return nil
 	case d.Plugin == nil && wanted:
-		return []Finding{{check, Broken, "no plugin " + d.Driver + " is installed", "dockerd does not start with a storage driver that it does not have", "set another storage-driver, start dockerd, then: make plugin; docker plugin create " + d.Driver + " build/plugin; docker plugin enable " + d.Driver}}
+		return []Finding{{check, Broken, "no plugin " + d.Driver + " is installed", "dockerd does not start with a storage driver that it does not have", withoutUs(d.ConfigFile) + "; make plugin; docker plugin create " + d.Driver + " build/plugin; docker plugin enable " + d.Driver + "; " + withUs}}
 	case d.Plugin == nil:
 		return []Finding{{check, Note, "not installed", "", "make plugin; docker plugin create " + d.Driver + " build/plugin"}}
 	case !d.Plugin.Enabled && wanted:
-		return []Finding{{check, Broken, d.Plugin.Name + " is disabled", "dockerd refuses to start: \"found but disabled\"", rescue(d.Plugin)}}
+		return []Finding{{check, Broken, d.Plugin.Name + " is disabled", "dockerd refuses to start: \"found but disabled\"", rescue(d)}}
 	case !d.Plugin.Enabled:
 		return []Finding{{check, Note, d.Plugin.Name + " is disabled", "it has to be enabled before it becomes the storage driver", "docker plugin enable " + d.Plugin.Name}}
 	}
 	return ok(check, d.Plugin.Name+" is enabled")
 }
 
-func rescue(p *dockerstore.Plugin) string {
-	return "set \"storage-driver\": \"vfs\" in daemon.json; systemctl start docker; docker plugin enable " + p.Name + "; set the storage-driver back; systemctl restart docker"
+func rescue(d Docker) string {
+	return withoutUs(d.ConfigFile) + "; docker plugin enable " + d.Plugin.Name + "; " + withUs
 }
+
+// withoutUs starts dockerd by a driver that is always there. It would refuse our
+// options.
+func withoutUs(config string) string {
+	return "in " + config + " set \"storage-driver\": \"vfs\" and take \"storage-opts\" out; systemctl start docker"
+}
+
+// withUs puts back what withoutUs has changed.
+const withUs = "set both back; systemctl restart docker"
 
 // engine looks at the version of a running dockerd, and which way in fits it.
 func engine(f Facts) []Finding {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,28 +66,41 @@ func TestEachFaultIsFound(t *testing.T) {
 		"#15526":              {func(f *Facts) { f.Module = "2.2.1-1"; f.Kernel = "6.6.1" }, Broken, "openzfs #15526", "2.2.2"},
 		"#16324":              {func(f *Facts) { f.Module = "2.2.7-1" }, Warning, "openzfs #16324", "2.2.8"},
 		"#17138":              {func(f *Facts) { f.Module = "2.3.1-1" }, Warning, "openzfs #17138", "2.3.2"},
-		"no device":           {func(f *Facts) { f.DeviceErr = zfs.ErrNoDevice }, Broken, "/dev/zfs", "ls -l /dev/zfs"},
+		"no device":           {func(f *Facts) { f.DeviceErr = zfs.ErrNoDevice }, Broken, "/dev/zfs", "mknod -m 666 /dev/zfs"},
 		"degraded":            {func(f *Facts) { f.Pool.Health = "DEGRADED" }, Warning, "pool health", "zpool status -x tank"},
-		"suspended":           {func(f *Facts) { f.Pool.Health = "SUSPENDED"; f.Stats = nil }, Broken, "pool health", "zpool clear tank"},
-		"faulted":             {func(f *Facts) { f.Pool.Health = "FAULTED" }, Broken, "pool health", "zpool status tank"},
-		"a pool to read":      {func(f *Facts) { f.Pool.ReadOnly = true }, Broken, "pool health", "zpool import tank"},
-		"a crowded pool":      {func(f *Facts) { f.Pool.Capacity = 85 }, Warning, "pool space", "overlayzfs df"},
-		"a full pool":         {func(f *Facts) { f.Pool.Capacity = 97 }, Broken, "pool space", "prune"},
-		"no trim":             {func(f *Facts) { f.Pool.AutoTrim, f.SolidState = false, true }, Note, "autotrim", "zpool set autotrim=on tank"},
-		"a greedy cache":      {func(f *Facts) { f.Memory.ARCMax = 15 << 30 }, Note, "ARC", "8589934592"},
-		"a small cache":       {func(f *Facts) { f.Memory.ARCMax = 256 << 20 }, Note, "ARC", "4294967296"},
-		"no dataset":          {func(f *Facts) { f.Stats, f.DatasetErr = nil, zfs.ErrNotExist }, Broken, "dataset", "zfs create"},
-		"no compression":      {property("compression", 2), Warning, "property", "zfs set compression=lz4 tank/docker"},
-		"xattr=dir":           {property("xattr", 1), Warning, "property", "zfs set xattr=sa tank/docker"},
-		"xattr as it was":     {func(f *Facts) { delete(f.Stats.Properties, "xattr"); f.Module = "2.2.9-1" }, Warning, "property", "zfs set xattr=sa tank/docker"},
-		"legacy dnodes":       {func(f *Facts) { delete(f.Stats.Properties, "dnodesize") }, Note, "property", "zfs set dnodesize=auto tank/docker"},
-		"no ACLs":             {func(f *Facts) { delete(f.Stats.Properties, "acltype") }, Note, "property", "zfs set acltype=posix tank/docker"},
-		"atime":               {func(f *Facts) { delete(f.Stats.Properties, "atime") }, Note, "property", "zfs set atime=off tank/docker"},
-		"small records":       {property("recordsize", 4096), Note, "property", "zfs set recordsize=128K tank/docker"},
-		"sync=disabled":       {property("sync", zfs.SyncDisabled), Note, "property", "zfs set sync=standard tank/docker"},
-		"sync=always":         {property("sync", zfs.SyncAlways), Warning, "property", "zfs set sync=standard tank/docker"},
-		"read-only":           {property("readonly", 1), Broken, "property", "zfs set readonly=off tank/docker"},
-		"no key":              {property("keystatus", 1), Broken, "property", "zfs load-key tank/docker"},
+		"offline": {func(f *Facts) {
+			f.Pool.Health = "DEGRADED"
+			f.Devices = []zfs.Device{{Path: "/dev/a", State: "ONLINE"}, {Path: "/dev/b", State: "OFFLINE"}}
+		}, Warning, "pool health", "zpool online tank /dev/b; zpool status"},
+		"a disk is gone": {func(f *Facts) {
+			f.Pool.Health = "DEGRADED"
+			f.Devices = []zfs.Device{{Path: "/dev/b", State: "UNAVAIL"}}
+		}, Warning, "pool health", "zpool replace tank /dev/b"},
+		"a disk fails": {func(f *Facts) {
+			f.Pool.Health = "DEGRADED"
+			f.Devices = []zfs.Device{{Path: "/dev/b", State: "FAULTED"}}
+		}, Warning, "pool health", "zpool clear tank /dev/b"},
+		"suspended":       {func(f *Facts) { f.Pool.Health = "SUSPENDED"; f.Stats = nil }, Broken, "pool health", "zpool clear tank"},
+		"faulted":         {func(f *Facts) { f.Pool.Health = "FAULTED" }, Broken, "pool health", "zpool status tank"},
+		"a pool to read":  {func(f *Facts) { f.Pool.ReadOnly = true }, Broken, "pool health", "zpool import tank"},
+		"a crowded pool":  {func(f *Facts) { f.Pool.Capacity = 85 }, Warning, "pool space", "overlayzfs df"},
+		"a full pool":     {func(f *Facts) { f.Pool.Capacity = 97 }, Broken, "pool space", "prune"},
+		"no trim":         {func(f *Facts) { f.Pool.AutoTrim, f.SolidState = false, true }, Note, "autotrim", "zpool set autotrim=on tank"},
+		"a greedy cache":  {func(f *Facts) { f.Memory.ARCMax = 15 << 30 }, Note, "ARC", "8589934592"},
+		"a small cache":   {func(f *Facts) { f.Memory.ARCMax = 256 << 20 }, Note, "ARC", "/etc/modprobe.d/overlayzfs-arc.conf"},
+		"no dataset":      {func(f *Facts) { f.Stats, f.DatasetErr = nil, zfs.ErrNotExist }, Broken, "dataset", "recordsize=128K tank/docker"},
+		"no pool":         {func(f *Facts) { f.Stats, f.Pool, f.DatasetErr = nil, nil, zfs.ErrNotExist }, Broken, "dataset", "zpool import tank"},
+		"no compression":  {property("compression", 2), Warning, "property", "zfs set compression=lz4 tank/docker"},
+		"xattr=dir":       {property("xattr", 1), Warning, "property", "zfs set xattr=sa tank/docker"},
+		"xattr as it was": {func(f *Facts) { delete(f.Stats.Properties, "xattr"); f.Module = "2.2.9-1" }, Warning, "property", "zfs set xattr=sa tank/docker"},
+		"legacy dnodes":   {func(f *Facts) { delete(f.Stats.Properties, "dnodesize") }, Note, "property", "zfs set dnodesize=auto tank/docker"},
+		"no ACLs":         {func(f *Facts) { delete(f.Stats.Properties, "acltype") }, Note, "property", "zfs set acltype=posix tank/docker"},
+		"atime":           {func(f *Facts) { delete(f.Stats.Properties, "atime") }, Note, "property", "zfs set atime=off tank/docker"},
+		"small records":   {property("recordsize", 4096), Note, "property", "zfs set recordsize=128K tank/docker"},
+		"sync=disabled":   {property("sync", zfs.SyncDisabled), Note, "property", "zfs set sync=standard tank/docker"},
+		"sync=always":     {property("sync", zfs.SyncAlways), Warning, "property", "zfs set sync=standard tank/docker"},
+		"read-only":       {property("readonly", 1), Broken, "property", "zfs set readonly=off tank/docker"},
+		"no key":          {property("keystatus", 1), Broken, "property", "zfs load-key tank/docker"},
 		"mounted by itself": {func(f *Facts) {
 			f.Stats.Properties["mountpoint"] = zfs.Property{Value: zfs.String("/x"), Source: "tank/docker"}
 		}, Note, "property", "mountpoint=legacy"},
@@ -96,10 +110,12 @@ func TestEachFaultIsFound(t *testing.T) {
 		"a broken daemon.json":    {func(f *Facts) { f.Docker.ConfigErr = errors.New("line 3") }, Broken, "daemon.json", "json.tool"},
 		"userns-remap":            {func(f *Facts) { f.Docker.Config.UsernsRemap = "default" }, Broken, "daemon.json", "userns-remap"},
 		"a misspelt option":       {func(f *Facts) { f.Docker.OptionsErr = errors.New("unknown storage option") }, Broken, "daemon.json", "storage options"},
-		"not experimental":        {func(f *Facts) { f.Docker.Config.Experimental = false }, Broken, "daemon.json", `"experimental": true`},
-		"no storage-driver":       {func(f *Facts) { f.Docker.Config.StorageDriver = "" }, Note, "daemon.json", `"storage-driver": "overlayzfs"`},
-		"no plugin":               {func(f *Facts) { f.Docker.Plugin = nil }, Broken, "plugin", "docker plugin create"},
-		"found but disabled":      {func(f *Facts) { f.Docker.Plugin.Enabled = false }, Broken, "plugin", "docker plugin enable"},
+		"not experimental":        {func(f *Facts) { f.Docker.Config.Experimental = false }, Broken, "daemon.json", "overlayzfs setup --way plugin --dataset tank/docker    #"},
+		"of another file":         {func(f *Facts) { f.Docker.Config.Experimental, f.Docker.ConfigFile = false, "/x.json" }, Broken, "daemon.json", "--dataset tank/docker --config-file /x.json"},
+		"no storage-driver":       {func(f *Facts) { f.Docker.Config.StorageDriver = "" }, Note, "daemon.json", "overlayzfs setup --way plugin"},
+		"no storage-driver today": {func(f *Facts) { f.Docker.Config.StorageDriver, f.Docker.Engine.Version = "", "28.5.2" }, Note, "daemon.json", "overlayzfs setup --way snapshotter"},
+		"no plugin":               {func(f *Facts) { f.Docker.Plugin = nil }, Broken, "plugin", "take \"storage-opts\" out; systemctl start docker; make plugin; docker plugin create"},
+		"found but disabled":      {func(f *Facts) { f.Docker.Plugin.Enabled = false }, Broken, "plugin", "take \"storage-opts\" out; systemctl start docker; docker plugin enable"},
 		"no engine":               {func(f *Facts) { f.Docker.Engine = nil }, Note, "dockerd", "systemctl status"},
 		"an old engine":           {func(f *Facts) { f.Docker.Engine.Version = "19.03.15" }, Warning, "dockerd", "newer"},
 		"Docker 27":               {func(f *Facts) { f.Docker.Engine.Version = "27.5.1" }, Broken, "dockerd", "DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1"},
@@ -109,6 +125,7 @@ func TestEachFaultIsFound(t *testing.T) {
 		"a scratch dataset":       {func(f *Facts) { f.Store.Scratch = []string{"tank/docker/x"} }, Note, "leftovers", "zfs destroy -r tank/docker/x"},
 		"a mount":                 {func(f *Facts) { f.Store.Mounts = []string{"/run/x"} }, Note, "leftovers", "umount /run/x"},
 		"a rollback cut short":    {func(f *Facts) { f.Store.Rollback = "x" }, Broken, "store", "overlayzfs rollback tank/docker@x"},
+		"a receive cut short":     {func(f *Facts) { f.Store.Receiving = "x" }, Broken, "store", "overlayzfs receive --finish --yes --dataset tank/docker"},
 		"damaged layers":          {func(f *Facts) { f.Store.Damaged = 1 }, Broken, "store", "overlayzfs verify"},
 		"missing layers":          {func(f *Facts) { f.Store.Missing = 1 }, Broken, "store", "overlayzfs verify"},
 		"a store not looked at":   {func(f *Facts) { f.Store.Err = errors.New("x") }, Note, "store", ""},
@@ -146,6 +163,29 @@ func TestDocker27And28AsTheyShouldBe(t *testing.T) {
 		if found := Examine(f); Worst(found) != OK {
 			t.Errorf("%s: %+v", version, found[0])
 		}
+	}
+}
+
+// TestLevelsOfCompression: the property has them above the algorithm.
+func TestLevelsOfCompression(t *testing.T) {
+	for value, want := range map[uint64]string{16: "zstd", 16 | 3<<7: "zstd-3", 16 | 19<<7: "zstd-19", 16 | 103<<7: "zstd-fast", 15: "lz4"} {
+		f := fit()
+		f.Stats.Properties["compression"] = number(value)
+		if left := Unadvised(*f.Stats, f.Module); len(left) > 0 {
+			t.Errorf("%s is to be %+v", want, left)
+		}
+		if found := Examine(f); !slices.ContainsFunc(found, func(f Finding) bool { return f.Found == "compression="+want && f.Severity == OK }) {
+			t.Errorf("%s: %+v", want, found)
+		}
+	}
+}
+
+// TestAStoreInPlaceIsMountedAsTheDataRoot, and has to stay so.
+func TestAStoreInPlaceIsMountedAsTheDataRoot(t *testing.T) {
+	f := fit()
+	f.InPlace, f.Stats.Properties["mountpoint"] = true, zfs.Property{Value: zfs.String("/var/lib/docker"), Source: "tank/docker"}
+	if found := Examine(f); Worst(found) != OK {
+		t.Errorf("%+v", found[0])
 	}
 }
 

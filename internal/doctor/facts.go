@@ -20,8 +20,12 @@ type Facts struct {
 
 	Dataset    string // empty when none was found
 	DatasetErr error
-	Stats      *zfs.Dataset
-	Pool       *zfs.Pool
+	// InPlace: the dataset is that of Docker's data-root, in which the store lies.
+	InPlace bool
+	Stats   *zfs.Dataset
+	Pool    *zfs.Pool
+	// Devices are those of the pool.
+	Devices []zfs.Device
 
 	Memory     Memory
 	SolidState bool // no disk of the host rotates
@@ -59,14 +63,17 @@ type Engine struct {
 // Store is the state of the store.
 type Store struct {
 	Err      error
-	Unknown  int      // layers that Docker does not know
-	Missing  int      // layers that only Docker knows
-	Damaged  int      // layers that are damaged
-	Removing int      // whose files are still being deleted
-	Rollback string   // one that was cut short
-	Scratch  []string // datasets that an earlier doctor left
-	Mounts   []string // that an earlier command left
-	Warnings int      // records of Docker that cannot be read
+	Unknown  int    // layers that Docker does not know
+	Missing  int    // layers that only Docker knows
+	Damaged  int    // layers that are damaged
+	Removing int    // whose files are still being deleted
+	Rollback string // one that was cut short
+	// RollbackFlags are what it has to be run with.
+	RollbackFlags string
+	Receiving     string   // a stream whose receive was cut short
+	Scratch       []string // datasets that an earlier doctor left
+	Mounts        []string // that an earlier command left
+	Warnings      int      // records of Docker that cannot be read
 }
 
 // Probe is what trying things on a scratch dataset showed.

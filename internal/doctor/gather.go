@@ -107,6 +107,9 @@ func (f *Facts) Space(z *zfs.Handle, dataset string) {
 	if f.Pool != nil && f.Pool.Suspended() {
 		return
 	}
+	if f.Pool != nil {
+		f.Devices, _ = z.PoolDevices(name) // without them the remedy is a general one
+	}
 	d, err := z.DatasetStats(dataset)
 	if err != nil {
 		f.DatasetErr = err

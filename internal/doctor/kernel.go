@@ -49,7 +49,7 @@ func device(f Facts) []Finding {
 	case !f.Device:
 		return nil
 	case f.DeviceErr != nil:
-		return []Finding{{check, Broken, f.DeviceErr.Error(), "limits, snapshots and durable layers under sync=disabled go through this device", "modprobe zfs; ls -l /dev/zfs    # and run this as root"}}
+		return []Finding{{check, Broken, f.DeviceErr.Error(), "limits, snapshots and durable layers under sync=disabled go through this device", "modprobe zfs; test -c /dev/zfs || mknod -m 666 /dev/zfs c 10 $(sed -n 's/ zfs$//p' /proc/misc)    # and run this as root"}}
 	}
 	return ok(check, "answers")
 }

@@ -23,7 +23,7 @@ func pool(f Facts) []Finding {
 	switch p.Health {
 	case "ONLINE":
 	case "DEGRADED":
-		health = []Finding{{"pool health", Warning, p.Name + " is DEGRADED", "a device is missing or failing; the next one may take the data", "zpool status -x " + p.Name}}
+		health = []Finding{{"pool health", Warning, p.Name + " is DEGRADED", "a device is missing or failing; the next one may take the data", repair(f)}}
 	case "SUSPENDED":
 		return []Finding{{"pool health", Broken, p.Name + " is SUSPENDED", "its devices are gone, and nothing can be read or written", "zpool status " + p.Name + "; zpool clear " + p.Name + "    # when the devices are back"}}
 	default:
@@ -33,6 +33,24 @@ func pool(f Facts) []Finding {
 		health = append(health, Finding{"pool health", Broken, p.Name + " is imported read-only", "layers cannot be written", "zpool export " + p.Name + "; zpool import " + p.Name})
 	}
 	return append(health, space(f)...)
+}
+
+// repair brings back the devices that are gone, each in the way that fits its
+// state.
+func repair(f Facts) string {
+	remedy := ""
+	for _, d := range f.Devices {
+		switch d.State {
+		case "ONLINE":
+		case "OFFLINE", "REMOVED":
+			remedy += "zpool online " + f.Pool.Name + " " + d.Path + "; "
+		case "UNAVAIL":
+			remedy += "zpool replace " + f.Pool.Name + " " + d.Path + " NEW-DEVICE; "
+		default:
+			remedy += "zpool clear " + f.Pool.Name + " " + d.Path + "; "
+		}
+	}
+	return remedy + "zpool status -x " + f.Pool.Name
 }
 
 func space(f Facts) []Finding {
@@ -86,5 +104,5 @@ func memory(f Facts) []Finding {
 }
 
 func set(n uint64) string {
-	return fmt.Sprintf("echo %d >/sys/module/zfs/parameters/zfs_arc_max; echo 'options zfs zfs_arc_max=%d' >/etc/modprobe.d/zfs-arc.conf", n, n)
+	return fmt.Sprintf("echo %d >/sys/module/zfs/parameters/zfs_arc_max; echo 'options zfs zfs_arc_max=%d' >/etc/modprobe.d/overlayzfs-arc.conf", n, n)
 }

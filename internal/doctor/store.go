@@ -18,9 +18,12 @@ func store(f Facts) []Finding {
 	case s.Err != nil:
 		return []Finding{{check, Note, s.Err.Error(), "it was not looked into", ""}}
 	}
-	found := leftovers(s)
+	found := leftovers(s, f.Docker.flags())
 	if s.Rollback != "" {
-		found = append(found, Finding{check, Broken, "a rollback to " + s.Rollback + " was cut short", "the store does not open until it is finished", fmt.Sprintf("overlayzfs rollback %s@%s", f.Dataset, s.Rollback)})
+		found = append(found, Finding{check, Broken, "a rollback to " + s.Rollback + " was cut short", "the store does not open until it is finished", fmt.Sprintf("overlayzfs rollback %s@%s%s", f.Dataset, s.Rollback, s.RollbackFlags)})
+	}
+	if s.Receiving != "" {
+		found = append(found, Finding{check, Broken, "receiving the stream " + s.Receiving + " was cut short", "the store does not open until it is finished", fmt.Sprintf("overlayzfs receive --finish --yes --dataset %s%s    # dockerd stopped", f.Dataset, f.Docker.flags())})
 	}
 	if s.Damaged > 0 {
 		found = append(found, Finding{check, Broken, fmt.Sprintf("%d layers are damaged", s.Damaged), "what stands on them cannot be mounted", "overlayzfs ls | grep damaged; overlayzfs verify"})
@@ -34,10 +37,10 @@ func store(f Facts) []Finding {
 	return found
 }
 
-func leftovers(s *Store) (found []Finding) {
+func leftovers(s *Store, flags string) (found []Finding) {
 	const check = "leftovers"
 	if s.Unknown > 0 && s.Warnings == 0 {
-		found = append(found, Finding{check, Note, fmt.Sprintf("%d layers that Docker does not know", s.Unknown), "they take space", "overlayzfs gc --dry-run    # dockerd stopped"})
+		found = append(found, Finding{check, Note, fmt.Sprintf("%d layers that Docker does not know", s.Unknown), "they take space", "overlayzfs gc" + flags + "    # dockerd stopped; it shows them and asks"})
 	}
 	if s.Removing > 0 {
 		found = append(found, Finding{check, Note, fmt.Sprintf("%d removed layers whose files are still there", s.Removing), "they are deleted in the background, or at the plugin's next start", ""})

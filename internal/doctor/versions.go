@@ -36,6 +36,13 @@ var (
 	pluginsGone   = version{28, 0, 0}
 )
 
+// TakesPlugins reports whether a Docker of that version has graphdriver plugins.
+// One that cannot be read is taken for a new one.
+func TakesPlugins(docker string) bool {
+	v, ok := parse(docker)
+	return ok && v.before(pluginsGone)
+}
+
 // newestLinux is the newest kernel that a release of OpenZFS supports: META's
 // Linux-Maximum.
 var newestLinux = []struct{ openZFS, linux version }{

@@ -54,7 +54,7 @@ func Find(w Wanted) (Site, error) {
 	if err != nil {
 		return Site{}, err
 	}
-	s := Site{Root: cmp.Or(w.Root, config.DataRoot), Driver: cmp.Or(w.Driver, driverOf(config), DefaultDriver)}
+	s := Site{Root: cmp.Or(w.Root, config.DataRoot), Driver: cmp.Or(w.Driver, DriverOf(config), DefaultDriver)}
 	if err := s.findPlugin(); err != nil {
 		return Site{}, err
 	}
@@ -62,7 +62,7 @@ func Find(w Wanted) (Site, error) {
 		s.Options = overlayzfs.SplitOptions(s.Plugin.Setting(envOpts))
 		s.Home = filepath.Join(s.Plugin.Mount, s.Driver)
 	}
-	if driverOf(config) == s.Driver {
+	if DriverOf(config) == s.Driver {
 		s.Options = append(s.Options, config.StorageOpts...)
 	}
 	s.Dataset = cmp.Or(w.Dataset, option(s.Options, datasetOption))
@@ -81,9 +81,9 @@ func configOf(w Wanted) (dockerconf.Config, error) {
 	return c, err
 }
 
-// driverOf is the storage driver of daemon.json, if it is a plugin and none of
+// DriverOf is the storage driver of daemon.json, if it is a plugin and none of
 // Docker's own.
-func driverOf(c dockerconf.Config) string {
+func DriverOf(c dockerconf.Config) string {
 	switch c.StorageDriver {
 	case "overlay2", "zfs", "btrfs", "vfs", "fuse-overlayfs", "devicemapper", "aufs", "overlay":
 		return ""
@@ -108,6 +108,15 @@ func (s *Site) findPlugin() error {
 		}
 	}
 	return errors.Join(err, docker.Close())
+}
+
+// PluginDataset is the dataset that the installed plugin's own settings name;
+// empty where they name none.
+func (s Site) PluginDataset() string {
+	if s.Plugin == nil {
+		return ""
+	}
+	return option(overlayzfs.SplitOptions(s.Plugin.Setting(envOpts)), datasetOption)
 }
 
 // option is the last value of an option, whose name is not case-sensitive.

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/site"
+	"github.com/overlayzfs/overlayzfs/internal/transfer"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// before says what a stream would take that goes on from a snapshot: images that
+// only this host has, and what has to go first. Known is what came with that
+// snapshot: what the store carries now may be what was sent from here since.
+func before(where site.Site, common string) (lost, first []string, err error) {
+	known, err := carriedSince(common)
+	if err != nil {
+		return nil, nil, err
+	}
+	lost, first, recorded, err := compare(where, known)
+	if err != nil || recorded || common == "" {
+		return lost, first, err
+	}
+	view, err := overlayzfs.ViewDataset(where.Dataset)
+	if err != nil {
+		return nil, nil, err
+	}
+	seen, err := view.Layers()
+	if err := errors.Join(err, view.Close()); err != nil {
+		return nil, nil, err
+	}
+	return lost, unrecorded(where, transfer.Unnamed(seen, known)), nil
+}
+
+// unrecorded refuses to drop layers of which it is not known what they are: the
+// records of them are somewhere else.
+func unrecorded(where site.Site, layers []string) []string {
+	if len(layers) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("the store has %s that did not come by a stream, and there are no records of driver %s in %s: name dockerd's data-root with --root, and its storage driver with --driver",
+		number(len(layers), "layer"), where.Driver, where.Root)}
+}
+
+// carriedSince are the records that a store carried in a snapshot; nil where there
+// are none.
+func carriedSince(snap string) (*dockerstore.Records, error) {
+	if snap == "" {
+		return nil, nil
+	}
+	view, err := overlayzfs.ViewSnapshot(snap)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	records, err := recordsOf(view)
+	if errors.Is(err, fault.NotFound) {
+		err = nil
+	}
+	return records, errors.Join(err, view.Close())
+}
+
+// compare says what the data-root has that no known records have, and what has to
+// go first; and whether it has any records of the driver.
+func compare(where site.Site, known ...*dockerstore.Records) (lost, first []string, recorded bool, err error) {
+	docker, err := dockerstore.Open(where.Root)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil, false, nil
+	}
+	if err != nil {
+		return nil, nil, false, err
+	}
+	defer func() { err = errors.Join(err, docker.Close()) }()
+	local, err := docker.Read(where.Driver)
+	if errors.Is(err, fault.NotFound) { // dockerd has never run with it
+		return nil, nil, false, nil
+	}
+	if err != nil {
+		return nil, nil, false, err
+	}
+	lost, first = transfer.Conflicts(local, known...)
+	return lost, first, true, nil
+}
+
+// recordsOf are those that a store carries.
+func recordsOf(view *overlayzfs.View) (records *dockerstore.Records, err error) {
+	err = unpacked(view, func(_ *dockerstore.Root, r *dockerstore.Records) error {
+		records = r
+		return nil
+	})
+	return records, err
+}
+
+// unpacked shows the records that a store carries, as long as run lasts.
+func unpacked(view *overlayzfs.View, run func(*dockerstore.Root, *dockerstore.Records) error) (err error) {
+	c, err := view.Carried()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	docker, records, err := transfer.Unpack(c)
+	if err != nil {
+		return err
+	}
+	return errors.Join(run(docker, records), docker.Close())
+}

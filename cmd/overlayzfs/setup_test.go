@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
+	"github.com/overlayzfs/overlayzfs/internal/setup"
+)
+
+// TestSetupIsShown keeps what is printed before anything is done.
+func TestSetupIsShown(t *testing.T) {
+	const config = `{"storage-driver": "overlay2", "storage-opts": ["overlay2.size=1G"]}`
+	read, err := dockerconf.Decode([]byte(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := dockerconf.File{Path: "/etc/docker/daemon.json", Raw: []byte(config), Exists: true}
+	wanted := setup.Wanted{
+		Parent: "tank/docker", Layers: "tank/docker/layers", Root: "/var/lib/docker", Driver: "overlayzfs", Way: setup.Plugin,
+		Sync: "disabled", Options: []string{"overlayzfs.size=10G"},
+	}
+	later := wanted
+	later.Parent, later.Way = "", setup.Snapshotter
+	for name, tt := range map[string]struct {
+		facts  setup.Facts
+		wanted setup.Wanted
+	}{
+		"setup":             {setup.Facts{Module: "2.3.9", File: file, Config: read}, wanted},
+		"setup-full":        {setup.Facts{Module: "2.3.9", File: file, Config: read, RootFull: true}, wanted},
+		"setup-snapshotter": {setup.Facts{Module: "2.3.9", File: file, Config: read}, later},
+	} {
+		plan, err := setup.Decide(tt.facts, tt.wanted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := writeSetup(&out, plan); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".txt", out.String())
+		out.Reset()
+		if err := writeJSON(&out, plan); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".json", out.String())
+	}
+	var out bytes.Buffer
+	if err := writeSetup(&out, setup.Plan{Then: []string{"x"}}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "setup-nothing.txt", out.String())
+}
+
+// TestHowSetupIsCalled: what cannot be known is asked for.
+func TestHowSetupIsCalled(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"setup"}, "name a dataset"},
+		{[]string{"setup", "tank/@"}, "tank/@"},
+		{[]string{"setup", "tank/a", "--way", "x"}, "--way is"},
+		{[]string{"setup", "tank/a", "--sync", "always"}, "--sync is"},
+		{[]string{"setup", "tank/a", "--host", "unix:///nowhere"}, "dockerd does not answer"},
+		{[]string{"setup", "tank/a", "--way", "plugin", "--json"}, "--yes"},
+	} {
+		var out bytes.Buffer
+		if code := run(t.Context(), tt.args, testConsole(t, &out)); code != exitUsage || !bytes.Contains(out.Bytes(), []byte(tt.says)) {
+			t.Errorf("%q exits with %d and says %s", tt.args, code, &out)
+		}
+	}
+}

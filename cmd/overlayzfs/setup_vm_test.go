@@ -1,0 +1,150 @@
+//go:build vm
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
+	"github.com/overlayzfs/overlayzfs/internal/setup"
+)
+
+// saying is what zfs(8) prints, in one line. From OpenZFS 2.3 on it calls xattr=sa
+// "on".
+func saying(printed string) string {
+	return strings.Replace(strings.Join(strings.Fields(printed), " "), " on ", " sa ", 1)
+}
+
+// newHost is a host without Docker: a place for its data-root and a daemon.json.
+func newHost(t *testing.T, parent string) (root, config string) {
+	dir, err := os.MkdirTemp("/run", "host-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, config = filepath.Join(dir, "docker"), filepath.Join(dir, "daemon.json")
+	t.Cleanup(func() {
+		if there(parent) {
+			tool(t, "destroy", "-r", parent)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(config, []byte(`{"log-level": "warn", "x-mine": [1]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return root, config
+}
+
+func there(dataset string) bool { return exec.Command("zfs", "list", dataset).Run() == nil }
+
+// shell runs a script and returns what it prints.
+func shell(t *testing.T, script string) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-ec", script).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func steps(t *testing.T, out string) int {
+	t.Helper()
+	var plan setup.Plan
+	if err := json.Unmarshal([]byte(out), &plan); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return len(plan.Steps)
+}
+
+// TestSetup makes the layout, which zfs(8) and mount table then show, finds
+// nothing to do a second time, mends what was spoiled, and is taken back by the
+// commands that it prints.
+func TestSetup(t *testing.T) {
+	const parent = "tank/setup"
+	root, config := newHost(t, parent)
+	args := []string{"setup", parent, "--way", "plugin", "--root", root, "--config-file", config, "--sync", "disabled", "--opt", "overlayzfs.size=1G"}
+	if n := steps(t, say(t, 0, "", append(args, "--dry-run", "--json")...)); n != 6 {
+		t.Errorf("%d steps", n)
+	}
+	if there(parent) {
+		t.Fatal("a dry run made a dataset")
+	}
+	say(t, exitRefused, "no\n", args...)
+	out := say(t, 0, "yes\n", args...)
+	t.Log(out)
+	for dataset, want := range map[string]string{
+		parent:              root + " lz4 sa auto off 131072 standard yes",
+		parent + "/layers":  "legacy lz4 sa auto off 131072 disabled no",
+		parent + "/volumes": root + "/volumes lz4 sa auto off 131072 standard yes",
+	} {
+		got := shell(t, "zfs get -Hp -o value mountpoint,compression,xattr,dnodesize,atime,recordsize,sync,mounted "+dataset)
+		if got := saying(got); got != want {
+			t.Errorf("%s: %s, want %s", dataset, got, want)
+		}
+	}
+	c, err := dockerconf.Read(config)
+	if err != nil || c.StorageDriver != "overlayzfs" || !c.Experimental || c.DataRoot != root ||
+		strings.Join(c.StorageOpts, " ") != "overlayzfs.dataset=tank/setup/layers overlayzfs.size=1G" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if raw, err := os.ReadFile(config); err != nil || !strings.Contains(string(raw), `"log-level": "warn", "x-mine": [1]`) {
+		t.Errorf("%s, %v", raw, err)
+	}
+	if out := say(t, 0, "", args...); !strings.Contains(out, "Everything is as it should be") {
+		t.Errorf("a second time:\n%s", out)
+	}
+	tool(t, "set", "xattr=off", parent+"/layers")
+	tool(t, "unmount", parent+"/volumes")
+	tool(t, "unmount", parent)
+	if n := steps(t, say(t, 0, "", append(args, "--yes", "--json")...)); n != 3 {
+		t.Errorf("%d steps mend it", n)
+	}
+	if got := shell(t, "zfs get -Ho value xattr "+parent+"/layers"); got == "off" {
+		t.Errorf("xattr=%s", got)
+	}
+	takenBack(t, out, config)
+}
+
+// takenBack runs the commands that setup printed.
+func takenBack(t *testing.T, out, config string) {
+	t.Helper()
+	_, list, _ := strings.Cut(out, "with dockerd stopped:\n")
+	list, _, _ = strings.Cut(list, "\n\n")
+	shell(t, list)
+	if raw, err := os.ReadFile(config); err != nil || string(raw) != `{"log-level": "warn", "x-mine": [1]}` {
+		t.Errorf("%s, %v", raw, err)
+	}
+	if there("tank/setup") {
+		t.Error("the datasets are left")
+	}
+}
+
+// TestSetupRefuses what would lose or hide something.
+func TestSetupRefuses(t *testing.T) {
+	const parent = "tank/refused"
+	root, config := newHost(t, parent)
+	dir := filepath.Join(root, "mine")
+	tool(t, "create", "-o", "mountpoint="+dir, parent)
+	args := []string{"setup", "--dataset", parent, "--way", "plugin", "--root", root, "--config-file", config, "--yes"}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := say(t, exitRefused, "", args...); !strings.Contains(out, "no store of layers") {
+		t.Errorf("%s", out)
+	}
+	if out := say(t, exitRefused, "", append([]string{"setup", parent}, args[3:]...)...); !strings.Contains(out, "mountpoint") {
+		t.Errorf("%s", out)
+	}
+	if err := os.WriteFile(config, []byte("{\n  \"a\": 1,\n}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := say(t, exitFailed, "", append([]string{"setup", parent + "/new"}, args[3:]...)...); !strings.Contains(out, "line 3, column 1") {
+		t.Errorf("%s", out)
+	}
+}

@@ -1,0 +1,316 @@
+//go:build vm
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// image makes Docker know an image of one base layer, which is in the store.
+func (s keptStore) image(layer, tag string) {
+	s.Helper()
+	diff := digest.FromString(layer)
+	s.record(layer, diff, "")
+	config := fmt.Sprintf(`{"os":"linux","rootfs":{"type":"layers","diff_ids":[%q]}}`, diff)
+	sum := digest.FromString(config)
+	dir := filepath.Join(s.root, "image/overlayzfs")
+	for name, content := range map[string]string{
+		"imagedb/content/sha256/" + sum.Encoded(): config,
+		"repositories.json":                       fmt.Sprintf(`{"Repositories":{"x":{%q:%q}}}`, tag, sum),
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o600)); err != nil {
+			s.Fatal(err)
+		}
+	}
+}
+
+// far is the other host's side: a data-root without Docker, and a dataset.
+type far struct {
+	*testing.T
+	dataset, root string
+}
+
+func newFar(t *testing.T) far {
+	f := far{t, "tank/far", filepath.Join(t.TempDir(), "docker")}
+	t.Cleanup(func() {
+		if there(f.dataset) {
+			tool(t, "destroy", "-r", f.dataset)
+		}
+	})
+	return f
+}
+
+func (f far) receive(code int, args ...string) string {
+	f.Helper()
+	return say(f.T, code, "yes\n", append([]string{"receive", "--dataset", f.dataset, "--root", f.root}, args...)...)
+}
+
+// layers are those in the store, and images those that Docker knows here.
+func (f far) layers() (layers []string, images int) {
+	f.Helper()
+	var l struct {
+		Layers []struct {
+			ID     string
+			Images []string
+		}
+	}
+	out := say(f.T, 0, "", "ls", "--json", "--quick", "--dataset", f.dataset, "--root", f.root)
+	if err := json.Unmarshal([]byte(out), &l); err != nil {
+		f.Fatalf("%v\n%s", err, out)
+	}
+	for _, layer := range l.Layers {
+		layers = append(layers, layer.ID[:1])
+		images += len(layer.Images)
+	}
+	return layers, images
+}
+
+// TestSendAndReceive without Docker: what is in a store and in a data-root before
+// and after.
+func TestSendAndReceive(t *testing.T) {
+	s, f := newKeptStore(t), newFar(t)
+	if err := os.RemoveAll(filepath.Join(s.root, "image")); err != nil { // layer 4, which is a container's
+		t.Fatal(err)
+	}
+	s.image(id("1"), "one:1")
+	dir := t.TempDir()
+	full, more := filepath.Join(dir, "full"), filepath.Join(dir, "more")
+	send := func(code int, args ...string) string {
+		t.Helper()
+		return say(t, code, "", append([]string{"send", "--dataset", s.dataset, "--root", s.root}, args...)...)
+	}
+	send(exitFailed, "--from", "last", "--output", full)
+	send(0, "--dry-run")
+	open := s.open() // as the plugin has it all the time
+	t.Log(send(0, "--output", full))
+	send(exitFailed, "--output", full) // it is there
+	if err := open.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	t.Log(f.receive(0, "--input", full, "--dry-run"))
+	t.Log(f.receive(0, "--input", full))
+	if layers, images := f.layers(); strings.Join(layers, "") != "1" || images != 1 {
+		t.Errorf("layers %q, %d images", layers, images)
+	}
+	if got := shell(t, "zfs get -Ho value mountpoint,compression,xattr,dnodesize "+f.dataset); saying(got) != "legacy lz4 sa auto" {
+		t.Errorf("properties %s", got)
+	}
+	if out := f.receive(exitRefused, "--input", full); !strings.Contains(out, "already") {
+		t.Errorf("%s", out)
+	}
+
+	open = s.open()
+	if err := errors.Join(open.Create(t.Context(), id("5"), "", overlayzfs.CreateOptions{ReadWrite: true}), open.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s.image(id("5"), "five:1")
+	t.Log(send(0, "--from", "last", "--output", more, "--json"))
+	tool(t, "snapshot", f.dataset+"@mine")
+	if out := f.receive(exitRefused, "--input", more); !strings.Contains(out, "mine") {
+		t.Errorf("%s", out)
+	}
+	f.receive(0, "--input", more, "--discard")
+	if layers, images := f.layers(); len(layers) != 2 || images != 2 {
+		t.Errorf("layers %q, %d images", layers, images)
+	}
+	if there(f.dataset + "@mine") {
+		t.Error("the newer snapshot is there")
+	}
+	f.interrupted()
+}
+
+// interrupted takes away what comes after ZFS has received a stream, and has it
+// done again.
+func (f far) interrupted() {
+	f.Helper()
+	if err := os.RemoveAll(filepath.Join(f.root, "image")); err != nil {
+		f.Fatal(err)
+	}
+	f.receive(0, "--finish", "--dry-run")
+	f.receive(0, "--finish", "--yes")
+	if layers, images := f.layers(); len(layers) != 2 || images != 2 {
+		f.Errorf("layers %q, %d images", layers, images)
+	}
+}
+
+// TestNothingIsLeftOfAStreamThatFails at either end.
+func TestNothingIsLeftOfAStreamThatFails(t *testing.T) {
+	s, f := newKeptStore(t), newFar(t)
+	if err := os.RemoveAll(filepath.Join(s.root, "image")); err != nil {
+		t.Fatal(err)
+	}
+	s.image(id("1"), "one:1")
+	s.image(id("9"), "nine:1") // which the store does not have
+	args := []string{"send", "--dataset", s.dataset, "--root", s.root, "--output"}
+	stream := filepath.Join(t.TempDir(), "stream")
+	if out := say(t, exitFailed, "", append(args, stream)...); !strings.Contains(out, id("9")) {
+		t.Errorf("%s", out)
+	}
+	if snaps := shell(t, "zfs list -Ht snapshot -o name "+s.dataset); snaps != "" {
+		t.Errorf("snapshots %s", snaps)
+	}
+	if err := os.RemoveAll(filepath.Join(s.root, "image")); err != nil {
+		t.Fatal(err)
+	}
+	s.image(id("1"), "one:1")
+	say(t, exitFailed, "", append(args, "/nowhere/stream")...)
+	if snaps := shell(t, "zfs list -Ht snapshot -o name "+s.dataset); snaps != "" {
+		t.Errorf("snapshots %s", snaps)
+	}
+	say(t, 0, "", append(args, stream)...)
+	raw, err := os.ReadFile(stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, spoiled := range map[string][]byte{"cut": raw[:len(raw)*2/3], "damaged": append(raw[:len(raw)/2:len(raw)/2], append([]byte{raw[len(raw)/2] + 1}, raw[len(raw)/2+1:]...)...)} {
+		if err := os.WriteFile(stream, spoiled, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f.receive(exitFailed, "--input", stream)
+		if _, err := os.Stat(f.root); there(f.dataset) || err == nil {
+			t.Errorf("a %s stream leaves something", what)
+		}
+	}
+}
+
+// sentAndReceived is a store with an image, and a host that has received it.
+func sentAndReceived(t *testing.T) (s keptStore, f far, send func(args ...string) (stream string)) {
+	s, f = newKeptStore(t), newFar(t)
+	if err := os.RemoveAll(filepath.Join(s.root, "image")); err != nil {
+		t.Fatal(err)
+	}
+	s.image(id("1"), "one:1")
+	streams := 0
+	send = func(args ...string) string {
+		t.Helper()
+		streams++
+		stream := filepath.Join(t.TempDir(), fmt.Sprint(streams))
+		say(t, 0, "", append([]string{"send", "--dataset", s.dataset, "--root", s.root, "--output", stream}, args...)...)
+		return stream
+	}
+	f.receive(0, "--input", send())
+	return s, f, send
+}
+
+// TestALocalSendMakesNothingKnown: what this host has made since it received the
+// store is this host's alone, sent from here or not.
+func TestALocalSendMakesNothingKnown(t *testing.T) {
+	_, f, send := sentAndReceived(t)
+	f.kept().image(id("1"), "mine:1")
+	say(t, 0, "", "send", "--dataset", f.dataset, "--root", f.root, "--output", filepath.Join(t.TempDir(), "mine"))
+	more := send("--from", "last")
+	if out := f.receive(exitRefused, "--input", more); !strings.Contains(out, "mine:1") {
+		t.Errorf("%s", out)
+	}
+	f.receive(0, "--input", more, "--discard")
+}
+
+// TestAStoreInUseIsNotReplaced, whatever is known of its dockerd.
+func TestAStoreInUseIsNotReplaced(t *testing.T) {
+	_, f, send := sentAndReceived(t)
+	more := send("--from", "last")
+	open := f.kept().open()
+	f.receive(exitRefused, "--input", more)
+	if err := open.Create(t.Context(), id("6"), "", overlayzfs.CreateOptions{ReadWrite: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := open.Close(); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := []string{"receive", "--dataset", f.dataset, "--root", t.TempDir(), "--input", more, "--yes", "--discard"}
+	if out := say(t, exitRefused, "", elsewhere...); !strings.Contains(out, "--root") {
+		t.Errorf("%s", out)
+	}
+	f.receive(0, "--input", more)
+}
+
+// TestAHostileStreamIsNotTaken: with everything nothing of it stays, and with what
+// has changed the store is as it was.
+func TestAHostileStreamIsNotTaken(t *testing.T) {
+	s, f, send := sentAndReceived(t)
+	before := f.dataset + "@" + sentNames(t, f.dataset)[0]
+	shell(t, "d=$(mktemp -d); mount -t zfs "+s.dataset+" $d; ln -s /etc/passwd $d/.overlayzfs/boot.new; umount $d; rmdir $d")
+	f.receive(exitFailed, "--input", send("--from", "last"))
+	if !there(before) || len(sentNames(t, f.dataset)) != 1 {
+		t.Errorf("snapshots %q", sentNames(t, f.dataset))
+	}
+	if layers, images := f.layers(); len(layers) != 1 || images != 1 {
+		t.Errorf("layers %q, %d images", layers, images)
+	}
+	tool(t, "destroy", "-r", f.dataset)
+	f.receive(exitFailed, "--input", send(), "--discard")
+	if there(f.dataset) {
+		t.Error("the dataset stays")
+	}
+}
+
+// TestASendThatWasKilledIsNotGoneOnFrom, and leaves nothing after the next.
+func TestASendThatWasKilledIsNotGoneOnFrom(t *testing.T) {
+	s, _, send := sentAndReceived(t)
+	snap := s.dataset + "@" + sentPrefix + "killed"
+	tool(t, "snapshot", "-o", "overlayzfs:sent=sending", snap)
+	if out := say(t, exitFailed, "", "send", "--dataset", s.dataset, "--root", s.root, "--from", snap, "--output", filepath.Join(t.TempDir(), "x")); !strings.Contains(out, "never came to its end") {
+		t.Errorf("%s", out)
+	}
+	tool(t, "snapshot", s.dataset+"@received-elsewhere")
+	send("--from", "last")
+	if names := sentNames(t, s.dataset); there(snap) || len(names) != 3 {
+		t.Errorf("snapshots %q", names)
+	}
+}
+
+// kept is the receiver's store, as if Docker had started with it.
+func (f far) kept() keptStore {
+	f.Helper()
+	home, err := os.MkdirTemp("/run", "far-")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { os.Remove(home) })
+	return keptStore{f.T, f.dataset, f.root, home}
+}
+
+func sentNames(t *testing.T, dataset string) (names []string) {
+	t.Helper()
+	for _, line := range strings.Fields(shell(t, "zfs list -Ht snapshot -o name "+dataset)) {
+		_, name, _ := strings.Cut(line, "@")
+		names = append(names, name)
+	}
+	return names
+}
+
+// TestAMarkedStoreIsNotOpened: ZFS was interrupted, or has received and nothing
+// more; --finish says which, and ends it.
+func TestAMarkedStoreIsNotOpened(t *testing.T) {
+	_, f, send := sentAndReceived(t)
+	name := sentNames(t, f.dataset)[0]
+	tool(t, "set", `overlayzfs:receiving={"from":"`+name+`","to":"never"}`, f.dataset)
+	o := overlayzfs.Options{Dataset: f.dataset}
+	if d, err := overlayzfs.Open(t.Context(), t.TempDir(), o); err == nil || !strings.Contains(err.Error(), "--finish") {
+		t.Errorf("%v", err)
+		if err == nil {
+			d.Close()
+		}
+	}
+	if out := f.receive(0, "--finish"); !strings.Contains(out, "as it was before") {
+		t.Errorf("%s", out)
+	}
+	f.receive(0, "--input", send("--from", "last"))
+	tool(t, "set", `overlayzfs:receiving={"from":"`+name+`","to":"`+sentNames(t, f.dataset)[1]+`"}`, f.dataset)
+	f.receive(0, "--finish")
+	if got := saying(shell(t, "zfs get -Ho value overlayzfs:receiving "+f.dataset)); got != "-" {
+		t.Errorf("the mark is %s", got)
+	}
+}

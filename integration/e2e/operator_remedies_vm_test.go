@@ -1,0 +1,163 @@
+//go:build vm
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// sickness is something that can be wrong with a host.
+type sickness struct {
+	name     string
+	harm     string // makes it so
+	severity string
+	found    string // a part of what the doctor says of it
+	dataset  string // whose it is, if not the engine's
+	after    string // puts back what the remedy changed for good
+}
+
+func (s sickness) is(f finding) bool {
+	return f.Severity == s.severity && strings.Contains(f.Found, s.found)
+}
+
+// namesTheRemedy breaks one thing after another. The doctor has to find it, and
+// its remedy, copied to a shell, has to help.
+func (s *operatedSite) namesTheRemedy(t *testing.T) {
+	for _, sick := range slices.Concat(s.datasetsSicknesses(), s.hostsSicknesses(), s.storesSicknesses(t)) {
+		t.Run(sick.name, func(t *testing.T) { s.heal(t, sick) })
+	}
+	t.Run("OfAnotherPool", s.healsAnotherPool)
+}
+
+func (s *operatedSite) heal(t *testing.T, sick sickness) {
+	args := []string{"--quick"}
+	if sick.dataset != "" {
+		args = append(args, "--dataset", sick.dataset)
+	}
+	s.shell(t, "", sick.harm)
+	found, code := s.doctor(t, args...)
+	i := slices.IndexFunc(found, sick.is)
+	if i < 0 {
+		t.Fatalf("it is not found: %+v", found)
+	}
+	want := map[string]int{"note": 0, "warning": 5, "broken": 6}[sick.severity]
+	if f := found[i]; code != want || f.Reason == "" {
+		t.Errorf("%+v, exit code %d", f, code)
+	}
+	t.Log(found[i].Remedy)
+	t.Log(s.shell(t, "yes\n", found[i].Remedy))
+	again, code := s.doctor(t, args...)
+	if slices.ContainsFunc(again, sick.is) || code != 0 {
+		t.Errorf("after the remedy: %+v, exit code %d", again, code)
+	}
+	s.shell(t, "", sick.after)
+}
+
+// shell runs a script as root would, on a terminal if an answer is to be typed.
+func (s *operatedSite) shell(t testing.TB, answer, script string) string {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", script)
+	if answer != "" {
+		cmd = exec.Command("script", "--quiet", "--return", "--command", script, "/dev/null")
+		cmd.Stdin = strings.NewReader(answer)
+	}
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(operatorsCommand)+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return string(out)
+}
+
+func (s *operatedSite) datasetsSicknesses() []sickness {
+	set := func(name, property, severity, found string) sickness {
+		return sickness{name: name, harm: "zfs set " + property + " " + s.dataset, severity: severity, found: found}
+	}
+	return []sickness{
+		set("Compression", "compression=off", "warning", "compression=off"),
+		set("Xattr", "xattr=dir", "warning", "xattr=on (dir)"),
+		set("Dnodes", "dnodesize=legacy", "note", "dnodesize=legacy"),
+		set("ACLs", "acltype=off", "note", "acltype=off"),
+		set("AccessTimes", "atime=on", "note", "atime=on"),
+		set("Records", "recordsize=4K", "note", "recordsize=4K"),
+		set("Sync", "sync=always", "warning", "sync=always"),
+		set("Quota", "quota=$(($(zfs get -Hpo value used "+s.dataset+") * 10 / 9))", "warning", "quota="),
+		set("ReadOnly", "readonly=on", "broken", "readonly=on"),
+		{name: "Mountpoint", harm: "zfs set mountpoint=/run/elsewhere " + s.dataset + "; zfs unmount " + s.dataset, severity: "note", found: "mountpoint=/run/elsewhere"},
+	}
+}
+
+func (s *operatedSite) hostsSicknesses() []sickness {
+	arc := "/sys/module/zfs/parameters/zfs_arc_max"
+	kilobytes := `$(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo)`
+	return []sickness{
+		{name: "SmallCache", harm: "echo $((" + kilobytes + " * 1024 / 20)) >" + arc, severity: "note", found: "of memory"},
+		{name: "GreedyCache", harm: "echo $((" + kilobytes + " * 1024 / 8 * 7)) >" + arc, severity: "note", found: "of memory"},
+		{name: "NoTrim", harm: "for disk in /sys/block/*/queue/rotational; do echo 0 >$disk; done", severity: "note", found: "no disk here rotates", after: "zpool set autotrim=off tank"},
+		{name: "NoDevice", harm: "rm /dev/zfs", severity: "broken", found: "/dev/zfs"},
+		{name: "NotExperimental", harm: `sed -i 's/"experimental": true/"experimental": false/' ` + s.UsedConfig(), severity: "broken", found: "experimental",
+			after: "rm " + s.UsedConfig() + ".before-overlayzfs"},
+		{name: "NoStorageDriver", harm: `sed -i -z 's/,\n *"storage-driver": "overlayzfs"//' ` + s.UsedConfig(), severity: "note", found: "no storage-driver",
+			after: "rm " + s.UsedConfig() + ".before-overlayzfs"},
+	}
+}
+
+func (s *operatedSite) storesSicknesses(t *testing.T) []sickness {
+	snapshot := "overlayzfs snapshot --config-file " + s.UsedConfig()
+	return []sickness{
+		{name: "Scratch", harm: "zfs create " + s.dataset + "/overlayzfs-doctor-1", severity: "note", found: "/overlayzfs-doctor-1"},
+		{name: "Mount", harm: "mkdir /run/overlayzfs-gc-1 && mount -t tmpfs x /run/overlayzfs-gc-1", severity: "note", found: "mount /run/overlayzfs-gc-1"},
+		{name: "CutShortRollback", harm: "name=$(" + snapshot + ") && zfs set overlayzfs:rollback=${name#*@} " + s.dataset, severity: "broken", found: "was cut short",
+			after: "zfs list -H -o name -t snapshot -r " + s.dataset + " | xargs -n 1 zfs destroy"},
+		{name: "Nobodys", harm: s.forgetting(t, "nobodys:latest"), severity: "note", found: "that Docker does not know"},
+	}
+}
+
+// forgetting is a script that takes away what Docker knows of an image.
+func (s *operatedSite) forgetting(t testing.TB, image string) string {
+	records := filepath.Join(s.Root, "image/overlayzfs")
+	script := "rm -r"
+	for _, layer := range s.list(t).Layers {
+		if slices.Equal(layer.Images, []string{image}) {
+			script += " " + filepath.Join(records, "layerdb/sha256", strings.TrimPrefix(layer.Chain, "sha256:"))
+		}
+	}
+	return script + "; rm " + filepath.Join(records, "imagedb/content/sha256", s.imageID(t, image))
+}
+
+// imageID is the hexadecimal ID that Docker has recorded for a name.
+func (s *operatedSite) imageID(t testing.TB, image string) string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(s.Root, "image/overlayzfs/repositories.json"))
+	noError(t, err)
+	var names struct{ Repositories map[string]map[string]string }
+	noError(t, json.Unmarshal(raw, &names))
+	repository, _, _ := strings.Cut(image, ":")
+	return strings.TrimPrefix(names.Repositories[repository][image], "sha256:")
+}
+
+// healsAnotherPool breaks what the engine's own pool could not do without.
+func (s *operatedSite) healsAnotherPool(t *testing.T) {
+	files := secondPool(t, "second", "mirror", "a", "b")
+	dir := filepath.Dir(files[0])
+	t.Setenv("ZPOOL_IMPORT_PATH", dir) // zpool looks for devices, and the lab's are files
+	const dataset, secret = "second/docker", "second/secret"
+	advised := "zfs create -o mountpoint=legacy -o compression=lz4 -o xattr=sa -o acltype=posix -o dnodesize=auto -o atime=off "
+	s.shell(t, "", advised+dataset)
+	s.shell(t, "", "head -c 32 /dev/urandom >"+dir+"/key && "+advised+"-o encryption=on -o keyformat=raw -o keylocation=file://"+dir+"/key "+secret)
+	for _, sick := range []sickness{
+		{name: "DeviceOffline", harm: "zpool offline second " + files[1], severity: "warning", found: "second is DEGRADED", dataset: dataset},
+		{name: "PoolReadOnly", harm: "zpool export second && zpool import -o readonly=on second", severity: "broken", found: "imported read-only", dataset: dataset},
+		{name: "NoPool", harm: "zpool export second", severity: "broken", found: "second/docker", dataset: dataset},
+		{name: "NoKey", harm: "zfs unload-key -a", severity: "broken", found: "keystatus=unavailable", dataset: secret},
+		{name: "NoDataset", harm: "zfs destroy " + dataset, severity: "broken", found: "second/docker", dataset: dataset},
+	} {
+		t.Run(sick.name, func(t *testing.T) { s.heal(t, sick) })
+	}
+}

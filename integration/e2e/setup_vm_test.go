@@ -1,0 +1,63 @@
+//go:build vm
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+)
+
+// TestSetup prepares a host as a newcomer would, and starts an engine by the
+// daemon.json that came of it.
+func TestSetup(t *testing.T) {
+	const parent = "tank/prepared"
+	root, config := preparedHost(t, parent)
+	args := []string{"setup", parent, "--way", "plugin", "--root", root, "--config-file", config, "--opt", "overlayzfs.size=1G", "--yes"}
+	t.Log(command(t, operatorsCommand, args...))
+	before := engine.Start(t, engine.Options{Root: root, Driver: "vfs"})
+	before.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
+	before.Docker(t, "plugin", "enable", engine.PluginName)
+	before.Stop(t)
+
+	e := engine.Start(t, engine.Options{Root: root, Driver: engine.PluginName, ConfigFile: config})
+	if info := e.Docker(t, "info"); lineWith(info, "Dataset:", parent+"/layers") == "" || lineWith(info, "Storage Driver:", engine.PluginName) == "" {
+		t.Errorf("docker info:\n%s", info)
+	}
+	importTiny(t, e, "tiny")
+	e.Docker(t, "volume", "create", "kept")
+	if out := e.Docker(t, "run", "--rm", "--network", "none", "-v", "kept:/kept", "tiny", "sh", "-c", "echo x >/kept/x; df -m / | tail -n 1"); !strings.Contains(out, "1024") {
+		t.Errorf("the default limit: %s", out)
+	}
+	if got := command(t, "findmnt", "-n", "-o", "SOURCE", "-T", filepath.Join(root, "volumes/kept/_data/x")); got != parent+"/volumes" {
+		t.Errorf("the volume lies on %s", got)
+	}
+	if out := command(t, operatorsCommand, args...); !strings.Contains(out, "Everything is as it should be") {
+		t.Errorf("a second time: %s", out)
+	}
+	out, err := exec.Command(operatorsCommand, "doctor", "--quick", "--all", "--config-file", config, "--host", e.Host()).CombinedOutput()
+	if err != nil {
+		t.Errorf("the doctor: %v", err)
+	}
+	t.Logf("%s", out)
+}
+
+// preparedHost is a place for a data-root, and a daemon.json of somebody's.
+func preparedHost(t testing.TB, parent string) (root, config string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/lib", "host-")
+	noError(t, err)
+	root, config = filepath.Join(dir, "docker"), filepath.Join(dir, "daemon.json")
+	noError(t, os.WriteFile(config, []byte("{\n    \"log-level\": \"warn\",\n    \"max-concurrent-downloads\": 2\n}\n"), 0o644))
+	t.Cleanup(func() {
+		unmountAll(t, root+"/volumes")
+		unmountAll(t, root)
+		command(t, "zfs", "destroy", "-r", parent)
+		noError(t, os.RemoveAll(dir))
+	})
+	return root, config
+}

@@ -1,0 +1,254 @@
+//go:build vm
+
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+)
+
+// TestToAnotherHost sends an engine's images to one on another pool: everything,
+// then what one more build has changed. Its parts follow one another.
+func TestToAnotherHost(t *testing.T) {
+	h := newHosts(t)
+	t.Run("Everything", h.everything)
+	t.Run("RefusesWhatWouldBeLost", h.refuses)
+	t.Run("WhatHasChanged", h.changed)
+}
+
+// hosts are an engine that sends and one that receives. Between them are no more
+// than files.
+type hosts struct {
+	a    *site
+	b    *engine.Engine
+	full int64 // bytes of the first stream
+}
+
+const receivedOn = "second/docker"
+
+func newHosts(t *testing.T) *hosts {
+	secondPool(t, "second")
+	h := &hosts{a: newSite(t, "sender", nil)}
+	noError(t, importBulk(t, h.a.Engine, "large", 30, nil))
+	buildImage(t, h.a.Engine, "built")
+	startContainer(t, h.a.Engine, "limited", "--storage-opt", "size=64M")
+	startContainer(t, h.a.Engine, "plain")
+	h.b = engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs"})
+	h.b.InstallPlugin(t, receivedOn)
+	t.Cleanup(func() { h.a.Docker(t, "rm", "-f", "limited", "plain") })
+	return h
+}
+
+// secondPool makes a pool that goes with the test.
+func secondPool(t testing.TB, name string, devices ...string) (files []string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/lib", "pool-")
+	noError(t, err)
+	args := []string{"create", "-f", "-O", "mountpoint=none", name}
+	if len(devices) == 0 {
+		devices = []string{"disk"}
+	}
+	for _, device := range devices {
+		if device == "mirror" {
+			args = append(args, device)
+			continue
+		}
+		file := filepath.Join(dir, device)
+		noError(t, os.WriteFile(file, nil, 0o600))
+		noError(t, os.Truncate(file, 1<<30))
+		files, args = append(files, file), append(args, file)
+	}
+	command(t, "zpool", args...)
+	t.Cleanup(func() {
+		command(t, "zpool", "destroy", name)
+		noError(t, os.RemoveAll(dir))
+	})
+	return files
+}
+
+// send pipes a stream into a file, as through ssh, and returns its length.
+func (h *hosts) send(t testing.TB, file string, args ...string) int64 {
+	t.Helper()
+	out, err := os.Create(file)
+	noError(t, err)
+	defer out.Close()
+	cmd := exec.Command(operatorsCommand, append([]string{"send", "--config-file", h.a.UsedConfig()}, args...)...)
+	errs := &strings.Builder{}
+	in, err := cmd.StdoutPipe()
+	noError(t, err)
+	cmd.Stderr = errs
+	noError(t, cmd.Start())
+	n, err := io.Copy(out, in)
+	noError(t, err)
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, errs)
+	}
+	t.Logf("%d bytes: %s", n, errs)
+	return n
+}
+
+// receive runs the command on the other host and returns what it says.
+func (h *hosts) receive(t testing.TB, code int, file string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(operatorsCommand, append([]string{"receive", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig()}, args...)...)
+	in, err := os.Open(file)
+	noError(t, err)
+	defer in.Close()
+	cmd.Stdin = in
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		t.Fatalf("receive exits with %d, want %d: %s", got, code, out)
+	}
+	t.Logf("%s", out)
+	return string(out)
+}
+
+// same checks that the receiver has the sender's images and nothing else, each of
+// them what was recorded.
+func (h *hosts) same(t testing.TB) {
+	t.Helper()
+	list := func(e *engine.Engine) []string {
+		out := e.Docker(t, "images", "--all", "--no-trunc", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}")
+		return slices.Sorted(strings.Lines(out + "\n"))
+	}
+	if got, want := list(h.b), list(h.a.Engine); !slices.Equal(got, want) {
+		t.Errorf("the images are\n%s\nwant\n%s", got, want)
+	}
+	if out := h.b.Docker(t, "ps", "-aq"); out != "" {
+		t.Errorf("containers: %s", out)
+	}
+	out := command(t, operatorsCommand, "verify", "--config-file", h.b.UsedConfig())
+	t.Log(out)
+	raw := command(t, operatorsCommand, "ls", "--json", "--config-file", h.b.UsedConfig())
+	var l asJSON
+	noError(t, json.Unmarshal([]byte(raw), &l))
+	for _, layer := range l.Layers {
+		if layer.Kind != "image" {
+			t.Errorf("layer %s is %s", layer.ID, layer.Kind)
+		}
+	}
+	if slices.ContainsFunc(datasetsBelow(t, receivedOn), func(name string) bool { return strings.HasPrefix(name, receivedOn+"/") }) {
+		t.Error("a limited container's dataset came with it")
+	}
+}
+
+func (h *hosts) everything(t *testing.T) {
+	h.endsEarly(t)
+	stream := filepath.Join(t.TempDir(), "stream")
+	h.full = h.send(t, stream)
+	if out := h.receive(t, 3, stream); !strings.Contains(out, "dockerd runs") {
+		t.Errorf("beside a running dockerd: %s", out)
+	}
+	h.b.Stop(t)
+	damaged, err := os.ReadFile(stream)
+	noError(t, err)
+	damaged[len(damaged)/2]++
+	spoiled := filepath.Join(t.TempDir(), "spoiled")
+	noError(t, os.WriteFile(spoiled, damaged, 0o600))
+	if out := h.receive(t, 1, spoiled); !strings.Contains(out, "checksum") {
+		t.Errorf("a damaged stream: %s", out)
+	}
+	h.receive(t, 0, stream, "--dry-run")
+	if exec.Command("zfs", "list", receivedOn).Run() == nil {
+		t.Error("there is a dataset after a dry run or a damaged stream")
+	}
+	h.killed(t, damaged)
+	h.receive(t, 0, stream)
+	h.receive(t, 3, stream) // a second time
+	h.b.Driver = engine.PluginName
+	h.b.Again(t)
+	h.same(t)
+	if out := runTiny(t, h.b, "built", "cat", "/both"); out != "payload\nbuilt" {
+		t.Errorf("the image holds %q", out)
+	}
+	intact(t, h.a.Engine, "limited") // the sender's go on
+	intact(t, h.a.Engine, "plain")
+}
+
+// killed kills a receiver that has half of a stream: nothing stays of it.
+func (h *hosts) killed(t testing.TB, stream []byte) {
+	t.Helper()
+	cmd := exec.Command(operatorsCommand, "receive", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
+	in, err := cmd.StdinPipe()
+	noError(t, err)
+	noError(t, cmd.Start())
+	_, err = in.Write(stream[:len(stream)/3]) // ends when nearly all of it was read
+	noError(t, err)
+	noError(t, cmd.Process.Kill())
+	if err := cmd.Wait(); err == nil {
+		t.Error("it was not killed")
+	}
+	settle(t, func() error {
+		if exec.Command("zfs", "list", receivedOn).Run() == nil {
+			return errors.New("a part of the dataset is there")
+		}
+		return nil
+	})
+}
+
+// endsEarly has a receiver that takes a part only: no snapshot stays that the next
+// stream would go on from.
+func (h *hosts) endsEarly(t testing.TB) {
+	t.Helper()
+	out, err := exec.Command("bash", "-c", "set -o pipefail; "+operatorsCommand+" send --config-file "+h.a.UsedConfig()+" | head -c 100000 | wc -c").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "broken pipe") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if left := command(t, "zfs", "list", "-H", "-o", "name", "-t", "snapshot", h.a.dataset); left != "" {
+		t.Errorf("snapshots %s", left)
+	}
+}
+
+func (h *hosts) refuses(t *testing.T) {
+	stream := filepath.Join(t.TempDir(), "stream")
+	if n := h.send(t, stream, "--from", "last"); n > h.full/4 {
+		t.Errorf("nothing has changed, and the stream is %d bytes of %d", n, h.full)
+	}
+	importTiny(t, h.b, "mine")
+	h.b.Docker(t, "create", "--network", "none", "--name", "left", "built", "true")
+	h.b.Stop(t)
+	if out := h.receive(t, 3, stream); !strings.Contains(out, "docker rm") || !strings.Contains(out, "mine:latest") || !strings.Contains(out, "--discard") {
+		t.Errorf("it says\n%s", out)
+	}
+	if out := h.receive(t, 3, stream, "--discard"); !strings.Contains(out, "docker rm") || strings.Contains(out, "drop them with") {
+		t.Errorf("it says\n%s", out)
+	}
+	h.b.Again(t)
+	h.b.Docker(t, "rm", "left")
+	h.b.Stop(t)
+	h.receive(t, 0, stream, "--discard")
+}
+
+func (h *hosts) changed(t *testing.T) {
+	stream := filepath.Join(t.TempDir(), "stream")
+	noError(t, importBulk(t, h.a.Engine, "more", 3, nil))
+	h.a.Docker(t, "rmi", "large")
+	if n := h.send(t, stream, "--from", "last"); n < 3*mib || n > h.full/3 {
+		t.Errorf("3 MB were added, and the stream is %d bytes of %d", n, h.full)
+	}
+	h.receive(t, 0, stream)
+	h.b.Again(t)
+	h.same(t)
+	if out := runTiny(t, h.b, "built", "cat", "/both"); out != "payload\nbuilt" {
+		t.Errorf("the image holds %q", out)
+	}
+	h.b.Stop(t)
+	out := command(t, operatorsCommand, "receive", "--finish", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
+	if !strings.Contains(out, "Done") { // as after one that was cut short
+		t.Errorf("finished again: %s", out)
+	}
+	h.b.Again(t)
+	h.same(t)
+}

@@ -1,0 +1,146 @@
+package dockerstore
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+)
+
+// File opens one of Docker's files by its path below the data-root.
+func (r *Root) File(name string) (*os.File, error) { return r.open(name) }
+
+// ImageFiles lists the files that hold what Docker knows of the images in records
+// and of their layers, by their paths below ImagesDir. Those of containers,
+// builds and layers without an image are not among them.
+func (r *Root) ImageFiles(records *Records) ([]string, error) {
+	l := &lister{Root: r, base: ImagesDir(records.Driver)}
+	l.optional("repositories.json")
+	chains, diffs := map[digest.Digest]bool{}, map[digest.Digest]bool{}
+	for _, image := range records.Images {
+		l.required("imagedb/content/sha256/" + image.ID.Encoded())
+		l.below("imagedb/metadata/sha256/"+image.ID.Encoded(), metadataFiles)
+		for _, chain := range image.Chains {
+			chains[chain], diffs[records.Layers[chain].Diff] = true, true
+		}
+	}
+	for chain := range chains {
+		l.required("layerdb/sha256/" + chain.Encoded() + "/cache-id")
+		l.below("layerdb/sha256/"+chain.Encoded(), layerFiles)
+	}
+	for diff := range diffs {
+		l.optional("distribution/v2metadata-by-diffid/sha256/" + diff.Encoded())
+	}
+	l.digestsOf(diffs)
+	slices.Sort(l.names)
+	return slices.Compact(l.names), errors.Join(l.errs...)
+}
+
+// metadataFiles are what Docker 20.10 to 27 writes of an image beside its
+// configuration (image/store.go), layerFiles what of a layer (layer/filestore.go).
+// Nothing else is taken from where somebody may have put it.
+var (
+	metadataFiles = []string{"parent", "lastUpdated", "builtLocally"}
+	layerFiles    = []string{"cache-id", "diff", "parent", "size", "os", "descriptor.json", tarSplitName}
+)
+
+// maxTarSplit bounds the record of a tar; the longest are those of layers with very
+// many files.
+const maxTarSplit = 1 << 30
+
+// LongestRecord is how long a file of ImageFiles may be.
+func LongestRecord(name string) int64 {
+	switch base := path.Base(name); {
+	case base == tarSplitName:
+		return maxTarSplit
+	case strings.HasPrefix(name, "layerdb/") && base != "descriptor.json", strings.HasPrefix(name, "imagedb/metadata/"), strings.HasPrefix(name, "distribution/diffid-by-digest/"):
+		return maxLine
+	}
+	return maxJSON
+}
+
+// ImagesDir is where Docker has a driver's records, below the data-root.
+func ImagesDir(driver string) string { return path.Join(imagesDir, driver) }
+
+// lister collects names of files below a directory.
+type lister struct {
+	*Root
+	base  string
+	names []string
+	errs  []error
+}
+
+func (l *lister) required(name string) {
+	if !l.exists(path.Join(l.base, name)) {
+		l.errs = append(l.errs, fault.New(fault.NotFound, "Docker's record %s is not there any more", path.Join(l.base, name)))
+		return
+	}
+	l.names = append(l.names, name)
+}
+
+func (l *lister) optional(name string) {
+	if l.exists(path.Join(l.base, name)) {
+		l.names = append(l.names, name)
+	}
+}
+
+// below adds the files of these names in a directory that may be missing.
+func (l *lister) below(dir string, names []string) {
+	entries, err := l.list(path.Join(l.base, dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	l.errs = append(l.errs, err)
+	for _, entry := range entries {
+		if entry.Type().IsRegular() && slices.Contains(names, entry.Name()) {
+			l.names = append(l.names, path.Join(dir, entry.Name()))
+		}
+	}
+}
+
+// digestsOf adds the records of which digest in a registry is which layer.
+func (l *lister) digestsOf(diffs map[digest.Digest]bool) {
+	const dir = "distribution/diffid-by-digest/sha256"
+	entries, err := l.list(path.Join(l.base, dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	l.errs = append(l.errs, err)
+	for _, entry := range entries {
+		name := path.Join(dir, entry.Name())
+		if diff, err := l.line(path.Join(l.base, name), false); err == nil && diffs[digest.Digest(diff)] {
+			l.names = append(l.names, name)
+		}
+	}
+}
+
+// Claim keeps dockerd from starting on the data-root until the file is closed; it
+// fails with fault.Busy while dockerd runs. It takes the lock that dockerd has on
+// its records of volumes all the time. A data-root that dockerd never used has
+// none: the file is nil then.
+func (r *Root) Claim() (*os.File, error) {
+	const name = "volumes/metadata.db"
+	f, err := r.root.OpenFile(name, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = fsat.TryLock(int(f.Fd()))
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fault.New(fault.Busy, "dockerd runs on %s: stop it first", r.dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}

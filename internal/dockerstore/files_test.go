@@ -1,0 +1,39 @@
+package dockerstore
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// TestClaim: one at a time, and a data-root that dockerd never used has nothing to
+// claim.
+func TestClaim(t *testing.T) {
+	dir := t.TempDir()
+	root, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if f, err := root.Claim(); f != nil || err != nil {
+		t.Fatalf("%v, %v", f, err)
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "volumes"), 0o700), os.WriteFile(filepath.Join(dir, "volumes/metadata.db"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time after the first was given up
+		f, err := root.Claim()
+		if err != nil || f == nil {
+			t.Fatalf("%v, %v", f, err)
+		}
+		if other, err := root.Claim(); !errors.Is(err, fault.Busy) {
+			t.Errorf("%v, %v", other, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package transfer
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+var (
+	errShort   = fault.New(fault.Invalid, "the stream ends too early: send it again")
+	errDamaged = fault.New(fault.Invalid, "the stream is damaged: its checksum is wrong. Send it again")
+)
+
+// Writer writes a stream. What is written to it is ZFS's.
+type Writer struct {
+	parts *bufio.Writer
+	end   partWriter
+}
+
+// NewWriter begins a stream.
+func NewWriter(w io.Writer, h Header) (*Writer, error) {
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	end := partWriter{w, sum, io.MultiWriter(w, sum)}
+	return &Writer{bufio.NewWriterSize(end, maxPart), end}, h.write(end.summed)
+}
+
+// Write takes more of ZFS's stream.
+func (s *Writer) Write(p []byte) (int, error) { return s.parts.Write(p) }
+
+// Close ends the stream.
+func (s *Writer) Close() error {
+	if err := s.parts.Flush(); err != nil {
+		return err
+	}
+	return s.end.part(nil)
+}
+
+// partWriter makes parts of what it is given.
+type partWriter struct {
+	w      io.Writer // the stream
+	sum    hash.Hash
+	summed io.Writer // the stream, counted in sum
+}
+
+func (p partWriter) Write(all []byte) (int, error) {
+	for rest := all; len(rest) > 0; {
+		part := rest[:min(len(rest), maxPart)]
+		rest = rest[len(part):]
+		if err := p.part(part); err != nil {
+			return 0, err
+		}
+	}
+	return len(all), nil
+}
+
+func (p partWriter) part(part []byte) error {
+	if _, err := p.summed.Write(le.AppendUint32(nil, uint32(len(part)))); err != nil {
+		return err
+	}
+	if _, err := p.summed.Write(part); err != nil {
+		return err
+	}
+	_, err := p.w.Write(p.sum.Sum(nil))
+	return err
+}
+
+// Reader reads a stream. What is read from it is ZFS's, without its first record.
+type Reader struct {
+	Header Header
+	Begin  zfs.Begin // the first record
+
+	r      io.Reader // the stream
+	sum    hash.Hash
+	summed io.Reader // the stream, counted in sum
+	now    []byte    // to be given away
+}
+
+// NewReader reads the beginning of a stream.
+func NewReader(r io.Reader) (*Reader, error) {
+	s := &Reader{r: r, sum: sha256.New()}
+	s.summed = io.TeeReader(r, s.sum)
+	h, err := readHeader(s.summed)
+	if err != nil {
+		return nil, err
+	}
+	if s.now, err = s.part(); err != nil {
+		return nil, err
+	}
+	if s.Begin, err = zfs.ParseBegin(s.now); err != nil {
+		return nil, err
+	}
+	if s.Begin.ToGUID != h.GUID || s.Begin.FromGUID != h.FromGUID || s.Begin.Type != zfs.Filesystem {
+		return nil, fault.New(fault.Invalid, "the stream's header does not belong to what follows")
+	}
+	s.Header, s.now = h, s.now[zfs.BeginSize:]
+	return s, nil
+}
+
+// Read gives ZFS's stream away, as far as it is known to be right.
+func (s *Reader) Read(p []byte) (n int, err error) {
+	for len(s.now) == 0 {
+		if s.now, err = s.part(); err != nil {
+			return 0, err
+		}
+		if s.now == nil {
+			return 0, io.EOF
+		}
+	}
+	n = copy(p, s.now)
+	s.now = s.now[n:]
+	return n, nil
+}
+
+// part reads a part; nil at the end.
+func (s *Reader) part() (part []byte, err error) {
+	var size [4]byte
+	if _, err := io.ReadFull(s.summed, size[:]); err != nil {
+		return nil, short(err)
+	}
+	n := le.Uint32(size[:])
+	if n > maxPart {
+		return nil, fault.New(fault.UnsafeInput, "the stream is damaged: a part of %d bytes", n)
+	}
+	if n > 0 {
+		part = make([]byte, n)
+	}
+	if _, err := io.ReadFull(s.summed, part); err != nil {
+		return nil, short(err)
+	}
+	return part, s.compare()
+}
+
+// compare reads a checksum.
+func (s *Reader) compare() error {
+	got := make([]byte, sha256.Size)
+	if _, err := io.ReadFull(s.r, got); err != nil {
+		return short(err)
+	}
+	if !bytes.Equal(got, s.sum.Sum(nil)) {
+		return errDamaged
+	}
+	return nil
+}
+
+// short makes an early end an error of its own.
+func short(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errShort
+	}
+	return err
+}
