@@ -171,20 +171,28 @@ func (f *gcFlags) opened(ctx context.Context, where site.Site, run func(*overlay
 	if err != nil {
 		return err
 	}
-	home := where.Home
-	if where.Dataset != "" {
-		if home, err = os.MkdirTemp("/run", "overlayzfs-gc-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.Remove(home)) }()
-		options.Dataset = where.Dataset
+	home, release, err := homeFor(where)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, release()) }()
+	options.Dataset = where.Dataset
 	store, err := overlayzfs.Open(ctx, home, options)
 	if err != nil {
 		return unused(err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	return run(store)
+}
+
+// homeFor is the directory that a store is opened in: its own, or one that its
+// dataset is mounted on meanwhile.
+func homeFor(where site.Site) (home string, release func() error, err error) {
+	if where.Dataset == "" {
+		return where.Home, func() error { return nil }, nil
+	}
+	home, err = os.MkdirTemp("/run", "overlayzfs-")
+	return home, func() error { return os.Remove(home) }, err
 }
 
 // remove removes what was agreed to and is still nobody's: Docker may have

@@ -27,6 +27,7 @@ func rootCommand(c console) *cobra.Command {
 	root.AddCommand(
 		lsCommand(c), treeCommand(c), dfCommand(c), inspectCommand(c), verifyCommand(c), gcCommand(c), doctorCommand(c),
 		snapshotsCommand(c), snapshotCommand(c), rollbackCommand(c), manCommand(),
+		migrateCommand(c),
 	)
 	for _, command := range root.Commands() {
 		command.Args = asUsage(command.Args)

@@ -32,6 +32,8 @@ type Wanted struct {
 	Root    string // Docker's data-root
 	Driver  string
 	Dataset string
+	// New: the store need not be there yet, but the plugin has to be.
+	New bool
 }
 
 // Site is where things are.
@@ -46,6 +48,11 @@ type Site struct {
 	Plugin *dockerstore.Plugin
 	// Options are the driver's storage options, daemon.json's last.
 	Options []string
+	// Config is daemon.json. Configured are the storage options in it, of whatever
+	// driver it names, and UsernsRemap whether it has containers in user name spaces.
+	Config      string
+	Configured  []string
+	UsernsRemap bool
 }
 
 // Find finds the store.
@@ -54,7 +61,10 @@ func Find(w Wanted) (Site, error) {
 	if err != nil {
 		return Site{}, err
 	}
-	s := Site{Root: cmp.Or(w.Root, config.DataRoot), Driver: cmp.Or(w.Driver, driverOf(config), DefaultDriver)}
+	s := Site{
+		Root: cmp.Or(w.Root, config.DataRoot), Driver: cmp.Or(w.Driver, driverOf(config), DefaultDriver),
+		Config: w.Config, Configured: config.StorageOpts, UsernsRemap: config.UsernsRemap != "",
+	}
 	if err := s.findPlugin(); err != nil {
 		return Site{}, err
 	}
@@ -65,8 +75,8 @@ func Find(w Wanted) (Site, error) {
 	if driverOf(config) == s.Driver {
 		s.Options = append(s.Options, config.StorageOpts...)
 	}
-	s.Dataset = cmp.Or(w.Dataset, option(s.Options, datasetOption))
-	if s.Dataset == "" && !isDir(s.Home) {
+	s.Dataset = cmp.Or(w.Dataset, Option(s.Options, datasetOption))
+	if s.Dataset == "" && !isDir(s.Home) && !(w.New && s.Plugin != nil) {
 		return Site{}, fault.New(fault.NotFound, "neither daemon.json nor a plugin %q in %s names a dataset: name the one of overlayzfs.dataset with --dataset POOL/NAME", s.Driver, s.Root)
 	}
 	return s, nil
@@ -110,8 +120,8 @@ func (s *Site) findPlugin() error {
 	return errors.Join(err, docker.Close())
 }
 
-// option is the last value of an option, whose name is not case-sensitive.
-func option(options []string, name string) (value string) {
+// Option is the last value of an option, whose name is not case-sensitive.
+func Option(options []string, name string) (value string) {
 	for _, item := range options {
 		key, v, _ := strings.Cut(item, "=")
 		if strings.EqualFold(strings.TrimSpace(key), name) {

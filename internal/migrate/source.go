@@ -1,0 +1,146 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// source is where another driver keeps its layers.
+type source interface {
+	// open opens a layer: its own content where the driver stacks layers, else
+	// all that it shows.
+	open(id string) (*tree, error)
+	// upper: layers have their own content only, as overlayfs wrote it.
+	upper() bool
+	// discard deletes a layer that nothing stands on any more. That it is gone
+	// already is no error.
+	discard(ctx context.Context, id string) error
+	// clear deletes what is left when all layers are gone.
+	clear(ctx context.Context) error
+}
+
+// tree is a directory of a layer, and what keeps it reachable.
+type tree struct {
+	*os.File
+	root *os.File // of a mount; nil without one
+}
+
+// Close ends both.
+func (t *tree) Close() error {
+	if t.root == nil {
+		return t.File.Close()
+	}
+	return errors.Join(t.File.Close(), t.root.Close())
+}
+
+// layouts are the drivers that keep each layer in a directory: where, below the
+// data-root, and whether it is the layer's own content only.
+var layouts = map[string]struct {
+	dir   func(id string) string
+	upper bool
+}{
+	"overlay2": {func(id string) string { return filepath.Join("overlay2", id, "diff") }, true},
+	"vfs":      {func(id string) string { return filepath.Join("vfs/dir", id) }, false},
+	"btrfs":    {func(id string) string { return filepath.Join("btrfs/subvolumes", id) }, false},
+}
+
+// dirs is a driver of directories.
+type dirs struct {
+	root   *dataRoot
+	driver string
+}
+
+func (s dirs) upper() bool { return layouts[s.driver].upper }
+
+func (s dirs) open(id string) (*tree, error) {
+	f, err := s.root.Open(layouts[s.driver].dir(id))
+	if err != nil {
+		return nil, err
+	}
+	return &tree{File: f}, nil
+}
+
+func (s dirs) discard(ctx context.Context, id string) error {
+	name := layouts[s.driver].dir(id)
+	if s.upper() {
+		name = filepath.Dir(name)
+	}
+	return s.remove(ctx, name)
+}
+
+func (s dirs) clear(ctx context.Context) error { return s.remove(ctx, s.driver) }
+
+// remove removes a directory of the data-root and all in it, across no mount.
+func (s dirs) remove(ctx context.Context, name string) error {
+	dir, err := s.root.Open(filepath.Dir(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return fsat.RemoveAll(ctx, int(dir.Fd()), filepath.Base(name))
+}
+
+// clones is moby's zfs driver: each layer a dataset, cloned from the one below.
+type clones struct {
+	root    *dataRoot
+	zfs     *zfs.Handle
+	dataset string
+}
+
+func (s clones) upper() bool { return false }
+
+func (s clones) open(id string) (*tree, error) {
+	root, err := zfs.ViewDataset(s.dataset + "/" + id)
+	if err != nil {
+		return nil, err
+	}
+	// What fsmount(2) gives names a directory and reads none.
+	dir, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", root.Fd()))
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return &tree{dir, root}, nil
+}
+
+// discard destroys a layer's dataset. The snapshot it was cloned from goes with
+// it: the driver has marked that for deletion.
+func (s clones) discard(ctx context.Context, id string) error {
+	err := s.zfs.Destroy(s.dataset + "/" + id)
+	switch {
+	case errors.Is(err, zfs.ErrNotExist):
+		return nil
+	case errors.Is(err, zfs.ErrBusy):
+		return fault.New(fault.Busy, "%w: snapshots of your own on it, or clones of them, keep it (`zfs list -t all -r %s`); destroy those and run the command again", err, s.dataset+"/"+id)
+	}
+	return errors.Join(err, ctx.Err())
+}
+
+func (s clones) clear(ctx context.Context) error {
+	return dirs{s.root, "zfs"}.remove(ctx, "zfs")
+}
+
+// newSource opens the layers of a driver.
+func (j *Job) newSource(r *dataRoot) (source, func() error, error) {
+	nothing := func() error { return nil }
+	if _, ok := layouts[j.From]; ok {
+		return dirs{r, j.From}, nothing, nil
+	}
+	if j.From != "zfs" {
+		return nil, nothing, fault.New(fault.Unsupported, "there is no way from the driver %s: known are overlay2, zfs, vfs and btrfs", j.From)
+	}
+	z, err := zfs.Open()
+	if err != nil {
+		return nil, nothing, err
+	}
+	return clones{r, z, j.FromDataset}, z.Close, nil
+}
