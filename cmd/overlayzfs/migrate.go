@@ -43,7 +43,7 @@ func migrateCommand(c console) *cobra.Command {
 			"  overlayzfs migrate --back",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := f.consent.check(f.output); err != nil {
+			if err := errors.Join(f.consent.check(f.output), f.checkActions()); err != nil {
 				return err
 			}
 			if f.dryRun {
@@ -63,9 +63,21 @@ func migrateCommand(c console) *cobra.Command {
 	flags.BoolVar(&f.finish, "finish", false, "end a migration: delete the old layers, after which it cannot be undone")
 	flags.BoolVar(&f.reclaim, "reclaim", false, "delete old layers as soon as they are carried and compared; it cannot be undone then")
 	flags.BoolVar(&f.leaveConfig, "leave-config", false, "do not write daemon.json")
-	command.MarkFlagsMutuallyExclusive("back", "undo", "finish")
-	command.MarkFlagsMutuallyExclusive("back", "from")
 	return command
+}
+
+// checkActions refuses two things at once.
+func (f *migrateFlags) checkActions() error {
+	wanted := 0
+	for _, flag := range []bool{f.back, f.undo, f.finish, f.from != ""} {
+		if flag {
+			wanted++
+		}
+	}
+	if wanted > 1 {
+		return usagef("--from, --back, --undo and --finish are one at a time")
+	}
+	return nil
 }
 
 // migrate plans, shows, asks and does.

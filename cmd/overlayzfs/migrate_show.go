@@ -99,5 +99,8 @@ func ending(p *migrate.Plan) []string {
 	if p.Job.Way != migrate.Copy {
 		return []string{"forget how to undo the migration"}
 	}
+	if p.Job.To == "overlay2" {
+		return []string{fmt.Sprintf("delete Docker's records of the driver %s; the dataset %s stays, destroy it when you like", p.Job.From, p.Job.Dataset)}
+	}
 	return []string{fmt.Sprintf("delete the layers and records of the driver %s, and BuildKit's old cache", p.Job.From)}
 }

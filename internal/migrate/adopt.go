@@ -164,7 +164,7 @@ func (p *planner) wayBack() error {
 		p.plan.obstacle("container %.12s has a limit, which overlay2 on ZFS cannot keep: commit it and remove it", id)
 	}
 	if p.Dataset != "" {
-		return fault.New(fault.Unsupported, "the layers lie on the dataset %s: mount it on %s, which docs/on-disk-format.md describes; nothing has to be copied", p.Dataset, filepath.Join(p.Root, "overlay2"))
+		return p.copyBack()
 	}
 	target, err := filepath.Rel(p.Root, p.Home)
 	if err != nil {
@@ -180,4 +180,21 @@ func (p *planner) wayBack() error {
 		p.plan.obstacle("%d removed layers are still being deleted: run `overlayzfs gc` first", removing)
 	}
 	return errors.Join(err, p.adoptable(view, p.Home, p.Home), view.Close())
+}
+
+// copyBack plans to copy layers from a dataset of their own. They might be mounted
+// where overlay2 wants them, but it unmounts that when it stops.
+func (p *planner) copyBack() error {
+	j := &p.plan.Job
+	j.Way, j.Layers, j.Target, j.Dataset = Copy, p.Driver, overlay2Dir, p.Dataset
+	j.Share = p.samePool(p.Root)
+	for _, it := range p.items {
+		if it.depth > overlay2Lowers {
+			p.plan.obstacle("layer %s has %d below it; overlay2 stacks %d", it.id, it.depth-1, overlay2Lowers)
+		}
+	}
+	if err := p.present(); err != nil {
+		return err
+	}
+	return p.roomIn(p.Root)
 }

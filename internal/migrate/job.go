@@ -71,6 +71,9 @@ type Job struct {
 	Before map[string]json.RawMessage `json:"before,omitempty"`
 }
 
+// back: it goes from the plugin to overlay2.
+func (j *Job) back() bool { return builtin(j.To) }
+
 // readJob reads the journal; nil where no migration is under way.
 func readJob(r *dataRoot) (*Job, error) {
 	raw, err := r.ReadFile(journalName)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -265,7 +267,11 @@ func (p *planner) whole() {
 	for driver, container := range p.records.Elsewhere {
 		p.plan.Notes = append(p.plan.Notes, fault.Printable(fmt.Sprintf("containers of the driver %s, %.12s for one, stay as they are", driver, container)))
 	}
-	if err := requireUnmounted(filepath.Join(p.Root, p.plan.Job.From)); err != nil {
+	dir := p.plan.Job.From
+	if p.Back {
+		dir = "plugins"
+	}
+	if err := requireUnmounted(filepath.Join(p.Root, dir)); err != nil {
 		p.plan.obstacle("%v", err)
 	}
 }
@@ -403,10 +409,26 @@ func (p *planner) room() error {
 		return err
 	}
 	p.plan.Available = stats.Available()
-	if need := uint64(p.plan.Bytes); need > p.plan.Available && !p.plan.Job.Share && !p.Reclaim {
-		p.plan.obstacle("up to %d bytes are to be carried, and %s has room for %d: make room, or say --reclaim to delete old layers as they are carried", need, dataset, p.plan.Available)
-	}
+	p.fits(dataset)
 	return nil
+}
+
+// roomIn is room for a directory on any file system.
+func (p *planner) roomIn(dir string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("statfs %s: %w", dir, err)
+	}
+	p.plan.Available = st.Bavail * uint64(st.Bsize)
+	p.fits(dir)
+	return nil
+}
+
+// fits refuses what has no room.
+func (p *planner) fits(where string) {
+	if need := uint64(p.plan.Bytes); need > p.plan.Available && !p.plan.Job.Share && !p.Reclaim {
+		p.plan.obstacle("up to %d bytes are to be carried, and %s has room for %d: make room, or say --reclaim to delete old layers as they are carried", need, where, p.plan.Available)
+	}
 }
 
 // limited are the containers that have a limit.

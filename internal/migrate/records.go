@@ -14,9 +14,13 @@ import (
 // imageDir is where Docker has its records of a driver's images.
 func imageDir(driver string) string { return path.Join("image", driver) }
 
+// recordLists are the directories that have an entry for each layer, writable
+// layer and image.
+var recordLists = []string{"layerdb/sha256", "layerdb/mounts", "imagedb/content/sha256"}
+
 // hasRecords reports whether a directory of records names a layer or an image.
 func (r *dataRoot) hasRecords(dir string) (bool, error) {
-	for _, below := range []string{"layerdb/sha256", "layerdb/mounts", "imagedb/content/sha256"} {
+	for _, below := range recordLists {
 		names, err := r.names(path.Join(dir, below))
 		if err != nil || len(names) > 0 {
 			return true, err
@@ -48,6 +52,9 @@ func (r *dataRoot) dropEmptyRecords(driver string) error {
 // copyRecords makes the records of one driver those of another, too. What is
 // there is a copy of before.
 func (r *dataRoot) copyRecords(from, to string) error {
+	if err := r.nothingNew(imageDir(to), imageDir(from)); err != nil {
+		return err
+	}
 	if err := errors.Join(r.RemoveAll(imageDir(to)), r.RemoveAll(stagedName)); err != nil {
 		return err
 	}
@@ -58,6 +65,27 @@ func (r *dataRoot) copyRecords(from, to string) error {
 		return err
 	}
 	return r.rename(stagedName, imageDir(to))
+}
+
+// nothingNew makes sure that records which a run before copied have nothing that
+// the original has not: dockerd may have been started with them.
+func (r *dataRoot) nothingNew(dir, original string) error {
+	for _, below := range recordLists {
+		names, err := r.names(path.Join(dir, below))
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			known, err := r.exists(path.Join(original, below, name))
+			if err != nil {
+				return err
+			}
+			if !known {
+				return fault.New(fault.Exists, "dockerd was started in the middle of a migration, and made %s: go back with --undo, which loses it, and begin again", path.Join(dir, below, name))
+			}
+		}
+	}
+	return nil
 }
 
 // containerID is what the directories of containers are called.

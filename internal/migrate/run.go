@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 
@@ -69,6 +70,9 @@ func (j *Job) prepare(r *dataRoot, tools Tools) (err error) {
 	if err := r.dropEmptyRecords(j.To); err != nil {
 		return err
 	}
+	if err := j.freeTarget(r); err != nil {
+		return err
+	}
 	j.Phase = Switching
 	if j.Way == Copy {
 		j.Phase = Carrying
@@ -76,17 +80,22 @@ func (j *Job) prepare(r *dataRoot, tools Tools) (err error) {
 			return err
 		}
 	}
+	return j.save(r)
+}
+
+// freeTarget removes the directory that layers are to have, when it holds none.
+func (j *Job) freeTarget(r *dataRoot) error {
 	if j.Target == "" {
-		return j.save(r)
+		return nil
 	}
 	empty, err := r.noLayers(j.Target)
 	if err != nil {
 		return err
 	}
 	if !empty {
-		return fault.New(fault.Exists, "there are layers in %s already", j.Target)
+		return fault.New(fault.Exists, "there are layers in %s already", path.Join(r.Name(), j.Target))
 	}
-	return errors.Join(r.RemoveAll(j.Target), j.save(r))
+	return r.RemoveAll(j.Target)
 }
 
 // run does what the phase leaves to do. A copy is always carried again from the
@@ -111,7 +120,9 @@ func (j *Job) run(ctx context.Context, r *dataRoot, tools Tools) error {
 }
 
 func (j *Job) carryAndSwitch(ctx context.Context, r *dataRoot, tools Tools) error {
-	if j.Way == Copy {
+	if again, err := j.toCarry(tools); err != nil {
+		return err
+	} else if again {
 		if err := j.carry(ctx, r, tools); err != nil {
 			return err
 		}
@@ -125,6 +136,17 @@ func (j *Job) carryAndSwitch(ctx context.Context, r *dataRoot, tools Tools) erro
 		}
 	}
 	return nil
+}
+
+// toCarry reports whether layers are to be carried. On the way back, once
+// records are being switched, containers may have run on what was carried: unless
+// it is the store that had an engine since.
+func (j *Job) toCarry(tools Tools) (bool, error) {
+	if j.Way != Copy || !j.back() || j.Phase != Switching {
+		return j.Way == Copy, nil
+	}
+	token, err := tools.Token()
+	return token != j.Token, err
 }
 
 // carry opens what carrying needs.
@@ -150,7 +172,7 @@ func (j *Job) carry(ctx context.Context, r *dataRoot, tools Tools) (err error) {
 	if err := j.requireUnused(tools); err != nil {
 		return err
 	}
-	store, closeStore, err := tools.Open(ctx)
+	store, closeStore, err := j.open(ctx, r, tools)
 	if err != nil {
 		return err
 	}
@@ -164,9 +186,21 @@ func (j *Job) carry(ctx context.Context, r *dataRoot, tools Tools) (err error) {
 	return c.verify(ctx)
 }
 
+// open opens what layers are carried to.
+func (j *Job) open(ctx context.Context, r *dataRoot, tools Tools) (Store, func() error, error) {
+	if !j.back() {
+		return tools.Open(ctx)
+	}
+	store := overlay2{r}
+	return store, func() error { return nil }, store.open()
+}
+
 // requireUnused refuses to carry containers again into a store in which they may
 // have run meanwhile.
 func (j *Job) requireUnused(tools Tools) error {
+	if j.back() {
+		return nil
+	}
 	token, err := tools.Token()
 	if err == nil && token != j.Token {
 		err = fault.New(fault.Exists, "dockerd was started with the driver %s before everything was carried: what was made there since would be lost. Go back with --undo, which loses that, and begin again", j.To)
@@ -241,7 +275,7 @@ func (j *Job) undo(ctx context.Context, r *dataRoot, tools Tools) error {
 		}
 	}
 	if j.Way == Copy {
-		if err := j.dropCarried(ctx, tools); err != nil {
+		if err := j.dropCarried(ctx, r, tools); err != nil {
 			return err
 		}
 	}
@@ -249,8 +283,8 @@ func (j *Job) undo(ctx context.Context, r *dataRoot, tools Tools) error {
 }
 
 // dropCarried empties the store, which held nothing before.
-func (j *Job) dropCarried(ctx context.Context, tools Tools) (err error) {
-	store, closeStore, err := tools.Open(ctx)
+func (j *Job) dropCarried(ctx context.Context, r *dataRoot, tools Tools) (err error) {
+	store, closeStore, err := j.open(ctx, r, tools)
 	if err != nil {
 		return err
 	}
@@ -264,7 +298,10 @@ func (j *Job) dropCarried(ctx context.Context, tools Tools) (err error) {
 			return err
 		}
 	}
-	return store.Reaped(ctx)
+	if err := store.Reaped(ctx); err != nil || !j.back() {
+		return err
+	}
+	return r.RemoveAll(overlay2Dir)
 }
 
 // Finish deletes what undoing a migration would need.

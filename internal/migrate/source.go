@@ -129,9 +129,33 @@ func (s clones) clear(ctx context.Context) error {
 	return dirs{s.root, "zfs"}.remove(ctx, "zfs")
 }
 
+// shelves is a store on a dataset of its own, for the way back. What is to become
+// of it when its layers were copied is the administrator's to say.
+type shelves struct{ root *os.File }
+
+func (s shelves) upper() bool { return true }
+
+func (s shelves) open(id string) (*tree, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d/%s/diff", s.root.Fd(), id))
+	if err != nil {
+		return nil, err
+	}
+	return &tree{File: f}, nil
+}
+
+func (s shelves) discard(context.Context, string) error { return nil }
+func (s shelves) clear(context.Context) error           { return nil }
+
 // newSource opens the layers of a driver.
 func (j *Job) newSource(r *dataRoot) (source, func() error, error) {
 	nothing := func() error { return nil }
+	if j.back() {
+		root, err := zfs.ViewDataset(j.Dataset)
+		if err != nil {
+			return nil, nothing, err
+		}
+		return shelves{root}, root.Close, nil
+	}
 	if _, ok := layouts[j.From]; ok {
 		return dirs{r, j.From}, nothing, nil
 	}
