@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -183,16 +182,6 @@ func (f *gcFlags) opened(ctx context.Context, where site.Site, run func(*overlay
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	return run(store)
-}
-
-// homeFor is the directory that a store is opened in: its own, or one that its
-// dataset is mounted on meanwhile.
-func homeFor(where site.Site) (home string, release func() error, err error) {
-	if where.Dataset == "" {
-		return where.Home, func() error { return nil }, nil
-	}
-	home, err = os.MkdirTemp("/run", "overlayzfs-")
-	return home, func() error { return os.Remove(home) }, err
 }
 
 // remove removes what was agreed to and is still nobody's: Docker may have

@@ -1,0 +1,212 @@
+//go:build vm
+
+package e2e
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+)
+
+// kills is how often a migration is killed.
+const kills = 20
+
+// TestMigrateFromZFS moves an engine from moby's zfs driver to the plugin, killed
+// again and again on the way, and back.
+func TestMigrateFromZFS(t *testing.T) {
+	const old, layers = "tank/old", "tank/new"
+	for _, dataset := range []string{old, layers} {
+		engine.CreateDataset(t, dataset)
+	}
+	m := &mover{engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "zfs", Config: map[string]any{"storage-opts": []string{"zfs.fsname=" + old}}})}
+	m.InstallPlugin(t, layers)
+	m.fill(t, "--storage-opt", "size=64M")
+	before := m.facts(t)
+	if out := m.operate(t, 3, "migrate", "--yes"); !strings.Contains(out, "stop docker") {
+		t.Errorf("under a running engine it says\n%s", out)
+	}
+	m.Stop(t)
+	datasets := datasetsBelow(t, old)
+	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
+	m.survives(t)
+	noError(t, differ(datasetsBelow(t, old), datasets))
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "migrated", m.facts(t), before)
+	m.operate(t, 0, "verify")
+	m.works(t)
+	if size := m.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "Limit"}}`, "limited"); !strings.Contains(size, "64") {
+		t.Errorf("the limit is %q", size)
+	}
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--undo"))
+	m.startsOn(t, "zfs")
+	unchangedBy(t, "undone", m.facts(t), before)
+	m.works(t)
+	after := m.facts(t)
+	m.Stop(t)
+	noError(t, differ(datasetsBelow(t, layers), []string{layers}))
+
+	m.migrate(t, 0)
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "migrated once more", m.facts(t), after)
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--finish"))
+	noError(t, differ(datasetsBelow(t, old), []string{old}))
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "finished", m.facts(t), after)
+	m.works(t)
+	m.clear(t)
+}
+
+// clear removes all that fill made.
+func (m *mover) clear(t *testing.T) {
+	t.Helper()
+	m.Docker(t, append([]string{"rm", "-f"}, movedContainers...)...)
+	m.Docker(t, "system", "prune", "-af")
+	m.Stop(t)
+}
+
+// survives kills the migration at random moments, and its undo when it got to an
+// end, and then lets it run to its end.
+func (m *mover) survives(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	begin := time.Now()
+	m.migrate(t, 0)
+	took := time.Since(begin)
+	back, ends := true, 0
+	for range kills {
+		delay := time.Duration(random.Int64N(int64(took) * 5 / 4))
+		args := []string{}
+		if back {
+			args = []string{"--undo"}
+		}
+		if m.killed(t, func(kill func()) { time.AfterFunc(delay, kill) }, args...) {
+			back = !back
+			ends++
+		}
+	}
+	t.Logf("%d kills in runs of %v; %d times it had ended before", kills, took, ends)
+	if back { // it is migrated, or was being undone
+		m.migrate(t, 0, "--undo")
+	}
+	m.migrate(t, 0)
+}
+
+// TestMigrateFromOverlay2InPlace moves an engine from overlay2 on ZFS to the plugin
+// on the same dataset: nothing is copied, and nothing is lost on the way back.
+func TestMigrateFromOverlay2InPlace(t *testing.T) {
+	const dataset = "tank/inplace"
+	root := rootOn(t, dataset)
+	m := &mover{engine.Start(t, engine.Options{Root: root, Driver: "overlay2"})}
+	m.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
+	m.Docker(t, "plugin", "enable", engine.PluginName)
+	m.fill(t)
+	before := m.facts(t)
+	m.Stop(t)
+	used := usedBy(t, dataset)
+	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
+	begin := time.Now()
+	t.Log(m.migrate(t, 0))
+	t.Logf("it took %v", time.Since(begin))
+	if now := usedBy(t, dataset); now > used+used/100 {
+		t.Errorf("the dataset has %d bytes, and had %d", now, used)
+	}
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "migrated", m.facts(t), before)
+	m.operate(t, 0, "verify")
+	m.works(t)
+	m.Docker(t, "commit", "changed", "later")
+	after := m.facts(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--undo")
+	m.startsOn(t, "overlay2")
+	unchangedBy(t, "undone", m.facts(t), after)
+	m.works(t)
+	after = m.facts(t)
+	m.Stop(t)
+
+	m.migrate(t, 0)
+	m.migrate(t, 0, "--finish")
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "migrated once more", m.facts(t), after)
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--back"))
+	m.startsOn(t, "overlay2")
+	unchangedBy(t, "back", m.facts(t), after)
+	m.Stop(t)
+	m.migrate(t, 0, "--finish")
+	m.startsOn(t, "overlay2")
+	m.clear(t)
+}
+
+// TestMigrateFromOverlay2Apart moves an engine from overlay2 on ZFS to the plugin on
+// another dataset of the pool, and back: files share their blocks.
+func TestMigrateFromOverlay2Apart(t *testing.T) {
+	const old, layers = "tank/apart", "tank/apart-layers"
+	root := rootOn(t, old)
+	engine.CreateDataset(t, layers)
+	m := &mover{engine.Start(t, engine.Options{Root: root, Driver: "overlay2"})}
+	m.InstallPlugin(t, layers)
+	m.fill(t)
+	before := m.facts(t)
+	m.Stop(t)
+	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
+	m.migrate(t, 0)
+	t.Logf("block clones: %s", command(t, "zpool", "get", "-Hp", "-o", "value", "bcloneused,bclonesaved", "tank"))
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "migrated", m.facts(t), before)
+	m.works(t)
+	after := m.facts(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--finish")
+	if _, err := os.Stat(filepath.Join(root, "overlay2")); err == nil {
+		t.Error("overlay2's layers are left")
+	}
+	t.Log(m.migrate(t, 0, "--back"))
+	m.startsOn(t, "overlay2")
+	unchangedBy(t, "back", m.facts(t), after)
+	m.works(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--finish")
+	m.startsOn(t, "overlay2")
+	m.clear(t)
+}
+
+// TestMigrateFromVFS moves an engine from vfs, freeing the old layers on the way.
+func TestMigrateFromVFS(t *testing.T) {
+	const layers = "tank/fromvfs"
+	engine.CreateDataset(t, layers)
+	m := &mover{engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs"})}
+	m.InstallPlugin(t, layers)
+	m.fill(t)
+	before := m.facts(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--reclaim")
+	if left, err := os.ReadDir(filepath.Join(m.Root, "vfs/dir")); err != nil || len(left) > 0 {
+		t.Errorf("%d old layers are left, %v", len(left), err)
+	}
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "migrated", m.facts(t), before)
+	m.Stop(t)
+	m.migrate(t, 3, "--undo")
+	m.migrate(t, 0, "--finish")
+	m.startsOn(t, engine.PluginName)
+	m.works(t)
+	m.clear(t)
+}
+
+// rootOn is a data-root that is a dataset of its own.
+func rootOn(t *testing.T, dataset string) string {
+	t.Helper()
+	engine.CreateDataset(t, dataset)
+	dir := dataRoot(t)
+	command(t, "mount", "-t", "zfs", dataset, dir)
+	return dir
+}
