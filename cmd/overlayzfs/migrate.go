@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -18,8 +19,8 @@ type migrateFlags struct {
 	place
 	output
 	consent
-	from, fromDataset          string
-	back, undo, finish         bool
+	from, fromDataset    string
+	back, undo, finish   bool
 	reclaim, leaveConfig bool
 }
 
@@ -94,11 +95,11 @@ func (f *migrateFlags) migrate(ctx context.Context, c console) error {
 	if err := f.show(c, plan, where); err != nil || f.dryRun {
 		return err
 	}
-	question, act := f.action(ctx, c, plan, where)
+	question, act := f.action(c, plan, storeOf(plan, where))
 	if err := f.agree(ctx, c, question); err != nil {
 		return err
 	}
-	if err := act(); err != nil {
+	if err := act(ctx); err != nil {
 		return unfinished(err)
 	}
 	return f.done(c, plan)
@@ -164,8 +165,20 @@ func (f *migrateFlags) requirePlugin(plan *migrate.Plan, where site.Site) {
 	}
 }
 
+// storeOf is the place of the store that the migration is about: of one that was
+// begun, what its journal says.
+func storeOf(plan *migrate.Plan, where site.Site) site.Site {
+	if plan.Job.Way == migrate.Copy {
+		where.Dataset = plan.Job.Dataset
+		if where.Dataset == "" {
+			where.Home = filepath.Join(plan.Root, plan.Job.Target)
+		}
+	}
+	return where
+}
+
 // action is the question, and what is done when it is agreed to.
-func (f *migrateFlags) action(ctx context.Context, c console, plan *migrate.Plan, where site.Site) (string, func() error) {
+func (f *migrateFlags) action(c console, plan *migrate.Plan, where site.Site) (string, func(context.Context) error) {
 	tools := migrate.Tools{
 		Open:     func(ctx context.Context) (migrate.Store, func() error, error) { return openStore(ctx, where) },
 		Token:    func() (string, error) { return tokenOf(where) },
@@ -173,11 +186,11 @@ func (f *migrateFlags) action(ctx context.Context, c console, plan *migrate.Plan
 	}
 	switch f.which() {
 	case migrate.Backward:
-		return "Go back to the driver " + plan.Job.From + "?", func() error { return migrate.Undo(ctx, plan.Root, tools) }
+		return "Go back to the driver " + plan.Job.From + "?", func(ctx context.Context) error { return migrate.Undo(ctx, plan.Root, tools) }
 	case migrate.Ending:
-		return "Delete what going back would need?", func() error { return migrate.Finish(ctx, plan.Root) }
+		return "Delete what going back would need?", func(ctx context.Context) error { return migrate.Finish(ctx, plan.Root) }
 	}
-	return "Migrate?", func() error { return plan.Run(ctx, tools) }
+	return "Migrate?", func(ctx context.Context) error { return plan.Run(ctx, tools) }
 }
 
 // unfinished gives a migration that stopped half-way its exit code.
@@ -237,4 +250,3 @@ func (f *migrateFlags) done(c console, plan *migrate.Plan) error {
 	_, err := fmt.Fprintln(c.out, next)
 	return err
 }
-

@@ -39,8 +39,8 @@ func TestMigrateFromZFS(t *testing.T) {
 	unchangedBy(t, "migrated", m.facts(t), before)
 	m.operate(t, 0, "verify")
 	m.works(t)
-	if size := m.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "Limit"}}`, "limited"); !strings.Contains(size, "64") {
-		t.Errorf("the limit is %q", size)
+	if size := m.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "Size"}}`, "limited"); size != "67108864" {
+		t.Errorf("the limit is %s bytes", size)
 	}
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--undo"))

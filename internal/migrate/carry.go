@@ -147,12 +147,12 @@ func (c *carrier) content(ctx context.Context, it item) (err error) {
 	}
 	defer func() { err = errors.Join(err, layer.Close()) }()
 	switch {
-	case it.image != nil && !(c.share && c.source.upper()):
-		return c.unpack(ctx, it, layer.File)
-	case c.source.upper():
+	case c.source.upper() && (c.share || it.image == nil):
 		return c.store.Fill(ctx, it.id, func(dir *os.File) error {
 			return treecopy.Upper(ctx, dir, layer.File, treecopy.Options{Copied: c.copied})
 		})
+	case it.image != nil:
+		return c.unpack(ctx, it, layer.File)
 	}
 	return c.changes(ctx, it, layer.File)
 }

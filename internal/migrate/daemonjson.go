@@ -135,8 +135,7 @@ func (f fields) write(file string) error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	if err := dir.write(filepath.Base(file), append(raw, '\n'), mode); err != nil {
+	if err := errors.Join(dir.write(filepath.Base(file), append(raw, '\n'), mode), dir.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", file, err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"path"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
 // dataRoot is Docker's data-root, to be changed. Names are relative to it, and
@@ -125,6 +126,17 @@ func (r *dataRoot) names(dir string) ([]string, error) {
 // copyTree copies a directory of plain files, Docker's records, and waits until
 // they are on disk.
 func (r *dataRoot) copyTree(from, to string) error {
+	if err := r.copyFiles(from, to); err != nil {
+		return err
+	}
+	dir, err := r.Open(to)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fsat.SyncFileSystem(int(dir.Fd())), dir.Close())
+}
+
+func (r *dataRoot) copyFiles(from, to string) error {
 	return fs.WalkDir(r.FS(), from, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -155,7 +167,7 @@ func (r *dataRoot) copyFile(from, to string, mode fs.FileMode) error {
 		return err
 	}
 	_, err = out.ReadFrom(in)
-	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
+	if err := errors.Join(err, out.Close()); err != nil {
 		return fmt.Errorf("copy %s: %w", from, err)
 	}
 	return nil

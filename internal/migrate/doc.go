@@ -9,13 +9,15 @@
 // rename. Every step can be made again and undone, so that a job that was cut
 // short anywhere is continued or undone; docs/migration.md has the table.
 //
-//	plan.go       what there is, what would be done, and what is in the way
-//	job.go        the journal and the order of things
-//	carry*.go     layers, one after the other
-//	source*.go    how other drivers keep theirs
-//	records.go    Docker's records of images, containers and builds
-//	daemonjson.go daemon.json
+//	plan.go       what would be done, and what is in the way
+//	look.go       how that is found out; adopt.go and way.go: how layers get there
+//	job.go        the journal; allow.go: what its phase allows
+//	begin.go, run.go, undo.go, finish.go   the order of things
+//	steps.go, records.go, daemonjson.go    Docker's records
+//	items.go, carry.go, unpack.go, verify.go   layers, one after the other
+//	source.go     how other drivers keep theirs; overlay2.go: how one makes them
 //	quiet.go      that dockerd is stopped, and stays so
+//	dataroot.go   Docker's data-root, changed in single steps
 //
 // What does not live here: reading Docker's records (internal/dockerstore), what
 // a layer is (overlayzfs), and flags and questions (cmd/overlayzfs).

@@ -79,11 +79,10 @@ func (h host) tarSplit(archive []byte) string {
 	h.Helper()
 	var record bytes.Buffer
 	z := gzip.NewWriter(&record)
-	in, err := asm.NewInputTarStream(bytes.NewReader(archive), storage.NewJSONPacker(z), nil)
+	in, done, err := asm.NewInputTarStreamWithDone(bytes.NewReader(archive), storage.NewJSONPacker(z), nil)
 	h.no(err)
 	_, err = io.Copy(io.Discard, in)
-	h.no(err)
-	h.no(z.Close())
+	h.no(errors.Join(err, <-done, in.Close(), z.Close()))
 	return record.String()
 }
 

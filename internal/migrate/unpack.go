@@ -22,12 +22,12 @@ var errDigest = errors.New("its files are not what Docker recorded")
 // unpack makes an image layer's tar again, from Docker's record of it and the
 // old layer's files, and unpacks it. Only when its digest is the recorded one
 // does the stream end well, and only then is there a layer.
-func (c *carrier) unpack(ctx context.Context, it item, layer *os.File) error {
+func (c *carrier) unpack(ctx context.Context, it item, layer *os.File) (err error) {
 	record, err := c.docker.TarSplit(c.job.From, it.image.Chain)
 	if err != nil {
 		return err
 	}
-	defer record.Close()
+	defer func() { err = errors.Join(err, record.Close()) }()
 	files := fsat.NewResolver(int(layer.Fd()))
 	defer files.Forget()
 	r, w := io.Pipe()

@@ -76,7 +76,7 @@ func Find(w Wanted) (Site, error) {
 		s.Options = append(s.Options, config.StorageOpts...)
 	}
 	s.Dataset = cmp.Or(w.Dataset, Option(s.Options, datasetOption))
-	if s.Dataset == "" && !isDir(s.Home) && !(w.New && s.Plugin != nil) {
+	if s.Dataset == "" && !isDir(s.Home) && (!w.New || s.Plugin == nil) {
 		return Site{}, fault.New(fault.NotFound, "neither daemon.json nor a plugin %q in %s names a dataset: name the one of overlayzfs.dataset with --dataset POOL/NAME", s.Driver, s.Root)
 	}
 	return s, nil

@@ -149,10 +149,10 @@ func xattrs(from, to int, base string) error {
 
 // wanted says whether an attribute is copied.
 func wanted(name string, value []byte) (bool, error) {
-	switch {
-	case name == whiteout.RedirectXattr, name == whiteout.MetacopyXattr:
+	switch name {
+	case whiteout.RedirectXattr, whiteout.MetacopyXattr:
 		return false, fault.New(fault.Unsupported, "it has the attribute %s: part of it lies in another layer, which overlayfs does with redirect_dir or metacopy on; commit the container, or build the image again, with both off", name)
-	case name == whiteout.OpaqueXattr:
+	case whiteout.OpaqueXattr:
 		return whiteout.IsOpaque(value), nil
 	}
 	return !whiteout.IsOverlayXattr(name), nil

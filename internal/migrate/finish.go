@@ -1,0 +1,136 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// Finish deletes what undoing a migration would need.
+func Finish(ctx context.Context, root string) error {
+	return within(root, func(r *dataRoot) error {
+		j, err := allowedJob(r, Ending)
+		if err != nil {
+			return err
+		}
+		if err := j.enter(r, Finishing); err != nil {
+			return err
+		}
+		if j.Way == Copy {
+			if err := j.dropOld(ctx, r); err != nil {
+				return err
+			}
+		}
+		return j.forget(r)
+	})
+}
+
+// oldUnused makes sure that nobody went back to the old driver by hand.
+func (j *Job) oldUnused() error {
+	if j.Config == "" {
+		return nil
+	}
+	f, err := readFields(j.Config)
+	if err != nil {
+		return err
+	}
+	if string(f[driverField]) == strconv.Quote(j.From) {
+		return fault.New(fault.Invalid, "%s names the driver %s, whose layers are to be deleted: say %s there, or go back with --undo", j.Config, j.From, j.To)
+	}
+	return nil
+}
+
+// dropOld deletes the layers that were carried, then the records of them.
+func (j *Job) dropOld(ctx context.Context, r *dataRoot) (err error) {
+	docker, err := dockerstore.Open(r.Name())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, docker.Close()) }()
+	records, err := docker.Read(j.From)
+	if errors.Is(err, fault.NotFound) {
+		return nil // the last to go is gone
+	}
+	if err != nil {
+		return err
+	}
+	from, closeSource, err := j.newSource(r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	ids, err := oldLayers(records, r)
+	if err != nil {
+		return err
+	}
+	if err := discardAll(ctx, from, ids); err != nil {
+		return err
+	}
+	if err := from.clear(ctx); err != nil {
+		return err
+	}
+	return r.RemoveAll(imageDir(j.From))
+}
+
+// oldLayers are all that Docker knows under the old driver, those that stand on
+// others first, BuildKit's cache before all.
+func oldLayers(records *dockerstore.Records, r *dataRoot) ([]string, error) {
+	none := func(string) (map[string]string, error) { return nil, nil }
+	items, err := itemsOf(records, none)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	aside, err := buildsAside(r)
+	if err != nil {
+		return nil, err
+	}
+	known := byID(items)
+	for _, id := range aside {
+		if _, ok := known[id]; !ok {
+			ids = append(ids, id)
+		}
+	}
+	for _, it := range slices.Backward(items) {
+		ids = append(ids, it.id)
+	}
+	return ids, nil
+}
+
+// buildsAside are the layers that BuildKit's records name that were set aside.
+func buildsAside(r *dataRoot) ([]string, error) {
+	there, err := r.exists(buildsName + "/snapshots.db")
+	if err != nil || !there {
+		return nil, err
+	}
+	return dockerstore.Builds(r.Name() + "/" + buildsName + "/snapshots.db")
+}
+
+// discardAll deletes layers. One that others stand on waits for those: of a
+// build's cache it is not known which stands on which.
+func discardAll(ctx context.Context, from source, ids []string) error {
+	for {
+		var busy []string
+		var why []error
+		for _, id := range ids {
+			err := from.discard(ctx, id)
+			switch {
+			case errors.Is(err, fault.Busy):
+				busy, why = append(busy, id), append(why, err)
+			case err != nil:
+				return err
+			}
+		}
+		if len(busy) == 0 {
+			return nil
+		}
+		if len(busy) == len(ids) {
+			return errors.Join(why...)
+		}
+		ids = busy
+	}
+}

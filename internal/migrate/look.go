@@ -1,0 +1,252 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// planner makes a plan.
+type planner struct {
+	Wanted
+	root    *dataRoot
+	docker  *dockerstore.Root
+	records *dockerstore.Records
+	items   []item
+	plan    *Plan
+}
+
+// Look thinks a migration through, and changes nothing. A migration that was
+// begun is gone on with, whatever is wanted.
+func Look(w Wanted) (_ *Plan, err error) {
+	r, err := openDataRoot(w.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	docker, err := dockerstore.Open(w.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, docker.Close()) }()
+	p := &planner{Wanted: w, root: r, docker: docker, plan: &Plan{Root: w.Root}}
+	job, err := readJob(r)
+	if err != nil {
+		return nil, err
+	}
+	if job != nil {
+		p.plan.Job, p.plan.Resumed = *job, true
+		return p.plan, p.resume()
+	}
+	if w.Action != Forward {
+		return nil, errNoJob
+	}
+	return p.plan, p.begin()
+}
+
+// resume looks at a migration that was begun.
+func (p *planner) resume() error {
+	p.running()
+	if err := p.plan.Job.allows(p.Action); err != nil {
+		p.plan.obstacle("%v", err)
+	}
+	for _, driver := range []string{p.plan.Job.From, p.plan.Job.To} {
+		records, err := p.docker.Read(driver)
+		if errors.Is(err, fault.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p.records = records
+		return errors.Join(p.count(), p.newer())
+	}
+	return nil
+}
+
+// newer notes what an undo would lose: what was made since layers were copied.
+func (p *planner) newer() error {
+	if p.Action != Backward || p.plan.Job.Way != Copy || p.records.Driver != p.plan.Job.From {
+		return nil
+	}
+	now, err := p.docker.Read(p.plan.Job.To)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	images, mounts := 0, 0
+	for _, image := range now.Images {
+		if !slices.ContainsFunc(p.records.Images, func(old dockerstore.Image) bool { return old.ID == image.ID }) {
+			images++
+		}
+	}
+	for _, m := range now.Mounts {
+		if !slices.ContainsFunc(p.records.Mounts, func(old dockerstore.Mount) bool { return old.Name == m.Name }) {
+			mounts++
+		}
+	}
+	if images+mounts > 0 {
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("images made since, which are lost: %d; containers: %d", images, mounts))
+	}
+	return nil
+}
+
+// begin plans a new migration.
+func (p *planner) begin() error {
+	if err := p.drivers(); err != nil {
+		return err
+	}
+	p.running()
+	records, err := p.docker.Read(p.plan.Job.From)
+	if err != nil {
+		return err
+	}
+	p.records = records
+	if err := p.count(); err != nil {
+		return err
+	}
+	p.whole()
+	if has, err := p.root.hasRecords(imageDir(p.plan.Job.To)); err != nil {
+		return err
+	} else if has {
+		p.plan.obstacle("Docker has images or containers under the driver %s already, and two sets are not merged: remove those first", p.plan.Job.To)
+	}
+	if err := p.config(); err != nil {
+		return err
+	}
+	if err := p.unused(); err != nil {
+		return err
+	}
+	if p.Back {
+		return p.wayBack()
+	}
+	return p.way()
+}
+
+// unused makes sure that no plugin has the store open: under live-restore it
+// outlives dockerd.
+func (p *planner) unused() error {
+	view, err := p.view()
+	if errors.Is(err, fault.NotFound) {
+		return nil // there is none yet
+	}
+	if err != nil {
+		return err
+	}
+	err = view.Unused()
+	if errors.Is(err, fault.Busy) {
+		p.plan.obstacle("the plugin still runs: %v. Stop it with dockerd, without live-restore", err)
+		err = nil
+	}
+	return errors.Join(err, view.Close())
+}
+
+func (p *planner) view() (*overlayzfs.View, error) {
+	if p.Dataset != "" {
+		return overlayzfs.ViewDataset(p.Dataset)
+	}
+	return overlayzfs.ViewHome(p.Home)
+}
+
+// drivers decides from where to where.
+func (p *planner) drivers() error {
+	j := &p.plan.Job
+	if p.Back {
+		j.From, j.To = p.Driver, "overlay2"
+		return nil
+	}
+	j.From, j.To = p.From, p.Driver
+	if j.From == "" {
+		return p.findDriver()
+	}
+	if !builtin(j.From) {
+		return fault.New(fault.Invalid, "%q is none of Docker's own drivers", j.From)
+	}
+	return nil
+}
+
+// findDriver takes the only driver that has images or containers.
+func (p *planner) findDriver() error {
+	drivers, err := p.docker.Drivers()
+	if err != nil {
+		return err
+	}
+	var found []string
+	for _, driver := range drivers {
+		has, err := p.root.hasRecords(imageDir(driver))
+		if err != nil {
+			return err
+		}
+		if has && driver != p.Driver {
+			found = append(found, driver)
+		}
+	}
+	switch len(found) {
+	case 1:
+		p.plan.Job.From = found[0]
+		return nil
+	case 0:
+		return fault.New(fault.NotFound, "Docker has no images or containers in %s under another driver than %s: there is nothing to migrate", p.Root, p.Driver)
+	}
+	return fault.New(fault.Invalid, "Docker has images under several drivers (%s): say which with --from", strings.Join(found, ", "))
+}
+
+// running notes that dockerd has to be stopped.
+func (p *planner) running() {
+	release, err := p.root.quiet()
+	if err == nil {
+		err = release()
+	}
+	if err != nil {
+		p.plan.obstacle("%v", err)
+	}
+}
+
+func (p *planner) count() (err error) {
+	p.items, err = itemsOf(p.records, p.docker.StorageOptions)
+	p.plan.Images, p.plan.Layers, p.plan.Containers = len(p.records.Images), len(p.items), len(p.records.Containers)
+	return err
+}
+
+// whole refuses records that are damaged or lack something: what is not
+// understood is not moved.
+func (p *planner) whole() {
+	for _, damage := range p.records.Damaged {
+		p.plan.obstacle("a record of Docker is not understood: %v", damage)
+	}
+	for _, gap := range p.records.Gaps() {
+		p.plan.obstacle("Docker's records are not whole: %v; remove what lacks it", gap)
+	}
+	for driver, container := range p.records.Elsewhere {
+		p.plan.Notes = append(p.plan.Notes, fault.Printable(fmt.Sprintf("containers of the driver %s, %.12s for one, stay as they are", driver, container)))
+	}
+	dir := p.plan.Job.From
+	if p.Back {
+		dir = "plugins"
+	}
+	if err := requireUnmounted(filepath.Join(p.Root, dir)); err != nil {
+		p.plan.obstacle("%v", err)
+	}
+}
+
+// config notes what daemon.json says.
+func (p *planner) config() error {
+	if p.Config == "" {
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("daemon.json is left alone: have dockerd use the driver %s yourself", p.plan.Job.To))
+		return nil
+	}
+	f, err := readFields(p.Config)
+	if err != nil {
+		return err
+	}
+	p.plan.Job.Config, p.plan.Job.Before = p.Config, f.before()
+	return nil
+}
