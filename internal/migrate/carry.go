@@ -75,6 +75,9 @@ func (c *carrier) carry(ctx context.Context, items []item) error {
 // clean removes what a run before left and is no good, and says what is.
 func (c *carrier) clean(ctx context.Context, items []item) (map[string]bool, error) {
 	layers, err := c.store.Layers(ctx)
+	if err == nil {
+		err = c.claim(layers)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +96,19 @@ func (c *carrier) clean(ctx context.Context, items []item) (map[string]bool, err
 		}
 	}
 	return good, nil
+}
+
+// claim makes sure that the store holds nobody else's layers: those of this job may
+// be removed again.
+func (c *carrier) claim(layers []string) error {
+	if c.job.Emptied {
+		return nil
+	}
+	if len(layers) > 0 {
+		return fault.New(fault.Exists, "the store holds %d layers that Docker does not know here, %s for one: give the plugin an empty dataset, and begin again after --undo", len(layers), layers[0])
+	}
+	c.job.Emptied = true
+	return c.job.save(c.root)
 }
 
 // inOrder runs something for every item, several at once, for none before it was

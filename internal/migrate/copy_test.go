@@ -172,6 +172,25 @@ func TestAnotherContentIsNoLayer(t *testing.T) {
 	}
 }
 
+// TestSomebodyElsesLayers are neither removed nor mixed with.
+func TestSomebodyElsesLayers(t *testing.T) {
+	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	before := h.everything()
+	h.no(os.Mkdir(filepath.Join(s.dir, "theirs"), 0o755))
+	for range 2 {
+		if err := h.run(h.copyJob(), s); !errors.Is(err, fault.Exists) || !strings.Contains(err.Error(), "theirs") {
+			t.Errorf("%v", err)
+		}
+	}
+	h.no(Undo(t.Context(), h.dir, s.tools()))
+	if left, err := s.Layers(t.Context()); err != nil || len(left) != 1 {
+		t.Errorf("the store holds %q, %v", left, err)
+	}
+	if diff := cmp.Diff(before, h.everything()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestAStoreUsedInBetween is not carried into again.
 func TestAStoreUsedInBetween(t *testing.T) {
 	h := onVFS(t)

@@ -59,6 +59,9 @@ type Job struct {
 	// Dataset is that of the store, FromDataset that of moby's zfs driver.
 	Dataset     string `json:"dataset,omitempty"`
 	FromDataset string `json:"from_dataset,omitempty"`
+	// Emptied: the store was seen to hold nothing, so that what it holds since is
+	// this job's.
+	Emptied bool `json:"emptied,omitempty"`
 	// Token is that of the engine which had the store last when it began.
 	Token string `json:"token,omitempty"`
 	// Share: files can share their blocks with the old ones.

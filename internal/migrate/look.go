@@ -19,6 +19,7 @@ type planner struct {
 	docker  *dockerstore.Root
 	records *dockerstore.Records
 	items   []item
+	held    int // layers that the store holds
 	plan    *Plan
 }
 
@@ -133,7 +134,7 @@ func (p *planner) begin() error {
 
 // unused makes sure that no plugin has the store open: under live-restore it
 // outlives dockerd.
-func (p *planner) unused() error {
+func (p *planner) unused() (err error) {
 	view, err := p.view()
 	if errors.Is(err, fault.NotFound) {
 		return nil // there is none yet
@@ -141,12 +142,22 @@ func (p *planner) unused() error {
 	if err != nil {
 		return err
 	}
-	err = view.Unused()
-	if errors.Is(err, fault.Busy) {
+	defer func() { err = errors.Join(err, view.Close()) }()
+	if err := view.Unused(); errors.Is(err, fault.Busy) {
 		p.plan.obstacle("the plugin still runs: %v. Stop it with dockerd, without live-restore", err)
-		err = nil
+	} else if err != nil {
+		return err
 	}
-	return errors.Join(err, view.Close())
+	door, err := view.Door()
+	if err != nil {
+		return err
+	}
+	if door != "" {
+		p.plan.obstacle("the store is kept by %s: give the plugin a dataset of its own", door)
+	}
+	layers, err := view.Layers()
+	p.held = len(layers)
+	return err
 }
 
 func (p *planner) view() (*overlayzfs.View, error) {

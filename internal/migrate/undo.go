@@ -30,7 +30,7 @@ func (j *Job) undo(ctx context.Context, r *dataRoot, tools Tools) error {
 			return fmt.Errorf("undo: %s: %w", s.name, err)
 		}
 	}
-	if j.Way == Copy {
+	if j.Way == Copy && j.Emptied {
 		if err := j.dropCarried(ctx, r, tools); err != nil {
 			return err
 		}

@@ -31,6 +31,9 @@ func (p *planner) way() error {
 		}
 	}
 	j.Way = Copy
+	if p.held > 0 {
+		p.plan.obstacle("the store holds %d layers, which Docker does not know under the driver %s: give the plugin an empty dataset", p.held, j.To)
+	}
 	if _, known := layouts[j.From]; !known && j.From != "zfs" {
 		return fault.New(fault.Unsupported, "there is no way from the driver %s: known are overlay2, zfs, vfs and btrfs. Save its images with `docker save` and load them afterwards", j.From)
 	}
