@@ -85,6 +85,7 @@ const (
 	iocRelease          request = 0x5a31
 	iocGetHolds         request = 0x5a32
 	iocDestroySnaps     request = 0x5a3b
+	iocClone            request = 0x5a42
 	iocPoolSync         request = 0x5a47
 
 	// iocNone is a number beyond the last that any version has

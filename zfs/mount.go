@@ -35,6 +35,17 @@ func ViewDataset(dataset string) (*os.File, error) {
 	return root, explainMount(dataset, err)
 }
 
+// OpenDataset opens the root of a dataset to be written to, by a mount that nobody
+// else sees and that ends with the file. The file names the root and does not
+// read it: open /proc/self/fd/N.
+func OpenDataset(dataset string) (*os.File, error) {
+	if err := CheckDatasetName(dataset); err != nil {
+		return nil, err
+	}
+	root, err := DatasetMount(dataset, "").DetachedWritable()
+	return root, explainMount(dataset, err)
+}
+
 // explainMount turns the kernel's refusal into words that help.
 func explainMount(dataset string, err error) error {
 	switch {

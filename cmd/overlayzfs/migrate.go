@@ -19,7 +19,7 @@ type migrateFlags struct {
 	place
 	output
 	consent
-	from, fromDataset    string
+	from, to, zfsDataset string
 	back, undo, finish   bool
 	reclaim, leaveConfig bool
 }
@@ -36,7 +36,7 @@ func migrateCommand(c console) *cobra.Command {
 			"each image layer's tar is made again from Docker's record (tar-split) and has to have its digest;\n" +
 			"containers' layers come along with their limits. The old ones stay.\n\n" +
 			"Interrupted at any point it goes on when it is run again. --undo goes back to how everything was, until\n" +
-			"--finish deletes what that needs. --back moves from the plugin to overlay2, later and with what is new.",
+			"--finish deletes what that needs. --back moves from the plugin to overlay2 or zfs, later and with what is\nnew.",
 		Example: "  overlayzfs migrate --dry-run\n" +
 			"  overlayzfs migrate --from zfs --yes\n" +
 			"  overlayzfs migrate --undo\n" +
@@ -58,8 +58,9 @@ func migrateCommand(c console) *cobra.Command {
 	f.consent.flag(command.Flags())
 	flags := command.Flags()
 	flags.StringVar(&f.from, "from", "", "storage `DRIVER` to come from, if Docker has images under more than one")
-	flags.StringVar(&f.fromDataset, "from-dataset", "", "dataset of the driver zfs, `POOL/NAME`, if not that of zfs.fsname or of the data-root")
-	flags.BoolVar(&f.back, "back", false, "move from the plugin to overlay2")
+	flags.StringVar(&f.zfsDataset, "zfs-dataset", "", "dataset that the driver zfs has its layers below, `POOL/NAME`, if not that of zfs.fsname or of the data-root")
+	flags.BoolVar(&f.back, "back", false, "move from the plugin to a driver of Docker's own")
+	flags.StringVar(&f.to, "to", "overlay2", "with --back: `DRIVER` to go to, overlay2 or zfs")
 	flags.BoolVar(&f.undo, "undo", false, "go back to how everything was before the migration that is not finished")
 	flags.BoolVar(&f.finish, "finish", false, "end a migration: delete the old layers, after which it cannot be undone")
 	flags.BoolVar(&f.reclaim, "reclaim", false, "delete old layers as soon as they are carried and compared; it cannot be undone then")
@@ -109,10 +110,10 @@ func (f *migrateFlags) migrate(ctx context.Context, c console) error {
 func (f *migrateFlags) wish(where site.Site) migrate.Wanted {
 	w := migrate.Wanted{
 		Root: where.Root, Driver: where.Driver, Dataset: where.Dataset, Home: where.Home,
-		From: f.from, FromDataset: f.fromDataset, Back: f.back, Reclaim: f.reclaim, Action: f.which(),
+		From: f.from, ZFSDataset: f.zfsDataset, Back: f.back, To: f.to, Reclaim: f.reclaim, Action: f.which(),
 	}
-	if w.FromDataset == "" {
-		w.FromDataset = site.Option(where.Configured, "zfs.fsname")
+	if w.ZFSDataset == "" {
+		w.ZFSDataset = site.Option(where.Configured, "zfs.fsname")
 	}
 	if !f.leaveConfig {
 		w.Config = where.Config

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -55,11 +56,7 @@ func layersText(p *migrate.Plan) string {
 	case migrate.Stay:
 		return fmt.Sprintf("leave the layers where they are, on the dataset %s", j.Dataset)
 	}
-	to := j.Dataset
-	if to == "" {
-		to = j.Target
-	}
-	text := fmt.Sprintf("carry every layer to %s, parents first, and compare it with its digest", to)
+	text := fmt.Sprintf("carry every layer to %s, parents first, and compare it with its digest", destination(j))
 	switch {
 	case p.Resumed:
 		return text
@@ -72,6 +69,17 @@ func layersText(p *migrate.Plan) string {
 		text += "; old layers are deleted as they are carried"
 	}
 	return text
+}
+
+// destination is where layers are carried to.
+func destination(j migrate.Job) string {
+	switch {
+	case j.To == "zfs":
+		return j.ZFSDataset
+	case j.Target != "":
+		return j.Target
+	}
+	return j.Dataset
 }
 
 func configText(j migrate.Job, driver string) string {
@@ -99,8 +107,8 @@ func ending(p *migrate.Plan) []string {
 	if p.Job.Way != migrate.Copy {
 		return []string{"forget how to undo the migration"}
 	}
-	if p.Job.To == "overlay2" {
-		return []string{fmt.Sprintf("delete Docker's records of the driver %s; the dataset %s stays, destroy it when you like", p.Job.From, p.Job.Dataset)}
+	if to := p.Job.To; to == "overlay2" || to == "zfs" {
+		return []string{fmt.Sprintf("delete Docker's records of the driver %s; the layers on %s stay, destroy them when you like", p.Job.From, cmp.Or(p.Job.Dataset, p.Job.Layers))}
 	}
 	return []string{fmt.Sprintf("delete the layers and records of the driver %s, and BuildKit's old cache", p.Job.From)}
 }

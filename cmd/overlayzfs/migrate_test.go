@@ -34,13 +34,15 @@ func TestMigrationsAreShown(t *testing.T) {
 	shared.Job.Share, shared.Job.Reclaim = true, true
 	done := aPlan(migrate.Copy)
 	done.Resumed, done.Job.Phase = true, migrate.Done
+	back := aPlan(migrate.Copy)
+	back.Job.From, back.Job.To, back.Job.ZFSDataset = "overlayzfs", "zfs", "tank/docker"
 	var out bytes.Buffer
 	for _, shown := range []struct {
 		plan   *migrate.Plan
 		action migrate.Action
 	}{
 		{aPlan(migrate.Copy), migrate.Forward}, {move, migrate.Forward}, {stay, migrate.Forward}, {shared, migrate.Forward}, {begun, migrate.Forward}, {refused, migrate.Forward},
-		{done, migrate.Backward}, {move, migrate.Backward}, {done, migrate.Ending}, {move, migrate.Ending},
+		{back, migrate.Forward}, {back, migrate.Ending}, {done, migrate.Backward}, {move, migrate.Backward}, {done, migrate.Ending}, {move, migrate.Ending},
 	} {
 		if err := writeMigration(&out, shown.plan, shown.action); err != nil {
 			t.Fatal(err)

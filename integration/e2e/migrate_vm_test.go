@@ -60,6 +60,15 @@ func TestMigrateFromZFS(t *testing.T) {
 	m.startsOn(t, engine.PluginName)
 	unchangedBy(t, "finished", m.facts(t), after)
 	m.works(t)
+	after = m.facts(t)
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--back", "--to", "zfs", "--zfs-dataset", old))
+	m.startsOn(t, "zfs")
+	unchangedBy(t, "back", m.facts(t), after)
+	m.works(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--finish")
+	m.startsOn(t, "zfs")
 	m.clear(t)
 }
 

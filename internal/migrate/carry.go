@@ -14,6 +14,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/treecopy"
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
@@ -81,6 +82,7 @@ func (c *carrier) clean(ctx context.Context, items []item) (map[string]bool, err
 	if err != nil {
 		return nil, err
 	}
+	var bad []string
 	wanted, good := byID(items), map[string]bool{}
 	for _, id := range c.job.Reclaimed {
 		good[id] = true
@@ -91,11 +93,9 @@ func (c *carrier) clean(ctx context.Context, items []item) (map[string]bool, err
 			good[id] = true
 			continue
 		}
-		if err := c.store.Remove(ctx, id); err != nil {
-			return nil, err
-		}
+		bad = append(bad, id)
 	}
-	return good, nil
+	return good, removeAll(ctx, bad, c.store.Remove)
 }
 
 // claim makes sure that the store holds nobody else's layers: those of this job may
@@ -163,6 +163,8 @@ func (c *carrier) content(ctx context.Context, it item) (err error) {
 	}
 	defer func() { err = errors.Join(err, layer.Close()) }()
 	switch {
+	case c.job.To == "zfs":
+		return c.store.Fill(ctx, it.id, func(dir *os.File) error { return c.onto(ctx, it, dir, layer.File) })
 	case c.source.upper() && (c.share || it.image == nil):
 		return c.store.Fill(ctx, it.id, func(dir *os.File) error {
 			return treecopy.Upper(ctx, dir, layer.File, treecopy.Options{Copied: c.copied})
@@ -171,6 +173,21 @@ func (c *carrier) content(ctx context.Context, it item) (err error) {
 		return c.unpack(ctx, it, layer.File)
 	}
 	return c.changes(ctx, it, layer.File)
+}
+
+// onto changes a copy of all that the layer below shows, on the way back to a driver
+// of clones. Of an image's layer the digest is compared.
+func (c *carrier) onto(ctx context.Context, it item, dir, layer *os.File) (err error) {
+	if err := treecopy.Onto(ctx, dir, layer, treecopy.Options{}); err != nil || it.image == nil {
+		return err
+	}
+	record, err := c.docker.TarSplit(c.job.From, it.image.Chain)
+	if err != nil {
+		return err
+	}
+	files := fsat.NewResolver(int(dir.Fd()))
+	defer files.Forget()
+	return errors.Join(c.rebuild(io.Discard, record, files, it.image.Diff), record.Close())
 }
 
 // changes writes what a container has changed, found by comparing all that it

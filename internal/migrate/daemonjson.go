@@ -55,9 +55,9 @@ func (f fields) before() map[string]json.RawMessage {
 	return kept
 }
 
-// use names another driver, and drops the options of the one before: dockerd does
+// use names another driver, with an option of its own, and drops the options of the one before: dockerd does
 // not start with options that its driver does not know.
-func (f fields) use(from, to string) error {
+func (f fields) use(from, to, option string) error {
 	var opts []string
 	if raw, ok := f[optionsField]; ok {
 		if err := json.Unmarshal(raw, &opts); err != nil {
@@ -65,6 +65,12 @@ func (f fields) use(from, to string) error {
 		}
 		opts = slices.DeleteFunc(opts, func(o string) bool { return strings.HasPrefix(strings.ToLower(o), optionPrefix(from)) })
 		if err := f.set(optionsField, opts, len(opts) > 0); err != nil {
+			return err
+		}
+	}
+	if option != "" {
+		opts = append(opts, option)
+		if err := f.set(optionsField, opts, true); err != nil {
 			return err
 		}
 	}
@@ -150,7 +156,11 @@ func (j *Job) switchConfig() error {
 	if err != nil {
 		return err
 	}
-	if err := f.use(j.From, j.To); err != nil {
+	option := ""
+	if j.To == "zfs" {
+		option = "zfs.fsname=" + j.ZFSDataset
+	}
+	if err := f.use(j.From, j.To, option); err != nil {
 		return err
 	}
 	return f.write(j.Config)

@@ -67,7 +67,7 @@ func (j *Job) dropOld(ctx context.Context, r *dataRoot) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := discardAll(ctx, from, ids); err != nil {
+	if err := removeAll(ctx, ids, from.discard); err != nil {
 		return err
 	}
 	if err := from.clear(ctx); err != nil {
@@ -110,14 +110,14 @@ func buildsAside(r *dataRoot) ([]string, error) {
 	return dockerstore.Builds(r.Name() + "/" + buildsName + "/snapshots.db")
 }
 
-// discardAll deletes layers. One that others stand on waits for those: of a
-// build's cache it is not known which stands on which.
-func discardAll(ctx context.Context, from source, ids []string) error {
+// removeAll removes layers. One that others stand on waits for those: it is not
+// always known which stands on which.
+func removeAll(ctx context.Context, ids []string, remove func(ctx context.Context, id string) error) error {
 	for {
 		var busy []string
 		var why []error
 		for _, id := range ids {
-			err := from.discard(ctx, id)
+			err := remove(ctx, id)
 			switch {
 			case errors.Is(err, fault.Busy):
 				busy, why = append(busy, id), append(why, err)

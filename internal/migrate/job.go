@@ -56,9 +56,9 @@ type Job struct {
 	// data-root. Target is empty where the store has a dataset of its own.
 	Layers string `json:"layers"`
 	Target string `json:"target,omitempty"`
-	// Dataset is that of the store, FromDataset that of moby's zfs driver.
-	Dataset     string `json:"dataset,omitempty"`
-	FromDataset string `json:"from_dataset,omitempty"`
+	// Dataset is that of the store, ZFSDataset that of moby's zfs driver.
+	Dataset    string `json:"dataset,omitempty"`
+	ZFSDataset string `json:"zfs_dataset,omitempty"`
 	// Emptied: the store was seen to hold nothing, so that what it holds since is
 	// this job's.
 	Emptied bool `json:"emptied,omitempty"`

@@ -171,8 +171,8 @@ func (p *planner) view() (*overlayzfs.View, error) {
 func (p *planner) drivers() error {
 	j := &p.plan.Job
 	if p.Back {
-		j.From, j.To = p.Driver, "overlay2"
-		return nil
+		j.From, j.To = p.Driver, p.To
+		return builtBack(j.To)
 	}
 	j.From, j.To = p.From, p.Driver
 	if j.From == "" {

@@ -18,10 +18,11 @@ type Wanted struct {
 	Home    string
 	// From is the driver to come from; empty: the only one that has something.
 	From string
-	// FromDataset is where moby's zfs driver has its layers.
-	FromDataset string
-	// Back: from the plugin to overlay2.
+	// ZFSDataset is where moby's zfs driver has its layers.
+	ZFSDataset string
+	// Back: from the plugin to the driver To, overlay2 or zfs.
 	Back    bool
+	To      string
 	Reclaim bool
 	// Action is what is to be done about a migration that was begun.
 	Action Action

@@ -7,6 +7,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // Tools are what a job is carried out with.
@@ -151,6 +152,10 @@ func (j *Job) carry(ctx context.Context, r *dataRoot, tools Tools) (err error) {
 func (j *Job) open(ctx context.Context, r *dataRoot, tools Tools) (Store, func() error, error) {
 	if !j.back() {
 		return tools.Open(ctx)
+	}
+	if j.To == "zfs" {
+		z, err := zfs.Open()
+		return cloneStore{z, j.ZFSDataset}, z.Close, err
 	}
 	store := overlay2{r}
 	return store, func() error { return nil }, store.open()

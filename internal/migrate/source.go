@@ -131,30 +131,69 @@ func (s clones) clear(ctx context.Context) error {
 
 // shelves is a store on a dataset of its own, for the way back. What is to become
 // of it when its layers were copied is the administrator's to say.
-type shelves struct{ root *os.File }
+type shelves struct {
+	root    *os.File
+	dataset string // of the store: datasets of limited layers are below it
+}
 
 func (s shelves) upper() bool { return true }
 
 func (s shelves) open(id string) (*tree, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d/%s/diff", s.root.Fd(), id))
+	dir := fmt.Sprintf("/proc/self/fd/%d/%s/", s.root.Fd(), id)
+	info, err := os.Lstat(dir + "diff")
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Type() == os.ModeSymlink {
+		return s.openApart(dir)
+	}
+	f, err := os.Open(dir + "diff")
 	if err != nil {
 		return nil, err
 	}
 	return &tree{File: f}, nil
 }
 
+// openApart opens a limited layer, whose files lie on a dataset of its own.
+func (s shelves) openApart(dir string) (*tree, error) {
+	short, err := os.ReadFile(dir + "link")
+	if err != nil {
+		return nil, err
+	}
+	root, err := zfs.ViewDataset(s.dataset + "/" + string(short))
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d/diff", root.Fd()))
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return &tree{f, root}, nil
+}
+
 func (s shelves) discard(context.Context, string) error { return nil }
 func (s shelves) clear(context.Context) error           { return nil }
+
+// shelves opens the store on the way back.
+func (j *Job) shelves(r *dataRoot) (s shelves, err error) {
+	if s.dataset = j.Dataset; s.dataset != "" {
+		s.root, err = zfs.ViewDataset(s.dataset)
+		return s, err
+	}
+	home := filepath.Join(r.Name(), j.Layers)
+	if s.dataset, err = zfs.DatasetOf(home); err != nil {
+		return s, err
+	}
+	s.root, err = os.Open(home)
+	return s, err
+}
 
 // newSource opens the layers of a driver.
 func (j *Job) newSource(r *dataRoot) (source, func() error, error) {
 	nothing := func() error { return nil }
 	if j.back() {
-		root, err := zfs.ViewDataset(j.Dataset)
-		if err != nil {
-			return nil, nothing, err
-		}
-		return shelves{root}, root.Close, nil
+		s, err := j.shelves(r)
+		return s, s.root.Close, err
 	}
 	if _, ok := layouts[j.From]; ok {
 		return dirs{r, j.From}, nothing, nil
@@ -166,5 +205,5 @@ func (j *Job) newSource(r *dataRoot) (source, func() error, error) {
 	if err != nil {
 		return nil, nothing, err
 	}
-	return clones{r, z, j.FromDataset}, z.Close, nil
+	return clones{r, z, j.ZFSDataset}, z.Close, nil
 }

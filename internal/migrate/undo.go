@@ -49,12 +49,10 @@ func (j *Job) dropCarried(ctx context.Context, r *dataRoot, tools Tools) (err er
 	if err != nil {
 		return err
 	}
-	for _, id := range layers {
-		if err := errors.Join(ctx.Err(), store.Remove(ctx, id)); err != nil {
-			return err
-		}
+	if err := removeAll(ctx, layers, store.Remove); err != nil {
+		return err
 	}
-	if err := store.Reaped(ctx); err != nil || !j.back() {
+	if err := store.Reaped(ctx); err != nil || j.To != overlay2Dir {
 		return err
 	}
 	return r.RemoveAll(overlay2Dir)

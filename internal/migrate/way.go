@@ -47,11 +47,11 @@ func (p *planner) way() error {
 func (p *planner) from() (err error) {
 	j := &p.plan.Job
 	if j.From == "zfs" {
-		if j.FromDataset = p.FromDataset; j.FromDataset == "" {
-			j.FromDataset, err = zfs.DatasetOf(p.Root)
+		if j.ZFSDataset = p.ZFSDataset; j.ZFSDataset == "" {
+			j.ZFSDataset, err = zfs.DatasetOf(p.Root)
 		}
 		if err != nil {
-			return fmt.Errorf("where the driver zfs has its layers: name the dataset of zfs.fsname with --from-dataset: %w", err)
+			return fmt.Errorf("where the driver zfs has its layers: name the dataset of zfs.fsname with --zfs-dataset: %w", err)
 		}
 	}
 	if j.From == "overlay2" {
@@ -109,7 +109,7 @@ func (p *planner) allocated(id string) int64 {
 	if err != nil {
 		return 0
 	}
-	stats, err := z.DatasetStats(p.plan.Job.FromDataset + "/" + id)
+	stats, err := z.DatasetStats(p.plan.Job.ZFSDataset + "/" + id)
 	if err := errors.Join(err, z.Close()); err != nil {
 		return 0
 	}
@@ -125,6 +125,11 @@ func (p *planner) room() error {
 			return fmt.Errorf("the plugin has no dataset, and the data-root is not on ZFS: set overlayzfs.dataset (`docker plugin set`) while dockerd runs: %w", err)
 		}
 	}
+	return p.roomOn(dataset)
+}
+
+// roomOn is room on a dataset.
+func (p *planner) roomOn(dataset string) error {
 	z, err := zfs.Open()
 	if err != nil {
 		return err

@@ -10,7 +10,12 @@ import (
 // mount, and it ends with the file, however the process does. Through it nothing
 // can be written, whatever the file system allows, which is mounted as others
 // have it. Target and Flags are of no use here. (fsmount(2), Linux 5.2.)
-func (m Mount) Detached() (*os.File, error) {
+func (m Mount) Detached() (*os.File, error) { return m.detached(unix.MOUNT_ATTR_RDONLY) }
+
+// DetachedWritable is Detached for a mount that can be written through.
+func (m Mount) DetachedWritable() (*os.File, error) { return m.detached(0) }
+
+func (m Mount) detached(more int) (*os.File, error) {
 	fsfd, err := unix.Fsopen(m.Type, unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, m.refused("fsopen", err, -1)
@@ -19,8 +24,8 @@ func (m Mount) Detached() (*os.File, error) {
 	if err := m.configure(fsfd); err != nil {
 		return nil, err
 	}
-	const attributes = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOATIME | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
-	mfd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, attributes)
+	const attributes = unix.MOUNT_ATTR_NOATIME | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
+	mfd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, attributes|more)
 	if err != nil {
 		return nil, m.refused("fsmount", err, fsfd)
 	}

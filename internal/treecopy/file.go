@@ -33,7 +33,7 @@ func (c *copier) file(from, to int, base, name string) error {
 	if whiteout.IsDevice(st.Mode, st.Rdev) {
 		return nil
 	}
-	return attributes(from, to, base, st)
+	return c.attributes(from, to, base, st)
 }
 
 // link makes another name of a file that was copied already. The directory that
@@ -104,7 +104,7 @@ func (c *copier) content(from, to int, base string) (err error) {
 const portion = 256 << 20
 
 // attributes gives the copy what its original has, the times last.
-func attributes(from, to int, base string, st unix.Stat_t) error {
+func (c *copier) attributes(from, to int, base string, st unix.Stat_t) error {
 	if err := fsat.Chown(to, base, int(st.Uid), int(st.Gid)); err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func attributes(from, to int, base string, st unix.Stat_t) error {
 			return err
 		}
 	}
-	if err := xattrs(from, to, base); err != nil {
+	if err := c.xattrs(from, to, base); err != nil {
 		return err
 	}
 	return fsat.SetTimes(to, base, timeOf(st.Atim), timeOf(st.Mtim))
@@ -123,7 +123,7 @@ func timeOf(t unix.Timespec) time.Time { return time.Unix(t.Sec, t.Nsec) }
 
 // xattrs copies extended attributes. Of overlayfs's own only the mark of an
 // opaque directory means something in another place.
-func xattrs(from, to int, base string) error {
+func (c *copier) xattrs(from, to int, base string) error {
 	names, err := fsat.ListXattr(from, base)
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func xattrs(from, to int, base string) error {
 		if err != nil {
 			return err
 		}
-		if !keep {
+		if !keep || c.onto && name == whiteout.OpaqueXattr {
 			continue
 		}
 		if err := fsat.SetXattr(to, base, name, value); err != nil {
@@ -175,7 +175,7 @@ func (c *copier) dirAttributes(name string) error {
 	if err != nil {
 		return inEntry(name, err)
 	}
-	return inEntry(name, attributes(from, to, path.Base(name), st))
+	return inEntry(name, c.attributes(from, to, path.Base(name), st))
 }
 
 func (c *copier) rootAttributes() error {
@@ -183,5 +183,5 @@ func (c *copier) rootAttributes() error {
 	if err != nil {
 		return err
 	}
-	return attributes(c.src, c.dst, ".", st)
+	return c.attributes(c.src, c.dst, ".", st)
 }

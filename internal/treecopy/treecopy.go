@@ -45,6 +45,18 @@ func Upper(ctx context.Context, dst, src *os.File, o Options) error {
 	return c.finish()
 }
 
+// Onto changes the whole tree dst into what an overlay shows whose lower directory
+// it is and whose upper directory is src: deletions delete, and files replace.
+func Onto(ctx context.Context, dst, src *os.File, o Options) error {
+	c := newCopier(ctx, dst, src, o)
+	defer c.close()
+	c.onto = true
+	if err := fsat.Walk(ctx, int(src.Fd()), true, c); err != nil {
+		return err
+	}
+	return c.finish()
+}
+
 // Changes copies what differs between src, a whole tree, and the tree below it
 // into the empty directory dst, as overlayfs would have written it: what is
 // deleted becomes a whiteout.
@@ -69,6 +81,7 @@ type copier struct {
 	ctx      context.Context
 	src, dst int
 	from, to *fsat.Resolver
+	onto     bool              // the target is a tree that is changed
 	links    map[uint64]string // first names of files that have several
 	dirs     map[string]bool   // that were made
 	order    []string          // in which they were
@@ -103,13 +116,25 @@ func (c *copier) finish() error {
 
 // Enter, File and Leave make a copier a fsat.Visitor of the source.
 
-func (c *copier) Enter(_ int, p fsat.Path, _ int) error { return c.makeDir(p.String()) }
+func (c *copier) Enter(_ int, p fsat.Path, fd int) error {
+	if c.onto {
+		if err := c.clear(p.String(), fd); err != nil {
+			return inEntry(p.String(), err)
+		}
+	}
+	return c.makeDir(p.String())
+}
 
 func (c *copier) File(parent int, p fsat.Path, _ uint8) error {
 	name := p.String()
 	to, err := c.to.Dir(dirOf(name), nil)
 	if err != nil {
 		return err
+	}
+	if c.onto {
+		if gone, err := c.replace(parent, to, p.Name); err != nil || gone {
+			return inEntry(name, err)
+		}
 	}
 	return inEntry(name, c.file(parent, to, p.Name, name))
 }

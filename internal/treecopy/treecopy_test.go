@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
@@ -117,6 +118,46 @@ func TestChanges(t *testing.T) {
 			t.Errorf("%s was not named, and is there: %v", name, err)
 		}
 	}
+}
+
+// TestOnto changes a tree as an overlay of the two would show it.
+func TestOnto(t *testing.T) {
+	upper, tree := t.TempDir(), t.TempDir()
+	for name, content := range map[string]string{"kept": "kept", "changed": "old", "gone": "x", "tree/gone/deep": "x", "dir-then-file/x": "x", "file-then-dir": "x", "d/below": "below"} {
+		no(t, os.MkdirAll(filepath.Dir(filepath.Join(tree, name)), 0o755))
+		no(t, os.WriteFile(filepath.Join(tree, name), []byte(content), 0o600))
+	}
+	for name, content := range map[string]string{"changed": "new", "added/deep": "added", "dir-then-file": "file", "file-then-dir/x": "x", "d/above": "above"} {
+		no(t, os.MkdirAll(filepath.Dir(filepath.Join(upper, name)), 0o750))
+		no(t, os.WriteFile(filepath.Join(upper, name), []byte(content), 0o640))
+	}
+	no(t, os.Mkdir(filepath.Join(upper, "tree"), 0o700))
+	for _, name := range []string{"gone", "tree/gone", "never-there"} {
+		no(t, unix.Mknod(filepath.Join(upper, name), unix.S_IFCHR, 0))
+	}
+	no(t, os.Link(filepath.Join(upper, "changed"), filepath.Join(upper, "d/link")))
+	src, _ := openBoth(t, upper)
+	dst, err := os.Open(tree)
+	no(t, err)
+	defer dst.Close()
+	no(t, Onto(t.Context(), dst, src, Options{}))
+	got := map[string]string{}
+	no(t, filepath.WalkDir(tree, func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			raw, readErr := os.ReadFile(name)
+			rel, relErr := filepath.Rel(tree, name)
+			got[rel], err = string(raw), errors.Join(readErr, relErr)
+		}
+		return err
+	}))
+	want := map[string]string{
+		"kept": "kept", "changed": "new", "d/link": "new", "d/below": "below", "d/above": "above", "added/deep": "added", "dir-then-file": "file", "file-then-dir/x": "x",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	same(t, filepath.Join(tree, "tree"), filepath.Join(upper, "tree"))
+	same(t, filepath.Join(tree, "changed"), filepath.Join(upper, "changed"))
 }
 
 // TestNoSymlinkIsFollowed: a directory that became one leads nowhere.

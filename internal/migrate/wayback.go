@@ -1,0 +1,93 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// wayBack decides how layers get from the store to a driver of Docker's own.
+func (p *planner) wayBack() error {
+	j := &p.plan.Job
+	j.Dataset = p.Dataset
+	if p.Dataset == "" {
+		home, err := filepath.Rel(p.Root, p.Home)
+		if err != nil {
+			return err
+		}
+		j.Layers = home
+	}
+	if j.To == "zfs" {
+		return p.backToZFS()
+	}
+	for _, id := range p.limited() {
+		p.plan.obstacle("container %.12s has a limit, which overlay2 on ZFS cannot keep: commit it and remove it", id)
+	}
+	j.Target = overlay2Dir
+	if p.Dataset != "" {
+		return p.copyBack()
+	}
+	return p.moveBack()
+}
+
+// moveBack plans to rename the store's directory.
+func (p *planner) moveBack() error {
+	p.plan.Job.Way = Move
+	view, err := overlayzfs.ViewHome(p.Home)
+	if err != nil {
+		return err
+	}
+	removing, err := view.Removing()
+	if removing > 0 {
+		p.plan.obstacle("%d removed layers are still being deleted: run `overlayzfs gc` first", removing)
+	}
+	return errors.Join(err, p.adoptable(view, p.Home, p.Home), view.Close())
+}
+
+// copyBack plans to copy layers from a dataset of their own. They might be mounted
+// where overlay2 wants them, but it unmounts that when it stops.
+func (p *planner) copyBack() error {
+	j := &p.plan.Job
+	j.Way, j.Share = Copy, p.samePool(p.Root)
+	for _, it := range p.items {
+		if it.depth > overlay2Lowers {
+			p.plan.obstacle("layer %s has %d below it; overlay2 stacks %d", it.id, it.depth-1, overlay2Lowers)
+		}
+	}
+	if err := p.present(); err != nil {
+		return err
+	}
+	return p.roomIn(p.Root)
+}
+
+// backToZFS plans to make a dataset of each layer.
+func (p *planner) backToZFS() (err error) {
+	j := &p.plan.Job
+	j.Way = Copy
+	if j.ZFSDataset = p.ZFSDataset; j.ZFSDataset == "" {
+		if j.ZFSDataset, err = zfs.DatasetOf(p.Root); err != nil {
+			return fmt.Errorf("where the driver zfs is to have its layers: name a dataset with --zfs-dataset: %w", err)
+		}
+	}
+	for _, it := range p.items {
+		if err := sized(zfs.Properties{}, it.limit); err != nil {
+			p.plan.obstacle("container %.12s: %v: commit it and remove it", it.of, err)
+		}
+	}
+	if err := p.present(); err != nil {
+		return err
+	}
+	return p.roomOn(j.ZFSDataset)
+}
+
+// builtBack are the drivers that there is a way back to.
+func builtBack(driver string) error {
+	if driver != overlay2Dir && driver != "zfs" {
+		return fault.New(fault.Invalid, "there is a way back to overlay2 and to zfs, and none to %q", driver)
+	}
+	return nil
+}
