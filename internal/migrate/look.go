@@ -19,7 +19,7 @@ type planner struct {
 	docker  *dockerstore.Root
 	records *dockerstore.Records
 	items   []item
-	held    int // layers that the store holds
+	held    []overlayzfs.Seen // layers that the store holds
 	plan    *Plan
 }
 
@@ -155,8 +155,7 @@ func (p *planner) unused() (err error) {
 	if door != "" {
 		p.plan.obstacle("the store is kept by %s: give the plugin a dataset of its own", door)
 	}
-	layers, err := view.Layers()
-	p.held = len(layers)
+	p.held, err = view.Layers()
 	return err
 }
 

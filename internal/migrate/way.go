@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -31,8 +30,8 @@ func (p *planner) way() error {
 		}
 	}
 	j.Way = Copy
-	if p.held > 0 {
-		p.plan.obstacle("the store holds %d layers, which Docker does not know under the driver %s: give the plugin an empty dataset", p.held, j.To)
+	if n := len(p.held); n > 0 {
+		p.plan.obstacle("the store holds %d layers, which Docker does not know under the driver %s: give the plugin an empty dataset", n, j.To)
 	}
 	if _, known := layouts[j.From]; !known && j.From != "zfs" {
 		return fault.New(fault.Unsupported, "there is no way from the driver %s: known are overlay2, zfs, vfs and btrfs. Save its images with `docker save` and load them afterwards", j.From)
@@ -159,15 +158,4 @@ func (p *planner) fits(where string) {
 	if need := uint64(p.plan.Bytes); need > p.plan.Available && !p.plan.Job.Share && !p.Reclaim {
 		p.plan.obstacle("up to %d bytes are to be carried, and %s has room for %d: make room, or say --reclaim to delete old layers as they are carried", need, where, p.plan.Available)
 	}
-}
-
-// limited are the containers that have a limit.
-func (p *planner) limited() (ids []string) {
-	for _, it := range p.items {
-		if len(it.limit) > 0 {
-			ids = append(ids, it.of)
-		}
-	}
-	slices.Sort(ids)
-	return ids
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
@@ -24,14 +25,22 @@ func (p *planner) wayBack() error {
 	if j.To == "zfs" {
 		return p.backToZFS()
 	}
-	for _, id := range p.limited() {
-		p.plan.obstacle("container %.12s has a limit, which overlay2 on ZFS cannot keep: commit it and remove it", id)
+	for _, it := range p.items {
+		if p.hasLimit(it) {
+			p.plan.obstacle("container %.12s has a limit, which overlay2 on ZFS cannot keep: commit it and remove it", it.of)
+		}
 	}
 	j.Target = overlay2Dir
 	if p.Dataset != "" {
 		return p.copyBack()
 	}
 	return p.moveBack()
+}
+
+// hasLimit reports whether a layer has a limit: its container's, or the plugin's
+// default, of which Docker's records know nothing.
+func (p *planner) hasLimit(it item) bool {
+	return len(it.limit) > 0 || slices.ContainsFunc(p.held, func(l overlayzfs.Seen) bool { return l.ID == it.id && l.Limit != nil })
 }
 
 // moveBack plans to rename the store's directory.
@@ -76,6 +85,9 @@ func (p *planner) backToZFS() (err error) {
 	for _, it := range p.items {
 		if err := sized(zfs.Properties{}, it.limit); err != nil {
 			p.plan.obstacle("container %.12s: %v: commit it and remove it", it.of, err)
+		}
+		if len(it.limit) == 0 && p.hasLimit(it) {
+			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("container %.12s has the plugin's default limit, and will have none", it.of))
 		}
 	}
 	if err := p.present(); err != nil {
