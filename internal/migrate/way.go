@@ -89,6 +89,8 @@ func (p *planner) present() (err error) {
 		}
 		if it.image == nil {
 			p.plan.Bytes += p.allocated(it.id)
+		} else if err := p.recorded(it); err != nil {
+			p.plan.obstacle("layer %s of %s cannot be compared, nor saved by Docker: %v; remove the image, and pull or build it again", it.id, usersOf(p.records, it.image.Chain), err)
 		}
 		p.plan.Bytes += it.size
 		if err := layer.Close(); err != nil {
@@ -96,6 +98,15 @@ func (p *planner) present() (err error) {
 		}
 	}
 	return nil
+}
+
+// recorded makes sure that Docker has a record of an image layer's tar.
+func (p *planner) recorded(it item) error {
+	record, err := p.docker.TarSplit(p.plan.Job.From, it.image.Chain)
+	if err != nil {
+		return err
+	}
+	return record.Close()
 }
 
 // allocated is how much of a container's layer is its own, where that is known
