@@ -35,9 +35,7 @@ func ViewDataset(dataset string) (*os.File, error) {
 	return root, explainMount(dataset, err)
 }
 
-// OpenDataset opens the root of a dataset to be written to, by a mount that nobody
-// else sees and that ends with the file. The file names the root and does not
-// read it: open /proc/self/fd/N.
+// OpenDataset is ViewDataset for a root that is written through.
 func OpenDataset(dataset string) (*os.File, error) {
 	if err := CheckDatasetName(dataset); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,10 +111,7 @@ func (f *migrateFlags) migrate(ctx context.Context, c console) error {
 func (f *migrateFlags) wish(where site.Site) migrate.Wanted {
 	w := migrate.Wanted{
 		Root: where.Root, Driver: where.Driver, Dataset: where.Dataset, Home: where.Home,
-		From: f.from, ZFSDataset: f.zfsDataset, Back: f.back, To: f.to, Reclaim: f.reclaim, Action: f.which(),
-	}
-	if w.ZFSDataset == "" {
-		w.ZFSDataset = site.Option(where.Configured, "zfs.fsname")
+		From: f.from, ZFSDataset: cmp.Or(f.zfsDataset, where.ZFSDataset), Back: f.back, To: f.to, Reclaim: f.reclaim, Action: f.which(),
 	}
 	if !f.leaveConfig {
 		w.Config = where.Config

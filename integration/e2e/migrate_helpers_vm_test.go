@@ -42,7 +42,19 @@ func (m *mover) migrate(t testing.TB, code int, args ...string) string {
 // startsOn starts the engine by the daemon.json that the migration left.
 func (m *mover) startsOn(t testing.TB, driver string) {
 	t.Helper()
-	m.KeepConfig, m.Driver = true, driver
+	raw, err := os.ReadFile(m.UsedConfig())
+	noError(t, err)
+	var left struct {
+		Driver       string   `json:"storage-driver"`
+		Options      []string `json:"storage-opts"`
+		Experimental bool
+		Root         string `json:"data-root"`
+	}
+	noError(t, json.Unmarshal(raw, &left))
+	if left.Driver != driver || left.Root != m.Root || !left.Experimental {
+		t.Fatalf("daemon.json is\n%s", raw)
+	}
+	m.Driver, m.Config = left.Driver, map[string]any{"storage-opts": left.Options}
 	m.Again(t)
 	if got := m.Docker(t, "info", "-f", "{{.Driver}}"); got != driver {
 		t.Fatalf("the engine's driver is %s, want %s", got, driver)

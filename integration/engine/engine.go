@@ -41,9 +41,6 @@ type Options struct {
 	// ConfigFile is a daemon.json to be used as it is; it names Driver. Without
 	// one the engine gets one of its own.
 	ConfigFile string
-	// KeepConfig: the engine's own daemon.json, once written, is used as somebody
-	// left it.
-	KeepConfig bool
 	// Containerd is the socket of a containerd that runs already. Without one
 	// the engine brings its own.
 	Containerd string
@@ -110,9 +107,6 @@ func (e *Engine) configure() error {
 	e.Args = []string{"dockerd", "--config-file", e.UsedConfig()}
 	if e.ConfigFile != "" {
 		e.Args = append(e.Args, e.flags()...)
-		return nil
-	}
-	if e.KeepConfig {
 		return nil
 	}
 	return e.writeConfig()

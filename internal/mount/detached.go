@@ -12,10 +12,11 @@ import (
 // have it. Target and Flags are of no use here. (fsmount(2), Linux 5.2.)
 func (m Mount) Detached() (*os.File, error) { return m.detached(unix.MOUNT_ATTR_RDONLY) }
 
-// DetachedWritable is Detached for a mount that can be written through.
+// DetachedWritable is Detached for a root that is written through, as far as the
+// file system allows.
 func (m Mount) DetachedWritable() (*os.File, error) { return m.detached(0) }
 
-func (m Mount) detached(more int) (*os.File, error) {
+func (m Mount) detached(further int) (*os.File, error) {
 	fsfd, err := unix.Fsopen(m.Type, unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, m.refused("fsopen", err, -1)
@@ -24,8 +25,8 @@ func (m Mount) detached(more int) (*os.File, error) {
 	if err := m.configure(fsfd); err != nil {
 		return nil, err
 	}
-	const attributes = unix.MOUNT_ATTR_NOATIME | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
-	mfd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, attributes|more)
+	attributes := further | unix.MOUNT_ATTR_NOATIME | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
+	mfd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, attributes)
 	if err != nil {
 		return nil, m.refused("fsmount", err, fsfd)
 	}

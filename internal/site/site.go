@@ -46,13 +46,13 @@ type Site struct {
 	// is installed.
 	Home   string
 	Plugin *dockerstore.Plugin
+	// Config is daemon.json. In it are the dataset of moby's zfs driver, and
+	// whether containers are in user name spaces.
+	Config      string
+	ZFSDataset  string
+	UsernsRemap bool
 	// Options are the driver's storage options, daemon.json's last.
 	Options []string
-	// Config is daemon.json. Configured are the storage options in it, of whatever
-	// driver it names, and UsernsRemap whether it has containers in user name spaces.
-	Config      string
-	Configured  []string
-	UsernsRemap bool
 }
 
 // Find finds the store.
@@ -61,10 +61,7 @@ func Find(w Wanted) (Site, error) {
 	if err != nil {
 		return Site{}, err
 	}
-	s := Site{
-		Root: cmp.Or(w.Root, config.DataRoot), Driver: cmp.Or(w.Driver, driverOf(config), DefaultDriver),
-		Config: w.Config, Configured: config.StorageOpts, UsernsRemap: config.UsernsRemap != "",
-	}
+	s := Site{Root: cmp.Or(w.Root, config.DataRoot), Driver: cmp.Or(w.Driver, driverOf(config), DefaultDriver)}
 	if err := s.findPlugin(); err != nil {
 		return Site{}, err
 	}
@@ -75,10 +72,11 @@ func Find(w Wanted) (Site, error) {
 	if driverOf(config) == s.Driver {
 		s.Options = append(s.Options, config.StorageOpts...)
 	}
-	s.Dataset = cmp.Or(w.Dataset, Option(s.Options, datasetOption))
+	s.Dataset = cmp.Or(w.Dataset, option(s.Options, datasetOption))
 	if s.Dataset == "" && !isDir(s.Home) && (!w.New || s.Plugin == nil) {
 		return Site{}, fault.New(fault.NotFound, "neither daemon.json nor a plugin %q in %s names a dataset: name the one of overlayzfs.dataset with --dataset POOL/NAME", s.Driver, s.Root)
 	}
+	s.Config, s.ZFSDataset, s.UsernsRemap = w.Config, option(config.StorageOpts, "zfs.fsname"), config.UsernsRemap != ""
 	return s, nil
 }
 
@@ -120,8 +118,8 @@ func (s *Site) findPlugin() error {
 	return errors.Join(err, docker.Close())
 }
 
-// Option is the last value of an option, whose name is not case-sensitive.
-func Option(options []string, name string) (value string) {
+// option is the last value of an option, whose name is not case-sensitive.
+func option(options []string, name string) (value string) {
 	for _, item := range options {
 		key, v, _ := strings.Cut(item, "=")
 		if strings.EqualFold(strings.TrimSpace(key), name) {
