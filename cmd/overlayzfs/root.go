@@ -24,10 +24,10 @@ func rootCommand(c console) *cobra.Command {
 	root.SetOut(c.out)
 	root.SetErr(c.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(migrateCommand(c))
 	root.AddCommand(
 		lsCommand(c), treeCommand(c), dfCommand(c), inspectCommand(c), verifyCommand(c), gcCommand(c), doctorCommand(c),
 		snapshotsCommand(c), snapshotCommand(c), rollbackCommand(c), manCommand(),
-		migrateCommand(c),
 	)
 	for _, command := range root.Commands() {
 		command.Args = asUsage(command.Args)

@@ -54,7 +54,10 @@ func (m *mover) startsOn(t testing.TB, driver string) {
 	if left.Driver != driver || left.Root != m.Root || !left.Experimental {
 		t.Fatalf("daemon.json is\n%s", raw)
 	}
-	m.Driver, m.Config = left.Driver, map[string]any{"storage-opts": left.Options}
+	m.Driver, m.Config = left.Driver, map[string]any{}
+	if len(left.Options) > 0 {
+		m.Config["storage-opts"] = left.Options
+	}
 	m.Again(t)
 	if got := m.Docker(t, "info", "-f", "{{.Driver}}"); got != driver {
 		t.Fatalf("the engine's driver is %s, want %s", got, driver)
