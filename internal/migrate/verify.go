@@ -33,8 +33,9 @@ func (c *carrier) verify(ctx context.Context) (err error) {
 	return err
 }
 
+// view looks at the layers that were carried.
 func (c *carrier) view() (*overlayzfs.View, error) {
-	if c.job.Dataset != "" {
+	if c.job.Target == "" {
 		return overlayzfs.ViewDataset(c.job.Dataset)
 	}
 	return overlayzfs.ViewHome(filepath.Join(c.root.Name(), c.job.Target))
