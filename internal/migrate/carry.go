@@ -85,6 +85,9 @@ func (c *carrier) clean(ctx context.Context, items []item) (map[string]bool, err
 	var bad []string
 	wanted, good := byID(items), map[string]bool{}
 	for _, id := range c.job.Reclaimed {
+		if !slices.Contains(layers, id) {
+			return nil, fault.New(fault.NotFound, "layer %s is gone from the store, and the old one was deleted when it was carried", id)
+		}
 		good[id] = true
 	}
 	for _, id := range layers {

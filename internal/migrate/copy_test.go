@@ -219,6 +219,12 @@ func TestReclaim(t *testing.T) {
 		}
 	}
 	s.refuse = ""
+	db := filepath.Join(s.dir, hexID("mount of db"))
+	h.no(os.Rename(db, db+"-away"))
+	if err := h.run(j, s); !errors.Is(err, fault.NotFound) {
+		t.Errorf("a layer of which nothing is left: %v", err)
+	}
+	h.no(os.Rename(db+"-away", db))
 	h.no(h.run(j, s))
 	h.carried(s)
 	if left, err := os.ReadDir(h.path("vfs/dir")); err != nil || len(left) > 0 {
