@@ -5,8 +5,10 @@ package e2e
 import (
 	"archive/tar"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -223,6 +225,19 @@ func (m *mover) works(t testing.TB) {
 		t.Errorf("image long has %q", out)
 	}
 	m.Docker(t, "stop", "changed", "limited", "restarted")
+}
+
+// phase is how far a migration is, by its journal; empty when none is under way.
+func (m *mover) phase(t testing.TB) string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(m.Root, "overlayzfs-migrate/journal.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	noError(t, err)
+	var job struct{ Phase string }
+	noError(t, json.Unmarshal(raw, &job))
+	return job.Phase
 }
 
 // killed runs a migration and kills it at some point; it reports whether it had

@@ -89,23 +89,26 @@ func (m *mover) survives(t *testing.T) {
 	begin := time.Now()
 	m.migrate(t, 0)
 	took := time.Since(begin)
-	back, ends := true, 0
+	phases := map[string]int{}
 	for range kills {
-		delay := time.Duration(random.Int64N(int64(took) * 5 / 4))
 		args := []string{}
-		if back {
-			args = []string{"--undo"}
+		if phase := m.phase(t); phase == "done" || phase == "undoing" {
+			args = append(args, "--undo")
 		}
+		delay := time.Duration(random.Int64N(int64(took) * 9 / 8))
 		if m.killed(t, func(kill func()) { time.AfterFunc(delay, kill) }, args...) {
-			back = !back
-			ends++
+			phases["ended before"]++
+		} else {
+			phases[m.phase(t)]++
 		}
 	}
-	t.Logf("%d kills in runs of %v; %d times it had ended before", kills, took, ends)
-	if back { // it is migrated, or was being undone
+	t.Logf("%d kills in runs of %v: %v", kills, took, phases)
+	if m.phase(t) == "undoing" {
 		m.migrate(t, 0, "--undo")
 	}
-	m.migrate(t, 0)
+	if m.phase(t) != "done" {
+		m.migrate(t, 0)
+	}
 }
 
 // TestMigrateFromOverlay2InPlace moves an engine from overlay2 on ZFS to the plugin
