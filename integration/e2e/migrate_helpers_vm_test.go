@@ -227,10 +227,11 @@ func (m *mover) works(t testing.TB) {
 	m.Docker(t, "stop", "changed", "limited", "restarted")
 }
 
-// phase is how far a migration is, by its journal; empty when none is under way.
-func (m *mover) phase(t testing.TB) string {
+// phaseIn is how far a migration is, by the journal in a data-root; empty when none
+// is under way.
+func phaseIn(t testing.TB, root string) string {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(m.Root, "overlayzfs-migrate/journal.json"))
+	raw, err := os.ReadFile(filepath.Join(root, "overlayzfs-migrate/journal.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
@@ -239,6 +240,8 @@ func (m *mover) phase(t testing.TB) string {
 	noError(t, json.Unmarshal(raw, &job))
 	return job.Phase
 }
+
+func (m *mover) phase(t testing.TB) string { return phaseIn(t, m.Root) }
 
 // killed runs a migration and kills it at some point; it reports whether it had
 // ended before.
