@@ -17,16 +17,20 @@ func Finish(ctx context.Context, root string) error {
 		if err != nil {
 			return err
 		}
-		if err := j.enter(r, Finishing); err != nil {
+		return begun(j.finish(ctx, r))
+	})
+}
+
+func (j *Job) finish(ctx context.Context, r *dataRoot) error {
+	if err := j.enter(r, Finishing); err != nil {
+		return err
+	}
+	if j.Way == Copy {
+		if err := j.dropOld(ctx, r); err != nil {
 			return err
 		}
-		if j.Way == Copy {
-			if err := j.dropOld(ctx, r); err != nil {
-				return err
-			}
-		}
-		return j.forget(r)
-	})
+	}
+	return j.forget(r)
 }
 
 // oldUnused makes sure that nobody went back to the old driver by hand.

@@ -22,7 +22,7 @@ type Tools struct {
 
 // ErrBegun is of a job that was begun and stopped half-way: all that there was is
 // there, and the same command goes on.
-var ErrBegun = errors.New("run the same command again to go on, or with --undo to go back")
+var ErrBegun = errors.New("run the same command again to go on")
 
 // begun says of an error that the job is under way.
 func begun(err error) error {
@@ -41,7 +41,11 @@ func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
 		if err := p.Job.prepare(r, tools); err != nil {
 			return err
 		}
-		return begun(p.Job.run(ctx, r, tools))
+		err := begun(p.Job.run(ctx, r, tools))
+		if err != nil && len(p.Job.Reclaimed) == 0 {
+			err = fmt.Errorf("%w, or with --undo to go back", err)
+		}
+		return err
 	})
 }
 

@@ -14,7 +14,7 @@ func Undo(ctx context.Context, root string, tools Tools) error {
 		if err != nil {
 			return err
 		}
-		return j.undo(ctx, r, tools)
+		return begun(j.undo(ctx, r, tools))
 	})
 }
 
