@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -219,12 +220,11 @@ func TestReclaim(t *testing.T) {
 		}
 	}
 	s.refuse = ""
-	db := filepath.Join(s.dir, hexID("mount of db"))
-	h.no(os.Rename(db, db+"-away"))
+	h.reclaimed("lost")
 	if err := h.run(j, s); !errors.Is(err, fault.NotFound) {
 		t.Errorf("a layer of which nothing is left: %v", err)
 	}
-	h.no(os.Rename(db+"-away", db))
+	h.reclaimed()
 	h.no(h.run(j, s))
 	h.carried(s)
 	if left, err := os.ReadDir(h.path("vfs/dir")); err != nil || len(left) > 0 {
@@ -234,6 +234,18 @@ func TestReclaim(t *testing.T) {
 		t.Errorf("undone: %v", err)
 	}
 	h.no(Finish(t.Context(), h.dir))
+}
+
+// reclaimed writes into the journal which layers were, besides those that were.
+func (h host) reclaimed(ids ...string) {
+	h.Helper()
+	h.no(h.within(func(r *dataRoot) error {
+		j, err := readJob(r)
+		h.no(err)
+		j.Reclaimed = slices.DeleteFunc(j.Reclaimed, func(id string) bool { return id == "lost" })
+		j.Reclaimed = append(j.Reclaimed, ids...)
+		return j.save(r)
+	}))
 }
 
 // TestARunningEngineIsRefused: dockerd has the volumes' database locked.
