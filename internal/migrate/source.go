@@ -29,15 +29,16 @@ type source interface {
 // tree is a directory of a layer, and what keeps it reachable.
 type tree struct {
 	*os.File
-	root *os.File // of a mount; nil without one
+	release func() error // nil where nothing does
 }
 
 // Close ends both.
 func (t *tree) Close() error {
-	if t.root == nil {
-		return t.File.Close()
+	err := t.File.Close()
+	if t.release != nil {
+		err = errors.Join(err, t.release())
 	}
-	return errors.Join(t.File.Close(), t.root.Close())
+	return err
 }
 
 // layouts are the drivers that keep each layer in a directory: where, below the
@@ -95,22 +96,12 @@ type clones struct {
 	root    *dataRoot
 	zfs     *zfs.Handle
 	dataset string
+	views   *views
 }
 
 func (s clones) upper() bool { return false }
 
-func (s clones) open(id string) (*tree, error) {
-	root, err := zfs.ViewDataset(s.dataset + "/" + id)
-	if err != nil {
-		return nil, err
-	}
-	// What fsmount(2) gives names a directory and reads none.
-	dir, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", root.Fd()))
-	if err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
-	return &tree{dir, root}, nil
-}
+func (s clones) open(id string) (*tree, error) { return s.views.open(s.dataset+"/"+id, ".") }
 
 // discard destroys a layer's dataset. The snapshot it was cloned from goes with
 // it: the driver has marked that for deletion.
@@ -134,6 +125,7 @@ func (s clones) clear(ctx context.Context) error {
 type shelves struct {
 	root    *os.File
 	dataset string // of the store: datasets of limited layers are below it
+	views   *views
 }
 
 func (s shelves) upper() bool { return true }
@@ -160,15 +152,7 @@ func (s shelves) openApart(dir string) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := zfs.ViewDataset(s.dataset + "/" + string(short))
-	if err != nil {
-		return nil, err
-	}
-	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d/diff", root.Fd()))
-	if err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
-	return &tree{f, root}, nil
+	return s.views.open(s.dataset+"/"+string(short), "diff")
 }
 
 func (s shelves) discard(context.Context, string) error { return nil }
@@ -176,6 +160,7 @@ func (s shelves) clear(context.Context) error           { return nil }
 
 // shelves opens the store on the way back.
 func (j *Job) shelves(r *dataRoot) (s shelves, err error) {
+	s.views = &views{}
 	if s.dataset = j.Dataset; s.dataset != "" {
 		s.root, err = zfs.ViewDataset(s.dataset)
 		return s, err
@@ -205,5 +190,5 @@ func (j *Job) newSource(r *dataRoot) (source, func() error, error) {
 	if err != nil {
 		return nil, nothing, err
 	}
-	return clones{r, z, j.ZFSDataset}, z.Close, nil
+	return clones{r, z, j.ZFSDataset, &views{}}, z.Close, nil
 }
