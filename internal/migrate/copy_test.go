@@ -157,7 +157,7 @@ func TestAnotherContentIsNoLayer(t *testing.T) {
 			h, s := onVFS(t), &shelf{dir: t.TempDir()}
 			before := h.everything()
 			spoil(h)
-			if err := h.run(h.copyJob(), s); err == nil || !strings.Contains(err.Error(), "x:latest") {
+			if err := h.run(h.copyJob(), s); !errors.Is(err, errDigest) || !strings.Contains(err.Error(), "x:latest") || !strings.Contains(err.Error(), "pull or build it again") {
 				t.Fatalf("%v", err)
 			}
 			if _, err := os.Stat(filepath.Join(s.dir, "top")); err == nil {

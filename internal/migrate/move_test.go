@@ -26,6 +26,7 @@ func (h host) stacked(id string, below []string, files ...file) {
 	dir := "overlay2/" + id + "/"
 	for _, f := range files {
 		h.write(dir+"diff/"+f.name, f.content)
+		h.no(os.Chmod(h.path(dir+"diff/"+f.name), 0o644))
 	}
 	h.no(os.MkdirAll(h.path(dir+"diff"), 0o755))
 	h.write(dir+"link", shortOf(id))

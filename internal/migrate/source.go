@@ -120,11 +120,12 @@ func (s clones) clear(ctx context.Context) error {
 	return dirs{s.root, "zfs"}.remove(ctx, "zfs")
 }
 
-// shelves is a store on a dataset of its own, for the way back. What is to become
-// of it when its layers were copied is the administrator's to say.
+// shelves is a store, for the way back. What is to become of it when its layers
+// were copied is the administrator's to say.
 type shelves struct {
-	root    *os.File
-	dataset string // of the store: datasets of limited layers are below it
+	root *os.File
+	// dataset is that of the store, below which those of limited layers are.
+	dataset func() (string, error)
 	views   *views
 }
 
@@ -152,7 +153,11 @@ func (s shelves) openApart(dir string) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.views.open(s.dataset+"/"+string(short), "diff")
+	dataset, err := s.dataset()
+	if err != nil {
+		return nil, err
+	}
+	return s.views.open(dataset+"/"+string(short), "diff")
 }
 
 func (s shelves) discard(context.Context, string) error { return nil }
@@ -161,14 +166,13 @@ func (s shelves) clear(context.Context) error           { return nil }
 // shelves opens the store on the way back.
 func (j *Job) shelves(r *dataRoot) (s shelves, err error) {
 	s.views = &views{}
-	if s.dataset = j.Dataset; s.dataset != "" {
-		s.root, err = zfs.ViewDataset(s.dataset)
+	if j.Dataset != "" {
+		s.dataset = func() (string, error) { return j.Dataset, nil }
+		s.root, err = zfs.ViewDataset(j.Dataset)
 		return s, err
 	}
 	home := filepath.Join(r.Name(), j.Layers)
-	if s.dataset, err = zfs.DatasetOf(home); err != nil {
-		return s, err
-	}
+	s.dataset = func() (string, error) { return zfs.DatasetOf(home) }
 	s.root, err = os.Open(home)
 	return s, err
 }

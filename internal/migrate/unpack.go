@@ -12,6 +12,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
@@ -55,12 +56,23 @@ func (c *carrier) rebuild(w io.Writer, record tarRecord, files *fsat.Resolver, w
 		return fileOf(files, name)
 	})
 	if err := errors.Join(err, out.Flush()); err != nil {
-		return err
+		return differs(err)
 	}
 	if got := digester.Digest(); got != want {
 		return fault.New(fault.Invalid, "%w: their tar has the digest %s", errDigest, got)
 	}
 	return nil
+}
+
+// differs recognises what tar-split says of a file that is not the recorded one: it
+// has a checksum of each, and no type for that error.
+func differs(err error) error {
+	var errno unix.Errno
+	var record dockerstore.Damage
+	if errors.Is(err, errDigest) || errors.Is(err, io.ErrClosedPipe) || errors.As(err, &errno) || errors.As(err, &record) {
+		return err
+	}
+	return fault.New(fault.Invalid, "%w: %w", errDigest, err)
 }
 
 // counter counts what is written to it.
@@ -94,8 +106,11 @@ func fileOf(files *fsat.Resolver, name string) (io.ReadCloser, error) {
 }
 
 func gone(name string, err error) error {
-	if errors.Is(err, unix.ENOENT) {
+	switch {
+	case errors.Is(err, unix.ENOENT):
 		return fault.New(fault.Invalid, "%w: %.200q is missing", errDigest, name)
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
+		return fault.New(fault.Invalid, "%w: %.200q is no file any more", errDigest, name)
 	}
 	return err
 }

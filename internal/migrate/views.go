@@ -15,6 +15,8 @@ import (
 // dataset share its mount, and none is made while the one before is ending: the
 // module refuses a dataset that is in between.
 type views struct {
+	mount func(dataset string) (*os.File, error) // nil: zfs.ViewDataset
+
 	mu  sync.Mutex
 	all map[string]*view
 }
@@ -29,7 +31,7 @@ type view struct {
 // open opens a directory of a dataset.
 func (v *views) open(dataset, dir string) (*tree, error) {
 	shared := v.of(dataset)
-	if err := shared.take(dataset); err != nil {
+	if err := shared.take(func() (*os.File, error) { return v.idle(dataset) }); err != nil {
 		return nil, err
 	}
 	// What fsmount(2) gives names a directory and reads none.
@@ -52,11 +54,11 @@ func (v *views) of(dataset string) *view {
 	return v.all[dataset]
 }
 
-func (s *view) take(dataset string) (err error) {
+func (s *view) take(mount func() (*os.File, error)) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.readers == 0 {
-		if s.root, err = viewIdle(dataset); err != nil {
+		if s.root, err = mount(); err != nil {
 			return err
 		}
 	}
@@ -64,12 +66,16 @@ func (s *view) take(dataset string) (err error) {
 	return nil
 }
 
-// viewIdle waits for the end of another mount, such as a process that was killed
-// leaves for a moment.
-func viewIdle(dataset string) (*os.File, error) {
+// idle mounts a dataset, and waits for the end of another mount of it, such as a
+// process that was killed leaves for a moment.
+func (v *views) idle(dataset string) (*os.File, error) {
+	mount := v.mount
+	if mount == nil {
+		mount = zfs.ViewDataset
+	}
 	limit := time.After(busyTime)
 	for pause := 10 * time.Millisecond; ; pause *= 2 {
-		root, err := zfs.ViewDataset(dataset)
+		root, err := mount(dataset)
 		if !errors.Is(err, fault.Busy) {
 			return root, err
 		}
