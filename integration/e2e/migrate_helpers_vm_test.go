@@ -77,7 +77,7 @@ func (m *mover) fill(t testing.TB, limit ...string) {
 	noError(t, images.BuildKit.Build(m.Engine, "long", longContext(t)))
 	m.Docker(t, "load", "-i", images.Archive(t, "opaque:1", []string{"/bin/busybox"}, opaqueLayers(t)...))
 	startContainer(t, m.Engine, "changed")
-	m.Docker(t, "exec", "changed", "sh", "-c", "mkdir -p /data/a; echo kept >/data/a/b; ln /data/a/b /data/c; ln -s b /data/a/l; mkfifo /data/pipe; chmod 2750 /data; rm -r /etc; mkdir /etc; echo new >/etc/new")
+	m.Docker(t, "exec", "changed", "sh", "-c", "mkdir -p /data/a; echo kept >/data/a/b; ln /data/a/b /data/c; ln -s b /data/a/l; mkfifo /data/pipe; chmod 2750 /data; rm /etc/marker; echo new >/etc/new")
 	m.Docker(t, "commit", "changed", "committed")
 	m.Docker(t, "tag", "built", "second:name")
 	startContainer(t, m.Engine, "limited", limit...)
@@ -87,7 +87,7 @@ func (m *mover) fill(t testing.TB, limit ...string) {
 	m.Docker(t, "exec", "restarted", "sh", "-c", "echo again >>/own")
 	m.Docker(t, "stop", "restarted")
 	m.Docker(t, "create", "--network", "none", "--name", "plain", "built", "true")
-	m.Docker(t, "run", "--network", "none", "--name", "of-long", "long", "sh", "-c", "rm -r /dir; echo mine >/file1")
+	m.Docker(t, "run", "--network", "none", "--name", "of-long", "long", "sh", "-c", "rm -r /dir && mkdir /dir && echo mine >/dir/mine; echo mine >/file1")
 }
 
 // longContext builds an image of sixteen layers on tiny.
@@ -141,6 +141,9 @@ func (m *mover) facts(t testing.TB) (facts []string) {
 	for _, name := range movedContainers {
 		add("inspect "+name, m.inspect(t, "container", name))
 		diff := strings.Split(m.Docker(t, "diff", name), "\n")
+		// Of a directory that was deleted and made again moby's overlay2 says that it
+		// was deleted, and other drivers what in it was.
+		diff = slices.DeleteFunc(diff, func(line string) bool { return strings.Contains(line, " /dir") })
 		slices.Sort(diff)
 		add("diff "+name, strings.Join(diff, "\n"))
 		add("files of "+name, strings.Join(m.files(t, name), "\n"))
@@ -218,7 +221,7 @@ func (m *mover) works(t testing.TB) {
 	}
 	intact(t, m.Engine, "limited")
 	intact(t, m.Engine, "restarted")
-	if out := m.Docker(t, "exec", "changed", "sh", "-c", "cat /data/c; ls /etc"); out != "kept\nhostname\nhosts\nnew\nresolv.conf" {
+	if out := m.Docker(t, "exec", "changed", "sh", "-c", "cat /data/c /etc/new; ls /etc/marker 2>/dev/null; true"); out != "kept\nnew" {
 		t.Errorf("container changed has %q", out)
 	}
 	if out := runTiny(t, m.Engine, "long", "sh", "-c", "cat /dir/file0; ls /dir"); out != "again\nfile0" {
