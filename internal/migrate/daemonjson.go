@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
@@ -149,25 +150,31 @@ func (f fields) write(file string) error {
 
 // switchConfig has dockerd use the driver that was migrated to.
 func (j *Job) switchConfig() error {
-	if j.Config == "" {
-		return nil
-	}
-	f, err := readFields(j.Config)
-	if err != nil {
-		return err
-	}
-	option := ""
-	if j.To == "zfs" {
-		option = "zfs.fsname=" + j.ZFSDataset
-	}
-	if err := f.use(j.From, j.To, option); err != nil {
-		return err
-	}
-	return f.write(j.Config)
+	return j.edit(func(f fields) error { return f.use(j.From, j.To, j.option(j.To)) })
 }
 
-// restoreConfig has dockerd use the driver of before.
+// restoreConfig has dockerd use the driver of before. Where daemon.json named the
+// new one already, that is what layers and records say.
 func (j *Job) restoreConfig() error {
+	return j.edit(func(f fields) error {
+		if string(j.Before[driverField]) == strconv.Quote(j.To) {
+			return f.use(j.To, j.From, j.option(j.From))
+		}
+		f.restore(j.Before)
+		return nil
+	})
+}
+
+// option is what a driver has to be told to find its layers.
+func (j *Job) option(driver string) string {
+	if driver != "zfs" {
+		return ""
+	}
+	return "zfs.fsname=" + j.ZFSDataset
+}
+
+// edit changes daemon.json, unless it is to be left alone.
+func (j *Job) edit(change func(fields) error) error {
 	if j.Config == "" {
 		return nil
 	}
@@ -175,6 +182,8 @@ func (j *Job) restoreConfig() error {
 	if err != nil {
 		return err
 	}
-	f.restore(j.Before)
+	if err := change(f); err != nil {
+		return err
+	}
 	return f.write(j.Config)
 }

@@ -121,6 +121,25 @@ func TestDaemonJSON(t *testing.T) {
 	}
 }
 
+// TestAHostThatWasSetUpBefore names the plugin in daemon.json already; the way back
+// does not leave dockerd with a driver that has nothing.
+func TestAHostThatWasSetUpBefore(t *testing.T) {
+	h := newHost(t, "zfs")
+	h.no(os.WriteFile(h.config, []byte(`{"storage-driver":"overlayzfs","storage-opts":["overlayzfs.dataset=tank/x"],"experimental":true}`), 0o600))
+	f, err := readFields(h.config)
+	h.no(err)
+	j := &Job{From: "zfs", To: "overlayzfs", ZFSDataset: "tank/docker", Config: h.config, Before: f.before()}
+	before := compact(h)
+	h.no(j.switchConfig())
+	if got := compact(h); len(got) != len(before) {
+		t.Errorf("%s became %s", before, got)
+	}
+	h.no(j.restoreConfig())
+	if got, want := compact(h), `{"experimental":true,"storage-driver":"zfs","storage-opts":["zfs.fsname=tank/docker"]}`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // compact is daemon.json in one line.
 func compact(h host) string {
 	raw, err := os.ReadFile(h.config)
