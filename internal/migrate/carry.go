@@ -55,6 +55,7 @@ func (c *carrier) carry(ctx context.Context, items []item) error {
 	if err != nil {
 		return err
 	}
+	below := byID(items)
 	c.waiting = map[string]int{}
 	for _, it := range items {
 		c.waiting[it.parent]++
@@ -65,7 +66,7 @@ func (c *carrier) carry(ctx context.Context, items []item) error {
 		} else if err := c.one(ctx, it); err != nil {
 			return c.explain(it, err)
 		}
-		return c.reclaim(ctx, it, byID(items))
+		return c.reclaim(ctx, it, below)
 	})
 	if err != nil {
 		return err
