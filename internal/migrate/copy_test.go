@@ -192,6 +192,20 @@ func TestSomebodyElsesLayers(t *testing.T) {
 	}
 }
 
+// TestRecordsThatBrokeInBetween are not copied.
+func TestRecordsThatBrokeInBetween(t *testing.T) {
+	h := onVFS(t)
+	s := &shelf{dir: t.TempDir(), refuse: "top"}
+	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	s.refuse = ""
+	h.write("image/vfs/layerdb/sha256/x/diff", "x")
+	if err := h.run(nil, s); !errors.Is(err, ErrBegun) || !strings.Contains(err.Error(), "not understood") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestAStoreUsedInBetween is not carried into again.
 func TestAStoreUsedInBetween(t *testing.T) {
 	h := onVFS(t)

@@ -229,11 +229,11 @@ func (p *planner) count() (err error) {
 // whole refuses records that are damaged or lack something: what is not
 // understood is not moved.
 func (p *planner) whole() {
-	for _, damage := range p.records.Damaged {
-		p.plan.obstacle("a record of Docker is not understood: %v", damage)
-	}
-	for _, gap := range p.records.Gaps() {
-		p.plan.obstacle("Docker's records are not whole: %v; remove what lacks it", gap)
+	var why Obstacles
+	if errors.As(requireWhole(p.records), &why) {
+		for _, text := range why {
+			p.plan.obstacle("%s", text)
+		}
 	}
 	for driver, container := range p.records.Elsewhere {
 		p.plan.Notes = append(p.plan.Notes, fault.Printable(fmt.Sprintf("containers of the driver %s, %.12s for one, stay as they are", driver, container)))

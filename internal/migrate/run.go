@@ -126,6 +126,9 @@ func (j *Job) carry(ctx context.Context, r *dataRoot, tools Tools) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := requireWhole(records); err != nil {
+		return err
+	}
 	items, err := itemsOf(records, docker.StorageOptions)
 	if err != nil {
 		return err
@@ -150,6 +153,22 @@ func (j *Job) carry(ctx context.Context, r *dataRoot, tools Tools) (err error) {
 		return err
 	}
 	return c.verify(ctx)
+}
+
+// requireWhole refuses records that are damaged or lack something: dockerd may have
+// run since they were looked at.
+func requireWhole(records *dockerstore.Records) error {
+	var why Obstacles
+	for _, damage := range records.Damaged {
+		why = append(why, fmt.Sprintf("a record of Docker is not understood: %v", damage))
+	}
+	for _, gap := range records.Gaps() {
+		why = append(why, fmt.Sprintf("Docker's records are not whole: %v; remove what lacks it", gap))
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return why
 }
 
 // open opens what layers are carried to.
