@@ -167,11 +167,9 @@ func (f *migrateFlags) requirePlugin(plan *migrate.Plan, where site.Site) {
 // storeOf is the place of the store that the migration is about: of one that was
 // begun, what its journal says.
 func storeOf(plan *migrate.Plan, where site.Site) site.Site {
-	if plan.Job.Way == migrate.Copy {
-		where.Dataset = plan.Job.Dataset
-		if where.Dataset == "" {
-			where.Home = filepath.Join(plan.Root, plan.Job.Target)
-		}
+	where.Dataset = plan.Job.Dataset
+	if where.Dataset == "" {
+		where.Home = filepath.Join(plan.Root, plan.Job.Home())
 	}
 	return where
 }
@@ -180,6 +178,7 @@ func storeOf(plan *migrate.Plan, where site.Site) site.Site {
 func (f *migrateFlags) action(c console, plan *migrate.Plan, where site.Site) (string, func(context.Context) error) {
 	tools := migrate.Tools{
 		Open:     func(ctx context.Context) (migrate.Store, func() error, error) { return openStore(ctx, where) },
+		Unused:   func() error { return unusedStore(where) },
 		Token:    func() (string, error) { return tokenOf(where) },
 		Progress: c.progress,
 	}
@@ -187,7 +186,7 @@ func (f *migrateFlags) action(c console, plan *migrate.Plan, where site.Site) (s
 	case migrate.Backward:
 		return "Go back to the driver " + plan.Job.From + "?", func(ctx context.Context) error { return migrate.Undo(ctx, plan.Root, tools) }
 	case migrate.Ending:
-		return "Delete what going back would need?", func(ctx context.Context) error { return migrate.Finish(ctx, plan.Root) }
+		return "Delete what going back would need?", func(ctx context.Context) error { return migrate.Finish(ctx, plan.Root, tools) }
 	}
 	return "Migrate?", func(ctx context.Context) error { return plan.Run(ctx, tools) }
 }
@@ -216,6 +215,18 @@ func openStore(ctx context.Context, where site.Site) (migrate.Store, func() erro
 		return nil, nil, errors.Join(unused(err), release())
 	}
 	return store, func() error { return errors.Join(store.Close(), release()) }, nil
+}
+
+// unusedStore makes sure that nobody has the store open, if there is one.
+func unusedStore(where site.Site) error {
+	view, err := viewOf(where)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(view.Unused(), view.Close())
 }
 
 // tokenOf tells which engine had the store last.

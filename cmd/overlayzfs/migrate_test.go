@@ -100,6 +100,23 @@ func TestDockerdHasToStartAfterwards(t *testing.T) {
 	}
 }
 
+// TestWhereTheStoreIs: where layers go to, and on the way back where they come from.
+func TestWhereTheStoreIs(t *testing.T) {
+	forward := migrate.Job{Way: migrate.Copy, From: "vfs", To: "overlayzfs", Layers: "vfs", Target: "plugins/a/overlayzfs"}
+	back := migrate.Job{Way: migrate.Copy, From: "overlayzfs", To: "zfs", Layers: "plugins/a/overlayzfs", ZFSDataset: "tank/docker"}
+	moved := migrate.Job{Way: migrate.Move, From: "overlayzfs", To: "overlay2", Layers: "plugins/a/overlayzfs", Target: "overlay2"}
+	for _, job := range []migrate.Job{forward, back, moved} {
+		got := storeOf(&migrate.Plan{Root: "/data", Job: job}, site.Site{Home: "/elsewhere", Dataset: "tank/now"})
+		if got.Home != "/data/plugins/a/overlayzfs" || got.Dataset != "" {
+			t.Errorf("%+v: %+v", job, got)
+		}
+	}
+	forward.Dataset = "tank/layers"
+	if got := storeOf(&migrate.Plan{Job: forward}, site.Site{}); got.Dataset != "tank/layers" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestNothingToUndo has exit code and remedy, and changes nothing.
 func TestNothingToUndo(t *testing.T) {
 	root := t.TempDir()

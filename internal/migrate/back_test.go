@@ -92,7 +92,7 @@ func TestCopyBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := onOverlay2(t)
 			h.no(h.run(h.moveJob(), &shelf{}))
-			h.no(Finish(t.Context(), h.dir))
+			h.no(Finish(t.Context(), h.dir, (&shelf{}).tools()))
 			before := h.everything()
 			f, err := readFields(h.config)
 			h.no(err)

@@ -93,11 +93,11 @@ func TestCopy(t *testing.T) {
 
 func TestFinish(t *testing.T) {
 	h, s := onVFS(t), &shelf{dir: t.TempDir()}
-	if err := Finish(t.Context(), h.dir); !errors.Is(err, fault.NotFound) {
+	if err := Finish(t.Context(), h.dir, (&shelf{}).tools()); !errors.Is(err, fault.NotFound) {
 		t.Errorf("without a migration: %v", err)
 	}
 	h.no(h.run(h.copyJob(), s))
-	h.no(Finish(t.Context(), h.dir))
+	h.no(Finish(t.Context(), h.dir, (&shelf{}).tools()))
 	h.carried(s)
 	for _, old := range []string{"vfs", "image/vfs", workDir} {
 		if _, err := os.Stat(h.path(old)); err == nil {
@@ -114,7 +114,7 @@ func TestTheOldDriverInUseIsNotDeleted(t *testing.T) {
 	h, s := onVFS(t), &shelf{dir: t.TempDir()}
 	h.no(h.run(h.copyJob(), s))
 	h.no(os.WriteFile(h.config, []byte(`{"storage-driver":"vfs"}`), 0o600))
-	if err := Finish(t.Context(), h.dir); !errors.Is(err, fault.Invalid) {
+	if err := Finish(t.Context(), h.dir, (&shelf{}).tools()); !errors.Is(err, fault.Invalid) {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Stat(h.path("vfs/dir/top/usr/bin/tool")); err != nil {
@@ -247,7 +247,7 @@ func TestReclaim(t *testing.T) {
 	if err := Undo(t.Context(), h.dir, s.tools()); !errors.Is(err, fault.Unsupported) {
 		t.Errorf("undone: %v", err)
 	}
-	h.no(Finish(t.Context(), h.dir))
+	h.no(Finish(t.Context(), h.dir, (&shelf{}).tools()))
 }
 
 // reclaimed writes into the journal which layers were, besides those that were.

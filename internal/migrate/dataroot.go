@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
@@ -17,8 +18,13 @@ type dataRoot struct {
 	*os.Root
 }
 
+// openDataRoot opens the data-root under its real name, which is what mounts have.
 func openDataRoot(dir string) (*dataRoot, error) {
-	root, err := os.OpenRoot(dir)
+	real, err := filepath.EvalSymlinks(dir)
+	var root *os.Root
+	if err == nil {
+		root, err = os.OpenRoot(real)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.New(fault.NotFound, "%s is not there: name Docker's data-root with --root", dir)
 	}

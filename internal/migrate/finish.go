@@ -11,8 +11,8 @@ import (
 )
 
 // Finish deletes what undoing a migration would need.
-func Finish(ctx context.Context, root string) error {
-	return within(root, func(r *dataRoot) error {
+func Finish(ctx context.Context, root string, tools Tools) error {
+	return within(root, tools, func(r *dataRoot) error {
 		j, err := allowedJob(r, Ending)
 		if err != nil {
 			return err

@@ -220,7 +220,7 @@ func (h host) records(driver string) *dockerstore.Records {
 // within runs something on the data-root.
 func (h host) within(run func(r *dataRoot) error) error {
 	h.Helper()
-	return within(h.dir, run)
+	return within(h.dir, (&shelf{}).tools(), run)
 }
 
 // shelf is a store in a directory: what a carrier is to be tested with where there
@@ -232,6 +232,7 @@ type shelf struct {
 	refuse string // the layer that takes no content
 	opened int
 	token  string
+	busy   error // of somebody who has it open
 }
 
 func (s *shelf) tools() Tools {
@@ -240,6 +241,7 @@ func (s *shelf) tools() Tools {
 			s.opened++
 			return s, func() error { return nil }, os.MkdirAll(s.dir, 0o755)
 		},
+		Unused:   func() error { return s.busy },
 		Token:    func() (string, error) { return s.token, nil },
 		Progress: func(string, int64) (func(int64), func()) { return func(int64) {}, func() {} },
 	}

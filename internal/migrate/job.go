@@ -77,6 +77,15 @@ type Job struct {
 // back: it goes from the plugin to overlay2.
 func (j *Job) back() bool { return builtin(j.To) }
 
+// Home is where the plugin's store lies in the data-root, if it has no dataset of its
+// own.
+func (j *Job) Home() string {
+	if j.back() {
+		return j.Layers
+	}
+	return j.Target
+}
+
 // readJob reads the journal; nil where no migration is under way.
 func readJob(r *dataRoot) (*Job, error) {
 	raw, err := r.ReadFile(journalName)

@@ -31,6 +31,9 @@ func Look(w Wanted) (_ *Plan, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	if err := w.resolve(r); err != nil {
+		return nil, err
+	}
 	docker, err := dockerstore.Open(w.Root)
 	if err != nil {
 		return nil, err
@@ -49,6 +52,20 @@ func Look(w Wanted) (_ *Plan, err error) {
 		return nil, errNoJob
 	}
 	return p.plan, p.begin()
+}
+
+// resolve names the data-root, and the store's directory in it, as the mount table
+// does: without symlinks.
+func (w *Wanted) resolve(r *dataRoot) error {
+	if w.Home != "" {
+		home, err := filepath.Rel(w.Root, w.Home)
+		if err != nil {
+			return err
+		}
+		w.Home = filepath.Join(r.Name(), home)
+	}
+	w.Root = r.Name()
+	return nil
 }
 
 // resume looks at a migration that was begun.
@@ -209,11 +226,11 @@ func (p *planner) findDriver() error {
 	return fault.New(fault.Invalid, "Docker has images under several drivers (%s): say which with --from", strings.Join(found, ", "))
 }
 
-// running notes that dockerd has to be stopped.
+// running notes that dockerd and all containers have to be stopped.
 func (p *planner) running() {
 	release, err := p.root.quiet()
 	if err == nil {
-		err = release()
+		err = errors.Join(p.root.stopped(procDir), release())
 	}
 	if err != nil {
 		p.plan.obstacle("%v", err)
@@ -237,13 +254,6 @@ func (p *planner) whole() {
 	}
 	for driver, container := range p.records.Elsewhere {
 		p.plan.Notes = append(p.plan.Notes, fault.Printable(fmt.Sprintf("containers of the driver %s, %.12s for one, stay as they are", driver, container)))
-	}
-	dir := p.plan.Job.From
-	if p.Back {
-		dir = "plugins"
-	}
-	if err := requireUnmounted(filepath.Join(p.Root, dir)); err != nil {
-		p.plan.obstacle("%v", err)
 	}
 }
 

@@ -96,13 +96,13 @@ func TestMove(t *testing.T) {
 	before := h.everything()
 	h.no(h.run(h.moveJob(), &shelf{}))
 	h.moved()
-	h.no(Undo(t.Context(), h.dir, Tools{}))
+	h.no(Undo(t.Context(), h.dir, (&shelf{}).tools()))
 	if diff := cmp.Diff(before, h.everything()); diff != "" {
 		t.Errorf("after an undo, - before, + now:\n%s", diff)
 	}
 	h.no(h.run(h.moveJob(), &shelf{}))
 	h.moved()
-	h.no(Finish(t.Context(), h.dir))
+	h.no(Finish(t.Context(), h.dir, (&shelf{}).tools()))
 	h.moved()
 }
 
@@ -116,7 +116,7 @@ func TestAMoveCutShortAnywhere(t *testing.T) {
 				h := onOverlay2(t)
 				before := h.everything()
 				h.cutShort(n, restarted)
-				h.no(Undo(t.Context(), h.dir, Tools{}))
+				h.no(Undo(t.Context(), h.dir, (&shelf{}).tools()))
 				if diff := cmp.Diff(before, h.everything()); diff != "" {
 					t.Errorf("gone back, - before, + now:\n%s", diff)
 				}

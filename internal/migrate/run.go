@@ -14,6 +14,9 @@ import (
 type Tools struct {
 	// Open opens the store that layers are carried to, or back from.
 	Open func(ctx context.Context) (Store, func() error, error)
+	// Unused makes sure that nobody has the plugin's store open, which outlives
+	// dockerd under live-restore; fault.Busy.
+	Unused func() error
 	// Token tells which engine had the store last; empty for none.
 	Token func() (string, error)
 	// Progress shows how far a work of so many bytes is.
@@ -37,7 +40,7 @@ func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
 	if err := p.Refused(); err != nil {
 		return err
 	}
-	return within(p.Root, func(r *dataRoot) error {
+	return within(p.Root, tools, func(r *dataRoot) error {
 		if err := p.Job.prepare(r, tools); err != nil {
 			return err
 		}
@@ -49,8 +52,9 @@ func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
 	})
 }
 
-// within runs something on a data-root that no dockerd uses meanwhile.
-func within(dir string, run func(*dataRoot) error) (err error) {
+// within runs something on a data-root that no dockerd, and no container that
+// outlived one, uses meanwhile.
+func within(dir string, tools Tools, run func(*dataRoot) error) (err error) {
 	r, err := openDataRoot(dir)
 	if err != nil {
 		return err
@@ -61,6 +65,12 @@ func within(dir string, run func(*dataRoot) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	if err := r.stopped(procDir); err != nil {
+		return err
+	}
+	if err := tools.Unused(); err != nil {
+		return fmt.Errorf("the plugin still runs: %w. Stop it with dockerd, without live-restore", err)
+	}
 	return run(r)
 }
 

@@ -9,7 +9,7 @@ import (
 
 // Undo goes back to how things were before a migration that is not finished.
 func Undo(ctx context.Context, root string, tools Tools) error {
-	return within(root, func(r *dataRoot) error {
+	return within(root, tools, func(r *dataRoot) error {
 		j, err := allowedJob(r, Backward)
 		if err != nil {
 			return err
