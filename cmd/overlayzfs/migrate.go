@@ -23,6 +23,7 @@ type migrateFlags struct {
 	from, to, zfsDataset string
 	back, undo, finish   bool
 	reclaim, leaveConfig bool
+	untried              bool
 }
 
 // migrateCommand moves images and containers to the plugin, and back.
@@ -64,6 +65,7 @@ func migrateCommand(c console) *cobra.Command {
 	flags.StringVar(&f.to, "to", "overlay2", "with --back: `DRIVER` to go to, overlay2 or zfs")
 	flags.BoolVar(&f.undo, "undo", false, "go back to how everything was before the migration that is not finished")
 	flags.BoolVar(&f.finish, "finish", false, "end a migration: delete the old layers, after which it cannot be undone")
+	flags.BoolVar(&f.untried, "untried", false, "with --finish: though dockerd has not run with the new layers yet")
 	flags.BoolVar(&f.reclaim, "reclaim", false, "delete old layers as soon as they are carried and compared; it cannot be undone then")
 	flags.BoolVar(&f.leaveConfig, "leave-config", false, "do not write daemon.json")
 	return command
@@ -180,6 +182,7 @@ func (f *migrateFlags) action(c console, plan *migrate.Plan, where site.Site) (s
 		Open:     func(ctx context.Context) (migrate.Store, func() error, error) { return openStore(ctx, where) },
 		Unused:   func() error { return unusedStore(where) },
 		Token:    func() (string, error) { return tokenOf(where) },
+		Untried:  f.untried,
 		Progress: c.progress,
 	}
 	switch f.which() {

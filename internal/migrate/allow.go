@@ -27,9 +27,7 @@ func (j *Job) allows(a Action) error {
 	case a == Backward && len(j.Reclaimed) > 0:
 		return fault.New(fault.Unsupported, "--reclaim has deleted old layers: run the migration to its end, and `overlayzfs migrate --back` afterwards")
 	case a == Ending && j.Phase != Done && j.Phase != Finishing:
-		return fault.New(fault.Busy, "the migration is not at its end: run `overlayzfs migrate` to go on")
-	case a == Ending:
-		return j.oldUnused()
+		return fault.New(fault.Busy, "the migration is not at its end: run the command that began it again to go on")
 	case a == Forward && j.Phase == Done:
 		return fault.New(fault.Exists, "everything is migrated to %s: `overlayzfs migrate --finish` ends it, `overlayzfs migrate --undo` goes back", j.To)
 	case a == Forward && j.Phase == Undoing:

@@ -97,7 +97,8 @@ func TestFinish(t *testing.T) {
 		t.Errorf("without a migration: %v", err)
 	}
 	h.no(h.run(h.copyJob(), s))
-	h.no(Finish(t.Context(), h.dir, (&shelf{}).tools()))
+	s.token = "of a start"
+	h.no(Finish(t.Context(), h.dir, s.tools()))
 	h.carried(s)
 	for _, old := range []string{"vfs", "image/vfs", workDir} {
 		if _, err := os.Stat(h.path(old)); err == nil {
@@ -106,19 +107,6 @@ func TestFinish(t *testing.T) {
 	}
 	if err := Undo(t.Context(), h.dir, s.tools()); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "--back") {
 		t.Errorf("undone though finished: %v", err)
-	}
-}
-
-// TestTheOldDriverInUseIsNotDeleted: somebody went back to it by hand.
-func TestTheOldDriverInUseIsNotDeleted(t *testing.T) {
-	h, s := onVFS(t), &shelf{dir: t.TempDir()}
-	h.no(h.run(h.copyJob(), s))
-	h.no(os.WriteFile(h.config, []byte(`{"storage-driver":"vfs"}`), 0o600))
-	if err := Finish(t.Context(), h.dir, (&shelf{}).tools()); !errors.Is(err, fault.Invalid) {
-		t.Errorf("%v", err)
-	}
-	if _, err := os.Stat(h.path("vfs/dir/top/usr/bin/tool")); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -247,7 +235,8 @@ func TestReclaim(t *testing.T) {
 	if err := Undo(t.Context(), h.dir, s.tools()); !errors.Is(err, fault.Unsupported) {
 		t.Errorf("undone: %v", err)
 	}
-	h.no(Finish(t.Context(), h.dir, (&shelf{}).tools()))
+	s.token = "of a start"
+	h.no(Finish(t.Context(), h.dir, s.tools()))
 }
 
 // reclaimed writes into the journal which layers were, besides those that were.

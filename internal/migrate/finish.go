@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -14,6 +13,9 @@ import (
 func Finish(ctx context.Context, root string, tools Tools) error {
 	return within(root, tools, func(r *dataRoot) error {
 		j, err := allowedJob(r, Ending)
+		if err == nil {
+			err = j.oldUnneeded(ctx, r, tools)
+		}
 		if err != nil {
 			return err
 		}
@@ -31,21 +33,6 @@ func (j *Job) finish(ctx context.Context, r *dataRoot) error {
 		}
 	}
 	return j.forget(r)
-}
-
-// oldUnused makes sure that nobody went back to the old driver by hand.
-func (j *Job) oldUnused() error {
-	if j.Config == "" {
-		return nil
-	}
-	f, err := readFields(j.Config)
-	if err != nil {
-		return err
-	}
-	if string(f[driverField]) == strconv.Quote(j.From) {
-		return fault.New(fault.Invalid, "%s names the driver %s, whose layers are to be deleted: say %s there, or go back with --undo", j.Config, j.From, j.To)
-	}
-	return nil
 }
 
 // dropOld deletes the layers that were carried, then the records of them.

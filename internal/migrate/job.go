@@ -69,6 +69,8 @@ type Job struct {
 	// Reclaim: what was carried is deleted at once. It cannot be undone then.
 	Reclaim   bool     `json:"reclaim,omitempty"`
 	Reclaimed []string `json:"reclaimed,omitempty"` // layers whose old ones are gone
+	// Old are the records that From had when those of To were made of them.
+	Old []string `json:"old,omitempty"`
 	// Config is daemon.json and Before what it said; empty: it is left alone.
 	Config string                     `json:"config,omitempty"`
 	Before map[string]json.RawMessage `json:"before,omitempty"`

@@ -73,6 +73,10 @@ func (p *planner) resume() error {
 	p.running()
 	if err := p.plan.Job.allows(p.Action); err != nil {
 		p.plan.obstacle("%v", err)
+	} else if p.Action == Ending {
+		if err := p.plan.Job.oldUnused(p.root); err != nil {
+			p.plan.obstacle("%v", err)
+		}
 	}
 	for _, driver := range []string{p.plan.Job.From, p.plan.Job.To} {
 		records, err := p.docker.Read(driver)

@@ -29,6 +29,20 @@ func (r *dataRoot) hasRecords(dir string) (bool, error) {
 	return false, nil
 }
 
+// recordNames are the entries for layers, writable layers and images.
+func (r *dataRoot) recordNames(dir string) (all []string, err error) {
+	for _, below := range recordLists {
+		names, err := r.names(path.Join(dir, below))
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			all = append(all, path.Join(below, name))
+		}
+	}
+	return all, nil
+}
+
 // noRecords is the opposite, for move.
 func (r *dataRoot) noRecords(dir string) (bool, error) {
 	has, err := r.hasRecords(dir)
@@ -90,6 +104,27 @@ func (r *dataRoot) nothingNew(dir, original string) error {
 
 // containerID is what the directories of containers are called.
 var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// drivers are those that containers were made with, and one such container of each.
+func (r *dataRoot) drivers() (map[string]string, error) {
+	names, err := r.names("containers")
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	for _, id := range names {
+		raw, err := r.ReadFile(path.Join("containers", id, "config.v2.json"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // dockerd passes over it as well
+		}
+		var record struct{ Driver string }
+		if err := errors.Join(err, json.Unmarshal(raw, &record)); err != nil {
+			return nil, fmt.Errorf("container %.12s: %w", id, err)
+		}
+		found[record.Driver] = id
+	}
+	return found, nil
+}
 
 // setDrivers changes the driver in the records of the containers that want says.
 func (r *dataRoot) setDrivers(from, to string, want func(id string) bool) error {

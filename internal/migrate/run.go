@@ -19,6 +19,8 @@ type Tools struct {
 	Unused func() error
 	// Token tells which engine had the store last; empty for none.
 	Token func() (string, error)
+	// Untried: old layers may be deleted though no engine has run on the new ones.
+	Untried bool
 	// Progress shows how far a work of so many bytes is.
 	Progress func(what string, total int64) (step func(n int64), done func())
 }
@@ -86,13 +88,24 @@ func (j *Job) run(ctx context.Context, r *dataRoot, tools Tools) error {
 	default:
 		return j.allows(Forward)
 	}
-	if err := j.enter(r, Configuring); err != nil {
+	if err := j.configuring(r); err != nil {
 		return err
 	}
 	if err := j.switchConfig(); err != nil {
 		return err
 	}
 	return j.enter(r, Done)
+}
+
+// configuring notes what the old driver has at the end, so that it shows when that
+// is used again.
+func (j *Job) configuring(r *dataRoot) (err error) {
+	if j.Way == Copy && j.Phase != Configuring {
+		if j.Old, err = r.recordNames(imageDir(j.From)); err != nil {
+			return err
+		}
+	}
+	return j.enter(r, Configuring)
 }
 
 func (j *Job) carryAndSwitch(ctx context.Context, r *dataRoot, tools Tools) error {
