@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -32,6 +33,57 @@ var layerName = regexp.MustCompile(`^([0-9a-f]{64}(-init)?|[a-z0-9]{25})$`)
 type cloneStore struct {
 	zfs     *zfs.Handle
 	dataset string
+}
+
+// openClones opens the datasets. Of a job that may remove what it finds it removes
+// what a run that was killed left half made.
+func (j *Job) openClones(ctx context.Context) (Store, func() error, error) {
+	z, err := zfs.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	s := cloneStore{z, j.ZFSDataset}
+	if j.Emptied {
+		if err := s.recover(ctx); err != nil {
+			return nil, nil, errors.Join(err, z.Close())
+		}
+	}
+	return s, z.Close, nil
+}
+
+// recover destroys datasets that do not have all their content, and the snapshots
+// that were to be cloned: both keep the layer below from being destroyed.
+func (s cloneStore) recover(ctx context.Context) error {
+	half, whole, err := s.list()
+	if err != nil {
+		return err
+	}
+	for _, id := range half {
+		if err := s.Remove(ctx, id); err != nil {
+			return err
+		}
+	}
+	for _, id := range whole {
+		if err := s.dropSnapshots(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropSnapshots destroys the snapshots that layers were cloned from, those with a
+// clone when that goes.
+func (s cloneStore) dropSnapshots(id string) error {
+	var snaps []string
+	for snap, err := range s.zfs.SnapshotNames(s.name(id)) {
+		if err != nil {
+			return err
+		}
+		if _, clone, _ := strings.Cut(snap.Name, "@"); layerName.MatchString(clone) {
+			snaps = append(snaps, snap.Name)
+		}
+	}
+	return s.zfs.DestroySnapshots(snaps, true)
 }
 
 func (s cloneStore) name(id string) string { return path.Join(s.dataset, id) }
@@ -110,16 +162,27 @@ func (s cloneStore) Remove(ctx context.Context, id string) error {
 }
 
 // Layers lists the layers that have all their content.
-func (s cloneStore) Layers(context.Context) (ids []string, err error) {
+func (s cloneStore) Layers(context.Context) ([]string, error) {
+	_, whole, err := s.list()
+	return whole, err
+}
+
+// list lists the layers that have not, and that have, all their content.
+func (s cloneStore) list() (half, whole []string, err error) {
 	for d, err := range s.zfs.Children(s.dataset) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if id := path.Base(d.Name); layerName.MatchString(id) && !d.Own(fillingProperty) {
-			ids = append(ids, id)
+		id := path.Base(d.Name)
+		switch {
+		case !layerName.MatchString(id):
+		case d.Own(fillingProperty):
+			half = append(half, id)
+		default:
+			whole = append(whole, id)
 		}
 	}
-	return ids, nil
+	return half, whole, nil
 }
 
 // Reaped waits until everything is on disk.

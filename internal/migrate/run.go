@@ -7,7 +7,6 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // Tools are what a job is carried out with.
@@ -200,8 +199,7 @@ func (j *Job) open(ctx context.Context, r *dataRoot, tools Tools) (Store, func()
 		return tools.Open(ctx)
 	}
 	if j.To == "zfs" {
-		z, err := zfs.Open()
-		return cloneStore{z, j.ZFSDataset}, z.Close, err
+		return j.openClones(ctx)
 	}
 	store := overlay2{r}
 	return store, func() error { return nil }, store.open()
