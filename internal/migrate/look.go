@@ -9,6 +9,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -77,6 +78,9 @@ func (p *planner) resume() error {
 		if err := p.plan.Job.oldUnused(p.root); err != nil {
 			p.plan.obstacle("%v", err)
 		}
+		if err := p.mountedOld(); err != nil {
+			return err
+		}
 	}
 	for _, driver := range []string{p.plan.Job.From, p.plan.Job.To} {
 		records, err := p.docker.Read(driver)
@@ -90,6 +94,20 @@ func (p *planner) resume() error {
 		return errors.Join(p.count(), p.newer())
 	}
 	return nil
+}
+
+// mountedOld notes that a directory of old layers stays, for it is a mount point.
+func (p *planner) mountedOld() error {
+	j := p.plan.Job
+	if j.Way != Copy || j.back() {
+		return nil
+	}
+	dir := filepath.Join(p.Root, j.From)
+	mounts, err := mount.At(dir)
+	if len(mounts) > 0 {
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("%s is a mount point: what is in it is deleted, and it stays", dir))
+	}
+	return err
 }
 
 // newer notes what an undo would lose: what was made since layers were copied.

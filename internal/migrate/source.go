@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -76,7 +78,19 @@ func (s dirs) discard(ctx context.Context, id string) error {
 	return s.remove(ctx, name)
 }
 
-func (s dirs) clear(ctx context.Context) error { return s.remove(ctx, s.driver) }
+// clear removes the driver's directory. Of a mount point only what is in it: that is
+// the administrator's.
+func (s dirs) clear(ctx context.Context) error {
+	err := s.remove(ctx, s.driver)
+	if !errors.Is(err, unix.EXDEV) {
+		return err
+	}
+	dir, err := s.root.Open(s.driver)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fsat.RemoveContents(ctx, int(dir.Fd())), dir.Close())
+}
 
 // remove removes a directory of the data-root and all in it, across no mount.
 func (s dirs) remove(ctx context.Context, name string) error {

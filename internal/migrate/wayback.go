@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -31,6 +32,12 @@ func (p *planner) wayBack() error {
 		}
 	}
 	j.Target = overlay2Dir
+	dir := filepath.Join(p.Root, overlay2Dir)
+	if mounts, err := mount.At(dir); err != nil {
+		return err
+	} else if len(mounts) > 0 {
+		p.plan.obstacle("%s is a mount point, into which no layer can be renamed: unmount it", dir)
+	}
 	if p.Dataset != "" {
 		return p.copyBack()
 	}
