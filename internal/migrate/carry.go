@@ -78,7 +78,7 @@ func (c *carrier) carry(ctx context.Context, items []item) error {
 func (c *carrier) clean(ctx context.Context, items []item) (map[string]bool, error) {
 	layers, err := c.store.Layers(ctx)
 	if err == nil {
-		err = c.claim(layers)
+		err = c.claim(ctx, layers)
 	}
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (c *carrier) clean(ctx context.Context, items []item) (map[string]bool, err
 
 // claim makes sure that the store holds nobody else's layers: those of this job may
 // be removed again.
-func (c *carrier) claim(layers []string) error {
+func (c *carrier) claim(ctx context.Context, layers []string) error {
 	if c.job.Emptied {
 		return nil
 	}
@@ -112,7 +112,7 @@ func (c *carrier) claim(layers []string) error {
 		return fault.New(fault.Exists, "the store holds %d layers that Docker does not know here, %s for one: give the plugin an empty dataset, and begin again after --undo", len(layers), layers[0])
 	}
 	c.job.Emptied = true
-	return c.job.save(c.root)
+	return c.job.settle(ctx, c.root)
 }
 
 // inOrder runs something for every item, several at once, for none before it was
@@ -246,7 +246,7 @@ func (c *carrier) reclaim(ctx context.Context, it item, items map[string]item) e
 func (c *carrier) discard(ctx context.Context, id string) error {
 	if !slices.Contains(c.job.Reclaimed, id) {
 		c.job.Reclaimed = append(c.job.Reclaimed, id)
-		if err := c.job.save(c.root); err != nil {
+		if err := c.job.settle(ctx, c.root); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // dataRoot is Docker's data-root, to be changed. Names are relative to it, and
@@ -72,6 +74,25 @@ func (r *dataRoot) sync(dir string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// settle waits until all that was written to the data-root is on disk, in whatever
+// order it was: on ZFS fsync(2) promises nothing where sync=disabled, and what comes
+// next may be done on another pool.
+func (r *dataRoot) settle(ctx context.Context) (err error) {
+	onZFS, err := zfs.IsZFS(r.Name())
+	if err != nil || !onZFS {
+		return err
+	}
+	dataset, err := zfs.DatasetOf(r.Name())
+	if err != nil {
+		return err
+	}
+	z, err := zfs.Open()
+	if err != nil {
+		return err
+	}
+	return errors.Join(z.SyncPool(ctx, poolOf(dataset)), z.Close())
 }
 
 // move renames, unless that was done already. What is at neither place is lost.

@@ -24,7 +24,8 @@ func Finish(ctx context.Context, root string, tools Tools) error {
 }
 
 func (j *Job) finish(ctx context.Context, r *dataRoot) error {
-	if err := j.enter(r, Finishing); err != nil {
+	j.Phase = Finishing
+	if err := j.settle(ctx, r); err != nil {
 		return err
 	}
 	if j.Way == Copy {

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -118,6 +119,15 @@ func (j *Job) save(r *dataRoot) error {
 		return err
 	}
 	return errors.Join(r.write(journalName, append(raw, '\n'), 0o600), r.sync("."))
+}
+
+// settle is save before something is made or destroyed elsewhere by what the journal
+// says.
+func (j *Job) settle(ctx context.Context, r *dataRoot) error {
+	if err := j.save(r); err != nil {
+		return err
+	}
+	return r.settle(ctx)
 }
 
 // enter notes that a phase begins.

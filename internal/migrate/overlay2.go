@@ -102,13 +102,16 @@ func (s overlay2) ApplyDiff(ctx context.Context, id, parent string, diff io.Read
 }
 
 // Fill fills a layer that was just made, and puts it in place.
-func (s overlay2) Fill(_ context.Context, id string, write func(dir *os.File) error) error {
+func (s overlay2) Fill(ctx context.Context, id string, write func(dir *os.File) error) error {
 	stage := path.Join(newLayers, id)
 	dir, err := s.root.Open(stage + "/diff")
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(write(dir), fsat.SyncFileSystem(int(dir.Fd())), dir.Close()); err != nil {
+		return err
+	}
+	if err := s.root.settle(ctx); err != nil {
 		return err
 	}
 	short, err := s.root.ReadFile(stage + "/link")

@@ -30,6 +30,9 @@ func (j *Job) undo(ctx context.Context, r *dataRoot, tools Tools) error {
 			return fmt.Errorf("undo: %s: %w", s.name, err)
 		}
 	}
+	if err := j.settle(ctx, r); err != nil {
+		return err
+	}
 	if j.Way == Copy && j.Emptied {
 		if err := j.dropCarried(ctx, r, tools); err != nil {
 			return err
