@@ -11,6 +11,10 @@ func (j *Job) prepare(r *dataRoot, tools Tools) (err error) {
 	if j.Phase != "" {
 		return nil
 	}
+	// Without a journal what is there is nobody's, and no undo's.
+	if err := r.RemoveAll(workDir); err != nil {
+		return err
+	}
 	if err := r.dropEmptyRecords(j.To); err != nil {
 		return err
 	}

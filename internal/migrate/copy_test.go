@@ -180,6 +180,19 @@ func TestSomebodyElsesLayers(t *testing.T) {
 	}
 }
 
+// TestWhatAnEndLeftIsNotTakenForTheNextOnes: the power was cut between the removal of
+// the journal and that of what BuildKit had.
+func TestWhatAnEndLeftIsNotTakenForTheNextOnes(t *testing.T) {
+	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	before := h.everything()
+	h.write(buildsName+"/metadata.db", "of long ago")
+	h.no(h.run(h.copyJob(), s))
+	h.no(Undo(t.Context(), h.dir, s.tools()))
+	if diff := cmp.Diff(before, h.everything()); diff != "" {
+		t.Errorf("after an undo, - before, + now:\n%s", diff)
+	}
+}
+
 // TestRecordsThatBrokeInBetween are not copied.
 func TestRecordsThatBrokeInBetween(t *testing.T) {
 	h := onVFS(t)
