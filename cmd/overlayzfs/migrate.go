@@ -62,7 +62,7 @@ func migrateCommand(c console) *cobra.Command {
 	flags.StringVar(&f.from, "from", "", "storage `DRIVER` to come from, if Docker has images under more than one")
 	flags.StringVar(&f.zfsDataset, "zfs-dataset", "", "dataset that the driver zfs has its layers below, `POOL/NAME`, if not that of zfs.fsname or of the data-root")
 	flags.BoolVar(&f.back, "back", false, "move from the plugin to a driver of Docker's own")
-	flags.StringVar(&f.to, "to", "overlay2", "with --back: `DRIVER` to go to, overlay2 or zfs")
+	flags.StringVar(&f.to, "to", "", "with --back: `DRIVER` to go to, zfs or, when nothing is said, overlay2")
 	flags.BoolVar(&f.undo, "undo", false, "go back to how everything was before the migration that is not finished")
 	flags.BoolVar(&f.finish, "finish", false, "end a migration: delete the old layers, after which it cannot be undone")
 	flags.BoolVar(&f.untried, "untried", false, "with --finish: though dockerd has not run with the new layers yet")
@@ -78,6 +78,9 @@ func (f *migrateFlags) checkActions() error {
 		if flag {
 			wanted++
 		}
+	}
+	if f.to != "" && !f.back {
+		return usagef("--to is of --back")
 	}
 	if wanted > 1 {
 		return usagef("--from, --back, --undo and --finish are one at a time")
@@ -179,10 +182,10 @@ func storeOf(plan *migrate.Plan, where site.Site) site.Site {
 // action is the question, and what is done when it is agreed to.
 func (f *migrateFlags) action(c console, plan *migrate.Plan, where site.Site) (string, func(context.Context) error) {
 	tools := migrate.Tools{
-		Open:     func(ctx context.Context) (migrate.Store, func() error, error) { return openStore(ctx, where) },
-		Unused:   func() error { return unusedStore(where) },
-		Token:    func() (string, error) { return tokenOf(where) },
-		Untried:  f.untried,
+		Open:        func(ctx context.Context) (migrate.Store, func() error, error) { return openStore(ctx, where) },
+		Unused:      func() error { return unusedStore(where) },
+		Token:       func() (string, error) { return tokenOf(where) },
+		LeaveConfig: f.leaveConfig, Untried: f.untried,
 		Progress: c.progress,
 	}
 	switch f.which() {

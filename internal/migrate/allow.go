@@ -5,7 +5,7 @@ import (
 )
 
 // allowedJob reads the journal for an action.
-func allowedJob(r *dataRoot, a Action) (*Job, error) {
+func allowedJob(r *dataRoot, a Action, tools Tools) (*Job, error) {
 	j, err := readJob(r)
 	if err == nil && j == nil {
 		err = errNoJob
@@ -13,7 +13,15 @@ func allowedJob(r *dataRoot, a Action) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	j.leaving(tools)
 	return j, j.allows(a)
+}
+
+// leaving leaves daemon.json to the administrator from here on, if that is asked for.
+func (j *Job) leaving(tools Tools) {
+	if tools.LeaveConfig {
+		j.Config = ""
+	}
 }
 
 // errNoJob is of an action that needs a migration.
@@ -27,7 +35,7 @@ func (j *Job) allows(a Action) error {
 	case a == Backward && len(j.Reclaimed) > 0:
 		return fault.New(fault.Unsupported, "--reclaim has deleted old layers: run the migration to its end, and `overlayzfs migrate --back` afterwards")
 	case a == Ending && j.Phase != Done && j.Phase != Finishing:
-		return fault.New(fault.Busy, "the migration is not at its end: run the command that began it again to go on")
+		return fault.New(fault.Busy, "the migration is not at its end: `%s` goes on", j.command())
 	case a == Forward && j.Phase == Done:
 		return fault.New(fault.Exists, "everything is migrated to %s: `overlayzfs migrate --finish` ends it, `overlayzfs migrate --undo` goes back", j.To)
 	case a == Forward && j.Phase == Undoing:

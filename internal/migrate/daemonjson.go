@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -182,8 +184,49 @@ func (j *Job) edit(change func(fields) error) error {
 	if err != nil {
 		return err
 	}
+	was := f.before()
 	if err := change(f); err != nil {
 		return err
 	}
+	if maps.EqualFunc(was, f.before(), sameJSON) {
+		return nil
+	}
 	return f.write(j.Config)
+}
+
+// sameJSON compares what is said, not how.
+func sameJSON(a, b json.RawMessage) bool {
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
+}
+
+// requireWritable makes sure that daemon.json can be put in place, by a file beside
+// it, when that is what is going to be done.
+func (j *Job) requireWritable() error {
+	return j.edit(func(f fields) error {
+		was := f.before()
+		if err := f.use(j.From, j.To, j.option(j.To)); err != nil {
+			return err
+		}
+		if maps.EqualFunc(was, f.before(), sameJSON) {
+			return nil
+		}
+		f.restore(was)
+		if _, err := os.Stat(filepath.Dir(j.Config)); errors.Is(err, fs.ErrNotExist) {
+			return nil // it is going to be made
+		}
+		return tryBeside(j.Config)
+	})
+}
+
+// tryBeside makes and removes a file beside another.
+func tryBeside(file string) error {
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		file = real
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }

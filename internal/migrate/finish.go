@@ -12,7 +12,7 @@ import (
 // Finish deletes what undoing a migration would need.
 func Finish(ctx context.Context, root string, tools Tools) error {
 	return within(root, tools, func(r *dataRoot) error {
-		j, err := allowedJob(r, Ending)
+		j, err := allowedJob(r, Ending, tools)
 		if err == nil {
 			err = j.oldUnneeded(ctx, r, tools)
 		}

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -47,6 +48,9 @@ func Look(w Wanted) (_ *Plan, err error) {
 	}
 	if job != nil {
 		p.plan.Job, p.plan.Resumed = *job, true
+		if w.Config == "" {
+			p.plan.Job.Config = ""
+		}
 		return p.plan, p.resume()
 	}
 	if w.Action != Forward {
@@ -72,6 +76,9 @@ func (w *Wanted) resolve(r *dataRoot) error {
 // resume looks at a migration that was begun.
 func (p *planner) resume() error {
 	p.running()
+	if p.Action == Forward {
+		p.contradiction()
+	}
 	if err := p.plan.Job.allows(p.Action); err != nil {
 		p.plan.obstacle("%v", err)
 	} else if p.Action == Ending {
@@ -94,6 +101,26 @@ func (p *planner) resume() error {
 		return errors.Join(p.count(), p.newer())
 	}
 	return nil
+}
+
+// contradiction refuses to go on with another migration than the one that is asked
+// for.
+func (p *planner) contradiction() {
+	j, driver := &p.plan.Job, p.plan.Job.To
+	if j.back() {
+		driver = j.From
+	}
+	if p.Back != j.back() || p.From != "" && p.From != j.From || p.To != "" && p.To != j.To || p.Driver != driver {
+		p.plan.obstacle("another migration is under way, from %s to %s: `%s` goes on with it, and with --undo it is undone", j.From, j.To, j.command())
+	}
+}
+
+// command is what goes on with a job.
+func (j *Job) command() string {
+	if j.back() {
+		return fmt.Sprintf("overlayzfs migrate --back --to %s --driver %s", j.To, j.From)
+	}
+	return fmt.Sprintf("overlayzfs migrate --from %s --driver %s", j.From, j.To)
 }
 
 // mountedOld notes that a directory of old layers stays, for it is a mount point.
@@ -209,7 +236,7 @@ func (p *planner) view() (*overlayzfs.View, error) {
 func (p *planner) drivers() error {
 	j := &p.plan.Job
 	if p.Back {
-		j.From, j.To = p.Driver, p.To
+		j.From, j.To = p.Driver, cmp.Or(p.To, overlay2Dir)
 		return builtBack(j.To)
 	}
 	j.From, j.To = p.From, p.Driver
@@ -290,5 +317,8 @@ func (p *planner) config() error {
 		return err
 	}
 	p.plan.Job.Config, p.plan.Job.Before = p.Config, f.before()
+	if err := p.plan.Job.requireWritable(); err != nil {
+		p.plan.obstacle("daemon.json cannot be written: %v; with --leave-config it is left alone", err)
+	}
 	return nil
 }

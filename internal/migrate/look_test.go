@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"strings"
@@ -137,6 +138,59 @@ func TestAHostThatWasSetUpBefore(t *testing.T) {
 	h.no(j.restoreConfig())
 	if got, want := compact(h), `{"experimental":true,"storage-driver":"zfs","storage-opts":["zfs.fsname=tank/docker"]}`; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestDaemonJSONThatCannotBeWritten is said first, is no obstacle when nothing is to
+// be written, and keeps neither the next run nor an undo from leaving it alone.
+func TestDaemonJSONThatCannotBeWritten(t *testing.T) {
+	for after, says := range map[string]string{"overlayzfs": "--leave-config", "vfs": ""} {
+		h := onVFS(t)
+		p := h.planning(Wanted{From: "vfs", Config: "/proc/self/daemon.json"})
+		h.no(p.drivers())
+		p.plan.Job.To = after
+		if p.plan.Job.From == after { // it names what it should already
+			p.Wanted.Config = h.config
+			p.plan.Job.From = "zfs"
+		}
+		h.no(p.config())
+		if err := p.plan.Refused(); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", after, err)
+		}
+	}
+	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	j := h.copyJob()
+	j.Config = "/proc/self/daemon.json"
+	if err := h.run(j, s); !errors.Is(err, ErrBegun) {
+		t.Fatalf("%v", err)
+	}
+	tools := s.tools()
+	tools.LeaveConfig = true
+	plan, err := Look(Wanted{Root: h.dir, Driver: "overlayzfs"})
+	h.no(err)
+	h.no(plan.Run(t.Context(), tools))
+	h.no(Undo(t.Context(), h.dir, tools))
+}
+
+// TestAnotherMigrationIsAskedFor than the one that was begun.
+func TestAnotherMigrationIsAskedFor(t *testing.T) {
+	h, s := onVFS(t), &shelf{dir: t.TempDir(), refuse: "top"}
+	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		wanted Wanted
+		is     bool
+	}{
+		{Wanted{}, true}, {Wanted{From: "vfs"}, true}, {Wanted{Action: Backward, Back: true}, true},
+		{Wanted{From: "zfs"}, false}, {Wanted{Back: true}, false}, {Wanted{Driver: "another"}, false},
+	} {
+		tt.wanted.Root, tt.wanted.Driver = h.dir, cmp.Or(tt.wanted.Driver, "overlayzfs")
+		plan, err := Look(tt.wanted)
+		h.no(err)
+		if err := plan.Refused(); (err == nil) != tt.is || err != nil && !strings.Contains(err.Error(), "--from vfs --driver overlayzfs") {
+			t.Errorf("%+v: %v", tt.wanted, err)
+		}
 	}
 }
 

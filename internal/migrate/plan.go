@@ -20,7 +20,8 @@ type Wanted struct {
 	From string
 	// ZFSDataset is where moby's zfs driver has its layers.
 	ZFSDataset string
-	// Back: from the plugin to the driver To, overlay2 or zfs.
+	// Back: from the plugin to the driver To, overlay2 or zfs; empty: overlay2, or that
+	// of a migration which was begun.
 	Back    bool
 	To      string
 	Reclaim bool

@@ -18,6 +18,8 @@ type Tools struct {
 	Unused func() error
 	// Token tells which engine had the store last; empty for none.
 	Token func() (string, error)
+	// LeaveConfig: daemon.json is not to be written, though the journal names it.
+	LeaveConfig bool
 	// Untried: old layers may be deleted though no engine has run on the new ones.
 	Untried bool
 	// Progress shows how far a work of so many bytes is.
@@ -42,6 +44,7 @@ func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
 		return err
 	}
 	return within(p.Root, tools, func(r *dataRoot) error {
+		p.Job.leaving(tools)
 		if err := p.Job.prepare(r, tools); err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 // Undo goes back to how things were before a migration that is not finished.
 func Undo(ctx context.Context, root string, tools Tools) error {
 	return within(root, tools, func(r *dataRoot) error {
-		j, err := allowedJob(r, Backward)
+		j, err := allowedJob(r, Backward, tools)
 		if err != nil {
 			return err
 		}
