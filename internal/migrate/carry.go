@@ -206,7 +206,7 @@ func (c *carrier) changes(ctx context.Context, it item, layer *os.File) (err err
 		defer func() { err = errors.Join(err, parent.Close()) }()
 		below = parent.File
 	}
-	found, err := treediff.Trees(ctx, layer, below)
+	found, err := treediff.Exact(ctx, layer, below, cloning(c.job.From))
 	if err != nil {
 		return err
 	}
@@ -214,6 +214,10 @@ func (c *carrier) changes(ctx context.Context, it item, layer *os.File) (err err
 		return treecopy.Changes(ctx, dir, layer, found.Changes, treecopy.Options{})
 	})
 }
+
+// cloning reports whether a driver has the file system make a layer's tree of the one
+// below, so that files which nobody touched have the same inodes. vfs copies them.
+func cloning(driver string) bool { return driver == "zfs" || driver == "btrfs" }
 
 // explain says whose layer it is, and what to do about it.
 func (c *carrier) explain(it item, err error) error {

@@ -131,6 +131,20 @@ func TestCutShort(t *testing.T) {
 	}
 }
 
+// TestWritesThatHideAreCarried: of the size and time that were there before.
+func TestWritesThatHideAreCarried(t *testing.T) {
+	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	name := "vfs/dir/" + hexID("mount of web") + "/usr/bin/tool"
+	info, err := os.Stat(h.path(name))
+	h.no(err)
+	h.write(name, "TOOL")
+	h.no(os.Chtimes(h.path(name), info.ModTime(), info.ModTime()))
+	h.no(h.run(h.copyJob(), s))
+	if raw, err := os.ReadFile(filepath.Join(s.dir, hexID("mount of web"), "usr/bin/tool")); err != nil || string(raw) != "TOOL" {
+		t.Errorf("%q, %v", raw, err)
+	}
+}
+
 // TestAnotherContentIsNoLayer: the digest is compared before anything counts.
 func TestAnotherContentIsNoLayer(t *testing.T) {
 	for name, spoil := range map[string]func(h host){

@@ -28,7 +28,22 @@ func Trees(ctx context.Context, newDir, oldDir *os.File) (Result, error) {
 	if oldDir != nil {
 		old = int(oldDir.Fd())
 	}
-	w := &walker{ctx: ctx, linked: map[uint64]bool{}}
+	w := &walker{ctx: ctx, linked: map[uint64]bool{}, differs: different}
+	_, err := w.dir("", int(newDir.Fd()), old, true)
+	return w.result(), err
+}
+
+// Exact compares two trees of which nothing may be lost, and finds more than Trees
+// does: extended attributes, hard links, times of directories, and content that was
+// replaced without a trace in size and time. Of clones, trees that a file system has
+// made of one another, each file that was not touched has its inode and its time of
+// change; of other copies content is read.
+func Exact(ctx context.Context, newDir, oldDir *os.File, clones bool) (Result, error) {
+	old := nothing
+	if oldDir != nil {
+		old = int(oldDir.Fd())
+	}
+	w := &walker{ctx: ctx, linked: map[uint64]bool{}, differs: exact{ctx, clones}.different}
 	_, err := w.dir("", int(newDir.Fd()), old, true)
 	return w.result(), err
 }
@@ -36,7 +51,7 @@ func Trees(ctx context.Context, newDir, oldDir *os.File) (Result, error) {
 // Upper compares an overlay's upper directory with parent, a view of all that
 // lies below it.
 func Upper(ctx context.Context, upper, parent *os.File) (Result, error) {
-	w := &walker{ctx: ctx, linked: map[uint64]bool{}, upper: true}
+	w := &walker{ctx: ctx, linked: map[uint64]bool{}, upper: true, differs: different}
 	_, err := w.dir("", int(upper.Fd()), int(parent.Fd()), false)
 	return w.result(), err
 }
@@ -46,6 +61,7 @@ const nothing = -1
 
 type walker struct {
 	ctx     context.Context
+	differs func(newDir, oldDir int, name string, n, o unix.Stat_t) (bool, error)
 	upper   bool // the new tree is an upper directory: whiteouts and opaque marks speak
 	changes []Change
 	size    int64
@@ -136,7 +152,7 @@ func (w *walker) entry(dir string, newFD, oldFD int, e fsat.DirEntry) (accounted
 func (w *walker) report(path string, newFD, oldFD int, name string, n, o unix.Stat_t, exists bool) (bool, error) {
 	kind := Add
 	if exists {
-		differs, err := different(newFD, oldFD, name, n, o)
+		differs, err := w.differs(newFD, oldFD, name, n, o)
 		if err != nil || !differs {
 			return false, err
 		}
