@@ -12,6 +12,7 @@
 //	plan.go       what would be done, and what is in the way
 //	look.go       how that is found out; adopt.go and way.go: how layers get there
 //	job.go        the journal; allow.go: what its phase allows
+//	return.go     what keeps renamed layers from being what they were; unneeded.go: old ones from being deleted
 //	begin.go, run.go, undo.go, finish.go   the order of things
 //	steps.go, records.go, daemonjson.go    Docker's records
 //	items.go, carry.go, unpack.go, verify.go   layers, one after the other

@@ -98,7 +98,7 @@ func (p *planner) resume() error {
 			return err
 		}
 		p.records = records
-		return errors.Join(p.count(), p.newer())
+		return errors.Join(p.count(), p.newer(), p.returnable())
 	}
 	return nil
 }

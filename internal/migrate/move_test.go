@@ -106,6 +106,32 @@ func TestMove(t *testing.T) {
 	h.moved()
 }
 
+// TestAnUndoTakesWhatTheOldDriverKnows: what was made since comes along, so it has to
+// be what the way back takes.
+func TestAnUndoTakesWhatTheOldDriverKnows(t *testing.T) {
+	mount := hexID("mount of web")
+	for name, tt := range map[string]struct {
+		spoil func(h host)
+		says  string
+	}{
+		"Nothing":  {func(host) {}, ""},
+		"Limit":    {func(h host) { h.write("containers/"+hexID("web")+"/hostconfig.json", `{"StorageOpt":{"size":"1G"}}`) }, "has a limit"},
+		"Removing": {func(h host) { h.no(os.MkdirAll(h.path(target+"/.overlayzfs/trash/x"), 0o700)) }, "overlayzfs gc"},
+		"Missing":  {func(h host) { h.no(os.RemoveAll(h.path(target + "/" + mount))) }, "is not in"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := onOverlay2(t)
+			h.no(h.run(h.moveJob(), &shelf{}))
+			tt.spoil(h)
+			plan, err := Look(Wanted{Root: h.dir, Driver: "overlayzfs", Config: h.config, Action: Backward})
+			h.no(err)
+			if err := plan.Refused(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%v, want %q", err, tt.says)
+			}
+		})
+	}
+}
+
 // TestAMoveCutShortAnywhere stops after each step, and in the middle of the one
 // that has several parts, and then goes on or goes back. What dockerd makes at a
 // start in between does not keep it.

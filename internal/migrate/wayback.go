@@ -26,11 +26,7 @@ func (p *planner) wayBack() error {
 	if j.To == "zfs" {
 		return p.backToZFS()
 	}
-	for _, it := range p.items {
-		if p.hasLimit(it) {
-			p.plan.obstacle("container %.12s has a limit, which overlay2 on ZFS cannot keep: commit it and remove it", it.of)
-		}
-	}
+	p.unlimited()
 	j.Target = overlay2Dir
 	dir := filepath.Join(p.Root, overlay2Dir)
 	if mounts, err := mount.At(dir); err != nil {
@@ -42,6 +38,15 @@ func (p *planner) wayBack() error {
 		return p.copyBack()
 	}
 	return p.moveBack()
+}
+
+// unlimited refuses containers with a limit.
+func (p *planner) unlimited() {
+	for _, it := range p.items {
+		if p.hasLimit(it) {
+			p.plan.obstacle("container %.12s has a limit, which overlay2 on ZFS cannot keep: commit it and remove it", it.of)
+		}
+	}
 }
 
 // hasLimit reports whether a layer has a limit: its container's, or the plugin's
@@ -57,11 +62,16 @@ func (p *planner) moveBack() error {
 	if err != nil {
 		return err
 	}
+	return errors.Join(p.nothingRemoving(view), p.adoptable(view, p.Home, p.Home), view.Close())
+}
+
+// nothingRemoving refuses a store that still deletes files: nobody would afterwards.
+func (p *planner) nothingRemoving(view *overlayzfs.View) error {
 	removing, err := view.Removing()
 	if removing > 0 {
 		p.plan.obstacle("%d removed layers are still being deleted: run `overlayzfs gc` first", removing)
 	}
-	return errors.Join(err, p.adoptable(view, p.Home, p.Home), view.Close())
+	return err
 }
 
 // copyBack plans to copy layers from a dataset of their own. They might be mounted
