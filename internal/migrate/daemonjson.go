@@ -58,6 +58,12 @@ func (f fields) before() map[string]json.RawMessage {
 	return kept
 }
 
+// containerdStore reports whether dockerd is to keep its images in containerd's store.
+func (f fields) containerdStore() bool {
+	var features map[string]bool
+	return json.Unmarshal(f["features"], &features) == nil && features["containerd-snapshotter"]
+}
+
 // use names another driver, with an option of its own, and drops the options of the one before: dockerd does
 // not start with options that its driver does not know.
 func (f fields) use(from, to, option string) error {

@@ -316,6 +316,9 @@ func (p *planner) config() error {
 	if err != nil {
 		return err
 	}
+	if f.containerdStore() {
+		p.plan.obstacle("%s has the feature containerd-snapshotter: Docker's images are in containerd's store then, and no storage driver is used. Take it out first", p.Config)
+	}
 	p.plan.Job.Config, p.plan.Job.Before = p.Config, f.before()
 	if err := p.plan.Job.requireWritable(); err != nil {
 		p.plan.obstacle("daemon.json cannot be written: %v; with --leave-config it is left alone", err)

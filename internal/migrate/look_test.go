@@ -53,17 +53,23 @@ func TestObstacles(t *testing.T) {
 		spoil func(h host)
 		says  string
 	}{
-		"Nothing":  {func(host) {}, ""},
-		"Damage":   {func(h host) { h.write("image/vfs/layerdb/sha256/x/diff", "x") }, "not understood"},
-		"Gap":      {func(h host) { h.no(os.RemoveAll(h.path("image/vfs/layerdb/mounts"))) }, "not whole"},
-		"Layer":    {func(h host) { h.no(os.RemoveAll(h.path("vfs/dir/base"))) }, "cannot be read"},
+		"Nothing": {func(host) {}, ""},
+		"Damage":  {func(h host) { h.write("image/vfs/layerdb/sha256/x/diff", "x") }, "not understood"},
+		"Gap":     {func(h host) { h.no(os.RemoveAll(h.path("image/vfs/layerdb/mounts"))) }, "not whole"},
+		"Layer":   {func(h host) { h.no(os.RemoveAll(h.path("vfs/dir/base"))) }, "cannot be read"},
+		"Twice":   {func(h host) { h.write("image/vfs/layerdb/mounts/"+hexID("web")+"/init-id", hexID("mount of web")) }, "more than one layer"},
+		"Image's": {func(h host) { h.write("image/vfs/layerdb/mounts/"+hexID("web")+"/mount-id", "base") }, "more than one layer"},
+		"Features": {func(h host) {
+			h.no(os.WriteFile(h.config, []byte(`{"features":{"containerd-snapshotter":true}}`), 0o600))
+		}, "containerd-snapshotter"},
 		"TarSplit": {func(h host) { h.no(os.Remove(h.split())) }, "cannot be compared"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := onVFS(t)
 			tt.spoil(h)
-			p := h.planning(Wanted{From: "vfs"})
+			p := h.planning(Wanted{From: "vfs", Config: h.config})
 			h.no(p.drivers())
+			h.no(p.config())
 			p.records = h.records("vfs")
 			h.no(p.count())
 			p.whole()
@@ -75,6 +81,19 @@ func TestObstacles(t *testing.T) {
 				t.Errorf("%+v", p.plan)
 			}
 		})
+	}
+}
+
+// TestOnlyLayersAreDestroyed: of the datasets below that of moby's zfs driver.
+func TestOnlyLayersAreDestroyed(t *testing.T) {
+	s := clones{dataset: "tank/docker"}
+	for _, id := range []string{"home", hexID("x")[:63], hexID("x") + "-old", "a/b", ""} {
+		if err := s.discard(t.Context(), id); !errors.Is(err, fault.UnsafeInput) {
+			t.Errorf("%q: %v", id, err)
+		}
+		if _, err := s.open(id); !errors.Is(err, fault.UnsafeInput) {
+			t.Errorf("%q: %v", id, err)
+		}
 	}
 }
 

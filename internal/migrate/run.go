@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -190,10 +192,30 @@ func requireWhole(records *dockerstore.Records) error {
 	for _, gap := range records.Gaps() {
 		why = append(why, fmt.Sprintf("Docker's records are not whole: %v; remove what lacks it", gap))
 	}
+	for _, id := range ambiguous(records) {
+		why = append(why, fmt.Sprintf("Docker's records contradict each other: %q is more than one layer", id))
+	}
 	if len(why) == 0 {
 		return nil
 	}
 	return why
+}
+
+// ambiguous are the layers' IDs that are recorded more than once, or are the name of
+// something else where layers lie.
+func ambiguous(records *dockerstore.Records) []string {
+	count := map[string]int{"l": 1}
+	for _, layer := range records.Layers {
+		count[layer.CacheID]++
+	}
+	for _, m := range records.Mounts {
+		count[m.MountID]++
+		if m.InitID != "" {
+			count[m.InitID]++
+		}
+	}
+	maps.DeleteFunc(count, func(_ string, n int) bool { return n < 2 })
+	return slices.Sorted(maps.Keys(count))
 }
 
 // open opens what layers are carried to.

@@ -115,17 +115,36 @@ type clones struct {
 
 func (s clones) upper() bool { return false }
 
-func (s clones) open(id string) (*tree, error) { return s.views.open(s.dataset+"/"+id, ".") }
+func (s clones) open(id string) (*tree, error) {
+	name, err := s.name(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.views.open(name, ".")
+}
+
+// name is a layer's dataset. Others below the same one are somebody else's, whatever a
+// record says.
+func (s clones) name(id string) (string, error) {
+	if !layerName.MatchString(id) {
+		return "", fault.New(fault.UnsafeInput, "%.100q is no name that the driver zfs gives to layers", id)
+	}
+	return s.dataset + "/" + id, nil
+}
 
 // discard destroys a layer's dataset. The snapshot it was cloned from goes with
 // it: the driver has marked that for deletion.
 func (s clones) discard(ctx context.Context, id string) error {
-	err := s.zfs.Destroy(s.dataset + "/" + id)
+	name, err := s.name(id)
+	if err != nil {
+		return err
+	}
+	err = s.zfs.Destroy(name)
 	switch {
 	case errors.Is(err, zfs.ErrNotExist):
 		return nil
 	case errors.Is(err, zfs.ErrBusy):
-		return fault.New(fault.Busy, "%w: snapshots of your own on it, or clones of them, keep it (`zfs list -t all -r %s`); destroy those and run the command again", err, s.dataset+"/"+id)
+		return fault.New(fault.Busy, "%w: snapshots of your own on it, or clones of them, keep it (`zfs list -t all -r %s`); destroy those and run the command again", err, name)
 	}
 	return errors.Join(err, ctx.Err())
 }
