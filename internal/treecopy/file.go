@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,20 +23,26 @@ func (c *copier) file(from, to int, base, name string) error {
 	if err != nil {
 		return err
 	}
-	if first, ok := c.links[st.Ino]; ok && st.Nlink > 1 {
+	if first, ok := c.links[inodeOf(st)]; ok && st.Nlink > 1 {
 		return c.link(first, to, base)
 	}
 	if err := c.make(from, to, base, st); err != nil {
 		return err
 	}
 	if st.Nlink > 1 {
-		c.links[st.Ino] = name
+		c.links[inodeOf(st)] = name
 	}
 	if whiteout.IsDevice(st.Mode, st.Rdev) {
 		return nil
 	}
 	return c.attributes(from, to, base, st)
 }
+
+// inode is what makes a file the same: a tree may lie on several file systems, such as
+// btrfs's subvolumes.
+type inode struct{ dev, ino uint64 }
+
+func inodeOf(st unix.Stat_t) inode { return inode{uint64(st.Dev), st.Ino} }
 
 // link makes another name of a file that was copied already. The directory that
 // is cached may be another one afterwards, so what is made comes last.
@@ -128,12 +136,20 @@ func (c *copier) xattrs(from, to int, base string) error {
 	if err != nil {
 		return err
 	}
+	if c.onto {
+		if err := dropXattrs(to, base, names); err != nil {
+			return err
+		}
+	}
 	for _, name := range names {
 		value, err := fsat.GetXattr(from, base, name)
 		if err != nil {
 			return err
 		}
 		keep, err := wanted(name, value)
+		if err == nil && c.onto && strings.HasPrefix(name, nestedXattrs) {
+			err = fault.New(fault.Unsupported, "it has the attribute %s, of an overlay in an overlay: remove what made it", name)
+		}
 		if err != nil {
 			return err
 		}
@@ -155,8 +171,22 @@ func wanted(name string, value []byte) (bool, error) {
 	case whiteout.OpaqueXattr:
 		return whiteout.IsOpaque(value), nil
 	}
+	if strings.HasPrefix(name, nestedXattrs) {
+		return true, nil
+	}
+	if whiteout.IsOverlayXattr(name) && !slices.Contains(ofPlace, name) {
+		return false, fault.New(fault.Unsupported, "it has the attribute %s of overlayfs, of which nobody here knows what it means", name)
+	}
 	return !whiteout.IsOverlayXattr(name), nil
 }
+
+// nestedXattrs begins the names under which an overlay keeps what an overlay on it has
+// written: content like any other.
+const nestedXattrs = whiteout.XattrPrefix + "overlay."
+
+// ofPlace are the attributes that overlayfs writes for itself, about where a file came
+// from: it does without.
+var ofPlace = []string{"trusted.overlay.origin", "trusted.overlay.impure", "trusted.overlay.nlink", "trusted.overlay.upper", "trusted.overlay.uuid"}
 
 // dirAttributes gives a directory that was made what its original has.
 func (c *copier) dirAttributes(name string) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -45,6 +46,27 @@ func (c *copier) replace(from, to int, base string) (gone bool, err error) {
 		return false, err
 	}
 	return whiteout.IsDevice(st.Mode, st.Rdev), fsat.RemoveAll(c.ctx, to, base)
+}
+
+// selinuxXattr is a label that every file has, and that cannot be taken away.
+const selinuxXattr = "security.selinux"
+
+// dropXattrs takes away the attributes of a directory that was there which the upper
+// one does not have.
+func dropXattrs(to int, base string, keep []string) error {
+	names, err := fsat.ListXattr(to, base)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if slices.Contains(keep, name) || name == selinuxXattr {
+			continue
+		}
+		if err := fsat.RemoveXattr(to, base, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isOpaque reports whether the upper directory fd hides the one below it.

@@ -5,12 +5,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
 )
 
@@ -136,6 +138,9 @@ func TestOnto(t *testing.T) {
 		no(t, unix.Mknod(filepath.Join(upper, name), unix.S_IFCHR, 0))
 	}
 	no(t, os.Link(filepath.Join(upper, "changed"), filepath.Join(upper, "d/link")))
+	no(t, unix.Setxattr(filepath.Join(tree, "d"), "user.gone", []byte("x"), 0))
+	no(t, unix.Setxattr(filepath.Join(tree, "d"), "user.kept", []byte("old"), 0))
+	no(t, unix.Setxattr(filepath.Join(upper, "d"), "user.kept", []byte("new"), 0))
 	src, _ := openBoth(t, upper)
 	dst, err := os.Open(tree)
 	no(t, err)
@@ -155,6 +160,9 @@ func TestOnto(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	if names, err := fsat.ListXattr(int(dst.Fd()), "d"); err != nil || !slices.Equal(names, []string{"user.kept"}) {
+		t.Errorf("a directory that was there has the attributes %q, %v", names, err)
 	}
 	same(t, filepath.Join(tree, "tree"), filepath.Join(upper, "tree"))
 	same(t, filepath.Join(tree, "changed"), filepath.Join(upper, "changed"))
@@ -178,13 +186,16 @@ func TestOverlayAttributes(t *testing.T) {
 		keep  bool
 		fails bool
 	}{
-		"trusted.overlay.opaque":   {"y", true, false},
-		"trusted.overlay.origin":   {"x", false, false},
-		"trusted.overlay.impure":   {"y", false, false},
-		"trusted.overlay.redirect": {"/x", false, true},
-		"trusted.overlay.metacopy": {"", false, true},
-		"user.mine":                {"x", true, false},
-		"security.capability":      {"x", true, false},
+		"trusted.overlay.opaque":         {"y", true, false},
+		"trusted.overlay.origin":         {"x", false, false},
+		"trusted.overlay.impure":         {"y", false, false},
+		"trusted.overlay.redirect":       {"/x", false, true},
+		"trusted.overlay.metacopy":       {"", false, true},
+		"trusted.overlay.protattr":       {"a", false, true},
+		"trusted.overlay.whiteout":       {"y", false, true},
+		"trusted.overlay.overlay.opaque": {"y", true, false},
+		"user.mine":                      {"x", true, false},
+		"security.capability":            {"x", true, false},
 	} {
 		keep, err := wanted(name, []byte(tt.value))
 		if keep != tt.keep || (err != nil) != tt.fails {
