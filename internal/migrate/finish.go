@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
@@ -14,7 +15,7 @@ func Finish(ctx context.Context, root string, tools Tools) error {
 	return within(root, tools, func(r *dataRoot) error {
 		j, err := allowedJob(r, Ending, tools)
 		if err == nil {
-			err = j.oldUnneeded(ctx, r, tools)
+			err = refused(j.oldUnneeded(ctx, r, tools))
 		}
 		if err != nil {
 			return err
@@ -22,6 +23,17 @@ func Finish(ctx context.Context, root string, tools Tools) error {
 		return begun(j.finish(ctx, r))
 	})
 }
+
+// refused makes an obstacle of what keeps a job from being begun.
+func refused(err error) error {
+	if fault.ClassOf(err) == fault.Invalid {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
+}
+
+// ErrRefused is of an action that changed nothing, for what there is speaks against it.
+var ErrRefused = errors.New("refused, and nothing was changed")
 
 func (j *Job) finish(ctx context.Context, r *dataRoot) error {
 	j.Phase = Finishing

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,6 +42,9 @@ func TestWhatIsStillNeededIsNotDeleted(t *testing.T) {
 			}
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v, want %q", err, tt.says)
+			}
+			if !errors.Is(err, ErrRefused) && name != "Layer" && name != "Record" {
+				t.Errorf("it is not refused: %v", err)
 			}
 			if now := len(h.everything()); now != before {
 				t.Errorf("there were %d files, and are %d", before, now)
