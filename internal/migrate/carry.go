@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 
@@ -124,7 +123,7 @@ func inOrder(ctx context.Context, items []item, run func(context.Context, item) 
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	// Who waits has begun after the one it waits for: all can never wait.
-	group.SetLimit(2 * runtime.GOMAXPROCS(0))
+	group.SetLimit(carriers())
 	for _, it := range items {
 		group.Go(func() error {
 			if below, ok := done[it.parent]; ok {

@@ -10,7 +10,7 @@
 // short anywhere is continued or undone; docs/migration.md has the table.
 //
 //	plan.go       what would be done, and what is in the way
-//	look.go       how that is found out; adopt.go and way.go: how layers get there
+//	look.go       how that is found out; adopt.go and way.go: how layers get there; room.go: whether they fit
 //	job.go        the journal; allow.go: what its phase allows
 //	return.go     what keeps renamed layers from being what they were; unneeded.go: old ones from being deleted
 //	begin.go, run.go, undo.go, finish.go   the order of things

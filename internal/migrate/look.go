@@ -22,6 +22,7 @@ type planner struct {
 	records *dockerstore.Records
 	items   []item
 	held    []overlayzfs.Seen // layers that the store holds
+	sizes   map[string]int64  // of layers, as far as they are carried
 	plan    *Plan
 }
 

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -54,19 +52,9 @@ func (p *planner) from() (err error) {
 		}
 	}
 	if j.From == "overlay2" {
-		j.Share = p.samePool(filepath.Join(p.Root, "overlay2"))
+		j.Share = p.shares(filepath.Join(p.Root, "overlay2"))
 	}
 	return p.present()
-}
-
-// samePool reports whether a directory lies on the store's pool.
-func (p *planner) samePool(dir string) bool {
-	onZFS, err := zfs.IsZFS(dir)
-	if err != nil || !onZFS {
-		return false
-	}
-	dataset, err := zfs.DatasetOf(dir)
-	return err == nil && poolOf(dataset) == poolOf(p.Dataset)
 }
 
 func poolOf(dataset string) string {
@@ -81,6 +69,7 @@ func (p *planner) present() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
+	p.sizes = map[string]int64{}
 	for _, it := range p.items {
 		layer, err := s.open(it.id)
 		if err != nil {
@@ -88,11 +77,14 @@ func (p *planner) present() (err error) {
 			continue
 		}
 		if it.image == nil {
-			p.plan.Bytes += p.allocated(it.id)
+			if err := p.measure(s, it, layer); err != nil {
+				return errors.Join(err, layer.Close())
+			}
 		} else if err := p.recorded(it); err != nil {
 			p.plan.obstacle("layer %s of %s cannot be compared, nor saved by Docker: %v; remove the image, and pull or build it again", it.id, usersOf(p.records, it.image.Chain), err)
 		}
 		p.plan.Bytes += it.size
+		p.sizes[it.id] += it.size
 		if err := layer.Close(); err != nil {
 			return err
 		}
@@ -107,66 +99,4 @@ func (p *planner) recorded(it item) error {
 		return err
 	}
 	return record.Close()
-}
-
-// allocated is how much of a container's layer is its own, where that is known
-// without comparing.
-func (p *planner) allocated(id string) int64 {
-	if p.plan.Job.From != "zfs" {
-		return 0
-	}
-	z, err := zfs.Open()
-	if err != nil {
-		return 0
-	}
-	stats, err := z.DatasetStats(p.plan.Job.ZFSDataset + "/" + id)
-	if err := errors.Join(err, z.Close()); err != nil {
-		return 0
-	}
-	return int64(stats.Used())
-}
-
-// room makes sure that all of it fits, before anything is carried.
-func (p *planner) room() error {
-	dataset := p.Dataset
-	if dataset == "" {
-		var err error
-		if dataset, err = zfs.DatasetOf(p.Root); err != nil {
-			return fmt.Errorf("the plugin has no dataset, and the data-root is not on ZFS: set overlayzfs.dataset (`docker plugin set`) while dockerd runs: %w", err)
-		}
-	}
-	return p.roomOn(dataset)
-}
-
-// roomOn is room on a dataset.
-func (p *planner) roomOn(dataset string) error {
-	z, err := zfs.Open()
-	if err != nil {
-		return err
-	}
-	stats, err := z.DatasetStats(dataset)
-	if err := errors.Join(err, z.Close()); err != nil {
-		return err
-	}
-	p.plan.Available = stats.Available()
-	p.fits(dataset)
-	return nil
-}
-
-// roomIn is room for a directory on any file system.
-func (p *planner) roomIn(dir string) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("statfs %s: %w", dir, err)
-	}
-	p.plan.Available = st.Bavail * uint64(st.Bsize)
-	p.fits(dir)
-	return nil
-}
-
-// fits refuses what has no room.
-func (p *planner) fits(where string) {
-	if need := uint64(p.plan.Bytes); need > p.plan.Available && !p.plan.Job.Share && !p.Reclaim {
-		p.plan.obstacle("up to %d bytes are to be carried, and %s has room for %d: make room, or say --reclaim to delete old layers as they are carried", need, where, p.plan.Available)
-	}
 }

@@ -78,7 +78,7 @@ func (p *planner) nothingRemoving(view *overlayzfs.View) error {
 // where overlay2 wants them, but it unmounts that when it stops.
 func (p *planner) copyBack() error {
 	j := &p.plan.Job
-	j.Way, j.Share = Copy, p.samePool(p.Root)
+	j.Way, j.Share = Copy, p.shares(p.Root)
 	for _, it := range p.items {
 		if it.depth > overlay2Lowers {
 			p.plan.obstacle("layer %s has %d below it; overlay2 stacks %d", it.id, it.depth-1, overlay2Lowers)

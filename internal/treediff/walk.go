@@ -19,6 +19,8 @@ type Result struct {
 	// Size is the apparent size of what is new or modified: everything but
 	// directories by its length, hard links once.
 	Size int64
+	// Allocated is the same by what it takes on disk.
+	Allocated int64
 }
 
 // Trees compares the tree at newDir with the one at oldDir; with oldDir nil,
@@ -65,10 +67,11 @@ type walker struct {
 	upper   bool // the new tree is an upper directory: whiteouts and opaque marks speak
 	changes []Change
 	size    int64
+	blocks  int64           // of 512 bytes
 	linked  map[uint64]bool // inodes with several names whose size is counted
 }
 
-func (w *walker) result() Result { return Result{sorted(w.changes), w.size} }
+func (w *walker) result() Result { return Result{sorted(w.changes), w.size, 512 * w.blocks} }
 
 func (w *walker) add(path string, kind Kind) {
 	w.changes = append(w.changes, Change{path, kind})
@@ -83,6 +86,7 @@ func (w *walker) count(st unix.Stat_t) {
 		w.linked[st.Ino] = true
 	}
 	w.size += st.Size
+	w.blocks += st.Blocks
 }
 
 // dir compares two directories of the same path. With whole set, what only
