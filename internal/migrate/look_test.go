@@ -169,7 +169,7 @@ func TestDaemonJSONThatCannotBeWritten(t *testing.T) {
 		h.no(p.drivers())
 		p.plan.Job.To = after
 		if p.plan.Job.From == after { // it names what it should already
-			p.Wanted.Config = h.config
+			p.Config = h.config
 			p.plan.Job.From = "zfs"
 		}
 		h.no(p.config())

@@ -42,7 +42,7 @@ func (c *copier) file(from, to int, base, name string) error {
 // btrfs's subvolumes.
 type inode struct{ dev, ino uint64 }
 
-func inodeOf(st unix.Stat_t) inode { return inode{uint64(st.Dev), st.Ino} }
+func inodeOf(st unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
 
 // link makes another name of a file that was copied already. The directory that
 // is cached may be another one afterwards, so what is made comes last.
