@@ -97,7 +97,8 @@ func spoil(stage string) {
 	warn(stage, err)
 }
 
-// requireFresh makes sure that the layer is there, unused and empty.
+// requireFresh makes sure that the layer is there, unused and empty, and has no
+// limit.
 func (d *Driver) requireFresh(l layer, parent string) error {
 	if err := l.require("layer"); err != nil {
 		return err
@@ -110,19 +111,31 @@ func (d *Driver) requireFresh(l layer, parent string) error {
 			return err
 		}
 	}
+	if err := requireUnused(l); err != nil {
+		return err
+	}
+	return requireNoContent(l)
+}
+
+// requireUnused makes sure that the layer is not mounted and no parent.
+func requireUnused(l layer) error {
 	mounted, err := mount.IsOverlay(l.merged())
 	if err != nil {
 		return err
 	}
 	if mounted {
-		return fault.New(fault.Busy, "it is mounted; a diff can only be applied to a layer nobody uses")
+		return fault.New(fault.Busy, "it is mounted; content can only be given to a layer nobody uses")
 	}
 	if _, err := os.Lstat(l.committed()); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(err, fault.New(fault.Busy, "it has children; a diff can only be applied to a layer nothing stands on"))
+		return errors.Join(err, fault.New(fault.Busy, "it has children; content can only be given to a layer nothing stands on"))
 	}
+	return nil
+}
+
+func requireNoContent(l layer) error {
 	entries, err := os.ReadDir(l.diff())
 	if err == nil && len(entries) > 0 {
-		err = fault.New(fault.Exists, "it already has content (%d entries such as %q); a diff can only be applied to an empty layer", len(entries), entries[0].Name())
+		err = fault.New(fault.Exists, "it already has content (%d entries such as %q); more can only be given to an empty layer", len(entries), entries[0].Name())
 	}
 	return err
 }

@@ -87,6 +87,7 @@ const (
 	iocDestroySnaps     request = 0x5a3b
 	iocSendNew          request = 0x5a40
 	iocSendSpace        request = 0x5a41
+	iocClone            request = 0x5a42
 	iocRecvNew          request = 0x5a46
 	iocPoolSync         request = 0x5a47
 

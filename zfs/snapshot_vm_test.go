@@ -4,6 +4,7 @@ package zfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -185,5 +186,42 @@ func TestRollback(t *testing.T) {
 		snap := fmt.Sprintf("%s@r%d", name, i)
 		check(t, h.Snapshot([]string{snap}, nil))
 		check(t, h.Rollback(ctx, name, snap))
+	}
+}
+
+// TestClone makes what the command makes, and what is written to it is the clone's
+// alone.
+func TestClone(t *testing.T) {
+	h := open(t)
+	name := fresh(t)
+	check(t, fill(mounted(t, name), "data", 1<<20))
+	snap := name + "@of"
+	check(t, h.Snapshot([]string{snap}, nil))
+	clone := name + "/clone"
+	check(t, h.Clone(snap, clone, Properties{"mountpoint": String("legacy"), "quota": Uint(64 << 20), "overlayzfs:test": String("x")}))
+	for property, want := range map[string]string{"origin": snap, "mountpoint": "legacy", "quota": "67108864", "overlayzfs:test": "x"} {
+		if got := cli(t, "zfs", "get", "-Hpo", "value", property, clone); got != want {
+			t.Errorf("%s is %q, want %q", property, got, want)
+		}
+	}
+	check(t, h.DestroySnapshots([]string{snap}, true))
+	root, err := OpenDataset(clone)
+	check(t, err)
+	dir := fmt.Sprintf("/proc/self/fd/%d", root.Fd())
+	if fi, err := os.Stat(dir + "/data"); err != nil || fi.Size() != 1<<20 {
+		t.Errorf("the clone shows %v, %v", fi, err)
+	}
+	check(t, errors.Join(os.WriteFile(dir+"/own", []byte("x"), 0o600), root.Close()))
+	if _, err := os.Stat(mounted(t, name) + "/own"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was written to a clone: %v", err)
+	}
+	for err, want := range map[error]error{h.Clone(snap, clone, nil): ErrExist, h.Clone(name+"@none", name+"/other", nil): ErrNotExist} {
+		if !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	check(t, h.DestroyRetry(t.Context(), clone))
+	if exists, err := h.Exists(snap); err != nil || exists {
+		t.Errorf("the snapshot, to go with its last clone: %v, %v", exists, err)
 	}
 }

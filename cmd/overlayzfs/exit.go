@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/overlayzfs/overlayzfs/internal/migrate"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
@@ -75,7 +76,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, snapshot.ErrUnfinished), errors.Is(err, errUnfinished):
 		return exitUnfinished
-	case errors.Is(err, snapshot.ErrRefused), errors.Is(err, errNotAgreed), errors.Is(err, errRefused):
+	case errors.Is(err, snapshot.ErrRefused), errors.Is(err, migrate.ErrRefused), errors.Is(err, errNotAgreed), errors.Is(err, errRefused):
 		return exitRefused
 	case errors.As(err, &found):
 		return found.code

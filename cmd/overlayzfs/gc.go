@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -173,14 +172,12 @@ func opened(ctx context.Context, where site.Site, receiving bool, run func(*over
 		return err
 	}
 	options.Receiving = receiving
-	home := where.Home
-	if where.Dataset != "" {
-		if home, err = os.MkdirTemp("/run", "overlayzfs-gc-"); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.Remove(home)) }()
-		options.Dataset = where.Dataset
+	home, release, err := homeFor(where)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, release()) }()
+	options.Dataset = where.Dataset
 	store, err := overlayzfs.Open(ctx, home, options)
 	if err != nil {
 		return unused(err)

@@ -47,6 +47,9 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"gc", "--json"}, exitUsage, "--yes"},
 		{[]string{"gc"}, exitUsage, "--dataset"},
 		{[]string{"snapshot", "--dataset", "tank/@"}, exitUsage, "tank/@"},
+		{[]string{"migrate", "--json"}, exitUsage, "--yes"},
+		{[]string{"migrate", "--undo", "--finish"}, exitUsage, "undo"},
+		{[]string{"migrate", "--dry-run"}, exitUsage, "--dataset"},
 		{[]string{"rollback", "x", "--dataset", "tank/a", "--json"}, exitUsage, "--yes"},
 	} {
 		var out bytes.Buffer

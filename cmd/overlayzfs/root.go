@@ -24,6 +24,7 @@ func rootCommand(c console) *cobra.Command {
 	root.SetOut(c.out)
 	root.SetErr(c.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(migrateCommand(c))
 	root.AddCommand(
 		lsCommand(c), treeCommand(c), dfCommand(c), inspectCommand(c), verifyCommand(c), gcCommand(c), doctorCommand(c),
 		setupCommand(c), sendCommand(c), receiveCommand(c), snapshotsCommand(c), snapshotCommand(c), rollbackCommand(c), manCommand(),

@@ -10,6 +10,8 @@
 //	limits_*     containers with limits and properties of their own
 //	containerd_* images and containers of a containerd on the snapshotter, which
 //	             dies and comes back
+//	migrate_*    engines that are moved from another storage driver, and back,
+//	             killed and cut off on the way
 //	rollback_*   going back to a snapshot, with Docker's records
 //	operator_*   the operator's command on the store of an engine, the doctor's
 //	             remedies among it

@@ -52,6 +52,24 @@ func (r *reader) builds() error {
 	return nil
 }
 
+// Builds are the IDs of layers that a database of BuildKit's names which no
+// dockerd has open.
+func Builds(file string) (ids []string, err error) {
+	r := &reader{records: &Records{Others: map[string]string{}}}
+	if err := guarded(func() error { return r.readBuilds(file) }); err != nil {
+		return nil, err
+	}
+	if r.records.BuildsLocked {
+		return nil, fault.New(fault.Busy, "%s is open elsewhere", file)
+	}
+	for id := range r.records.Others {
+		if layerID.MatchString(id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
 // guarded runs what trusts the pages of a database, which are a file's, mapped:
 // what is wrong in them is a panic, and what is missing of them a fault of memory.
 func guarded(run func() error) (err error) {

@@ -2,6 +2,7 @@ package dockerstore
 
 import (
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"path"
 	"strings"
@@ -74,4 +75,24 @@ func decodeContainer(raw []byte) (c Container, driver string, err error) {
 		c.Image, err = parse(config.Image)
 	}
 	return c, config.Driver, err
+}
+
+// StorageOptions are what a container was made with: `docker run --storage-opt`.
+func (r *Root) StorageOptions(id string) (map[string]string, error) {
+	if !layerID.MatchString(id) {
+		return nil, fault.New(fault.Invalid, "%.80q is no container's ID", id)
+	}
+	name := path.Join("containers", id, "hostconfig.json")
+	raw, err := r.read(name, maxJSON)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // a writable layer of a build, or of a container half made
+	}
+	if err != nil {
+		return nil, err
+	}
+	var config struct{ StorageOpt map[string]string }
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, Damage{name, fault.New(fault.Invalid, "no container's configuration: %w", err)}
+	}
+	return config.StorageOpt, nil
 }

@@ -51,3 +51,9 @@ func ReadAt(fd int, p []byte, off int64) error {
 func Truncate(fd int, size int64) error {
 	return do("truncate", "", func() error { return unix.Ftruncate(fd, size) })
 }
+
+// SyncFileSystem waits until the file system that fd is on has everything on disk
+// that was written to it.
+func SyncFileSystem(fd int) error {
+	return do("syncfs", "", func() error { return unix.Syncfs(fd) })
+}

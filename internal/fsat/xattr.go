@@ -39,6 +39,12 @@ func GetXattr(dirfd int, name, attr string) ([]byte, error) {
 	return value, fail("getxattr "+attr, name, err)
 }
 
+// RemoveXattr takes an attribute of name itself away.
+func RemoveXattr(dirfd int, name, attr string) error {
+	path := procPath(dirfd, name)
+	return do("removexattr "+attr, name, func() error { return unix.Lremovexattr(path, attr) })
+}
+
 // ListXattrFD returns the names of the open file's attributes. A file system
 // without attributes has none.
 func ListXattrFD(fd int) ([]string, error) {

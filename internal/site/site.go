@@ -32,6 +32,8 @@ type Wanted struct {
 	Root    string // Docker's data-root
 	Driver  string
 	Dataset string
+	// New: the store need not be there yet, but the plugin has to be.
+	New bool
 }
 
 // Site is where things are.
@@ -44,6 +46,11 @@ type Site struct {
 	// is installed.
 	Home   string
 	Plugin *dockerstore.Plugin
+	// Config is daemon.json. In it are the dataset of moby's zfs driver, and
+	// whether containers are in user name spaces.
+	Config      string
+	ZFSDataset  string
+	UsernsRemap bool
 	// Options are the driver's storage options, daemon.json's last.
 	Options []string
 }
@@ -66,9 +73,10 @@ func Find(w Wanted) (Site, error) {
 		s.Options = append(s.Options, config.StorageOpts...)
 	}
 	s.Dataset = cmp.Or(w.Dataset, option(s.Options, datasetOption))
-	if s.Dataset == "" && !isDir(s.Home) {
+	if s.Dataset == "" && !isDir(s.Home) && (!w.New || s.Plugin == nil) {
 		return Site{}, fault.New(fault.NotFound, "neither daemon.json nor a plugin %q in %s names a dataset: name the one of overlayzfs.dataset with --dataset POOL/NAME", s.Driver, s.Root)
 	}
+	s.Config, s.ZFSDataset, s.UsernsRemap = w.Config, option(config.StorageOpts, "zfs.fsname"), config.UsernsRemap != ""
 	return s, nil
 }
 

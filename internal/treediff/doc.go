@@ -10,5 +10,7 @@
 // modification time of all but directories. A directory whose entries changed
 // is reported as modified.
 //
+// Exact is for copying a tree, where what is missed is lost: see there.
+//
 // Reading and writing layer tars lives in package layertar.
 package treediff

@@ -19,6 +19,8 @@ type Result struct {
 	// Size is the apparent size of what is new or modified: everything but
 	// directories by its length, hard links once.
 	Size int64
+	// Allocated is the same by what it takes on disk.
+	Allocated int64
 }
 
 // Trees compares the tree at newDir with the one at oldDir; with oldDir nil,
@@ -28,7 +30,22 @@ func Trees(ctx context.Context, newDir, oldDir *os.File) (Result, error) {
 	if oldDir != nil {
 		old = int(oldDir.Fd())
 	}
-	w := &walker{ctx: ctx, linked: map[uint64]bool{}}
+	w := &walker{ctx: ctx, linked: map[uint64]bool{}, differs: different}
+	_, err := w.dir("", int(newDir.Fd()), old, true)
+	return w.result(), err
+}
+
+// Exact compares two trees of which nothing may be lost, and finds more than Trees
+// does: extended attributes, hard links, times of directories, and content that was
+// replaced without a trace in size and time. Of clones, trees that a file system has
+// made of one another, each file that was not touched has its inode and its time of
+// change; of other copies content is read.
+func Exact(ctx context.Context, newDir, oldDir *os.File, clones bool) (Result, error) {
+	old := nothing
+	if oldDir != nil {
+		old = int(oldDir.Fd())
+	}
+	w := &walker{ctx: ctx, linked: map[uint64]bool{}, differs: exact{ctx, clones}.different}
 	_, err := w.dir("", int(newDir.Fd()), old, true)
 	return w.result(), err
 }
@@ -36,7 +53,7 @@ func Trees(ctx context.Context, newDir, oldDir *os.File) (Result, error) {
 // Upper compares an overlay's upper directory with parent, a view of all that
 // lies below it.
 func Upper(ctx context.Context, upper, parent *os.File) (Result, error) {
-	w := &walker{ctx: ctx, linked: map[uint64]bool{}, upper: true}
+	w := &walker{ctx: ctx, linked: map[uint64]bool{}, upper: true, differs: different}
 	_, err := w.dir("", int(upper.Fd()), int(parent.Fd()), false)
 	return w.result(), err
 }
@@ -46,13 +63,15 @@ const nothing = -1
 
 type walker struct {
 	ctx     context.Context
+	differs func(newDir, oldDir int, name string, n, o unix.Stat_t) (bool, error)
 	upper   bool // the new tree is an upper directory: whiteouts and opaque marks speak
 	changes []Change
 	size    int64
+	blocks  int64           // of 512 bytes
 	linked  map[uint64]bool // inodes with several names whose size is counted
 }
 
-func (w *walker) result() Result { return Result{sorted(w.changes), w.size} }
+func (w *walker) result() Result { return Result{sorted(w.changes), w.size, 512 * w.blocks} }
 
 func (w *walker) add(path string, kind Kind) {
 	w.changes = append(w.changes, Change{path, kind})
@@ -67,6 +86,7 @@ func (w *walker) count(st unix.Stat_t) {
 		w.linked[st.Ino] = true
 	}
 	w.size += st.Size
+	w.blocks += st.Blocks
 }
 
 // dir compares two directories of the same path. With whole set, what only
@@ -136,7 +156,7 @@ func (w *walker) entry(dir string, newFD, oldFD int, e fsat.DirEntry) (accounted
 func (w *walker) report(path string, newFD, oldFD int, name string, n, o unix.Stat_t, exists bool) (bool, error) {
 	kind := Add
 	if exists {
-		differs, err := different(newFD, oldFD, name, n, o)
+		differs, err := w.differs(newFD, oldFD, name, n, o)
 		if err != nil || !differs {
 			return false, err
 		}

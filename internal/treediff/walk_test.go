@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/continuity/fs/fstest"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
@@ -141,4 +142,46 @@ func TestDeepTreesDoNotRunOutOfPath(t *testing.T) {
 	if err != nil || len(got.Changes) != 20 {
 		t.Errorf("%d changes, %v", len(got.Changes), err)
 	}
+}
+
+// TestExact finds what Trees passes over, and nothing where nothing is.
+func TestExact(t *testing.T) {
+	file := func(name, content string) fstest.Applier {
+		return fstest.Apply(fstest.CreateFile(name, []byte(content), 0o644), fstest.Chtimes(name, past, past))
+	}
+	tree := func(changes ...fstest.Applier) *os.File {
+		base := fstest.Apply(fstest.CreateDir("d", 0o755), file("d/same", "same"), file("content", "old"), file("attr", "a"), file("linked", "l"), fstest.Symlink("old", "link"))
+		return treeOf(t, append(append([]fstest.Applier{base}, changes...), same("link"), same("d"))...)
+	}
+	old := tree()
+	if got, err := Exact(t.Context(), tree(), old, false); err != nil || len(got.Changes) > 0 {
+		t.Errorf("of copies: %v, %v", lines(got.Changes), err)
+	}
+	changed := tree(file("content", "new"), fstest.SetXAttr("attr", "user.mine", "1"), fstest.Link("linked", "twin"),
+		fstest.Remove("link"), fstest.Symlink("new", "link"))
+	got, err := Exact(t.Context(), changed, old, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"C /attr", "C /content", "C /link", "C /linked", "A /twin"}, lines(got.Changes)); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	if got, err := Exact(t.Context(), old, old, true); err != nil || len(got.Changes) > 0 {
+		t.Errorf("of a clone: %v, %v", lines(got.Changes), err)
+	}
+	// A copy has other inodes than a clone would have.
+	got, err = Exact(t.Context(), tree(), old, true)
+	if diff := cmp.Diff([]string{"C /attr", "C /content", "C /d", "C /d/same", "C /link", "C /linked"}, lines(got.Changes)); diff != "" || err != nil {
+		t.Errorf("of files that were replaced (-want +got): %v\n%s", err, diff)
+	}
+}
+
+// same gives an entry, be it a symlink, the time that those of its name have.
+func same(name string) fstest.Applier { return at{name} }
+
+type at struct{ name string }
+
+func (a at) Apply(root string) error {
+	when := unix.NsecToTimespec(past.UnixNano())
+	return unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(root, a.name), []unix.Timespec{when, when}, unix.AT_SYMLINK_NOFOLLOW)
 }

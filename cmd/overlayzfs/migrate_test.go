@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/internal/migrate"
+	"github.com/overlayzfs/overlayzfs/internal/site"
+)
+
+func aPlan(way migrate.Way) *migrate.Plan {
+	return &migrate.Plan{
+		Root: "/var/lib/docker", Images: 8, Layers: 25, Containers: 5, Bytes: 3 << 30, Available: 100 << 30,
+		Job: migrate.Job{Way: way, From: "zfs", To: "overlayzfs", Layers: "zfs", Dataset: "tank/layers", Config: "/etc/docker/daemon.json"},
+	}
+}
+
+func TestMigrationsAreShown(t *testing.T) {
+	move := aPlan(migrate.Move)
+	move.Job.From, move.Job.Layers, move.Job.Dataset, move.Job.Target = "overlay2", "overlay2", "", "plugins/0a1b/propagated-mount/overlayzfs"
+	move.Notes = []string{"containers of the driver vfs, 0a1b2c3d4e5f for one, stay as they are"}
+	stay := aPlan(migrate.Stay)
+	stay.Job.From, stay.Job.Config = "overlay2", ""
+	begun := aPlan(migrate.Copy)
+	begun.Resumed, begun.Job.Phase = true, migrate.Carrying
+	refused := aPlan(migrate.Copy)
+	refused.Obstacles = []string{"dockerd is running on this data-root: stop it", "container 0a1b2c3d4e5f has a limit"}
+	shared := aPlan(migrate.Copy)
+	shared.Job.Share, shared.Job.Reclaim = true, true
+	done := aPlan(migrate.Copy)
+	done.Resumed, done.Job.Phase = true, migrate.Done
+	back := aPlan(migrate.Copy)
+	back.Job.From, back.Job.To, back.Job.ZFSDataset = "overlayzfs", "zfs", "tank/docker"
+	var out bytes.Buffer
+	for _, shown := range []struct {
+		plan   *migrate.Plan
+		action migrate.Action
+	}{
+		{aPlan(migrate.Copy), migrate.Forward}, {move, migrate.Forward}, {stay, migrate.Forward}, {shared, migrate.Forward}, {begun, migrate.Forward}, {refused, migrate.Forward},
+		{back, migrate.Forward}, {back, migrate.Ending}, {done, migrate.Backward}, {move, migrate.Backward}, {done, migrate.Ending}, {move, migrate.Ending},
+	} {
+		if err := writeMigration(&out, shown.plan, shown.action); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "migrate.txt", out.String())
+	out.Reset()
+	if err := writeJSON(&out, refused); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "migrate.json", out.String())
+}
+
+// TestDockerdHasToStartAfterwards: the plugin has to be there and enabled.
+func TestDockerdHasToStartAfterwards(t *testing.T) {
+	dir := t.TempDir()
+	root, config := filepath.Join(dir, "docker"), filepath.Join(dir, "daemon.json")
+	record := filepath.Join(root, "plugins", strings.Repeat("a", 64), "config.json")
+	image := filepath.Join(root, "image/vfs/imagedb/content/sha256", strings.Repeat("b", 64))
+	for _, path := range []string{record, image} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(path, content string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(image, "x")
+	for name, tt := range map[string]struct{ daemon, enabled, says string }{
+		"Disabled": {`{"data-root":%q}`, "false", "docker plugin enable overlayzfs:latest"},
+		"Remapped": {`{"data-root":%q,"userns-remap":"default"}`, "true", "userns-remap"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			write(config, fmt.Sprintf(tt.daemon, root))
+			write(record, fmt.Sprintf(`{"plugin":{"Id":%q,"Name":"overlayzfs:latest","Enabled":%s,"Config":{"Interface":{"Types":["docker.graphdriver/1.0"]}}}}`, strings.Repeat("a", 64), tt.enabled))
+			where, err := site.Find(site.Wanted{Config: config, New: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan := &migrate.Plan{}
+			(&migrateFlags{}).requirePlugin(plan, where)
+			if err := plan.Refused(); err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	where := site.Site{Driver: "overlayzfs", Root: root}
+	plan := &migrate.Plan{}
+	(&migrateFlags{}).requirePlugin(plan, where)
+	if err := plan.Refused(); err == nil || !strings.Contains(err.Error(), "docker plugin install") {
+		t.Errorf("not installed: %v", err)
+	}
+}
+
+// TestWhereTheStoreIs: where layers go to, and on the way back where they come from.
+func TestWhereTheStoreIs(t *testing.T) {
+	forward := migrate.Job{Way: migrate.Copy, From: "vfs", To: "overlayzfs", Layers: "vfs", Target: "plugins/a/overlayzfs"}
+	back := migrate.Job{Way: migrate.Copy, From: "overlayzfs", To: "zfs", Layers: "plugins/a/overlayzfs", ZFSDataset: "tank/docker"}
+	moved := migrate.Job{Way: migrate.Move, From: "overlayzfs", To: "overlay2", Layers: "plugins/a/overlayzfs", Target: "overlay2"}
+	for _, job := range []migrate.Job{forward, back, moved} {
+		got := storeOf(&migrate.Plan{Root: "/data", Job: job}, site.Site{Home: "/elsewhere", Dataset: "tank/now"})
+		if got.Home != "/data/plugins/a/overlayzfs" || got.Dataset != "" {
+			t.Errorf("%+v: %+v", job, got)
+		}
+	}
+	forward.Dataset = "tank/layers"
+	if got := storeOf(&migrate.Plan{Job: forward}, site.Site{}); got.Dataset != "tank/layers" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestNothingToUndo has exit code and remedy, and changes nothing.
+func TestNothingToUndo(t *testing.T) {
+	root := t.TempDir()
+	for _, flag := range []string{"--undo", "--finish"} {
+		var out bytes.Buffer
+		c := testConsole(t, &out)
+		if code := run(t.Context(), []string{"migrate", flag, "--yes", "--root", root, "--dataset", "tank/none"}, c); code != exitFailed || !strings.Contains(out.String(), "no migration is under way") {
+			t.Errorf("%s exits with %d and says %q", flag, code, out.String())
+		}
+	}
+	if entries, err := os.ReadDir(root); err != nil || len(entries) > 0 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// TestAMigrationBegunElsewhere is gone on with by what its journal says.
+func TestAMigrationBegunElsewhere(t *testing.T) {
+	root := t.TempDir()
+	raw, err := json.Marshal(migrate.Job{Version: 1, Phase: migrate.Finishing, Way: migrate.Move, From: "overlay2", To: "overlayzfs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(root, "overlayzfs-migrate"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "overlayzfs-migrate/journal.json"), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	say := func(code int, words string, args ...string) {
+		t.Helper()
+		var out bytes.Buffer
+		got := run(t.Context(), append([]string{"migrate", "--yes", "--root", root, "--dataset", "tank/none"}, args...), testConsole(t, &out))
+		if got != code || !strings.Contains(out.String(), words) {
+			t.Errorf("%v exits with %d and says %q", args, got, out.String())
+		}
+	}
+	say(exitRefused, "--finish` goes on with it")
+	say(exitRefused, "is being deleted", "--undo")
+	say(0, "finished", "--finish")
+	say(exitFailed, "no migration is under way", "--finish")
+}

@@ -1,0 +1,263 @@
+//go:build vm
+
+package e2e
+
+import (
+	"archive/tar"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/treecmp"
+)
+
+// mover is an engine that is moved from one storage driver to another.
+type mover struct{ *engine.Engine }
+
+// operate runs the operator's command as an administrator who says only where
+// daemon.json is.
+func (m *mover) operate(t testing.TB, code int, args ...string) string {
+	t.Helper()
+	out, got := operator(t, append(args, "--config-file", m.UsedConfig())...)
+	if got != code {
+		t.Fatalf("overlayzfs %q exits with %d, want %d\n%s", args, got, code, out)
+	}
+	return out
+}
+
+// migrate runs the migration with consent.
+func (m *mover) migrate(t testing.TB, code int, args ...string) string {
+	t.Helper()
+	return m.operate(t, code, append([]string{"migrate", "--yes"}, args...)...)
+}
+
+// startsOn starts the engine by the daemon.json that the migration left.
+func (m *mover) startsOn(t testing.TB, driver string) {
+	t.Helper()
+	raw, err := os.ReadFile(m.UsedConfig())
+	noError(t, err)
+	var left struct {
+		Driver       string   `json:"storage-driver"`
+		Options      []string `json:"storage-opts"`
+		Experimental bool
+		Root         string `json:"data-root"`
+	}
+	noError(t, json.Unmarshal(raw, &left))
+	if left.Driver != driver || left.Root != m.Root || !left.Experimental {
+		t.Fatalf("daemon.json is\n%s", raw)
+	}
+	m.Driver, m.Config = left.Driver, map[string]any{}
+	if len(left.Options) > 0 {
+		m.Config["storage-opts"] = left.Options
+	}
+	m.Again(t)
+	if got := m.Docker(t, "info", "-f", "{{.Driver}}"); got != driver {
+		t.Fatalf("the engine's driver is %s, want %s", got, driver)
+	}
+}
+
+// fill makes eight images, with shared bases, many layers, and files that are
+// deleted and replaced, and five containers.
+func (m *mover) fill(t testing.TB, limit ...string) {
+	t.Helper()
+	importTiny(t, m.Engine, "tiny")
+	importTiny(t, m.Engine, "other")
+	noError(t, images.Import(m.Engine, "odds", images.WriteOdds))
+	buildImage(t, m.Engine, "built")
+	noError(t, images.BuildKit.Build(m.Engine, "long", longContext(t)))
+	m.Docker(t, "load", "-i", images.Archive(t, "opaque:1", []string{"/bin/busybox"}, opaqueLayers(t)...))
+	startContainer(t, m.Engine, "changed")
+	m.Docker(t, "exec", "changed", "sh", "-c", "mkdir -p /data/a; echo kept >/data/a/b; ln /data/a/b /data/c; ln -s b /data/a/l; mkfifo /data/pipe; chmod 2750 /data; rm /etc/marker; echo new >/etc/new")
+	m.Docker(t, "commit", "changed", "committed")
+	m.Docker(t, "tag", "built", "second:name")
+	startContainer(t, m.Engine, "limited", limit...)
+	startContainer(t, m.Engine, "restarted")
+	m.Docker(t, "stop", "changed", "limited", "restarted")
+	m.Docker(t, "restart", "-t", "1", "restarted")
+	m.Docker(t, "exec", "restarted", "sh", "-c", "echo again >>/own")
+	m.Docker(t, "stop", "restarted")
+	m.Docker(t, "create", "--network", "none", "--name", "plain", "built", "true")
+	m.Docker(t, "run", "--network", "none", "--name", "of-long", "long", "sh", "-c", "rm -r /dir && mkdir /dir && echo mine >/dir/mine; echo mine >/file1")
+}
+
+// longContext builds an image of sixteen layers on tiny.
+func longContext(t testing.TB) string {
+	t.Helper()
+	dir, file := t.TempDir(), &strings.Builder{}
+	fmt.Fprintln(file, "FROM tiny")
+	for i := range 12 {
+		name := fmt.Sprintf("file%d", i)
+		noError(t, os.WriteFile(filepath.Join(dir, name), []byte(strings.Repeat(name+"\n", 1000)), 0o640))
+		fmt.Fprintf(file, "COPY %s /dir/%s\n", name, name)
+	}
+	fmt.Fprintln(file, "COPY file3 /dir/file4\nRUN rm /dir/file5 && mv /dir/file6 /file6\nCOPY file0 /file1\nRUN rm -r /dir && mkdir /dir && echo again >/dir/file0")
+	noError(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(file.String()), 0o600))
+	return dir
+}
+
+// opaqueLayers are a program, a directory on it, and one that hides that.
+func opaqueLayers(t testing.TB) [][]byte {
+	t.Helper()
+	entry := func(name string, kind byte, body string) images.Entry {
+		return images.Entry{Header: tar.Header{Name: name, Mode: 0o755, Typeflag: kind}, Body: body}
+	}
+	return [][]byte{
+		images.StillLayer(t),
+		images.Layer(t, entry("opt/", tar.TypeDir, ""), entry("opt/hidden", tar.TypeReg, "below"), entry("gone", tar.TypeReg, "x")),
+		images.Layer(t, entry("opt/", tar.TypeDir, ""), entry("opt/.wh..wh..opq", tar.TypeReg, ""), entry("opt/shown", tar.TypeReg, "above"), entry(".wh.gone", tar.TypeReg, "")),
+	}
+}
+
+var (
+	movedImages     = []string{"tiny", "other", "odds", "built", "long", "opaque:1", "committed", "second:name"}
+	movedContainers = []string{"changed", "limited", "restarted", "plain", "of-long"}
+)
+
+// facts are all that an engine says of its images and containers, and every file
+// of the containers.
+func (m *mover) facts(t testing.TB) (facts []string) {
+	t.Helper()
+	add := func(what, text string) {
+		for line := range strings.Lines(text) {
+			facts = append(facts, what+": "+strings.TrimSpace(line))
+		}
+	}
+	add("image", m.Docker(t, "images", "-a", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}} {{.CreatedAt}} {{.Size}}"))
+	add("container", m.Docker(t, "ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.Image}} {{.Command}} {{.CreatedAt}} {{.State}}"))
+	for _, name := range movedImages {
+		add("inspect "+name, m.inspect(t, "image", name))
+		add("saved "+name, strings.Join(m.saved(t, name), "\n"))
+	}
+	for _, name := range movedContainers {
+		add("inspect "+name, m.inspect(t, "container", name))
+		diff := strings.Split(m.Docker(t, "diff", name), "\n")
+		// Of a directory that was deleted and made again moby's overlay2 says that it
+		// was deleted, and other drivers what in it was.
+		diff = slices.DeleteFunc(diff, func(line string) bool { return strings.Contains(line, " /dir") })
+		slices.Sort(diff)
+		add("diff "+name, strings.Join(diff, "\n"))
+		add("files of "+name, strings.Join(m.files(t, name), "\n"))
+	}
+	if len(facts) < 200 {
+		t.Fatalf("what is there shows nothing: %q", facts)
+	}
+	return facts
+}
+
+// inspect is what docker says, but for the driver.
+func (m *mover) inspect(t testing.TB, kind, name string) string {
+	t.Helper()
+	var all []map[string]any
+	noError(t, json.Unmarshal([]byte(m.Docker(t, kind, "inspect", name)), &all))
+	for _, one := range all {
+		delete(one, "Driver")
+		delete(one, "GraphDriver")
+	}
+	raw, err := json.MarshalIndent(all, "", " ")
+	noError(t, err)
+	return string(raw)
+}
+
+// saved are the digests of an image's layers, each compared with its content.
+func (m *mover) saved(t testing.TB, name string) []string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "saved.tar")
+	m.Docker(t, "save", "-o", path, name)
+	image, err := treecmp.OpenImage(path)
+	noError(t, err)
+	defer image.Close()
+	noError(t, image.Verify())
+	return append([]string{image.ID}, image.DiffIDs...)
+}
+
+// files are those of a container that does not run. Times of directories that a
+// layer only passes through are each driver's own.
+func (m *mover) files(t testing.TB, container string) (lines []string) {
+	t.Helper()
+	cmd := m.Command("cp", container+":/", "-")
+	out, err := cmd.StdoutPipe()
+	noError(t, err)
+	noError(t, cmd.Start())
+	tree, err := treecmp.FromTar(out)
+	noError(t, err)
+	_, err = io.Copy(io.Discard, out)
+	noError(t, err)
+	noError(t, cmd.Wait())
+	for _, entry := range tree.Entries {
+		line, err := json.Marshal(entry)
+		noError(t, err)
+		if entry.Type == treecmp.Dir {
+			line = fmt.Appendf(nil, "%s %s %o %d:%d %v", entry.Path, entry.Type, entry.Mode, entry.UID, entry.GID, entry.Xattrs)
+		}
+		lines = append(lines, string(line))
+	}
+	return lines
+}
+
+// unchangedBy compares facts.
+func unchangedBy(t testing.TB, what string, got, want []string) {
+	t.Helper()
+	different := differences(got, want)
+	if len(different) > 0 {
+		t.Errorf("%s: %d facts differ:\n%s", what, len(different), strings.Join(different[:min(40, len(different))], "\n"))
+	}
+}
+
+// works starts every container and runs something of every image that can.
+func (m *mover) works(t testing.TB) {
+	t.Helper()
+	for _, name := range []string{"changed", "limited", "restarted"} {
+		m.Docker(t, "start", name)
+	}
+	intact(t, m.Engine, "limited")
+	intact(t, m.Engine, "restarted")
+	if out := m.Docker(t, "exec", "changed", "sh", "-c", "cat /data/c /etc/new; ls /etc/marker 2>/dev/null; true"); out != "kept\nnew" {
+		t.Errorf("container changed has %q", out)
+	}
+	if out := runTiny(t, m.Engine, "long", "sh", "-c", "cat /dir/file0; ls /dir"); out != "again\nfile0" {
+		t.Errorf("image long has %q", out)
+	}
+	m.Docker(t, "stop", "changed", "limited", "restarted")
+}
+
+// phaseIn is how far a migration is, by the journal in a data-root; empty when none
+// is under way.
+func phaseIn(t testing.TB, root string) string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(root, "overlayzfs-migrate/journal.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	noError(t, err)
+	var job struct{ Phase string }
+	noError(t, json.Unmarshal(raw, &job))
+	return job.Phase
+}
+
+func (m *mover) phase(t testing.TB) string { return phaseIn(t, m.Root) }
+
+// killed runs a migration and kills it at some point; it reports whether it had
+// ended before.
+func (m *mover) killed(t testing.TB, after func(kill func()), args ...string) (ended bool) {
+	t.Helper()
+	cmd := exec.Command(operatorsCommand, append([]string{"migrate", "--yes", "--config-file", m.UsedConfig()}, args...)...)
+	out := &strings.Builder{}
+	cmd.Stdout, cmd.Stderr = out, out
+	noError(t, cmd.Start())
+	after(func() { _ = cmd.Process.Kill() })
+	err := cmd.Wait()
+	if err != nil && cmd.ProcessState.Exited() {
+		t.Fatalf("overlayzfs migrate %q: %v\n%s", args, err, out)
+	}
+	return err == nil
+}

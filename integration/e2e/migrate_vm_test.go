@@ -1,0 +1,331 @@
+//go:build vm
+
+package e2e
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+)
+
+// kills is how often a migration is killed.
+const kills = 6
+
+// TestMigrateFromZFS moves an engine from moby's zfs driver to the plugin, and ends
+// that when it was seen to work.
+func TestMigrateFromZFS(t *testing.T) {
+	const old, layers = "tank/old", "tank/new"
+	m := onZFS(t, old, layers)
+	before := m.facts(t)
+	if out := m.operate(t, 3, "migrate", "--yes"); !strings.Contains(out, "stop docker") {
+		t.Errorf("under a running engine it says\n%s", out)
+	}
+	m.Stop(t)
+	datasets := datasetsBelow(t, old)
+	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
+	m.migrate(t, 0)
+	noError(t, differ(datasetsBelow(t, old), datasets))
+	if out := m.migrate(t, 3, "--finish"); !strings.Contains(out, "has not run with the driver") {
+		t.Errorf("before anything ran on the new layers it says\n%s", out)
+	}
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "migrated", m.facts(t), before)
+	m.operate(t, 0, "verify")
+	m.works(t)
+	if size := m.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "Size"}}`, "limited"); size != "67108864" {
+		t.Errorf("the limit is %s bytes", size)
+	}
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--finish"))
+	noError(t, differ(datasetsBelow(t, old), []string{old}))
+	m.startsOn(t, engine.PluginName)
+	m.works(t)
+	m.clear(t)
+}
+
+// TestMigrateFromZFSIsUndone after the engine has run on the plugin.
+func TestMigrateFromZFSIsUndone(t *testing.T) {
+	const old, layers = "tank/undone", "tank/undone-layers"
+	m := onZFS(t, old, layers)
+	before := m.facts(t)
+	m.Stop(t)
+	m.migrate(t, 0)
+	m.startsOn(t, engine.PluginName)
+	m.works(t)
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--undo"))
+	noError(t, differ(datasetsBelow(t, layers), []string{layers}))
+	m.startsOn(t, "zfs")
+	unchangedBy(t, "undone", m.facts(t), before)
+	m.clear(t)
+}
+
+// TestMigrateFromZFSSurvives being killed again and again on the way, and back.
+func TestMigrateFromZFSSurvives(t *testing.T) {
+	const old, layers = "tank/killed", "tank/killed-layers"
+	m := onZFS(t, old, layers)
+	before := m.facts(t)
+	m.Stop(t)
+	m.survives(t)
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "after all that", m.facts(t), before)
+	m.clear(t)
+}
+
+// TestMigrateBackToZFS makes clones of what the plugin has, killed on the way.
+func TestMigrateBackToZFS(t *testing.T) {
+	const old, layers = "tank/back", "tank/back-layers"
+	engine.CreateDataset(t, old)
+	m := &mover{engine.StartOnPlugin(t, engine.Options{Root: dataRoot(t)}, layers)}
+	m.fill(t, "--storage-opt", "size=64M")
+	before := m.facts(t)
+	m.Stop(t)
+	m.survives(t, "--back", "--to", "zfs", "--zfs-dataset", old)
+	m.startsOn(t, "zfs")
+	unchangedBy(t, "back", m.facts(t), before)
+	m.works(t)
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--finish"))
+	m.startsOn(t, "zfs")
+	m.works(t)
+	m.clear(t)
+}
+
+// onZFS is an engine on moby's zfs driver, with all that fill makes and the plugin.
+func onZFS(t *testing.T, old, layers string) *mover {
+	t.Helper()
+	for _, dataset := range []string{old, layers} {
+		engine.CreateDataset(t, dataset)
+	}
+	m := &mover{engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "zfs", Config: map[string]any{"storage-opts": []string{"zfs.fsname=" + old}}})}
+	m.InstallPlugin(t, layers)
+	m.fill(t, "--storage-opt", "size=64M")
+	return m
+}
+
+// clear removes all that fill made.
+func (m *mover) clear(t *testing.T) {
+	t.Helper()
+	m.Docker(t, append([]string{"rm", "-f"}, movedContainers...)...)
+	m.Docker(t, "system", "prune", "-af")
+	m.Stop(t)
+}
+
+// survives kills a migration at random moments, and its undo when it got to an end,
+// and then lets it run to its end.
+func (m *mover) survives(t *testing.T, args ...string) {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	begin := time.Now()
+	m.migrate(t, 0, args...)
+	took := time.Since(begin)
+	phases := map[string]int{}
+	for range kills {
+		next := args
+		if phase := m.phase(t); phase == "done" || phase == "undoing" {
+			next = []string{"--undo"}
+		}
+		delay := time.Duration(random.Int64N(int64(took) * 9 / 8))
+		if m.killed(t, func(kill func()) { time.AfterFunc(delay, kill) }, next...) {
+			phases["ended before"]++
+		} else {
+			phases[m.phase(t)]++
+		}
+	}
+	t.Logf("%d kills in runs of %v: %v", kills, took, phases)
+	if m.phase(t) == "undoing" {
+		m.migrate(t, 0, "--undo")
+	}
+	if m.phase(t) != "done" {
+		m.migrate(t, 0, args...)
+	}
+}
+
+// TestMigrateFromOverlay2InPlace moves an engine from overlay2 on ZFS to the plugin
+// on the same dataset: nothing is copied.
+func TestMigrateFromOverlay2InPlace(t *testing.T) {
+	const dataset = "tank/inplace"
+	m := inPlace(t, dataset)
+	before := m.facts(t)
+	m.Stop(t)
+	used := usedBy(t, dataset)
+	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
+	begin := time.Now()
+	t.Log(m.migrate(t, 0))
+	t.Logf("it took %v", time.Since(begin))
+	if now := usedBy(t, dataset); now > used+used/100 {
+		t.Errorf("the dataset has %d bytes, and had %d", now, used)
+	}
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "migrated", m.facts(t), before)
+	m.operate(t, 0, "verify")
+	m.works(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--finish")
+	m.startsOn(t, engine.PluginName)
+	m.clear(t)
+}
+
+// TestMigrateInPlaceAndBack loses nothing of what was made since, by an undo and by the
+// way back.
+func TestMigrateInPlaceAndBack(t *testing.T) {
+	m := inPlace(t, "tank/toandfro")
+	m.Stop(t)
+	m.migrate(t, 0)
+	m.startsOn(t, engine.PluginName)
+	m.works(t)
+	m.Docker(t, "commit", "changed", "later")
+	after := m.facts(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--undo")
+	m.startsOn(t, "overlay2")
+	unchangedBy(t, "undone", m.facts(t), after)
+	m.Stop(t)
+	m.migrate(t, 0)
+	m.migrate(t, 0, "--finish")
+	t.Log(m.migrate(t, 0, "--back"))
+	m.startsOn(t, "overlay2")
+	m.works(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--finish")
+	m.startsOn(t, "overlay2")
+	m.clear(t)
+}
+
+// inPlace is an engine on overlay2 on a dataset, with all that fill makes, and the
+// plugin, which has none of its own.
+func inPlace(t *testing.T, dataset string) *mover {
+	t.Helper()
+	m := &mover{engine.Start(t, engine.Options{Root: rootOn(t, dataset), Driver: "overlay2"})}
+	m.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
+	m.Docker(t, "plugin", "enable", engine.PluginName)
+	m.fill(t)
+	return m
+}
+
+// TestMigrateFromOverlay2Apart moves an engine from overlay2 on ZFS to the plugin on
+// another dataset of the pool: files share their blocks.
+func TestMigrateFromOverlay2Apart(t *testing.T) {
+	const old, layers = "tank/apart", "tank/apart-layers"
+	root := rootOn(t, old)
+	engine.CreateDataset(t, layers)
+	m := &mover{engine.Start(t, engine.Options{Root: root, Driver: "overlay2"})}
+	m.InstallPlugin(t, layers)
+	m.fill(t)
+	before := m.facts(t)
+	m.Stop(t)
+	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
+	m.migrate(t, 0)
+	t.Logf("block clones: %s", command(t, "zpool", "get", "-Hp", "-o", "value", "bcloneused,bclonesaved", "tank"))
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "migrated", m.facts(t), before)
+	m.works(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--finish")
+	if _, err := os.Stat(filepath.Join(root, "overlay2")); err == nil {
+		t.Error("overlay2's layers are left")
+	}
+	m.startsOn(t, engine.PluginName)
+	m.clear(t)
+}
+
+// TestMigrateBackToOverlay2 copies layers from the plugin's dataset to another one.
+func TestMigrateBackToOverlay2(t *testing.T) {
+	m := &mover{engine.StartOnPlugin(t, engine.Options{Root: rootOn(t, "tank/backto")}, "tank/backto-layers")}
+	m.fill(t)
+	before := m.facts(t)
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--back"))
+	m.startsOn(t, "overlay2")
+	unchangedBy(t, "back", m.facts(t), before)
+	m.works(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--finish")
+	m.startsOn(t, "overlay2")
+	m.clear(t)
+}
+
+// TestMigrateFromVFS moves an engine from vfs, freeing the old layers on the way.
+func TestMigrateFromVFS(t *testing.T) {
+	const layers = "tank/fromvfs"
+	engine.CreateDataset(t, layers)
+	m := &mover{engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs"})}
+	m.InstallPlugin(t, layers)
+	m.fill(t)
+	before := m.facts(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--reclaim")
+	if left, err := os.ReadDir(filepath.Join(m.Root, "vfs/dir")); err != nil || len(left) > 0 {
+		t.Errorf("%d old layers are left, %v", len(left), err)
+	}
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "migrated", m.facts(t), before)
+	m.Stop(t)
+	m.migrate(t, 3, "--undo")
+	m.migrate(t, 0, "--finish")
+	m.startsOn(t, engine.PluginName)
+	m.works(t)
+	m.clear(t)
+}
+
+// TestMigrateUnderLiveRestore is refused while a container goes on without dockerd,
+// whatever the driver: vfs mounts nothing. So are an undo and an end.
+func TestMigrateUnderLiveRestore(t *testing.T) {
+	const layers = "tank/outlived"
+	engine.CreateDataset(t, layers)
+	m := &mover{engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs", Config: map[string]any{"live-restore": true}})}
+	m.InstallPlugin(t, layers)
+	importTiny(t, m.Engine, "tiny")
+	startContainer(t, m.Engine, "worker")
+	refused := func(args ...string) {
+		t.Helper()
+		if out := m.migrate(t, 3, args...); !strings.Contains(out, "live-restore") {
+			t.Errorf("migrate %q says\n%s", args, out)
+		}
+	}
+	m.Stop(t)
+	refused()
+	m.Again(t)
+	intact(t, m.Engine, "worker")
+	m.Docker(t, "stop", "worker")
+	m.withoutLiveRestore(t)
+	m.migrate(t, 0)
+	m.startsOn(t, engine.PluginName)
+	m.Stop(t)
+	m.Config["live-restore"] = true
+	m.Again(t)
+	m.Docker(t, "start", "worker")
+	m.Stop(t)
+	refused("--undo")
+	refused("--finish")
+	m.Again(t)
+	intact(t, m.Engine, "worker")
+	m.Docker(t, "rm", "-f", "worker")
+	m.withoutLiveRestore(t)
+	m.migrate(t, 0, "--finish")
+}
+
+// withoutLiveRestore stops the engine and its plugin.
+func (m *mover) withoutLiveRestore(t *testing.T) {
+	t.Helper()
+	m.Stop(t)
+	delete(m.Config, "live-restore")
+	m.Again(t)
+	m.Stop(t)
+}
+
+// rootOn is a data-root that is a dataset of its own.
+func rootOn(t *testing.T, dataset string) string {
+	t.Helper()
+	engine.CreateDataset(t, dataset)
+	dir := dataRoot(t)
+	command(t, "mount", "-t", "zfs", dataset, dir)
+	return dir
+}

@@ -1,0 +1,201 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// dataRoot is Docker's data-root, to be changed. Names are relative to it, and
+// none leads out of it.
+type dataRoot struct {
+	*os.Root
+}
+
+// openDataRoot opens the data-root under its real name, which is what mounts have.
+func openDataRoot(dir string) (*dataRoot, error) {
+	real, err := filepath.EvalSymlinks(dir)
+	var root *os.Root
+	if err == nil {
+		root, err = os.OpenRoot(real)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.NotFound, "%s is not there: name Docker's data-root with --root", dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &dataRoot{root}, nil
+}
+
+// exists reports whether something has that name.
+func (r *dataRoot) exists(name string) (bool, error) {
+	_, err := r.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// write puts a file in place in one step, and on disk.
+func (r *dataRoot) write(name string, data []byte, mode fs.FileMode) error {
+	next := name + ".overlayzfs"
+	f, err := r.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return r.rename(next, name)
+}
+
+// rename gives something another name, and waits until that is on disk.
+func (r *dataRoot) rename(from, to string) error {
+	if err := r.Rename(from, to); err != nil {
+		return err
+	}
+	return errors.Join(r.sync(path.Dir(from)), r.sync(path.Dir(to)))
+}
+
+// sync waits until the names in a directory are on disk.
+func (r *dataRoot) sync(dir string) error {
+	f, err := r.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// settle waits until all that was written to the data-root is on disk, in whatever
+// order it was: on ZFS fsync(2) promises nothing where sync=disabled, and what comes
+// next may be done on another pool.
+func (r *dataRoot) settle(ctx context.Context) (err error) {
+	onZFS, err := zfs.IsZFS(r.Name())
+	if err != nil || !onZFS {
+		return err
+	}
+	dataset, err := zfs.DatasetOf(r.Name())
+	if err != nil {
+		return err
+	}
+	z, err := zfs.Open()
+	if err != nil {
+		return err
+	}
+	return errors.Join(z.SyncPool(ctx, poolOf(dataset)), z.Close())
+}
+
+// move renames, unless that was done already. What is at neither place is lost.
+// Where something is at both, the one in which empty finds nothing is what a
+// start of dockerd in between has made.
+func (r *dataRoot) move(from, to string, empty func(name string) (bool, error)) error {
+	here, err := r.exists(from)
+	if err != nil {
+		return err
+	}
+	there, err := r.exists(to)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !here && !there:
+		return fault.New(fault.NotFound, "neither %s nor %s is in %s: somebody moved it away", from, to, r.Name())
+	case !here:
+		return nil
+	case there:
+		spare, err := r.spare(from, to, empty)
+		if err != nil {
+			return err
+		}
+		if err := r.RemoveAll(spare); err != nil || spare == from {
+			return err
+		}
+	}
+	if err := r.MkdirAll(path.Dir(to), 0o710); err != nil {
+		return err
+	}
+	return r.rename(from, to)
+}
+
+// spare is the one of two that holds nothing.
+func (r *dataRoot) spare(from, to string, empty func(name string) (bool, error)) (string, error) {
+	for _, name := range []string{from, to} {
+		if ok, err := empty(name); err != nil || ok {
+			return name, err
+		}
+	}
+	return "", fault.New(fault.Exists, "both %s and %s are in %s, and both hold something: dockerd was started in the middle of a migration; move away what is not wanted", from, to, r.Name())
+}
+
+// names lists a directory; nothing for one that is not there.
+func (r *dataRoot) names(dir string) ([]string, error) {
+	entries, err := fs.ReadDir(r.FS(), dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names, err
+}
+
+// copyTree copies a directory of plain files, Docker's records, and waits until
+// they are on disk.
+func (r *dataRoot) copyTree(from, to string) error {
+	if err := r.copyFiles(from, to); err != nil {
+		return err
+	}
+	dir, err := r.Open(to)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fsat.SyncFileSystem(int(dir.Fd())), dir.Close())
+}
+
+func (r *dataRoot) copyFiles(from, to string) error {
+	return fs.WalkDir(r.FS(), from, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		target := to + name[len(from):]
+		switch {
+		case entry.IsDir():
+			return r.Mkdir(target, info.Mode().Perm())
+		case entry.Type().IsRegular():
+			return r.copyFile(name, target, info.Mode().Perm())
+		}
+		return fault.New(fault.UnsafeInput, "%s is no regular file", path.Join(r.Name(), name))
+	})
+}
+
+func (r *dataRoot) copyFile(from, to string, mode fs.FileMode) error {
+	in, err := r.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := r.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	_, err = out.ReadFrom(in)
+	if err := errors.Join(err, out.Close()); err != nil {
+		return fmt.Errorf("copy %s: %w", from, err)
+	}
+	return nil
+}

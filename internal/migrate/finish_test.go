@@ -1,0 +1,76 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestWhatIsStillNeededIsNotDeleted: the end is refused for whatever says that the old
+// layers are in use, or the new ones of no use.
+func TestWhatIsStillNeededIsNotDeleted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil func(h host, s *shelf)
+		says  string
+	}{
+		"Nothing":      {func(host, *shelf) {}, ""},
+		"Config":       {func(h host, _ *shelf) { h.no(os.WriteFile(h.config, []byte(`{"storage-driver":"vfs"}`), 0o600)) }, "names \"vfs\""},
+		"No driver":    {func(h host, _ *shelf) { h.no(os.WriteFile(h.config, []byte(`{}`), 0o600)) }, "names no driver"},
+		"Command line": {func(h host, _ *shelf) { h.no(os.Remove(h.config)) }, "--leave-config"},
+		"Container": {func(h host, _ *shelf) {
+			id := hexID("later")
+			h.write("containers/"+id+"/config.v2.json", fmt.Sprintf(`{"ID":%q,"Driver":"vfs","State":{}}`, id))
+		}, "made since"},
+		"Image":  {func(h host, _ *shelf) { h.write("image/vfs/imagedb/content/sha256/"+hexID("later"), "x") }, "made since"},
+		"Layer":  {func(h host, s *shelf) { h.no(os.RemoveAll(filepath.Join(s.dir, "top"))) }, "layer top"},
+		"Tried":  {func(_ host, s *shelf) { s.token = "" }, "has not run"},
+		"Record": {func(h host, _ *shelf) { h.no(os.RemoveAll(h.path("image/overlayzfs"))) }, "no records"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, s := onVFS(t), &shelf{dir: t.TempDir()}
+			h.no(h.run(h.copyJob(), s))
+			s.token = "of a start"
+			tt.spoil(h, s)
+			before := len(h.everything())
+			err := Finish(t.Context(), h.dir, s.tools())
+			if tt.says == "" {
+				h.no(err)
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%v, want %q", err, tt.says)
+			}
+			if !errors.Is(err, ErrRefused) && name != "Layer" && name != "Record" {
+				t.Errorf("it is not refused: %v", err)
+			}
+			if now := len(h.everything()); now != before {
+				t.Errorf("there were %d files, and are %d", before, now)
+			}
+		})
+	}
+}
+
+// TestUntried is for those who know.
+func TestUntried(t *testing.T) {
+	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	h.no(h.run(h.copyJob(), s))
+	tools := s.tools()
+	tools.Untried = true
+	h.no(Finish(t.Context(), h.dir, tools))
+	h.carried(s)
+}
+
+// TestRecordsOfAStoreThatRanAreKept: on the way back it is the old one that must not
+// have run.
+func TestRecordsOfAStoreThatRanAreKept(t *testing.T) {
+	j := &Job{Way: Copy, From: "overlayzfs", To: "overlay2", Token: "x"}
+	if err := j.tried((&shelf{token: "x"}).tools()); err != nil {
+		t.Error(err)
+	}
+	if err := j.tried((&shelf{token: "y"}).tools()); err == nil || !strings.Contains(err.Error(), "has run") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,328 @@
+package migrate
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// planner makes a plan.
+type planner struct {
+	Wanted
+	root    *dataRoot
+	docker  *dockerstore.Root
+	records *dockerstore.Records
+	items   []item
+	held    []overlayzfs.Seen // layers that the store holds
+	sizes   map[string]int64  // of layers, as far as they are carried
+	plan    *Plan
+}
+
+// Look thinks a migration through, and changes nothing. A migration that was
+// begun is gone on with, whatever is wanted.
+func Look(w Wanted) (_ *Plan, err error) {
+	r, err := openDataRoot(w.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if err := w.resolve(r); err != nil {
+		return nil, err
+	}
+	docker, err := dockerstore.Open(w.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, docker.Close()) }()
+	p := &planner{Wanted: w, root: r, docker: docker, plan: &Plan{Root: w.Root}}
+	job, err := readJob(r)
+	if err != nil {
+		return nil, err
+	}
+	if job != nil {
+		p.plan.Job, p.plan.Resumed = *job, true
+		if w.Config == "" {
+			p.plan.Job.Config = ""
+		}
+		return p.plan, p.resume()
+	}
+	if w.Action != Forward {
+		return nil, errNoJob
+	}
+	return p.plan, p.begin()
+}
+
+// resolve names the data-root, and the store's directory in it, as the mount table
+// does: without symlinks.
+func (w *Wanted) resolve(r *dataRoot) error {
+	if w.Home != "" {
+		home, err := filepath.Rel(w.Root, w.Home)
+		if err != nil {
+			return err
+		}
+		w.Home = filepath.Join(r.Name(), home)
+	}
+	w.Root = r.Name()
+	return nil
+}
+
+// resume looks at a migration that was begun.
+func (p *planner) resume() error {
+	p.running()
+	if p.Action == Forward {
+		p.contradiction()
+	}
+	if err := p.plan.Job.allows(p.Action); err != nil {
+		p.plan.obstacle("%v", err)
+	} else if p.Action == Ending {
+		if err := p.plan.Job.oldUnused(p.root); err != nil {
+			p.plan.obstacle("%v", err)
+		}
+		if err := p.mountedOld(); err != nil {
+			return err
+		}
+	}
+	for _, driver := range []string{p.plan.Job.From, p.plan.Job.To} {
+		records, err := p.docker.Read(driver)
+		if errors.Is(err, fault.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p.records = records
+		return errors.Join(p.count(), p.newer(), p.returnable())
+	}
+	return nil
+}
+
+// contradiction refuses to go on with another migration than the one that is asked
+// for.
+func (p *planner) contradiction() {
+	j, driver := &p.plan.Job, p.plan.Job.To
+	if j.back() {
+		driver = j.From
+	}
+	if p.Back != j.back() || p.From != "" && p.From != j.From || p.To != "" && p.To != j.To || p.Driver != driver {
+		p.plan.obstacle("another migration is under way, from %s to %s: `%s` goes on with it, and with --undo it is undone", j.From, j.To, j.command())
+	}
+}
+
+// command is what goes on with a job.
+func (j *Job) command() string {
+	if j.back() {
+		return fmt.Sprintf("overlayzfs migrate --back --to %s --driver %s", j.To, j.From)
+	}
+	return fmt.Sprintf("overlayzfs migrate --from %s --driver %s", j.From, j.To)
+}
+
+// mountedOld notes that a directory of old layers stays, for it is a mount point.
+func (p *planner) mountedOld() error {
+	j := p.plan.Job
+	if j.Way != Copy || j.back() {
+		return nil
+	}
+	dir := filepath.Join(p.Root, j.From)
+	mounts, err := mount.At(dir)
+	if len(mounts) > 0 {
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("%s is a mount point: what is in it is deleted, and it stays", dir))
+	}
+	return err
+}
+
+// newer notes what an undo would lose: what was made since layers were copied.
+func (p *planner) newer() error {
+	if p.Action != Backward || p.plan.Job.Way != Copy || p.records.Driver != p.plan.Job.From {
+		return nil
+	}
+	now, err := p.docker.Read(p.plan.Job.To)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	images, mounts := 0, 0
+	for _, image := range now.Images {
+		if !slices.ContainsFunc(p.records.Images, func(old dockerstore.Image) bool { return old.ID == image.ID }) {
+			images++
+		}
+	}
+	for _, m := range now.Mounts {
+		if !slices.ContainsFunc(p.records.Mounts, func(old dockerstore.Mount) bool { return old.Name == m.Name }) {
+			mounts++
+		}
+	}
+	if images+mounts > 0 {
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("images made since, which are lost: %d; containers: %d", images, mounts))
+	}
+	return nil
+}
+
+// begin plans a new migration.
+func (p *planner) begin() error {
+	if err := p.drivers(); err != nil {
+		return err
+	}
+	p.running()
+	records, err := p.docker.Read(p.plan.Job.From)
+	if err != nil {
+		return err
+	}
+	p.records = records
+	if err := p.count(); err != nil {
+		return err
+	}
+	p.whole()
+	if has, err := p.root.hasRecords(imageDir(p.plan.Job.To)); err != nil {
+		return err
+	} else if has {
+		p.plan.obstacle("Docker has images or containers under the driver %s already, and two sets are not merged: remove those first", p.plan.Job.To)
+	}
+	if err := p.config(); err != nil {
+		return err
+	}
+	if err := p.unused(); err != nil {
+		return err
+	}
+	if p.Back {
+		return p.wayBack()
+	}
+	return p.way()
+}
+
+// unused makes sure that no plugin has the store open: under live-restore it
+// outlives dockerd.
+func (p *planner) unused() (err error) {
+	view, err := p.view()
+	if errors.Is(err, fault.NotFound) {
+		return nil // there is none yet
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	if err := view.Unused(); errors.Is(err, fault.Busy) {
+		p.plan.obstacle("the plugin still runs: %v. Stop it with dockerd, without live-restore", err)
+	} else if err != nil {
+		return err
+	}
+	door, err := view.Door()
+	if err != nil {
+		return err
+	}
+	if door != "" {
+		p.plan.obstacle("the store is kept by %s: give the plugin a dataset of its own", door)
+	}
+	p.held, err = view.Layers()
+	return err
+}
+
+func (p *planner) view() (*overlayzfs.View, error) {
+	if p.Dataset != "" {
+		return overlayzfs.ViewDataset(p.Dataset)
+	}
+	return overlayzfs.ViewHome(p.Home)
+}
+
+// drivers decides from where to where.
+func (p *planner) drivers() error {
+	j := &p.plan.Job
+	if p.Back {
+		j.From, j.To = p.Driver, cmp.Or(p.To, overlay2Dir)
+		return builtBack(j.To)
+	}
+	j.From, j.To = p.From, p.Driver
+	if j.From == "" {
+		return p.findDriver()
+	}
+	if !builtin(j.From) {
+		return fault.New(fault.Invalid, "%q is none of Docker's own drivers", j.From)
+	}
+	return nil
+}
+
+// findDriver takes the only driver that has images or containers.
+func (p *planner) findDriver() error {
+	drivers, err := p.docker.Drivers()
+	if err != nil {
+		return err
+	}
+	var found []string
+	for _, driver := range drivers {
+		has, err := p.root.hasRecords(imageDir(driver))
+		if err != nil {
+			return err
+		}
+		if has && driver != p.Driver {
+			found = append(found, driver)
+		}
+	}
+	switch len(found) {
+	case 1:
+		p.plan.Job.From = found[0]
+		return nil
+	case 0:
+		return fault.New(fault.NotFound, "Docker has no images or containers in %s under another driver than %s: there is nothing to migrate", p.Root, p.Driver)
+	}
+	return fault.New(fault.Invalid, "Docker has images under several drivers (%s): say which with --from", strings.Join(found, ", "))
+}
+
+// running notes that dockerd and all containers have to be stopped.
+func (p *planner) running() {
+	release, err := p.root.quiet()
+	if err == nil {
+		err = errors.Join(p.root.stopped(procDir), release())
+	}
+	if err != nil {
+		p.plan.obstacle("%v", err)
+	}
+}
+
+func (p *planner) count() (err error) {
+	p.items, err = itemsOf(p.records, p.docker.StorageOptions)
+	p.plan.Images, p.plan.Layers, p.plan.Containers = len(p.records.Images), len(p.items), len(p.records.Containers)
+	return err
+}
+
+// whole refuses records that are damaged or lack something: what is not
+// understood is not moved.
+func (p *planner) whole() {
+	var why Obstacles
+	if errors.As(requireWhole(p.records), &why) {
+		for _, text := range why {
+			p.plan.obstacle("%s", text)
+		}
+	}
+	for driver, container := range p.records.Elsewhere {
+		p.plan.Notes = append(p.plan.Notes, fault.Printable(fmt.Sprintf("containers of the driver %s, %.12s for one, stay as they are", driver, container)))
+	}
+}
+
+// config notes what daemon.json says.
+func (p *planner) config() error {
+	if p.Config == "" {
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("daemon.json is left alone: have dockerd use the driver %s yourself", p.plan.Job.To))
+		return nil
+	}
+	f, err := readFields(p.Config)
+	if err != nil {
+		return err
+	}
+	if f.containerdStore() {
+		p.plan.obstacle("%s has the feature containerd-snapshotter: Docker's images are in containerd's store then, and no storage driver is used. Take it out first", p.Config)
+	}
+	p.plan.Job.Config, p.plan.Job.Before = p.Config, f.before()
+	if err := p.plan.Job.requireWritable(); err != nil {
+		p.plan.obstacle("daemon.json cannot be written: %v; with --leave-config it is left alone", err)
+	}
+	return nil
+}

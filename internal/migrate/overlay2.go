@@ -1,0 +1,153 @@
+package migrate
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/layertar"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// overlay2Dir is where overlay2 has its layers, in the data-root.
+const overlay2Dir = "overlay2"
+
+// newLayers is where layers of overlay2's are made before they are put in place.
+const newLayers = workDir + "/new"
+
+// overlay2Lowers is how many layers overlay2 stacks (maxDepth of its overlay.go).
+const overlay2Lowers = 128
+
+// overlay2 is a Store in the layout of moby's driver, for the way back. A layer is
+// made aside, filled, put on disk and renamed into place.
+type overlay2 struct {
+	root *dataRoot
+}
+
+// open makes the directories that the driver would.
+func (s overlay2) open() error {
+	for _, dir := range []string{overlay2Dir, overlay2Dir + "/l", newLayers} {
+		mode := fs.FileMode(0o700)
+		if dir == overlay2Dir {
+			mode = 0o710
+		}
+		if err := s.root.Mkdir(dir, mode); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Create makes a layer aside.
+func (s overlay2) Create(_ context.Context, id, parent string, o overlayzfs.CreateOptions) error {
+	if len(o.StorageOpt) > 0 {
+		return fault.New(fault.Unsupported, "overlay2 keeps no limit here")
+	}
+	stage := path.Join(newLayers, id)
+	if err := s.root.RemoveAll(stage); err != nil {
+		return err
+	}
+	err := errors.Join(s.root.Mkdir(stage, 0o710), s.root.Mkdir(stage+"/diff", 0o755), s.root.WriteFile(stage+"/link", []byte(newShort()), 0o644))
+	if err != nil || parent == "" {
+		return err
+	}
+	lowers, err := s.lowers(parent)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		s.root.WriteFile(stage+"/lower", []byte(strings.Join(lowers, ":")), 0o666), s.root.Mkdir(stage+"/work", 0o700),
+		s.root.WriteFile(path.Join(overlay2Dir, parent, "committed"), nil, 0o600),
+	)
+}
+
+// lowers is what a child of a layer stands on.
+func (s overlay2) lowers(parent string) ([]string, error) {
+	short, err := s.root.ReadFile(path.Join(overlay2Dir, parent, "link"))
+	if err != nil {
+		return nil, err
+	}
+	lowers := []string{"l/" + string(short)}
+	below, err := s.root.ReadFile(path.Join(overlay2Dir, parent, "lower"))
+	if err == nil {
+		lowers = append(lowers, strings.Split(string(below), ":")...)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return lowers, err
+}
+
+func newShort() string {
+	raw := make([]byte, 26)
+	rand.Read(raw) // never fails: crypto/rand ends the process instead
+	return base32.StdEncoding.EncodeToString(raw)[:26]
+}
+
+// ApplyDiff unpacks a tar into a layer that was just made, and puts it in place.
+func (s overlay2) ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (size int64, err error) {
+	err = s.Fill(ctx, id, func(dir *os.File) error {
+		size, err = layertar.Extract(ctx, dir, diff, layertar.Options{Base: parent == ""})
+		return err
+	})
+	return size, err
+}
+
+// Fill fills a layer that was just made, and puts it in place.
+func (s overlay2) Fill(ctx context.Context, id string, write func(dir *os.File) error) error {
+	stage := path.Join(newLayers, id)
+	dir, err := s.root.Open(stage + "/diff")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(write(dir), fsat.SyncFileSystem(int(dir.Fd())), dir.Close()); err != nil {
+		return err
+	}
+	if err := s.root.settle(ctx); err != nil {
+		return err
+	}
+	short, err := s.root.ReadFile(stage + "/link")
+	if err != nil {
+		return err
+	}
+	if err := s.root.Symlink(path.Join("..", id, "diff"), path.Join(overlay2Dir, "l", string(short))); err != nil {
+		return err
+	}
+	return s.root.rename(stage, path.Join(overlay2Dir, id))
+}
+
+// Remove removes a layer, its short name first: without a layer that leads nowhere.
+func (s overlay2) Remove(ctx context.Context, id string) error {
+	dir := path.Join(overlay2Dir, id)
+	short, err := s.root.ReadFile(dir + "/link")
+	if err == nil {
+		err = s.root.Remove(path.Join(overlay2Dir, "l", path.Base(string(short))))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return dirs{s.root, "overlay2"}.remove(ctx, dir)
+}
+
+// Layers lists the layers.
+func (s overlay2) Layers(context.Context) ([]string, error) {
+	names, err := s.root.names(overlay2Dir)
+	var ids []string
+	for _, name := range names {
+		if name != "l" && name != ".overlayzfs" {
+			ids = append(ids, name)
+		}
+	}
+	return ids, err
+}
+
+// Reaped removes what was made aside and is nobody's.
+func (s overlay2) Reaped(context.Context) error { return s.root.RemoveAll(newLayers) }

@@ -1,0 +1,120 @@
+package migrate
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+)
+
+// volumesDB is the database of volumes, which dockerd keeps locked from its start
+// to its end (volume/service/store.go). It has no other use of the file's lock, so
+// whoever holds it keeps dockerd from starting.
+const volumesDB = "volumes/metadata.db"
+
+// procDir is where the kernel shows processes.
+const procDir = "/proc"
+
+// ErrRunning is of a dockerd that has to be stopped first.
+var ErrRunning = fault.New(fault.Busy, "dockerd is running on this data-root: stop it, and its socket unit with it (`systemctl stop docker.socket docker`)")
+
+// quiet makes sure that no dockerd uses the data-root, and that none begins to
+// until release is called.
+func (r *dataRoot) quiet() (release func() error, err error) {
+	f, err := r.OpenFile(volumesDB, os.O_RDWR|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() error { return nil }, nil // no dockerd was ever started here
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := fsat.TryLock(int(f.Fd())); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrRunning
+		}
+		return nil, err
+	}
+	return f.Close, nil
+}
+
+// outlived is what to do about a container that runs without dockerd.
+const outlived = "a container outlived dockerd. Start dockerd without live-restore, stop the container, and stop dockerd again"
+
+// layerDirs are where drivers mount layers, in the data-root.
+var layerDirs = []string{"overlay2", "zfs", "plugins"}
+
+// stopped makes sure that no container has outlived a dockerd that was killed, or has
+// live-restore: that no layer is mounted, and no container has a process. Some
+// drivers mount nothing, and a dockerd may mount where nobody else sees it.
+func (r *dataRoot) stopped(proc string) error {
+	for _, dir := range layerDirs {
+		if err := requireUnmounted(filepath.Join(r.Name(), dir)); err != nil {
+			return err
+		}
+	}
+	names, err := r.names("containers")
+	if err != nil {
+		return err
+	}
+	for _, id := range names {
+		if !containerID.MatchString(id) {
+			continue
+		}
+		if err := r.requireEnded(proc, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// requireUnmounted makes sure that no layer below a directory is mounted.
+func requireUnmounted(dir string) error {
+	mounts, err := mount.Below(dir)
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		if m.FSType == "overlay" || strings.Contains(m.Mountpoint, "/graph/") {
+			return fault.New(fault.Busy, "%s is still mounted: %s", m.Mountpoint, outlived)
+		}
+	}
+	return nil
+}
+
+// requireEnded makes sure that the process that a container was recorded with is gone.
+// Its number may be another's by now: control groups are named after containers.
+func (r *dataRoot) requireEnded(proc, id string) error {
+	raw, err := r.ReadFile(path.Join("containers", id, "config.v2.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var record struct{ State struct{ Pid int } }
+	if err := json.Unmarshal(raw, &record); err != nil {
+		return fault.New(fault.Invalid, "container %.12s: its record is damaged: %w", id, err)
+	}
+	if record.State.Pid <= 0 {
+		return nil
+	}
+	groups, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(record.State.Pid), "cgroup"))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err == nil && strings.Contains(string(groups), id) {
+		err = fault.New(fault.Busy, "container %.12s runs as process %d: %s", id, record.State.Pid, outlived)
+	}
+	return err
+}

@@ -1,0 +1,69 @@
+package migrate
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestPeak: a chain is there twice before its first layer goes; of images side by side
+// only what is carried at a time.
+func TestPeak(t *testing.T) {
+	sizes := map[string]int64{}
+	var chain, apart []item
+	for i := range 4 {
+		id := fmt.Sprint(i)
+		sizes[id] = 10
+		it := item{id: id}
+		apart = append(apart, it)
+		if i > 0 {
+			it.parent = fmt.Sprint(i - 1)
+		}
+		chain = append(chain, it)
+	}
+	for _, tt := range []struct {
+		items  []item
+		atOnce int
+		want   int64
+	}{{chain, 1, 40}, {apart, 1, 10}, {apart, 2, 20}, {apart, 9, 40}, {nil, 1, 0}} {
+		if got := peak(tt.items, sizes, tt.atOnce); got != tt.want {
+			t.Errorf("%d items, %d at once: %d, want %d", len(tt.items), tt.atOnce, got, tt.want)
+		}
+	}
+}
+
+// TestWhatContainersHaveCounts: their layers, too, want room, and have to fit below
+// their limits.
+func TestWhatContainersHaveCounts(t *testing.T) {
+	h := onVFS(t)
+	bytes := func(limit string) (*Plan, error) {
+		h.write("containers/"+hexID("web")+"/hostconfig.json", fmt.Sprintf(`{"StorageOpt":{"size":%q}}`, limit))
+		p := h.planning(Wanted{From: "vfs"})
+		h.no(p.drivers())
+		p.records = h.records("vfs")
+		h.no(p.count())
+		h.no(p.root.settle(t.Context())) // ZFS knows only then what files take
+		h.no(p.present())
+		p.plan.Available = 1 << 20
+		p.fits("here")
+		return p.plan, p.plan.Refused()
+	}
+	before, err := bytes("1G")
+	h.no(err)
+	large := make([]byte, 2<<20)
+	rand.Read(large) // what no file system makes smaller
+	h.write("vfs/dir/"+hexID("mount of web")+"/data/large", string(large))
+	after, err := bytes("1G")
+	if after.Bytes != before.Bytes+2<<20 || err == nil || !strings.Contains(err.Error(), "make room") {
+		t.Errorf("%d bytes, then %d; %v", before.Bytes, after.Bytes, err)
+	}
+	if _, err := bytes("1M"); err == nil || !strings.Contains(err.Error(), "its limit is 1048576") {
+		t.Errorf("below a limit of 1M: %v", err)
+	}
+	h.no(os.Remove(h.path("vfs/dir/" + hexID("mount of web") + "/data/large")))
+	if _, err := bytes("1M"); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,231 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// source is where another driver keeps its layers.
+type source interface {
+	// open opens a layer: its own content where the driver stacks layers, else
+	// all that it shows.
+	open(id string) (*tree, error)
+	// upper: layers have their own content only, as overlayfs wrote it.
+	upper() bool
+	// discard deletes a layer that nothing stands on any more. That it is gone
+	// already is no error.
+	discard(ctx context.Context, id string) error
+	// clear deletes what is left when all layers are gone.
+	clear(ctx context.Context) error
+}
+
+// tree is a directory of a layer, and what keeps it reachable.
+type tree struct {
+	*os.File
+	release func() error // nil where nothing does
+}
+
+// Close ends both.
+func (t *tree) Close() error {
+	err := t.File.Close()
+	if t.release != nil {
+		err = errors.Join(err, t.release())
+	}
+	return err
+}
+
+// layouts are the drivers that keep each layer in a directory: where, below the
+// data-root, and whether it is the layer's own content only.
+var layouts = map[string]struct {
+	dir   func(id string) string
+	upper bool
+}{
+	"overlay2": {func(id string) string { return filepath.Join("overlay2", id, "diff") }, true},
+	"vfs":      {func(id string) string { return filepath.Join("vfs/dir", id) }, false},
+	"btrfs":    {func(id string) string { return filepath.Join("btrfs/subvolumes", id) }, false},
+}
+
+// dirs is a driver of directories.
+type dirs struct {
+	root   *dataRoot
+	driver string
+}
+
+func (s dirs) upper() bool { return layouts[s.driver].upper }
+
+func (s dirs) open(id string) (*tree, error) {
+	f, err := s.root.Open(layouts[s.driver].dir(id))
+	if err != nil {
+		return nil, err
+	}
+	return &tree{File: f}, nil
+}
+
+func (s dirs) discard(ctx context.Context, id string) error {
+	name := layouts[s.driver].dir(id)
+	if s.upper() {
+		name = filepath.Dir(name)
+	}
+	return s.remove(ctx, name)
+}
+
+// clear removes the driver's directory. Of a mount point only what is in it: that is
+// the administrator's.
+func (s dirs) clear(ctx context.Context) error {
+	err := s.remove(ctx, s.driver)
+	if !errors.Is(err, unix.EXDEV) {
+		return err
+	}
+	dir, err := s.root.Open(s.driver)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fsat.RemoveContents(ctx, int(dir.Fd())), dir.Close())
+}
+
+// remove removes a directory of the data-root and all in it, across no mount.
+func (s dirs) remove(ctx context.Context, name string) error {
+	dir, err := s.root.Open(filepath.Dir(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return fsat.RemoveAll(ctx, int(dir.Fd()), filepath.Base(name))
+}
+
+// clones is moby's zfs driver: each layer a dataset, cloned from the one below.
+type clones struct {
+	root    *dataRoot
+	zfs     *zfs.Handle
+	dataset string
+	views   *views
+}
+
+func (s clones) upper() bool { return false }
+
+func (s clones) open(id string) (*tree, error) {
+	name, err := s.name(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.views.open(name, ".")
+}
+
+// name is a layer's dataset. Others below the same one are somebody else's, whatever a
+// record says.
+func (s clones) name(id string) (string, error) {
+	if !layerName.MatchString(id) {
+		return "", fault.New(fault.UnsafeInput, "%.100q is no name that the driver zfs gives to layers", id)
+	}
+	return s.dataset + "/" + id, nil
+}
+
+// discard destroys a layer's dataset. The snapshot it was cloned from goes with
+// it: the driver has marked that for deletion.
+func (s clones) discard(ctx context.Context, id string) error {
+	name, err := s.name(id)
+	if err != nil {
+		return err
+	}
+	err = s.zfs.Destroy(name)
+	switch {
+	case errors.Is(err, zfs.ErrNotExist):
+		return nil
+	case errors.Is(err, zfs.ErrBusy):
+		return fault.New(fault.Busy, "%w: snapshots of your own on it, or clones of them, keep it (`zfs list -t all -r %s`); destroy those and run the command again", err, name)
+	}
+	return errors.Join(err, ctx.Err())
+}
+
+func (s clones) clear(ctx context.Context) error {
+	return dirs{s.root, "zfs"}.remove(ctx, "zfs")
+}
+
+// shelves is a store, for the way back. What is to become of it when its layers
+// were copied is the administrator's to say.
+type shelves struct {
+	root *os.File
+	// dataset is that of the store, below which those of limited layers are.
+	dataset func() (string, error)
+	views   *views
+}
+
+func (s shelves) upper() bool { return true }
+
+func (s shelves) open(id string) (*tree, error) {
+	dir := fmt.Sprintf("/proc/self/fd/%d/%s/", s.root.Fd(), id)
+	info, err := os.Lstat(dir + "diff")
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Type() == os.ModeSymlink {
+		return s.openApart(dir)
+	}
+	f, err := os.Open(dir + "diff")
+	if err != nil {
+		return nil, err
+	}
+	return &tree{File: f}, nil
+}
+
+// openApart opens a limited layer, whose files lie on a dataset of its own.
+func (s shelves) openApart(dir string) (*tree, error) {
+	short, err := os.ReadFile(dir + "link")
+	if err != nil {
+		return nil, err
+	}
+	dataset, err := s.dataset()
+	if err != nil {
+		return nil, err
+	}
+	return s.views.open(dataset+"/"+string(short), "diff")
+}
+
+func (s shelves) discard(context.Context, string) error { return nil }
+func (s shelves) clear(context.Context) error           { return nil }
+
+// shelves opens the store on the way back.
+func (j *Job) shelves(r *dataRoot) (s shelves, err error) {
+	s.views = &views{}
+	if j.Dataset != "" {
+		s.dataset = func() (string, error) { return j.Dataset, nil }
+		s.root, err = zfs.ViewDataset(j.Dataset)
+		return s, err
+	}
+	home := filepath.Join(r.Name(), j.Layers)
+	s.dataset = func() (string, error) { return zfs.DatasetOf(home) }
+	s.root, err = os.Open(home)
+	return s, err
+}
+
+// newSource opens the layers of a driver.
+func (j *Job) newSource(r *dataRoot) (source, func() error, error) {
+	nothing := func() error { return nil }
+	if j.back() {
+		s, err := j.shelves(r)
+		return s, s.root.Close, err
+	}
+	if _, ok := layouts[j.From]; ok {
+		return dirs{r, j.From}, nothing, nil
+	}
+	if j.From != "zfs" {
+		return nil, nothing, fault.New(fault.Unsupported, "there is no way from the driver %s: known are overlay2, zfs, vfs and btrfs", j.From)
+	}
+	z, err := zfs.Open()
+	if err != nil {
+		return nil, nothing, err
+	}
+	return clones{r, z, j.ZFSDataset, &views{}}, z.Close, nil
+}

@@ -1,0 +1,97 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// views are mounts of datasets to be read, in no name space. Several readers of one
+// dataset share its mount, and none is made while the one before is ending: the
+// module refuses a dataset that is in between.
+type views struct {
+	mount func(dataset string) (*os.File, error) // nil: zfs.ViewDataset
+
+	mu  sync.Mutex
+	all map[string]*view
+}
+
+// view is a mount, as long as there are readers.
+type view struct {
+	mu      sync.Mutex
+	root    *os.File
+	readers int
+}
+
+// open opens a directory of a dataset.
+func (v *views) open(dataset, dir string) (*tree, error) {
+	shared := v.of(dataset)
+	if err := shared.take(func() (*os.File, error) { return v.idle(dataset) }); err != nil {
+		return nil, err
+	}
+	// What fsmount(2) gives names a directory and reads none.
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d/%s", shared.root.Fd(), dir))
+	if err != nil {
+		return nil, errors.Join(err, shared.release())
+	}
+	return &tree{f, shared.release}, nil
+}
+
+func (v *views) of(dataset string) *view {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.all == nil {
+		v.all = map[string]*view{}
+	}
+	if v.all[dataset] == nil {
+		v.all[dataset] = &view{}
+	}
+	return v.all[dataset]
+}
+
+func (s *view) take(mount func() (*os.File, error)) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readers == 0 {
+		if s.root, err = mount(); err != nil {
+			return err
+		}
+	}
+	s.readers++
+	return nil
+}
+
+// idle mounts a dataset, and waits for the end of another mount of it, such as a
+// process that was killed leaves for a moment.
+func (v *views) idle(dataset string) (*os.File, error) {
+	mount := v.mount
+	if mount == nil {
+		mount = zfs.ViewDataset
+	}
+	limit := time.After(busyTime)
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		root, err := mount(dataset)
+		if !errors.Is(err, fault.Busy) {
+			return root, err
+		}
+		select {
+		case <-limit:
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (s *view) release() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readers--; s.readers > 0 {
+		return nil
+	}
+	return s.root.Close()
+}

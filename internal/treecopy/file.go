@@ -1,0 +1,217 @@
+package treecopy
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/whiteout"
+)
+
+// file copies anything but a directory. base is its name in both directories,
+// name its path.
+func (c *copier) file(from, to int, base, name string) error {
+	st, err := fsat.Stat(from, base)
+	if err != nil {
+		return err
+	}
+	if first, ok := c.links[inodeOf(st)]; ok && st.Nlink > 1 {
+		return c.link(first, to, base)
+	}
+	if err := c.make(from, to, base, st); err != nil {
+		return err
+	}
+	if st.Nlink > 1 {
+		c.links[inodeOf(st)] = name
+	}
+	if whiteout.IsDevice(st.Mode, st.Rdev) {
+		return nil
+	}
+	return c.attributes(from, to, base, st)
+}
+
+// inode is what makes a file the same: a tree may lie on several file systems, such as
+// btrfs's subvolumes.
+type inode struct{ dev, ino uint64 }
+
+func inodeOf(st unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
+
+// link makes another name of a file that was copied already. The directory that
+// is cached may be another one afterwards, so what is made comes last.
+func (c *copier) link(first string, to int, base string) error {
+	keep, err := fsat.Dup(to)
+	if err != nil {
+		return err
+	}
+	defer fsat.CloseQuietly(keep)
+	old, err := c.to.Dir(dirOf(first), nil)
+	if err != nil {
+		return err
+	}
+	return fsat.Link(old, path.Base(first), keep, base)
+}
+
+// make makes the entry with its content.
+func (c *copier) make(from, to int, base string, st unix.Stat_t) error {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return c.content(from, to, base)
+	case unix.S_IFLNK:
+		target, err := fsat.Readlink(from, base)
+		if err != nil {
+			return err
+		}
+		return fsat.Symlink(target, to, base)
+	}
+	if whiteout.IsDevice(st.Mode, st.Rdev) {
+		return fsat.Mknod(to, base, whiteout.DeviceMode, whiteout.DeviceNum)
+	}
+	return fsat.Mknod(to, base, st.Mode&unix.S_IFMT|0o600, st.Rdev)
+}
+
+// content copies a regular file's content: between two files io.Copy has the
+// kernel do it, which shares blocks where it can.
+func (c *copier) content(from, to int, base string) (err error) {
+	in, err := fsat.OpenFile(from, base)
+	if err != nil {
+		return err
+	}
+	source := os.NewFile(uintptr(in), base)
+	defer source.Close()
+	out, err := fsat.CreateFile(to, base, 0o600)
+	if err != nil {
+		return err
+	}
+	target := os.NewFile(uintptr(out), base)
+	defer func() { err = errors.Join(err, target.Close()) }()
+	for {
+		n, err := io.CopyN(target, source, portion)
+		c.Copied(n)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// portion is how much is copied between two looks at the context. It is a
+// multiple of every record size, so that no block is cut.
+const portion = 256 << 20
+
+// attributes gives the copy what its original has, the times last.
+func (c *copier) attributes(from, to int, base string, st unix.Stat_t) error {
+	if err := fsat.Chown(to, base, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK { // whose mode is not to be set
+		if err := fsat.Chmod(to, base, st.Mode&0o7777); err != nil {
+			return err
+		}
+	}
+	if err := c.xattrs(from, to, base); err != nil {
+		return err
+	}
+	return fsat.SetTimes(to, base, timeOf(st.Atim), timeOf(st.Mtim))
+}
+
+func timeOf(t unix.Timespec) time.Time { return time.Unix(t.Sec, t.Nsec) }
+
+// xattrs copies extended attributes. Of overlayfs's own only the mark of an
+// opaque directory means something in another place.
+func (c *copier) xattrs(from, to int, base string) error {
+	names, err := fsat.ListXattr(from, base)
+	if err != nil {
+		return err
+	}
+	if c.onto {
+		if err := dropXattrs(to, base, names); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		value, err := fsat.GetXattr(from, base, name)
+		if err != nil {
+			return err
+		}
+		keep, err := wanted(name, value)
+		if err == nil && c.onto && strings.HasPrefix(name, nestedXattrs) {
+			err = fault.New(fault.Unsupported, "it has the attribute %s, of an overlay in an overlay: remove what made it", name)
+		}
+		if err != nil {
+			return err
+		}
+		if !keep || c.onto && name == whiteout.OpaqueXattr {
+			continue
+		}
+		if err := fsat.SetXattr(to, base, name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wanted says whether an attribute is copied.
+func wanted(name string, value []byte) (bool, error) {
+	switch name {
+	case whiteout.RedirectXattr, whiteout.MetacopyXattr:
+		return false, fault.New(fault.Unsupported, "it has the attribute %s: part of it lies in another layer, which overlayfs does with redirect_dir or metacopy on; commit the container, or build the image again, with both off", name)
+	case whiteout.OpaqueXattr:
+		return whiteout.IsOpaque(value), nil
+	}
+	if strings.HasPrefix(name, nestedXattrs) {
+		return true, nil
+	}
+	if whiteout.IsOverlayXattr(name) && !slices.Contains(ofPlace, name) {
+		return false, fault.New(fault.Unsupported, "it has the attribute %s of overlayfs, of which nobody here knows what it means", name)
+	}
+	return !whiteout.IsOverlayXattr(name), nil
+}
+
+// nestedXattrs begins the names under which an overlay keeps what an overlay on it has
+// written: content like any other.
+const nestedXattrs = whiteout.XattrPrefix + "overlay."
+
+// ofPlace are the attributes that overlayfs writes for itself, about where a file came
+// from: it does without.
+var ofPlace = []string{"trusted.overlay.origin", "trusted.overlay.impure", "trusted.overlay.nlink", "trusted.overlay.upper", "trusted.overlay.uuid"}
+
+// dirAttributes gives a directory that was made what its original has.
+func (c *copier) dirAttributes(name string) error {
+	if name == "" {
+		return inEntry(".", c.rootAttributes())
+	}
+	from, err := c.from.Dir(dirOf(name), nil)
+	if err != nil {
+		return err
+	}
+	to, err := c.to.Dir(dirOf(name), nil)
+	if err != nil {
+		return err
+	}
+	st, err := fsat.Stat(from, path.Base(name))
+	if err != nil {
+		return inEntry(name, err)
+	}
+	return inEntry(name, c.attributes(from, to, path.Base(name), st))
+}
+
+func (c *copier) rootAttributes() error {
+	st, err := fsat.StatFD(c.src)
+	if err != nil {
+		return err
+	}
+	return c.attributes(c.src, c.dst, ".", st)
+}

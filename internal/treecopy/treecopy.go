@@ -1,0 +1,210 @@
+// Package treecopy copies a directory tree, or some entries of one, as they are:
+// types, owners, modes, times to the nanosecond, hard links, extended
+// attributes, and what overlayfs means by them. Where the file system can share
+// blocks between files, content is shared (copy_file_range(2), which OpenZFS
+// turns into block clones within a pool).
+//
+// Both trees are taken for hostile: no symlink is followed and no mount is
+// crossed. What an entry means, and durability, are the caller's.
+package treecopy
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/treediff"
+	"github.com/overlayzfs/overlayzfs/whiteout"
+)
+
+// Options apply to a copy.
+type Options struct {
+	// Copied is called with the number of bytes of content that were copied;
+	// nil for nobody.
+	Copied func(n int64)
+}
+
+// Upper copies an overlay's upper directory into the empty directory dst.
+// Whiteouts and opaque directories stay what they are. Renamed directories and
+// files without content, which overlayfs can make there and which mean nothing
+// elsewhere, are refused.
+func Upper(ctx context.Context, dst, src *os.File, o Options) error {
+	c := newCopier(ctx, dst, src, o)
+	defer c.close()
+	if err := fsat.Walk(ctx, int(src.Fd()), true, c); err != nil {
+		return err
+	}
+	return c.finish()
+}
+
+// Onto changes the whole tree dst into what an overlay shows whose lower directory
+// it is and whose upper directory is src: deletions delete, and files replace.
+func Onto(ctx context.Context, dst, src *os.File, o Options) error {
+	c := newCopier(ctx, dst, src, o)
+	defer c.close()
+	c.onto = true
+	if err := fsat.Walk(ctx, int(src.Fd()), true, c); err != nil {
+		return err
+	}
+	return c.finish()
+}
+
+// Changes copies what differs between src, a whole tree, and the tree below it
+// into the empty directory dst, as overlayfs would have written it: what is
+// deleted becomes a whiteout.
+func Changes(ctx context.Context, dst, src *os.File, changes []treediff.Change, o Options) error {
+	c := newCopier(ctx, dst, src, o)
+	defer c.close()
+	for _, change := range changes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		name := strings.TrimPrefix(change.Path, "/")
+		if err := c.change(name, change.Kind); err != nil {
+			return err
+		}
+	}
+	return c.finish()
+}
+
+// copier copies entries from one tree to the other.
+type copier struct {
+	Options
+	ctx      context.Context
+	src, dst int
+	from, to *fsat.Resolver
+	onto     bool             // the target is a tree that is changed
+	links    map[inode]string // first names of files that have several
+	dirs     map[string]bool  // that were made
+	order    []string         // in which they were
+}
+
+func newCopier(ctx context.Context, dst, src *os.File, o Options) *copier {
+	if o.Copied == nil {
+		o.Copied = func(int64) {}
+	}
+	return &copier{
+		Options: o, ctx: ctx, src: int(src.Fd()), dst: int(dst.Fd()),
+		from: fsat.NewStrictResolver(int(src.Fd())), to: fsat.NewStrictResolver(int(dst.Fd())),
+		links: map[inode]string{}, dirs: map[string]bool{"": true},
+	}
+}
+
+func (c *copier) close() {
+	c.from.Forget()
+	c.to.Forget()
+}
+
+// finish gives directories their attributes, those deepest down first: whatever
+// is made in one changes its times.
+func (c *copier) finish() error {
+	for _, name := range slices.Backward(c.order) {
+		if err := c.dirAttributes(name); err != nil {
+			return err
+		}
+	}
+	return c.dirAttributes("")
+}
+
+// Enter, File and Leave make a copier a fsat.Visitor of the source.
+
+func (c *copier) Enter(_ int, p fsat.Path, fd int) error {
+	if c.onto {
+		if err := c.clear(p.String(), fd); err != nil {
+			return inEntry(p.String(), err)
+		}
+	}
+	return c.makeDir(p.String())
+}
+
+func (c *copier) File(parent int, p fsat.Path, _ uint8) error {
+	name := p.String()
+	to, err := c.to.Dir(dirOf(name), nil)
+	if err != nil {
+		return err
+	}
+	if c.onto {
+		if gone, err := c.replace(parent, to, p.Name); err != nil || gone {
+			return inEntry(name, err)
+		}
+	}
+	return inEntry(name, c.file(parent, to, p.Name, name))
+}
+
+func (c *copier) Leave(int, fsat.Path) error { return nil }
+
+// change makes the entry of one change.
+func (c *copier) change(name string, kind treediff.Kind) error {
+	if err := c.makeParents(dirOf(name)); err != nil {
+		return err
+	}
+	to, err := c.to.Dir(dirOf(name), nil)
+	if err != nil {
+		return err
+	}
+	if kind == treediff.Delete {
+		return inEntry(name, fsat.Mknod(to, path.Base(name), whiteout.DeviceMode, whiteout.DeviceNum))
+	}
+	from, err := c.from.Dir(dirOf(name), nil)
+	if err != nil {
+		return err
+	}
+	st, err := fsat.Stat(from, path.Base(name))
+	if err != nil {
+		return inEntry(name, err)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return c.makeDir(name)
+	}
+	return inEntry(name, c.file(from, to, path.Base(name), name))
+}
+
+func (c *copier) makeParents(dir string) error {
+	if c.dirs[dir] {
+		return nil
+	}
+	if err := c.makeParents(dirOf(dir)); err != nil {
+		return err
+	}
+	return c.makeDir(dir)
+}
+
+func (c *copier) makeDir(name string) error {
+	if c.dirs[name] {
+		return nil
+	}
+	to, err := c.to.Dir(dirOf(name), nil)
+	if err == nil {
+		err = fsat.Mkdir(to, path.Base(name), 0o700)
+	}
+	if err != nil {
+		return inEntry(name, err)
+	}
+	c.dirs[name] = true
+	c.order = append(c.order, name)
+	return nil
+}
+
+func dirOf(name string) string {
+	dir, _ := path.Split(name)
+	return strings.TrimSuffix(dir, "/")
+}
+
+func inEntry(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *fs.PathError
+	if errors.As(err, &known) {
+		return fault.Classify(&fs.PathError{Op: "copy (" + known.Op + ")", Path: name, Err: known.Err})
+	}
+	return fault.Classify(&fs.PathError{Op: "copy", Path: name, Err: err})
+}
