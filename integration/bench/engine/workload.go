@@ -26,7 +26,7 @@ type workload struct {
 type note func(row result.Row, value float64)
 
 var workloads = []workload{
-	{key: "run", rows: []result.Row{rowRun, rowRunCreate, rowRunStart, rowRunRemove}, repeat: 3, do: runOnce},
+	{key: "run", rows: []result.Row{rowRun, rowRunCreate, rowRunStart, rowRunRemove}, repeat: 2, do: runOnce},
 	{key: "load", rows: []result.Row{rowLoad, rowLoadDisk}, repeat: 1, do: loadMany},
 	{key: "build", rows: []result.Row{rowBuild, rowBuildDisk}, repeat: 1, do: buildClassic},
 	{key: "buildkit", rows: []result.Row{rowBuildKit}, repeat: 1, do: buildBuildKit},

@@ -26,7 +26,7 @@ type changesRace struct {
 }
 
 var (
-	baseChanges = changesRace{layers.Base, "5,500 entries", mainField, 3, 120 * time.Second}
+	baseChanges = changesRace{layers.Base, "5,500 entries", []string{result.Ours, result.OursInProcess, result.ZFS, result.Overlay2}, 3, 120 * time.Second}
 	// moby's zfs walks the whole image: minutes, to say what the base layer says.
 	manyChanges = changesRace{layers.Many, "100,000 files", []string{result.Ours, result.Overlay2}, 1, 130 * time.Second}
 )

@@ -24,7 +24,7 @@ var (
 	copyUpField = []string{result.Ours, result.OursDisabled, result.ZFS, result.Overlay2, result.Overlay2Dis, result.Overlay2Tmpfs}
 
 	smallCopyUp = copyUpRace{
-		slug: "small", title: "first change of a file of 4 KB", count: 200, warm: 20, rounds: 3, budget: 75 * time.Second,
+		slug: "small", title: "first change of a file of 4 KB", count: 200, warm: 20, rounds: 2, budget: 75 * time.Second,
 		image: layers.Shape{Name: "copyup-small", Dirs: 1, Files: 220, Bytes: 220 << 12},
 		field: copyUpField,
 	}

@@ -17,7 +17,7 @@ func cycleGroup() group {
 	const id = "cycle"
 	return group{
 		name:   "layer cycle",
-		budget: 80 * time.Second,
+		budget: 60 * time.Second,
 		rows: []result.Row{
 			ms("layers", id, "CreateReadWrite, Get, a file of 4 KB, Put, as a container's layer; the mean of 5 on one image of 20 files. Warm.",
 				"create, mount, write, unmount a layer"),
@@ -25,7 +25,7 @@ func cycleGroup() group {
 			ms("layers", id+".step", "Create, Get, a file of 4 KB, Put, as BuildKit does, after which ours is durable with all that was written; the mean of 5.",
 				"the same for a build step"),
 		},
-		lanes: lanesFor(fullField, 5, func(l *lap) error {
+		lanes: lanesFor(fullField, 3, func(l *lap) error {
 			image, err := l.Image(layers.Small)
 			if err != nil {
 				return err
