@@ -61,6 +61,9 @@ const (
 	SyncDisabled uint64 = 2
 )
 
+// noWord stands where a number is no value of a property.
+const noWord = "\x00"
+
 // words has the values of properties that are words to people and numbers to
 // the kernel (include/sys/fs/zfs.h, module/zcommon/zfs_prop.c, the same from
 // OpenZFS 2.1 to 2.4). Only what the driver may want to set is here.
@@ -78,9 +81,10 @@ var words = map[string][]string{
 	// zfs(8) has a further word, "on": that for dir before 2.3, for sa since.
 	"xattr":     {"off", "dir", "sa"},
 	"dnodesize": {"legacy", "auto"},
-	// enum zio_compress of include/sys/zio.h.
+	// enum zio_compress of include/sys/zio.h, of which two are no values of the
+	// property: inherit and empty.
 	"compression": {
-		"inherit", "on", "off", "lzjb", "empty", "gzip-1", "gzip-2", "gzip-3", "gzip-4", "gzip-5", "gzip-6", "gzip-7", "gzip-8", "gzip-9",
+		noWord, "on", "off", "lzjb", noWord, "gzip-1", "gzip-2", "gzip-3", "gzip-4", "gzip-5", "gzip-6", "gzip-7", "gzip-8", "gzip-9",
 		"zle", "lz4", "zstd",
 	},
 }
