@@ -111,7 +111,7 @@ func (d *Driver) quietStepDone(ctx context.Context, l layer) error {
 		logrus.WithField("layer", l.id).Debugf("waits for the transaction group: %v", err)
 		return d.recorded(ctx)
 	}
-	return d.syncFiles()
+	return d.noted(ctx) // asks again whether the log is good for it
 }
 
 // logsXattrs reports whether extended attributes, opaque directories among them,
