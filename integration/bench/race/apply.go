@@ -30,7 +30,7 @@ var (
 		field: append([]string{result.GNU}, fullField...),
 	}
 	baseTar = tarRace{
-		shape: layers.Base, size: "base layer (124 MB, 5,500 entries)", rounds: 2, budget: 170 * time.Second, removes: true,
+		shape: layers.Base, size: "base layer (124 MB, 5,500 entries)", rounds: 2, budget: 220 * time.Second, removes: true,
 		field: append([]string{result.GNU}, mainField...),
 	}
 	// moby's zfs and tmpfs would take minutes more, to say what the base layer says.

@@ -35,6 +35,11 @@ func depthGroup() group {
 		}
 		return nil
 	})
+	for i, lane := range g.lanes {
+		for _, depth := range depthsTo(deepest[lane.contender]) {
+			g.lanes[i].rows = append(g.lanes[i].rows, depthID(depth))
+		}
+	}
 	return g
 }
 
