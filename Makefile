@@ -22,10 +22,10 @@ help: ## Show this list
 demo: plugin $(OZLAB) ## Show a real Docker engine on the driver, in the lab (built once, about 8 minutes)
 	@scripts/demo $(OZLAB) $(BUILD)
 
-test: ## Run every tier; ends with "N passed, N failed, N skipped"
+test: ## What every change has to pass, an hour; ends with "N passed, N failed, N skipped"
 	@scripts/test all
 
-test-matrix: ## The same on every guest of the lab, each with the tiers its data file names (hours)
+test-matrix: ## Everything, on every guest of the lab (hours)
 	@scripts/test matrix
 
 test-unit: ## What needs neither root nor ZFS (seconds)
@@ -34,7 +34,7 @@ test-unit: ## What needs neither root nor ZFS (seconds)
 test-vm: ## The packages' tests on real OpenZFS, in the lab
 	@scripts/test vm
 
-test-conformance: ## moby's and containerd's suites through the sockets, beside overlay2, vfs and overlayfs
+test-conformance: ## moby's and containerd's suites through the sockets
 	@scripts/test conformance
 
 test-powercut: ## Cut the power while layers are made, and judge what is left: ROUNDS times (default 3)
@@ -44,7 +44,7 @@ test-e2e: ## A real dockerd with the managed plugin as its storage driver
 	@scripts/test e2e
 
 test-containerd: ## A real containerd, and its CRI, on the snapshotter (SUITE=forky: containerd 2.1)
-	@SUITE=$(SUITE) scripts/test containerd
+	@SUITE=$(SUITE) scripts/test containerd containerd-faults
 
 test-deb: ## The Debian package in the lab: installed, used, upgraded, removed
 	@SUITE=$(SUITE) scripts/test deb

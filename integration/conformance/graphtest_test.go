@@ -14,9 +14,9 @@ import (
 // The suite, once for each driver. graphtest turns a driver that fails to
 // start into a skip; requireDriver turns that into a failure.
 
-func TestOverlayzfs(t *testing.T) { suite(t, registeredName) }
-func TestOverlay2(t *testing.T)   { suite(t, "overlay2") }
-func TestVFS(t *testing.T)        { suite(t, "vfs") }
+func TestOverlayzfs(t *testing.T)            { suite(t, registeredName) }
+func TestOverlay2ForComparison(t *testing.T) { suite(t, "overlay2") }
+func TestVFSForComparison(t *testing.T)      { suite(t, "vfs") }
 
 func suite(t *testing.T, driver string) {
 	requireDriver(t, driver)
