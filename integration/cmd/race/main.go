@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -34,7 +35,7 @@ func main() {
 
 func command() *cobra.Command {
 	config := race.Config{Log: os.Stderr}
-	var rows, contenders, out, version string
+	var rows, contenders, out, version, profile string
 	cmd := &cobra.Command{
 		Use:           "race",
 		Short:         "Race storage drivers on one ZFS pool",
@@ -48,7 +49,7 @@ func command() *cobra.Command {
 			if config.Contenders, err = regexp.Compile(contenders); err != nil {
 				return err
 			}
-			return run(cmd.Context(), config, version, out)
+			return profiled(profile, func() error { return run(cmd.Context(), config, version, out) })
 		},
 	}
 	flags := cmd.Flags()
@@ -60,7 +61,26 @@ func command() *cobra.Command {
 	flags.DurationVar(&config.Budget, "budget", 38*time.Minute, "time for all of it")
 	flags.StringVar(&out, "out", "race.json", "file for the report")
 	flags.StringVar(&version, "version", "unknown", "version of overlayzfs")
+	flags.StringVar(&profile, "profile", "", "file for a profile of this process: which says something of whoever runs in it (--contenders 'in process$')")
 	return cmd
+}
+
+// profiled does something while the processor's time goes into a profile, if
+// there is a file for it.
+func profiled(file string, do func() error) error {
+	if file == "" {
+		return do()
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	err = do()
+	pprof.StopCPUProfile()
+	return errors.Join(err, f.Close())
 }
 
 // run races until all is measured, the budget is over or somebody hangs; what
