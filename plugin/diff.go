@@ -20,6 +20,12 @@ const headSize = 64 << 10
 
 var heads = sync.Pool{New: func() any { return new([headSize]byte) }}
 
+// restSize is how much of what follows goes out at once: what the packer writes
+// at once. Each piece is a chunk of the answer, and wakes the engine twice.
+const restSize = 128 << 10
+
+var rests = sync.Pool{New: func() any { return new([restSize]byte) }}
+
 // diff streams a layer's tar.
 func diff(c *call) error {
 	q, err := decodeLayer(c.r.Body)
@@ -69,7 +75,10 @@ func (c *call) stream(src *closeOnce) (err error) {
 // copyRest sends what follows the head; only a stream that ended and closed
 // without complaint may end the answer.
 func (c *call) copyRest(src *closeOnce) error {
-	if _, err := io.Copy(c.w, src); err != nil {
+	rest := rests.Get().(*[restSize]byte)
+	defer rests.Put(rest)
+	// As a mere Writer: the response's own ReadFrom would use smaller pieces.
+	if _, err := io.CopyBuffer(struct{ io.Writer }{c.w}, struct{ io.Reader }{src}, rest[:]); err != nil {
 		return fmt.Errorf("the stream broke: %w", err)
 	}
 	return src.Close()
