@@ -1,14 +1,19 @@
 package guest
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
@@ -164,10 +169,6 @@ func (h *house) shows(image *treecmp.Image) (err error) {
 	for _, id := range image.DiffIDs {
 		ids = append(ids, digest.Digest(id))
 	}
-	want, err := image.Tree()
-	if err != nil {
-		return err
-	}
 	client, err := snapclient.Dial(h.containerd.Address(), engine.SnapshotterName)
 	if err != nil {
 		return err
@@ -176,16 +177,64 @@ func (h *house) shows(image *treecmp.Image) (err error) {
 	ctx := namespaces.WithNamespace(context.Background(), mobySpace)
 	const look = "look"
 	kept := snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "1"})
-	mounts, err := client.View(ctx, look, identity.ChainID(ids).String(), kept)
+	name := identity.ChainID(ids).String()
+	mounts, err := client.View(ctx, look, name, kept)
 	if errdefs.IsNotFound(err) {
 		return nil // not unpacked yet; to be run it has to be
 	}
 	if err != nil {
 		return err
 	}
-	dir, err := snapclient.Mount(mounts)
-	if err == nil {
-		err = errors.Join(same(dir, want, nil), snapclient.Unmount(dir))
+	return errors.Join(compareShown(ctx, client, name, mounts, image), client.Remove(ctx, look))
+}
+
+func compareShown(ctx context.Context, client *snapclient.Client, name string, mounts []mount.Mount, image *treecmp.Image) error {
+	stack, err := shownBy(ctx, client, name, mounts, image)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, client.Remove(ctx, look))
+	want, err := treecmp.FromLayers(stack...)
+	if err != nil {
+		return err
+	}
+	dir, err := snapclient.Mount(mounts)
+	if err != nil {
+		return err
+	}
+	return errors.Join(same(dir, want, nil), snapclient.Unmount(dir))
+}
+
+// shownBy are the layers that an image's snapshot shows, the base first: the image's
+// own and, below one that Docker 26 committed, the files that every container gets,
+// which are in none of them.
+func shownBy(ctx context.Context, client *snapclient.Client, name string, mounts []mount.Mount, image *treecmp.Image) ([]io.Reader, error) {
+	dirs, err := snapclient.Contents(mounts)
+	if err != nil {
+		return nil, err
+	}
+	own := image.Layers()
+	var stack []io.Reader
+	for _, dir := range dirs {
+		info, err := client.Stat(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if strings.HasSuffix(name, "-init") {
+			tar, err := packed(ctx, dir)
+			if err != nil {
+				return nil, err
+			}
+			stack = append(stack, bytes.NewReader(tar))
+		} else if n := len(own); n > 0 {
+			stack, own = append(stack, own[n-1]), own[:n-1]
+		} else {
+			return nil, fmt.Errorf("its snapshot stands on more than its %d layers: %s", len(image.DiffIDs), name)
+		}
+		name = info.Parent
+	}
+	if len(own) > 0 {
+		return nil, fmt.Errorf("its snapshot stands on %d layers less than it has", len(own))
+	}
+	slices.Reverse(stack)
+	return stack, nil
 }
