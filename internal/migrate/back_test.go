@@ -94,9 +94,7 @@ func TestCopyBack(t *testing.T) {
 			h.no(h.run(h.moveJob(), &shelf{}))
 			h.no(Finish(t.Context(), h.dir, (&shelf{}).tools()))
 			before := h.everything()
-			f, err := readFields(h.config)
-			h.no(err)
-			j := &Job{Way: Copy, From: "overlayzfs", To: "overlay2", Layers: target, Target: overlay2Dir, Share: share, Config: h.config, Before: f.before()}
+			j := &Job{Way: Copy, From: "overlayzfs", To: "overlay2", Layers: target, Target: overlay2Dir, Share: share, Config: h.config, ConfigWas: h.configWas()}
 			h.no(h.run(j, &shelf{}))
 			view, err := overlayzfs.ViewHome(h.path("overlay2"))
 			h.no(err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
@@ -313,15 +314,20 @@ func (p *planner) config() error {
 		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("daemon.json is left alone: have dockerd use the driver %s yourself", p.plan.Job.To))
 		return nil
 	}
-	f, err := readFields(p.Config)
+	f, err := dockerconf.Load(p.Config)
 	if err != nil {
 		return err
 	}
-	if f.containerdStore() {
-		p.plan.obstacle("%s has the feature containerd-snapshotter: Docker's images are in containerd's store then, and no storage driver is used. Take it out first", p.Config)
+	c, err := f.Config()
+	if err != nil {
+		return err
 	}
-	p.plan.Job.Config, p.plan.Job.Before = p.Config, f.before()
-	if err := p.plan.Job.requireWritable(); err != nil {
+	if c.Features[containerdStore] {
+		p.plan.obstacle("%s has the feature %s: Docker's images are in containerd's store then, and no storage driver is used. Take it out first", p.Config, containerdStore)
+	}
+	p.plan.Job.Config = p.Config
+	p.plan.Job.remember(f)
+	if err := p.plan.Job.requireWritable(f); err != nil {
 		p.plan.obstacle("daemon.json cannot be written: %v; with --leave-config it is left alone", err)
 	}
 	return nil
