@@ -42,6 +42,15 @@ type Config struct {
 	Features      map[string]bool `json:"features"`
 }
 
+// Builtin reports whether a storage driver is one of Docker's own, and no plugin.
+func Builtin(driver string) bool {
+	switch driver {
+	case "overlay2", "zfs", "btrfs", "vfs", "fuse-overlayfs", "devicemapper", "aufs", "overlay":
+		return true
+	}
+	return false
+}
+
 // Read reads daemon.json. A file that is not there leaves the defaults.
 func Read(path string) (Config, error) {
 	raw, err := read(path)

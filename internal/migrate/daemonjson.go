@@ -123,7 +123,7 @@ func using(content []byte, from, to, option string) ([]byte, error) {
 	change := func(key string, value any) {
 		changes = append(changes, dockerconf.Change{Path: []string{key}, Value: value})
 	}
-	if !builtin(to) && !c.Experimental {
+	if !dockerconf.Builtin(to) && !c.Experimental {
 		change(experimentalKey, true)
 	}
 	switch options := optionsFor(c.StorageOpts, from, option); {
@@ -162,17 +162,8 @@ func (j *Job) option(driver string) string {
 
 // optionPrefix is what the names of a driver's options begin with.
 func optionPrefix(driver string) string {
-	if builtin(driver) {
+	if dockerconf.Builtin(driver) {
 		return driver + "."
 	}
 	return "overlayzfs."
-}
-
-// builtin reports whether a storage driver is one of Docker's own.
-func builtin(driver string) bool {
-	switch driver {
-	case "overlay2", "zfs", "btrfs", "vfs", "fuse-overlayfs", "devicemapper", "aufs", "overlay":
-		return true
-	}
-	return false
 }

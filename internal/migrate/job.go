@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
@@ -79,7 +80,7 @@ type Job struct {
 }
 
 // back: it goes from the plugin to overlay2.
-func (j *Job) back() bool { return builtin(j.To) }
+func (j *Job) back() bool { return dockerconf.Builtin(j.To) }
 
 // Home is where the plugin's store lies in the data-root, if it has no dataset of its
 // own.

@@ -245,7 +245,7 @@ func (p *planner) drivers() error {
 	if j.From == "" {
 		return p.findDriver()
 	}
-	if !builtin(j.From) {
+	if !dockerconf.Builtin(j.From) {
 		return fault.New(fault.Invalid, "%q is none of Docker's own drivers", j.From)
 	}
 	return nil
