@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/rebuild"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -187,7 +188,7 @@ func TestBackToClones(t *testing.T) {
 		t.Errorf("what the container deleted: %v", err)
 	}
 	h.write(target+"/"+hexID("top")+"/diff/etc/motd", "spoiled")
-	if _, err := carry(); !errors.Is(err, errDigest) || !strings.Contains(err.Error(), "x:latest") {
+	if _, err := carry(); !errors.As(err, new(rebuild.Difference)) || !strings.Contains(err.Error(), "x:latest") {
 		t.Errorf("a spoiled layer: %v", err)
 	}
 }

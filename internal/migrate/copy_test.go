@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/rebuild"
 )
 
 // copyJob is a migration from vfs as Look plans it.
@@ -155,7 +156,7 @@ func TestAnotherContentIsNoLayer(t *testing.T) {
 			h, s := onVFS(t), &shelf{dir: t.TempDir()}
 			before := h.everything()
 			spoil(h)
-			if err := h.run(h.copyJob(), s); !errors.Is(err, errDigest) || !strings.Contains(err.Error(), "x:latest") || !strings.Contains(err.Error(), "pull or build it again") {
+			if err := h.run(h.copyJob(), s); !errors.As(err, new(rebuild.Difference)) || !strings.Contains(err.Error(), "x:latest") || !strings.Contains(err.Error(), "pull or build it again") {
 				t.Fatalf("%v", err)
 			}
 			if _, err := os.Stat(filepath.Join(s.dir, "top")); err == nil {
