@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/site"
 	"github.com/overlayzfs/overlayzfs/internal/transfer"
 )
@@ -145,8 +146,8 @@ func TestAFileIsThereWhenItIsWhole(t *testing.T) {
 			t.Errorf("%v, %v", entries, err)
 		}
 	}
-	if _, err := f.target(console{}); err == nil {
-		t.Error("it is overwritten")
+	if err := f.requireFree(); !errors.Is(err, fault.Exists) {
+		t.Errorf("of one that is there: %v", err)
 	}
 }
 

@@ -80,6 +80,7 @@ func (p *planner) resume() error {
 	p.running()
 	if p.Action == Forward {
 		p.contradiction()
+		p.reclaims()
 	}
 	if err := p.plan.Job.allows(p.Action); err != nil {
 		p.plan.obstacle("%v", err)
@@ -197,7 +198,24 @@ func (p *planner) begin() error {
 	if p.Back {
 		return p.wayBack()
 	}
-	return p.way()
+	if err := p.way(); err != nil {
+		return err
+	}
+	p.reclaims()
+	return nil
+}
+
+// reclaims says when --reclaim is of no use, or comes too late: what a run before
+// has copied as it is, is only compared at the end.
+func (p *planner) reclaims() {
+	j := &p.plan.Job
+	switch {
+	case !p.Reclaim || j.Reclaim:
+	case j.Way == Copy:
+		p.plan.obstacle("the migration was begun without --reclaim, and goes on without: leave it out, or go back with --undo and begin again with it")
+	default:
+		p.plan.Notes = append(p.plan.Notes, "nothing is copied, so --reclaim has nothing to delete, and the migration can be undone")
+	}
 }
 
 // unused makes sure that no plugin has the store open: under live-restore it

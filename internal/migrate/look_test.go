@@ -137,6 +137,38 @@ func TestDaemonJSONThatCannotBeWritten(t *testing.T) {
 	h.no(Undo(t.Context(), h.dir, tools))
 }
 
+// TestReclaimIsNotIgnored: begun without it a migration goes on without it, and
+// where nothing is copied that is said.
+func TestReclaimIsNotIgnored(t *testing.T) {
+	h := onVFS(t)
+	look := func(h host, reclaim bool) *Plan {
+		t.Helper()
+		plan, err := Look(Wanted{Root: h.dir, Driver: "overlayzfs", Reclaim: reclaim})
+		h.no(err)
+		return plan
+	}
+	if err := h.run(h.copyJob(), &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	h.no(look(h, false).Refused())
+	if err := look(h, true).Refused(); err == nil || !strings.Contains(err.Error(), "--reclaim") || !strings.Contains(err.Error(), "--undo") {
+		t.Errorf("too late: %v", err)
+	}
+	h = onVFS(t)
+	j := h.copyJob()
+	j.Reclaim = true
+	if err := h.run(j, &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	h.no(look(h, true).Refused())
+	h = onOverlay2(t)
+	h.cutShort(2, false)
+	plan := look(h, true)
+	if h.no(plan.Refused()); !strings.Contains(strings.Join(plan.Notes, "\n"), "nothing is copied") {
+		t.Errorf("of a rename: %q", plan.Notes)
+	}
+}
+
 // TestAnotherMigrationIsAskedFor than the one that was begun.
 func TestAnotherMigrationIsAskedFor(t *testing.T) {
 	h, s := onVFS(t), &shelf{dir: t.TempDir(), refuse: "top"}
