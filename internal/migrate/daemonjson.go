@@ -22,27 +22,27 @@ const containerdStore = "containerd-snapshotter"
 
 // switchConfig has dockerd use the driver that was migrated to.
 func (j *Job) switchConfig() error {
-	return j.edit(func(f dockerconf.File) ([]byte, error) { return j.switched(f.Raw) })
+	return j.edit(j.switched)
 }
 
 // restoreConfig has dockerd use the driver of before. Where daemon.json named the
 // new one already, that is what layers and records say.
 func (j *Job) restoreConfig() error {
-	before, err := dockerconf.Decode(j.was())
-	if err != nil {
-		return err
-	}
-	return j.edit(func(f dockerconf.File) ([]byte, error) {
-		if before.StorageDriver == j.To {
-			return using(f.Raw, j.To, j.From, j.option(j.From))
+	return j.edit(func(content []byte) ([]byte, error) {
+		before, err := dockerconf.Decode(j.was())
+		if err != nil {
+			return nil, err
 		}
-		return j.restored(f.Raw)
+		if before.StorageDriver == j.To {
+			return using(content, j.To, j.From, j.option(j.From))
+		}
+		return j.restored(content)
 	})
 }
 
-// edit changes daemon.json, unless it is to be left alone. Without content there is
-// to be no file.
-func (j *Job) edit(change func(dockerconf.File) ([]byte, error)) error {
+// edit changes daemon.json, unless it is to be left alone. Of content that is nil
+// there is no file.
+func (j *Job) edit(change func(content []byte) ([]byte, error)) error {
 	if j.Config == "" {
 		return nil
 	}
@@ -53,7 +53,7 @@ func (j *Job) edit(change func(dockerconf.File) ([]byte, error)) error {
 	if _, err := f.Config(); err != nil { // which says where it is wrong
 		return err
 	}
-	content, err := change(f)
+	content, err := change(f.Raw)
 	switch {
 	case err != nil || bytes.Equal(content, f.Raw):
 		return err
