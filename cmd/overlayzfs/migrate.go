@@ -46,7 +46,7 @@ func migrateCommand(c console) *cobra.Command {
 			"  overlayzfs migrate --back",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := errors.Join(f.consent.check(f.output), f.checkActions(), refuseIgnored(command.Flags(), migrateRules)); err != nil {
+			if err := errors.Join(f.consent.check(f.output), f.checkActions()); err != nil {
 				return err
 			}
 			if f.dryRun {
@@ -69,17 +69,6 @@ func migrateCommand(c console) *cobra.Command {
 	flags.BoolVar(&f.reclaim, "reclaim", false, "delete old layers as soon as they are carried and compared; it cannot be undone then")
 	flags.BoolVar(&f.leaveConfig, "leave-config", false, "do not write daemon.json")
 	return command
-}
-
-// migrateRules are the flags of migrate that would be ignored.
-var migrateRules = []rule{
-	{flag: "to", without: "back", instead: "it names the driver to go back to; --from names the one to come from"},
-	{flag: "untried", without: "finish", instead: "it has old layers deleted though dockerd has not run with the new ones"},
-	{flag: "reclaim", with: "back", instead: "the plugin's layers stay on the way back; destroy their dataset when --finish is done and nothing wants it any more"},
-	{flag: "reclaim", with: "undo", instead: "an undo goes back to the old layers, and deletes those that were carried; leave it out"},
-	{flag: "reclaim", with: "finish", instead: "that deletes the old layers anyway; leave it out"},
-	{flag: "zfs-dataset", with: "undo", instead: "the migration that was begun knows its datasets; leave it out"},
-	{flag: "zfs-dataset", with: "finish", instead: "the migration that was begun knows its datasets; leave it out"},
 }
 
 // checkActions refuses two things at once.

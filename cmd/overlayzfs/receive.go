@@ -48,7 +48,7 @@ func receiveCommand(c console) *cobra.Command {
 			"  overlayzfs receive --dataset tank/docker --finish --yes",
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := errors.Join(refuseIgnored(command.Flags(), receiveRules), f.checkConsent()); err != nil {
+			if err := f.checkConsent(); err != nil {
 				return err
 			}
 			if f.dryRun {
@@ -65,11 +65,6 @@ func receiveCommand(c console) *cobra.Command {
 	flags.BoolVar(&f.discard, "discard", false, "drop images that only this host has, and newer snapshots")
 	flags.BoolVar(&f.finish, "finish", false, "read no stream: finish what was interrupted")
 	return command
-}
-
-// receiveRules are the flags of receive that would be ignored.
-var receiveRules = []rule{
-	{flag: "input", with: "finish", instead: "no stream is read; leave one of the two out"},
 }
 
 // checkConsent: an answer cannot come where the stream does.

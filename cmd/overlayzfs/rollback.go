@@ -32,9 +32,6 @@ func rollbackCommand(c console) *cobra.Command {
 			"  overlayzfs rollback tank/docker@overlayzfs-stop-20260824T101500Z-1 --yes",
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
-			if err := refuseIgnored(command.Flags(), rollbackRules); err != nil {
-				return err
-			}
 			return f.rollback(command.Context(), c, args[0])
 		},
 	}
@@ -47,11 +44,6 @@ func rollbackCommand(c console) *cobra.Command {
 	flags.BoolVar(&f.allowed.LayersOnly, "layers-only", false, "leave Docker's records as they are, though they will not match")
 	flags.BoolVar(&f.allowed.AcceptMissing, "accept-missing", false, "go back though datasets of limited containers are gone")
 	return command
-}
-
-// rollbackRules are the flags of rollback that would be ignored.
-var rollbackRules = []rule{
-	{flag: "records", with: "layers-only", instead: "Docker's records stay as they are; leave one of the two out"},
 }
 
 func (f *rollbackFlags) rollback(ctx context.Context, c console, name string) error {

@@ -45,9 +45,6 @@ func setupCommand(c console) *cobra.Command {
 			"  overlayzfs setup --dataset tank/layers --yes",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
-			if err := refuseIgnored(command.Flags(), setupRules); err != nil {
-				return err
-			}
 			return f.setUp(command.Context(), c, strings.Join(args, ""))
 		},
 	}
@@ -60,11 +57,6 @@ func setupCommand(c console) *cobra.Command {
 	flags.StringVar(&f.sync, "sync", "", "`MODE` of the layers, standard or disabled; as it is if not said")
 	flags.StringArrayVar(&f.options, "opt", nil, "a further storage option for daemon.json, `KEY=VALUE`; may be given more than once")
 	return command
-}
-
-// setupRules are the flags of setup that would be ignored.
-var setupRules = []rule{
-	{flag: "host", with: "way", instead: "dockerd is not asked which way fits it; leave one of the two out"},
 }
 
 func (f *setupFlags) setUp(ctx context.Context, c console, parent string) error {
