@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/internal/migrate"
+	"github.com/overlayzfs/overlayzfs/internal/site"
 )
 
 // TestNoFlagIsIgnored: each rule refuses its flag by name and says what to do.
@@ -55,9 +56,9 @@ func TestAFlagThatSaysWhatIsSoAnyway(t *testing.T) {
 	}
 }
 
-// TestADatasetThatIsNotUsed is refused: a migration that was begun has its own, and
-// only of the driver zfs there are any.
-func TestADatasetThatIsNotUsed(t *testing.T) {
+// TestANameThatIsNotUsed is refused: a migration that was begun has its own datasets
+// and daemon.json, and only the driver zfs has datasets of its own.
+func TestANameThatIsNotUsed(t *testing.T) {
 	begun := migrate.Job{Phase: migrate.Carrying, Way: migrate.Copy, From: "zfs", To: "overlayzfs", Dataset: "tank/layers", ZFSDataset: "tank/docker"}
 	fromVFS := migrate.Job{Way: migrate.Copy, From: "vfs", To: "overlayzfs", Dataset: "tank/layers"}
 	for _, tt := range []struct {
@@ -72,9 +73,14 @@ func TestADatasetThatIsNotUsed(t *testing.T) {
 		{migrateFlags{zfsDataset: "tank/other"}, fromVFS, false, "from vfs to overlayzfs there are no layers of the driver zfs"},
 		{migrateFlags{place: place{dataset: "tank/other"}}, begun, true, "has the plugin's layers on tank/layers"},
 		{migrateFlags{place: place{dataset: "tank/other"}, undo: true}, begun, true, ""},
+		{migrateFlags{place: place{wanted: site.Wanted{Config: "/etc/docker/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
+		{migrateFlags{place: place{wanted: site.Wanted{Config: "/srv/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
+		{migrateFlags{place: place{wanted: site.Wanted{Config: "/srv/other.json"}}, undo: true}, begun, true, "changes /srv/daemon.json"},
+		{migrateFlags{place: place{wanted: site.Wanted{Config: "/srv/other.json"}}}, fromVFS, false, ""},
 		{migrateFlags{place: place{dataset: "tank/other"}}, migrate.Job{Way: migrate.Move, From: "overlay2", To: "overlayzfs"}, true, "in the data-root"},
 	} {
 		plan := &migrate.Plan{Job: tt.job, Resumed: tt.resumed}
+		plan.Job.Config = "/srv/daemon.json"
 		tt.flags.requireUsed(plan)
 		if err := plan.Refused(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%+v: %v", tt.flags, err)

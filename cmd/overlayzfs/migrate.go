@@ -170,8 +170,8 @@ func (f *migrateFlags) requirePlugin(plan *migrate.Plan, where site.Site) {
 	}
 }
 
-// requireUsed makes sure that the datasets that were named are those of the plan: one
-// that was begun goes on with its own.
+// requireUsed makes sure that datasets and daemon.json, where they were named, are
+// those of the plan: one that was begun goes on with its own.
 func (f *migrateFlags) requireUsed(plan *migrate.Plan) {
 	refuse := func(format string, args ...any) {
 		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf(format, args...))
@@ -186,6 +186,12 @@ func (f *migrateFlags) requireUsed(plan *migrate.Plan) {
 	}
 	if plan.Resumed && f.which() == migrate.Forward && f.dataset != "" && f.dataset != job.Dataset {
 		refuse("--dataset (%s) names %s, and the migration that was begun has the plugin's layers %s: leave it out, or go back with --undo", datasetEnv, f.dataset, placeOf(job))
+	}
+	if !plan.Resumed || f.wanted.Config == f.config || job.Config == "" {
+		return
+	}
+	if file, err := filepath.Abs(f.wanted.Config); err != nil || file != job.Config {
+		refuse("--config-file names %s, and the migration that was begun changes %s: name that, or say --leave-config", f.wanted.Config, job.Config)
 	}
 }
 

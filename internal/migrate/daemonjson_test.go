@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -128,6 +129,25 @@ func TestAHostThatWasSetUpBefore(t *testing.T) {
 		h.no(j.restoreConfig())
 		want := `{"storage-driver": "zfs", "storage-opts": ["zfs.fsname=tank/docker"], "experimental": true}`
 		h.configIs("restored", &want)
+	}
+}
+
+// TestDaemonJSONIsTheSameEverywhere: a run that goes on may begin in another
+// directory.
+func TestDaemonJSONIsTheSameEverywhere(t *testing.T) {
+	h := newHost(t, "vfs")
+	t.Chdir(filepath.Dir(h.config))
+	w := Wanted{Root: h.dir, Config: "daemon.json"}
+	h.no(h.within(func(r *dataRoot) error { return w.resolve(r) }))
+	if !filepath.IsAbs(w.Config) || filepath.Base(w.Config) != "daemon.json" {
+		t.Errorf("it is %s", w.Config)
+	}
+	if _, err := os.Stat(w.Config); err != nil {
+		t.Error(err)
+	}
+	w.Config = ""
+	if h.no(h.within(func(r *dataRoot) error { return w.resolve(r) })); w.Config != "" {
+		t.Errorf("one that is left alone is %s", w.Config)
 	}
 }
 

@@ -62,8 +62,16 @@ func Look(w Wanted) (_ *Plan, err error) {
 }
 
 // resolve names the data-root, and the store's directory in it, as the mount table
-// does: without symlinks.
+// does: without symlinks. daemon.json's name goes into the journal, and has to mean
+// the same in another directory.
 func (w *Wanted) resolve(r *dataRoot) error {
+	if w.Config != "" {
+		config, err := filepath.Abs(w.Config)
+		if err != nil {
+			return err
+		}
+		w.Config = config
+	}
 	if w.Home != "" {
 		home, err := filepath.Rel(w.Root, w.Home)
 		if err != nil {
