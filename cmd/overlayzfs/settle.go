@@ -50,8 +50,8 @@ func (f *receiveFlags) remedy(where site.Site) string {
 	return command
 }
 
-// ending is what receive --finish prints.
-type ending struct {
+// finished is what receive --finish prints.
+type finished struct {
 	Dataset string `json:"dataset"`
 	Root    string `json:"root"`
 	Stream  string `json:"stream,omitempty"` // that was being received
@@ -70,7 +70,7 @@ func (f *receiveFlags) resume(ctx context.Context, c console, z *zfs.Handle, whe
 	if mark == nil {
 		mark = &overlayzfs.Receiving{} // it was finished, and is done again
 	}
-	e := ending{Dataset: where.Dataset, Root: where.Root, Stream: mark.To, DryRun: f.dryRun}
+	e := finished{Dataset: where.Dataset, Root: where.Root, Stream: mark.To, DryRun: f.dryRun}
 	if mark.To != "" {
 		e.Gone, err = f.abandon(ctx, z, where, *mark)
 	}
@@ -84,7 +84,7 @@ func (f *receiveFlags) resume(ctx context.Context, c console, z *zfs.Handle, whe
 }
 
 // conclude says what came of it.
-func (f *receiveFlags) conclude(c console, e ending, where site.Site) (err error) {
+func (f *receiveFlags) conclude(c console, e finished, where site.Site) (err error) {
 	switch {
 	case f.json:
 		err = writeJSON(c.out, e)

@@ -63,11 +63,11 @@ func TestStreamsAreShown(t *testing.T) {
 
 // endings are how receive --finish can end: of a dry run with something to finish
 // there is no text beyond what was said before.
-func endings() []ending {
-	e := ending{Dataset: "tank/docker", Root: "/var/lib/docker", Stream: "overlayzfs-sent-20260824T101500.000Z"}
+func endings() []finished {
+	e := finished{Dataset: "tank/docker", Root: "/var/lib/docker", Stream: "overlayzfs-sent-20260824T101500.000Z"}
 	gone, goes, done, dry := e, e, e, e
 	gone.Gone, goes.Gone, goes.DryRun, done.Images, dry.DryRun = true, true, true, 8, true
-	return []ending{gone, goes, done, dry}
+	return []finished{gone, goes, done, dry}
 }
 
 // TestTheRemedyFindsTheSameHost and asks nothing: it is to be copied.
