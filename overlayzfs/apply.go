@@ -38,7 +38,7 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 	}
 	stage := d.home.applying(l.id)
 	if err := d.makeRootDir(stage, 0o755); err != nil {
-		return 0, interrupted(err)
+		return 0, interrupted(err, cutDiff)
 	}
 	tar := &counter{Reader: diff}
 	size, err := d.unpack(ctx, l, tar)
@@ -77,13 +77,19 @@ func (d *Driver) keep(ctx context.Context, l layer, tar int64) error {
 	return d.recorded(ctx)
 }
 
-// interrupted explains why content cannot be unpacked a second time. The
+// What is wrong with a layer that was being given content, and what to do.
+const (
+	cutDiff    = "an earlier diff for it was cut short, and what is left of the stream is not the whole layer: remove the layer, and pull, load or build the image again"
+	cutFilling = "it was being given content before, and that was cut short: remove the layer, and make it again"
+)
+
+// interrupted explains why a layer is not given content a second time. The
 // directory it was unpacked into stays behind, emptied, until the layer is
 // removed: dockerd repeats a call whose connection broke, with a stream it has
 // already read from, and the rest of a tar must not pass for a layer.
-func interrupted(err error) error {
+func interrupted(err error, why string) error {
 	if errors.Is(err, fs.ErrExist) {
-		return fault.New(fault.Interrupted, "an earlier diff for it was cut short, and what is left of the stream is not the whole layer")
+		return fault.New(fault.Interrupted, "%s", why)
 	}
 	return err
 }
@@ -127,7 +133,7 @@ func requireUnused(l layer) error {
 		return fault.New(fault.Busy, "it is mounted; content can only be given to a layer nobody uses")
 	}
 	if _, err := os.Lstat(l.committed()); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(err, fault.New(fault.Busy, "it has children; content can only be given to a layer nothing stands on"))
+		return errors.Join(err, fault.Told(fault.Busy, "it has children; content can only be given to a layer nothing stands on"))
 	}
 	return nil
 }

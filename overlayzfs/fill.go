@@ -47,7 +47,7 @@ func (d *Driver) fillAtOnce(ctx context.Context, l layer, write func(*os.File) e
 	}
 	stage := d.home.applying(l.id)
 	if err := d.makeRootDir(stage, 0o755); err != nil {
-		return interrupted(err)
+		return interrupted(err, cutFilling)
 	}
 	err := written(stage, write)
 	if err == nil {

@@ -119,7 +119,7 @@ func mountHome(dir, dataset string) (undo func() error, err error) {
 		if top.FSType == "zfs" && top.Source == dataset {
 			return func() error { return nil }, nil
 		}
-		return nil, fault.New(fault.Busy, "%q (%s) is mounted on the home %q, where dataset %q belongs; unmount it, or name it as overlayzfs.dataset", top.Source, top.FSType, dir, dataset)
+		return nil, fault.Told(fault.Busy, "%q (%s) is mounted on the home %q, where dataset %q belongs; unmount it, or name it as overlayzfs.dataset", top.Source, top.FSType, dir, dataset)
 	}
 	if err := requireEmpty(dir, dataset); err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ func (d *Driver) requireNoRollback() error {
 	}
 	to, err := snapshot.Pending(d.zfs, d.dataset)
 	if err == nil && to != "" {
-		err = fault.New(fault.Interrupted, "a rollback to %s was cut short; finish it with `overlayzfs rollback %s --dataset %s` and the flags it was begun with", to, to, d.dataset)
+		err = snapshot.UnfinishedError(d.dataset, to)
 	}
 	return err
 }

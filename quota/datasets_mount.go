@@ -51,7 +51,7 @@ func (d *datasets) attached(p Place) (bool, error) {
 	if there, err := d.zfs.Exists(d.name(p.Key)); err == nil && !there {
 		return false, d.missing(p.Key, fault.NotFound)
 	}
-	return false, fault.New(fault.Busy, "%q (%s) is mounted on %q, where dataset %q belongs; unmount it", top.Source, top.FSType, upper, d.name(p.Key))
+	return false, fault.Told(fault.Busy, "%q (%s) is mounted on %q, where dataset %q belongs; unmount it", top.Source, top.FSType, upper, d.name(p.Key))
 }
 
 // mountedOn is what one sees in a directory that something is mounted on, or
@@ -87,7 +87,7 @@ func (d *datasets) detach(p Place, _ Record) error {
 			return err
 		}
 		if top.FSType != "zfs" {
-			return fault.New(fault.Busy, "%q (%s) is mounted on %q, over dataset %q; unmount it", top.Source, top.FSType, upper, d.name(p.Key))
+			return fault.Told(fault.Busy, "%q (%s) is mounted on %q, over dataset %q; unmount it", top.Source, top.FSType, upper, d.name(p.Key))
 		}
 		if err := unmount(upper); err != nil {
 			return err

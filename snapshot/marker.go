@@ -39,7 +39,7 @@ func HasRecords(z *zfs.Handle, layers, name string) bool {
 	return err == nil && text(s, recordsProperty) != ""
 }
 
-// unfinishedError says what to do about a rollback that was interrupted.
-func unfinishedError(layers, name string) error {
-	return fault.New(fault.Interrupted, "going back to the snapshot %s of dataset %s was interrupted: finish it with `overlayzfs rollback %s`", name, layers, full(layers, name))
+// UnfinishedError is of a store whose rollback to a snapshot is half done.
+func UnfinishedError(layers, name string) error {
+	return fault.New(fault.Interrupted, "a rollback to %s was cut short: finish it with `overlayzfs rollback %s` and the flags it was begun with", name, full(layers, name))
 }

@@ -61,7 +61,7 @@ func (s store) take(ctx context.Context, e Event, at time.Time) (string, error) 
 			return name, nil
 		}
 	}
-	return "", fault.New(fault.Busy, "no %s snapshot of %s: names were taken, or limited layers came and went, %d times in a row", e, s.layers, tries)
+	return "", fault.Told(fault.Busy, "no %s snapshot of %s: names were taken, or limited layers came and went, %d times in a row; try again when less is made and removed", e, s.layers, tries)
 }
 
 // unmarked returns the layers dataset, unless it is waiting for a rollback to
@@ -69,7 +69,7 @@ func (s store) take(ctx context.Context, e Event, at time.Time) (string, error) 
 func (s store) unmarked() (zfs.Dataset, error) {
 	stats, err := s.zfs.DatasetStats(s.layers)
 	if err == nil && markOf(stats) != "" {
-		err = unfinishedError(s.layers, markOf(stats))
+		err = UnfinishedError(s.layers, markOf(stats))
 	}
 	return stats, err
 }

@@ -63,7 +63,7 @@ func explainMount(dataset string, err error) error {
 	case errors.Is(err, unix.ENODEV):
 		return fault.New(fault.Unsupported, "the kernel knows no zfs file system; install OpenZFS 2.2 or later and run `modprobe zfs` (%w)", err)
 	case errors.Is(err, unix.EBUSY):
-		return fault.New(fault.Busy, "dataset %q is mounted elsewhere with other options; unmount it there with `zfs unmount %s` (%w)", dataset, dataset, err)
+		return fault.Told(fault.Busy, "dataset %q is mounted elsewhere with other options; unmount it there with `zfs unmount %s` (%w)", dataset, dataset, err)
 	case errors.Is(err, unix.EACCES):
 		return fault.New(fault.Unsupported, "dataset %q is encrypted and its key is not loaded; load it with `zfs load-key %s` (%w)", dataset, dataset, err)
 	case errors.Is(err, unix.EPERM):

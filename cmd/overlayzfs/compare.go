@@ -67,23 +67,29 @@ func carriedSince(snap string) (*dockerstore.Records, error) {
 // compare says what the data-root has that no known records have, and what has to
 // go first; and whether it has any records of the driver.
 func compare(where site.Site, known ...*dockerstore.Records) (lost, first []string, recorded bool, err error) {
-	docker, err := dockerstore.Open(where.Root)
-	if errors.Is(err, fault.NotFound) {
-		return nil, nil, false, nil
-	}
-	if err != nil {
-		return nil, nil, false, err
-	}
-	defer func() { err = errors.Join(err, docker.Close()) }()
-	local, err := docker.Read(where.Driver)
-	if errors.Is(err, fault.NotFound) { // dockerd has never run with it
-		return nil, nil, false, nil
-	}
-	if err != nil {
+	local, err := localRecords(where)
+	if err != nil || local == nil {
 		return nil, nil, false, err
 	}
 	lost, first = transfer.Conflicts(local, known...)
 	return lost, first, true, nil
+}
+
+// localRecords are those of the data-root; nil where dockerd has never run with the
+// driver.
+func localRecords(where site.Site) (*dockerstore.Records, error) {
+	docker, err := dockerstore.Open(where.Root)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	local, err := docker.Read(where.Driver)
+	if errors.Is(err, fault.NotFound) {
+		err = nil
+	}
+	return local, errors.Join(err, docker.Close())
 }
 
 // recordsOf are those that a store carries.

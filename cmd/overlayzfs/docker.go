@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -34,15 +35,28 @@ func dockerCommand(c console) *cobra.Command {
 	docker.SetErr(c.err)
 	docker.SetFlagErrorFunc(ours.FlagErrorFunc())
 	docker.CompletionOptions.DisableDefaultCmd = true
-	elsewhere := dockerFlags(docker)
-	ours.PersistentPreRunE = func(*cobra.Command, []string) error { return refuseElsewhere(elsewhere(), c) }
+	host, elsewhere := dockerFlags(docker)
+	ours.PersistentPreRunE = func(command *cobra.Command, _ []string) error {
+		return errors.Join(refuseElsewhere(elsewhere(), c), pass(host(), command))
+	}
 	docker.AddCommand(ours, metadataCommand(c, ours.Short))
 	return docker
 }
 
+// pass gives the socket that Docker's command line was told of to a command that
+// asks dockerd, unless that was told itself.
+func pass(host string, command *cobra.Command) error {
+	flag := command.Flags().Lookup("host")
+	if host == "" || flag == nil || flag.Changed {
+		return nil
+	}
+	return flag.Value.Set(host)
+}
+
 // dockerFlags are those that Docker's command line takes before a plugin's name.
-// It returns how to learn which of them lead to an engine of another machine.
-func dockerFlags(docker *cobra.Command) (elsewhere func() string) {
+// It returns how to learn which engine they name, and which of them lead to one of
+// another machine.
+func dockerFlags(docker *cobra.Command) (host, elsewhere func() string) {
 	flags := docker.Flags()
 	flags.String("config", "", "")
 	flags.BoolP("debug", "D", false, "")
@@ -54,7 +68,13 @@ func dockerFlags(docker *cobra.Command) (elsewhere func() string) {
 	for _, name := range []string{"tlscacert", "tlscert", "tlskey"} {
 		flags.String(name, "", "")
 	}
-	return func() string {
+	host = func() string {
+		if n := len(*hosts); n > 0 {
+			return (*hosts)[n-1]
+		}
+		return ""
+	}
+	return host, func() string {
 		for _, host := range *hosts {
 			if !strings.HasPrefix(host, "unix://") {
 				return "--host " + host

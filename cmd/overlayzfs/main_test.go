@@ -50,6 +50,8 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"migrate", "--json"}, exitUsage, "--yes"},
 		{[]string{"migrate", "--undo", "--finish"}, exitUsage, "undo"},
 		{[]string{"migrate", "--dry-run"}, exitUsage, "--dataset"},
+		{[]string{"migrate", "--from", "overlay2", "--zfs-dataset", "tank/a"}, exitUsage, "--from zfs"},
+		{[]string{"migrate", "--back", "--zfs-dataset", "tank/a"}, exitUsage, "--back --to zfs"},
 		{[]string{"rollback", "x", "--dataset", "tank/a", "--json"}, exitUsage, "--yes"},
 	} {
 		var out bytes.Buffer

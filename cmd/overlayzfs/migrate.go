@@ -79,11 +79,11 @@ func (f *migrateFlags) checkActions() error {
 			wanted++
 		}
 	}
-	if f.to != "" && !f.back {
-		return usagef("--to is of --back")
-	}
 	if wanted > 1 {
 		return usagef("--from, --back, --undo and --finish are one at a time")
+	}
+	if f.zfsDataset != "" && (f.back && f.to != "zfs" || f.from != "" && f.from != "zfs") {
+		return usagef("--zfs-dataset means nothing but of the driver zfs: say --from zfs or --back --to zfs with it, or leave it out")
 	}
 	return nil
 }
@@ -138,6 +138,7 @@ func (f *migrateFlags) which() migrate.Action {
 // show prints what would be done. The error is why it cannot be begun.
 func (f *migrateFlags) show(c console, plan *migrate.Plan, where site.Site) error {
 	f.requirePlugin(plan, where)
+	f.requireUsed(plan)
 	if f.json {
 		if f.dryRun {
 			if err := writeJSON(c.out, plan); err != nil {
@@ -167,6 +168,39 @@ func (f *migrateFlags) requirePlugin(plan *migrate.Plan, where site.Site) {
 	if where.UsernsRemap {
 		plan.Obstacles = append(plan.Obstacles, "daemon.json has userns-remap, under which Docker's plugins cannot be storage drivers")
 	}
+}
+
+// requireUsed makes sure that datasets and daemon.json, where they were named, are
+// those of the plan: one that was begun goes on with its own.
+func (f *migrateFlags) requireUsed(plan *migrate.Plan) {
+	refuse := func(format string, args ...any) {
+		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf(format, args...))
+	}
+	job := plan.Job
+	switch {
+	case f.zfsDataset == "" || f.zfsDataset == job.ZFSDataset:
+	case job.ZFSDataset == "":
+		refuse("--zfs-dataset names %s, and from %s to %s there are no layers of the driver zfs: leave it out", f.zfsDataset, job.From, job.To)
+	default:
+		refuse("--zfs-dataset names %s, and the migration that was begun has the layers of the driver zfs on %s: leave it out, or go back with --undo", f.zfsDataset, job.ZFSDataset)
+	}
+	if plan.Resumed && f.which() == migrate.Forward && f.dataset != "" && f.dataset != job.Dataset {
+		refuse("--dataset (%s) names %s, and the migration that was begun has the plugin's layers %s: leave it out, or go back with --undo", datasetEnv, f.dataset, placeOf(job))
+	}
+	if !plan.Resumed || f.wanted.Config == f.config || job.Config == "" {
+		return
+	}
+	if file, err := filepath.Abs(f.wanted.Config); err != nil || file != job.Config {
+		refuse("--config-file names %s, and the migration that was begun changes %s: name that, or say --leave-config", f.wanted.Config, job.Config)
+	}
+}
+
+// placeOf is where the plugin's layers are, for people.
+func placeOf(job migrate.Job) string {
+	if job.Dataset == "" {
+		return "in the data-root"
+	}
+	return "on " + job.Dataset
 }
 
 // storeOf is the place of the store that the migration is about: of one that was

@@ -135,7 +135,7 @@ func TestNothingToUndo(t *testing.T) {
 // TestAMigrationBegunElsewhere is gone on with by what its journal says.
 func TestAMigrationBegunElsewhere(t *testing.T) {
 	root := t.TempDir()
-	raw, err := json.Marshal(migrate.Job{Version: 1, Phase: migrate.Finishing, Way: migrate.Move, From: "overlay2", To: "overlayzfs"})
+	raw, err := json.Marshal(migrate.Job{Version: 2, Phase: migrate.Finishing, Way: migrate.Move, From: "overlay2", To: "overlayzfs"})
 	if err != nil {
 		t.Fatal(err)
 	}

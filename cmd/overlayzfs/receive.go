@@ -139,7 +139,11 @@ func (f *receiveFlags) read(ctx context.Context, c console, z *zfs.Handle, where
 	if err != nil || f.dryRun {
 		return err
 	}
-	return f.settle(ctx, c, z, where, mark)
+	images, err := f.settle(ctx, z, where, mark)
+	if err == nil && !f.json {
+		_, err = fmt.Fprintln(c.out, settled(images, where))
+	}
+	return err
 }
 
 // alone receives, while nobody has the store open that the stream goes on from.

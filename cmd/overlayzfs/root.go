@@ -30,7 +30,7 @@ func rootCommand(c console) *cobra.Command {
 		setupCommand(c), sendCommand(c), receiveCommand(c), snapshotsCommand(c), snapshotCommand(c), rollbackCommand(c), manCommand(),
 	)
 	for _, command := range root.Commands() {
-		command.Args = asUsage(command.Args)
+		command.Args, command.PreRunE = asUsage(command.Args), refuseIgnored
 	}
 	root.Args = asUsage(root.Args)
 	root.RunE = func(command *cobra.Command, _ []string) error { return command.Help() }

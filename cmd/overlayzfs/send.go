@@ -72,7 +72,7 @@ type shipment struct {
 }
 
 func (f *sendFlags) send(ctx context.Context, c console) error {
-	if err := f.checkOutput(c); err != nil {
+	if err := errors.Join(f.checkOutput(c), f.requireFree()); err != nil {
 		return err
 	}
 	return f.look(func(s *shelf) error {

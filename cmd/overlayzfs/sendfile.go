@@ -26,14 +26,23 @@ func (f *sendFlags) target(c console) (*parcel, error) {
 	if f.file == "-" {
 		return &parcel{w: c.out}, nil
 	}
-	if _, err := os.Lstat(f.file); err == nil {
-		return nil, fault.New(fault.Exists, "%s exists, and is not overwritten", f.file)
-	}
 	file, err := os.CreateTemp(filepath.Dir(f.file), "."+filepath.Base(f.file)+"-")
 	if err != nil {
 		return nil, fmt.Errorf("the file for the stream: %w", err)
 	}
 	return &parcel{w: file, file: file, name: f.file}, nil
+}
+
+// requireFree makes sure that nothing has the file's name yet, before anything is
+// done: nothing is overwritten in the end either.
+func (f *sendFlags) requireFree() error {
+	if f.file == "-" {
+		return nil
+	}
+	if _, err := os.Lstat(f.file); err == nil {
+		return fault.New(fault.Exists, "%s exists, and is not overwritten", f.file)
+	}
+	return nil
 }
 
 // Write counts.

@@ -19,22 +19,23 @@ import (
 // data-root, and layers of the other host's containers go. It can be cut short
 // anywhere, and is then done again with --finish. What came is looked at before
 // anything is done with it, and goes again if it is no store of ours.
-func (f *receiveFlags) settle(ctx context.Context, c console, z *zfs.Handle, where site.Site, mark overlayzfs.Receiving) error {
-	err := overlayzfs.CheckReceived(where.Dataset)
+func (f *receiveFlags) settle(ctx context.Context, z *zfs.Handle, where site.Site, mark overlayzfs.Receiving) (images int, err error) {
+	err = overlayzfs.CheckReceived(where.Dataset)
 	if errors.Is(err, fault.UnsafeInput) {
-		return f.reject(ctx, z, where, mark, err)
+		return 0, f.reject(ctx, z, where, mark, err)
 	}
-	images := 0
 	if err == nil {
 		images, err = moveIn(ctx, where)
 	}
 	if err != nil {
-		return fmt.Errorf("the stream is received, and the rest is not done: %w: `%s` does it: %w", err, f.remedy(where), errUnfinished)
+		return 0, fmt.Errorf("the stream is received, and the rest is not done: %w: `%s` does it: %w", err, f.remedy(where), errUnfinished)
 	}
-	if !f.json {
-		fmt.Fprintf(c.out, "Done: %s. dockerd can be started with storage driver %s and overlayzfs.dataset=%s.\n", number(images, "image"), where.Driver, where.Dataset)
-	}
-	return nil
+	return images, nil
+}
+
+// settled says that all is done.
+func settled(images int, where site.Site) string {
+	return fmt.Sprintf("Done: %s. dockerd can be started with storage driver %s and overlayzfs.dataset=%s.", number(images, "image"), where.Driver, where.Dataset)
 }
 
 // remedy is the command that does the rest of an interrupted receive.
@@ -49,6 +50,16 @@ func (f *receiveFlags) remedy(where site.Site) string {
 	return command
 }
 
+// finished is what receive --finish prints.
+type finished struct {
+	Dataset string `json:"dataset"`
+	Root    string `json:"root"`
+	Stream  string `json:"stream,omitempty"` // that was being received
+	Gone    bool   `json:"gone,omitempty"`   // nothing of it is there: all is as it was before
+	Images  int    `json:"images,omitempty"`
+	DryRun  bool   `json:"dry_run,omitempty"`
+}
+
 // resume does what an interrupted receive has left to do. What the data-root has
 // got since, it does not lose unasked.
 func (f *receiveFlags) resume(ctx context.Context, c console, z *zfs.Handle, where site.Site) error {
@@ -58,28 +69,56 @@ func (f *receiveFlags) resume(ctx context.Context, c console, z *zfs.Handle, whe
 	}
 	if mark == nil {
 		mark = &overlayzfs.Receiving{} // it was finished, and is done again
-	} else if gone, err := f.abandon(ctx, c, z, where, *mark); gone || err != nil {
+	}
+	e := finished{Dataset: where.Dataset, Root: where.Root, Stream: mark.To, DryRun: f.dryRun}
+	if mark.To != "" {
+		e.Gone, err = f.abandon(ctx, z, where, *mark)
+	}
+	if err == nil && !e.Gone {
+		e.Images, err = f.finishUp(ctx, c, z, where, *mark)
+	}
+	if err != nil {
 		return err
 	}
+	return f.conclude(c, e, where)
+}
+
+// conclude says what came of it.
+func (f *receiveFlags) conclude(c console, e finished, where site.Site) (err error) {
+	switch {
+	case f.json:
+		err = writeJSON(c.out, e)
+	case e.Gone && e.DryRun:
+		_, err = fmt.Fprintf(c.out, "The stream %s is not there: %s would be as it was before.\n", e.Stream, e.Dataset)
+	case e.Gone:
+		_, err = fmt.Fprintf(c.out, "The stream %s is not there: %s is as it was before. Receive it again.\n", e.Stream, e.Dataset)
+	case !e.DryRun:
+		_, err = fmt.Fprintln(c.out, settled(e.Images, where))
+	}
+	return err
+}
+
+// finishUp looks at what was received, asks, and does the rest.
+func (f *receiveFlags) finishUp(ctx context.Context, c console, z *zfs.Handle, where site.Site, mark overlayzfs.Receiving) (images int, err error) {
 	switch err := overlayzfs.CheckReceived(where.Dataset); {
 	case errors.Is(err, fault.UnsafeInput):
-		return f.reject(ctx, z, where, *mark, err)
+		return 0, f.reject(ctx, z, where, mark, err)
 	case err != nil:
-		return err
+		return 0, err
 	}
-	if err := f.keepsAll(where, *mark); err != nil {
-		return err
+	if err := f.keepsAll(where, mark); err != nil {
+		return 0, err
 	}
 	if !f.json {
 		fmt.Fprintf(c.out, "Docker's records of what %s has received, to %s.\n", where.Dataset, where.Root)
 	}
 	if f.dryRun {
-		return nil
+		return 0, nil
 	}
 	if err := f.agree(ctx, c, "Finish it?"); err != nil {
-		return err
+		return 0, err
 	}
-	return f.settle(ctx, c, z, where, *mark)
+	return f.settle(ctx, z, where, mark)
 }
 
 // keepsAll refuses what would be lost by finishing. The data-root has either what
@@ -111,70 +150,13 @@ func (f *receiveFlags) keepsAll(where site.Site, mark overlayzfs.Receiving) erro
 	return nil
 }
 
-// abandon ends a receive that has nothing to finish: ZFS was interrupted and has
-// kept nothing, or what came was not taken.
-func (f *receiveFlags) abandon(ctx context.Context, c console, z *zfs.Handle, where site.Site, mark overlayzfs.Receiving) (gone bool, err error) {
-	there, err := z.Exists(where.Dataset + "@" + mark.To)
-	if err != nil || there && !mark.Refused {
-		return false, err
-	}
-	if f.dryRun {
-		fmt.Fprintf(c.out, "The stream %s is not there: %s would be as it was before.\n", mark.To, where.Dataset)
-		return true, nil
-	}
-	if mark.Refused {
-		err = f.expel(ctx, z, where, mark)
-	} else {
-		err = overlayzfs.Unmark(z, where.Dataset)
-	}
-	if err == nil && !f.json {
-		fmt.Fprintf(c.out, "The stream %s is not there: %s is as it was before. Receive it again.\n", mark.To, where.Dataset)
-	}
-	return true, err
-}
-
-// reject removes a store that is no store of ours. One that is not being received
-// stays: it has been here before.
-func (f *receiveFlags) reject(ctx context.Context, z *zfs.Handle, where site.Site, mark overlayzfs.Receiving, why error) error {
-	if mark.To == "" || f.dryRun {
-		return why
-	}
-	return errors.Join(fmt.Errorf("what was received is not taken: %w", why), f.expel(ctx, z, where, mark))
-}
-
-// expel removes what was received. The mark is there until the last of it is gone,
-// and says that it is to go.
-func (f *receiveFlags) expel(ctx context.Context, z *zfs.Handle, where site.Site, mark overlayzfs.Receiving) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("it could not be removed, and no driver opens it: `%s` does it: %w: %w", f.remedy(where), err, errUnfinished)
-		}
-	}()
-	mark.Refused = true
-	if err := mark.Mark(z, where.Dataset); err != nil {
-		return err
-	}
-	if err := z.DestroySnapshots([]string{where.Dataset + "@" + mark.To}, false); err != nil {
-		return err
-	}
-	if mark.From == "" {
-		return z.DestroyRetry(ctx, where.Dataset)
-	}
-	if err := z.Rollback(ctx, where.Dataset, where.Dataset+"@"+mark.From); err != nil {
-		return err
-	}
-	return overlayzfs.Unmark(z, where.Dataset)
-}
-
 // moveIn installs what the store carries, and cleans it up.
 func moveIn(ctx context.Context, where site.Site) (images int, err error) {
 	images, strangers, err := install(where)
 	if err != nil {
 		return 0, err
 	}
-	// What the driver would warn of are the other host's containers, which go now.
-	logrus.SetLevel(logrus.ErrorLevel)
-	return images, opened(ctx, where, true, func(store *overlayzfs.Driver) error { return adopt(ctx, store, strangers) })
+	return images, adopt(ctx, where, strangers)
 }
 
 // install puts the carried records into the data-root, and finds the layers that
@@ -199,12 +181,17 @@ func install(where site.Site) (images int, strangers []string, err error) {
 	return images, strangers, err
 }
 
-// adopt makes the store this host's.
-func adopt(ctx context.Context, store *overlayzfs.Driver, strangers []string) error {
-	for _, id := range strangers {
-		if err := store.Remove(ctx, id); err != nil {
-			return fmt.Errorf("layer %s, which came with the stream and is no image's: %w", id, err)
+// adopt makes the store this host's, without the layers of the other host's
+// containers. That nothing is received any more is its last step.
+func adopt(ctx context.Context, where site.Site, strangers []string) error {
+	// What the driver would warn of are those containers.
+	logrus.SetLevel(logrus.ErrorLevel)
+	return opened(ctx, where, true, func(store *overlayzfs.Driver) error {
+		for _, id := range strangers {
+			if err := store.Remove(ctx, id); err != nil {
+				return fmt.Errorf("layer %s, which came with the stream and is no image's: %w", id, err)
+			}
 		}
-	}
-	return store.Adopt(ctx)
+		return store.Adopt(ctx)
+	})
 }

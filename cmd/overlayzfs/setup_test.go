@@ -21,7 +21,7 @@ func TestSetupIsShown(t *testing.T) {
 		Sync: "disabled", Options: []string{"overlayzfs.size=10G"},
 	}
 	later := wanted
-	later.Parent, later.Way = "", setup.Snapshotter
+	later.Parent, later.Way, later.Options = "", setup.Snapshotter, nil
 	for name, tt := range map[string]struct {
 		facts  setup.Facts
 		wanted setup.Wanted

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/site"
 	"github.com/overlayzfs/overlayzfs/internal/transfer"
 )
@@ -39,6 +40,18 @@ func TestStreamsAreShown(t *testing.T) {
 		"send.json": func(out *bytes.Buffer) error {
 			return (&sendFlags{output: output{json: true}}).report(console{out: out}, shipment{Header: more, Dataset: "tank/docker", Written: 5 << 20})
 		},
+		"receive-finish.txt": func(out *bytes.Buffer) (err error) {
+			for _, e := range endings() {
+				err = errors.Join(err, (&receiveFlags{}).conclude(console{out: out}, e, site.Site{Dataset: "tank/docker", Driver: "overlayzfs"}))
+			}
+			return err
+		},
+		"receive-finish.json": func(out *bytes.Buffer) (err error) {
+			for _, e := range endings() {
+				err = errors.Join(err, (&receiveFlags{output: output{json: true}}).conclude(console{out: out}, e, site.Site{}))
+			}
+			return err
+		},
 	} {
 		var out bytes.Buffer
 		if err := show(&out); err != nil {
@@ -46,6 +59,15 @@ func TestStreamsAreShown(t *testing.T) {
 		}
 		golden(t, name, out.String())
 	}
+}
+
+// endings are how receive --finish can end: of a dry run with something to finish
+// there is no text beyond what was said before.
+func endings() []finished {
+	e := finished{Dataset: "tank/docker", Root: "/var/lib/docker", Stream: "overlayzfs-sent-20260824T101500.000Z"}
+	gone, goes, done, dry := e, e, e, e
+	gone.Gone, goes.Gone, goes.DryRun, done.Images, dry.DryRun = true, true, true, 8, true
+	return []finished{gone, goes, done, dry}
 }
 
 // TestTheRemedyFindsTheSameHost and asks nothing: it is to be copied.
@@ -124,8 +146,8 @@ func TestAFileIsThereWhenItIsWhole(t *testing.T) {
 			t.Errorf("%v, %v", entries, err)
 		}
 	}
-	if _, err := f.target(console{}); err == nil {
-		t.Error("it is overwritten")
+	if err := f.requireFree(); !errors.Is(err, fault.Exists) {
+		t.Errorf("of one that is there: %v", err)
 	}
 }
 

@@ -238,21 +238,35 @@ func TestAStoreInUseIsNotReplaced(t *testing.T) {
 }
 
 // TestAHostileStreamIsNotTaken: with everything nothing of it stays, and with what
-// has changed the store is as it was.
+// has changed the store is as the stream before left it. The sender's layers that no
+// image has do not come back with the snapshot, nor its engine.
 func TestAHostileStreamIsNotTaken(t *testing.T) {
 	s, f, send := sentAndReceived(t)
 	before := f.dataset + "@" + sentNames(t, f.dataset)[0]
-	knownBefore, imagesBefore := f.layers()
+	layersBefore, imagesBefore := f.layers()
+	asBefore := func() {
+		t.Helper()
+		if !there(before) || len(sentNames(t, f.dataset)) != 1 {
+			t.Errorf("snapshots %q", sentNames(t, f.dataset))
+		}
+		if layers, images := f.layers(); !slices.Equal(layers, layersBefore) || images != imagesBefore {
+			t.Errorf("layers %q, %d images; before %q, %d", layers, images, layersBefore, imagesBefore)
+		}
+		if engine := f.engine(); engine != (overlayzfs.Engine{}) {
+			t.Errorf("the engine is %+v", engine)
+		}
+	}
 	shell(t, "d=$(mktemp -d); mount -t zfs "+s.dataset+" $d; ln -s /etc/passwd $d/.overlayzfs/boot.new; umount $d; rmdir $d")
 	f.receive(exitFailed, "--input", send("--from", "last"))
-	if !there(before) || len(sentNames(t, f.dataset)) != 1 {
-		t.Errorf("snapshots %q", sentNames(t, f.dataset))
+	asBefore()
+	f.own("5")
+	if layers, images := f.layers(); len(layers) != len(layersBefore)+1 || images != imagesBefore+1 {
+		t.Fatalf("layers %q, %d images", layers, images)
 	}
-	// The sender's layers that no image has are back, which the first receive had
-	// removed after the snapshot that is gone back to.
-	if layers, images := f.layers(); len(layers) != 4 || !slices.Contains(layers, knownBefore[0]) || images != imagesBefore {
-		t.Errorf("layers %q, %d images; before %q, %d", layers, images, knownBefore, imagesBefore)
-	}
+	hostile := send("--from", before[strings.Index(before, "@"):])
+	f.receive(exitRefused, "--input", hostile)
+	f.receive(exitFailed, "--input", hostile, "--discard")
+	asBefore()
 	tool(t, "destroy", "-r", f.dataset)
 	f.receive(exitFailed, "--input", send(), "--discard")
 	if there(f.dataset) {
@@ -284,6 +298,33 @@ func (f far) kept() keptStore {
 	}
 	f.Cleanup(func() { os.Remove(home) })
 	return keptStore{f.T, f.dataset, f.root, home}
+}
+
+// own gives this host an image of its own, on a layer that is not the sender's.
+func (f far) own(layer string) {
+	f.Helper()
+	k := f.kept()
+	open := k.open()
+	err := open.Create(f.Context(), id(layer), "", overlayzfs.CreateOptions{ReadWrite: true})
+	if err := errors.Join(err, open.Close()); err != nil {
+		f.Fatal(err)
+	}
+	k.image(id(layer), "own:1")
+}
+
+// engine is what the store remembers of the engine that used it last.
+func (f far) engine() overlayzfs.Engine {
+	f.Helper()
+	view, err := overlayzfs.ViewDataset(f.dataset)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer view.Close()
+	engine, err := view.Engine()
+	if err != nil {
+		f.Fatal(err)
+	}
+	return engine
 }
 
 func sentNames(t *testing.T, dataset string) (names []string) {

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"flag"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,8 +14,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// kills is how often a migration is killed.
-const kills = 6
+// How often is behind -args: -kills 100.
+var kills = flag.Int("kills", 20, "how often a migration is killed")
 
 // TestMigrateFromZFS moves an engine from moby's zfs driver to the plugin, and ends
 // that when it was seen to work.
@@ -127,7 +128,7 @@ func (m *mover) survives(t *testing.T, args ...string) {
 	m.migrate(t, 0, args...)
 	took := time.Since(begin)
 	phases := map[string]int{}
-	for range kills {
+	for range *kills {
 		next := args
 		if phase := m.phase(t); phase == "done" || phase == "undoing" {
 			next = []string{"--undo"}
@@ -139,7 +140,7 @@ func (m *mover) survives(t *testing.T, args ...string) {
 			phases[m.phase(t)]++
 		}
 	}
-	t.Logf("%d kills in runs of %v: %v", kills, took, phases)
+	t.Logf("%d kills in runs of %v: %v", *kills, took, phases)
 	if m.phase(t) == "undoing" {
 		m.migrate(t, 0, "--undo")
 	}

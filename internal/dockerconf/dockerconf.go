@@ -1,7 +1,13 @@
 // Package dockerconf reads the part of dockerd's daemon.json that says where its
-// layers and records are, and what is wrong with the file.
+// layers and records are, and what is wrong with the file; and edits it: what is
+// not changed stays to the letter, and a new file takes the old one's place in one
+// step.
 //
-// It writes nothing, and knows nothing of what lies in the data-root.
+//	dockerconf.go  what it says
+//	edit.go        some keys changed; back.go: and what gives them what they had
+//	replace.go     the file
+//
+// It knows nothing of what lies in the data-root, nor which keys are to be changed.
 package dockerconf
 
 import (
@@ -34,6 +40,15 @@ type Config struct {
 	LiveRestore   bool            `json:"live-restore"`
 	UsernsRemap   string          `json:"userns-remap"`
 	Features      map[string]bool `json:"features"`
+}
+
+// Builtin reports whether a storage driver is one of Docker's own, and no plugin.
+func Builtin(driver string) bool {
+	switch driver {
+	case "overlay2", "zfs", "btrfs", "vfs", "fuse-overlayfs", "devicemapper", "aufs", "overlay":
+		return true
+	}
+	return false
 }
 
 // Read reads daemon.json. A file that is not there leaves the defaults.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tailscale/hujson"
@@ -32,14 +33,18 @@ func (c Change) String() string {
 }
 
 // Edit applies changes to the content of a daemon.json. All else stays as it is:
-// keys that are not known here, their order, and how it is laid out. What
-// dockerd would not read is refused, with its place.
+// keys that are not known here, their order, and how it is laid out; without a
+// change the content itself. What dockerd would not read is refused, with its
+// place.
 func Edit(raw []byte, changes []Change) ([]byte, error) {
-	if len(bytes.TrimSpace(raw)) == 0 {
-		raw = []byte("{}\n")
-	}
 	if _, err := Decode(raw); err != nil {
 		return nil, err
+	}
+	if len(changes) == 0 {
+		return raw, nil
+	}
+	if len(bytes.TrimSpace(raw)) == 0 {
+		raw = []byte("{}\n")
 	}
 	file, err := hujson.Parse(raw)
 	if err != nil {
@@ -67,7 +72,9 @@ func set(object *hujson.Object, path []string, value any, indent string) error {
 		return nil
 	}
 	if len(path) == 1 && value == nil {
-		object.Members = append(object.Members[:i], object.Members[i+1:]...)
+		for ; i >= 0; i = find(object, path[0]) {
+			remove(object, i)
+		}
 		return nil
 	}
 	if i < 0 {
@@ -95,6 +102,14 @@ func find(object *hujson.Object, name string) int {
 		}
 	}
 	return -1
+}
+
+// remove takes a member away. The one that is the first then begins where that did.
+func remove(object *hujson.Object, i int) {
+	if i == 0 && len(object.Members) > 1 {
+		object.Members[1].Name.BeforeExtra = object.Members[0].Name.BeforeExtra
+	}
+	object.Members = slices.Delete(object.Members, i, i+1)
 }
 
 // add appends a member, an empty object, and returns where it is.
@@ -130,8 +145,12 @@ func assign(member *hujson.Value, value any) error {
 	return nil
 }
 
-// literal is a value as people write it: with a space after a comma.
+// literal is a value as people write it: with a space after a comma. What is
+// written already stays as it is.
 func literal(value any) ([]byte, error) {
+	if written, ok := value.(json.RawMessage); ok {
+		return written, nil
+	}
 	items, ok := value.([]string)
 	if !ok {
 		return json.Marshal(value)

@@ -49,6 +49,52 @@ func TestEditKeepsTheRest(t *testing.T) {
 	}
 }
 
+// TestEditTakesAway a key however often it is there, and leaves the layout.
+func TestEditTakesAway(t *testing.T) {
+	without := []Change{{Path: []string{"a"}}}
+	for before, after := range map[string]string{
+		"":                                       "{}\n",
+		`{"a": 1, "b": 2}`:                       `{"b": 2}`,
+		`{"b": 2, "a": 1 }`:                      `{"b": 2 }`,
+		"{\n\t\"a\": 1,\n\t\"b\":2\n}\n":         "{\n\t\"b\":2\n}\n",
+		`{"a": 1, "b": 2, "a": 3}`:               `{"b": 2}`,
+		`{ "a": {"c": 1}}`:                       `{}`,
+		`{ "b": 2 , "storage-opts": [ "a=1"] } `: `{ "b": 2 , "storage-opts": [ "a=1"] } `,
+	} {
+		if got, err := Edit([]byte(before), without); err != nil || string(got) != after {
+			t.Errorf("%q became %q, %v; want %q", before, got, err, after)
+		}
+		if got, err := Edit([]byte(before), nil); err != nil || string(got) != before {
+			t.Errorf("without changes %q became %q, %v", before, got, err)
+		}
+	}
+}
+
+// TestBack gives keys what they had, as it was written, and nothing else.
+func TestBack(t *testing.T) {
+	for _, tt := range []struct{ before, now, after string }{
+		{`{"a": [ "x",1 ], "c": 1}`, `{"a": ["y"], "b": true, "c": 2}`, `{"a": [ "x",1 ], "c": 2}`},
+		{`{"b": {"deep" : 1}}`, `{"c": 1}`, `{"c": 1, "b": {"deep" : 1}}`},
+		{"", `{"a": 1, "b": 2}`, `{}`},
+		{`{"a": 1}`, "", "{\n  \"a\": 1\n}\n"},
+		{`{"a": 1}`, ` {"a": 1}`, ` {"a": 1}`},
+		{"", "", ""},
+	} {
+		changes, err := Back([]byte(tt.now), []byte(tt.before), "a", "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Edit([]byte(tt.now), changes); err != nil || string(got) != tt.after {
+			t.Errorf("%s, which was %s, became %s, %v; want %s", tt.now, tt.before, got, err, tt.after)
+		}
+	}
+	for _, contents := range [][2]string{{"{", "{}"}, {"{}", "{\n,"}} {
+		if _, err := Back([]byte(contents[0]), []byte(contents[1]), "a"); err == nil || !strings.Contains(err.Error(), "line") {
+			t.Errorf("%q: %v", contents, err)
+		}
+	}
+}
+
 func TestEditRefuses(t *testing.T) {
 	for text, says := range map[string]string{
 		"{\n  \"a\": 1,\n}":            "line 3, column 1",
@@ -115,6 +161,52 @@ func TestReplaceWhatIsNotThere(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(filepath.Dir(path)); len(entries) != 1 || err != nil {
 		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// TestReplaceWithoutABackup, and removal: nothing is left beside.
+func TestReplaceWithoutABackup(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "daemon.json")
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	load := func() File {
+		t.Helper()
+		f, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	old := load()
+	if err := errors.Join(old.Writable(), old.Replace([]byte(`{"debug": true}`), "")); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); len(entries) != 1 || err != nil {
+		t.Errorf("%v, %v", entries, err)
+	}
+	if err := old.Remove(); !errors.Is(err, fault.Busy) {
+		t.Errorf("it removes what was changed meanwhile: %v", err)
+	}
+	if err := load().Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); len(entries) > 0 || err != nil {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// TestWhereNoFileCanBeMade is known before; a directory is made.
+func TestWhereNoFileCanBeMade(t *testing.T) {
+	for path, can := range map[string]bool{"/proc/self/daemon.json": false, filepath.Join(t.TempDir(), "docker/daemon.json"): true} {
+		f, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Writable(); (err == nil) != can {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 

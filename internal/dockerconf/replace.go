@@ -44,6 +44,15 @@ func Load(path string) (File, error) {
 	return f, err
 }
 
+// Config is what the file says. An error names the file.
+func (f File) Config() (Config, error) {
+	c, err := Decode(f.Raw)
+	if err != nil {
+		return Config{}, fault.New(fault.Invalid, "%s: %w", f.Path, err)
+	}
+	return c, nil
+}
+
 // Edit is Edit of the file's content. An error names the file.
 func (f File) Edit(changes []Change) ([]byte, error) {
 	edited, err := Edit(f.Raw, changes)
@@ -65,15 +74,11 @@ func (f File) BackupName() string {
 }
 
 // Replace puts other content in the file's place, in one step that a power cut
-// does not tear, and leaves the old file under the name backup, if there was one.
-// What somebody changed since Load is not overwritten.
+// does not tear, and leaves the old file under the name backup, if there was one
+// and backup is not empty. What somebody changed since Load is not overwritten.
 func (f File) Replace(raw []byte, backup string) error {
-	now, err := Load(f.Path)
-	if err != nil {
+	if err := f.requireUnchanged(); err != nil {
 		return err
-	}
-	if now.Exists != f.Exists || !bytes.Equal(now.Raw, f.Raw) {
-		return fault.New(fault.Busy, "%s was changed meanwhile, and is left as it is now", f.Path)
 	}
 	dir := filepath.Dir(f.Path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -83,7 +88,7 @@ func (f File) Replace(raw []byte, backup string) error {
 	if err != nil {
 		return err
 	}
-	if f.Exists {
+	if f.Exists && backup != "" {
 		err = os.Link(f.Path, backup)
 	}
 	if err == nil {
@@ -95,9 +100,45 @@ func (f File) Replace(raw []byte, backup string) error {
 	return syncDir(dir)
 }
 
+// Remove takes the file away, unless somebody changed it since Load.
+func (f File) Remove() error {
+	if err := f.requireUnchanged(); err != nil {
+		return err
+	}
+	return errors.Join(os.Remove(f.Path), syncDir(filepath.Dir(f.Path)))
+}
+
+func (f File) requireUnchanged() error {
+	now, err := Load(f.Path)
+	if err != nil {
+		return err
+	}
+	if now.Exists != f.Exists || !bytes.Equal(now.Raw, f.Raw) {
+		return fault.Told(fault.Busy, "%s was changed meanwhile, and is left as it is now: run the command again", f.Path)
+	}
+	return nil
+}
+
+// Writable makes sure that Replace can make a file there, by making one and
+// removing it again. A directory that is not there yet is going to be made.
+func (f File) Writable() error {
+	dir := filepath.Dir(f.Path)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	next, err := os.CreateTemp(dir, nextPattern)
+	if err != nil {
+		return err
+	}
+	return errors.Join(next.Close(), os.Remove(next.Name()))
+}
+
+// nextPattern is what the new file is called before it takes the old one's place.
+const nextPattern = ".daemon.json-"
+
 // write makes the new file beside the old one, with its mode and owner.
 func (f File) write(dir string, raw []byte) (name string, err error) {
-	next, err := os.CreateTemp(dir, ".daemon.json-")
+	next, err := os.CreateTemp(dir, nextPattern)
 	if err != nil {
 		return "", err
 	}

@@ -45,6 +45,7 @@ const (
 type classified struct {
 	class Class
 	err   error
+	told  bool // what to do is in the message
 }
 
 func (e *classified) Error() string   { return e.err.Error() }
@@ -54,6 +55,12 @@ func (e *classified) Unwrap() []error { return []error{e.class, e.err} }
 // keeps a cause reachable.
 func New(class Class, format string, args ...any) error {
 	return &classified{class: class, err: fmt.Errorf(format, args...)}
+}
+
+// Told is New for a message that says by itself what to do, or that nothing is to be
+// done: the class's remedy, which is for what the kernel refuses, is not added.
+func Told(class Class, format string, args ...any) error {
+	return &classified{class: class, err: fmt.Errorf(format, args...), told: true}
 }
 
 // Op is the context of a failure: what was being done, on what.

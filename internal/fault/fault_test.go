@@ -62,6 +62,24 @@ func TestTextAddsTheRemedy(t *testing.T) {
 	}
 }
 
+// TestWhatIsToldGetsNoOtherRemedy, whatever it wraps and is wrapped in.
+func TestWhatIsToldGetsNoOtherRemedy(t *testing.T) {
+	for class := range remedies {
+		told := Told(class, "unmount it (%w)", unix.EBUSY)
+		if ClassOf(told) != class || !errors.Is(told, unix.EBUSY) {
+			t.Errorf("%v became %v", class, told)
+		}
+		for _, err := range []error{told, fmt.Errorf("deep: %w", told), In(Op{Name: "get"}, told), errors.Join(told, errors.New("x"))} {
+			if got := Text(err); got != err.Error() {
+				t.Errorf("Text of %v is %q", err, got)
+			}
+		}
+		if got := Text(New(class, "%w", told)); got == told.Error() {
+			t.Errorf("what says more of it has no remedy: %q", got)
+		}
+	}
+}
+
 func TestHostileLayerNamesStayShort(t *testing.T) {
 	for _, id := range []string{strings.Repeat("a", 5000), "a\nb", "a\x00b"} {
 		got := In(Op{Name: "get", Layer: id}, errors.New("x")).Error()

@@ -25,7 +25,7 @@ func (j *Job) leaving(tools Tools) {
 }
 
 // errNoJob is of an action that needs a migration.
-var errNoJob = fault.New(fault.NotFound, "no migration is under way: `overlayzfs migrate --back` goes from the plugin to overlay2")
+var errNoJob = fault.New(fault.NotFound, "no migration is under way: `overlayzfs migrate --back` goes from the plugin to overlay2 or zfs")
 
 // allows refuses an action that the phase does not allow.
 func (j *Job) allows(a Action) error {
@@ -34,12 +34,12 @@ func (j *Job) allows(a Action) error {
 		return fault.New(fault.Unsupported, "what undoing needs is being deleted: `overlayzfs migrate --finish` goes on with that")
 	case a == Backward && len(j.Reclaimed) > 0:
 		return fault.New(fault.Unsupported, "--reclaim has deleted old layers: run the migration to its end, and `overlayzfs migrate --back` afterwards")
+	case a != Backward && j.Phase == Undoing:
+		return fault.New(fault.Interrupted, "an undo was cut short: `overlayzfs migrate --undo` goes on with it")
 	case a == Ending && j.Phase != Done && j.Phase != Finishing:
-		return fault.New(fault.Busy, "the migration is not at its end: `%s` goes on", j.command())
+		return fault.Told(fault.Busy, "the migration is not at its end: `%s` goes on", j.command())
 	case a == Forward && j.Phase == Done:
 		return fault.New(fault.Exists, "everything is migrated to %s: `overlayzfs migrate --finish` ends it, `overlayzfs migrate --undo` goes back", j.To)
-	case a == Forward && j.Phase == Undoing:
-		return fault.New(fault.Interrupted, "an undo was cut short: `overlayzfs migrate --undo` goes on with it")
 	case a == Forward && j.Phase == Finishing:
 		return fault.New(fault.Interrupted, "the end of a migration was cut short: `overlayzfs migrate --finish` goes on with it")
 	}

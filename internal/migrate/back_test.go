@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/rebuild"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -94,9 +95,7 @@ func TestCopyBack(t *testing.T) {
 			h.no(h.run(h.moveJob(), &shelf{}))
 			h.no(Finish(t.Context(), h.dir, (&shelf{}).tools()))
 			before := h.everything()
-			f, err := readFields(h.config)
-			h.no(err)
-			j := &Job{Way: Copy, From: "overlayzfs", To: "overlay2", Layers: target, Target: overlay2Dir, Share: share, Config: h.config, Before: f.before()}
+			j := &Job{Way: Copy, From: "overlayzfs", To: "overlay2", Layers: target, Target: overlay2Dir, Share: share, Config: h.config, ConfigWas: h.configWas()}
 			h.no(h.run(j, &shelf{}))
 			view, err := overlayzfs.ViewHome(h.path("overlay2"))
 			h.no(err)
@@ -189,7 +188,7 @@ func TestBackToClones(t *testing.T) {
 		t.Errorf("what the container deleted: %v", err)
 	}
 	h.write(target+"/"+hexID("top")+"/diff/etc/motd", "spoiled")
-	if _, err := carry(); !errors.Is(err, errDigest) || !strings.Contains(err.Error(), "x:latest") {
+	if _, err := carry(); !errors.As(err, new(rebuild.Difference)) || !strings.Contains(err.Error(), "x:latest") {
 		t.Errorf("a spoiled layer: %v", err)
 	}
 }

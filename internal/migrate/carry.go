@@ -13,7 +13,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/rebuild"
 	"github.com/overlayzfs/overlayzfs/internal/treecopy"
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
@@ -180,17 +180,11 @@ func (c *carrier) content(ctx context.Context, it item) (err error) {
 
 // onto changes a copy of all that the layer below shows, on the way back to a driver
 // of clones. Of an image's layer the digest is compared.
-func (c *carrier) onto(ctx context.Context, it item, dir, layer *os.File) (err error) {
+func (c *carrier) onto(ctx context.Context, it item, dir, layer *os.File) error {
 	if err := treecopy.Onto(ctx, dir, layer, treecopy.Options{}); err != nil || it.image == nil {
 		return err
 	}
-	record, err := c.docker.TarSplit(c.job.From, it.image.Chain)
-	if err != nil {
-		return err
-	}
-	files := fsat.NewResolver(int(dir.Fd()))
-	defer files.Forget()
-	return errors.Join(c.rebuild(io.Discard, record, files, it.image.Diff), record.Close())
+	return c.rebuild(io.Discard, it, dir)
 }
 
 // changes writes what a container has changed, found by comparing all that it
@@ -220,11 +214,12 @@ func cloning(driver string) bool { return driver == "zfs" || driver == "btrfs" }
 
 // explain says whose layer it is, and what to do about it.
 func (c *carrier) explain(it item, err error) error {
+	var difference rebuild.Difference
 	switch {
 	case it.image == nil:
 		return fmt.Errorf("the writable layer %s of container %.12s: %w", it.id, it.of, err)
-	case errors.Is(err, errDigest):
-		return fmt.Errorf("layer %s of %s: %w; start dockerd with the driver %s, remove the image and pull or build it again", it.id, usersOf(c.records, it.image.Chain), err, c.job.From)
+	case errors.As(err, &difference):
+		return fmt.Errorf("layer %s of %s: its files are not what Docker recorded: %w; start dockerd with the driver %s, remove the image and pull or build it again", it.id, usersOf(c.records, it.image.Chain), err, c.job.From)
 	}
 	return fmt.Errorf("layer %s of %s: %w", it.id, usersOf(c.records, it.image.Chain), err)
 }

@@ -12,14 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/rebuild"
 )
 
 // copyJob is a migration from vfs as Look plans it.
 func (h host) copyJob() *Job {
 	h.Helper()
-	f, err := readFields(h.config)
-	h.no(err)
-	return &Job{Way: Copy, From: "vfs", To: "overlayzfs", Layers: "vfs", Dataset: "tank/layers", Config: h.config, Before: f.before()}
+	return &Job{Way: Copy, From: "vfs", To: "overlayzfs", Layers: "vfs", Dataset: "tank/layers", Config: h.config, ConfigWas: h.configWas()}
 }
 
 // run carries out a job, or goes on with it.
@@ -64,10 +63,8 @@ func (h host) carried(s *shelf) {
 	if len(records.Images) != 1 || len(records.Layers) != 2 || len(records.Containers) != 2 || len(records.Mounts) != 2 || len(records.Damaged) > 0 {
 		h.Errorf("records: %+v", records)
 	}
-	f, err := readFields(h.config)
-	h.no(err)
-	if got, want := string(f[driverField])+string(f[optionsField])+string(f[experimentalField])+string(f["labels"]), `"overlayzfs"[`+"\n    \"keep=2\"\n  ]true[\n    \"a=b\"\n  ]"; got != want {
-		h.Errorf("daemon.json has %s, want %s", got, want)
+	if diff := cmp.Diff(h.daemonJSON(`["keep=2"]`, "overlayzfs", ",\n\t\"experimental\": true"), string(h.loaded().Raw)); diff != "" {
+		h.Errorf("daemon.json, - wanted, + got:\n%s", diff)
 	}
 	if _, err := os.Stat(h.path("buildkit")); err == nil {
 		h.Error("BuildKit's cache still names layers that were not carried")
@@ -159,7 +156,7 @@ func TestAnotherContentIsNoLayer(t *testing.T) {
 			h, s := onVFS(t), &shelf{dir: t.TempDir()}
 			before := h.everything()
 			spoil(h)
-			if err := h.run(h.copyJob(), s); !errors.Is(err, errDigest) || !strings.Contains(err.Error(), "x:latest") || !strings.Contains(err.Error(), "pull or build it again") {
+			if err := h.run(h.copyJob(), s); !errors.As(err, new(rebuild.Difference)) || !strings.Contains(err.Error(), "x:latest") || !strings.Contains(err.Error(), "pull or build it again") {
 				t.Fatalf("%v", err)
 			}
 			if _, err := os.Stat(filepath.Join(s.dir, "top")); err == nil {

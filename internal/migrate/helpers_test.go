@@ -21,6 +21,7 @@ import (
 	"github.com/vbatts/tar-split/tar/asm"
 	"github.com/vbatts/tar-split/tar/storage"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/layertar"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
@@ -38,8 +39,28 @@ func newHost(t *testing.T, driver string) host {
 	dir := t.TempDir()
 	h := host{t, filepath.Join(dir, "docker"), filepath.Join(dir, "daemon.json"), driver}
 	h.write("volumes/metadata.db", "")
-	h.no(os.WriteFile(h.config, []byte(fmt.Sprintf(`{"data-root": %q, "storage-driver": %q, "storage-opts": ["%s.x=1", "keep=2"], "labels": ["a=b"]}`, h.dir, driver, driver)), 0o600))
+	h.no(os.WriteFile(h.config, []byte(h.daemonJSON("[\n\t\t\""+driver+".x=1\", \"keep=2\"\n\t]", driver, "")), 0o600))
 	return h
+}
+
+// daemonJSON is one that somebody has written in a way of their own.
+func (h host) daemonJSON(options, driver, more string) string {
+	return fmt.Sprintf("{\n\t\"storage-opts\": %s,\n\t\"labels\" : [ \"a=b\" ],\n\t\"data-root\": %q,\n\t\"storage-driver\": %q%s\n}\n", options, h.dir, driver, more)
+}
+
+// configWas is what a job remembers of daemon.json.
+func (h host) configWas() *string {
+	h.Helper()
+	j, f := Job{}, h.loaded()
+	j.remember(f)
+	return j.ConfigWas
+}
+
+func (h host) loaded() dockerconf.File {
+	h.Helper()
+	f, err := dockerconf.Load(h.config)
+	h.no(err)
+	return f
 }
 
 func (h host) no(err error) {
@@ -196,7 +217,7 @@ func (h host) everything() map[string]string {
 		}
 		raw, err := os.ReadFile(name)
 		all[rel] = string(raw)
-		if strings.HasSuffix(name, ".json") { // the same whatever the order of its fields
+		if strings.HasSuffix(name, ".v2.json") { // the same whatever the order of its fields
 			var value any
 			if json.Unmarshal(raw, &value) == nil {
 				all[rel] = fmt.Sprint(value)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
@@ -21,7 +22,7 @@ const (
 )
 
 // journalVersion is the version of the journal's format.
-const journalVersion = 1
+const journalVersion = 2
 
 // Way is how layers get to where they are wanted.
 type Way string
@@ -72,13 +73,14 @@ type Job struct {
 	Reclaimed []string `json:"reclaimed,omitempty"` // layers whose old ones are gone
 	// Old are the records that From had when those of To were made of them.
 	Old []string `json:"old,omitempty"`
-	// Config is daemon.json and Before what it said; empty: it is left alone.
-	Config string                     `json:"config,omitempty"`
-	Before map[string]json.RawMessage `json:"before,omitempty"`
+	// Config is daemon.json; empty: it is left alone. ConfigWas is what was in it;
+	// nil: there was none.
+	Config    string  `json:"config,omitempty"`
+	ConfigWas *string `json:"config_was,omitempty"`
 }
 
 // back: it goes from the plugin to overlay2.
-func (j *Job) back() bool { return builtin(j.To) }
+func (j *Job) back() bool { return dockerconf.Builtin(j.To) }
 
 // Home is where the plugin's store lies in the data-root, if it has no dataset of its
 // own.

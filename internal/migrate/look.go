@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
@@ -61,8 +62,16 @@ func Look(w Wanted) (_ *Plan, err error) {
 }
 
 // resolve names the data-root, and the store's directory in it, as the mount table
-// does: without symlinks.
+// does: without symlinks. daemon.json's name goes into the journal, and has to mean
+// the same in another directory.
 func (w *Wanted) resolve(r *dataRoot) error {
+	if w.Config != "" {
+		config, err := filepath.Abs(w.Config)
+		if err != nil {
+			return err
+		}
+		w.Config = config
+	}
 	if w.Home != "" {
 		home, err := filepath.Rel(w.Root, w.Home)
 		if err != nil {
@@ -79,6 +88,7 @@ func (p *planner) resume() error {
 	p.running()
 	if p.Action == Forward {
 		p.contradiction()
+		p.reclaims()
 	}
 	if err := p.plan.Job.allows(p.Action); err != nil {
 		p.plan.obstacle("%v", err)
@@ -196,7 +206,24 @@ func (p *planner) begin() error {
 	if p.Back {
 		return p.wayBack()
 	}
-	return p.way()
+	if err := p.way(); err != nil {
+		return err
+	}
+	p.reclaims()
+	return nil
+}
+
+// reclaims says when --reclaim is of no use, or comes too late: what a run before
+// has copied as it is, is only compared at the end.
+func (p *planner) reclaims() {
+	j := &p.plan.Job
+	switch {
+	case !p.Reclaim || j.Reclaim:
+	case j.Way == Copy:
+		p.plan.obstacle("the migration was begun without --reclaim, and goes on without: leave it out, or go back with --undo and begin again with it")
+	default:
+		p.plan.Notes = append(p.plan.Notes, "nothing is copied, so --reclaim has nothing to delete, and the migration can be undone")
+	}
 }
 
 // unused makes sure that no plugin has the store open: under live-restore it
@@ -244,7 +271,7 @@ func (p *planner) drivers() error {
 	if j.From == "" {
 		return p.findDriver()
 	}
-	if !builtin(j.From) {
+	if !dockerconf.Builtin(j.From) {
 		return fault.New(fault.Invalid, "%q is none of Docker's own drivers", j.From)
 	}
 	return nil
@@ -313,15 +340,20 @@ func (p *planner) config() error {
 		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("daemon.json is left alone: have dockerd use the driver %s yourself", p.plan.Job.To))
 		return nil
 	}
-	f, err := readFields(p.Config)
+	f, err := dockerconf.Load(p.Config)
 	if err != nil {
 		return err
 	}
-	if f.containerdStore() {
-		p.plan.obstacle("%s has the feature containerd-snapshotter: Docker's images are in containerd's store then, and no storage driver is used. Take it out first", p.Config)
+	c, err := f.Config()
+	if err != nil {
+		return err
 	}
-	p.plan.Job.Config, p.plan.Job.Before = p.Config, f.before()
-	if err := p.plan.Job.requireWritable(); err != nil {
+	if c.Features[containerdStore] {
+		p.plan.obstacle("%s has the feature %s: Docker's images are in containerd's store then, and no storage driver is used. Take it out first", p.Config, containerdStore)
+	}
+	p.plan.Job.Config = p.Config
+	p.plan.Job.remember(f)
+	if err := p.plan.Job.requireWritable(f); err != nil {
 		p.plan.obstacle("daemon.json cannot be written: %v; with --leave-config it is left alone", err)
 	}
 	return nil

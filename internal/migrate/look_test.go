@@ -106,60 +106,6 @@ func (h host) split() string {
 	return ""
 }
 
-// TestDaemonJSON keeps what a migration does not change.
-func TestDaemonJSON(t *testing.T) {
-	for name, tt := range map[string]struct{ before, from, to, option, after string }{
-		"Empty":    {``, "overlay2", "overlayzfs", "", `{"experimental":true,"storage-driver":"overlayzfs"}`},
-		"Others":   {`{"labels":["a"],"storage-opts":["Overlay2.size=1G","x=1"]}`, "overlay2", "overlayzfs", "", `{"experimental":true,"labels":["a"],"storage-driver":"overlayzfs","storage-opts":["x=1"]}`},
-		"Only his": {`{"storage-opts":["zfs.fsname=tank/x"]}`, "zfs", "overlayzfs", "", `{"experimental":true,"storage-driver":"overlayzfs"}`},
-		"Back":     {`{"experimental":true,"storage-opts":["overlayzfs.dataset=tank/x"]}`, "overlayzfs", "zfs", "zfs.fsname=tank/y", `{"experimental":true,"storage-driver":"zfs","storage-opts":["zfs.fsname=tank/y"]}`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newHost(t, tt.from)
-			h.no(errors.Join(os.WriteFile(h.config, []byte(tt.before), 0o600), os.Chmod(h.config, 0o640)))
-			f, err := readFields(h.config)
-			h.no(err)
-			before := f.before()
-			h.no(errors.Join(f.use(tt.from, tt.to, tt.option), f.write(h.config)))
-			if got := compact(h); got != tt.after {
-				t.Errorf("%s, want %s", got, tt.after)
-			}
-			if info, err := os.Stat(h.config); err != nil || info.Mode().Perm() != 0o640 {
-				t.Errorf("%v, %v", info, err)
-			}
-			f.restore(before)
-			h.no(f.write(h.config))
-			if got := compact(h); tt.before != "" && len(got) != len(tt.before) {
-				t.Errorf("restored: %s, want %s", got, tt.before)
-			}
-		})
-	}
-	h := newHost(t, "vfs")
-	h.no(os.WriteFile(h.config, []byte("{\n  broken"), 0o600))
-	if _, err := readFields(h.config); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "line 2") {
-		t.Errorf("%v", err)
-	}
-}
-
-// TestAHostThatWasSetUpBefore names the plugin in daemon.json already; the way back
-// does not leave dockerd with a driver that has nothing.
-func TestAHostThatWasSetUpBefore(t *testing.T) {
-	h := newHost(t, "zfs")
-	h.no(os.WriteFile(h.config, []byte(`{"storage-driver":"overlayzfs","storage-opts":["overlayzfs.dataset=tank/x"],"experimental":true}`), 0o600))
-	f, err := readFields(h.config)
-	h.no(err)
-	j := &Job{From: "zfs", To: "overlayzfs", ZFSDataset: "tank/docker", Config: h.config, Before: f.before()}
-	before := compact(h)
-	h.no(j.switchConfig())
-	if got := compact(h); len(got) != len(before) {
-		t.Errorf("%s became %s", before, got)
-	}
-	h.no(j.restoreConfig())
-	if got, want := compact(h), `{"experimental":true,"storage-driver":"zfs","storage-opts":["zfs.fsname=tank/docker"]}`; got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-}
-
 // TestDaemonJSONThatCannotBeWritten is said first, is no obstacle when nothing is to
 // be written, and keeps neither the next run nor an undo from leaving it alone.
 func TestDaemonJSONThatCannotBeWritten(t *testing.T) {
@@ -191,6 +137,38 @@ func TestDaemonJSONThatCannotBeWritten(t *testing.T) {
 	h.no(Undo(t.Context(), h.dir, tools))
 }
 
+// TestReclaimIsNotIgnored: begun without it a migration goes on without it, and
+// where nothing is copied that is said.
+func TestReclaimIsNotIgnored(t *testing.T) {
+	h := onVFS(t)
+	look := func(h host, reclaim bool) *Plan {
+		t.Helper()
+		plan, err := Look(Wanted{Root: h.dir, Driver: "overlayzfs", Reclaim: reclaim})
+		h.no(err)
+		return plan
+	}
+	if err := h.run(h.copyJob(), &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	h.no(look(h, false).Refused())
+	if err := look(h, true).Refused(); err == nil || !strings.Contains(err.Error(), "--reclaim") || !strings.Contains(err.Error(), "--undo") {
+		t.Errorf("too late: %v", err)
+	}
+	h = onVFS(t)
+	j := h.copyJob()
+	j.Reclaim = true
+	if err := h.run(j, &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	h.no(look(h, true).Refused())
+	h = onOverlay2(t)
+	h.cutShort(2, false)
+	plan := look(h, true)
+	if h.no(plan.Refused()); !strings.Contains(strings.Join(plan.Notes, "\n"), "nothing is copied") {
+		t.Errorf("of a rename: %q", plan.Notes)
+	}
+}
+
 // TestAnotherMigrationIsAskedFor than the one that was begun.
 func TestAnotherMigrationIsAskedFor(t *testing.T) {
 	h, s := onVFS(t), &shelf{dir: t.TempDir(), refuse: "top"}
@@ -211,11 +189,4 @@ func TestAnotherMigrationIsAskedFor(t *testing.T) {
 			t.Errorf("%+v: %v", tt.wanted, err)
 		}
 	}
-}
-
-// compact is daemon.json in one line.
-func compact(h host) string {
-	raw, err := os.ReadFile(h.config)
-	h.no(err)
-	return strings.NewReplacer(" ", "", "\n", "").Replace(string(raw))
 }

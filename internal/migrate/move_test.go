@@ -63,9 +63,7 @@ func onOverlay2(t *testing.T) host {
 
 func (h host) moveJob() *Job {
 	h.Helper()
-	f, err := readFields(h.config)
-	h.no(err)
-	return &Job{Way: Move, From: "overlay2", To: "overlayzfs", Layers: "overlay2", Target: target, Config: h.config, Before: f.before()}
+	return &Job{Way: Move, From: "overlay2", To: "overlayzfs", Layers: "overlay2", Target: target, Config: h.config, ConfigWas: h.configWas()}
 }
 
 // moved checks that everything is the plugin's.

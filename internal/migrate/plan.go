@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -61,6 +62,14 @@ type Obstacles []string
 
 // Error names them all.
 func (o Obstacles) Error() string { return strings.Join(o, "; ") }
+
+// MarshalJSON leaves out what else is in daemon.json: it can have secrets, and a
+// plan is shown.
+func (p Plan) MarshalJSON() ([]byte, error) {
+	type plain Plan // without this method
+	p.Job.ConfigWas = nil
+	return json.Marshal(plain(p))
+}
 
 // Refused is the obstacles as an error; nil when there are none.
 func (p *Plan) Refused() error {

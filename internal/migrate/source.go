@@ -144,7 +144,7 @@ func (s clones) discard(ctx context.Context, id string) error {
 	case errors.Is(err, zfs.ErrNotExist):
 		return nil
 	case errors.Is(err, zfs.ErrBusy):
-		return fault.New(fault.Busy, "%w: snapshots of your own on it, or clones of them, keep it (`zfs list -t all -r %s`); destroy those and run the command again", err, name)
+		return fault.Told(fault.Busy, "%w: snapshots of your own on it, or clones of them, keep it (`zfs list -t all -r %s`); destroy those and run the command again", err, name)
 	}
 	return errors.Join(err, ctx.Err())
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
@@ -61,17 +62,15 @@ func (j *Job) configured() error {
 	if j.Config == "" {
 		return nil
 	}
-	f, err := readFields(j.Config)
-	if err != nil {
+	c, err := dockerconf.Read(j.Config)
+	if err != nil || c.StorageDriver == j.To {
 		return err
 	}
-	if got := string(f[driverField]); got != strconv.Quote(j.To) {
-		if got == "" {
-			got = "no driver"
-		}
-		return fault.New(fault.Invalid, "%s names %s, and the layers of the driver %s are to be deleted: say %s there, or go back with --undo; say --leave-config when dockerd's command line names it", j.Config, got, j.From, j.To)
+	got := "no driver"
+	if c.StorageDriver != "" {
+		got = strconv.Quote(c.StorageDriver)
 	}
-	return nil
+	return fault.New(fault.Invalid, "%s names %s, and the layers of the driver %s are to be deleted: say %s there, or go back with --undo; say --leave-config when dockerd's command line names it", j.Config, got, j.From, j.To)
 }
 
 // tried makes sure that an engine has run on the plugin's store since layers were

@@ -26,6 +26,20 @@ func check(f Facts, w Wanted) error {
 	if f.Config.UsernsRemap != "" && w.Way == Plugin {
 		return fault.New(fault.Unsupported, "%s has \"userns-remap\", which does not work with a managed plugin: take it out, or use Docker 28 with the snapshotter", f.File.Path)
 	}
+	return checkOptions(w)
+}
+
+// checkOptions refuses options that nobody would read, or that name another dataset
+// than the one that is made.
+func checkOptions(w Wanted) error {
+	if len(w.Options) > 0 && w.Way == Snapshotter {
+		return fault.New(fault.Invalid, "--opt %s means nothing with the snapshotter, which does not read daemon.json: leave it out, and set it in /etc/overlayzfs/snapshotter.toml", w.Options[0])
+	}
+	for _, option := range w.Options {
+		if keyOf(option) == datasetOption {
+			return fault.New(fault.Invalid, "--opt %s names a dataset beside %s, which is the one for layers: name it with --dataset", option, w.Layers)
+		}
+	}
 	return nil
 }
 

@@ -222,6 +222,23 @@ func TestRefused(t *testing.T) {
 }
 
 // TestUndoSaysTheLastFirst: what was done last is taken back first.
+// TestOptionsThatWouldBeIgnored are refused by name, and with where to say it.
+func TestOptionsThatWouldBeIgnored(t *testing.T) {
+	for option, tt := range map[string]struct {
+		way  Way
+		says string
+	}{
+		"overlayzfs.size=1G":             {Snapshotter, "/etc/overlayzfs/snapshotter.toml"},
+		"OverlayZFS.dataset = tank/mine": {Plugin, "name it with --dataset"},
+	} {
+		w := wanted
+		w.Way, w.Options = tt.way, []string{option}
+		if _, err := Decide(facts(t, ""), w); err == nil || !strings.Contains(err.Error(), "--opt "+option) || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v", option, err)
+		}
+	}
+}
+
 func TestUndoSaysTheLastFirst(t *testing.T) {
 	p, err := Decide(facts(t, ""), wanted)
 	if err != nil {

@@ -92,8 +92,7 @@ func configOf(w Wanted) (dockerconf.Config, error) {
 // DriverOf is the storage driver of daemon.json, if it is a plugin and none of
 // Docker's own.
 func DriverOf(c dockerconf.Config) string {
-	switch c.StorageDriver {
-	case "overlay2", "zfs", "btrfs", "vfs", "fuse-overlayfs", "devicemapper", "aufs", "overlay":
+	if dockerconf.Builtin(c.StorageDriver) {
 		return ""
 	}
 	return c.StorageDriver

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/rebuild"
 	"github.com/overlayzfs/overlayzfs/layertar"
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
@@ -82,7 +83,7 @@ type file struct {
 func (t *there) entry(e *entry) error {
 	kind, target, err := whiteout.Classify(e.name)
 	if err != nil {
-		return errUnproven{err}
+		return rebuild.Unproven{Err: err}
 	}
 	switch kind {
 	case whiteout.Metadata:

@@ -1,8 +1,8 @@
 // Package verify compares layers with what Docker recorded of them.
 //
 // Docker keeps of each layer's tar all but the files' content (tar-split). With
-// the content of our layer the tar is made again, and its digest must be the
-// layer's DiffID: so every byte of every file is proven. What a file's content
+// the content of our layer the tar is made again (internal/rebuild), and its digest
+// must be the layer's DiffID: so every byte of every file is proven. What a file's content
 // does not show is compared entry by entry: that everything the tar names is
 // there, of the same type, owner, mode and capabilities, with the same size,
 // target or device number, hard links and deletions included, and that nothing

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/rebuild"
 )
 
 // types are what the entries of a tar make.
@@ -23,7 +24,7 @@ func (t *there) file(f *file) error {
 	}
 	want, ok := types[f.made.Typeflag]
 	if !ok {
-		return errUnproven{fmt.Errorf("an entry of type %q", f.made.Typeflag)}
+		return rebuild.Unproven{Err: fmt.Errorf("an entry of type %q", f.made.Typeflag)}
 	}
 	if got := f.st.Mode & unix.S_IFMT; got != want {
 		return fmt.Errorf("is of type %#o, recorded %#o", got, want)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/rebuild"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -70,7 +71,7 @@ func (v Verifier) layer(ctx context.Context, layer dockerstore.Layer) Result {
 		r.Status = Gone
 		return r
 	}
-	var unproven errUnproven
+	var unproven rebuild.Unproven
 	switch {
 	case err == nil:
 		r.Status = OK
@@ -89,15 +90,10 @@ func (v Verifier) layer(ctx context.Context, layer dockerstore.Layer) Result {
 // errNoLayer is a layer that the store does not have.
 var errNoLayer = errors.New("the store does not have it")
 
-// errUnproven is trouble with Docker's record and not with the layer.
-type errUnproven struct{ error }
-
-func (e errUnproven) Unwrap() error { return e.error }
-
 func (v Verifier) compare(ctx context.Context, layer dockerstore.Layer) (err error) {
 	record, err := v.Docker.TarSplit(v.Driver, layer.Chain)
 	if err != nil {
-		return errUnproven{err}
+		return rebuild.Unproven{Err: err}
 	}
 	defer func() { err = errors.Join(err, record.Close()) }()
 	dir, err := v.View.Content(layer.CacheID)
@@ -108,7 +104,5 @@ func (v Verifier) compare(ctx context.Context, layer dockerstore.Layer) (err err
 		return err
 	}
 	defer dir.Close()
-	c := newComparison(ctx, dir, layer.Parent == "", v.Read)
-	defer c.close()
-	return c.run(record, layer.Diff)
+	return comparison{ctx, dir, layer.Parent == "", v.Read}.run(record, layer.Diff)
 }

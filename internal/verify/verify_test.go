@@ -15,6 +15,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/rebuild"
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
@@ -117,8 +118,7 @@ func compareOn(ctx context.Context, t *testing.T, r recorded, dir string, base b
 	}
 	defer f.Close()
 	read := 0
-	c := newComparison(ctx, f, base, func(n int) { read += n })
-	defer c.close()
+	c := comparison{ctx, f, base, func(n int) { read += n }}
 	err = c.run(r, digest.FromBytes(whole.Bytes()))
 	if err == nil && read != whole.Len() {
 		t.Errorf("%d of %d bytes were read", read, whole.Len())
@@ -261,7 +261,7 @@ func TestNamesThatTakeTurns(t *testing.T) {
 // TestATarThatDoesNotParseIsUnproven, nor one with content that no layer keeps.
 func TestATarThatDoesNotParseIsUnproven(t *testing.T) {
 	long := header(strings.Repeat("x/", maxName), tar.TypeDir, 0o755)
-	var unproven errUnproven
+	var unproven rebuild.Unproven
 	for _, h := range []*tar.Header{long, header("a/.wh..wh.aufs", tar.TypeReg, 0o644), header(".wh.x", tar.TypeReg, 0o644)} {
 		if err := compare(t.Context(), t, recorded{h}, t.TempDir()); !errors.As(err, &unproven) {
 			t.Errorf("%v", err)

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/internal/migrate"
+	"github.com/overlayzfs/overlayzfs/internal/site"
+)
+
+// TestNoFlagIsIgnored: each rule refuses its flag by name and says what to do.
+func TestNoFlagIsIgnored(t *testing.T) {
+	for command, rules := range rules {
+		for _, r := range rules {
+			args := append([]string{command}, giving(t, command, r.flag)...)
+			if command == "rollback" {
+				args = append(args, "x")
+			}
+			other := r.without
+			if r.with != "" {
+				args, other = append(args, giving(t, command, r.with)...), r.with
+			}
+			var out bytes.Buffer
+			code := run(t.Context(), args, testConsole(t, &out))
+			if says := out.String(); code != exitUsage || !strings.Contains(says, "--"+r.flag+" means nothing with") || !strings.Contains(says, "--"+other+": "+r.instead) {
+				t.Errorf("%q exits with %d and says %q", args, code, says)
+			}
+		}
+	}
+}
+
+// giving is a flag with some value of its own.
+func giving(t *testing.T, command, name string) []string {
+	t.Helper()
+	c, _, err := rootCommand(testConsole(t, &bytes.Buffer{})).Find([]string{command})
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch flag := c.Flags().Lookup(name); {
+	case flag == nil:
+		t.Fatalf("%s has no --%s", command, name)
+	case flag.Value.Type() == "bool":
+		return []string{"--" + name}
+	}
+	return []string{"--" + name, "tank/x"}
+}
+
+// TestAFlagThatSaysWhatIsSoAnyway is none that would be ignored.
+func TestAFlagThatSaysWhatIsSoAnyway(t *testing.T) {
+	for _, args := range []string{"receive --finish --input -", "migrate --back=false --reclaim --dry-run"} {
+		var out bytes.Buffer
+		if code := run(t.Context(), strings.Fields(args), testConsole(t, &out)); code != exitUsage || !strings.Contains(out.String(), "--dataset") || strings.Contains(out.String(), "means nothing") {
+			t.Errorf("%s exits with %d and says %q", args, code, out.String())
+		}
+	}
+}
+
+// TestANameThatIsNotUsed is refused: a migration that was begun has its own datasets
+// and daemon.json, and only the driver zfs has datasets of its own.
+func TestANameThatIsNotUsed(t *testing.T) {
+	begun := migrate.Job{Phase: migrate.Carrying, Way: migrate.Copy, From: "zfs", To: "overlayzfs", Dataset: "tank/layers", ZFSDataset: "tank/docker"}
+	fromVFS := migrate.Job{Way: migrate.Copy, From: "vfs", To: "overlayzfs", Dataset: "tank/layers"}
+	for _, tt := range []struct {
+		flags   migrateFlags
+		job     migrate.Job
+		resumed bool
+		says    string
+	}{
+		{migrateFlags{}, begun, true, ""},
+		{migrateFlags{zfsDataset: "tank/docker", place: place{dataset: "tank/layers"}}, begun, true, ""},
+		{migrateFlags{zfsDataset: "tank/other"}, begun, true, "on tank/docker"},
+		{migrateFlags{zfsDataset: "tank/other"}, fromVFS, false, "from vfs to overlayzfs there are no layers of the driver zfs"},
+		{migrateFlags{place: place{dataset: "tank/other"}}, begun, true, "has the plugin's layers on tank/layers"},
+		{migrateFlags{place: place{dataset: "tank/other"}, undo: true}, begun, true, ""},
+		{migrateFlags{place: place{wanted: site.Wanted{Config: "/etc/docker/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
+		{migrateFlags{place: place{wanted: site.Wanted{Config: "/srv/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
+		{migrateFlags{place: place{wanted: site.Wanted{Config: "/srv/other.json"}}, undo: true}, begun, true, "changes /srv/daemon.json"},
+		{migrateFlags{place: place{wanted: site.Wanted{Config: "/srv/other.json"}}}, fromVFS, false, ""},
+		{migrateFlags{place: place{dataset: "tank/other"}}, migrate.Job{Way: migrate.Move, From: "overlay2", To: "overlayzfs"}, true, "in the data-root"},
+	} {
+		plan := &migrate.Plan{Job: tt.job, Resumed: tt.resumed}
+		plan.Job.Config = "/srv/daemon.json"
+		tt.flags.requireUsed(plan)
+		if err := plan.Refused(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%+v: %v", tt.flags, err)
+		}
+	}
+}

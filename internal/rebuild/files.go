@@ -1,0 +1,63 @@
+package rebuild
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/whiteout"
+)
+
+// files are a layer's, found as they were when the layer was unpacked.
+type files struct{ *fsat.Resolver }
+
+func newFiles(layer *os.File) files { return files{fsat.NewResolver(int(layer.Fd()))} }
+
+// content opens a regular file by its name in the tar.
+func (f files) content(name string) (io.ReadCloser, error) {
+	clean := path.Clean(strings.TrimLeft(name, "/"))
+	if kind, _, err := whiteout.Classify(clean); err != nil || kind != whiteout.None {
+		return nil, Unproven{fmt.Errorf("%.200q was no file of the layer, and its content is nowhere", name)}
+	}
+	dir, base := path.Split(clean)
+	dirfd, err := f.Dir(strings.TrimSuffix(dir, "/"), nil)
+	if err != nil {
+		return nil, gone(name, err)
+	}
+	fd, err := fsat.OpenFile(dirfd, base)
+	if err != nil {
+		return nil, gone(name, err)
+	}
+	st, err := fsat.StatFD(fd)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = noFile(name)
+	}
+	if err != nil {
+		fsat.CloseQuietly(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// gone makes a difference of what the kernel says of a name that is not what was
+// recorded.
+func gone(name string, err error) error {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return Difference{fault.New(fault.Invalid, "%.200q is missing", name)}
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
+		return noFile(name)
+	}
+	return err
+}
+
+func noFile(name string) error {
+	return Difference{fault.New(fault.Invalid, "%.200q is no file any more", name)}
+}
