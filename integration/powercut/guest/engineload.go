@@ -155,7 +155,7 @@ func (c *client) build(name, buildKit string) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	dockerfile := "FROM " + c.from() + "\nCOPY content /\n" +
-		`RUN ["/bin/busybox", "sh", "-c", "/bin/busybox mkdir -p /tmp && /bin/busybox cp /content /tmp/copy && /bin/busybox rm -f /etc/removed && /bin/busybox ln -s copy /tmp/link"]` + "\n"
+		`RUN ["/bin/busybox", "sh", "-c", "/bin/busybox mkdir -p /tmp && /bin/busybox cp /content /tmp/copy && /bin/busybox rm -f /etc/removed && /bin/busybox ln -sfn copy /tmp/link"]` + "\n"
 	for file, content := range map[string][]byte{
 		"Dockerfile": []byte(dockerfile),
 		"content":    layers.Content(c.Rand, 1+c.IntN(400_000)),
