@@ -38,7 +38,7 @@ test-conformance: ## moby's and containerd's suites through the sockets
 	@scripts/test conformance
 
 test-powercut: ## Cut the power while layers are made, and judge what is left: ROUNDS times (default 3)
-	@scripts/test powercut
+	@scripts/test powercut powercut-engine
 
 test-e2e: ## A real dockerd with the managed plugin as its storage driver
 	@scripts/test e2e
