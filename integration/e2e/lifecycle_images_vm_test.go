@@ -21,7 +21,7 @@ import (
 )
 
 // The programs of the tiny image.
-var tinyPrograms = []string{"sh", "cat", "sleep", "dd", "md5sum", "ls", "mkdir", "rm", "seq", "test", "true"}
+var tinyPrograms = []string{"sh", "cat", "sleep", "dd", "md5sum", "ls", "mkdir", "rm", "seq", "test", "true", "df"}
 
 // tinyTar is the root file system of an image that is made in no time: busybox
 // and a file that says which image it is.

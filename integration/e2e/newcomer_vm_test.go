@@ -1,0 +1,169 @@
+//go:build vm
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/walkthrough"
+)
+
+// Where a newcomer has what README.md speaks of.
+const (
+	newcomersRoot   = "/var/lib/docker"
+	newcomersConfig = "/etc/docker/daemon.json"
+	newcomersData   = "tank/data"
+	newcomersLayers = "tank/docker"
+)
+
+// TestNewcomer follows README.md from its first command to its last, on a machine
+// whose Docker uses overlay2 on ZFS.
+func TestNewcomer(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	noError(t, err)
+	steps, err := newcomersSteps(string(readme))
+	noError(t, err)
+	n := newNewcomer(t)
+	looks := n.looks()
+	for _, step := range steps {
+		if step.not != "" {
+			continue
+		}
+		out := n.does(t, step)
+		t.Logf("README.md, line %d: %s\n%s", step.Line, step.Text, out)
+		for _, label := range step.Labels() {
+			if !strings.Contains(out, label+":") {
+				t.Errorf("README.md shows %q, which is not there", label)
+			}
+		}
+		if step.sees != "" {
+			look, ok := looks[step.sees]
+			if !ok {
+				t.Fatalf("how to see %s is not known", step.sees)
+			}
+			look(t, out)
+		}
+	}
+}
+
+// newcomer is somebody who has an engine, and never heard of us.
+type newcomer struct {
+	*engine.Engine
+	checkout string   // where commands are typed
+	snapshot string   // as the command has named it
+	image    string   // ID of the one that is built
+	former   []string // images and containers of before
+	datasets []string // of before
+}
+
+// newNewcomer has two images and a container.
+func newNewcomer(t *testing.T) *newcomer {
+	t.Helper()
+	t.Cleanup(func() { destroyIfThere(t, newcomersLayers, newcomersData) })
+	command(t, "zfs", "create", "-o", "mountpoint="+newcomersRoot, newcomersData)
+	noError(t, os.MkdirAll(filepath.Dir(newcomersConfig), 0o755))
+	noError(t, os.WriteFile(newcomersConfig, []byte("{}\n"), 0o644))
+	t.Cleanup(func() { noError(t, os.Remove(newcomersConfig)) })
+	n := &newcomer{checkout: t.TempDir(), datasets: datasetsBelow(t, "tank")}
+	n.Engine = engine.Start(t, engine.Options{Root: newcomersRoot, ConfigFile: newcomersConfig})
+	noError(t, os.Symlink(filepath.Dir(engine.PluginDir(t)), filepath.Join(n.checkout, "build")))
+	importTiny(t, n.Engine, "tiny")
+	noError(t, images.BuildKit.Build(n.Engine, "mine", buildContext(t)))
+	startContainer(t, n.Engine, "work")
+	n.Docker(t, "stop", "work")
+	n.former = n.has(t)
+	n.uses(t, "overlay2")
+	return n
+}
+
+// destroyIfThere is for what a test that failed has left.
+func destroyIfThere(t *testing.T, datasets ...string) {
+	t.Helper()
+	for _, dataset := range datasets {
+		if exec.Command("zfs", "list", dataset).Run() == nil {
+			command(t, "zfs", "destroy", "-r", dataset)
+		}
+	}
+}
+
+// does does a step, and returns what it printed.
+func (n *newcomer) does(t *testing.T, step newcomersStep) string {
+	t.Helper()
+	instead, ok := n.instead()[step.begins]
+	switch {
+	case ok:
+		instead(t)
+	case step.Language == walkthrough.Shell:
+		return n.types(t, step)
+	default:
+		noError(t, os.WriteFile(newcomersConfig, []byte(step.Text), 0o644)) // the only file there is to write
+	}
+	return ""
+}
+
+// instead is what is done for steps that the guest cannot follow: it has neither
+// systemd nor Go, and can pull nothing.
+func (n *newcomer) instead() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){
+		"make plugin build":                   n.hasBuilt,
+		"docker pull busybox":                 func(t *testing.T) { importTiny(t, n.Engine, "busybox") },
+		"systemctl stop docker.socket docker": n.stops,
+		"systemctl start docker":              func(t *testing.T) { n.Again(t) },
+		"systemctl restart docker":            func(t *testing.T) { n.stops(t); n.Again(t) },
+	}
+}
+
+// hasBuilt is true of the lab, where all was built before.
+func (n *newcomer) hasBuilt(t *testing.T) {
+	for _, path := range []string{"build/plugin/config.json", "build/overlayzfs"} {
+		_, err := os.Stat(filepath.Join(n.checkout, path))
+		noError(t, err)
+	}
+}
+
+// stops the engine. Its mounts may outlive it by a moment.
+func (n *newcomer) stops(t *testing.T) {
+	t.Helper()
+	n.Stop(t)
+	settle(t, func() error { return differ(mountsBelow(t, n.Root, newcomersLayers), nil) })
+}
+
+// types has the shell run a command, on a terminal if it asks.
+func (n *newcomer) types(t *testing.T, step newcomersStep) string {
+	t.Helper()
+	text := inTheLab(step.Text, n.snapshot)
+	cmd := exec.Command("sh", "-c", text)
+	if step.asks {
+		cmd = exec.Command("script", "--quiet", "--return", "--command", text, "/dev/null")
+		cmd.Stdin = strings.NewReader("y\n")
+	}
+	cmd.Dir, cmd.Env = n.checkout, n.Command().Env
+	raw, err := cmd.CombinedOutput()
+	if out := string(raw); (err != nil) != (step.fails != "") || !strings.Contains(out, step.fails) {
+		t.Fatalf("README.md, line %d: %s: %v\n%s", step.Line, text, err, out)
+	}
+	return strings.TrimSpace(string(raw))
+}
+
+// has are the images and containers that Docker shows.
+func (n *newcomer) has(t *testing.T) []string {
+	t.Helper()
+	return slices.Concat(
+		strings.Split(n.Docker(t, "images", "-a", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"), "\n"),
+		strings.Split(n.Docker(t, "ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.Image}} {{.State}}"), "\n"),
+	)
+}
+
+func (n *newcomer) uses(t *testing.T, driver string) {
+	t.Helper()
+	if got := n.Docker(t, "info", "-f", "{{.Driver}}"); got != driver {
+		t.Fatalf("the engine's driver is %s, want %s", got, driver)
+	}
+}
