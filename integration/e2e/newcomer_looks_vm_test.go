@@ -26,7 +26,7 @@ func (n *newcomer) looks() map[string]func(t *testing.T, out string) {
 		"the snapshot":                    func(t *testing.T, out string) { prints(regexp.QuoteMeta(n.snapshot))(t, out) },
 		"no image":                        n.seesNoImage,
 		"the same image":                  n.seesTheSameImage,
-		"the plan":                        prints("2 images and 1 container of the driver overlay2"),
+		"the plan":                        n.seesThePlan,
 		"the former names":                n.seesTheFormerNames,
 		"the former images on the plugin": on(engine.PluginName),
 		"the former images on overlay2":   on("overlay2"),
@@ -82,6 +82,19 @@ func (n *newcomer) seesTheSameImage(t *testing.T, out string) {
 	}
 	n.Docker(t, "start", "small")
 	prints("^hello$")(t, n.Docker(t, "exec", "small", "sh", "-c", "test -s /big && cat /greeting"))
+}
+
+// seesThePlan, while the engine is stopped. Whoever only tried the plugin would
+// leave now: without a word of it in daemon.json the former driver is back.
+func (n *newcomer) seesThePlan(t *testing.T, out string) {
+	prints("2 images and 1 container of the driver overlay2")(t, out)
+	config, err := os.ReadFile(newcomersConfig)
+	noError(t, err)
+	noError(t, os.WriteFile(newcomersConfig, []byte(`{"experimental": true}`), 0o644))
+	n.Again(t)
+	n.hasTheFormer(t, "overlay2")
+	n.stops(t)
+	noError(t, os.WriteFile(newcomersConfig, config, 0o644))
 }
 
 func (n *newcomer) seesTheFormerNames(t *testing.T, out string) {
