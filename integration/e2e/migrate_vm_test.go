@@ -118,7 +118,8 @@ func (m *mover) clear(t *testing.T) {
 }
 
 // survives kills a migration at random moments, and its undo when it got to an end,
-// and then lets it run to its end.
+// and then lets it run to its end. A run that ends before is no kill, and says how
+// long the next one may take.
 func (m *mover) survives(t *testing.T, args ...string) {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
@@ -126,21 +127,26 @@ func (m *mover) survives(t *testing.T, args ...string) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	begin := time.Now()
 	m.migrate(t, 0, args...)
-	took := time.Since(begin)
+	took := map[bool]time.Duration{false: time.Since(begin), true: time.Since(begin)} // by whether it is an undo
 	phases := map[string]int{}
-	for range *kills {
-		next := args
-		if phase := m.phase(t); phase == "done" || phase == "undoing" {
+	for n := 0; n < *kills; {
+		phase, next := m.phase(t), args
+		undo := phase == "done" || phase == "undoing"
+		if undo {
 			next = []string{"--undo"}
 		}
-		delay := time.Duration(random.Int64N(int64(took) * 9 / 8))
+		// Every third ends, so that all kills are not of one undo that never does.
+		delay := time.Duration(random.Int64N(int64(took[undo]) * 3 / 2))
+		begin := time.Now()
 		if m.killed(t, func(kill func()) { time.AfterFunc(delay, kill) }, next...) {
+			took[undo] = time.Since(begin)
 			phases["ended before"]++
-		} else {
-			phases[m.phase(t)]++
+			continue
 		}
+		phases[m.phase(t)]++
+		n++
 	}
-	t.Logf("%d kills in runs of %v: %v", *kills, took, phases)
+	t.Logf("%d kills in runs of %v, and undos of %v: %v", *kills, took[false], took[true], phases)
 	if m.phase(t) == "undoing" {
 		m.migrate(t, 0, "--undo")
 	}
