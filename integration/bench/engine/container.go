@@ -102,7 +102,7 @@ func tenRow(part, title, note string) result.Row {
 func diskOf(row result.Row) result.Row {
 	return result.Row{
 		ID: row.ID + ".disk", Title: row.Title + ": disk", Unit: result.Bytes, Group: group,
-		Note: "what it adds to the contender's datasets, synced",
+		Note: "what it adds to the contender's datasets, synced; 0 when they shrank meanwhile",
 	}
 }
 

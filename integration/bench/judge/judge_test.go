@@ -106,6 +106,25 @@ func TestWins(t *testing.T) {
 	}
 }
 
+// TestAloneByTheMachinesPace: what only ours has is compared by how much longer
+// peers need now elsewhere.
+func TestAloneByTheMachinesPace(t *testing.T) {
+	measured := func(alone, ours, peer float64) *result.Report {
+		r := report("both", result.Milliseconds, map[string][]float64{result.Ours: {ours}, result.ZFS: {peer}})
+		only := report("alone", result.Milliseconds, map[string][]float64{result.Ours: {alone}})
+		r.Rows, r.Measurements = append(r.Rows, only.Rows...), append(r.Measurements, only.Measurements...)
+		return r
+	}
+	former := measured(1, 1, 10)
+	if slower := SlowerThan(former, measured(5, 4, 40)); len(slower) != 0 {
+		t.Errorf("on a machine a quarter as fast: %+v", slower)
+	}
+	slower := SlowerThan(former, measured(10, 4, 40))
+	if len(slower) != 1 || slower[0].Row.ID != "alone" || slower[0].Factor != 2 {
+		t.Errorf("beyond the machine's pace: %+v", slower)
+	}
+}
+
 func TestSlowerThan(t *testing.T) {
 	const ours, peer, other = result.Ours, result.ZFS, result.GNU
 	type samples = map[string][]float64
@@ -124,6 +143,7 @@ func TestSlowerThan(t *testing.T) {
 		"the least of two":        {result.Milliseconds, samples{ours: {1}, peer: {10}, other: {10}}, samples{ours: {5}, peer: {10}, other: {20}}, 2},
 		"new row":                 {result.Milliseconds, samples{peer: {10}}, samples{ours: {9}, peer: {10}}, 0},
 		"no peer, of time":        {result.Milliseconds, samples{ours: {1}}, samples{ours: {9}}, 0},
+		"nothing then":            {result.Bytes, samples{ours: {0}, peer: {10}}, samples{ours: {5}, peer: {10}}, 0},
 		"no peer, of memory":      {result.Bytes, samples{ours: {100}}, samples{ours: {250}}, 2},
 		"no peer, less of memory": {result.Bytes, samples{ours: {100}}, samples{ours: {50}}, 0},
 		"only a peer's":           {result.Milliseconds, samples{peer: {1}, other: {10}}, samples{peer: {9}, other: {10}}, 0},

@@ -72,19 +72,48 @@ func lostAgainst(former, now *result.Report, ours result.Measurement, peer strin
 			return 0, false
 		}
 	}
+	for _, s := range spreads {
+		if s.Median == 0 {
+			return 0, false // what others gave back meanwhile: no measure
+		}
+	}
 	return beyond(spreads[0], spreads[1], spreads[2], spreads[3]), true
 }
 
-// lostAlone compares what no peer has and what does not depend on the machine's
-// speed: memory, threads.
+// lostAlone compares what no peer has: memory and threads as they are, times by
+// how fast the machine is now.
 func lostAlone(former, now *result.Report, ours result.Measurement) (float64, string) {
 	row, _ := now.Row(ours.Row)
 	then, ok := former.Of(ours.Row, ours.Contender)
 	measured, okNow := now.Of(ours.Row, ours.Contender)
-	if row.Unit == result.Milliseconds || !ok || !okNow {
+	if !ok || !okNow || then.Max == 0 {
 		return 0, ""
 	}
-	return Ratio(measured.Min, then.Max) / noiseFloor, "itself"
+	pace := 1.0
+	if row.Unit == result.Milliseconds {
+		pace = machinePace(former, now)
+	}
+	return Ratio(measured.Min, then.Max*pace) / noiseFloor, "itself"
+}
+
+// machinePace is how much longer peers need now: the median over all their times.
+func machinePace(former, now *result.Report) float64 {
+	var ratios []float64
+	for _, m := range now.Measurements {
+		row, _ := now.Row(m.Row)
+		if row.Unit != result.Milliseconds || slices.Contains(ourNames, m.Contender) {
+			continue
+		}
+		then, before := former.Of(m.Row, m.Contender)
+		measured, after := now.Of(m.Row, m.Contender)
+		if before && after && then.Median > 0 {
+			ratios = append(ratios, measured.Median/then.Median)
+		}
+	}
+	if len(ratios) == 0 {
+		return math.Inf(1) // no yardstick: nothing to say
+	}
+	return result.SpreadOf(ratios).Median
 }
 
 // beyond is by how much the least that ours may need now, relative to the peer,

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
@@ -120,13 +121,14 @@ func (s Side) missing(r *result.Report) string {
 	return fmt.Sprintf("%s, %s: not in this run", s.Row, s.Contender)
 }
 
-// Ratio is a/b, where nothing against nothing is one.
+// Ratio is a/b, where nothing against nothing is one, and something against
+// nothing no number.
 func Ratio(a, b float64) float64 {
 	switch {
 	case a == b:
 		return 1
 	case b == 0:
-		return a / 1e-3 // below what is measured
+		return math.Inf(1)
 	}
 	return a / b
 }

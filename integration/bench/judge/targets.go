@@ -58,12 +58,15 @@ func ours(title, row, other string, rule Rule, want float64, unit result.Unit) T
 }
 
 func diffSizes() (targets []Target) {
-	for _, n := range []int{1, 100, 10_000} {
-		row := fmt.Sprintf("diffsize.base.%d", n)
-		for _, ours := range []string{result.Ours, result.OursInProcess} {
-			targets = append(targets, Target{Title: fmt.Sprintf("size of a layer, files changed: %d, %s: overlay2", n, ours),
+	add := func(image, below, ours string) {
+		for _, n := range []int{1, 100, 10_000} {
+			row := fmt.Sprintf("diffsize.%s.%d", image, n)
+			targets = append(targets, Target{Title: fmt.Sprintf("size of a layer, %d files changed of %s, %s: overlay2", n, below, ours),
 				Ours: Side{row, ours}, Other: Side{row, result.Overlay2}, Rule: Within, Want: 1})
 		}
 	}
+	add("base", "5,500", result.Ours)
+	add("base", "5,500", result.OursInProcess)
+	add("many", "100,000", result.Ours)
 	return targets
 }

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
@@ -15,7 +16,12 @@ type Win struct {
 	Ratio float64
 	// Sure is false when the samples of both overlap.
 	Sure bool
+	// Once is true when one of them has a single sample: nobody knows its spread.
+	Once bool
 }
+
+// rank is what is listed first.
+var rank = map[result.Unit]int{result.Milliseconds: 0, result.Bytes: 1, result.Count: 2}
 
 // rivals are who is held against which of ours: like runs against like.
 var rivals = map[string]string{
@@ -28,7 +34,7 @@ var rivals = map[string]string{
 	result.ContainerdZFS:       result.Snapshotter,
 }
 
-// Wins are the rows in which a peer is better, the worst first. What only limits
+// Wins are the rows in which a peer is better: times, then sizes, the worst first. What only limits
 // anybody, tmpfs and GNU tools, is no peer.
 func Wins(r *result.Report) []Win {
 	var wins []Win
@@ -41,17 +47,11 @@ func Wins(r *result.Report) []Win {
 		row, _ := r.Row(m.Row)
 		wins = append(wins, Win{
 			Row: row, Peer: m.Contender, Ours: ours.Median, Them: them.Median,
-			Ratio: Ratio(ours.Median, them.Median), Sure: them.Max < ours.Min,
+			Ratio: Ratio(ours.Median, them.Median), Sure: them.Max < ours.Min, Once: min(ours.N, them.N) < 2,
 		})
 	}
 	slices.SortStableFunc(wins, func(a, b Win) int {
-		switch {
-		case a.Ratio > b.Ratio:
-			return -1
-		case a.Ratio < b.Ratio:
-			return 1
-		}
-		return 0
+		return cmp.Or(rank[a.Row.Unit]-rank[b.Row.Unit], cmp.Compare(b.Ratio, a.Ratio))
 	})
 	return wins
 }

@@ -33,7 +33,7 @@ func containersGroup(n int) group {
 		rows: []result.Row{
 			times("start", "Both layers of each made and mounted, all containers at once, until the last is.", "start"),
 			row("disk", "What the dataset grew by, after a sync of the pool.", "disk"),
-			row("memory", "What the machine's memory in use grew by, without caches and the ARC.", "memory"),
+			row("memory", "What the machine's memory in use grew by, without caches and the ARC; 0 when others gave back more meanwhile: good to some 10 MB.", "memory"),
 			row("cache", "What the page cache grew by when each had mapped and read the same 16 MB.", "page cache"),
 			times("first", "Get of a container when no other is mounted: the median of the first tenth.", "first mount"),
 			times("last", "Get when nearly all are mounted: the median of the last tenth.", "last mount"),

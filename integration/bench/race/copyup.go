@@ -42,7 +42,7 @@ var (
 
 func copyUpGroup(c copyUpRace) group {
 	id := "copyup." + c.slug
-	note := fmt.Sprintf("Open for writing in a new container; the mean of %d files, after %d others. The files are on disk and read before.", c.count, c.warm)
+	note := fmt.Sprintf("Open for writing in a new container; the mean of %d files, after %d others. The files are on disk and read before. zfs has no copy-up: it clones the image when the container is made.", c.count, c.warm)
 	return group{
 		name:   id,
 		budget: c.budget,

@@ -21,9 +21,9 @@ func cycleGroup() group {
 		rows: []result.Row{
 			ms("layers", id, "CreateReadWrite, Get, a file of 4 KB, Put, as a container's layer; the mean of 5 on one image of 20 files. Warm.",
 				"create, mount, write, unmount a layer"),
-			ms("layers", id+".remove", "Remove of such a layer, the mean of 5.", "remove such a layer"),
+			ms("layers", id+".remove", "Remove of such a layer, the mean of 5.", "remove a container's small layer"),
 			ms("layers", id+".step", "Create, Get, a file of 4 KB, Put, as BuildKit does, after which ours is durable with all that was written; the mean of 5.",
-				"the same for a build step"),
+				"create, mount, write, unmount a build step"),
 		},
 		lanes: lanesFor(fullField, 3, func(l *lap) error {
 			image, err := l.Image(layers.Small)

@@ -2,6 +2,7 @@ package show
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
@@ -45,7 +46,12 @@ func digits(v float64) string {
 }
 
 // times writes a ratio.
-func times(v float64) string { return digits(v) + "×" }
+func times(v float64) string {
+	if math.IsInf(v, 0) {
+		return "–"
+	}
+	return digits(v) + "×"
+}
 
 // spread writes from where to where samples reach, if there are several.
 func spread(s result.Spread, unit result.Unit) string {

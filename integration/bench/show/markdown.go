@@ -64,25 +64,34 @@ func writeTargets(b *strings.Builder, verdicts []judge.Verdict) {
 }
 
 func writeWins(b *strings.Builder, wins []judge.Win) {
-	b.WriteString("### Where a peer wins\n\n")
+	b.WriteString("### Where a peer wins\n\nOurs through its socket, against peers without one; like `sync` against like. tmpfs and GNU tools are limits, not peers: all rows have them.\n\n")
 	if len(wins) == 0 {
 		b.WriteString("Nowhere in this run.\n\n")
 		return
 	}
 	b.WriteString("| row | peer | it needs | we need | we need more by | |\n|---|---|---|---|---|---|\n")
 	for _, w := range wins {
-		note := ""
-		if !w.Sure {
-			note = "within the spread"
-		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", w.Row.Title, w.Peer, Figure(w.Them, w.Row.Unit), Figure(w.Ours, w.Row.Unit), times(w.Ratio), note)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", w.Row.Title, w.Peer, Figure(w.Them, w.Row.Unit), Figure(w.Ours, w.Row.Unit), times(w.Ratio), doubt(w))
 	}
 	b.WriteString("\n")
 }
 
+// doubt is why a win may be none.
+func doubt(w judge.Win) string {
+	switch {
+	case !w.Sure:
+		return "within the spread"
+	case w.Once && w.Ratio < 1.25:
+		return "measured once: within the noise"
+	case w.Once:
+		return "measured once"
+	}
+	return ""
+}
+
 // writeRows writes a table for each group, contenders side by side.
 func writeRows(b *strings.Builder, r *result.Report) {
-	b.WriteString("### All rows\n\nMedians; in brackets how often ours that is.\n\n")
+	b.WriteString("### All rows\n\nMedians; in brackets how often ours that is. ¹ measured once.\n\n")
 	var groups []string
 	for _, row := range r.Rows {
 		if !slices.Contains(groups, row.Group) {
@@ -134,6 +143,9 @@ func medianOf(r *result.Report, row result.Row, contender string) string {
 		return ""
 	}
 	text := Figure(s.Median, row.Unit)
+	if s.N == 1 {
+		text += "¹"
+	}
 	if ours, ok := r.Of(row.ID, result.Ours); ok && contender != result.Ours {
 		text += " (" + times(judge.Ratio(s.Median, ours.Median)) + ")"
 	}

@@ -92,7 +92,7 @@ func ratios(r *result.Report, rows []result.Row, peer string) plotter.XYs {
 	for y, row := range rows {
 		ours, _ := r.Of(row.ID, result.Ours)
 		theirs, ok := r.Of(row.ID, peer)
-		if ratio := judge.Ratio(theirs.Median, ours.Median); ok && ratio > 0 {
+		if ratio := judge.Ratio(theirs.Median, ours.Median); ok && ratio > 0 && !math.IsInf(ratio, 0) {
 			points = append(points, plotter.XY{X: ratio, Y: float64(y)})
 		}
 	}

@@ -69,9 +69,9 @@ func TestMarkdown(t *testing.T) {
 		"](plot.svg)",
 		"| create, mount, write, unmount a layer: moby's zfs | at least 60 times as fast | 66.7× | 15.0 ms | 1.00 s | met |",
 		"| memory of the plugin over everything | below 64.0 MiB | 1.00 MiB | 1.00 MiB |  | met |",
-		"| a layer | overlay2 | 5.00 ms | 15.0 ms | 3.00× |  |",
+		"| a layer | overlay2 | 5.00 ms | 15.0 ms | 3.00× | measured once |",
 		"| layers | overlayzfs | overlay2 | zfs |",
-		"| a layer | 15.0 ms | 5.00 ms (0.33×) | 1.00 s (66.7×) |",
+		"| a layer | 15.0 ms | 5.00 ms¹ (0.33×) | 1.00 s¹ (66.7×) |",
 		"- *a layer*: Warm.",
 		"- a layer, overlay2 on tmpfs: no | time",
 	} {
