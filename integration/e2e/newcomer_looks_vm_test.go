@@ -44,7 +44,7 @@ func prints(pattern string) func(*testing.T, string) {
 	}
 }
 
-// seesTheDriver, and for now nothing of the former.
+// seesTheDriver, and nothing of the former, which is not migrated yet at this step.
 func (n *newcomer) seesTheDriver(t *testing.T, out string) {
 	for _, line := range []string{"Storage Driver: overlayzfs", "Backing Filesystem: zfs", "Dataset: " + newcomersLayers, "Sync: disabled"} {
 		if !strings.Contains(out, line) {
