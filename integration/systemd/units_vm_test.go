@@ -51,11 +51,12 @@ func destroyed(t *testing.T) {
 	})
 }
 
-// TestUnitsAreSound has systemd itself read them.
+// TestUnitsAreSound has systemd itself read them. Whether the manual pages that
+// they name are there is the package's affair: the guest keeps none.
 func TestUnitsAreSound(t *testing.T) {
 	install(t)
 	for _, kind := range []string{".service", ".socket"} {
-		if out := inguest.Run(t, "systemd-analyze", "verify", "/etc/systemd/system/"+unit+kind); out != "" {
+		if out := inguest.Run(t, "systemd-analyze", "verify", "--man=no", "/etc/systemd/system/"+unit+kind); out != "" {
 			t.Errorf("%s%s: %s", unit, kind, out)
 		}
 	}
