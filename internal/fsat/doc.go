@@ -1,6 +1,7 @@
 // Package fsat is the tree's file-system calls relative to a directory's
 // descriptor: create, read, change and remove one name below an open
-// directory, resolve a path without ever leaving it, walk and remove a tree.
+// directory, resolve a path without ever leaving it, walk and remove a tree, or
+// a subvolume of btrfs.
 //
 // What is promised: a name given to a function is one component and its last
 // symlink is never followed; a path is resolved by Resolver, which the kernel

@@ -77,12 +77,16 @@ func (r *dataRoot) sync(dir string) error {
 }
 
 // settle waits until all that was written to the data-root is on disk, in whatever
-// order it was: on ZFS fsync(2) promises nothing where sync=disabled, and what comes
-// next may be done on another pool.
+// order it was: on ZFS fsync(2) promises nothing where sync=disabled, on btrfs it
+// says nothing of what was removed elsewhere before, and what comes next may be done
+// on another pool.
 func (r *dataRoot) settle(ctx context.Context) (err error) {
 	onZFS, err := zfs.IsZFS(r.Name())
-	if err != nil || !onZFS {
+	if err != nil {
 		return err
+	}
+	if !onZFS {
+		return r.syncAll()
 	}
 	dataset, err := zfs.DatasetOf(r.Name())
 	if err != nil {
@@ -93,6 +97,15 @@ func (r *dataRoot) settle(ctx context.Context) (err error) {
 		return err
 	}
 	return errors.Join(z.SyncPool(ctx, poolOf(dataset)), z.Close())
+}
+
+// syncAll waits until the data-root's file system has everything on disk.
+func (r *dataRoot) syncAll() error {
+	dir, err := r.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(fsat.SyncFileSystem(int(dir.Fd())), dir.Close())
 }
 
 // move renames, unless that was done already. What is at neither place is lost.

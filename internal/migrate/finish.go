@@ -45,7 +45,7 @@ func (j *Job) finish(ctx context.Context, r *dataRoot) error {
 			return err
 		}
 	}
-	return j.forget(r)
+	return j.forget(ctx, r)
 }
 
 // dropOld deletes the layers that were carried, then the records of them.

@@ -3,6 +3,7 @@ package migrate
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,5 +73,21 @@ func TestRecordsOfAStoreThatRanAreKept(t *testing.T) {
 	}
 	if err := j.tried((&shelf{token: "y"}).tools()); err == nil || !strings.Contains(err.Error(), "has run") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestTheEndOfBtrfs: what a backup brought back are no subvolumes. What Docker does not
+// know any more goes as well, and the limits.
+func TestTheEndOfBtrfs(t *testing.T) {
+	h := newHost(t, "btrfs")
+	for _, name := range []string{"subvolumes/layer/etc/motd", "subvolumes/unknown/file", "quotas/layer"} {
+		h.write("btrfs/"+name, "x")
+	}
+	h.no(h.within(func(r *dataRoot) error {
+		s := dirs{r, "btrfs"}
+		return errors.Join(s.discard(t.Context(), "layer"), s.discard(t.Context(), "layer"), s.clear(t.Context()))
+	}))
+	if _, err := os.Stat(h.path("btrfs")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is left: %v", err)
 	}
 }

@@ -138,8 +138,12 @@ func (j *Job) enter(r *dataRoot, phase Phase) error {
 	return j.save(r)
 }
 
-// forget ends the job: the journal goes first, the rest is nobody's then.
-func (j *Job) forget(r *dataRoot) error {
+// forget ends the job, once all that it did is on disk: the journal goes first, the
+// rest is nobody's then.
+func (j *Job) forget(ctx context.Context, r *dataRoot) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
 	if err := r.Remove(journalName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -51,8 +51,12 @@ var layouts = map[string]struct {
 }{
 	"overlay2": {func(id string) string { return filepath.Join("overlay2", id, "diff") }, true},
 	"vfs":      {func(id string) string { return filepath.Join("vfs/dir", id) }, false},
-	"btrfs":    {func(id string) string { return filepath.Join("btrfs/subvolumes", id) }, false},
+	btrfsDir:   {func(id string) string { return filepath.Join(btrfsDir, "subvolumes", id) }, false},
 }
+
+// btrfsDir is where moby's btrfs driver has its layers, each a subvolume. The files in
+// quotas beside them repeat the limits that Docker has recorded of containers.
+const btrfsDir = "btrfs"
 
 // dirs is a driver of directories.
 type dirs struct {
@@ -75,12 +79,39 @@ func (s dirs) discard(ctx context.Context, id string) error {
 	if s.upper() {
 		name = filepath.Dir(name)
 	}
+	if s.driver == btrfsDir {
+		return s.discardSubvolume(ctx, name)
+	}
 	return s.remove(ctx, name)
+}
+
+// discardSubvolume deletes a layer at once: it shows all that is below it, too, and
+// removing that file by file would take long, and room on a file system that is full.
+func (s dirs) discardSubvolume(ctx context.Context, name string) error {
+	err := s.removeBy(ctx, name, fsat.RemoveSubvolume)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) {
+		err = fmt.Errorf("%w: it, or a subvolume in it, is being sent, is the default one, or lies in a read-only one (`btrfs subvolume show %s`): end that, and run the command again", err, filepath.Join(s.root.Name(), name))
+	}
+	return err
+}
+
+// discardAll deletes every layer, those too that Docker has not recorded.
+func (s dirs) discardAll(ctx context.Context) error {
+	ids, err := s.root.names(layouts[s.driver].dir(""))
+	if err != nil {
+		return err
+	}
+	return removeAll(ctx, ids, s.discard)
 }
 
 // clear removes the driver's directory. Of a mount point only what is in it: that is
 // the administrator's.
 func (s dirs) clear(ctx context.Context) error {
+	if s.driver == btrfsDir {
+		if err := s.discardAll(ctx); err != nil {
+			return err
+		}
+	}
 	err := s.remove(ctx, s.driver)
 	if !errors.Is(err, unix.EXDEV) {
 		return err
@@ -89,11 +120,15 @@ func (s dirs) clear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(fsat.RemoveContents(ctx, int(dir.Fd())), dir.Close())
+	return errors.Join(fsat.RemoveContents(ctx, int(dir.Fd())), fsat.SyncFileSystem(int(dir.Fd())), dir.Close())
 }
 
 // remove removes a directory of the data-root and all in it, across no mount.
 func (s dirs) remove(ctx context.Context, name string) error {
+	return s.removeBy(ctx, name, fsat.RemoveAll)
+}
+
+func (s dirs) removeBy(ctx context.Context, name string, remove func(ctx context.Context, dirfd int, name string) error) error {
 	dir, err := s.root.Open(filepath.Dir(name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -102,7 +137,7 @@ func (s dirs) remove(ctx context.Context, name string) error {
 		return err
 	}
 	defer dir.Close()
-	return fsat.RemoveAll(ctx, int(dir.Fd()), filepath.Base(name))
+	return remove(ctx, int(dir.Fd()), filepath.Base(name))
 }
 
 // clones is moby's zfs driver: each layer a dataset, cloned from the one below.

@@ -38,7 +38,7 @@ func (j *Job) undo(ctx context.Context, r *dataRoot, tools Tools) error {
 			return err
 		}
 	}
-	return j.forget(r)
+	return j.forget(ctx, r)
 }
 
 // dropCarried empties the store, which held nothing before.

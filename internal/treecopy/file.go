@@ -174,6 +174,9 @@ func wanted(name string, value []byte) (bool, error) {
 	if strings.HasPrefix(name, nestedXattrs) {
 		return true, nil
 	}
+	if strings.HasPrefix(name, btrfsXattrs) {
+		return false, nil
+	}
 	if whiteout.IsOverlayXattr(name) && !slices.Contains(ofPlace, name) {
 		return false, fault.New(fault.Unsupported, "it has the attribute %s of overlayfs, of which nobody here knows what it means", name)
 	}
@@ -183,6 +186,10 @@ func wanted(name string, value []byte) (bool, error) {
 // nestedXattrs begins the names under which an overlay keeps what an overlay on it has
 // written: content like any other.
 const nestedXattrs = whiteout.XattrPrefix + "overlay."
+
+// btrfsXattrs begins the names of what btrfs is told of a file, such as how to compress
+// it: no other file system takes that.
+const btrfsXattrs = "btrfs."
 
 // ofPlace are the attributes that overlayfs writes for itself, about where a file came
 // from: it does without.

@@ -206,3 +206,13 @@ func TestOverlayAttributes(t *testing.T) {
 		t.Errorf("an opaque that hides nothing: %v, %v", keep, err)
 	}
 }
+
+// TestWhatBtrfsIsToldStaysThere: a data-root with a compression of its own has files with
+// that attribute, and no other file system takes it.
+func TestWhatBtrfsIsToldStaysThere(t *testing.T) {
+	for name, want := range map[string]bool{"btrfs.compression": false, "user.btrfs": true, "security.capability": true} {
+		if got, err := wanted(name, []byte("zstd")); got != want || err != nil {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}

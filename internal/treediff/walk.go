@@ -30,7 +30,7 @@ func Trees(ctx context.Context, newDir, oldDir *os.File) (Result, error) {
 	if oldDir != nil {
 		old = int(oldDir.Fd())
 	}
-	w := &walker{ctx: ctx, linked: map[uint64]bool{}, differs: different}
+	w := &walker{ctx: ctx, linked: map[inode]bool{}, differs: different}
 	_, err := w.dir("", int(newDir.Fd()), old, true)
 	return w.result(), err
 }
@@ -45,7 +45,7 @@ func Exact(ctx context.Context, newDir, oldDir *os.File, clones bool) (Result, e
 	if oldDir != nil {
 		old = int(oldDir.Fd())
 	}
-	w := &walker{ctx: ctx, linked: map[uint64]bool{}, differs: exact{ctx, clones}.different}
+	w := &walker{ctx: ctx, linked: map[inode]bool{}, differs: exact{ctx, clones}.different}
 	_, err := w.dir("", int(newDir.Fd()), old, true)
 	return w.result(), err
 }
@@ -53,7 +53,7 @@ func Exact(ctx context.Context, newDir, oldDir *os.File, clones bool) (Result, e
 // Upper compares an overlay's upper directory with parent, a view of all that
 // lies below it.
 func Upper(ctx context.Context, upper, parent *os.File) (Result, error) {
-	w := &walker{ctx: ctx, linked: map[uint64]bool{}, upper: true, differs: different}
+	w := &walker{ctx: ctx, linked: map[inode]bool{}, upper: true, differs: different}
 	_, err := w.dir("", int(upper.Fd()), int(parent.Fd()), false)
 	return w.result(), err
 }
@@ -67,9 +67,13 @@ type walker struct {
 	upper   bool // the new tree is an upper directory: whiteouts and opaque marks speak
 	changes []Change
 	size    int64
-	blocks  int64           // of 512 bytes
-	linked  map[uint64]bool // inodes with several names whose size is counted
+	blocks  int64          // of 512 bytes
+	linked  map[inode]bool // files with several names whose size is counted
 }
+
+// inode is what makes a file the same: a tree may lie on several file systems, such as
+// btrfs's subvolumes.
+type inode struct{ dev, ino uint64 }
 
 func (w *walker) result() Result { return Result{sorted(w.changes), w.size, 512 * w.blocks} }
 
@@ -79,11 +83,12 @@ func (w *walker) add(path string, kind Kind) {
 
 // count adds the size of an entry that is new or modified.
 func (w *walker) count(st unix.Stat_t) {
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR || w.linked[st.Ino] {
+	file := inode{st.Dev, st.Ino}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR || w.linked[file] {
 		return
 	}
 	if st.Nlink > 1 {
-		w.linked[st.Ino] = true
+		w.linked[file] = true
 	}
 	w.size += st.Size
 	w.blocks += st.Blocks

@@ -185,3 +185,14 @@ func (a at) Apply(root string) error {
 	when := unix.NsecToTimespec(past.UnixNano())
 	return unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(root, a.name), []unix.Timespec{when, when}, unix.AT_SYMLINK_NOFOLLOW)
 }
+
+// TestFilesOfTwoFileSystemsCountTwice: subvolumes of btrfs number their files alike.
+func TestFilesOfTwoFileSystemsCountTwice(t *testing.T) {
+	w := &walker{linked: map[inode]bool{}}
+	for _, dev := range []uint64{1, 2, 1} {
+		w.count(unix.Stat_t{Dev: dev, Ino: 257, Nlink: 2, Mode: unix.S_IFREG, Size: 10, Blocks: 1})
+	}
+	if got := w.result(); got.Size != 20 || got.Allocated != 1024 {
+		t.Errorf("%d bytes, %d on disk", got.Size, got.Allocated)
+	}
+}
