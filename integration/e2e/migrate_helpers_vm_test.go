@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -228,6 +229,14 @@ func (m *mover) works(t testing.TB) {
 		t.Errorf("image long has %q", out)
 	}
 	m.Docker(t, "stop", "changed", "limited", "restarted")
+}
+
+// limitIs checks what the plugin says of the container that has a limit.
+func (m *mover) limitIs(t testing.TB, want int) {
+	t.Helper()
+	if size := m.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "Size"}}`, "limited"); size != strconv.Itoa(want) {
+		t.Errorf("the limit is %s bytes, want %d", size, want)
+	}
 }
 
 // phaseIn is how far a migration is, by the journal in a data-root; empty when none

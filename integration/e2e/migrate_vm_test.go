@@ -38,9 +38,7 @@ func TestMigrateFromZFS(t *testing.T) {
 	unchangedBy(t, "migrated", m.facts(t), before)
 	m.operate(t, 0, "verify")
 	m.works(t)
-	if size := m.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "Size"}}`, "limited"); size != "67108864" {
-		t.Errorf("the limit is %s bytes", size)
-	}
+	m.limitIs(t, 64<<20)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--finish"))
 	noError(t, differ(datasetsBelow(t, old), []string{old}))
@@ -277,6 +275,45 @@ func TestMigrateFromVFS(t *testing.T) {
 	m.Stop(t)
 	m.migrate(t, 3, "--undo")
 	m.migrate(t, 0, "--finish")
+	m.startsOn(t, engine.PluginName)
+	m.works(t)
+	m.clear(t)
+}
+
+// TestMigrateFromBtrfs moves an engine from btrfs, back, and again, and deletes the old
+// layers, subvolumes that were made in one too.
+func TestMigrateFromBtrfs(t *testing.T) {
+	const layers = "tank/frombtrfs"
+	engine.CreateDataset(t, layers)
+	root := rootOnBtrfs(t)
+	m := &mover{engine.Start(t, engine.Options{Root: root, Driver: "btrfs", Config: map[string]any{"storage-opts": []string{"btrfs.min_space=1M"}}})}
+	m.InstallPlugin(t, layers)
+	m.fill(t, "--storage-opt", "size=64M")
+	m.subvolumesIn(t, "changed")
+	before := m.facts(t)
+	m.Stop(t)
+	old := subvolumesOf(t, root)
+	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
+	m.migrate(t, 0)
+	noError(t, differ(subvolumesOf(t, root), old))
+	m.startsOn(t, engine.PluginName)
+	unchangedBy(t, "migrated", m.facts(t), before)
+	m.operate(t, 0, "verify")
+	m.works(t)
+	m.limitIs(t, 64<<20)
+	m.Stop(t)
+	m.migrate(t, 0, "--undo")
+	m.startsOn(t, "btrfs")
+	unchangedBy(t, "undone", m.facts(t), before)
+	m.Stop(t)
+	m.migrate(t, 0)
+	m.startsOn(t, engine.PluginName)
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--finish"))
+	noError(t, differ(subvolumesOf(t, root), nil))
+	if _, err := os.Stat(filepath.Join(root, "btrfs")); err == nil {
+		t.Error("the driver's directory is left")
+	}
 	m.startsOn(t, engine.PluginName)
 	m.works(t)
 	m.clear(t)

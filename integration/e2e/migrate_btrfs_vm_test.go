@@ -1,0 +1,55 @@
+//go:build vm
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
+)
+
+// rootOnBtrfs is a data-root that is a btrfs of its own.
+func rootOnBtrfs(t testing.TB) string {
+	t.Helper()
+	command(t, "modprobe", "-a", "loop", "btrfs")
+	device := filepath.Join(inguest.Disk(t), "btrfs")
+	noError(t, os.WriteFile(device, nil, 0o600))
+	noError(t, os.Truncate(device, 2<<30))
+	command(t, "mkfs.btrfs", "--quiet", device)
+	dir := dataRoot(t)
+	command(t, "mount", "-t", "btrfs", "-o", "loop", device, dir)
+	return dir
+}
+
+// subvolumesOf are the paths of all subvolumes of the file system on a directory.
+func subvolumesOf(t testing.TB, dir string) (paths []string) {
+	t.Helper()
+	for line := range strings.Lines(command(t, "btrfs", "subvolume", "list", dir)) {
+		_, path, _ := strings.Cut(strings.TrimSpace(line), " path ")
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// subvolumesIn makes subvolumes in the layer that a container writes to, as programs
+// in containers do, one of them read-only, and a file that btrfs is to compress.
+func (m *mover) subvolumesIn(t testing.TB, container string) {
+	t.Helper()
+	id := m.Docker(t, "inspect", "-f", "{{.Id}}", container)
+	layer, err := os.ReadFile(filepath.Join(m.Root, "image/btrfs/layerdb/mounts", id, "mount-id"))
+	noError(t, err)
+	data := filepath.Join(m.Root, "btrfs/subvolumes", string(layer), "data")
+	own, fixed := filepath.Join(data, "own"), filepath.Join(data, "fixed")
+	command(t, "btrfs", "subvolume", "create", own)
+	file := filepath.Join(own, "deep/file")
+	noError(t, os.Mkdir(filepath.Dir(file), 0o750))
+	noError(t, os.WriteFile(file, []byte(strings.Repeat("kept\n", 1000)), 0o640))
+	command(t, "btrfs", "property", "set", file, "compression", "zstd")
+	command(t, "btrfs", "subvolume", "create", filepath.Join(own, "deep/deeper"))
+	command(t, "btrfs", "subvolume", "snapshot", "-r", own, fixed)
+}
