@@ -194,7 +194,7 @@ func image(t *testing.T, s *Snapshotter, names ...string) {
 // after every start.
 func requireAgreement(t *testing.T, s *Snapshotter, f *fakeStore) {
 	t.Helper()
-	known, err := s.records(t.Context())
+	known, err := s.records(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

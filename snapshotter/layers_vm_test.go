@@ -235,7 +235,7 @@ func requireRealAgreement(t *testing.T, s *Snapshotter) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known, err := s.records(t.Context())
+	known, err := s.records(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,7 @@ type store interface {
 type Snapshotter struct {
 	store   store
 	meta    *storage.MetaStore
+	file    string // of meta
 	reserve reserve
 	limits  Limits
 	remap   bool
@@ -99,16 +100,21 @@ func Open(ctx context.Context, o Options, log *logrus.Logger) (*Snapshotter, err
 const metadataName = "metadata.db"
 
 func open(ctx context.Context, core store, dir string, o Options, log *logrus.Logger) (*Snapshotter, error) {
-	meta, err := openRecords(filepath.Join(dir, metadataName))
+	file := filepath.Join(dir, metadataName)
+	meta, err := openRecords(file)
 	if err != nil {
 		return nil, err
 	}
 	s := &Snapshotter{
-		store: core, meta: meta, limits: o.Limits, remap: o.RemapIDs, log: log,
+		store: core, meta: meta, file: file, limits: o.Limits, remap: o.RemapIDs, log: log,
 		names: locker.New(), reserve: reserve(filepath.Join(dir, reserveName)),
 	}
-	if err := s.reconcile(ctx); err != nil {
+	left, err := s.reconcile(ctx)
+	if err != nil {
 		return nil, errors.Join(err, meta.Close())
+	}
+	if left != nil {
+		log.WithError(left).Warn("left as it is for the next cleanup")
 	}
 	s.refill()
 	return s, nil
