@@ -11,6 +11,8 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // Backend is what a Gate opens.
@@ -92,7 +94,7 @@ func (g *Gate) begin() *attempt {
 func (g *Gate) run(a *attempt) {
 	a.backend, a.err = g.openGuarded()
 	if a.err != nil {
-		a.err = translate("open the store", "", a.err)
+		a.err = notOpen(a.err)
 		g.log.WithError(a.err).Error("the next call tries again")
 	}
 	g.changed(a.err)
@@ -100,6 +102,12 @@ func (g *Gate) run(a *attempt) {
 	defer g.mu.Unlock()
 	g.attempt, g.backend = nil, a.backend
 	close(a.done)
+}
+
+// notOpen is why no call can be answered. Whatever class the reason has, to
+// containerd it is that: "not found" it would take for a snapshot's, and act on.
+func notOpen(err error) error {
+	return &translated{"open the store: " + fault.Text(err), errdefs.ErrUnavailable, err}
 }
 
 // openGuarded makes a panic an error: no handler would catch it here.
