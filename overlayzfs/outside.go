@@ -154,6 +154,10 @@ func (d *Driver) Reaped(ctx context.Context) error {
 	return d.in("delete removed layers", "", d.reaper.idle(ctx))
 }
 
+// Present makes sure that the pool answers and that the dataset is where it was
+// when the store was opened, as every call does first.
+func (d *Driver) Present(context.Context) error { return d.in("look", "", d.present()) }
+
 // Layers lists what layers there are.
 func (d *Driver) Layers(ctx context.Context) ([]string, error) {
 	if err := d.present(); err != nil {

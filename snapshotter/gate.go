@@ -19,6 +19,8 @@ import (
 type Backend interface {
 	snapshots.Snapshotter
 	snapshots.Cleaner
+	// Present is why what lies behind cannot be reached now, or nil.
+	Present(ctx context.Context) error
 }
 
 // Gate is a Backend that is there before its store is: the socket has to answer
@@ -119,6 +121,18 @@ func (g *Gate) openGuarded() (b Backend, err error) {
 		}
 	}()
 	return g.open(g.ctx)
+}
+
+// Present is the Backend's. Of a store that is not open it says nothing, and
+// opens none.
+func (g *Gate) Present(ctx context.Context) error {
+	g.mu.Lock()
+	b := g.backend
+	g.mu.Unlock()
+	if b == nil {
+		return nil
+	}
+	return b.Present(ctx)
 }
 
 // Close closes what is behind the gate, after an attempt under way. To close

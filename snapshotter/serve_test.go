@@ -117,6 +117,34 @@ func TestAStoreThatDoesNotOpenIsTriedAgain(t *testing.T) {
 	}
 }
 
+// TestHealthIsOfNow: a pool that was lost since the store was opened.
+func TestHealthIsOfNow(t *testing.T) {
+	f := newFakeStore()
+	s := serve(t, func(ctx context.Context) (Backend, error) {
+		return open(ctx, f, t.TempDir(), Options{}, quiet())
+	})
+	if err := <-s.told; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.Prepare(t.Context(), "a", ""); err != nil { // once it was told, the store is there
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got := s.health(t); got != healthapi.HealthCheckResponse_SERVING {
+			t.Errorf("health is %v", got)
+		}
+		f.lose(fault.New(fault.PoolUnavailable, "pool tank is suspended"))
+		if got := s.health(t); got != healthapi.HealthCheckResponse_NOT_SERVING {
+			t.Errorf("without a pool health is %v", got)
+		}
+		f.lose(nil)
+	}
+	s.stop()
+	if err := <-s.ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAStoreThatIsNotThereHasNoSnapshotsThatAreNot: of a pool that is not
 // imported ZFS says "not found", and of another's store the core says "exists".
 // containerd must take neither for an answer about a snapshot.

@@ -21,6 +21,7 @@ const doorName = "containerd"
 type store interface {
 	Create(ctx context.Context, id, parent string, o overlayzfs.CreateOptions) error
 	Remove(ctx context.Context, id string) error
+	Present(ctx context.Context) error
 	Layers(ctx context.Context) ([]string, error)
 	WritableMount(ctx context.Context, id string) (overlayzfs.Mount, error)
 	ViewMount(ctx context.Context, id string) (overlayzfs.Mount, error)
@@ -118,6 +119,12 @@ func open(ctx context.Context, core store, dir string, o Options, log *logrus.Lo
 	}
 	s.refill()
 	return s, nil
+}
+
+// Present makes sure that the store's pool answers and its dataset is where it
+// was.
+func (s *Snapshotter) Present(ctx context.Context) error {
+	return translate("look for the store", "", s.store.Present(ctx))
 }
 
 // Close gives the store up. Mounts stay: containers use them. To close what is
