@@ -126,11 +126,13 @@ func TestADatasetThatVanishesIsMissed(t *testing.T) {
 	home := filepath.Join(plainDir(t), "home")
 	d := openStoreIn(t, home, Options{Dataset: name})
 	create(t, d, "base", "")
-	must(t, mount.Detach(home))
 	ctx := context.Background()
+	must(t, d.Present(ctx))
+	must(t, mount.Detach(home))
 	calls := map[string]error{
-		"create": d.Create(ctx, "new", "", CreateOptions{}),
-		"remove": d.Remove(ctx, "base"),
+		"create":  d.Create(ctx, "new", "", CreateOptions{}),
+		"remove":  d.Remove(ctx, "base"),
+		"present": d.Present(ctx),
 	}
 	_, calls["get"] = d.Get(ctx, "base", "")
 	_, calls["exists"] = d.Exists(ctx, "base")

@@ -115,8 +115,23 @@ func (d *Driver) Own(ctx context.Context, id string, uid, gid int) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(l.content(diffName, apart), uid, gid)
+		dir := l.content(diffName, apart)
+		if err := os.Lchown(dir, uid, gid); err != nil || !apart {
+			return err
+		}
+		return d.syncApart(dir)
 	})
+}
+
+// syncApart commits the intent log of a limited layer's own dataset, which no
+// barrier of the store looks at.
+func (d *Driver) syncApart(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return d.waits(IntentLog, func() error { return syncFileSystem(f) })
 }
 
 // OwnerOf is the owner of the layer's root.
@@ -138,6 +153,10 @@ func (d *Driver) OwnerOf(ctx context.Context, id string) (uid, gid int, err erro
 func (d *Driver) Reaped(ctx context.Context) error {
 	return d.in("delete removed layers", "", d.reaper.idle(ctx))
 }
+
+// Present makes sure that the pool answers and that the dataset is where it was
+// when the store was opened, as every call does first.
+func (d *Driver) Present(context.Context) error { return d.in("look", "", d.present()) }
 
 // Layers lists what layers there are.
 func (d *Driver) Layers(ctx context.Context) ([]string, error) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // These are of layers that somebody else mounts.
@@ -107,6 +108,32 @@ func TestALimitedLayerStaysAttached(t *testing.T) {
 		if !errors.Is(err, fault.Unsupported) {
 			t.Errorf("%s of a limited layer: %v", name, err)
 		}
+	}
+	must(t, mount.Unmount(top))
+	remove(t, d, "2")
+}
+
+// TestTheOwnerOfALimitedLayerIsSynced: the store's barriers commit the intent log
+// of the store's dataset only.
+func TestTheOwnerOfALimitedLayerIsSynced(t *testing.T) {
+	d := openOutside(t, filepath.Join(t.TempDir(), "home"))
+	mine(t, d, "1", "", nil)
+	mine(t, d, "2", "1", map[string]string{"size": "50M"})
+	m, err := d.WritableMount(t.Context(), "2")
+	must(t, err)
+	key, err := readShort(d.home.layer("2").dir())
+	must(t, err)
+	before, err := zfs.ObjsetKstat(d.pool(), d.dataset+"/"+key)
+	must(t, err)
+	must(t, d.Own(t.Context(), "2", 12, 34))
+	after, err := before.Refresh()
+	must(t, err)
+	if after.ZILCommits <= before.ZILCommits {
+		t.Errorf("%d commits of its intent log, before %d", after.ZILCommits, before.ZILCommits)
+	}
+	top := mountAt(t, m)
+	if uid, gid, err := ownerOf(top); err != nil || uid != 12 || gid != 34 {
+		t.Errorf("its root belongs to %d:%d, %v", uid, gid, err)
 	}
 	must(t, mount.Unmount(top))
 	remove(t, d, "2")

@@ -3,6 +3,9 @@ package snapshotter
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -142,13 +145,76 @@ func failStep(t *testing.T, name string, call func(context.Context, *Snapshotter
 
 // TestLayersOfOthersStay: what is no number was not made here.
 func TestLayersOfOthersStay(t *testing.T) {
-	f := newFakeStore()
+	f, dir := newFakeStore(), t.TempDir()
+	begun(t, dir, f)
 	f.layers["somebody"] = &fakeLayer{}
 	f.layers["007"] = &fakeLayer{}
 	f.layers["7"] = &fakeLayer{}
-	openFake(t, t.TempDir(), f, Options{})
+	openFake(t, dir, f, Options{})
 	if len(f.layers) != 2 || f.layers["7"] != nil {
 		t.Errorf("left are %v", f.layers)
+	}
+}
+
+// begun makes a store that was opened once.
+func begun(t *testing.T, dir string, f *fakeStore) {
+	t.Helper()
+	s, err := open(t.Context(), f, dir, Options{}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.meta.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLayersOutliveLostRecords: that no record names a layer means nothing where
+// the file of records is a new one.
+func TestLayersOutliveLostRecords(t *testing.T) {
+	f, dir := newFakeStore(), t.TempDir()
+	s := openFake(t, dir, f, Options{})
+	image(t, s, "base")
+	if err := s.meta.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, metadataName)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // nor the second time
+		again, err := open(t.Context(), f, dir, Options{}, quiet())
+		if err == nil {
+			again.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("opened without its records: %v", err)
+		}
+	}
+	if len(f.layers) != 1 {
+		t.Errorf("left are %v", f.layers)
+	}
+}
+
+// TestWhatCannotBePutInOrderIsLeft: a store with one layer that cannot be removed
+// is a store all the same, and that is how others of it can be.
+func TestWhatCannotBePutInOrderIsLeft(t *testing.T) {
+	f, dir := newFakeStore(), t.TempDir()
+	begun(t, dir, f)
+	f.layers["7"] = &fakeLayer{}
+	f.before = func(step string) error {
+		if step == "remove" {
+			return errTest
+		}
+		return nil
+	}
+	s := openFake(t, dir, f, Options{})
+	image(t, s, "base")
+	if err := s.Cleanup(t.Context()); !errors.Is(err, errTest) {
+		t.Errorf("cleanup says %v", err)
+	}
+	f.before = func(string) error { return nil }
+	if err := s.Cleanup(t.Context()); err != nil || f.layers["7"] != nil {
+		t.Errorf("left are %v, %v", f.layers, err)
 	}
 }
 

@@ -29,6 +29,7 @@ type fakeStore struct {
 	// before is called ahead of each step that changes something, and may end it.
 	before func(step string) error
 	closed int
+	lost   error // what Present says
 }
 
 func newFakeStore() *fakeStore {
@@ -62,6 +63,19 @@ func (f *fakeStore) Remove(_ context.Context, id string) error {
 	defer f.mu.Unlock()
 	delete(f.layers, id)
 	return nil
+}
+
+func (f *fakeStore) Present(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lost
+}
+
+// lose has the store's pool go, or come back.
+func (f *fakeStore) lose(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost = err
 }
 
 func (f *fakeStore) Layers(context.Context) ([]string, error) {
@@ -194,7 +208,7 @@ func image(t *testing.T, s *Snapshotter, names ...string) {
 // after every start.
 func requireAgreement(t *testing.T, s *Snapshotter, f *fakeStore) {
 	t.Helper()
-	known, err := s.records(t.Context())
+	known, err := s.records(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,12 +11,16 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // Backend is what a Gate opens.
 type Backend interface {
 	snapshots.Snapshotter
 	snapshots.Cleaner
+	// Present is why what lies behind cannot be reached now, or nil.
+	Present(ctx context.Context) error
 }
 
 // Gate is a Backend that is there before its store is: the socket has to answer
@@ -92,7 +96,7 @@ func (g *Gate) begin() *attempt {
 func (g *Gate) run(a *attempt) {
 	a.backend, a.err = g.openGuarded()
 	if a.err != nil {
-		a.err = translate("open the store", "", a.err)
+		a.err = notOpen(a.err)
 		g.log.WithError(a.err).Error("the next call tries again")
 	}
 	g.changed(a.err)
@@ -100,6 +104,12 @@ func (g *Gate) run(a *attempt) {
 	defer g.mu.Unlock()
 	g.attempt, g.backend = nil, a.backend
 	close(a.done)
+}
+
+// notOpen is why no call can be answered. Whatever class the reason has, to
+// containerd it is that: "not found" it would take for a snapshot's, and act on.
+func notOpen(err error) error {
+	return &translated{"open the store: " + fault.Text(err), errdefs.ErrUnavailable, err}
 }
 
 // openGuarded makes a panic an error: no handler would catch it here.
@@ -111,6 +121,18 @@ func (g *Gate) openGuarded() (b Backend, err error) {
 		}
 	}()
 	return g.open(g.ctx)
+}
+
+// Present is the Backend's. Of a store that is not open it says nothing, and
+// opens none.
+func (g *Gate) Present(ctx context.Context) error {
+	g.mu.Lock()
+	b := g.backend
+	g.mu.Unlock()
+	if b == nil {
+		return nil
+	}
+	return b.Present(ctx)
 }
 
 // Close closes what is behind the gate, after an attempt under way. To close

@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
@@ -72,12 +73,30 @@ func parseMapping(entry string) (container, host int, ok bool) {
 	return int(n[0]), int(n[1]), true
 }
 
-// mapOptions tell containerd to map owners when it mounts. The labels were
-// checked when the snapshot was made; one that was changed since is left out.
-func mapOptions(labels map[string]string) []string {
-	uids, gids := labels[snapshots.LabelSnapshotUIDMapping], labels[snapshots.LabelSnapshotGIDMapping]
-	if owner, err := ownerFrom(labels); err != nil || owner == nil {
-		return nil
+// maps are options that tell containerd to map owners when it mounts.
+func (s *Snapshotter) maps(ctx context.Context, r record) ([]string, error) {
+	root, err := ownerFrom(r.info.Labels)
+	if !s.remap || err != nil || root == nil {
+		return nil, nil // the labels were checked when it was made; what was changed since is left out
 	}
-	return []string{"uidmap=" + uids, "gidmap=" + gids}
+	if chowned, err := s.chowned(ctx, r, *root); err != nil || chowned {
+		return nil, err
+	}
+	return mapOptions(r.info.Labels), nil
+}
+
+// chowned reports whether the files below have the container's owners on disk.
+// containerd makes a copy that has, where its configuration does not list the
+// capability remap-ids, and sets the same labels. Mapped once more they would be
+// nobody's.
+func (s *Snapshotter) chowned(ctx context.Context, r record, root owner) (bool, error) {
+	if r.below == "" || root == (owner{}) {
+		return false, nil
+	}
+	uid, gid, err := s.store.OwnerOf(ctx, r.below)
+	return owner{uid, gid} == root, err
+}
+
+func mapOptions(labels map[string]string) []string {
+	return []string{"uidmap=" + labels[snapshots.LabelSnapshotUIDMapping], "gidmap=" + labels[snapshots.LabelSnapshotGIDMapping]}
 }

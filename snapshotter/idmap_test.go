@@ -35,8 +35,41 @@ func TestOwnerFromLabels(t *testing.T) {
 	if _, err := ownerFrom(map[string]string{snapshots.LabelSnapshotUIDMapping: "0:1:1"}); err == nil {
 		t.Error("a map of users alone was taken")
 	}
-	if o := mapOptions(map[string]string{snapshots.LabelSnapshotUIDMapping: "0:1:1,upperdir=/", snapshots.LabelSnapshotGIDMapping: "0:1:1"}); o != nil {
-		t.Errorf("an option was smuggled in: %v", o)
+}
+
+// TestLabelsSmuggleNoOption: they can be changed after they were checked.
+func TestLabelsSmuggleNoOption(t *testing.T) {
+	s := openFake(t, t.TempDir(), newFakeStore(), Options{RemapIDs: true})
+	r := record{info: snapshots.Info{Labels: map[string]string{snapshots.LabelSnapshotUIDMapping: "0:1:1,upperdir=/", snapshots.LabelSnapshotGIDMapping: "0:1:1"}}}
+	if o, err := s.maps(t.Context(), r); o != nil || err != nil {
+		t.Errorf("an option was smuggled in: %v, %v", o, err)
+	}
+}
+
+// TestWhatWasChownedIsNotMapped: a containerd without the capability remap-ids
+// gives a copy of the image to the container's owners, and sets the labels all
+// the same.
+func TestWhatWasChownedIsNotMapped(t *testing.T) {
+	f := newFakeStore()
+	s := openFake(t, t.TempDir(), f, Options{RemapIDs: true})
+	image(t, s, "base", "copy")
+	copied, err := s.find(t.Context(), "copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.layers[copied.id].owner = owner{100000, 100000}
+	labels := snapshots.WithLabels(map[string]string{
+		snapshots.LabelSnapshotUIDMapping: "0:100000:65536", snapshots.LabelSnapshotGIDMapping: "0:100000:65536",
+	})
+	for parent, want := range map[string]int{"base": 2, "copy": 0} {
+		mounts, err := s.Prepare(t.Context(), "on "+parent, parent, labels)
+		if err != nil || len(mounts[0].Options) != want {
+			t.Errorf("on %s: %v, %v", parent, mounts, err)
+		}
+		again, err := s.Mounts(t.Context(), "on "+parent)
+		if err != nil || len(again[0].Options) != want {
+			t.Errorf("later on %s: %v, %v", parent, again, err)
+		}
 	}
 }
 

@@ -122,12 +122,39 @@ func TestOwnersAreMappedByTheMount(t *testing.T) {
 		snapshots.LabelSnapshotGIDMapping: "0:200000:65536",
 	}))
 	for _, name := range []string{".", "a"} {
-		var st syscall.Stat_t
-		if err := syscall.Stat(filepath.Join(dir, name), &st); err != nil || st.Uid != 100000 || st.Gid != 200000 {
-			t.Errorf("%s belongs to %d:%d, %v", name, st.Uid, st.Gid, err)
-		}
+		requireOwner(t, filepath.Join(dir, name), 100000, 200000)
 	}
 	unmount(t, dir)
+}
+
+// TestAChownedCopyIsNotMappedAgain does what a containerd does whose
+// configuration does not list the capability remap-ids.
+func TestAChownedCopyIsNotMappedAgain(t *testing.T) {
+	s := openStore(t, Options{RemapIDs: true})
+	commitLayer(t, s, "base", "", func(dir string) { write(t, filepath.Join(dir, "a"), "1") })
+	commitLayer(t, s, "copy", "base", func(dir string) {
+		for _, name := range []string{".", "a"} {
+			if err := os.Lchown(filepath.Join(dir, name), 100000, 200000); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	dir := mounted(t, prepare(t, s, "c", "copy", map[string]string{
+		snapshots.LabelSnapshotUIDMapping: "0:100000:65536",
+		snapshots.LabelSnapshotGIDMapping: "0:200000:65536",
+	}))
+	for _, name := range []string{".", "a"} {
+		requireOwner(t, filepath.Join(dir, name), 100000, 200000)
+	}
+	unmount(t, dir)
+}
+
+func requireOwner(t *testing.T, path string, uid, gid uint32) {
+	t.Helper()
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil || st.Uid != uid || st.Gid != gid {
+		t.Errorf("%s belongs to %d:%d, %v", path, st.Uid, st.Gid, err)
+	}
 }
 
 // TestBuildKitKnowsTheOptionsOfMounts: with one that it does not know it cannot
@@ -235,7 +262,7 @@ func requireRealAgreement(t *testing.T, s *Snapshotter) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known, err := s.records(t.Context())
+	known, err := s.records(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,10 +48,9 @@ func (s *Snapshotter) mounts(ctx context.Context, r record) ([]mount.Mount, erro
 		return []mount.Mount{uppermost(m)}, nil
 	}
 	out := convert(m)
-	if s.remap {
-		out.Options = append(mapOptions(r.info.Labels), out.Options...)
-	}
-	return []mount.Mount{out}, nil
+	maps, err := s.maps(ctx, r)
+	out.Options = append(maps, out.Options...)
+	return []mount.Mount{out}, err
 }
 
 // beside reports whether a layer is unpacked beside the one that it belongs on.

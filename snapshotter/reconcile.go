@@ -3,61 +3,70 @@ package snapshotter
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // Cleanup deletes layers that no snapshot has any more, and waits until the
 // space of all that were removed is given back.
 func (s *Snapshotter) Cleanup(ctx context.Context) error {
-	err := errors.Join(s.reconcile(ctx), s.store.Reaped(ctx))
+	left, err := s.reconcile(ctx)
+	err = errors.Join(err, left, s.store.Reaped(ctx))
 	s.refill()
 	return translate("clean up", "", err)
 }
 
 // reconcile puts records and layers in order, whichever step the process
-// before was killed at.
-func (s *Snapshotter) reconcile(ctx context.Context) error {
-	strays, err := s.compare(ctx)
-	errs := []error{err}
+// before was killed at. What it has to leave as it is, and why, is in left: that
+// does no harm, and is for the next cleanup.
+func (s *Snapshotter) reconcile(ctx context.Context) (left, err error) {
+	strays, left, err := s.compare(ctx)
 	for _, id := range strays {
 		s.log.WithField("layer", id).Info("removed: no snapshot has it")
 		// The number is never given again, so nobody waits for this.
-		errs = append(errs, s.store.Remove(ctx, id))
+		left = errors.Join(left, s.store.Remove(ctx, id))
 	}
-	return errors.Join(errs...)
+	return left, err
 }
 
 // compare forgets records whose layers were not finished, and returns the layers
 // that have no record.
-func (s *Snapshotter) compare(ctx context.Context) (strays []string, err error) {
+func (s *Snapshotter) compare(ctx context.Context) (strays []string, left, err error) {
 	s.making.Lock()
 	defer s.making.Unlock()
-	layers, err := s.store.Layers(ctx)
+	layers, err := s.numbered(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	known, err := s.records(ctx)
+	known, err := s.records(ctx, len(layers))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	there := make(map[string]bool, len(layers))
 	for _, id := range layers {
 		there[id] = true
-		if _, ok := known[id]; !ok && isNumber(id) {
+		if _, ok := known[id]; !ok {
 			strays = append(strays, id)
 		}
 	}
-	var errs []error
 	for id, info := range known {
 		if layered(info) && !there[id] {
-			errs = append(errs, s.missing(ctx, info))
+			left = errors.Join(left, s.missing(ctx, info))
 		}
 	}
-	return strays, errors.Join(errs...)
+	return strays, left, nil
+}
+
+// numbered are the layers that this door made.
+func (s *Snapshotter) numbered(ctx context.Context) ([]string, error) {
+	layers, err := s.store.Layers(ctx)
+	return slices.DeleteFunc(layers, func(id string) bool { return !isNumber(id) }), err
 }
 
 // isNumber reports whether a layer has an ID that only this door gives.
@@ -78,16 +87,26 @@ func (s *Snapshotter) missing(ctx context.Context, info snapshots.Info) error {
 	return s.dropAnyway(ctx, info.Name)
 }
 
-// records are all snapshots by their layers' IDs.
-func (s *Snapshotter) records(ctx context.Context) (known map[string]snapshots.Info, err error) {
+// records are all snapshots by their layers' IDs. A file of records in which
+// there never was one is a new store's: beside layers it is not the one that was
+// there, and nothing says which of them are needed.
+func (s *Snapshotter) records(ctx context.Context, layers int) (known map[string]snapshots.Info, err error) {
+	began := true
 	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
+		if _, err := storage.IDMap(ctx); errdefs.IsNotFound(err) {
+			began = false
+			return nil
+		}
 		known, err = readAll(ctx)
 		return err
 	})
-	if errdefs.IsNotFound(err) {
-		return nil, s.begin(ctx)
+	switch {
+	case err != nil || began:
+		return known, err
+	case layers > 0:
+		return nil, fault.New(fault.NotFound, "the records of snapshots (%s) are lost, and %d layers are there: get the file back, from a snapshot of the dataset, say; or, to give all images and containers up, begin with an empty dataset", s.file, layers)
 	}
-	return known, err
+	return nil, s.begin(ctx)
 }
 
 func readAll(ctx context.Context) (map[string]snapshots.Info, error) {

@@ -46,7 +46,7 @@ func NewServer(log *logrus.Logger) *Server {
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.stream),
 	)
-	healthapi.RegisterHealthServer(s.grpc, s.health)
+	healthapi.RegisterHealthServer(s.grpc, healthService{s.health, s})
 	s.setHealth(errors.New("not open yet"))
 	return s
 }

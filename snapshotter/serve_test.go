@@ -117,6 +117,51 @@ func TestAStoreThatDoesNotOpenIsTriedAgain(t *testing.T) {
 	}
 }
 
+// TestHealthIsOfNow: a pool that was lost since the store was opened.
+func TestHealthIsOfNow(t *testing.T) {
+	f := newFakeStore()
+	s := serve(t, func(ctx context.Context) (Backend, error) {
+		return open(ctx, f, t.TempDir(), Options{}, quiet())
+	})
+	if err := <-s.told; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.Prepare(t.Context(), "a", ""); err != nil { // once it was told, the store is there
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got := s.health(t); got != healthapi.HealthCheckResponse_SERVING {
+			t.Errorf("health is %v", got)
+		}
+		f.lose(fault.New(fault.PoolUnavailable, "pool tank is suspended"))
+		if got := s.health(t); got != healthapi.HealthCheckResponse_NOT_SERVING {
+			t.Errorf("without a pool health is %v", got)
+		}
+		f.lose(nil)
+	}
+	s.stop()
+	if err := <-s.ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAStoreThatIsNotThereHasNoSnapshotsThatAreNot: of a pool that is not
+// imported ZFS says "not found", and of another's store the core says "exists".
+// containerd must take neither for an answer about a snapshot.
+func TestAStoreThatIsNotThereHasNoSnapshotsThatAreNot(t *testing.T) {
+	for _, class := range []fault.Class{fault.NotFound, fault.Exists, fault.Invalid, fault.Unsupported, fault.PoolUnavailable} {
+		s := serve(t, func(context.Context) (Backend, error) { return nil, fault.New(class, "as the test wants it") })
+		_, err := s.client.Stat(t.Context(), "x")
+		if !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), "as the test wants it") {
+			t.Errorf("%v: %v", class, err)
+		}
+		s.stop()
+		if err := <-s.ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestErrorsKeepTheirClassOnTheWay: lists too, of which the service says nothing.
 func TestErrorsKeepTheirClassOnTheWay(t *testing.T) {
 	s := serve(t, func(ctx context.Context) (Backend, error) {
@@ -126,7 +171,7 @@ func TestErrorsKeepTheirClassOnTheWay(t *testing.T) {
 		t.Error(err)
 	}
 	nothing := func(context.Context, snapshots.Info) error { return nil }
-	if err := s.client.Walk(t.Context(), nothing, "no filter=="); err == nil || !strings.Contains(err.Error(), "list snapshots") {
+	if err := s.client.Walk(t.Context(), nothing, "no filter=="); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), "list snapshots") {
 		t.Error(err)
 	}
 	if err := s.client.(snapshots.Cleaner).Cleanup(t.Context()); err != nil {

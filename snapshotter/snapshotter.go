@@ -21,6 +21,7 @@ const doorName = "containerd"
 type store interface {
 	Create(ctx context.Context, id, parent string, o overlayzfs.CreateOptions) error
 	Remove(ctx context.Context, id string) error
+	Present(ctx context.Context) error
 	Layers(ctx context.Context) ([]string, error)
 	WritableMount(ctx context.Context, id string) (overlayzfs.Mount, error)
 	ViewMount(ctx context.Context, id string) (overlayzfs.Mount, error)
@@ -40,6 +41,7 @@ type store interface {
 type Snapshotter struct {
 	store   store
 	meta    *storage.MetaStore
+	file    string // of meta
 	reserve reserve
 	limits  Limits
 	remap   bool
@@ -99,19 +101,30 @@ func Open(ctx context.Context, o Options, log *logrus.Logger) (*Snapshotter, err
 const metadataName = "metadata.db"
 
 func open(ctx context.Context, core store, dir string, o Options, log *logrus.Logger) (*Snapshotter, error) {
-	meta, err := openRecords(filepath.Join(dir, metadataName))
+	file := filepath.Join(dir, metadataName)
+	meta, err := openRecords(file)
 	if err != nil {
 		return nil, err
 	}
 	s := &Snapshotter{
-		store: core, meta: meta, limits: o.Limits, remap: o.RemapIDs, log: log,
+		store: core, meta: meta, file: file, limits: o.Limits, remap: o.RemapIDs, log: log,
 		names: locker.New(), reserve: reserve(filepath.Join(dir, reserveName)),
 	}
-	if err := s.reconcile(ctx); err != nil {
+	left, err := s.reconcile(ctx)
+	if err != nil {
 		return nil, errors.Join(err, meta.Close())
+	}
+	if left != nil {
+		log.WithError(left).Warn("left as it is for the next cleanup")
 	}
 	s.refill()
 	return s, nil
+}
+
+// Present makes sure that the store's pool answers and its dataset is where it
+// was.
+func (s *Snapshotter) Present(ctx context.Context) error {
+	return translate("look for the store", "", s.store.Present(ctx))
 }
 
 // Close gives the store up. Mounts stay: containers use them. To close what is

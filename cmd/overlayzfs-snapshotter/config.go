@@ -100,6 +100,9 @@ func (s settings) config() (c config, err error) {
 	if !filepath.IsAbs(s.Socket) {
 		return c, fmt.Errorf("socket = %q: want an absolute path", s.Socket)
 	}
+	if !filepath.IsAbs(s.Root) {
+		return c, fmt.Errorf("root = %q: want an absolute path", s.Root)
+	}
 	c.socket = s.Socket
 	if c.level, err = logrus.ParseLevel(s.LogLevel); err != nil {
 		return c, fmt.Errorf("log-level: %w", err)
@@ -115,7 +118,7 @@ func (s settings) config() (c config, err error) {
 	return c, err
 }
 
-// store passes the core's options on, which it checks and names.
+// store passes the core's options on, which it checks.
 func (s settings) store() (overlayzfs.Options, error) {
 	var list []string
 	for _, option := range [][2]string{
@@ -129,7 +132,8 @@ func (s settings) store() (overlayzfs.Options, error) {
 			list = append(list, "overlayzfs."+option[0]+"="+option[1])
 		}
 	}
-	return overlayzfs.ParseOptions(list)
+	o, err := overlayzfs.ParseOptions(list)
+	return o, inFileTerms(err)
 }
 
 func (s settings) limits() (l snapshotter.Limits, err error) {
@@ -142,6 +146,9 @@ func (s settings) limits() (l snapshotter.Limits, err error) {
 		if l.Default.Inodes, err = quota.ParseInodes("limits.inodes", s.Limits.Inodes); err != nil {
 			return l, err
 		}
+	}
+	if s.Limits.Keys == "" {
+		return l, fmt.Errorf("limits.keys is empty, and so matches what images are built in, too, which could not be committed; the default is %s", snapshotter.DefaultKeys)
 	}
 	if l.Keys, err = regexp.Compile(s.Limits.Keys); err != nil {
 		return l, fmt.Errorf("limits.keys: %w", err)

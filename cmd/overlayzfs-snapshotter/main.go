@@ -89,9 +89,18 @@ func serve(ctx context.Context, c config, log *logrus.Logger) error {
 	server.Notify = notify(log)
 	told := make(chan struct{})
 	context.AfterFunc(ctx, func() { defer close(told); tell(log, stopping) })
-	err = server.Serve(ctx, l, snapshotter.Opener(c.options, log))
+	err = server.Serve(ctx, l, opener(c.options, log))
 	if ctx.Err() != nil {
 		<-told // the process ends next
 	}
 	return err
+}
+
+// opener opens the store. What is wrong with the configuration shows there, too.
+func opener(o snapshotter.Options, log *logrus.Logger) func(context.Context) (snapshotter.Backend, error) {
+	open := snapshotter.Opener(o, log)
+	return func(ctx context.Context) (snapshotter.Backend, error) {
+		b, err := open(ctx)
+		return b, inFileTerms(err)
+	}
 }

@@ -47,14 +47,18 @@ func TestUnderSystemd(t *testing.T) {
 	defer passed.Close()
 
 	// The daemon takes the socket only if it is the process that was meant.
-	cmd := exec.Command("sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`, program, "--config=/dev/null", "--socket=/nonexistent/s", "--root=relative")
+	cmd := exec.Command("sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`, program, "--config=/dev/null", "--socket=/nonexistent/s", "--root=/proc")
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(dir, "notify"), metrics.EnvAddress+"=unix:"+filepath.Join(dir, "metrics"))
 	cmd.ExtraFiles = []*os.File{passed}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if got := receive(t, notices); !strings.HasPrefix(got, "READY=1\nSTATUS=cannot open the store: ") || !strings.Contains(got, "relative") {
+	got := receive(t, notices)
+	if !strings.HasPrefix(got, "READY=1\nSTATUS=cannot open the store: ") || !strings.Contains(got, "name it with store.dataset=POOL/NAME") {
 		t.Errorf("systemd is told %q", got)
+	}
+	if strings.Contains(got, "Docker") || strings.Contains(got, "overlayzfs.dataset") {
+		t.Errorf("the remedy is another program's: %q", got)
 	}
 	requireUnhealthy(t, path)
 	requireNoStore(t, filepath.Join(dir, "metrics"))

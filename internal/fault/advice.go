@@ -10,7 +10,7 @@ var remedies = map[Class]string{
 	NoSpace:         "the pool has no space left: remove images or containers (docker system prune), or grow the pool; `zfs list -o space` shows what holds it",
 	ReadOnly:        "the dataset or pool is read-only: `zfs get readonly` and `zpool status` say why; set readonly=off or import the pool writable",
 	PoolUnavailable: "the pool does not answer as it should: `zpool status` shows the device at fault",
-	HomeGone:        "mount the dataset there again, or disable and enable the plugin",
+	HomeGone:        "mount the dataset there again, or restart what serves it: disable and enable the plugin, or restart overlayzfs-snapshotter",
 }
 
 // Advice returns the remedy for err's class, or "" when there is none beyond
