@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -42,19 +43,26 @@ var rules = map[string][]rule{
 
 // refuseIgnored refuses flags that would be ignored: who gives one expects something
 // of it.
-func refuseIgnored(command *cobra.Command, _ []string) error {
+func refuseIgnored(command *cobra.Command, args []string) error {
 	flags := command.Flags()
 	for _, r := range rules[command.Name()] {
 		switch {
 		case !given(flags, r.flag):
 		case r.with != "" && given(flags, r.with):
 			return usagef("--%s means nothing with --%s: %s", r.flag, r.with, r.instead)
+		case r.with == "dataset" && flags.Lookup("dataset").DefValue != "":
+			return usagef("--%s means nothing with %s in the environment: %s", r.flag, datasetEnv, r.instead)
+		case r.with == "dataset" && slices.ContainsFunc(args, withDataset):
+			return usagef("--%s means nothing with %s: %s", r.flag, args[0], r.instead)
 		case r.without != "" && !given(flags, r.without):
 			return usagef("--%s means nothing without --%s: %s", r.flag, r.without, r.instead)
 		}
 	}
 	return nil
 }
+
+// withDataset reports whether a snapshot's name has its dataset in front.
+func withDataset(name string) bool { return strings.Index(name, "@") > 0 }
 
 // given reports whether a flag says something else than without it.
 func given(flags *pflag.FlagSet, name string) bool {

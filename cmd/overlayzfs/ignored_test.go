@@ -30,6 +30,26 @@ func TestNoFlagIsIgnored(t *testing.T) {
 	}
 }
 
+// TestNothingIsLookedForBesideADataset: one in the environment or in front of a
+// snapshot's name is named as one by --dataset is.
+func TestNothingIsLookedForBesideADataset(t *testing.T) {
+	for _, tt := range []struct{ env, args, says string }{
+		{"", "rollback tank/a@x --root /srv/docker", "--root means nothing with tank/a@x"},
+		{"", "rollback tank/a@x --driver y", "--driver means nothing with tank/a@x"},
+		{"tank/a", "rollback x --root /srv/docker", "--root means nothing with OVERLAYZFS_DATASET in the environment"},
+		{"tank/a", "snapshots --config-file /srv/daemon.json", "--config-file means nothing with OVERLAYZFS_DATASET"},
+		{"", "rollback @x --root /nowhere", "which store?"},
+		{"", "rollback x --root /nowhere", "which store?"},
+	} {
+		var out bytes.Buffer
+		c := testConsole(t, &out)
+		c.getenv = func(name string) string { return map[string]string{datasetEnv: tt.env}[name] }
+		if code := run(t.Context(), strings.Fields(tt.args), c); code != exitUsage || !strings.Contains(out.String(), tt.says) {
+			t.Errorf("%s exits with %d and says %q", tt.args, code, out.String())
+		}
+	}
+}
+
 // giving is a flag with some value of its own.
 func giving(t *testing.T, command, name string) []string {
 	t.Helper()

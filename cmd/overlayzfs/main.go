@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -60,6 +61,9 @@ func run(ctx context.Context, args []string, c console) int {
 }
 
 func execute(ctx context.Context, root *cobra.Command, args []string, c console) int {
+	// What the driver warns of at a start is for dockerd's log. A command that opens a
+	// store says by itself what its reader has to know.
+	logrus.SetLevel(logrus.ErrorLevel)
 	root.SetArgs(append([]string{}, args...)) // of nil it would take the process's own
 	err := root.ExecuteContext(ctx)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -251,8 +250,6 @@ func openStore(ctx context.Context, where site.Site) (migrate.Store, func() erro
 	if err != nil {
 		return nil, nil, err
 	}
-	// What the driver says at a start is for dockerd's log.
-	logrus.SetLevel(logrus.ErrorLevel)
 	store, err := overlayzfs.Open(ctx, home, overlayzfs.Options{Dataset: where.Dataset, Quota: known.Quota})
 	if err != nil {
 		return nil, nil, errors.Join(unused(err), release())

@@ -13,7 +13,7 @@ import (
 func writeMigration(w io.Writer, p *migrate.Plan, a migrate.Action) error {
 	j := p.Job
 	fmt.Fprintf(w, "In %s Docker has %s and %s of the driver %s, on %s.\n", p.Root,
-		number(p.Images, "image"), number(p.Containers, "container"), j.From, number(p.Layers, "layer"))
+		number(p.Images, "image"), number(p.Containers, "container"), cmp.Or(p.Driver, j.From), number(p.Layers, "layer"))
 	if p.Resumed {
 		fmt.Fprintf(w, "A migration from %s to %s was begun; it is %s.\n", j.From, j.To, j.Phase)
 	}

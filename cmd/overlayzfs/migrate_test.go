@@ -33,7 +33,7 @@ func TestMigrationsAreShown(t *testing.T) {
 	shared := aPlan(migrate.Copy)
 	shared.Job.Share, shared.Job.Reclaim = true, true
 	done := aPlan(migrate.Copy)
-	done.Resumed, done.Job.Phase = true, migrate.Done
+	done.Resumed, done.Job.Phase, done.Driver = true, migrate.Done, "overlayzfs"
 	back := aPlan(migrate.Copy)
 	back.Job.From, back.Job.To, back.Job.ZFSDataset = "overlayzfs", "zfs", "tank/docker"
 	var out bytes.Buffer

@@ -70,15 +70,18 @@ func (f *rollbackFlags) plan(c console, z *zfs.Handle, name string) (*snapshot.P
 	if err != nil {
 		return nil, err
 	}
-	if f.json {
-		err = writeJSON(c.out, plan)
-	} else {
-		_, err = fmt.Fprint(c.out, plan)
-	}
-	if err != nil {
+	if err := f.show(c, plan); err != nil {
 		return nil, err
 	}
 	return plan, plan.Refused()
+}
+
+func (f *rollbackFlags) show(c console, plan *snapshot.Plan) error {
+	if f.json {
+		return writeJSON(c.out, plan)
+	}
+	_, err := fmt.Fprint(c.out, plan)
+	return err
 }
 
 func (f *rollbackFlags) goBack(ctx context.Context, c console, z *zfs.Handle, name string) error {

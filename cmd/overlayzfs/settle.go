@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/sirupsen/logrus"
-
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/site"
@@ -184,8 +182,6 @@ func install(where site.Site) (images int, strangers []string, err error) {
 // adopt makes the store this host's, without the layers of the other host's
 // containers. That nothing is received any more is its last step.
 func adopt(ctx context.Context, where site.Site, strangers []string) error {
-	// What the driver would warn of are those containers.
-	logrus.SetLevel(logrus.ErrorLevel)
 	return opened(ctx, where, true, func(store *overlayzfs.Driver) error {
 		for _, id := range strangers {
 			if err := store.Remove(ctx, id); err != nil {

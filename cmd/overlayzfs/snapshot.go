@@ -61,14 +61,7 @@ func (f *snapshotFlags) take(ctx context.Context, c console, z *zfs.Handle) (err
 	}); err != nil {
 		return err
 	}
-	if f.json {
-		return writeJSON(c.out, t)
-	}
-	if f.records == "" {
-		fmt.Fprintln(c.err, withoutRecords)
-	}
-	fmt.Fprintln(c.out, t.Name)
-	return nil
+	return f.report(c, t)
 }
 
 // preview makes sure that what would be in the snapshot is there.
@@ -81,13 +74,29 @@ func (f *snapshotFlags) preview(c console, z *zfs.Handle, t taken) error {
 			return err
 		}
 	}
-	if f.json {
+	return f.report(c, t)
+}
+
+// report says what was taken, or would be. Text is the name alone, for programs.
+func (f *snapshotFlags) report(c console, t taken) error {
+	switch {
+	case f.json:
 		return writeJSON(c.out, t)
+	case t.DryRun:
+		_, err := fmt.Fprintln(c.out, "Would take a snapshot of "+t.what()+".")
+		return err
+	case t.Records == "":
+		fmt.Fprintln(c.err, withoutRecords)
 	}
-	what := "the layers on " + f.dataset + ", limited containers included"
-	if f.records != "" {
-		what += ", and Docker's records on " + f.records
+	_, err := fmt.Fprintln(c.out, t.Name)
+	return err
+}
+
+// what is in it, in words.
+func (t taken) what() string {
+	what := "the layers on " + t.Dataset + ", limited containers included"
+	if t.Records != "" {
+		what += ", and Docker's records on " + t.Records
 	}
-	fmt.Fprintln(c.out, "Would take a snapshot of "+what+".")
-	return nil
+	return what
 }

@@ -28,6 +28,9 @@ func (s *operatedSite) doctor(t testing.TB, args ...string) (found []finding, co
 	if err := json.Unmarshal(raw, &found); err != nil {
 		t.Fatalf("%v: %s%s", err, raw, errs)
 	}
+	if strings.Contains(errs.String(), "level=") {
+		t.Errorf("lines of the driver's log are among what it prints:\n%s", errs)
+	}
 	return found, cmd.ProcessState.ExitCode()
 }
 

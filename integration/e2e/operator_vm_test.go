@@ -62,6 +62,9 @@ func (s *operatedSite) operate(t testing.TB, code int, args ...string) string {
 	if got := cmd.ProcessState.ExitCode(); got != code {
 		t.Fatalf("overlayzfs %q exits with %d, want %d\n%s%s", args, got, code, out, errs)
 	}
+	if all := out.String() + errs.String(); strings.Contains(all, "level=") {
+		t.Errorf("overlayzfs %q prints lines of the driver's log:\n%s", args, all)
+	}
 	return out.String() + errs.String()
 }
 

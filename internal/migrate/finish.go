@@ -80,11 +80,13 @@ func (j *Job) dropOld(ctx context.Context, r *dataRoot) (err error) {
 	return r.RemoveAll(imageDir(j.From))
 }
 
+// noOptions is for itemsOf where limits do not matter.
+func noOptions(string) (map[string]string, error) { return nil, nil }
+
 // oldLayers are all that Docker knows under the old driver, those that stand on
 // others first, BuildKit's cache before all.
 func oldLayers(records *dockerstore.Records, r *dataRoot) ([]string, error) {
-	none := func(string) (map[string]string, error) { return nil, nil }
-	items, err := itemsOf(records, none)
+	items, err := itemsOf(records, noOptions)
 	if err != nil {
 		return nil, err
 	}

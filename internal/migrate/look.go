@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -80,100 +78,6 @@ func (w *Wanted) resolve(r *dataRoot) error {
 		w.Home = filepath.Join(r.Name(), home)
 	}
 	w.Root = r.Name()
-	return nil
-}
-
-// resume looks at a migration that was begun.
-func (p *planner) resume() error {
-	p.running()
-	if p.Action == Forward {
-		p.contradiction()
-		p.reclaims()
-	}
-	if err := p.plan.Job.allows(p.Action); err != nil {
-		p.plan.obstacle("%v", err)
-	} else if p.Action == Ending {
-		if err := p.plan.Job.oldUnused(p.root); err != nil {
-			p.plan.obstacle("%v", err)
-		}
-		if err := p.mountedOld(); err != nil {
-			return err
-		}
-	}
-	for _, driver := range []string{p.plan.Job.From, p.plan.Job.To} {
-		records, err := p.docker.Read(driver)
-		if errors.Is(err, fault.NotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		p.records = records
-		return errors.Join(p.count(), p.newer(), p.returnable())
-	}
-	return nil
-}
-
-// contradiction refuses to go on with another migration than the one that is asked
-// for.
-func (p *planner) contradiction() {
-	j, driver := &p.plan.Job, p.plan.Job.To
-	if j.back() {
-		driver = j.From
-	}
-	if p.Back != j.back() || p.From != "" && p.From != j.From || p.To != "" && p.To != j.To || p.Driver != driver {
-		p.plan.obstacle("another migration is under way, from %s to %s: `%s` goes on with it, and with --undo it is undone", j.From, j.To, j.command())
-	}
-}
-
-// command is what goes on with a job.
-func (j *Job) command() string {
-	if j.back() {
-		return fmt.Sprintf("overlayzfs migrate --back --to %s --driver %s", j.To, j.From)
-	}
-	return fmt.Sprintf("overlayzfs migrate --from %s --driver %s", j.From, j.To)
-}
-
-// mountedOld notes that a directory of old layers stays, for it is a mount point.
-func (p *planner) mountedOld() error {
-	j := p.plan.Job
-	if j.Way != Copy || j.back() {
-		return nil
-	}
-	dir := filepath.Join(p.Root, j.From)
-	mounts, err := mount.At(dir)
-	if len(mounts) > 0 {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("%s is a mount point: what is in it is deleted, and it stays", dir))
-	}
-	return err
-}
-
-// newer notes what an undo would lose: what was made since layers were copied.
-func (p *planner) newer() error {
-	if p.Action != Backward || p.plan.Job.Way != Copy || p.records.Driver != p.plan.Job.From {
-		return nil
-	}
-	now, err := p.docker.Read(p.plan.Job.To)
-	if errors.Is(err, fault.NotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	images, mounts := 0, 0
-	for _, image := range now.Images {
-		if !slices.ContainsFunc(p.records.Images, func(old dockerstore.Image) bool { return old.ID == image.ID }) {
-			images++
-		}
-	}
-	for _, m := range now.Mounts {
-		if !slices.ContainsFunc(p.records.Mounts, func(old dockerstore.Mount) bool { return old.Name == m.Name }) {
-			mounts++
-		}
-	}
-	if images+mounts > 0 {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("images made since, which are lost: %d; containers: %d", images, mounts))
-	}
 	return nil
 }
 
@@ -316,6 +220,7 @@ func (p *planner) running() {
 
 func (p *planner) count() (err error) {
 	p.items, err = itemsOf(p.records, p.docker.StorageOptions)
+	p.plan.Driver = p.records.Driver
 	p.plan.Images, p.plan.Layers, p.plan.Containers = len(p.records.Images), len(p.items), len(p.records.Containers)
 	return err
 }

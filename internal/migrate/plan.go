@@ -42,8 +42,10 @@ const (
 
 // Plan is a migration thought through.
 type Plan struct {
-	Root       string `json:"root"`
-	Job        Job    `json:"job"`
+	Root string `json:"root"`
+	Job  Job    `json:"job"`
+	// Driver is the one under which Docker has these images, layers and containers.
+	Driver     string `json:"driver,omitempty"`
 	Images     int    `json:"images"`
 	Layers     int    `json:"layers"`
 	Containers int    `json:"containers"`
