@@ -147,8 +147,8 @@ func (c *copier) xattrs(from, to int, base string) error {
 			return err
 		}
 		keep, err := wanted(name, value)
-		if err == nil && c.onto && strings.HasPrefix(name, nestedXattrs) {
-			err = fault.New(fault.Unsupported, "it has the attribute %s, of an overlay in an overlay: remove what made it", name)
+		if err == nil && c.innerXattr(name) {
+			err = inner("it has the attribute " + name)
 		}
 		if err != nil {
 			return err
@@ -161,6 +161,17 @@ func (c *copier) xattrs(from, to int, base string) error {
 		}
 	}
 	return nil
+}
+
+// innerXattr reports whether an attribute is one of an overlay in the container, for
+// which it would not be any more in the other tree.
+func (c *copier) innerXattr(name string) bool {
+	return c.onto && strings.HasPrefix(name, nestedXattrs) ||
+		c.plain && whiteout.IsOverlayXattr(name) && !slices.Contains(ofPlace, name)
+}
+
+func inner(what string) error {
+	return fault.New(fault.Unsupported, "%s of an overlay in the container, such as a Docker in it has whose layers lie in no volume: remove that with the old driver first", what)
 }
 
 // wanted says whether an attribute is copied.

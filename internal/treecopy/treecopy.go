@@ -59,10 +59,12 @@ func Onto(ctx context.Context, dst, src *os.File, o Options) error {
 
 // Changes copies what differs between src, a whole tree, and the tree below it
 // into the empty directory dst, as overlayfs would have written it: what is
-// deleted becomes a whiteout.
+// deleted becomes a whiteout. What an overlay inside of the container has written
+// for itself is refused: to the one around it, it would mean something else.
 func Changes(ctx context.Context, dst, src *os.File, changes []treediff.Change, o Options) error {
 	c := newCopier(ctx, dst, src, o)
 	defer c.close()
+	c.plain = true
 	for _, change := range changes {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -82,6 +84,7 @@ type copier struct {
 	src, dst int
 	from, to *fsat.Resolver
 	onto     bool             // the target is a tree that is changed
+	plain    bool             // the source is no overlay's, the target is one's upper directory
 	links    map[inode]string // first names of files that have several
 	dirs     map[string]bool  // that were made
 	order    []string         // in which they were
@@ -161,8 +164,11 @@ func (c *copier) change(name string, kind treediff.Kind) error {
 	if err != nil {
 		return inEntry(name, err)
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+	switch {
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return c.makeDir(name)
+	case whiteout.IsDevice(st.Mode, st.Rdev):
+		return inEntry(name, inner("it is a whiteout"))
 	}
 	return inEntry(name, c.file(from, to, path.Base(name), name))
 }

@@ -12,8 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
+	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
 func no(t *testing.T, err error) {
@@ -118,6 +120,24 @@ func TestChanges(t *testing.T) {
 	for _, name := range []string{"d/file", "empty", "d/link"} {
 		if _, err := os.Lstat(filepath.Join(dst.Name(), name)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s was not named, and is there: %v", name, err)
+		}
+	}
+}
+
+// TestChangesOfAnOverlayInside: what an overlay in the container wrote for itself would
+// hide files of the container.
+func TestChangesOfAnOverlayInside(t *testing.T) {
+	dir := t.TempDir()
+	src, dst := openBoth(t, dir)
+	no(t, unix.Mknod(filepath.Join(dir, "gone"), whiteout.DeviceMode, whiteout.DeviceNum))
+	err := Changes(t.Context(), dst, src, []treediff.Change{{Path: "/gone", Kind: treediff.Add}}, Options{})
+	if !errors.Is(err, fault.Unsupported) {
+		t.Errorf("%v", err)
+	}
+	c := copier{plain: true}
+	for name, want := range map[string]bool{"trusted.overlay.opaque": true, "trusted.overlay.overlay.opaque": true, "trusted.overlay.origin": false, "user.mine": false} {
+		if c.innerXattr(name) != want {
+			t.Errorf("%s is refused: %t", name, !want)
 		}
 	}
 }
