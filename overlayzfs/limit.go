@@ -52,6 +52,14 @@ func (d *Driver) setLimits(ctx context.Context, l layer, change wantedLimit) err
 	return d.noted(ctx)
 }
 
+// CanLimit is why no layer made now can have a limit, or nil.
+func (d *Driver) CanLimit() error {
+	if mode, why := d.limits.Mode(); mode == quota.Off {
+		return why
+	}
+	return nil
+}
+
 // place is the layer as package quota knows it.
 func (l layer) place() (quota.Place, error) {
 	key, err := readShort(l.dir())

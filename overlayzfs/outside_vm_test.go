@@ -14,6 +14,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -111,6 +112,15 @@ func TestALimitedLayerStaysAttached(t *testing.T) {
 	}
 	must(t, mount.Unmount(top))
 	remove(t, d, "2")
+}
+
+func TestWhetherALimitCanBeKept(t *testing.T) {
+	for mode, want := range map[quota.Mode]bool{quota.Auto: true, quota.Off: false} {
+		d := openStoreIn(t, filepath.Join(t.TempDir(), "home"), Options{Door: "test", Quota: mode})
+		if err := d.CanLimit(); (err == nil) != want {
+			t.Errorf("quota %s: %v", mode, err)
+		}
+	}
 }
 
 // TestTheOwnerOfALimitedLayerIsSynced: the store's barriers commit the intent log

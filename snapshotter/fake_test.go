@@ -30,6 +30,7 @@ type fakeStore struct {
 	before func(step string) error
 	closed int
 	lost   error // what Present says
+	off    error // what CanLimit says
 }
 
 func newFakeStore() *fakeStore {
@@ -153,6 +154,8 @@ func (f *fakeStore) Seal(_ context.Context, id string, _ bool, record func() err
 }
 
 func (f *fakeStore) Barrier(context.Context) error { return f.before("barrier") }
+
+func (f *fakeStore) CanLimit() error { return f.off }
 
 func (f *fakeStore) Reaped(context.Context) error { return nil }
 

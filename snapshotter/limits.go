@@ -110,6 +110,9 @@ func limitsFrom(labels map[string]string, hints bool) (map[string]string, error)
 		if n, err := strconv.ParseInt(v, 10, 64); err != nil || n <= 0 {
 			return nil, fault.New(fault.Invalid, "label %s=%.40q: want a number of bytes", snapshots.LabelSnapshotMaxSize, v)
 		}
+		if _, err := quota.ParseBytes(snapshots.LabelSnapshotMaxSize, v); err != nil {
+			return nil, err
+		}
 		asked["size"] = v
 	}
 	for label, option := range map[string]string{sizeLabel: "size", inodesLabel: "inodes"} {

@@ -87,6 +87,30 @@ func TestLabelsThatAreRefused(t *testing.T) {
 	}
 }
 
+// TestAHintThatCannotBeFollowed is passed over; what is asked for is refused.
+func TestAHintThatCannotBeFollowed(t *testing.T) {
+	f := newFakeStore()
+	s := openFake(t, t.TempDir(), f, Options{})
+	image(t, s, "base")
+	hint := snapshots.WithLabels(map[string]string{snapshots.LabelSnapshotMaxSize: "5242880"})
+	for key, want := range map[string]string{"followed": "5242880", "passed over": ""} {
+		if want == "" {
+			f.off = errTest
+		}
+		if _, err := s.Prepare(t.Context(), key, "base", hint); err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.find(t.Context(), key)
+		if err != nil || f.layers[r.id].options.StorageOpt["size"] != want || r.info.Labels[snapshots.LabelSnapshotMaxSize] == "" {
+			t.Errorf("%s: %+v, %v", key, f.layers[r.id].options, err)
+		}
+		f.off = nil
+	}
+	if _, err := (Limits{}).options(snapshots.KindActive, "x", "base", map[string]string{snapshots.LabelSnapshotMaxSize: "1000"}); err == nil || !strings.Contains(err.Error(), snapshots.LabelSnapshotMaxSize) {
+		t.Errorf("the label is not named: %v", err)
+	}
+}
+
 func TestOwnKey(t *testing.T) {
 	for key, want := range map[string]string{
 		"default/12/abc": "abc", "default/12/a/b": "a/b", "abc": "abc", "a/b": "a/b", "a/b/c": "a/b/c",

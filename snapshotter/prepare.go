@@ -3,6 +3,7 @@ package snapshotter
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -57,11 +58,22 @@ func (s *Snapshotter) plan(kind snapshots.Kind, key, parent string, opts []snaps
 			return p, err
 		}
 	}
-	if p.layer, err = s.limits.options(kind, key, parent, info.Labels); err != nil {
+	if p.layer, err = s.limits.options(kind, key, parent, s.kept(info.Labels)); err != nil {
 		return p, err
 	}
 	p.owner, err = ownerFrom(info.Labels)
 	return p, err
+}
+
+// kept are the labels without containerd's hint, where no limit can be kept: who
+// gives a hint does not depend on it.
+func (s *Snapshotter) kept(labels map[string]string) map[string]string {
+	if labels[snapshots.LabelSnapshotMaxSize] == "" || s.store.CanLimit() == nil {
+		return labels
+	}
+	rest := maps.Clone(labels)
+	delete(rest, snapshots.LabelSnapshotMaxSize)
+	return rest
 }
 
 // make makes the layer of a snapshot that has a record.

@@ -32,6 +32,7 @@ type store interface {
 	Barrier(ctx context.Context) error
 	Flush(ctx context.Context) error
 	Reaped(ctx context.Context) error
+	CanLimit() error
 	Usage(ctx context.Context, id string) (overlayzfs.Usage, error)
 	Close() error
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -52,10 +53,9 @@ func TestOverlayfsForComparison(t *testing.T) {
 
 // containerd's zfs snapshotter wants a dataset that is mounted on its root.
 func TestZFSForComparison(t *testing.T) {
-	made := 0
+	var made atomic.Int64 // the suite's tests run at the same time
 	testsuite.SnapshotterSuite(t, "zfs", func(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
-		made++
-		dataset := fmt.Sprintf("tank/comparison-%d", made)
+		dataset := fmt.Sprintf("tank/comparison-%d", made.Add(1))
 		if out, err := exec.Command("zfs", "create", "-o", "mountpoint="+root, dataset).CombinedOutput(); err != nil {
 			return nil, nil, fmt.Errorf("zfs create %s: %w: %s", dataset, err, out)
 		}
