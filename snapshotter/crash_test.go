@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 )
 
@@ -33,6 +34,14 @@ var calls = map[string]func(ctx context.Context, s *Snapshotter) error{
 		return err
 	},
 	"commit": func(ctx context.Context, s *Snapshotter) error { return s.Commit(ctx, "new", "active") },
+	"commit beside its parent": func(ctx context.Context, s *Snapshotter) error {
+		const key = "ns/9/extract-1-x sha256:2"
+		_, err := s.Prepare(ctx, key, "", snapshots.WithLabels(map[string]string{parentLabel: "sha256:1"}))
+		if err != nil && !errdefs.IsAlreadyExists(err) {
+			return err
+		}
+		return s.Commit(ctx, "new", key, snapshots.WithParent("base"))
+	},
 	"remove": func(ctx context.Context, s *Snapshotter) error { return s.Remove(ctx, "active") },
 }
 

@@ -215,6 +215,10 @@ func requireAgreement(t *testing.T, s *Snapshotter, f *fakeStore) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ids := map[string]string{"": ""}
+	for id, info := range known {
+		ids[info.Name] = id
+	}
 	for id, info := range known {
 		l := f.layers[id]
 		if layered(info) && l == nil {
@@ -222,6 +226,9 @@ func requireAgreement(t *testing.T, s *Snapshotter, f *fakeStore) {
 		}
 		if info.Kind == snapshots.KindCommitted && l != nil && !l.sealed {
 			t.Errorf("%q is recorded as committed, and its content was not on disk", info.Name)
+		}
+		if info.Kind == snapshots.KindCommitted && l != nil && l.parent != ids[info.Parent] {
+			t.Errorf("%q is recorded on layer %q, and stands on %q", info.Name, ids[info.Parent], l.parent)
 		}
 	}
 	for id := range f.layers {

@@ -36,6 +36,10 @@ func (l lethal) Create(ctx context.Context, id, parent string, o overlayzfs.Crea
 	return errors.Join(l.before("create"), l.Driver.Create(ctx, id, parent, o), l.before("created"))
 }
 
+func (l lethal) Rebase(ctx context.Context, id, parent string) error {
+	return errors.Join(l.before("rebase"), l.Driver.Rebase(ctx, id, parent), l.before("rebased"))
+}
+
 func (l lethal) Remove(ctx context.Context, id string) error {
 	return errors.Join(l.before("remove"), l.Driver.Remove(ctx, id), l.before("removed"))
 }

@@ -44,7 +44,8 @@ func (s *Snapshotter) mounts(ctx context.Context, r record) ([]mount.Mount, erro
 	if err != nil {
 		return nil, err
 	}
-	if r.info.Kind == snapshots.KindActive && beside(r.info) {
+	// After a Commit that failed it may stand on its parent already.
+	if r.info.Kind == snapshots.KindActive && beside(r.info) && m.Type == "bind" {
 		return []mount.Mount{uppermost(m)}, nil
 	}
 	out := convert(m)

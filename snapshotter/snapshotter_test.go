@@ -158,6 +158,30 @@ func TestALayerUnpackedBesideItsParent(t *testing.T) {
 	}
 }
 
+// TestALayerThatWasRebasedIsMountedOnItsParent: the Commit failed after that.
+func TestALayerThatWasRebasedIsMountedOnItsParent(t *testing.T) {
+	f := newFakeStore()
+	s := openFake(t, t.TempDir(), f, Options{})
+	image(t, s, "base")
+	key := "k8s.io/7/extract-1-x sha256:2"
+	if _, err := s.Prepare(t.Context(), key, "", snapshots.WithLabels(map[string]string{parentLabel: "sha256:1"})); err != nil {
+		t.Fatal(err)
+	}
+	f.before = func(step string) error {
+		if step == "seal" {
+			return errTest
+		}
+		return nil
+	}
+	if err := s.Commit(t.Context(), "second", key, snapshots.WithParent("base")); err == nil {
+		t.Fatal("it was committed")
+	}
+	mounts, err := s.Mounts(t.Context(), key)
+	if err != nil || mounts[0].Type != "overlay" || len(mounts[0].Options) > 0 { // the core's, as it is
+		t.Errorf("%v, %v", mounts, err)
+	}
+}
+
 // TestALayerUnpackedBesideWithoutAWord: what it deletes went nowhere.
 func TestALayerUnpackedBesideWithoutAWord(t *testing.T) {
 	s := openFake(t, t.TempDir(), newFakeStore(), Options{})
