@@ -73,16 +73,28 @@ func parseMapping(entry string) (container, host int, ok bool) {
 	return int(n[0]), int(n[1]), true
 }
 
-// maps are options that tell containerd to map owners when it mounts.
+// maps are options that tell containerd to map owners when it mounts. The labels
+// were checked when the snapshot was made; what was changed since is left out.
 func (s *Snapshotter) maps(ctx context.Context, r record) ([]string, error) {
-	root, err := ownerFrom(r.info.Labels)
-	if !s.remap || err != nil || root == nil {
-		return nil, nil // the labels were checked when it was made; what was changed since is left out
+	root := s.mapped(r)
+	if root == nil {
+		return nil, nil
 	}
 	if chowned, err := s.chowned(ctx, r, *root); err != nil || chowned {
 		return nil, err
 	}
 	return mapOptions(r.info.Labels), nil
+}
+
+// mapped is the container's root where owners are mapped by mounts, or nil.
+func (s *Snapshotter) mapped(r record) *owner {
+	if !s.remap {
+		return nil
+	}
+	if root, err := ownerFrom(r.info.Labels); err == nil {
+		return root
+	}
+	return nil
 }
 
 // chowned reports whether the files below have the container's owners on disk.
