@@ -90,6 +90,9 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 		home: p.home, dataset: p.dataset, ids: o.IDs, off: off, lock: p.lock, mounted: p.mounted, outside: o.Door != "",
 		preset: o.Limits, layers: locker.New(), refs: refs{home: p.home}, observer: unobserved{},
 	}
+	if d.outside {
+		d.mounted = p.fresh // containers may stand on what an earlier process mounted
+	}
 	if o.Observer != nil {
 		d.observer = o.Observer
 	}

@@ -32,6 +32,7 @@ type place struct {
 	dataset string
 	lock    *os.File // the home itself, locked
 	mounted bool     // the driver is in charge of the dataset's mount
+	fresh   bool     // which was not there before
 }
 
 // prepareHome makes path a store on ZFS. Nothing that is there is changed
@@ -49,19 +50,25 @@ func prepareHome(ctx context.Context, path string, o Options) (*place, error) {
 		return nil, err
 	}
 	p := &place{home: home(real), mounted: o.Dataset != ""}
-	undo := func() error { return nil }
 	if p.mounted {
 		if err := answers(o.Dataset); err != nil {
 			return nil, err
 		}
-		if undo, err = mountHome(real, o.Dataset); err != nil {
+		if p.fresh, err = mountHome(real, o.Dataset); err != nil {
 			return nil, err
 		}
 	}
 	if err := p.prepare(ctx, o); err != nil {
-		return nil, errors.Join(err, undo())
+		return nil, errors.Join(err, p.undo())
 	}
 	return p, nil
+}
+
+func (p *place) undo() error {
+	if !p.fresh {
+		return nil
+	}
+	return mount.Unmount(string(p.home))
 }
 
 func (p *place) prepare(ctx context.Context, o Options) (err error) {
@@ -107,24 +114,23 @@ func (p *place) probe(ctx context.Context, known bool) error {
 	return err
 }
 
-// mountHome mounts dataset on dir unless it is there already, and returns what
-// takes the mount back.
-func mountHome(dir, dataset string) (undo func() error, err error) {
+// mountHome mounts dataset on dir unless it is there already.
+func mountHome(dir, dataset string) (fresh bool, err error) {
 	infos, err := mount.At(dir)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if len(infos) > 0 {
 		top := infos[len(infos)-1]
 		if top.FSType == "zfs" && top.Source == dataset {
-			return func() error { return nil }, nil
+			return false, nil
 		}
-		return nil, fault.Told(fault.Busy, "%q (%s) is mounted on the home %q, where dataset %q belongs; unmount it, or name it as overlayzfs.dataset", top.Source, top.FSType, dir, dataset)
+		return false, fault.Told(fault.Busy, "%q (%s) is mounted on the home %q, where dataset %q belongs; unmount it, or name it as overlayzfs.dataset", top.Source, top.FSType, dir, dataset)
 	}
 	if err := requireEmpty(dir, dataset); err != nil {
-		return nil, err
+		return false, err
 	}
-	return func() error { return mount.Unmount(dir) }, zfs.MountDataset(dataset, dir)
+	return true, zfs.MountDataset(dataset, dir)
 }
 
 // requireEmpty keeps a mount from hiding layers that are already there.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -146,6 +147,34 @@ func TestADatasetThatVanishesIsMissed(t *testing.T) {
 	if left := list(t, home); len(left) > 0 {
 		t.Errorf("made where the dataset was: %q", left)
 	}
+}
+
+// TestAFailedOpenLeavesTheMountOfOthers: containers of an earlier process may stand
+// on it. What the failed one mounted it unmounts.
+func TestAFailedOpenLeavesTheMountOfOthers(t *testing.T) {
+	name := dataset(t, "others")
+	home := filepath.Join(plainDir(t), "home")
+	good := Options{Dataset: name, Door: "test"}
+	bad := good
+	bad.Quota, bad.Limits = "off", quota.Limits{Bytes: 1 << 30}
+	fails := func(mounted int) {
+		t.Helper()
+		if d, err := Open(t.Context(), home, bad); err == nil {
+			must(t, d.Close())
+			t.Fatal("it opens")
+		}
+		infos, err := mount.At(home)
+		must(t, err)
+		if len(infos) != mounted {
+			t.Errorf("there are the mounts %v, want %d", infos, mounted)
+		}
+	}
+	fails(0)
+	d, err := Open(t.Context(), home, good)
+	must(t, err)
+	must(t, d.Close())
+	fails(1)
+	must(t, mount.Unmount(home))
 }
 
 func TestHomesThatAreRefused(t *testing.T) {

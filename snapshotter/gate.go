@@ -135,6 +135,16 @@ func (g *Gate) Present(ctx context.Context) error {
 	return b.Present(ctx)
 }
 
+// Hurry ends an attempt that is under way, and answers the calls that wait for it.
+// A further one fails at once.
+func (g *Gate) Hurry() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.backend == nil {
+		g.stop()
+	}
+}
+
 // Close closes what is behind the gate, after an attempt under way. To close
 // what is closed does nothing.
 func (g *Gate) Close() error {

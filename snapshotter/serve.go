@@ -84,9 +84,11 @@ func (s *Server) setHealth(err error) {
 	s.health.SetServingStatus(snapshotsapi.Snapshots_ServiceDesc.ServiceName, state)
 }
 
-// stop lets calls at work finish, for a while.
+// stop lets calls at work finish, for a while. Those that wait for the store are
+// not at work.
 func (s *Server) stop() {
 	s.health.Shutdown()
+	s.gate.Hurry()
 	hurry := time.AfterFunc(s.grace, s.grpc.Stop)
 	defer hurry.Stop()
 	s.grpc.GracefulStop()

@@ -30,12 +30,16 @@ type served struct {
 
 func serve(t *testing.T, opened func(context.Context) (Backend, error)) *served {
 	t.Helper()
+	return serveOn(t, NewServer(quiet()), opened)
+}
+
+func serveOn(t *testing.T, server *Server, opened func(context.Context) (Backend, error)) *served {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := NewServer(quiet())
 	s := &served{told: make(chan error, 10), ended: make(chan error, 1)}
 	server.Notify = func(err error) { s.told <- err }
 	var ctx context.Context
@@ -112,6 +116,32 @@ func TestAStoreThatDoesNotOpenIsTriedAgain(t *testing.T) {
 		}
 	}
 	s.stop()
+	if err := <-s.ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAStopDoesNotWaitForTheStore: calls that do are answered at once, and not when
+// the time for calls at work is over.
+func TestAStopDoesNotWaitForTheStore(t *testing.T) {
+	asked := make(chan struct{})
+	server := NewServer(quiet())
+	server.grace = time.Hour
+	s := serveOn(t, server, func(ctx context.Context) (Backend, error) {
+		close(asked)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	answered := make(chan error, 1)
+	go func() {
+		_, err := s.client.Stat(context.Background(), "x")
+		answered <- err
+	}()
+	<-asked
+	s.stop()
+	if err := <-answered; err == nil || errdefs.IsNotFound(err) {
+		t.Errorf("the call got %v", err)
+	}
 	if err := <-s.ended; err != nil {
 		t.Error(err)
 	}

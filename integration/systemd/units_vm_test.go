@@ -118,6 +118,20 @@ func TestTheStoreThatCannotBeOpened(t *testing.T) {
 	s.requireProperty(t, "StatusText", "serving")
 }
 
+// TestAWrongConfigurationIsNotTriedAgain: it stays wrong, and whoever started the
+// service wants to know.
+func TestAWrongConfigurationIsNotTriedAgain(t *testing.T) {
+	install(t)
+	inguest.Run(t, "sed", "-i", `s#^dataset = #datasets = #`, "/etc/overlayzfs/snapshotter.toml")
+	s := boot(t)
+	if out, err := s.try("systemctl", "start", unit); err == nil {
+		t.Errorf("it starts: %s", out)
+	}
+	s.requireProperty(t, "ActiveState", "failed")
+	s.requireProperty(t, "ExecMainStatus", "2")
+	s.requireProperty(t, "NRestarts", "0")
+}
+
 func (s *system) requireProperty(t *testing.T, name, want string) {
 	t.Helper()
 	if got, err := s.property(name); err != nil || got != want {
