@@ -4,6 +4,8 @@ package containerd
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/images"
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
+
+// spaces are what a column is filled with.
+var spaces = regexp.MustCompile(` +`)
 
 const multi = "docker.io/lab/multi:latest"
 
@@ -135,4 +140,21 @@ func TestALabelLimitsAContainer(t *testing.T) {
 	}
 	n.ctr(t, "images", "rm", "--sync", multi)
 	eventually(t, engine.NoSnapshotterLayers)
+}
+
+// TestAContainerOfAnotherRoot runs containers in user name spaces: an image's owners
+// are mapped where they are mounted, or containerd has made a copy that has others.
+func TestAContainerOfAnotherRoot(t *testing.T) {
+	n, archive := newNest(t, "lab", nil), threeLayers(t)
+	n.unpack(t, archive)
+	const script = "cat /proc/self/uid_map; echo new >/root/note; chown 7:8 /srv/one; stat -c '%u:%g %n' / /etc/motd /root/note /srv/one"
+	const want = "0 100000 65536\n0:0 /\n0:0 /etc/motd\n0:0 /root/note\n7:8 /srv/one"
+	for name, flags := range map[string][]string{"mapped": {"--remap-labels"}, "copied": nil} {
+		args := slices.Concat([]string{"run", "--rm", snapshotter, "--uidmap=0:100000:65536", "--gidmap=0:100000:65536"}, flags, []string{multi, name, "sh", "-ec", script})
+		got, err := n.try(args...)
+		if got = spaces.ReplaceAllString(got, " "); err != nil || strings.TrimSpace(got) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	n.requireSame(t, archive)
 }

@@ -34,6 +34,9 @@ type ContainerdOptions struct {
 func StartContainerd(t testing.TB, o ContainerdOptions) *Containerd {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "containerd-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711) // the root of a user name space passes through
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
