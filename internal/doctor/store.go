@@ -49,7 +49,7 @@ func leftovers(s *Store, flags string) (found []Finding) {
 		found = append(found, Finding{check, Note, "dataset " + dataset, "an examination that was cut short left it", "zfs destroy -r " + dataset})
 	}
 	for _, mount := range s.Mounts {
-		found = append(found, Finding{check, Note, "mount " + mount, "a command that was killed left it", "umount " + mount + "; rmdir " + mount})
+		found = append(found, Finding{check, Note, "mount " + mount, "a command that was killed left it", "umount -R " + mount + "; rmdir " + mount})
 	}
 	return found
 }
