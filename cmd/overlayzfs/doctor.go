@@ -103,6 +103,7 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 		return facts, nil
 	}
 	if err := c.changing("doctor", func() error {
+		defer c.waiting("trying what layers need")()
 		facts.Probe = doctor.Try(ctx, z, f.on)
 		return nil
 	}); err != nil {

@@ -92,7 +92,10 @@ func (f *rollbackFlags) goBack(ctx context.Context, c console, z *zfs.Handle, na
 	if err := f.agree(ctx, c, "Go back?"); err != nil {
 		return err
 	}
-	if err := plan.Do(ctx); err != nil {
+	done := c.waiting("going back")
+	err = plan.Do(ctx)
+	done()
+	if err != nil {
 		return err
 	}
 	if !f.json {
