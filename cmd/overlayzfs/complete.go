@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -53,7 +54,7 @@ func (p *place) offerSnapshots(_ *cobra.Command, args []string, _ string) (names
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	for _, s := range slices.Backward(infos) {
-		names = append(names, cobra.Completion(s.Name))
+		names = append(names, s.Name)
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
@@ -98,6 +99,6 @@ func (p *place) records() (*dockerstore.Records, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer docker.Close()
-	return docker.Read(s.Driver)
+	records, err := docker.Read(s.Driver)
+	return records, errors.Join(err, docker.Close())
 }

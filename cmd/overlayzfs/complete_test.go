@@ -36,7 +36,7 @@ func aDataRoot(t *testing.T) string {
 // TestWhatAShellIsOffered: names that Docker knows, values that flags take, and files
 // only where one is taken.
 func TestWhatAShellIsOffered(t *testing.T) {
-	here := []string{"--dataset", "tank/docker", "--root", aDataRoot(t)}
+	here := []string{"--dataset", "tank/none", "--root", aDataRoot(t)}
 	const noFiles, files, directories = ":4", ":0", ":16"
 	for _, tt := range []struct {
 		args      string
