@@ -13,8 +13,10 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/doctor"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/inventory"
 	"github.com/overlayzfs/overlayzfs/internal/migrate"
+	"github.com/overlayzfs/overlayzfs/internal/site"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -120,7 +122,7 @@ func (f *doctorFlags) docker(ctx context.Context, c console, facts *doctor.Facts
 	if engine, err := askEngine(ctx, f.host); err == nil {
 		d.Engine = engine
 	}
-	s, err := f.find()
+	s, err := f.findAny(site.SnapshotterConfig)
 	d.Driver, d.Plugin = cmp.Or(s.Driver, "overlayzfs"), s.Plugin
 	if err != nil {
 		d.SiteErr = err
@@ -132,6 +134,20 @@ func (f *doctorFlags) docker(ctx context.Context, c console, facts *doctor.Facts
 	if f.on, err = datasetOf(s); err != nil {
 		d.SiteErr = err
 	}
+}
+
+// findAny looks for the plugin's store, and where there is none for the snapshotter's.
+func (f *doctorFlags) findAny(snapshotter string) (site.Site, error) {
+	s, err := f.find()
+	if !errors.Is(err, fault.NotFound) {
+		return s, err
+	}
+	dataset, wrong := site.SnapshotterDataset(snapshotter)
+	if wrong != nil || dataset == "" {
+		return s, errors.Join(err, wrong)
+	}
+	f.dataset = dataset
+	return f.find()
 }
 
 // migrationOf is one that was begun in the data-root, unless it is under way.

@@ -58,3 +58,22 @@ func TestAMigrationThatIsNotFinished(t *testing.T) {
 		t.Errorf("of a damaged journal: %v", err)
 	}
 }
+
+// TestTheDoctorFindsTheSnapshottersStore where Docker has no plugin, and only there.
+func TestTheDoctorFindsTheSnapshottersStore(t *testing.T) {
+	c := testConsole(t, &bytes.Buffer{})
+	file := filepath.Join(t.TempDir(), "snapshotter.toml")
+	if err := os.WriteFile(file, []byte("[store]\ndataset = \"tank/containerd\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for named, want := range map[string]string{"": "tank/containerd", "tank/docker": "tank/docker"} {
+		f := doctorFlags{place: place{dataset: named, config: c.config}}
+		if s, err := f.findAny(file); err != nil || s.Dataset != want {
+			t.Errorf("%q: %+v, %v", named, s, err)
+		}
+	}
+	f := doctorFlags{place: place{config: c.config}}
+	if _, err := f.findAny(file + "x"); err == nil || !strings.Contains(err.Error(), "which store?") {
+		t.Errorf("without any: %v", err)
+	}
+}
