@@ -10,6 +10,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -104,8 +105,11 @@ func TestEachFaultIsFound(t *testing.T) {
 		"mounted by itself": {func(f *Facts) {
 			f.Stats.Properties["mountpoint"] = zfs.Property{Value: zfs.String("/x"), Source: "tank/docker"}
 		}, Note, "property", "mountpoint=legacy"},
-		"a slow copy-up":           {func(f *Facts) { f.Probe.CopyUp = 36 * time.Millisecond }, Note, "copy-up", "sync=disabled"},
-		"a probe that failed":      {func(f *Facts) { f.Probe.Err = errors.New("x") }, Warning, "probe", ""},
+		"a slow copy-up":      {func(f *Facts) { f.Probe.CopyUp = 36 * time.Millisecond }, Note, "copy-up", "sync=disabled"},
+		"a probe that failed": {func(f *Facts) { f.Probe.Err = errors.New("x") }, Warning, "probe", ""},
+		"what overlayfs lacks": {func(f *Facts) {
+			f.Probe = &Probe{Err: fault.New(fault.Unsupported, "OpenZFS 2.2.0 cannot tell upper from lower case")}
+		}, Broken, "overlayfs on ZFS", "overlayzfs.dataset"},
 		"no limits":                {func(f *Facts) { f.Probe.Quota = "off (no /dev/zfs)" }, Warning, "limits", ""},
 		"a broken daemon.json":     {func(f *Facts) { f.Docker.ConfigErr = errors.New("line 3") }, Broken, "daemon.json", "json.tool"},
 		"userns-remap":             {func(f *Facts) { f.Docker.Config.UsernsRemap = "default" }, Broken, "daemon.json", "userns-remap"},
