@@ -61,11 +61,7 @@ func published(t *testing.T) []string {
 // prose is a document without its code.
 func prose(t *testing.T, path string) string {
 	t.Helper()
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fenced.ReplaceAllString(string(raw), "")
+	return fenced.ReplaceAllString(text(t, path), "")
 }
 
 // anchors are the headings of a document, as GitHub names them.
@@ -78,3 +74,58 @@ func anchors(t *testing.T, path string) map[string]bool {
 	}
 	return all
 }
+
+var (
+	made   = regexp.MustCompile(`(?m)(?:` + "`" + `|^ *|&& )(?:[A-Z]+=\S+ )?make ([a-z][a-z0-9-]*)`)
+	tier   = regexp.MustCompile(`scripts/test ([a-z][a-z0-9-]*)`)
+	shared = regexp.MustCompile(`/usr/share/overlayzfs/[a-z0-9./-]*[a-z]`)
+)
+
+// TestWhatDocumentsCallIsThere: targets of make, tiers of tests, and files that the
+// package brings.
+func TestWhatDocumentsCallIsThere(t *testing.T) {
+	share := newTree()
+	if err := (&release{source: ".."}).addShare(share); err != nil {
+		t.Fatal(err)
+	}
+	makefile, tiers := text(t, "../Makefile"), text(t, "../scripts/test")
+	seen := 0
+	for _, path := range append(published(t), "../CONTRIBUTING.md") {
+		document := text(t, path)
+		for _, m := range made.FindAllStringSubmatch(code(document), -1) {
+			seen++
+			if !strings.Contains(makefile, "\n"+m[1]+":") {
+				t.Errorf("%s: make has no target %s", path, m[1])
+			}
+		}
+		for _, m := range tier.FindAllStringSubmatch(document, -1) {
+			seen++
+			if !regexp.MustCompile(`(?m)^ +(\S+ \| )*` + m[1] + `( \| \S+)*\) `).MatchString(tiers) {
+				t.Errorf("%s: scripts/test has no tier %s", path, m[1])
+			}
+		}
+		for _, name := range shared.FindAllString(document, -1) {
+			seen++
+			if _, ok := share.files[strings.TrimPrefix(name, "/")]; !ok && name != "/usr/share/overlayzfs/plugin" {
+				t.Errorf("%s: the package has no %s", path, name)
+			}
+		}
+	}
+	if seen < 40 {
+		t.Errorf("%d were looked at", seen)
+	}
+}
+
+func text(t *testing.T, path string) string {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+var span = regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
+
+// code is a document without its prose.
+func code(document string) string { return strings.Join(span.FindAllString(document, -1), "\n") }

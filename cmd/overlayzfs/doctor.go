@@ -13,7 +13,10 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/doctor"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/inventory"
+	"github.com/overlayzfs/overlayzfs/internal/migrate"
+	"github.com/overlayzfs/overlayzfs/internal/site"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -92,10 +95,17 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 		return facts, nil
 	}
 	facts.Store = f.store(z)
+	if !c.busy() {
+		facts.Store.Mounts, err = leftMounts()
+	}
+	if err != nil {
+		return facts, err
+	}
 	if f.quick || f.dryRun || facts.Stats.ReadOnly() {
 		return facts, nil
 	}
 	if err := c.changing("doctor", func() error {
+		defer c.waiting("trying what layers need")()
 		facts.Probe = doctor.Try(ctx, z, f.on)
 		return nil
 	}); err != nil {
@@ -107,22 +117,50 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 // docker reads the configuration, and asks dockerd if it runs.
 func (f *doctorFlags) docker(ctx context.Context, c console, facts *doctor.Facts) {
 	d := &facts.Docker
-	d.ConfigFile = cmp.Or(f.wanted.Config, c.config)
+	d.ConfigFile, d.Packaged = cmp.Or(f.wanted.Config, c.config), doctor.Packaged("")
 	d.Config, d.ConfigErr = dockerconf.Read(d.ConfigFile)
 	if engine, err := askEngine(ctx, f.host); err == nil {
 		d.Engine = engine
 	}
-	s, err := f.find()
+	s, err := f.findAny(site.SnapshotterConfig)
 	d.Driver, d.Plugin = cmp.Or(s.Driver, "overlayzfs"), s.Plugin
 	if err != nil {
 		d.SiteErr = err
 		return
 	}
+	d.Migration, d.MigrationErr = migrationOf(s.Root, c)
 	_, d.OptionsErr = overlayzfs.ParseOptions(s.Options)
 	facts.InPlace = s.Dataset == ""
 	if f.on, err = datasetOf(s); err != nil {
 		d.SiteErr = err
 	}
+}
+
+// findAny looks for the plugin's store, and where there is none for the snapshotter's.
+func (f *doctorFlags) findAny(snapshotter string) (site.Site, error) {
+	s, err := f.find()
+	if !errors.Is(err, fault.NotFound) {
+		return s, err
+	}
+	dataset, wrong := site.SnapshotterDataset(snapshotter)
+	if wrong != nil || dataset == "" {
+		return s, errors.Join(err, wrong)
+	}
+	f.dataset = dataset
+	return f.find()
+}
+
+// migrationOf is one that was begun in the data-root, unless it is under way.
+func migrationOf(root string, c console) (*doctor.Migration, error) {
+	job, err := migrate.Begun(root)
+	if job == nil || err != nil || c.busy() {
+		return nil, err
+	}
+	return &doctor.Migration{
+		From: job.From, To: job.To, Phase: string(job.Phase), Next: job.Next(), Undoable: job.Undoable() && job.Phase != migrate.Undoing,
+		Done:      job.Phase == migrate.Done,
+		Switching: job.Phase == migrate.Switching || job.Phase == migrate.Configuring || job.Phase == migrate.Undoing,
+	}, nil
 }
 
 // store looks into the store and at what earlier commands left.
@@ -147,14 +185,23 @@ func (f *doctorFlags) store(z *zfs.Handle) *doctor.Store {
 		found.Receiving = receiving.To
 	}
 	found.Scratch, errs[1] = doctor.Scratch(z, f.on)
-	for _, pattern := range []string{"/run/overlayzfs-gc-*", "/run/overlayzfs-doctor-*"} {
-		left, _ := filepath.Glob(pattern) // the pattern is well formed
-		found.Mounts = append(found.Mounts, left...)
-	}
 	if err := errors.Join(errs[:]...); err != nil && found.Err == nil {
 		found.Err = err
 	}
 	return found
+}
+
+// leftMounts are the directories that commands which were killed had a store or a
+// scratch dataset mounted on.
+func leftMounts() (left []string, err error) {
+	for _, name := range []string{homesName, doctor.ScratchPrefix} {
+		dirs, err := filepath.Glob(filepath.Join(homes, name+"*"))
+		if err != nil {
+			return nil, err
+		}
+		left = append(left, dirs...)
+	}
+	return left, nil
 }
 
 func count(found *doctor.Store, inv *inventory.Inventory) {

@@ -161,7 +161,7 @@ func TestCollect(t *testing.T) {
 	if len(layers) != 2 {
 		t.Errorf("left are %q", layers)
 	}
-	if left, err := filepath.Glob("/run/overlayzfs-gc-*"); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(homes, homesName+"*")); err != nil || len(left) > 0 {
 		t.Errorf("%q is left, %v", left, err)
 	}
 }

@@ -22,7 +22,7 @@ func inspectCommand(c console) *cobra.Command {
 			"ID; IDs may be shortened.",
 		Example: "  overlayzfs inspect debian:trixie\n" +
 			"  overlayzfs inspect web --json | jq '.layers[-1].limit'",
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: p.offerOne,
 		RunE: func(command *cobra.Command, args []string) error {
 			return p.look(func(s *shelf) error {
 				inv, err := s.inventory()

@@ -34,6 +34,17 @@ func (c console) changing(what string, run func() error) (err error) {
 	return run()
 }
 
+// busy reports whether a command is at work that changes something. What it has made
+// is nobody's leftover.
+func (c console) busy() bool {
+	f, err := os.Open(c.lock)
+	if err != nil {
+		return false // none was ever at work here
+	}
+	defer f.Close()
+	return errors.Is(fsat.TryLock(int(f.Fd())), unix.EWOULDBLOCK)
+}
+
 // note says in the file who has the lock, for people.
 func note(f *os.File, what string) error {
 	if err := f.Truncate(0); err != nil {

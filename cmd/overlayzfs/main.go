@@ -3,8 +3,8 @@
 // Docker's command line, `docker overlayzfs …`.
 //
 // Each subcommand has a file of its own. What they do lives in the packages
-// below; here are flags, questions and output. Help, shell completion, manual
-// pages and docs/commands.md all come from the same definitions.
+// below; here are flags, questions and output. Help, shell completion and manual
+// pages come from the same definitions; a test compares docs/ with them.
 package main
 
 import (

@@ -41,6 +41,9 @@ func TestASnapshotThereAndBack(t *testing.T) {
 	if out := say(t, 0, "", "snapshots", "--dataset", layers); !strings.Contains(out, name) {
 		t.Errorf("not in the list:\n%s", out)
 	}
+	if out := say(t, 0, "", "__complete", "rollback", "--dataset", layers, ""); !strings.HasPrefix(out, name+"\n") {
+		t.Errorf("a shell is not offered it:\n%s", out)
+	}
 	tool(t, "snapshot", records+"@foreign")
 	if out := say(t, exitRefused, "", "rollback", layers+"@"+name); !strings.Contains(out, records+"@foreign") {
 		t.Errorf("what would be lost is not named:\n%s", out)

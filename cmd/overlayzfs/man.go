@@ -14,6 +14,9 @@ func manCommand() *cobra.Command {
 		Short:  "Write the manual pages of all commands to a directory",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
 		RunE: func(command *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return err

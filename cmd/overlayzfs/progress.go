@@ -35,3 +35,9 @@ func (c console) progress(what string, steps int64) (step func(n int64), done fu
 		rendering.Wait()
 	}
 }
+
+// waiting shows that a work goes on of which nobody can say how far it is.
+func (c console) waiting(what string) (done func()) {
+	_, done = c.progress(what, 0)
+	return done
+}

@@ -38,11 +38,22 @@ func TestABarOnATerminal(t *testing.T) {
 	defer func(before time.Duration) { patience = before }(patience)
 	patience = 0
 	tty, other := terminal(t)
-	seen := make(chan string)
+	seen := shows(other, "comparing layers")
+	step, done := console{err: tty}.progress("comparing layers", 10)
+	step(5)
+	if got := <-seen; !strings.Contains(got, "comparing layers") || !strings.Contains(got, "50") {
+		t.Errorf("the terminal shows %q", got)
+	}
+	done()
+}
+
+// shows reads a terminal until it shows a text.
+func shows(terminal *os.File, text string) <-chan string {
+	seen := make(chan string, 1)
 	go func() {
 		all, buffer := "", make([]byte, 4096)
-		for !strings.Contains(all, "comparing layers") {
-			n, err := other.Read(buffer)
+		for !strings.Contains(all, text) {
+			n, err := terminal.Read(buffer)
 			if err != nil {
 				break
 			}
@@ -50,9 +61,17 @@ func TestABarOnATerminal(t *testing.T) {
 		}
 		seen <- all
 	}()
-	step, done := console{err: tty}.progress("comparing layers", 10)
-	step(5)
-	if got := <-seen; !strings.Contains(got, "comparing layers") || !strings.Contains(got, "50") {
+	return seen
+}
+
+// TestAWorkOfUnknownLength says what it is, and no share.
+func TestAWorkOfUnknownLength(t *testing.T) {
+	defer func(before time.Duration) { patience = before }(patience)
+	patience = 0
+	tty, other := terminal(t)
+	seen := shows(other, "going back")
+	done := console{err: tty}.waiting("going back")
+	if got := <-seen; !strings.Contains(got, "going back") || strings.Contains(got, "0.00%") {
 		t.Errorf("the terminal shows %q", got)
 	}
 	done()

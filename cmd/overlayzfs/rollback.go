@@ -30,7 +30,7 @@ func rollbackCommand(c console) *cobra.Command {
 			"until the same command was run again.",
 		Example: "  overlayzfs rollback overlayzfs-stop-20260824T101500Z-1 --dry-run\n" +
 			"  overlayzfs rollback tank/docker@overlayzfs-stop-20260824T101500Z-1 --yes",
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: f.offerSnapshots,
 		RunE: func(command *cobra.Command, args []string) error {
 			return f.rollback(command.Context(), c, args[0])
 		},
@@ -92,7 +92,10 @@ func (f *rollbackFlags) goBack(ctx context.Context, c console, z *zfs.Handle, na
 	if err := f.agree(ctx, c, "Go back?"); err != nil {
 		return err
 	}
-	if err := plan.Do(ctx); err != nil {
+	done := c.waiting("going back")
+	err = plan.Do(ctx)
+	done()
+	if err != nil {
 		return err
 	}
 	if !f.json {

@@ -31,6 +31,7 @@ func rootCommand(c console) *cobra.Command {
 	)
 	for _, command := range root.Commands() {
 		command.Args, command.PreRunE = asUsage(command.Args), refuseIgnored
+		cobra.CheckErr(completes(command))
 	}
 	root.Args = asUsage(root.Args)
 	root.RunE = func(command *cobra.Command, _ []string) error { return command.Help() }

@@ -153,7 +153,9 @@ func (f *setupFlags) carryOut(ctx context.Context, c console, z *zfs.Handle, w s
 	if err := f.agree(ctx, c, "Do this?"); err != nil {
 		return err
 	}
+	end := c.waiting("preparing the host")
 	done, err := plan.Do(ctx, z)
+	end()
 	if err != nil {
 		if done > 0 {
 			err = fmt.Errorf("%w: %d of %d steps are done: %w", err, done, len(plan.Steps), errUnfinished)

@@ -51,7 +51,7 @@ func verifyCommand(c console) *cobra.Command {
 		Example: "  overlayzfs verify\n" +
 			"  overlayzfs verify debian:trixie web\n" +
 			"  overlayzfs verify --json | jq '.layers[] | select(.status != \"ok\")'",
-		Args: cobra.ArbitraryArgs,
+		Args: cobra.ArbitraryArgs, ValidArgsFunction: f.offerMany,
 		RunE: func(command *cobra.Command, args []string) error {
 			return f.look(func(s *shelf) error { return f.verify(command.Context(), c, s, args) })
 		},

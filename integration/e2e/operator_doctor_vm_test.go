@@ -64,6 +64,19 @@ func (s *operatedSite) examines(t *testing.T) {
 	t.Log(s.operate(t, 0, "doctor", "--quick", "--all", "--host", s.Host()))
 }
 
+// examinesAnUnfitDataset, on which the driver would not start: the scratch dataset
+// below it has its fault.
+func (s *operatedSite) examinesAnUnfitDataset(t *testing.T) {
+	unfit := s.dataset + "-unfit"
+	command(t, "zfs", "create", "-o", "mountpoint=legacy", "-o", "casesensitivity=insensitive", unfit)
+	defer command(t, "zfs", "destroy", "-r", unfit)
+	found, code := s.doctor(t, "--dataset", unfit)
+	i := slices.IndexFunc(found, func(f finding) bool { return f.Check == "overlayfs on ZFS" })
+	if i < 0 || found[i].Severity != "broken" || !strings.Contains(found[i].Found, "casesensitivity=sensitive") || code != 6 {
+		t.Errorf("exit code %d, %+v", code, found)
+	}
+}
+
 // brokenConfiguration spoils daemon.json in ways that dockerd does not start with.
 func (s *operatedSite) brokenConfiguration(t *testing.T) {
 	good, err := os.ReadFile(s.UsedConfig())

@@ -112,7 +112,7 @@ func (s *operatedSite) storesSicknesses(t *testing.T) []sickness {
 	snapshot := "overlayzfs snapshot --config-file " + s.UsedConfig()
 	return []sickness{
 		{name: "Scratch", harm: "zfs create " + s.dataset + "/overlayzfs-doctor-1", severity: "note", found: "/overlayzfs-doctor-1"},
-		{name: "Mount", harm: "mkdir /run/overlayzfs-gc-1 && mount -t tmpfs x /run/overlayzfs-gc-1", severity: "note", found: "mount /run/overlayzfs-gc-1"},
+		{name: "Mount", harm: "mkdir /run/overlayzfs-store-1 && mount -t tmpfs x /run/overlayzfs-store-1", severity: "note", found: "mount /run/overlayzfs-store-1"},
 		{name: "CutShortRollback", harm: "name=$(" + snapshot + ") && zfs set overlayzfs:rollback=${name#*@} " + s.dataset, severity: "broken", found: "was cut short",
 			after: "zfs list -H -o name -t snapshot -r " + s.dataset + " | xargs -n 1 zfs destroy"},
 		{name: "Nobodys", harm: s.forgetting(t, "nobodys:latest"), severity: "note", found: "that Docker does not know"},

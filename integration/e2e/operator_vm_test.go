@@ -27,6 +27,7 @@ func TestOperator(t *testing.T) {
 	t.Run("LooksWithoutTheEngine", s.looks)
 	t.Run("ExaminesWithoutTheEngine", s.examines)
 	t.Run("NamesTheRemedy", s.namesTheRemedy)
+	t.Run("ExaminesAnUnfitDataset", s.examinesAnUnfitDataset)
 	t.Run("FindsABrokenConfiguration", s.brokenConfiguration)
 	t.Run("FindsEveryChange", s.findsChanges)
 	t.Run("CollectsWhatIsNobodys", s.collects)

@@ -70,15 +70,23 @@ func plugged(f Facts) []Finding {
 	case modern(d) || d.ConfigErr != nil:
 		return nil
 	case d.Plugin == nil && wanted:
-		return []Finding{{check, Broken, "no plugin " + d.Driver + " is installed", "dockerd does not start with a storage driver that it does not have", withoutUs(d.ConfigFile) + "; make plugin; docker plugin create " + d.Driver + " build/plugin; docker plugin enable " + d.Driver + "; " + withUs}}
+		return []Finding{{check, Broken, "no plugin " + d.Driver + " is installed", "dockerd does not start with a storage driver that it does not have", withoutUs(d.ConfigFile) + "; " + d.create() + "; docker plugin enable " + d.Driver + "; " + withUs}}
 	case d.Plugin == nil:
-		return []Finding{{check, Note, "not installed", "", "make plugin; docker plugin create " + d.Driver + " build/plugin"}}
+		return []Finding{{check, Note, "not installed", "", d.create()}}
 	case !d.Plugin.Enabled && wanted:
 		return []Finding{{check, Broken, d.Plugin.Name + " is disabled", "dockerd refuses to start: \"found but disabled\"", rescue(d)}}
 	case !d.Plugin.Enabled:
 		return []Finding{{check, Note, d.Plugin.Name + " is disabled", "it has to be enabled before it becomes the storage driver", "docker plugin enable " + d.Plugin.Name}}
 	}
 	return ok(check, d.Plugin.Name+" is enabled")
+}
+
+// create hands the plugin to a running engine.
+func (d Docker) create() string {
+	if d.Packaged == "" {
+		return "make plugin; docker plugin create " + d.Driver + " build/plugin"
+	}
+	return "docker plugin create " + d.Driver + " " + d.Packaged
 }
 
 func rescue(d Docker) string {
@@ -93,6 +101,35 @@ func withoutUs(config string) string {
 
 // withUs puts back what withoutUs has changed.
 const withUs = "set both back; systemctl restart docker"
+
+// migration looks for one that is not finished.
+func migration(f Facts) []Finding {
+	const check = "migration"
+	if err := f.Docker.MigrationErr; err != nil {
+		return []Finding{{check, Broken, err.Error(), "a migration was begun, and cannot be gone on with", "bring the file back from a backup or a snapshot of the data-root"}}
+	}
+	m := f.Docker.Migration
+	if m == nil {
+		return nil
+	}
+	way := " from " + m.From + " to " + m.To
+	next := m.Next
+	if file := f.Docker.ConfigFile; file != "" && file != dockerconf.DefaultFile {
+		next += " --config-file " + file
+	}
+	next += "    # dockerd stopped"
+	if m.Undoable {
+		next += "; `overlayzfs migrate --undo` goes back"
+	}
+	found := "a migration" + way + " was cut short; it is " + m.Phase
+	switch {
+	case m.Done:
+		return []Finding{{check, Note, "the migration" + way + " is not finished", "what an undo needs is kept, and takes space", next}}
+	case m.Switching:
+		return []Finding{{check, Broken, found, "Docker's records may name either driver: dockerd is not to be started before", next}}
+	}
+	return []Finding{{check, Warning, found, "what Docker makes meanwhile can keep it from going on", next}}
+}
 
 // engine looks at the version of a running dockerd, and which way in fits it.
 func engine(f Facts) []Finding {
@@ -122,5 +159,5 @@ func wayInOfToday(f Facts) []Finding {
 	if f.Docker.Config.Features["containerd-snapshotter"] && strings.Contains(e.Driver, f.Docker.Driver) {
 		return ok("dockerd", "version "+e.Version+", by the snapshotter")
 	}
-	return []Finding{{"dockerd", Broken, "version " + e.Version, "Docker 28 and later have no graphdriver plugins; the way in is the containerd snapshotter", "see docs/containerd.md: overlayzfs-snapshotter as a proxy plugin of containerd, and \"features\": {\"containerd-snapshotter\": true} in " + f.Docker.ConfigFile}}
+	return []Finding{{"dockerd", Broken, "version " + e.Version, "Docker 28 and later have no graphdriver plugins; the way in is the containerd snapshotter", prepare(f) + "    # and what it says is left to do; docs/containerd.md has all of it"}}
 }

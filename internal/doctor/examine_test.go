@@ -10,6 +10,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -104,26 +105,41 @@ func TestEachFaultIsFound(t *testing.T) {
 		"mounted by itself": {func(f *Facts) {
 			f.Stats.Properties["mountpoint"] = zfs.Property{Value: zfs.String("/x"), Source: "tank/docker"}
 		}, Note, "property", "mountpoint=legacy"},
-		"a slow copy-up":          {func(f *Facts) { f.Probe.CopyUp = 36 * time.Millisecond }, Note, "copy-up", "sync=disabled"},
-		"a probe that failed":     {func(f *Facts) { f.Probe.Err = errors.New("x") }, Warning, "probe", ""},
-		"no limits":               {func(f *Facts) { f.Probe.Quota = "off (no /dev/zfs)" }, Warning, "limits", ""},
-		"a broken daemon.json":    {func(f *Facts) { f.Docker.ConfigErr = errors.New("line 3") }, Broken, "daemon.json", "json.tool"},
-		"userns-remap":            {func(f *Facts) { f.Docker.Config.UsernsRemap = "default" }, Broken, "daemon.json", "userns-remap"},
-		"a misspelt option":       {func(f *Facts) { f.Docker.OptionsErr = errors.New("unknown storage option") }, Broken, "daemon.json", "storage options"},
-		"not experimental":        {func(f *Facts) { f.Docker.Config.Experimental = false }, Broken, "daemon.json", "overlayzfs setup --way plugin --dataset tank/docker    #"},
-		"of another file":         {func(f *Facts) { f.Docker.Config.Experimental, f.Docker.ConfigFile = false, "/x.json" }, Broken, "daemon.json", "--dataset tank/docker --config-file /x.json"},
-		"no storage-driver":       {func(f *Facts) { f.Docker.Config.StorageDriver = "" }, Note, "daemon.json", "overlayzfs setup --way plugin"},
-		"no storage-driver today": {func(f *Facts) { f.Docker.Config.StorageDriver, f.Docker.Engine.Version = "", "28.5.2" }, Note, "daemon.json", "overlayzfs setup --way snapshotter"},
-		"no plugin":               {func(f *Facts) { f.Docker.Plugin = nil }, Broken, "plugin", "take \"storage-opts\" out; systemctl start docker; make plugin; docker plugin create"},
-		"found but disabled":      {func(f *Facts) { f.Docker.Plugin.Enabled = false }, Broken, "plugin", "take \"storage-opts\" out; systemctl start docker; docker plugin enable"},
-		"no engine":               {func(f *Facts) { f.Docker.Engine = nil }, Note, "dockerd", "systemctl status"},
-		"an old engine":           {func(f *Facts) { f.Docker.Engine.Version = "19.03.15" }, Warning, "dockerd", "newer"},
-		"Docker 27":               {func(f *Facts) { f.Docker.Engine.Version = "27.5.1" }, Broken, "dockerd", "DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1"},
-		"Docker 28":               {func(f *Facts) { f.Docker.Engine.Version = "28.5.2" }, Broken, "dockerd", "docs/containerd.md"},
-		"unknown layers":          {func(f *Facts) { f.Store.Unknown = 2 }, Note, "leftovers", "overlayzfs gc"},
-		"removals":                {func(f *Facts) { f.Store.Removing = 2 }, Note, "leftovers", ""},
-		"a scratch dataset":       {func(f *Facts) { f.Store.Scratch = []string{"tank/docker/x"} }, Note, "leftovers", "zfs destroy -r tank/docker/x"},
-		"a mount":                 {func(f *Facts) { f.Store.Mounts = []string{"/run/x"} }, Note, "leftovers", "umount /run/x"},
+		"a slow copy-up":      {func(f *Facts) { f.Probe.CopyUp = 36 * time.Millisecond }, Note, "copy-up", "sync=disabled"},
+		"a probe that failed": {func(f *Facts) { f.Probe.Err = errors.New("x") }, Warning, "probe", ""},
+		"what overlayfs lacks": {func(f *Facts) {
+			f.Probe = &Probe{Err: fault.New(fault.Unsupported, "OpenZFS 2.2.0 cannot tell upper from lower case")}
+		}, Broken, "overlayfs on ZFS", "overlayzfs.dataset"},
+		"no limits":                {func(f *Facts) { f.Probe.Quota = "off (no /dev/zfs)" }, Warning, "limits", ""},
+		"a broken daemon.json":     {func(f *Facts) { f.Docker.ConfigErr = errors.New("line 3") }, Broken, "daemon.json", "json.tool"},
+		"userns-remap":             {func(f *Facts) { f.Docker.Config.UsernsRemap = "default" }, Broken, "daemon.json", "userns-remap"},
+		"a misspelt option":        {func(f *Facts) { f.Docker.OptionsErr = errors.New("unknown storage option") }, Broken, "daemon.json", "storage options"},
+		"not experimental":         {func(f *Facts) { f.Docker.Config.Experimental = false }, Broken, "daemon.json", "overlayzfs setup --way plugin --dataset tank/docker    #"},
+		"of another file":          {func(f *Facts) { f.Docker.Config.Experimental, f.Docker.ConfigFile = false, "/x.json" }, Broken, "daemon.json", "--dataset tank/docker --config-file /x.json"},
+		"no storage-driver":        {func(f *Facts) { f.Docker.Config.StorageDriver = "" }, Note, "daemon.json", "overlayzfs setup --way plugin"},
+		"no storage-driver today":  {func(f *Facts) { f.Docker.Config.StorageDriver, f.Docker.Engine.Version = "", "28.5.2" }, Note, "daemon.json", "overlayzfs setup --way snapshotter"},
+		"no plugin":                {func(f *Facts) { f.Docker.Plugin = nil }, Broken, "plugin", "take \"storage-opts\" out; systemctl start docker; make plugin; docker plugin create"},
+		"no plugin, and a package": {func(f *Facts) { f.Docker.Plugin, f.Docker.Packaged = nil, "/usr/share/x" }, Broken, "plugin", "systemctl start docker; docker plugin create overlayzfs /usr/share/x; docker plugin enable"},
+		"found but disabled":       {func(f *Facts) { f.Docker.Plugin.Enabled = false }, Broken, "plugin", "take \"storage-opts\" out; systemctl start docker; docker plugin enable"},
+		"no engine":                {func(f *Facts) { f.Docker.Engine = nil }, Note, "dockerd", "systemctl status"},
+		"an old engine":            {func(f *Facts) { f.Docker.Engine.Version = "19.03.15" }, Warning, "dockerd", "newer"},
+		"Docker 27":                {func(f *Facts) { f.Docker.Engine.Version = "27.5.1" }, Broken, "dockerd", "DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1"},
+		"Docker 28":                {func(f *Facts) { f.Docker.Engine.Version = "28.5.2" }, Broken, "dockerd", "overlayzfs setup --way snapshotter --dataset tank/docker"},
+		"unknown layers":           {func(f *Facts) { f.Store.Unknown = 2 }, Note, "leftovers", "overlayzfs gc"},
+		"removals":                 {func(f *Facts) { f.Store.Removing = 2 }, Note, "leftovers", ""},
+		"a scratch dataset":        {func(f *Facts) { f.Store.Scratch = []string{"tank/docker/x"} }, Note, "leftovers", "zfs destroy -r tank/docker/x"},
+		"a mount":                  {func(f *Facts) { f.Store.Mounts = []string{"/run/x"} }, Note, "leftovers", "umount -R /run/x"},
+		"a migration that is to be finished": {func(f *Facts) {
+			f.Docker.Migration = &Migration{From: "zfs", To: "overlayzfs", Phase: "done", Done: true, Undoable: true, Next: "overlayzfs migrate --finish"}
+		}, Note, "migration", "overlayzfs migrate --finish    # dockerd stopped; `overlayzfs migrate --undo` goes back"},
+		"a migration cut short": {func(f *Facts) {
+			f.Docker.Migration = &Migration{From: "zfs", To: "overlayzfs", Phase: "carrying", Next: "overlayzfs migrate --from zfs"}
+			f.Docker.ConfigFile = "/x.json"
+		}, Warning, "migration", "overlayzfs migrate --from zfs --config-file /x.json    #"},
+		"a damaged journal": {func(f *Facts) { f.Docker.MigrationErr = errors.New("x") }, Broken, "migration", "a backup"},
+		"records of two drivers": {func(f *Facts) {
+			f.Docker.Migration = &Migration{From: "zfs", To: "overlayzfs", Phase: "switching", Switching: true, Next: "overlayzfs migrate --from zfs"}
+		}, Broken, "migration", "overlayzfs migrate --from zfs"},
 		"a rollback cut short":    {func(f *Facts) { f.Store.Rollback = "x" }, Broken, "store", "overlayzfs rollback tank/docker@x"},
 		"a receive cut short":     {func(f *Facts) { f.Store.Receiving = "x" }, Broken, "store", "overlayzfs receive --finish --yes --dataset tank/docker"},
 		"damaged layers":          {func(f *Facts) { f.Store.Damaged = 1 }, Broken, "store", "overlayzfs verify"},

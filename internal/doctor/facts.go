@@ -50,7 +50,20 @@ type Docker struct {
 	SiteErr    error // of finding the store
 	Driver     string
 	Plugin     *dockerstore.Plugin
+	Packaged   string // where a package has put the plugin; empty: nowhere
 	Engine     *Engine
+	Migration  *Migration
+
+	MigrationErr error // of its journal
+}
+
+// Migration is one from or to another storage driver that was begun and not finished.
+type Migration struct {
+	From, To, Phase string
+	Done            bool   // only its end is left
+	Switching       bool   // Docker's records may name either driver
+	Undoable        bool   // it can be undone, instead
+	Next            string // the command that goes on with it
 }
 
 // Engine is what a running dockerd says of itself.

@@ -38,7 +38,7 @@ type Finding struct {
 func Examine(f Facts) []Finding {
 	var all []Finding
 	for _, check := range []func(Facts) []Finding{
-		kernel, module, device, knownBad, pool, properties, probed, memory, trim, daemonJSON, plugged, engine, store,
+		kernel, module, device, knownBad, pool, properties, probed, memory, trim, daemonJSON, plugged, engine, migration, store,
 	} {
 		all = append(all, check(f)...)
 	}

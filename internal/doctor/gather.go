@@ -138,8 +138,19 @@ func DeprecatedPlugins(root string) bool {
 	return false
 }
 
-// scratchPrefix begins the names of datasets that an examination makes.
-const scratchPrefix = "overlayzfs-doctor-"
+// packaged is where the Debian package has the plugin for `docker plugin create`.
+const packaged = "/usr/share/overlayzfs/plugin"
+
+// Packaged is where a package has put the plugin; empty where none has.
+func Packaged(root string) string {
+	if _, err := os.Stat(root + packaged); err != nil {
+		return ""
+	}
+	return packaged
+}
+
+// ScratchPrefix begins the names of datasets that an examination makes.
+const ScratchPrefix = "overlayzfs-doctor-"
 
 // Scratch lists datasets that an earlier examination left.
 func Scratch(z *zfs.Handle, dataset string) (left []string, err error) {
@@ -147,7 +158,7 @@ func Scratch(z *zfs.Handle, dataset string) (left []string, err error) {
 		if err != nil {
 			return left, fmt.Errorf("datasets below %s: %w", dataset, err)
 		}
-		if strings.HasPrefix(child.Name, dataset+"/"+scratchPrefix) {
+		if strings.HasPrefix(child.Name, dataset+"/"+ScratchPrefix) {
 			left = append(left, child.Name)
 		}
 	}

@@ -36,6 +36,15 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+func TestPackaged(t *testing.T) {
+	if got := Packaged(host(t, map[string]string{packaged + "/config.json": "{}"})); got != packaged {
+		t.Errorf("it is in %q", got)
+	}
+	if got := Packaged(t.TempDir()); got != "" {
+		t.Errorf("without a package it is in %q", got)
+	}
+}
+
 func TestOverlay(t *testing.T) {
 	for name, root := range map[string]string{
 		"built in": host(t, map[string]string{"proc/filesystems": "nodev\tproc\nnodev\toverlay\n"}),

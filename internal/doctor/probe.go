@@ -22,12 +22,12 @@ func Try(ctx context.Context, z *zfs.Handle, dataset string) *Probe {
 }
 
 func (p *Probe) try(ctx context.Context, z *zfs.Handle, dataset string) (err error) {
-	dir, err := os.MkdirTemp("/run", scratchPrefix)
+	dir, err := os.MkdirTemp("/run", ScratchPrefix)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(dir)) }()
-	name := fmt.Sprintf("%s/%s%d-%d", dataset, scratchPrefix, os.Getpid(), time.Now().UnixNano())
+	name := fmt.Sprintf("%s/%s%d-%d", dataset, ScratchPrefix, os.Getpid(), time.Now().UnixNano())
 	if err := z.CreateFilesystem(name, zfs.Properties{"mountpoint": zfs.String("legacy")}); err != nil {
 		return err
 	}

@@ -1,9 +1,12 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // store looks at what lies in the store and should not.
@@ -49,7 +52,7 @@ func leftovers(s *Store, flags string) (found []Finding) {
 		found = append(found, Finding{check, Note, "dataset " + dataset, "an examination that was cut short left it", "zfs destroy -r " + dataset})
 	}
 	for _, mount := range s.Mounts {
-		found = append(found, Finding{check, Note, "mount " + mount, "a command that was killed left it", "umount " + mount + "; rmdir " + mount})
+		found = append(found, Finding{check, Note, "mount " + mount, "a command that was killed left it", "umount -R " + mount + "; rmdir " + mount})
 	}
 	return found
 }
@@ -57,16 +60,20 @@ func leftovers(s *Store, flags string) (found []Finding) {
 // slow is a copy-up that a person notices.
 const slow = 5 * time.Millisecond
 
+const overlayCheck = "overlayfs on ZFS"
+
 // probed judges what trying things showed.
 func probed(f Facts) []Finding {
 	p := f.Probe
 	switch {
 	case p == nil:
 		return nil
+	case errors.Is(p.Err, fault.Unsupported):
+		return []Finding{{overlayCheck, Broken, p.Err.Error(), "the driver does not start on this dataset", "install or create what is named, and name it with overlayzfs.dataset"}}
 	case p.Err != nil:
 		return []Finding{{"probe", Warning, p.Err.Error(), "what overlayfs and limits need was not tried", ""}}
 	}
-	found := ok("overlayfs on ZFS", "all that layers need works")
+	found := ok(overlayCheck, "all that layers need works")
 	found = append(found, ok("limits", p.Quota)...)
 	if strings.HasPrefix(p.Quota, "off") {
 		found[1] = Finding{"limits", Warning, p.Quota, "docker run --storage-opt size= is refused", ""}

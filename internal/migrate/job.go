@@ -91,6 +91,34 @@ func (j *Job) Home() string {
 	return j.Target
 }
 
+// Begun is the migration that was begun in a data-root and is not finished; nil when
+// there is none.
+func Begun(root string) (*Job, error) {
+	r, err := openDataRoot(root)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	job, err := readJob(r)
+	return job, errors.Join(err, r.Close())
+}
+
+// Next is the command that brings it further.
+func (j *Job) Next() string {
+	switch j.Phase {
+	case Undoing:
+		return "overlayzfs migrate --undo"
+	case Done, Finishing:
+		return "overlayzfs migrate --finish"
+	}
+	return j.command()
+}
+
+// Undoable reports whether there is still a way back to where it began.
+func (j *Job) Undoable() bool { return j.allows(Backward) == nil }
+
 // readJob reads the journal; nil where no migration is under way.
 func readJob(r *dataRoot) (*Job, error) {
 	raw, err := r.ReadFile(journalName)

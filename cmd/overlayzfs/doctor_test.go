@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/internal/doctor"
+)
+
+// TestAMigrationThatIsNotFinished is said by its phase, but for one that is under way
+// just now.
+func TestAMigrationThatIsNotFinished(t *testing.T) {
+	root := t.TempDir()
+	c := testConsole(t, &bytes.Buffer{})
+	if m, err := migrationOf(root, c); m != nil || err != nil {
+		t.Errorf("there is none: %+v, %v", m, err)
+	}
+	if m, err := migrationOf(filepath.Join(root, "none"), c); m != nil || err != nil {
+		t.Errorf("without a data-root: %+v, %v", m, err)
+	}
+	journal := filepath.Join(root, "overlayzfs-migrate/journal.json")
+	if err := os.Mkdir(filepath.Dir(journal), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for phase, want := range map[string]doctor.Migration{
+		"carrying":    {Undoable: true, Next: "overlayzfs migrate --from zfs --driver ours"},
+		"switching":   {Undoable: true, Switching: true, Next: "overlayzfs migrate --from zfs --driver ours"},
+		"configuring": {Undoable: true, Switching: true, Next: "overlayzfs migrate --from zfs --driver ours"},
+		"done":        {Undoable: true, Done: true, Next: "overlayzfs migrate --finish"},
+		"undoing":     {Switching: true, Next: "overlayzfs migrate --undo"},
+		"finishing":   {Next: "overlayzfs migrate --finish"},
+	} {
+		raw := strings.ReplaceAll(`{"version": 2, "phase": "PHASE", "way": "copy", "from": "zfs", "to": "ours"}`, "PHASE", phase)
+		if err := os.WriteFile(journal, []byte(raw), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want.From, want.To, want.Phase = "zfs", "ours", phase
+		if m, err := migrationOf(root, c); err != nil || *m != want {
+			t.Errorf("%+v, %v; want %+v", m, err, want)
+		}
+	}
+	if err := c.changing("migrate", func() error {
+		m, err := migrationOf(root, c)
+		if m != nil {
+			t.Errorf("it is under way: %+v", m)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(journal, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := migrationOf(root, c); err == nil || !strings.Contains(err.Error(), journal) {
+		t.Errorf("of a damaged journal: %v", err)
+	}
+}
+
+// TestTheDoctorFindsTheSnapshottersStore where Docker has no plugin, and only there.
+func TestTheDoctorFindsTheSnapshottersStore(t *testing.T) {
+	c := testConsole(t, &bytes.Buffer{})
+	file := filepath.Join(t.TempDir(), "snapshotter.toml")
+	if err := os.WriteFile(file, []byte("[store]\ndataset = \"tank/containerd\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for named, want := range map[string]string{"": "tank/containerd", "tank/docker": "tank/docker"} {
+		f := doctorFlags{place: place{dataset: named, config: c.config}}
+		if s, err := f.findAny(file); err != nil || s.Dataset != want {
+			t.Errorf("%q: %+v, %v", named, s, err)
+		}
+	}
+	f := doctorFlags{place: place{config: c.config}}
+	if _, err := f.findAny(file + "x"); err == nil || !strings.Contains(err.Error(), "which store?") {
+		t.Errorf("without any: %v", err)
+	}
+}

@@ -1,0 +1,273 @@
+//go:build !vm
+
+// Not in the guest, which has neither documentation nor sources.
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/overlayzfs/overlayzfs/internal/doctor"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+var (
+	shellBlock = regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```")
+	codeSpan   = regexp.MustCompile("`(?:docker )?overlayzfs ([^`]+)`")
+	flagSpan   = regexp.MustCompile("`(--[a-z-]+)[^`]*`")
+)
+
+// files are those below the sources whose names end so. What is built there, and the
+// lab's own module, is none of the product's.
+func files(t *testing.T, endings ...string) (paths []string) {
+	t.Helper()
+	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
+		if name := entry.Name(); err == nil && entry.IsDir() && (name == "build" || name == "integration" || name == ".git") {
+			return filepath.SkipDir
+		}
+		if slices.Contains(endings, filepath.Ext(path)) && !strings.HasSuffix(path, "_test.go") {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+// TestCommandsInBlocksFit: what a document has its reader type is taken by the command
+// as it is, with those flags and so many arguments.
+func TestCommandsInBlocksFit(t *testing.T) {
+	seen := map[string]int{}
+	for _, path := range files(t, ".md") {
+		for _, block := range shellBlock.FindAllStringSubmatch(read(t, path), -1) {
+			for _, words := range shellCommands(block[1]) {
+				seen[filepath.Base(path)] += follow(t, path, words)
+			}
+		}
+	}
+	for _, command := range commands(rootCommand(testConsole(t, &bytes.Buffer{}))) {
+		for _, words := range shellCommands(command.Example) {
+			seen["--help"] += follow(t, command.CommandPath(), words)
+		}
+	}
+	for document, least := range map[string]int{"README.md": 8, "quickstart.md": 5, "operations.md": 8, "migration.md": 2, "backup.md": 2, "--help": 20} {
+		if seen[document] < least {
+			t.Errorf("%d commands of overlayzfs were read in %s", seen[document], document)
+		}
+	}
+}
+
+// follow tries a command if it is ours, or sets up what we need.
+func follow(t *testing.T, where string, words []string) (ours int) {
+	t.Helper()
+	var err error
+	args, ok := ourArgs(words)
+	switch {
+	case ok:
+		ours, err = 1, fits(t, args)
+	case slices.Contains(words, "mountpoint=legacy") && words[1] == "create":
+		err = asAdvised(words)
+	case words[0] == "overlayzfs-snapshotter":
+		err = onPage(t, words[1:])
+	case len(words) > 4 && slices.Equal(words[:4], []string{"docker", "plugin", "set", "overlayzfs"}):
+		err = settable(t, words[4:])
+	}
+	if err != nil {
+		t.Errorf("%s: %q: %v", where, words, err)
+	}
+	return ours
+}
+
+// ourArgs are the arguments of a command that is ours, by any of its names, here or by
+// ssh elsewhere.
+func ourArgs(words []string) ([]string, bool) {
+	if len(words) > 2 && words[0] == "ssh" {
+		words = words[2:]
+	}
+	if len(words) > 1 && words[0] == "docker" {
+		words = words[1:]
+	}
+	if len(words) == 0 || words[0] != "overlayzfs" && words[0] != "build/overlayzfs" {
+		return nil, false
+	}
+	return words[1:], true
+}
+
+// wholeTree is the command with what cobra adds by itself.
+func wholeTree(t *testing.T) *cobra.Command {
+	t.Helper()
+	root := rootCommand(testConsole(t, &bytes.Buffer{}))
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultVersionFlag()
+	return root
+}
+
+// fits has the command take arguments, as far as that is without doing anything.
+func fits(t *testing.T, args []string) error {
+	t.Helper()
+	command, rest, err := wholeTree(t).Find(args)
+	if err != nil {
+		return err
+	}
+	command.InitDefaultHelpFlag()
+	if err := command.ParseFlags(rest); err != nil {
+		return err
+	}
+	rest = command.Flags().Args()
+	return errors.Join(command.ValidateArgs(rest), command.ValidateFlagGroups(), refuseIgnored(command, rest))
+}
+
+// asAdvised makes sure that a dataset for layers is made as the doctor advises; the
+// recordsize is ZFS's own.
+func asAdvised(words []string) (err error) {
+	for _, s := range doctor.Advised() {
+		if property := s.Property + "=" + s.Value; s.Property != "recordsize" && !slices.Contains(words, property) {
+			err = errors.Join(err, fmt.Errorf("it lacks %s", property))
+		}
+	}
+	return err
+}
+
+// onPage makes sure that the snapshotter has these flags: its manual page, which is
+// compared with its help where that is.
+func onPage(t *testing.T, args []string) (err error) {
+	t.Helper()
+	page := strings.ReplaceAll(read(t, "../../dist/man/overlayzfs-snapshotter.8"), `\-`, "-")
+	for _, arg := range args {
+		if name, _, _ := strings.Cut(arg, "="); strings.HasPrefix(arg, "--") && !strings.Contains(page, name) {
+			err = errors.Join(err, fmt.Errorf("the snapshotter has no flag %s", name))
+		}
+	}
+	return err
+}
+
+// settable makes sure that the plugin has these settings, and takes these options.
+func settable(t *testing.T, settings []string) (err error) {
+	t.Helper()
+	var manifest struct{ Env []struct{ Name string } }
+	if err := json.Unmarshal([]byte(read(t, "../../config.json")), &manifest); err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		if !slices.ContainsFunc(manifest.Env, func(env struct{ Name string }) bool { return env.Name == name }) {
+			err = errors.Join(err, fmt.Errorf("config.json has no setting %s", name))
+		}
+		if name == "OVERLAYZFS_OPTS" {
+			_, wrong := overlayzfs.ParseOptions(overlayzfs.SplitOptions(value))
+			err = errors.Join(err, wrong)
+		}
+	}
+	return err
+}
+
+// TestCommandsThatAreNamedExist: in the prose of documents, in alert rules, and in what
+// programs say. There the last flag may lack its value, and arguments may be left out.
+func TestCommandsThatAreNamedExist(t *testing.T) {
+	named := 0
+	for _, path := range files(t, ".md", ".yml", ".toml", ".json", ".go") {
+		for _, span := range codeSpan.FindAllStringSubmatch(read(t, path), -1) {
+			named++
+			if err := exists(t, strings.Fields(span[1])); err != nil {
+				t.Errorf("%s: %s: %v", path, span[0], err)
+			}
+		}
+	}
+	if named < 80 {
+		t.Errorf("%d were read", named)
+	}
+}
+
+// others are flags of other programs that documents name alone.
+var others = []string{"--storage-opt", "--snapshotter"}
+
+// TestFlagsThatAreNamedExist: those that stand in prose without their command.
+func TestFlagsThatAreNamedExist(t *testing.T) {
+	known := map[string]bool{}
+	for _, command := range everyCommand(t) {
+		command.Flags().VisitAll(func(f *pflag.Flag) { known["--"+f.Name] = true })
+	}
+	for _, path := range files(t, ".md") {
+		for _, span := range flagSpan.FindAllStringSubmatch(read(t, path), -1) {
+			if name := span[1]; !known[name] && !slices.Contains(others, name) && onPage(t, span[1:2]) != nil && strings.Contains(path, "docs/") {
+				t.Errorf("%s: nothing has %s", path, name)
+			}
+		}
+	}
+}
+
+// exists reports what of a command is not there. COMMAND and … stand for any.
+func exists(t *testing.T, words []string) error {
+	t.Helper()
+	if words[0] == "COMMAND" || words[0] == "…" {
+		words = append([]string{"ls"}, words[1:]...)
+	}
+	command, rest, err := wholeTree(t).Find(words)
+	if err != nil {
+		return err
+	}
+	command.InitDefaultHelpFlag()
+	if !command.HasParent() && !strings.HasPrefix(words[0], "--") {
+		return fmt.Errorf("there is no command %s", words[0])
+	}
+	for _, word := range rest {
+		name, long := strings.CutPrefix(word, "--")
+		if name, _, _ = strings.Cut(name, "="); long && command.Flags().Lookup(name) == nil {
+			err = errors.Join(err, fmt.Errorf("%s has no flag --%s", command.CommandPath(), name))
+		}
+	}
+	return err
+}
+
+// TestTheQuickStartFitsWhatIsInstalled: the line that it edits, and the file that it
+// has merged.
+func TestTheQuickStartFitsWhatIsInstalled(t *testing.T) {
+	page := read(t, "../../docs/quickstart.md")
+	edited := regexp.MustCompile(`sed -i 's\|\^([^|]*)\|`).FindStringSubmatch(page)
+	if edited == nil || !strings.Contains(read(t, "../../dist/overlayzfs/snapshotter.toml"), "\n"+edited[1]+"\n") {
+		t.Errorf("snapshotter.toml has no line %q", edited)
+	}
+	merged := regexp.MustCompile(`\{"features".*\}`).FindString(page)
+	var shown, installed any
+	if err := errors.Join(json.Unmarshal([]byte(merged), &shown), json.Unmarshal([]byte(read(t, "../../dist/docker/daemon.json")), &installed)); err != nil || !reflect.DeepEqual(shown, installed) {
+		t.Errorf("daemon.json is %v, and the page shows %v, %v", installed, shown, err)
+	}
+}
+
+// TestWhatIsReadOfDocuments: the tests above would pass for documents of which nothing
+// is understood.
+func TestWhatIsReadOfDocuments(t *testing.T) {
+	for args, says := range map[string]string{
+		"polish": "polish", "ls --shiny": "shiny", "rollback": "arg", "rollback a b": "arg", "migrate --undo --reclaim": "means nothing", "send --from": "needs an argument",
+	} {
+		if err := fits(t, strings.Fields(args)); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	for _, args := range []string{"polish", "ls --shiny", "rollback NAME --x=y"} {
+		if exists(t, strings.Fields(args)) == nil {
+			t.Errorf("%s is said to exist", args)
+		}
+	}
+	for _, settings := range []string{"OVERLAYZFS_SHINE=1", "OVERLAYZFS_OPTS=overlayzfs.shine=1"} {
+		if settable(t, []string{settings}) == nil {
+			t.Errorf("%s is said to exist", settings)
+		}
+	}
+}
