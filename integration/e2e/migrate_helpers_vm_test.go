@@ -244,6 +244,24 @@ func (m *mover) works(t testing.TB) {
 	m.Docker(t, "stop", "changed", "limited", "restarted")
 }
 
+// recorded are the layers that Docker has of images and containers.
+func (m *mover) recorded(t testing.TB) (ids []string) {
+	t.Helper()
+	for _, pattern := range []string{"sha256/*/cache-id", "mounts/*/mount-id", "mounts/*/init-id"} {
+		files, err := filepath.Glob(filepath.Join(m.Root, "image/*/layerdb", pattern))
+		noError(t, err)
+		for _, file := range files {
+			id, err := os.ReadFile(file)
+			noError(t, err)
+			ids = append(ids, string(id))
+		}
+	}
+	if len(ids) < 30 {
+		t.Fatalf("Docker has the layers %q only", ids)
+	}
+	return ids
+}
+
 // limitIs checks what the plugin says of the container that has a limit.
 func (m *mover) limitIs(t testing.TB, want int) {
 	t.Helper()
