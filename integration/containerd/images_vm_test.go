@@ -144,10 +144,18 @@ func TestAContainerOfAnotherRoot(t *testing.T) {
 	n, archive := newNest(t, "lab", nil), threeLayers(t)
 	n.unpack(t, archive)
 	const script = "cat /proc/self/uid_map; echo new >/root/note; chown 7:8 /srv/one; stat -c '%u:%g %n' / /etc/motd /root/note /srv/one"
-	got := n.ctr(t, "run", "--rm", snapshotter, "--remap-labels", "--uidmap=0:100000:65536", "--gidmap=0:100000:65536", multi, "mapped", "sh", "-ec", script)
+	got, err := n.try("run", "--rm", snapshotter, "--remap-labels", "--uidmap=0:100000:65536", "--gidmap=0:100000:65536", multi, "mapped", "sh", "-ec", script)
+	if strings.Contains(n.ctr(t, "version"), "Version:  1.") {
+		// The only way is a copy of the image, without the capability remap-ids.
+		if err == nil || !strings.Contains(got, "invalid argument") {
+			t.Errorf("containerd 1.7 maps owners by mounts: %q, %v. The documents say it cannot", got, err)
+		}
+		n.ctr(t, "containers", "rm", "mapped")
+		return
+	}
 	want := strings.Fields("0 100000 65536 0:0 / 0:0 /etc/motd 0:0 /root/note 7:8 /srv/one")
-	if !slices.Equal(strings.Fields(got), want) {
-		t.Errorf("it sees %q, want %q", got, want)
+	if err != nil || !slices.Equal(strings.Fields(got), want) {
+		t.Errorf("it sees %q, %v, want %q", got, err, want)
 	}
 	n.requireSame(t, archive)
 }
