@@ -1,6 +1,8 @@
 package zfs
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
@@ -18,6 +20,9 @@ func (h *Handle) act(op string, req request, name string, args nvlist.List) erro
 	c.setName(name)
 	answer, errno := h.alter(req, c, src)
 	each := refusals(answer)
+	if errno == 0 {
+		each = slices.DeleteFunc(each, triedAgain)
+	}
 	if errno == 0 && len(each) > 0 {
 		errno = each[0].Errno
 	}
@@ -39,6 +44,11 @@ func refusals(answer nvlist.List) []NameError {
 	}
 	return each
 }
+
+// triedAgain reports whether a refusal is one that the module has got over by
+// itself: a second snapshot of a dataset has to wait for the next transaction group,
+// and the answer still names the first try.
+func triedAgain(e NameError) bool { return e.Errno == unix.EAGAIN }
 
 // moreErrors is ZPROP_N_MORE_ERRORS of include/sys/fs/zfs.h.
 const moreErrors = "N_MORE_ERRORS"

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -224,4 +225,19 @@ func TestClone(t *testing.T) {
 	if exists, err := h.Exists(snap); err != nil || exists {
 		t.Errorf("the snapshot, to go with its last clone: %v, %v", exists, err)
 	}
+}
+
+// TestSnapshotsOfOneDatasetAtOnce: the second of a transaction group waits for the
+// next, and is no failure.
+func TestSnapshotsOfOneDatasetAtOnce(t *testing.T) {
+	h := open(t)
+	name := fresh(t)
+	var all errgroup.Group
+	for i := range 20 {
+		all.Go(func() error { return h.Snapshot([]string{fmt.Sprintf("%s@%d", name, i)}, nil) })
+	}
+	check(t, all.Wait())
+	there, err := Collect(h.SnapshotNames(name))
+	check(t, err)
+	equal(t, name, len(there), 20)
 }
