@@ -141,7 +141,8 @@ func theManagedPluginRuns(t *testing.T) {
 	e := engine.StartOnPlugin(t, engine.Options{Root: filepath.Join(root, "docker")}, "tank/managed")
 	contains(t, "docker info", e.Docker(t, "info"), "Driver Version: "+text(t))
 	contains(t, "plugins of docker's command line", e.Docker(t, "info", "--format", "{{json .ClientInfo.Plugins}}"), "/usr/libexec/docker/cli-plugins/docker-overlayzfs")
-	contains(t, "docker plugin inspect", e.Docker(t, "plugin", "inspect", engine.PluginName), text(t))
+	v, c := version(t)
+	contains(t, "docker plugin inspect", e.Docker(t, "plugin", "inspect", engine.PluginName), "("+v+", commit "+c[:12]+")")
 
 	e.Docker(t, "plugin", "disable", "-f", engine.PluginName)
 	e.Docker(t, "plugin", "set", engine.PluginName, "OVERLAYZFS_METRICS=unix:/run/docker/plugins/metrics.sock")
@@ -151,7 +152,6 @@ func theManagedPluginRuns(t *testing.T) {
 	page := scrape(t, "/run/docker/plugins/"+id+"/metrics.sock")
 	contains(t, "a scrape", page, `overlayzfs_store_up 1`)
 	contains(t, "a scrape", page, `overlayzfs_operation_duration_seconds_count{operation="status"}`)
-	v, c := version(t)
 	contains(t, "a scrape", page, `overlayzfs_build_info{commit="`+c+`"`)
 	contains(t, "a scrape", page, `version="`+v+`"`)
 	e.Stop(t)
