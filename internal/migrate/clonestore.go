@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,12 +169,16 @@ func (s cloneStore) Layers(context.Context) ([]string, error) {
 	return whole, err
 }
 
-// list lists the layers that have not, and that have, all their content.
+// list lists the layers that have not, and that have, all their content. The youngest
+// are first: nothing stands on them, and a dataset that has clones is waited for before
+// it is known as busy.
 func (s cloneStore) list() (half, whole []string, err error) {
-	for d, err := range s.zfs.Children(s.dataset) {
-		if err != nil {
-			return nil, nil, err
-		}
+	all, err := zfs.Collect(s.zfs.Children(s.dataset))
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.SortFunc(all, func(a, b zfs.Dataset) int { return cmp.Compare(b.CreateTXG, a.CreateTXG) })
+	for _, d := range all {
 		id := path.Base(d.Name)
 		switch {
 		case !layerName.MatchString(id):
