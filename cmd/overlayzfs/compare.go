@@ -4,17 +4,17 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/site"
-	"github.com/overlayzfs/overlayzfs/internal/transfer"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/transfer"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
 // before says what a stream would take that goes on from a snapshot: images that
 // only this host has, and what has to go first. Known is what came with that
 // snapshot: what the store carries now may be what was sent from here since.
-func before(where site.Site, common string) (lost, first []string, err error) {
+func before(where host.Location, common string) (lost, first []string, err error) {
 	known, err := carriedSince(common)
 	if err != nil {
 		return nil, nil, err
@@ -36,7 +36,7 @@ func before(where site.Site, common string) (lost, first []string, err error) {
 
 // unrecorded refuses to drop layers of which it is not known what they are: the
 // records of them are somewhere else.
-func unrecorded(where site.Site, layers []string) []string {
+func unrecorded(where host.Location, layers []string) []string {
 	if len(layers) == 0 {
 		return nil
 	}
@@ -66,7 +66,7 @@ func carriedSince(snap string) (*dockerstore.Records, error) {
 
 // compare says what the data-root has that no known records have, and what has to
 // go first; and whether it has any records of the driver.
-func compare(where site.Site, known ...*dockerstore.Records) (lost, first []string, recorded bool, err error) {
+func compare(where host.Location, known ...*dockerstore.Records) (lost, first []string, recorded bool, err error) {
 	local, err := localRecords(where)
 	if err != nil || local == nil {
 		return nil, nil, false, err
@@ -77,7 +77,7 @@ func compare(where site.Site, known ...*dockerstore.Records) (lost, first []stri
 
 // localRecords are those of the data-root; nil where dockerd has never run with the
 // driver.
-func localRecords(where site.Site) (*dockerstore.Records, error) {
+func localRecords(where host.Location) (*dockerstore.Records, error) {
 	docker, err := dockerstore.Open(where.Root)
 	if errors.Is(err, fault.NotFound) {
 		return nil, nil

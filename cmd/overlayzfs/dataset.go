@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/site"
+	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/host"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -20,7 +20,7 @@ const datasetEnv = "OVERLAYZFS_DATASET"
 // say is found.
 type place struct {
 	dataset string
-	wanted  site.Wanted
+	wanted  host.Overrides
 	config  string // daemon.json, if no flag names it
 }
 
@@ -33,13 +33,13 @@ func (p *place) flag(flags *pflag.FlagSet, c console) {
 }
 
 // find looks for the store.
-func (p *place) find() (site.Site, error) {
+func (p *place) find() (host.Location, error) {
 	if err := p.check(); err != nil {
-		return site.Site{}, err
+		return host.Location{}, err
 	}
 	p.wanted.Dataset = p.dataset
 	p.wanted.Config = cmp.Or(p.wanted.Config, p.config)
-	s, err := site.Find(p.wanted)
+	s, err := host.Find(p.wanted)
 	if errors.Is(err, fault.NotFound) {
 		return s, usagef("which store? %w", err)
 	}
@@ -83,7 +83,7 @@ func (p *place) findDataset() error {
 }
 
 // datasetOf is the dataset that the store lies on.
-func datasetOf(s site.Site) (string, error) {
+func datasetOf(s host.Location) (string, error) {
 	if s.Dataset != "" {
 		return s.Dataset, nil
 	}

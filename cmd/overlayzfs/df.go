@@ -9,7 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
-	"github.com/overlayzfs/overlayzfs/internal/inventory"
+	"github.com/overlayzfs/overlayzfs/operator/inventory"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 

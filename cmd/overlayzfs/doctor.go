@@ -11,12 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
-	"github.com/overlayzfs/overlayzfs/internal/doctor"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/inventory"
-	"github.com/overlayzfs/overlayzfs/internal/migrate"
-	"github.com/overlayzfs/overlayzfs/internal/site"
+	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/doctor"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/inventory"
+	"github.com/overlayzfs/overlayzfs/operator/migrate"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -122,7 +122,7 @@ func (f *doctorFlags) docker(ctx context.Context, c console, facts *doctor.Facts
 	if engine, err := askEngine(ctx, f.host); err == nil {
 		d.Engine = engine
 	}
-	s, err := f.findAny(site.SnapshotterConfig)
+	s, err := f.findAny(host.SnapshotterConfig)
 	d.Driver, d.Plugin = cmp.Or(s.Driver, "overlayzfs"), s.Plugin
 	if err != nil {
 		d.SiteErr = err
@@ -137,12 +137,12 @@ func (f *doctorFlags) docker(ctx context.Context, c console, facts *doctor.Facts
 }
 
 // findAny looks for the plugin's store, and where there is none for the snapshotter's.
-func (f *doctorFlags) findAny(snapshotter string) (site.Site, error) {
+func (f *doctorFlags) findAny(snapshotter string) (host.Location, error) {
 	s, err := f.find()
 	if !errors.Is(err, fault.NotFound) {
 		return s, err
 	}
-	dataset, wrong := site.SnapshotterDataset(snapshotter)
+	dataset, wrong := host.SnapshotterDataset(snapshotter)
 	if wrong != nil || dataset == "" {
 		return s, errors.Join(err, wrong)
 	}

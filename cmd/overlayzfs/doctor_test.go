@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/overlayzfs/overlayzfs/internal/doctor"
+	"github.com/overlayzfs/overlayzfs/operator/doctor"
 )
 
 // TestAMigrationThatIsNotFinished is said by its phase, but for one that is under way

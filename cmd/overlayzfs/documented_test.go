@@ -20,7 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/overlayzfs/overlayzfs/internal/doctor"
+	"github.com/overlayzfs/overlayzfs/operator/doctor"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 

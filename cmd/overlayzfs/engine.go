@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/overlayzfs/overlayzfs/internal/doctor"
+	"github.com/overlayzfs/overlayzfs/operator/doctor"
 )
 
 // defaultHost is where dockerd listens when nobody told it otherwise.

@@ -6,11 +6,11 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/gc"
-	"github.com/overlayzfs/overlayzfs/internal/inventory"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/gc"
+	"github.com/overlayzfs/overlayzfs/operator/inventory"
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
@@ -52,7 +52,7 @@ func mountsOf(layers []inventory.Layer, mounts []*mount.Info) (why []string) {
 // evidence is all that Docker has recorded, under whichever driver, and whose
 // records these are.
 func (s *shelf) evidence() (gc.Evidence, error) {
-	e := gc.Evidence{Root: s.docker.Dir(), Driver: s.site.Driver, Records: []*dockerstore.Records{s.records}}
+	e := gc.Evidence{Root: s.docker.Dir(), Driver: s.host.Driver, Records: []*dockerstore.Records{s.records}}
 	var err error
 	if e.Engine, err = s.view.Engine(); err != nil {
 		return e, err
@@ -67,7 +67,7 @@ func (s *shelf) evidence() (gc.Evidence, error) {
 		}
 	}
 	for _, driver := range drivers {
-		if driver == s.site.Driver {
+		if driver == s.host.Driver {
 			continue
 		}
 		records, err := s.docker.Read(driver)
@@ -82,10 +82,10 @@ func (s *shelf) evidence() (gc.Evidence, error) {
 // tokens are those that the plugin keeps in the data-root; none where it has kept
 // nothing.
 func (s *shelf) tokens() ([]string, error) {
-	if s.site.Plugin == nil {
+	if s.host.Plugin == nil {
 		return nil, nil
 	}
-	raw, err := s.docker.Kept(*s.site.Plugin, plugin.StateName)
+	raw, err := s.docker.Kept(*s.host.Plugin, plugin.StateName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

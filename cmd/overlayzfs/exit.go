@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/overlayzfs/overlayzfs/internal/migrate"
+	"github.com/overlayzfs/overlayzfs/operator/migrate"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 

@@ -7,16 +7,16 @@ import (
 	"slices"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/inventory"
-	"github.com/overlayzfs/overlayzfs/internal/site"
-	"github.com/overlayzfs/overlayzfs/internal/transfer"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/inventory"
+	"github.com/overlayzfs/overlayzfs/operator/transfer"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // abandon ends a receive that has nothing to finish: ZFS was interrupted and has
 // kept nothing, or what came was not taken.
-func (f *receiveFlags) abandon(ctx context.Context, z *zfs.Handle, where site.Site, mark overlayzfs.Receiving) (gone bool, err error) {
+func (f *receiveFlags) abandon(ctx context.Context, z *zfs.Handle, where host.Location, mark overlayzfs.Receiving) (gone bool, err error) {
 	there, err := z.Exists(where.Dataset + "@" + mark.To)
 	switch {
 	case err != nil || there && !mark.Refused:
@@ -31,7 +31,7 @@ func (f *receiveFlags) abandon(ctx context.Context, z *zfs.Handle, where site.Si
 
 // reject removes a store that is no store of ours. One that is not being received
 // stays: it has been here before.
-func (f *receiveFlags) reject(ctx context.Context, z *zfs.Handle, where site.Site, mark overlayzfs.Receiving, why error) error {
+func (f *receiveFlags) reject(ctx context.Context, z *zfs.Handle, where host.Location, mark overlayzfs.Receiving, why error) error {
 	if mark.To == "" || f.dryRun {
 		return why
 	}
@@ -40,7 +40,7 @@ func (f *receiveFlags) reject(ctx context.Context, z *zfs.Handle, where site.Sit
 
 // expel removes what was received. The mark is there until the last of it is gone,
 // and says that it is to go.
-func (f *receiveFlags) expel(ctx context.Context, z *zfs.Handle, where site.Site, mark overlayzfs.Receiving) (err error) {
+func (f *receiveFlags) expel(ctx context.Context, z *zfs.Handle, where host.Location, mark overlayzfs.Receiving) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("it could not be removed, and no driver opens it: `%s` does it: %w: %w", f.remedy(where), err, errUnfinished)
@@ -64,7 +64,7 @@ func (f *receiveFlags) expel(ctx context.Context, z *zfs.Handle, where site.Site
 
 // readopt makes the store this host's again. The snapshot that was gone back to is
 // of the moment when the other host took it, with that host's containers and engine.
-func readopt(ctx context.Context, where site.Site) error {
+func readopt(ctx context.Context, where host.Location) error {
 	strangers, torn, err := leftBehind(where)
 	switch {
 	case err != nil:
@@ -79,7 +79,7 @@ func readopt(ctx context.Context, where site.Site) error {
 // leftBehind are the layers of a store that neither what it carries nor Docker here
 // has a record of, and whether Docker here has records of layers that are gone. What
 // is not known for sure stays, for gc to judge.
-func leftBehind(where site.Site) (strangers []string, torn bool, err error) {
+func leftBehind(where host.Location) (strangers []string, torn bool, err error) {
 	view, err := overlayzfs.ViewDataset(where.Dataset)
 	if err != nil {
 		return nil, false, err

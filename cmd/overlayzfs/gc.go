@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/gc"
-	"github.com/overlayzfs/overlayzfs/internal/inventory"
-	"github.com/overlayzfs/overlayzfs/internal/site"
+	"github.com/overlayzfs/overlayzfs/operator/gc"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/inventory"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
@@ -166,7 +166,7 @@ func (f *gcFlags) carryOut(ctx context.Context, c console, agreed gc.Plan) (remo
 // opened opens the store as the plugin would, which puts in order what an
 // earlier process left. It fails while somebody else has it open, or while it is
 // being received by another command than the one that is receiving.
-func opened(ctx context.Context, where site.Site, receiving bool, run func(*overlayzfs.Driver) error) (err error) {
+func opened(ctx context.Context, where host.Location, receiving bool, run func(*overlayzfs.Driver) error) (err error) {
 	options, err := plugin.StoreOptions(nil)
 	if err != nil {
 		return err

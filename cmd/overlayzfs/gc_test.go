@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
-	"github.com/overlayzfs/overlayzfs/internal/gc"
-	"github.com/overlayzfs/overlayzfs/internal/inventory"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/gc"
+	"github.com/overlayzfs/overlayzfs/operator/inventory"
 )
 
 // TestARefusalSaysWhatWasDone: with the store open, something was.

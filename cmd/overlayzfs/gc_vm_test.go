@@ -13,7 +13,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
-	"github.com/overlayzfs/overlayzfs/internal/gc"
+	"github.com/overlayzfs/overlayzfs/operator/gc"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/plugin"
 )

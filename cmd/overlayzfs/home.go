@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/mount"
-	"github.com/overlayzfs/overlayzfs/internal/site"
+	"github.com/overlayzfs/overlayzfs/operator/host"
 )
 
 // homes is where datasets are mounted meanwhile, and what the directories are
@@ -21,7 +21,7 @@ const (
 // homeFor is the directory that a store is opened in: its own, or one that its
 // dataset is mounted on meanwhile. Whoever calls it has the lock of changing
 // commands, so what another one has left there is nobody's.
-func homeFor(where site.Site) (home string, release func() error, err error) {
+func homeFor(where host.Location) (home string, release func() error, err error) {
 	if where.Dataset == "" {
 		return where.Home, func() error { return nil }, nil
 	}

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/overlayzfs/overlayzfs/internal/migrate"
-	"github.com/overlayzfs/overlayzfs/internal/site"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/migrate"
 )
 
 // TestNoFlagIsIgnored: each rule refuses its flag by name and says what to do.
@@ -93,10 +93,10 @@ func TestANameThatIsNotUsed(t *testing.T) {
 		{migrateFlags{zfsDataset: "tank/other"}, fromVFS, false, "from vfs to overlayzfs there are no layers of the driver zfs"},
 		{migrateFlags{place: place{dataset: "tank/other"}}, begun, true, "has the plugin's layers on tank/layers"},
 		{migrateFlags{place: place{dataset: "tank/other"}, undo: true}, begun, true, ""},
-		{migrateFlags{place: place{wanted: site.Wanted{Config: "/etc/docker/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
-		{migrateFlags{place: place{wanted: site.Wanted{Config: "/srv/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
-		{migrateFlags{place: place{wanted: site.Wanted{Config: "/srv/other.json"}}, undo: true}, begun, true, "changes /srv/daemon.json"},
-		{migrateFlags{place: place{wanted: site.Wanted{Config: "/srv/other.json"}}}, fromVFS, false, ""},
+		{migrateFlags{place: place{wanted: host.Overrides{Config: "/etc/docker/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
+		{migrateFlags{place: place{wanted: host.Overrides{Config: "/srv/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
+		{migrateFlags{place: place{wanted: host.Overrides{Config: "/srv/other.json"}}, undo: true}, begun, true, "changes /srv/daemon.json"},
+		{migrateFlags{place: place{wanted: host.Overrides{Config: "/srv/other.json"}}}, fromVFS, false, ""},
 		{migrateFlags{place: place{dataset: "tank/other"}}, migrate.Job{Way: migrate.Move, From: "overlay2", To: "overlayzfs"}, true, "in the data-root"},
 	} {
 		plan := &migrate.Plan{Job: tt.job, Resumed: tt.resumed}

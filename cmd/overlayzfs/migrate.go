@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/migrate"
-	"github.com/overlayzfs/overlayzfs/internal/site"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/migrate"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -113,7 +113,7 @@ func (f *migrateFlags) migrate(ctx context.Context, c console) error {
 }
 
 // wish is what is asked for, in terms of the place.
-func (f *migrateFlags) wish(where site.Site) migrate.Wanted {
+func (f *migrateFlags) wish(where host.Location) migrate.Wanted {
 	w := migrate.Wanted{
 		Root: where.Root, Driver: where.Driver, Dataset: where.Dataset, Home: where.Home,
 		From: f.from, ZFSDataset: cmp.Or(f.zfsDataset, where.ZFSDataset), Back: f.back, To: f.to, Reclaim: f.reclaim, Action: f.which(),
@@ -136,7 +136,7 @@ func (f *migrateFlags) which() migrate.Action {
 }
 
 // show prints what would be done. The error is why it cannot be begun.
-func (f *migrateFlags) show(c console, plan *migrate.Plan, where site.Site) error {
+func (f *migrateFlags) show(c console, plan *migrate.Plan, where host.Location) error {
 	f.requirePlugin(plan, where)
 	f.requireUsed(plan)
 	if f.json {
@@ -155,7 +155,7 @@ func (f *migrateFlags) show(c console, plan *migrate.Plan, where site.Site) erro
 }
 
 // requirePlugin makes sure that dockerd can start with the plugin afterwards.
-func (f *migrateFlags) requirePlugin(plan *migrate.Plan, where site.Site) {
+func (f *migrateFlags) requirePlugin(plan *migrate.Plan, where host.Location) {
 	if f.undo || f.finish || f.back {
 		return
 	}
@@ -205,7 +205,7 @@ func placeOf(job migrate.Job) string {
 
 // storeOf is the place of the store that the migration is about: of one that was
 // begun, what its journal says.
-func storeOf(plan *migrate.Plan, where site.Site) site.Site {
+func storeOf(plan *migrate.Plan, where host.Location) host.Location {
 	where.Dataset = plan.Job.Dataset
 	if where.Dataset == "" {
 		where.Home = filepath.Join(plan.Root, plan.Job.Home())
@@ -214,7 +214,7 @@ func storeOf(plan *migrate.Plan, where site.Site) site.Site {
 }
 
 // action is the question, and what is done when it is agreed to.
-func (f *migrateFlags) action(c console, plan *migrate.Plan, where site.Site) (string, func(context.Context) error) {
+func (f *migrateFlags) action(c console, plan *migrate.Plan, where host.Location) (string, func(context.Context) error) {
 	tools := migrate.Tools{
 		Open:        func(ctx context.Context) (migrate.Store, func() error, error) { return openStore(ctx, where) },
 		Unused:      func() error { return unusedStore(where) },
@@ -241,7 +241,7 @@ func unfinished(err error) error {
 
 // openStore opens the store that layers are carried to, with nobody's limits and
 // snapshots: those are the plugin's.
-func openStore(ctx context.Context, where site.Site) (migrate.Store, func() error, error) {
+func openStore(ctx context.Context, where host.Location) (migrate.Store, func() error, error) {
 	known, err := overlayzfs.ParseOptions(where.Options)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the plugin's options: %w", err)
@@ -258,7 +258,7 @@ func openStore(ctx context.Context, where site.Site) (migrate.Store, func() erro
 }
 
 // unusedStore makes sure that nobody has the store open, if there is one.
-func unusedStore(where site.Site) error {
+func unusedStore(where host.Location) error {
 	view, err := viewOf(where)
 	if errors.Is(err, fault.NotFound) {
 		return nil
@@ -270,7 +270,7 @@ func unusedStore(where site.Site) error {
 }
 
 // tokenOf tells which engine had the store last.
-func tokenOf(where site.Site) (string, error) {
+func tokenOf(where host.Location) (string, error) {
 	view, err := viewOf(where)
 	if errors.Is(err, fault.NotFound) {
 		return "", nil // nobody ever had it

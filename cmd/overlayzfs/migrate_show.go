@@ -6,7 +6,7 @@ import (
 	"io"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/migrate"
+	"github.com/overlayzfs/overlayzfs/operator/migrate"
 )
 
 // writeMigration prints what there is and what would be done.

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/overlayzfs/overlayzfs/internal/migrate"
-	"github.com/overlayzfs/overlayzfs/internal/site"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/migrate"
 )
 
 func aPlan(way migrate.Way) *migrate.Plan {
@@ -81,7 +81,7 @@ func TestDockerdHasToStartAfterwards(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			write(config, fmt.Sprintf(tt.daemon, root))
 			write(record, fmt.Sprintf(`{"plugin":{"Id":%q,"Name":"overlayzfs:latest","Enabled":%s,"Config":{"Interface":{"Types":["docker.graphdriver/1.0"]}}}}`, strings.Repeat("a", 64), tt.enabled))
-			where, err := site.Find(site.Wanted{Config: config, New: true})
+			where, err := host.Find(host.Overrides{Config: config, New: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +92,7 @@ func TestDockerdHasToStartAfterwards(t *testing.T) {
 			}
 		})
 	}
-	where := site.Site{Driver: "overlayzfs", Root: root}
+	where := host.Location{Driver: "overlayzfs", Root: root}
 	plan := &migrate.Plan{}
 	(&migrateFlags{}).requirePlugin(plan, where)
 	if err := plan.Refused(); err == nil || !strings.Contains(err.Error(), "docker plugin install") {
@@ -106,13 +106,13 @@ func TestWhereTheStoreIs(t *testing.T) {
 	back := migrate.Job{Way: migrate.Copy, From: "overlayzfs", To: "zfs", Layers: "plugins/a/overlayzfs", ZFSDataset: "tank/docker"}
 	moved := migrate.Job{Way: migrate.Move, From: "overlayzfs", To: "overlay2", Layers: "plugins/a/overlayzfs", Target: "overlay2"}
 	for _, job := range []migrate.Job{forward, back, moved} {
-		got := storeOf(&migrate.Plan{Root: "/data", Job: job}, site.Site{Home: "/elsewhere", Dataset: "tank/now"})
+		got := storeOf(&migrate.Plan{Root: "/data", Job: job}, host.Location{Home: "/elsewhere", Dataset: "tank/now"})
 		if got.Home != "/data/plugins/a/overlayzfs" || got.Dataset != "" {
 			t.Errorf("%+v: %+v", job, got)
 		}
 	}
 	forward.Dataset = "tank/layers"
-	if got := storeOf(&migrate.Plan{Job: forward}, site.Site{}); got.Dataset != "tank/layers" {
+	if got := storeOf(&migrate.Plan{Job: forward}, host.Location{}); got.Dataset != "tank/layers" {
 		t.Errorf("%+v", got)
 	}
 }

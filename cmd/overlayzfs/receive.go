@@ -12,11 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/setup"
-	"github.com/overlayzfs/overlayzfs/internal/site"
-	"github.com/overlayzfs/overlayzfs/internal/transfer"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/transfer"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -110,7 +109,7 @@ func (f *receiveFlags) receive(ctx context.Context, c console) (err error) {
 }
 
 // quiet makes sure that dockerd does not run, and keeps it from starting.
-func quiet(where site.Site) (*os.File, error) {
+func quiet(where host.Location) (*os.File, error) {
 	docker, err := dockerstore.Open(where.Root)
 	if errors.Is(err, fault.NotFound) {
 		return nil, nil
@@ -125,7 +124,7 @@ func quiet(where site.Site) (*os.File, error) {
 	return lock, errors.Join(err, docker.Close())
 }
 
-func (f *receiveFlags) read(ctx context.Context, c console, z *zfs.Handle, where site.Site) error {
+func (f *receiveFlags) read(ctx context.Context, c console, z *zfs.Handle, where host.Location) error {
 	in, err := f.open(c)
 	if err != nil {
 		return err
@@ -149,7 +148,7 @@ func (f *receiveFlags) read(ctx context.Context, c console, z *zfs.Handle, where
 // alone receives, while nobody has the store open that the stream goes on from.
 // That dockerd does not run is known of its data-root, which could be another than
 // it is looked for in.
-func (f *receiveFlags) alone(ctx context.Context, c console, z *zfs.Handle, where site.Site, stream *transfer.Reader) (mark overlayzfs.Receiving, err error) {
+func (f *receiveFlags) alone(ctx context.Context, c console, z *zfs.Handle, where host.Location, stream *transfer.Reader) (mark overlayzfs.Receiving, err error) {
 	if !stream.Header.Full() {
 		claim, busy := overlayzfs.ClaimDataset(where.Dataset)
 		switch {
@@ -177,7 +176,7 @@ func (f *receiveFlags) open(c console) (io.ReadCloser, error) {
 }
 
 // announce says what would be done, and refuses what does not fit.
-func (f *receiveFlags) announce(c console, z *zfs.Handle, where site.Site, stream *transfer.Reader) (mark overlayzfs.Receiving, err error) {
+func (f *receiveFlags) announce(c console, z *zfs.Handle, where host.Location, stream *transfer.Reader) (mark overlayzfs.Receiving, err error) {
 	a := arrival{Header: stream.Header, Dataset: where.Dataset, Root: where.Root, Lost: []string{}, Refused: []string{}, DryRun: f.dryRun}
 	target, err := transfer.LookAt(z, where.Dataset, stream.Begin)
 	if err != nil {
@@ -211,7 +210,7 @@ func (f *receiveFlags) announce(c console, z *zfs.Handle, where site.Site, strea
 
 // unfinished refuses to go on from what an earlier receive has left half done. If
 // ZFS was interrupted there is nothing of it, and nothing to do.
-func (f *receiveFlags) unfinished(z *zfs.Handle, where site.Site) ([]string, error) {
+func (f *receiveFlags) unfinished(z *zfs.Handle, where host.Location) ([]string, error) {
 	mark, err := overlayzfs.ReceivingOn(z, where.Dataset)
 	if err != nil || mark == nil {
 		return nil, err
@@ -243,7 +242,7 @@ func writeArrival(w io.Writer, a arrival) error {
 
 // take has ZFS receive the stream, on a dataset that is marked with it: from the
 // moment that it is there until it is settled, no driver opens the store.
-func (f *receiveFlags) take(ctx context.Context, c console, z *zfs.Handle, where site.Site, stream *transfer.Reader, mark overlayzfs.Receiving) error {
+func (f *receiveFlags) take(ctx context.Context, c console, z *zfs.Handle, where host.Location, stream *transfer.Reader, mark overlayzfs.Receiving) error {
 	o, err := receiving(z, where, mark)
 	if err != nil {
 		return err
@@ -262,11 +261,11 @@ func (f *receiveFlags) take(ctx context.Context, c console, z *zfs.Handle, where
 }
 
 // receiving marks the dataset, or has it made with the mark.
-func receiving(z *zfs.Handle, where site.Site, mark overlayzfs.Receiving) (o zfs.Receiving, err error) {
+func receiving(z *zfs.Handle, where host.Location, mark overlayzfs.Receiving) (o zfs.Receiving, err error) {
 	if mark.From != "" {
 		return zfs.Receiving{Force: true}, mark.Mark(z, where.Dataset)
 	}
-	if o.Properties, err = setup.LayerProperties(); err != nil {
+	if o.Properties, err = host.LayerProperties(); err != nil {
 		return o, err
 	}
 	marked, err := mark.Properties()

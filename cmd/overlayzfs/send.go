@@ -15,9 +15,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/transfer"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/transfer"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -76,7 +76,7 @@ func (f *sendFlags) send(ctx context.Context, c console) error {
 		return err
 	}
 	return f.look(func(s *shelf) error {
-		if s.site.Dataset == "" {
+		if s.host.Dataset == "" {
 			return fault.New(fault.Unsupported, "the store lies in Docker's data-root, and has no dataset of its own to be sent: `zfs send` the data-root's")
 		}
 		from, err := f.resolve(s)
@@ -272,7 +272,7 @@ func (f *sendFlags) snapshot(ctx context.Context, s *shelf) (snap string, err er
 		if snap, err = takeSent(s); err == nil {
 			return snap, nil
 		}
-		again, readErr := s.docker.Read(s.site.Driver)
+		again, readErr := s.docker.Read(s.host.Driver)
 		if readErr != nil {
 			return "", readErr
 		}

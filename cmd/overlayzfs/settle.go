@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/site"
-	"github.com/overlayzfs/overlayzfs/internal/transfer"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/transfer"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -17,7 +17,7 @@ import (
 // data-root, and layers of the other host's containers go. It can be cut short
 // anywhere, and is then done again with --finish. What came is looked at before
 // anything is done with it, and goes again if it is no store of ours.
-func (f *receiveFlags) settle(ctx context.Context, z *zfs.Handle, where site.Site, mark overlayzfs.Receiving) (images int, err error) {
+func (f *receiveFlags) settle(ctx context.Context, z *zfs.Handle, where host.Location, mark overlayzfs.Receiving) (images int, err error) {
 	err = overlayzfs.CheckReceived(where.Dataset)
 	if errors.Is(err, fault.UnsafeInput) {
 		return 0, f.reject(ctx, z, where, mark, err)
@@ -32,12 +32,12 @@ func (f *receiveFlags) settle(ctx context.Context, z *zfs.Handle, where site.Sit
 }
 
 // settled says that all is done.
-func settled(images int, where site.Site) string {
+func settled(images int, where host.Location) string {
 	return fmt.Sprintf("Done: %s. dockerd can be started with storage driver %s and overlayzfs.dataset=%s.", number(images, "image"), where.Driver, where.Dataset)
 }
 
 // remedy is the command that does the rest of an interrupted receive.
-func (f *receiveFlags) remedy(where site.Site) string {
+func (f *receiveFlags) remedy(where host.Location) string {
 	command := fmt.Sprintf("overlayzfs receive --finish --yes --dataset %s --root %q --driver %q", where.Dataset, where.Root, where.Driver)
 	if f.wanted.Config != "" && f.wanted.Config != f.config {
 		command += fmt.Sprintf(" --config-file %q", f.wanted.Config)
@@ -60,7 +60,7 @@ type finished struct {
 
 // resume does what an interrupted receive has left to do. What the data-root has
 // got since, it does not lose unasked.
-func (f *receiveFlags) resume(ctx context.Context, c console, z *zfs.Handle, where site.Site) error {
+func (f *receiveFlags) resume(ctx context.Context, c console, z *zfs.Handle, where host.Location) error {
 	mark, err := overlayzfs.ReceivingOn(z, where.Dataset)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func (f *receiveFlags) resume(ctx context.Context, c console, z *zfs.Handle, whe
 }
 
 // conclude says what came of it.
-func (f *receiveFlags) conclude(c console, e finished, where site.Site) (err error) {
+func (f *receiveFlags) conclude(c console, e finished, where host.Location) (err error) {
 	switch {
 	case f.json:
 		err = writeJSON(c.out, e)
@@ -97,7 +97,7 @@ func (f *receiveFlags) conclude(c console, e finished, where site.Site) (err err
 }
 
 // finishUp looks at what was received, asks, and does the rest.
-func (f *receiveFlags) finishUp(ctx context.Context, c console, z *zfs.Handle, where site.Site, mark overlayzfs.Receiving) (images int, err error) {
+func (f *receiveFlags) finishUp(ctx context.Context, c console, z *zfs.Handle, where host.Location, mark overlayzfs.Receiving) (images int, err error) {
 	switch err := overlayzfs.CheckReceived(where.Dataset); {
 	case errors.Is(err, fault.UnsafeInput):
 		return 0, f.reject(ctx, z, where, mark, err)
@@ -121,7 +121,7 @@ func (f *receiveFlags) finishUp(ctx context.Context, c console, z *zfs.Handle, w
 
 // keepsAll refuses what would be lost by finishing. The data-root has either what
 // went before the stream or already what came with it.
-func (f *receiveFlags) keepsAll(where site.Site, mark overlayzfs.Receiving) error {
+func (f *receiveFlags) keepsAll(where host.Location, mark overlayzfs.Receiving) error {
 	from := ""
 	if mark.From != "" {
 		from = where.Dataset + "@" + mark.From
@@ -149,7 +149,7 @@ func (f *receiveFlags) keepsAll(where site.Site, mark overlayzfs.Receiving) erro
 }
 
 // moveIn installs what the store carries, and cleans it up.
-func moveIn(ctx context.Context, where site.Site) (images int, err error) {
+func moveIn(ctx context.Context, where host.Location) (images int, err error) {
 	images, strangers, err := install(where)
 	if err != nil {
 		return 0, err
@@ -159,7 +159,7 @@ func moveIn(ctx context.Context, where site.Site) (images int, err error) {
 
 // install puts the carried records into the data-root, and finds the layers that
 // are in none.
-func install(where site.Site) (images int, strangers []string, err error) {
+func install(where host.Location) (images int, strangers []string, err error) {
 	view, err := overlayzfs.ViewDataset(where.Dataset)
 	if err != nil {
 		return 0, nil, err
@@ -181,7 +181,7 @@ func install(where site.Site) (images int, strangers []string, err error) {
 
 // adopt makes the store this host's, without the layers of the other host's
 // containers. That nothing is received any more is its last step.
-func adopt(ctx context.Context, where site.Site, strangers []string) error {
+func adopt(ctx context.Context, where host.Location, strangers []string) error {
 	return opened(ctx, where, true, func(store *overlayzfs.Driver) error {
 		for _, id := range strangers {
 			if err := store.Remove(ctx, id); err != nil {

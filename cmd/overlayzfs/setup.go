@@ -9,10 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
-	"github.com/overlayzfs/overlayzfs/internal/doctor"
-	"github.com/overlayzfs/overlayzfs/internal/setup"
-	"github.com/overlayzfs/overlayzfs/internal/site"
+	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/doctor"
+	"github.com/overlayzfs/overlayzfs/operator/host"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -80,7 +79,7 @@ func (f *setupFlags) setUp(ctx context.Context, c console, parent string) error 
 }
 
 // wants makes of flags what package setup is asked for.
-func (f *setupFlags) wants(ctx context.Context, parent string) (w setup.Wanted, err error) {
+func (f *setupFlags) wants(ctx context.Context, parent string) (w host.Wanted, err error) {
 	if parent == "" && f.dataset == "" {
 		return w, usagef("name a dataset: `overlayzfs setup POOL/NAME`, or one for the layers alone with --dataset POOL/NAME")
 	}
@@ -96,8 +95,8 @@ func (f *setupFlags) wants(ctx context.Context, parent string) (w setup.Wanted, 
 	if err != nil {
 		return w, err
 	}
-	w = setup.Wanted{
-		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: cmp.Or(f.wanted.Root, config.DataRoot), Driver: cmp.Or(f.wanted.Driver, site.DriverOf(config), site.DefaultDriver),
+	w = host.Wanted{
+		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: cmp.Or(f.wanted.Root, config.DataRoot), Driver: cmp.Or(f.wanted.Driver, host.DriverOf(config), host.DefaultDriver),
 		Sync: f.sync, Options: f.options,
 	}
 	w.Way, err = f.wayIn(ctx)
@@ -107,9 +106,9 @@ func (f *setupFlags) wants(ctx context.Context, parent string) (w setup.Wanted, 
 func (f *setupFlags) configFile() string { return cmp.Or(f.wanted.Config, f.config) }
 
 // wayIn is what was said, or what fits the dockerd that answers.
-func (f *setupFlags) wayIn(ctx context.Context) (setup.Way, error) {
-	switch way := setup.Way(f.way); way {
-	case setup.Plugin, setup.Snapshotter:
+func (f *setupFlags) wayIn(ctx context.Context) (host.Way, error) {
+	switch way := host.Way(f.way); way {
+	case host.Plugin, host.Snapshotter:
 		return way, nil
 	case "":
 	default:
@@ -120,22 +119,22 @@ func (f *setupFlags) wayIn(ctx context.Context) (setup.Way, error) {
 		return "", usagef("dockerd does not answer, so its version is not known: say --way plugin for Docker up to 27, --way snapshotter for 28 and later (%w)", err)
 	}
 	if doctor.TakesPlugins(engine.Version) {
-		return setup.Plugin, nil
+		return host.Plugin, nil
 	}
-	return setup.Snapshotter, nil
+	return host.Snapshotter, nil
 }
 
 // plan decides what there is to do, and prints it.
-func (f *setupFlags) plan(c console, z *zfs.Handle, w setup.Wanted) (setup.Plan, error) {
-	facts, err := setup.Gather(z, w, f.configFile())
+func (f *setupFlags) plan(c console, z *zfs.Handle, w host.Wanted) (host.Plan, error) {
+	facts, err := host.Gather(z, w, f.configFile())
 	if err != nil {
-		return setup.Plan{}, err
+		return host.Plan{}, err
 	}
 	// That no store is found is no error: there is none yet.
-	if s, err := site.Find(site.Wanted{Config: f.configFile(), Root: w.Root, Driver: w.Driver, Dataset: w.Layers}); err == nil {
+	if s, err := host.Find(host.Overrides{Config: f.configFile(), Root: w.Root, Driver: w.Driver, Dataset: w.Layers}); err == nil {
 		facts.PluginDataset = s.PluginDataset()
 	}
-	plan, err := setup.Decide(facts, w)
+	plan, err := host.Decide(facts, w)
 	if err != nil {
 		return plan, fmt.Errorf("%w: %w", err, errRefused)
 	}
@@ -145,7 +144,7 @@ func (f *setupFlags) plan(c console, z *zfs.Handle, w setup.Wanted) (setup.Plan,
 	return plan, writeSetup(c.out, plan)
 }
 
-func (f *setupFlags) carryOut(ctx context.Context, c console, z *zfs.Handle, w setup.Wanted) error {
+func (f *setupFlags) carryOut(ctx context.Context, c console, z *zfs.Handle, w host.Wanted) error {
 	plan, err := f.plan(c, z, w)
 	if err != nil || len(plan.Steps) == 0 {
 		return err
@@ -169,7 +168,7 @@ func (f *setupFlags) carryOut(ctx context.Context, c console, z *zfs.Handle, w s
 }
 
 // writeSetup prints the steps, how to take them back, and what is left to do.
-func writeSetup(w io.Writer, plan setup.Plan) error {
+func writeSetup(w io.Writer, plan host.Plan) error {
 	if len(plan.Steps) == 0 {
 		fmt.Fprintln(w, "Everything is as it should be.")
 	}

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
-	"github.com/overlayzfs/overlayzfs/internal/setup"
+	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/host"
 )
 
 // TestSetupIsShown keeps what is printed before anything is done.
@@ -16,21 +16,21 @@ func TestSetupIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := dockerconf.File{Path: "/etc/docker/daemon.json", Raw: []byte(config), Exists: true}
-	wanted := setup.Wanted{
-		Parent: "tank/docker", Layers: "tank/docker/layers", Root: "/var/lib/docker", Driver: "overlayzfs", Way: setup.Plugin,
+	wanted := host.Wanted{
+		Parent: "tank/docker", Layers: "tank/docker/layers", Root: "/var/lib/docker", Driver: "overlayzfs", Way: host.Plugin,
 		Sync: "disabled", Options: []string{"overlayzfs.size=10G"},
 	}
 	later := wanted
-	later.Parent, later.Way, later.Options = "", setup.Snapshotter, nil
+	later.Parent, later.Way, later.Options = "", host.Snapshotter, nil
 	for name, tt := range map[string]struct {
-		facts  setup.Facts
-		wanted setup.Wanted
+		facts  host.Facts
+		wanted host.Wanted
 	}{
-		"setup":             {setup.Facts{Module: "2.3.9", File: file, Config: read}, wanted},
-		"setup-full":        {setup.Facts{Module: "2.3.9", File: file, Config: read, RootFull: true}, wanted},
-		"setup-snapshotter": {setup.Facts{Module: "2.3.9", File: file, Config: read}, later},
+		"setup":             {host.Facts{Module: "2.3.9", File: file, Config: read}, wanted},
+		"setup-full":        {host.Facts{Module: "2.3.9", File: file, Config: read, RootFull: true}, wanted},
+		"setup-snapshotter": {host.Facts{Module: "2.3.9", File: file, Config: read}, later},
 	} {
-		plan, err := setup.Decide(tt.facts, tt.wanted)
+		plan, err := host.Decide(tt.facts, tt.wanted)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +46,7 @@ func TestSetupIsShown(t *testing.T) {
 		golden(t, name+".json", out.String())
 	}
 	var out bytes.Buffer
-	if err := writeSetup(&out, setup.Plan{Then: []string{"x"}}); err != nil {
+	if err := writeSetup(&out, host.Plan{Then: []string{"x"}}); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "setup-nothing.txt", out.String())

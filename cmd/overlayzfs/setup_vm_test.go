@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerconf"
-	"github.com/overlayzfs/overlayzfs/internal/setup"
+	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/host"
 )
 
 // saying is what zfs(8) prints, in one line. From OpenZFS 2.3 on it calls xattr=sa
@@ -55,7 +55,7 @@ func shell(t *testing.T, script string) string {
 
 func steps(t *testing.T, out string) int {
 	t.Helper()
-	var plan setup.Plan
+	var plan host.Plan
 	if err := json.Unmarshal([]byte(out), &plan); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

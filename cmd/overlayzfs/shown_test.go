@@ -10,11 +10,11 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
-	"github.com/overlayzfs/overlayzfs/internal/doctor"
-	"github.com/overlayzfs/overlayzfs/internal/gc"
-	"github.com/overlayzfs/overlayzfs/internal/inventory"
-	"github.com/overlayzfs/overlayzfs/internal/verify"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/doctor"
+	"github.com/overlayzfs/overlayzfs/operator/gc"
+	"github.com/overlayzfs/overlayzfs/operator/inventory"
+	"github.com/overlayzfs/overlayzfs/operator/verify"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/quota"
 )

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/inventory"
-	"github.com/overlayzfs/overlayzfs/internal/site"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/inventory"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -17,7 +17,7 @@ import (
 // shelf is a store and Docker's records of it, both to be read, dockerd running
 // or not.
 type shelf struct {
-	site    site.Site
+	host    host.Location
 	dataset string
 	zfs     *zfs.Handle
 	view    *overlayzfs.View
@@ -36,32 +36,32 @@ func (p *place) look(run func(*shelf) error) (err error) {
 }
 
 func (s *shelf) open(p *place) (err error) {
-	if s.site, err = p.find(); err != nil {
+	if s.host, err = p.find(); err != nil {
 		return err
 	}
-	if s.dataset, err = datasetOf(s.site); err != nil {
+	if s.dataset, err = datasetOf(s.host); err != nil {
 		return err
 	}
 	if s.zfs, err = zfs.Open(); err != nil {
 		return err
 	}
-	if s.view, err = viewOf(s.site); err != nil {
+	if s.view, err = viewOf(s.host); err != nil {
 		return err
 	}
 	if err := ofDocker(s.view, s.dataset); err != nil {
 		return err
 	}
-	if s.docker, err = dockerstore.Open(s.site.Root); err != nil {
+	if s.docker, err = dockerstore.Open(s.host.Root); err != nil {
 		return fmt.Errorf("%w, with --root", err)
 	}
-	s.records, err = s.docker.Read(s.site.Driver)
+	s.records, err = s.docker.Read(s.host.Driver)
 	if errors.Is(err, fault.NotFound) {
 		err = fmt.Errorf("%w; name the right one with --driver, or the data-root with --root", err)
 	}
 	return err
 }
 
-func viewOf(s site.Site) (*overlayzfs.View, error) {
+func viewOf(s host.Location) (*overlayzfs.View, error) {
 	if s.Dataset == "" {
 		return overlayzfs.ViewHome(s.Home)
 	}
@@ -96,7 +96,7 @@ func (s *shelf) inventory() (*inventory.Inventory, error) {
 	if err != nil || len(inv.Missing)+len(inv.Gaps) == 0 {
 		return inv, err
 	}
-	if s.records, err = s.docker.Read(s.site.Driver); err != nil {
+	if s.records, err = s.docker.Read(s.host.Driver); err != nil {
 		return nil, err
 	}
 	again, err := s.take()

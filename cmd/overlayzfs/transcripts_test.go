@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
-	"github.com/overlayzfs/overlayzfs/internal/migrate"
+	"github.com/overlayzfs/overlayzfs/operator/migrate"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 

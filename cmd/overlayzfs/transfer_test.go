@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/site"
-	"github.com/overlayzfs/overlayzfs/internal/transfer"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/transfer"
 )
 
 // TestStreamsAreShown keeps what is said of streams before and after.
@@ -42,13 +42,13 @@ func TestStreamsAreShown(t *testing.T) {
 		},
 		"receive-finish.txt": func(out *bytes.Buffer) (err error) {
 			for _, e := range endings() {
-				err = errors.Join(err, (&receiveFlags{}).conclude(console{out: out}, e, site.Site{Dataset: "tank/docker", Driver: "overlayzfs"}))
+				err = errors.Join(err, (&receiveFlags{}).conclude(console{out: out}, e, host.Location{Dataset: "tank/docker", Driver: "overlayzfs"}))
 			}
 			return err
 		},
 		"receive-finish.json": func(out *bytes.Buffer) (err error) {
 			for _, e := range endings() {
-				err = errors.Join(err, (&receiveFlags{output: output{json: true}}).conclude(console{out: out}, e, site.Site{}))
+				err = errors.Join(err, (&receiveFlags{output: output{json: true}}).conclude(console{out: out}, e, host.Location{}))
 			}
 			return err
 		},
@@ -74,7 +74,7 @@ func endings() []finished {
 func TestTheRemedyFindsTheSameHost(t *testing.T) {
 	f := receiveFlags{discard: true}
 	f.config, f.wanted.Config = "/etc/docker/daemon.json", "/srv/daemon.json"
-	got := f.remedy(site.Site{Dataset: "tank/docker", Root: "/srv/docker", Driver: "user/overlayzfs"})
+	got := f.remedy(host.Location{Dataset: "tank/docker", Root: "/srv/docker", Driver: "user/overlayzfs"})
 	if want := `overlayzfs receive --finish --yes --dataset tank/docker --root "/srv/docker" --driver "user/overlayzfs" --config-file "/srv/daemon.json" --discard`; got != want {
 		t.Errorf("it is %s", got)
 	}
@@ -83,7 +83,7 @@ func TestTheRemedyFindsTheSameHost(t *testing.T) {
 // TestLayersWithoutRecordsAreNotDropped: dockerd's data-root is another than the
 // one that was looked at.
 func TestLayersWithoutRecordsAreNotDropped(t *testing.T) {
-	where := site.Site{Dataset: "tank/docker", Root: filepath.Join(t.TempDir(), "none"), Driver: "overlayzfs"}
+	where := host.Location{Dataset: "tank/docker", Root: filepath.Join(t.TempDir(), "none"), Driver: "overlayzfs"}
 	for range 2 {
 		if _, _, recorded, err := compare(where); recorded || err != nil {
 			t.Errorf("%v, %v", recorded, err)

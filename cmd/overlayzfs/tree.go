@@ -8,7 +8,7 @@ import (
 	prettylist "github.com/jedib0t/go-pretty/v6/list"
 	"github.com/spf13/cobra"
 
-	"github.com/overlayzfs/overlayzfs/internal/inventory"
+	"github.com/overlayzfs/overlayzfs/operator/inventory"
 )
 
 // treeCommand shows which layer stands on which.

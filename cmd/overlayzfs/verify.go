@@ -12,10 +12,10 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
-	"github.com/overlayzfs/overlayzfs/internal/dockerstore"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/inventory"
-	"github.com/overlayzfs/overlayzfs/internal/verify"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/inventory"
+	"github.com/overlayzfs/overlayzfs/operator/verify"
 )
 
 // verifyFlags are those of the verify command.
@@ -126,7 +126,7 @@ func (s *shelf) compare(ctx context.Context, c console, layers []dockerstore.Lay
 	}
 	step, done := c.progress("comparing layers", total)
 	defer done()
-	v := verify.Verifier{View: s.view, Docker: s.docker, Driver: s.site.Driver, Read: func(n int) { step(int64(n)) }}
+	v := verify.Verifier{View: s.view, Docker: s.docker, Driver: s.host.Driver, Read: func(n int) { step(int64(n)) }}
 	return v.Layers(ctx, layers)
 }
 

@@ -1,0 +1,98 @@
+package doctor
+
+import (
+	"time"
+
+	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// Facts are what is known of a host. What could not be found out has an error,
+// or is nil.
+type Facts struct {
+	Kernel    string // uname's release
+	Overlay   bool   // the kernel has overlayfs, or its module can be loaded
+	Module    string // the zfs module's version
+	ModuleErr error
+	DeviceErr error // of opening /dev/zfs
+	Device    bool  // it was tried
+
+	Dataset    string // empty when none was found
+	DatasetErr error
+	// InPlace: the dataset is that of Docker's data-root, in which the store lies.
+	InPlace bool
+	Stats   *zfs.Dataset
+	Pool    *zfs.Pool
+	// Devices are those of the pool.
+	Devices []zfs.Device
+
+	Memory     Memory
+	SolidState bool // no disk of the host rotates
+
+	Docker Docker
+	Store  *Store
+	Probe  *Probe
+}
+
+// Memory is that of the host and of ZFS's cache, in bytes.
+type Memory struct {
+	Total  uint64
+	ARCMax uint64 // 0 when it is not known
+}
+
+// Docker is what is configured and what runs.
+type Docker struct {
+	ConfigFile string
+	Config     dockerconf.Config
+	ConfigErr  error
+	OptionsErr error // of the driver's storage options
+	SiteErr    error // of finding the store
+	Driver     string
+	Plugin     *dockerstore.Plugin
+	Packaged   string // where a package has put the plugin; empty: nowhere
+	Engine     *Engine
+	Migration  *Migration
+
+	MigrationErr error // of its journal
+}
+
+// Migration is one from or to another storage driver that was begun and not finished.
+type Migration struct {
+	From, To, Phase string
+	Done            bool   // only its end is left
+	Switching       bool   // Docker's records may name either driver
+	Undoable        bool   // it can be undone, instead
+	Next            string // the command that goes on with it
+}
+
+// Engine is what a running dockerd says of itself.
+type Engine struct {
+	Version    string
+	Driver     string
+	Deprecated bool // its environment allows graphdriver plugins where they are deprecated
+}
+
+// Store is the state of the store.
+type Store struct {
+	Err      error
+	Unknown  int    // layers that Docker does not know
+	Missing  int    // layers that only Docker knows
+	Damaged  int    // layers that are damaged
+	Removing int    // whose files are still being deleted
+	Rollback string // one that was cut short
+	// RollbackFlags are what it has to be run with.
+	RollbackFlags string
+	Receiving     string   // a stream whose receive was cut short
+	Scratch       []string // datasets that an earlier doctor left
+	Mounts        []string // that an earlier command left
+	Warnings      int      // records of Docker that cannot be read
+}
+
+// Probe is what trying things on a scratch dataset showed.
+type Probe struct {
+	Err    error
+	CopyUp time.Duration // 0 when it was not measured
+	Sync   string
+	Quota  string // by what means limits are kept, and why not by another
+}

@@ -1,0 +1,16 @@
+// Package host knows a host: where it has its store of layers and Docker's records,
+// and what setup makes on it.
+//
+// Find locates both as an administrator would: by what a flag says, by daemon.json,
+// and by the settings of the installed plugin. SnapshotterDataset does it for the
+// snapshotter.
+//
+// Setup has three parts that do not mix: Gather looks at the host, Decide makes a
+// plan of what was seen and changes nothing, Plan.Do carries the plan out. Every
+// step leaves the host in a state that Decide understands, so that an interrupted
+// setup is finished by running it again. Steps already done are skipped. Nothing is
+// destroyed and no data is moved.
+//
+// Package doctor knows which properties are advised, packages overlayzfs and
+// dockerstore know what lies in a store and in the records.
+package host

@@ -1,0 +1,52 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// Step is one change of the host.
+type Step struct {
+	Do   string `json:"do"`
+	Undo string `json:"undo"` // a command to copy
+
+	run func(z *zfs.Handle) error
+}
+
+// Plan is what there is to do.
+type Plan struct {
+	Steps []Step `json:"steps"`
+	// Then is what is left to a person.
+	Then []string `json:"then"`
+}
+
+func (p *Plan) add(run func(z *zfs.Handle) error, undo, do string, args ...any) {
+	p.Steps = append(p.Steps, Step{fmt.Sprintf(do, args...), undo, run})
+}
+
+func (p *Plan) then(format string, args ...any) {
+	p.Then = append(p.Then, fmt.Sprintf(format, args...))
+}
+
+// Undo are the commands that take back the first steps, the last one first.
+func (p Plan) Undo(steps int) (commands []string) {
+	for i := steps - 1; i >= 0; i-- {
+		commands = append(commands, p.Steps[i].Undo)
+	}
+	return commands
+}
+
+// Do carries the steps out, and returns how many are done.
+func (p Plan) Do(ctx context.Context, z *zfs.Handle) (done int, err error) {
+	for i, step := range p.Steps {
+		if err := ctx.Err(); err != nil {
+			return i, err
+		}
+		if err := step.run(z); err != nil {
+			return i, fmt.Errorf("%s: %w", step.Do, err)
+		}
+	}
+	return len(p.Steps), nil
+}

@@ -1,0 +1,262 @@
+package host
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+var wanted = Wanted{Parent: "tank/docker", Layers: "tank/docker/layers", Root: "/var/lib/docker", Driver: "overlayzfs", Way: Plugin}
+
+// facts are those of a host on which nothing was done, with a daemon.json.
+func facts(t *testing.T, config string) Facts {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "daemon.json")
+	if config != "" {
+		if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, err := dockerconf.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := dockerconf.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Facts{Module: "2.3.9-1", Datasets: map[string]zfs.Dataset{}, File: file, Config: c}
+}
+
+func decide(t *testing.T, f Facts, w Wanted) []string {
+	t.Helper()
+	p, err := Decide(f, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var steps []string
+	for _, s := range p.Steps {
+		do, _, _ := strings.Cut(s.Do, ": ")
+		steps = append(steps, strings.ReplaceAll(strings.ReplaceAll(do, f.File.Path, "FILE"), " for the datasets below", ""))
+	}
+	return steps
+}
+
+// made is a dataset as setup makes it.
+func made(name, mountpoint string) zfs.Dataset {
+	number := func(n uint64) zfs.Property { return zfs.Property{Value: zfs.Uint(n), Source: name} }
+	return zfs.Dataset{Name: name, Properties: map[string]zfs.Property{
+		"compression": number(15), "xattr": number(2), "dnodesize": number(1), "acltype": number(1), "atime": number(0), "recordsize": number(131072),
+		"mountpoint": {Value: zfs.String(mountpoint), Source: name},
+	}}
+}
+
+// noauto is a dataset that is not mounted at boot.
+func noauto(d zfs.Dataset) zfs.Dataset {
+	d.Properties = maps.Clone(d.Properties)
+	d.Properties["canmount"] = zfs.Property{Value: zfs.Uint(2), Source: d.Name}
+	return d
+}
+
+func TestTheSteps(t *testing.T) {
+	const done = `{"experimental": true, "storage-driver": "overlayzfs", "storage-opts": ["overlayzfs.dataset=tank/docker/layers"]}`
+	layers, parent, volumes := made("tank/docker/layers", "legacy"), made("tank/docker", "/var/lib/docker"), made("tank/docker/volumes", "/var/lib/docker/volumes")
+	for name, tt := range map[string]struct {
+		config string
+		with   func(*Facts, *Wanted)
+		steps  []string
+	}{
+		"a new host": {"", func(*Facts, *Wanted) {}, []string{
+			"create dataset tank/docker for data-root", "mount dataset tank/docker on /var/lib/docker, data-root", "create dataset tank/docker/layers for layers",
+			"create dataset tank/docker/volumes for volumes", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes", "write FILE",
+		}},
+		"a data-root with content": {`{"debug": true}`, func(f *Facts, _ *Wanted) { f.RootFull = true }, []string{
+			"create dataset tank/docker", "create dataset tank/docker/layers for layers", "edit FILE, kept as FILE.before-overlayzfs",
+		}},
+		"layers alone": {"", func(_ *Facts, w *Wanted) { w.Parent, w.Layers = "", "tank/layers" }, []string{"create dataset tank/layers for layers", "write FILE"}},
+		"all is done": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, volumes
+			f.RootOn, f.RootFull, f.VolumesOn = "tank/docker", true, "tank/docker/volumes"
+		}, nil},
+		"not mounted yet": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, volumes
+		}, []string{"mount dataset tank/docker on /var/lib/docker, data-root", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes"}},
+		"content was moved away": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = made("tank/docker", "none"), layers
+		}, []string{
+			"set mountpoint=/var/lib/docker on tank/docker, where it is none", "mount dataset tank/docker on /var/lib/docker, data-root",
+			"create dataset tank/docker/volumes for volumes", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes",
+		}},
+		"a data-root mounted by fstab": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = made("tank/docker", "legacy"), layers
+			f.RootOn, f.RootFull = "tank/docker", true
+		}, nil},
+		"a data-root that is not mounted at boot": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = noauto(parent), layers
+			f.RootOn, f.RootFull = "tank/docker", true
+		}, nil},
+		"volumes that are not mounted at boot": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, noauto(volumes)
+			f.RootOn, f.RootFull = "tank/docker", true
+		}, []string{"set canmount=on on tank/docker/volumes, where it is noauto", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes"}},
+		"others that inherit nothing": {done, func(f *Facts, _ *Wanted) {
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, volumes
+			f.RootOn, f.RootFull, f.VolumesOn, f.Others = "tank/docker", true, "tank/docker/volumes", []string{"tank/docker/mine"}
+		}, nil},
+		"properties": {done, func(f *Facts, w *Wanted) {
+			w.Parent, w.Sync = "", "disabled"
+			other := made("tank/docker/layers", "legacy")
+			other.Properties["xattr"] = zfs.Property{Value: zfs.Uint(1), Source: "tank"}
+			f.Datasets["tank/docker/layers"] = other
+		}, []string{
+			"set xattr=sa on tank/docker/layers, where it is on (dir)", "set sync=disabled on tank/docker/layers, where it is standard",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, w := facts(t, tt.config), wanted
+			tt.with(&f, &w)
+			if diff := cmp.Diff(tt.steps, decide(t, f, w)); diff != "" {
+				t.Errorf("- wanted, + got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestDaemonJSON is about what a file becomes.
+func TestDaemonJSON(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before, after string
+		with          func(*Facts, *Wanted)
+	}{
+		"options of another driver go": {
+			`{"storage-driver": "overlay2", "storage-opts": ["overlay2.size=1G"], "x": 1}`,
+			`{"storage-driver": "overlayzfs", "storage-opts": ["overlayzfs.dataset=tank/docker/layers", "overlayzfs.size=2G"], "x": 1, "experimental": true}`,
+			func(_ *Facts, w *Wanted) { w.Options = []string{"overlayzfs.size=2G"} },
+		},
+		"options of ours stay": {
+			`{"experimental": true, "storage-driver": "overlayzfs", "storage-opts": ["overlayzfs.quota=off", "OverlayZFS.Size=1G", "overlayzfs.dataset=tank/old"]}`,
+			`{"experimental": true, "storage-driver": "overlayzfs", "storage-opts": ["overlayzfs.quota=off", "overlayzfs.size=2G", "overlayzfs.dataset=tank/docker/layers"]}`,
+			func(_ *Facts, w *Wanted) { w.Options = []string{"overlayzfs.size=2G"} },
+		},
+		"the plugin names the dataset": {
+			`{"features": {"containerd-snapshotter": true}, "experimental": true, "storage-driver": "overlayzfs"}`,
+			`{"features": {}, "experimental": true, "storage-driver": "overlayzfs"}`,
+			func(f *Facts, _ *Wanted) { f.PluginDataset = "tank/docker/layers" },
+		},
+		"the snapshotter": {
+			`{"storage-driver": "overlay2", "features": {"buildkit": true}}`,
+			"{\"storage-driver\": \"overlayzfs\", \"features\": {\"buildkit\": true, \"containerd-snapshotter\": true}, \"data-root\": \"/srv\"}",
+			func(_ *Facts, w *Wanted) { w.Way, w.Root = Snapshotter, "/srv" },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, w := facts(t, tt.before), wanted
+			f.Datasets[w.Layers], w.Parent = made(w.Layers, "legacy"), ""
+			tt.with(&f, &w)
+			p, err := Decide(f, w)
+			if err != nil || len(p.Steps) != 1 {
+				t.Fatalf("%+v, %v", p, err)
+			}
+			if _, err := p.Do(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			after, err := dockerconf.Load(f.File.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got, want any
+			got, want = string(after.Raw), tt.after
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("- wanted, + got:\n%s", diff)
+			}
+			if f.Config, err = dockerconf.Read(f.File.Path); err != nil {
+				t.Fatal(err)
+			}
+			f.File = after
+			if again := decide(t, f, w); len(again) > 0 {
+				t.Errorf("a second time: %q", again)
+			}
+		})
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for name, with := range map[string]func(*Facts, *Wanted){
+		"something else in it": func(f *Facts, _ *Wanted) { f.Occupied = true },
+		"userns-remap":         func(f *Facts, _ *Wanted) { f.Config.UsernsRemap = "default" },
+		"an unknown option":    func(_ *Facts, w *Wanted) { w.Options = []string{"overlayzfs.nonsense=1"} },
+		"another's parent":     func(f *Facts, w *Wanted) { f.Datasets[w.Parent] = made(w.Parent, "/srv") },
+		"others would inherit": func(f *Facts, w *Wanted) {
+			f.Datasets[w.Parent], f.Others = made(w.Parent, "none"), []string{"tank/docker/mine"}
+		},
+		"others' properties": func(f *Facts, w *Wanted) {
+			f.Datasets[w.Parent], f.Others = made(w.Parent, w.Root), []string{"tank/docker/mine"}
+			f.Datasets[w.Parent].Properties["compression"] = zfs.Property{Value: zfs.Uint(2), Source: w.Parent}
+		},
+		"a whole pool": func(f *Facts, w *Wanted) {
+			w.Parent, w.Layers = "tank", "tank/layers"
+			f.Datasets[w.Parent] = made(w.Parent, "none")
+		},
+		"a whole pool for layers": func(f *Facts, w *Wanted) {
+			w.Parent, w.Layers, w.Sync = "", "tank", "disabled"
+			f.Datasets[w.Layers] = made(w.Layers, "legacy")
+		},
+		"not mounted at boot": func(f *Facts, w *Wanted) { f.Datasets[w.Parent] = noauto(made(w.Parent, w.Root)) },
+		"a broken file":       func(f *Facts, _ *Wanted) { f.File.Raw = []byte("{,") },
+	} {
+		f, w := facts(t, ""), wanted
+		with(&f, &w)
+		if p, err := Decide(f, w); err == nil || len(p.Steps) > 0 {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+	}
+}
+
+// TestUndoSaysTheLastFirst: what was done last is taken back first.
+// TestOptionsThatWouldBeIgnored are refused by name, and with where to say it.
+func TestOptionsThatWouldBeIgnored(t *testing.T) {
+	for option, tt := range map[string]struct {
+		way  Way
+		says string
+	}{
+		"overlayzfs.size=1G":             {Snapshotter, "/etc/overlayzfs/snapshotter.toml"},
+		"OverlayZFS.dataset = tank/mine": {Plugin, "name it with --dataset"},
+	} {
+		w := wanted
+		w.Way, w.Options = tt.way, []string{option}
+		if _, err := Decide(facts(t, ""), w); err == nil || !strings.Contains(err.Error(), "--opt "+option) || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v", option, err)
+		}
+	}
+}
+
+func TestUndoSaysTheLastFirst(t *testing.T) {
+	p, err := Decide(facts(t, ""), wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	undo := p.Undo(len(p.Steps) - 1) // without the file, whose name differs
+	want := []string{"umount /var/lib/docker/volumes", "zfs destroy tank/docker/volumes", "zfs destroy tank/docker/layers", "umount /var/lib/docker", "zfs destroy tank/docker"}
+	if diff := cmp.Diff(want, undo); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWordsBecomeWhatZFSTakes(t *testing.T) {
+	packed, err := pack([]property{{"recordsize", "128K"}, {"xattr", "sa"}})
+	if err != nil || packed["recordsize"].Uint() != 131072 || packed["xattr"].String() != "sa" {
+		t.Errorf("%v, %v", packed, err)
+	}
+	if _, err := pack([]property{{"recordsize", "much"}}); !errors.Is(err, fault.Invalid) {
+		t.Error(err)
+	}
+}

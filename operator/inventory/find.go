@@ -1,0 +1,132 @@
+package inventory
+
+import (
+	"slices"
+	"strings"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+)
+
+// Found is one thing that a person named: a layer, an image or a container.
+type Found struct {
+	Kind      string   `json:"kind"` // layer, image or container
+	Name      string   `json:"name"`
+	ID        string   `json:"id"`
+	Image     string   `json:"image,omitempty"` // of a container
+	Tags      []string `json:"tags,omitempty"`
+	Running   bool     `json:"running,omitempty"`
+	Layers    []*Layer `json:"layers"` // lowest first
+	SharedBy  []string `json:"shared_by,omitempty"`
+	Exclusive int64    `json:"exclusive"` // apparent size of what nothing else uses
+	// Chains are the layers that Docker has digests of, in its records and the
+	// store or not; lowest first.
+	Chains []digest.Digest `json:"-"`
+}
+
+// Find finds what a person means: a container's name or ID, an image's name or
+// ID, or a layer's ID; IDs may be shortened.
+func (inv *Inventory) Find(records *dockerstore.Records, name string) (*Found, error) {
+	var all []*Found
+	for _, c := range records.Containers {
+		if c.Name == name || prefixes(name, c.ID) {
+			all = append(all, inv.container(records, c))
+		}
+	}
+	for _, image := range records.Images {
+		if named(image, name) || prefixes(strings.TrimPrefix(name, "sha256:"), image.ID.Encoded()) {
+			all = append(all, inv.image(image))
+		}
+	}
+	for i := range inv.Layers {
+		if l := &inv.Layers[i]; l.ID == name || prefixes(name, l.ID) && !strings.HasSuffix(l.ID, "-init") {
+			all = append(all, layerFound(l))
+		}
+	}
+	switch len(all) {
+	case 0:
+		return nil, fault.New(fault.NotFound, "no container, image or layer is called %q", name)
+	case 1:
+		inv.share(all[0])
+		return all[0], nil
+	}
+	var names []string
+	for _, f := range all {
+		names = append(names, f.Kind+" "+f.Name+" "+Short(f.ID))
+	}
+	return nil, fault.New(fault.Invalid, "%q can be %s: write more of the ID", name, strings.Join(names, ", or "))
+}
+
+// shortest is the least of an ID that is taken for one.
+const shortest = 4
+
+func prefixes(name, id string) bool { return len(name) >= shortest && strings.HasPrefix(id, name) }
+
+func named(image dockerstore.Image, name string) bool {
+	return slices.Contains(image.Tags, name) || slices.Contains(image.Tags, name+":latest")
+}
+
+func layerFound(l *Layer) *Found {
+	f := &Found{Kind: "layer", Name: Short(l.ID), ID: l.ID, Layers: []*Layer{l}}
+	if l.Chain != "" {
+		f.Chains = []digest.Digest{l.Chain}
+	}
+	return f
+}
+
+func (inv *Inventory) image(image dockerstore.Image) *Found {
+	f := &Found{Kind: "image", Name: ImageName(image), ID: image.ID.Encoded(), Tags: image.Tags, Layers: []*Layer{}, Chains: image.Chains}
+	for _, chain := range image.Chains {
+		f.Layers = append(f.Layers, inv.pick(func(l *Layer) bool { return l.Chain == chain })...)
+	}
+	return f
+}
+
+func (inv *Inventory) container(records *dockerstore.Records, c dockerstore.Container) *Found {
+	f := &Found{Kind: "container", Name: c.Name, ID: c.ID, Running: c.Running, Layers: []*Layer{}}
+	for _, image := range records.Images {
+		if image.ID == c.Image {
+			f.Image = ImageName(image)
+		}
+	}
+	for _, m := range records.Mounts {
+		if m.Name != c.ID {
+			continue
+		}
+		for chain := m.Parent; chain != ""; chain = records.Layers[chain].Parent {
+			f.Chains = append(f.Chains, chain)
+			f.Layers = append(inv.pick(func(l *Layer) bool { return l.Chain == chain }), f.Layers...)
+		}
+		slices.Reverse(f.Chains)
+		f.Layers = append(f.Layers, inv.pick(func(l *Layer) bool { return l.ID == m.InitID })...)
+		f.Layers = append(f.Layers, inv.pick(func(l *Layer) bool { return l.ID == m.MountID })...)
+	}
+	return f
+}
+
+func (inv *Inventory) pick(want func(*Layer) bool) (found []*Layer) {
+	for i := range inv.Layers {
+		if want(&inv.Layers[i]) {
+			found = append(found, &inv.Layers[i])
+		}
+	}
+	return found
+}
+
+// share says who else uses the layers.
+func (inv *Inventory) share(f *Found) {
+	for _, l := range f.Layers {
+		others := slices.DeleteFunc(slices.Concat(l.Images, l.Containers), func(user string) bool { return user == f.Name })
+		if f.Kind == "layer" {
+			others = slices.Concat(l.Images, l.Containers)
+		}
+		if len(others) == 0 {
+			f.Exclusive += l.apparent()
+		}
+		f.SharedBy = append(f.SharedBy, others...)
+	}
+	slices.Sort(f.SharedBy)
+	f.SharedBy = slices.Compact(f.SharedBy)
+}

@@ -1,0 +1,151 @@
+package inventory
+
+import (
+	"cmp"
+	"slices"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/quota"
+)
+
+// Kind is what a layer is to Docker.
+type Kind string
+
+// The kinds of layers.
+const (
+	Image      Kind = "image"       // of an image
+	Container  Kind = "container"   // a container's writable layer
+	Init       Kind = "init"        // between a container and its image
+	BuildCache Kind = "build cache" // BuildKit's
+	Leaving    Kind = "leaving"     // Docker removes it at its next start
+	Unknown    Kind = "unknown"     // Docker does not know it
+)
+
+// Layer is a layer of the store, with what Docker knows of it.
+type Layer struct {
+	ID     string           `json:"id"`
+	Kind   Kind             `json:"kind"`
+	State  overlayzfs.State `json:"state"`
+	Parent string           `json:"parent,omitempty"`
+	Depth  int              `json:"depth"` // how many layers are below
+	Lowers []string         `json:"-"`     // these, as far as they are known
+	Chain  digest.Digest    `json:"chain,omitempty"`
+	Diff   digest.Digest    `json:"diff,omitempty"`
+	// Images have the layer in them, Containers have it or stand on it.
+	Images     []string `json:"images,omitempty"`
+	Containers []string `json:"containers,omitempty"`
+	// Recorded is the apparent size that Docker recorded, of an image's layer.
+	Recorded int64  `json:"recorded_size,omitempty"`
+	Size     *Size  `json:"size,omitempty"` // absent where it was not measured
+	Limit    *Limit `json:"limit,omitempty"`
+	Damaged  string `json:"damaged,omitempty"`
+	Key      string `json:"key,omitempty"` // short name in the store
+}
+
+// Size is what a layer holds, without what is below it.
+type Size struct {
+	Apparent  int64 `json:"apparent"`         // lengths of its files
+	Allocated int64 `json:"allocated"`        // of the pool: compressed
+	Inodes    int64 `json:"inodes,omitempty"` // absent where a dataset keeps count
+}
+
+// Limit is what a layer may hold, and by what means that is kept.
+type Limit struct {
+	Bytes   uint64     `json:"bytes,omitempty"`
+	Inodes  uint64     `json:"inodes,omitempty"`
+	Mode    quota.Mode `json:"mode"`
+	Dataset string     `json:"dataset,omitempty"` // that the layer has for itself
+	Project uint32     `json:"project,omitempty"`
+}
+
+// Missing is a layer that Docker has recorded and the store does not have.
+type Missing struct {
+	ID    string   `json:"id"`
+	Users []string `json:"users,omitempty"` // images and containers
+}
+
+// Inventory is a store and what Docker knows of it.
+type Inventory struct {
+	Dataset string    `json:"dataset"`
+	Layers  []Layer   `json:"layers"` // of one kind together, each behind its parent
+	Missing []Missing `json:"missing,omitempty"`
+	// BuildsLocked: which layers are BuildKit's is known by their IDs only.
+	BuildsLocked bool `json:"builds_locked,omitempty"`
+	// Gaps are records that others count on and that are not there.
+	Gaps []dockerstore.Gap `json:"gaps,omitempty"`
+	// Warnings are records that could not be read.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Take puts an inventory together, without sizes. Without records no layer is
+// known to Docker.
+func Take(dataset string, seen []overlayzfs.Seen, records *dockerstore.Records) *Inventory {
+	users := usersOf(records)
+	inv := &Inventory{Dataset: dataset, Layers: []Layer{}, BuildsLocked: records.BuildsLocked, Gaps: records.Gaps()}
+	there := make(map[string]bool, len(seen))
+	for _, s := range seen {
+		there[s.ID] = true
+		inv.Layers = append(inv.Layers, users.layer(dataset, s))
+	}
+	for id, u := range users.byID {
+		if !there[id] && u.kind != Leaving && u.kind != BuildCache {
+			inv.Missing = append(inv.Missing, Missing{id, slices.Concat(u.images, u.containers)})
+		}
+	}
+	for _, damage := range records.Damaged {
+		inv.Warnings = append(inv.Warnings, damage.Error())
+	}
+	slices.SortFunc(inv.Missing, func(a, b Missing) int { return cmp.Compare(a.ID, b.ID) })
+	inv.sort()
+	return inv
+}
+
+// sort puts what is of one kind together, containers behind images, and each
+// layer behind that which it stands on.
+func (inv *Inventory) sort() {
+	paths := inv.paths()
+	slices.SortFunc(inv.Layers, func(a, b Layer) int {
+		return cmp.Or(
+			cmp.Compare(rank(a.Kind), rank(b.Kind)),
+			slices.Compare(paths[a.ID], paths[b.ID]),
+		)
+	})
+}
+
+// paths lead from base layers to each layer.
+func (inv *Inventory) paths() map[string][]string {
+	parents := make(map[string]string, len(inv.Layers))
+	for _, l := range inv.Layers {
+		parents[l.ID] = l.Parent
+	}
+	paths := make(map[string][]string, len(inv.Layers))
+	for _, l := range inv.Layers {
+		path := []string{}
+		for id := l.ID; id != "" && len(path) <= l.Depth; id = parents[id] {
+			path = append(path, id)
+		}
+		slices.Reverse(path)
+		paths[l.ID] = path
+	}
+	return paths
+}
+
+func rank(k Kind) int {
+	return slices.Index([]Kind{Image, Init, Container, BuildCache, Leaving, Unknown}, k)
+}
+
+// limit describes the limit of a layer as the store has it.
+func limit(dataset string, s overlayzfs.Seen) *Limit {
+	r := s.Limit
+	if r == nil {
+		return nil
+	}
+	l := &Limit{Bytes: r.Bytes, Inodes: r.Inodes, Mode: r.Mode, Project: r.Project}
+	if r.Mode == quota.Dataset {
+		l.Dataset = dataset + "/" + s.Key
+	}
+	return l
+}

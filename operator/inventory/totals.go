@@ -1,0 +1,171 @@
+package inventory
+
+import (
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+)
+
+// Totals is what a store takes of its pool, and what it was promised.
+type Totals struct {
+	Dataset   string    `json:"dataset"`
+	Pool      Pool      `json:"pool"`
+	Space     Space     `json:"space"`
+	Images    Group     `json:"images"`
+	Cache     Group     `json:"build_cache"`
+	Contained Group     `json:"containers"`
+	Unknown   Group     `json:"unknown"`
+	Snapshots Snapshots `json:"snapshots"`
+	Promise   Promise   `json:"promise"`
+}
+
+// Pool is the pool that the store lies on.
+type Pool struct {
+	Name      string `json:"name"`
+	Health    string `json:"health"`
+	Size      uint64 `json:"size"`
+	Allocated uint64 `json:"allocated"`
+	Free      uint64 `json:"free"`
+}
+
+// Space is what the store's dataset takes, with all below it.
+type Space struct {
+	Used      uint64 `json:"used"`
+	Logical   uint64 `json:"logical"` // Used before compression
+	Layers    uint64 `json:"layers"`
+	Limited   uint64 `json:"limited"` // datasets of limited containers
+	Snapshots uint64 `json:"snapshots"`
+	Available uint64 `json:"available"`
+}
+
+// Group is a number of things of one kind.
+type Group struct {
+	Count  int `json:"count"`
+	Active int `json:"active,omitempty"` // images with a container, containers that run
+	Layers int `json:"layers"`
+	// Apparent is the size of their layers, each counted once.
+	Apparent int64 `json:"apparent"`
+	// Shared is what they would take more if none shared a layer.
+	Shared int64 `json:"shared,omitempty"`
+}
+
+// Snapshots are those of overlayzfs, and the space that all snapshots hold.
+type Snapshots struct {
+	Count int    `json:"count"`
+	Used  uint64 `json:"used"`
+}
+
+// Promise is how much more may be written by what is there already.
+//
+// A limited container may grow to its limit. One without a limit shares its
+// image's files until it changes them, each then a copy of its own; what it
+// would write in changing all of them stands for it, though nothing keeps it
+// from writing more.
+type Promise struct {
+	Limited    int    `json:"limited"`    // containers with a limit
+	Limits     uint64 `json:"limits"`     // the sum of their limits
+	Free       uint64 `json:"free"`       // of that not used yet
+	Unlimited  int    `json:"unlimited"`  // containers without one
+	Divergence uint64 `json:"divergence"` // the size of the images that they share
+	Available  uint64 `json:"available"`  // what the pool can still take
+	Beyond     uint64 `json:"beyond"`     // what is promised and not there
+}
+
+// Groups counts images, containers and what else there is.
+func (inv *Inventory) Groups(t *Totals, records *dockerstore.Records) {
+	for _, l := range inv.Layers {
+		group := t.group(l.Kind)
+		group.Layers++
+		group.Apparent += l.apparent()
+		if l.Kind == Unknown || l.Kind == BuildCache || l.Kind == Leaving {
+			group.Count++
+		}
+	}
+	sizes := imageSizes(records)
+	used := map[digest.Digest]bool{}
+	for _, c := range records.Containers {
+		t.Contained.Count++
+		if c.Running {
+			t.Contained.Active++
+		}
+		used[c.Image] = true
+	}
+	var whole int64
+	for _, image := range records.Images {
+		t.Images.Count++
+		if used[image.ID] {
+			t.Images.Active++
+		}
+		whole += sizes[image.Top()]
+	}
+	t.Images.Shared = max(0, whole-t.Images.Apparent)
+}
+
+func (t *Totals) group(k Kind) *Group {
+	switch k {
+	case Image:
+		return &t.Images
+	case Container, Init:
+		return &t.Contained
+	case BuildCache:
+		return &t.Cache
+	}
+	return &t.Unknown
+}
+
+// apparent is the measured size, or else what Docker recorded.
+func (l Layer) apparent() int64 {
+	if l.Size != nil {
+		return l.Size.Apparent
+	}
+	return l.Recorded
+}
+
+// imageSizes are the sizes of all recorded chains.
+func imageSizes(records *dockerstore.Records) map[digest.Digest]int64 {
+	sizes := make(map[digest.Digest]int64, len(records.Layers))
+	for top := range records.Layers {
+		for chain := top; chain != ""; chain = records.Layers[chain].Parent {
+			sizes[top] += records.Layers[chain].Size
+		}
+	}
+	return sizes
+}
+
+// Promised adds up what containers may still write.
+func (inv *Inventory) Promised(records *dockerstore.Records, available uint64) Promise {
+	p := Promise{Available: available}
+	sizes := imageSizes(records)
+	below := map[string]digest.Digest{}
+	for _, m := range records.Mounts {
+		below[m.MountID] = m.Parent
+	}
+	for _, l := range inv.Layers {
+		switch {
+		case l.Kind != Container:
+		case l.Limit != nil && l.Limit.Bytes > 0:
+			p.Limited++
+			p.Limits += l.Limit.Bytes
+			p.Free += l.left()
+		default:
+			p.Unlimited++
+			p.Divergence += uint64(sizes[below[l.ID]])
+		}
+	}
+	if promised := p.Free + p.Divergence; promised > available {
+		p.Beyond = promised - available
+	}
+	return p
+}
+
+// left is what a limited layer may still hold.
+func (l Layer) left() uint64 {
+	if l.Size == nil || l.Size.Allocated <= 0 {
+		return l.Limit.Bytes
+	}
+	used := uint64(l.Size.Allocated)
+	if used >= l.Limit.Bytes {
+		return 0
+	}
+	return l.Limit.Bytes - used
+}

@@ -1,0 +1,158 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/whiteout"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// adopt plans to take overlay2's layers as they are, when they lie in the store
+// already or can be renamed into it.
+func (p *planner) adopt() (bool, error) {
+	j := &p.plan.Job
+	if p.Dataset != "" {
+		return p.stay()
+	}
+	from := filepath.Join(p.Root, j.Layers)
+	apart, err := p.onAnotherFileSystem(from)
+	if err != nil || apart {
+		return false, err
+	}
+	j.Way, j.Reclaim = Move, false
+	view, err := overlayzfs.ViewHome(from)
+	if err != nil {
+		return true, err
+	}
+	return true, errors.Join(p.adoptable(view, from, from), view.Close())
+}
+
+// stay finds out whether the store's dataset holds the layers already: it was
+// mounted on overlay2's directory.
+func (p *planner) stay() (holds bool, err error) {
+	root, err := zfs.ViewDataset(p.Dataset)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	dir := fmt.Sprintf("/proc/self/fd/%d", root.Fd())
+	view, err := overlayzfs.ViewHome(dir)
+	if errors.Is(err, fault.NotFound) {
+		return false, nil // there is no store on it yet
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	layers, err := view.Layers()
+	if err != nil || len(layers) == 0 {
+		return false, err
+	}
+	p.plan.Job.Way, p.plan.Job.Reclaim = Stay, false
+	return true, p.adoptable(view, dir, "dataset "+p.Dataset)
+}
+
+// onAnotherFileSystem reports whether layers cannot be renamed into the store.
+func (p *planner) onAnotherFileSystem(from string) (bool, error) {
+	mounts, err := mount.At(from)
+	if err != nil || len(mounts) > 0 {
+		return true, err
+	}
+	theirs, err := zfs.DatasetOf(from)
+	if err != nil {
+		return true, fmt.Errorf("the plugin has no dataset of its own, and overlay2's layers are not on ZFS: set overlayzfs.dataset (`docker plugin set`) while dockerd runs: %w", err)
+	}
+	ours, err := zfs.DatasetOf(filepath.Join(p.Root, "plugins"))
+	return theirs != ours, err
+}
+
+// adoptable makes sure that overlay2's layers are what a store understands.
+func (p *planner) adoptable(view *overlayzfs.View, dir, where string) error {
+	layers, err := view.Layers()
+	if err != nil {
+		return err
+	}
+	seen := make(map[string]overlayzfs.Seen, len(layers))
+	for _, l := range layers {
+		seen[l.ID] = l
+	}
+	for _, it := range p.items {
+		l, ok := seen[it.id]
+		switch {
+		case !ok:
+			p.plan.obstacle("layer %s, which Docker has recorded, is not in %s", it.id, where)
+		case l.Damaged != nil:
+			p.plan.obstacle("layer %s: %v", it.id, l.Damaged)
+		case l.Parent != it.parent:
+			p.plan.obstacle("layer %s stands on %q in %s, and Docker has recorded %q", it.id, l.Parent, where, it.parent)
+		}
+		if err := p.selfContained(dir, it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// selfContained refuses a layer that was mounted to be written to with features
+// of overlayfs that a store has off. Only such layers can have them.
+func (p *planner) selfContained(dir string, it item) error {
+	if it.image != nil && !dockerstore.BuildKitID(it.id) {
+		return nil // unpacked from a tar
+	}
+	if _, err := os.Lstat(filepath.Join(dir, it.id, "work", "index")); !errors.Is(err, fs.ErrNotExist) {
+		p.plan.obstacle("layer %s was mounted with overlayfs's index on, which a store has off: commit the container and remove it", it.id)
+	}
+	upper, err := os.Open(filepath.Join(dir, it.id, "diff"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // said already
+	}
+	if err != nil {
+		return err
+	}
+	defer upper.Close()
+	return fsat.Walk(context.Background(), int(upper.Fd()), false, &scan{p, it})
+}
+
+// scan looks for attributes that tie a layer's files to another layer's.
+type scan struct {
+	p  *planner
+	it item
+}
+
+func (s *scan) Enter(_ int, path fsat.Path, fd int) error {
+	names, err := fsat.ListXattrFD(fd)
+	s.found(path, names)
+	return err
+}
+
+func (s *scan) File(parent int, path fsat.Path, typ uint8) error {
+	if typ != dtReg {
+		return nil
+	}
+	names, err := fsat.ListXattr(parent, path.Name)
+	s.found(path, names)
+	return err
+}
+
+func (s *scan) Leave(int, fsat.Path) error { return nil }
+
+func (s *scan) found(path fsat.Path, names []string) {
+	for _, name := range names {
+		if name == whiteout.RedirectXattr || name == whiteout.MetacopyXattr {
+			s.p.plan.obstacle("%q in layer %s has the attribute %s, of overlayfs's redirect_dir or metacopy, which a store has off: commit the container and remove it, or build the image again, with both off", path, s.it.id, name)
+		}
+	}
+}
+
+// dtReg is DT_REG of dirent.h.
+const dtReg = 8

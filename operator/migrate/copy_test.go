@@ -1,0 +1,288 @@
+package migrate
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/rebuild"
+)
+
+// copyJob is a migration from vfs as Look plans it.
+func (h host) copyJob() *Job {
+	h.Helper()
+	return &Job{Way: Copy, From: "vfs", To: "overlayzfs", Layers: "vfs", Dataset: "tank/layers", Config: h.config, ConfigWas: h.configWas()}
+}
+
+// run carries out a job, or goes on with it.
+func (h host) run(j *Job, s *shelf) error {
+	h.Helper()
+	return h.within(func(r *dataRoot) error {
+		if known, err := readJob(r); err != nil || known != nil {
+			if err != nil {
+				return err
+			}
+			j = known
+		}
+		if err := j.prepare(r, s.tools()); err != nil {
+			return err
+		}
+		return begun(j.run(h.Context(), r, s.tools()))
+	})
+}
+
+// carried checks what the store holds and Docker's records say after a copy.
+func (h host) carried(s *shelf) {
+	h.Helper()
+	for name, want := range map[string]string{
+		"base/etc/motd": "hello", "base/etc/gone": "x", "top/etc/motd": "changed", "top/usr/bin/tool": "tool",
+		hexID("mount of web") + "/data/web": "web's", hexID("mount of db") + "/data/db": "db's",
+	} {
+		got, err := os.ReadFile(filepath.Join(s.dir, name))
+		if err != nil || string(got) != want {
+			h.Errorf("%s holds %q, %v; want %q", name, got, err, want)
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(filepath.Join(s.dir, hexID("mount of web"), "etc/gone"), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != 0 {
+		h.Errorf("a deleted file is no whiteout: %v %o %d", err, st.Mode, st.Rdev)
+	}
+	for _, same := range []string{"top/etc/gone", hexID("mount of web") + "/usr", hexID("mount of web") + "-init/etc"} {
+		if _, err := os.Lstat(filepath.Join(s.dir, same)); err == nil {
+			h.Errorf("%s was carried, though it is in a layer below", same)
+		}
+	}
+	records := h.records("overlayzfs")
+	if len(records.Images) != 1 || len(records.Layers) != 2 || len(records.Containers) != 2 || len(records.Mounts) != 2 || len(records.Damaged) > 0 {
+		h.Errorf("records: %+v", records)
+	}
+	if diff := cmp.Diff(h.daemonJSON(`["keep=2"]`, "overlayzfs", ",\n\t\"experimental\": true"), string(h.loaded().Raw)); diff != "" {
+		h.Errorf("daemon.json, - wanted, + got:\n%s", diff)
+	}
+	if _, err := os.Stat(h.path("buildkit")); err == nil {
+		h.Error("BuildKit's cache still names layers that were not carried")
+	}
+}
+
+func TestCopy(t *testing.T) {
+	h := onVFS(t)
+	before, s := h.everything(), &shelf{dir: t.TempDir()}
+	h.no(h.run(h.copyJob(), s))
+	h.carried(s)
+	if err := h.run(h.copyJob(), s); !errors.Is(err, fault.Exists) || !strings.Contains(err.Error(), "--finish") {
+		t.Errorf("once more: %v", err)
+	}
+	h.no(Undo(t.Context(), h.dir, s.tools()))
+	if diff := cmp.Diff(before, h.everything()); diff != "" {
+		t.Errorf("after an undo, - before, + now:\n%s", diff)
+	}
+	if left, err := s.Layers(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("the store still holds %q, %v", left, err)
+	}
+}
+
+func TestFinish(t *testing.T) {
+	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	if err := Finish(t.Context(), h.dir, (&shelf{}).tools()); !errors.Is(err, fault.NotFound) {
+		t.Errorf("without a migration: %v", err)
+	}
+	h.no(h.run(h.copyJob(), s))
+	s.token = "of a start"
+	h.no(Finish(t.Context(), h.dir, s.tools()))
+	h.carried(s)
+	for _, old := range []string{"vfs", "image/vfs", workDir} {
+		if _, err := os.Stat(h.path(old)); err == nil {
+			t.Errorf("%s is left", old)
+		}
+	}
+	if err := Undo(t.Context(), h.dir, s.tools()); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "--back") {
+		t.Errorf("undone though finished: %v", err)
+	}
+}
+
+// TestCutShort stops while layers are carried; containers run in between.
+func TestCutShort(t *testing.T) {
+	for _, at := range []string{"base", "top", hexID("mount of db") + "-init", hexID("mount of web")} {
+		h := onVFS(t)
+		s := &shelf{dir: t.TempDir(), refuse: at}
+		if err := h.run(h.copyJob(), s); !errors.Is(err, ErrBegun) || !strings.Contains(err.Error(), "takes nothing") {
+			t.Fatalf("%v", err)
+		}
+		if _, err := os.Stat(h.path("image/overlayzfs")); err == nil {
+			t.Error("records were switched before all layers were carried")
+		}
+		h.write("vfs/dir/"+hexID("mount of db")+"/data/later", "written in between")
+		s.refuse = ""
+		h.no(h.run(h.copyJob(), s))
+		h.carried(s)
+		if raw, err := os.ReadFile(filepath.Join(s.dir, hexID("mount of db"), "data/later")); err != nil || len(raw) == 0 {
+			t.Errorf("what a container wrote in between is lost: %v", err)
+		}
+	}
+}
+
+// TestWritesThatHideAreCarried: of the size and time that were there before.
+func TestWritesThatHideAreCarried(t *testing.T) {
+	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	name := "vfs/dir/" + hexID("mount of web") + "/usr/bin/tool"
+	info, err := os.Stat(h.path(name))
+	h.no(err)
+	h.write(name, "TOOL")
+	h.no(os.Chtimes(h.path(name), info.ModTime(), info.ModTime()))
+	h.no(h.run(h.copyJob(), s))
+	if raw, err := os.ReadFile(filepath.Join(s.dir, hexID("mount of web"), "usr/bin/tool")); err != nil || string(raw) != "TOOL" {
+		t.Errorf("%q, %v", raw, err)
+	}
+}
+
+// TestAnotherContentIsNoLayer: the digest is compared before anything counts.
+func TestAnotherContentIsNoLayer(t *testing.T) {
+	for name, spoil := range map[string]func(h host){
+		"Changed": func(h host) { h.write("vfs/dir/top/usr/bin/tool", "TOOL") },
+		"Missing": func(h host) { h.no(os.Remove(h.path("vfs/dir/top/usr/bin/tool"))) },
+		"Symlink": func(h host) {
+			h.no(os.Remove(h.path("vfs/dir/top/usr/bin/tool")))
+			h.no(os.Symlink("/etc/passwd", h.path("vfs/dir/top/usr/bin/tool")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, s := onVFS(t), &shelf{dir: t.TempDir()}
+			before := h.everything()
+			spoil(h)
+			if err := h.run(h.copyJob(), s); !errors.As(err, new(rebuild.Difference)) || !strings.Contains(err.Error(), "x:latest") || !strings.Contains(err.Error(), "pull or build it again") {
+				t.Fatalf("%v", err)
+			}
+			if _, err := os.Stat(filepath.Join(s.dir, "top")); err == nil {
+				t.Error("the layer is in the store")
+			}
+			h.no(Undo(t.Context(), h.dir, s.tools()))
+			h.no(os.RemoveAll(h.path("vfs/dir/top/usr/bin/tool")))
+			h.write("vfs/dir/top/usr/bin/tool", "tool")
+			if diff := cmp.Diff(before, h.everything()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestSomebodyElsesLayers are neither removed nor mixed with.
+func TestSomebodyElsesLayers(t *testing.T) {
+	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	before := h.everything()
+	h.no(os.Mkdir(filepath.Join(s.dir, "theirs"), 0o755))
+	for range 2 {
+		if err := h.run(h.copyJob(), s); !errors.Is(err, fault.Exists) || !strings.Contains(err.Error(), "theirs") {
+			t.Errorf("%v", err)
+		}
+	}
+	h.no(Undo(t.Context(), h.dir, s.tools()))
+	if left, err := s.Layers(t.Context()); err != nil || len(left) != 1 {
+		t.Errorf("the store holds %q, %v", left, err)
+	}
+	if diff := cmp.Diff(before, h.everything()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestWhatAnEndLeftIsNotTakenForTheNextOnes: the power was cut between the removal of
+// the journal and that of what BuildKit had.
+func TestWhatAnEndLeftIsNotTakenForTheNextOnes(t *testing.T) {
+	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	before := h.everything()
+	h.write(buildsName+"/metadata.db", "of long ago")
+	h.no(h.run(h.copyJob(), s))
+	h.no(Undo(t.Context(), h.dir, s.tools()))
+	if diff := cmp.Diff(before, h.everything()); diff != "" {
+		t.Errorf("after an undo, - before, + now:\n%s", diff)
+	}
+}
+
+// TestRecordsThatBrokeInBetween are not copied.
+func TestRecordsThatBrokeInBetween(t *testing.T) {
+	h := onVFS(t)
+	s := &shelf{dir: t.TempDir(), refuse: "top"}
+	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	s.refuse = ""
+	h.write("image/vfs/layerdb/sha256/x/diff", "x")
+	if err := h.run(nil, s); !errors.Is(err, ErrBegun) || !strings.Contains(err.Error(), "not understood") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestAStoreUsedInBetween is not carried into again.
+func TestAStoreUsedInBetween(t *testing.T) {
+	h := onVFS(t)
+	s := &shelf{dir: t.TempDir(), refuse: "top"}
+	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	s.refuse, s.token = "", "another"
+	if err := h.run(nil, s); !errors.Is(err, fault.Exists) || !strings.Contains(err.Error(), "--undo") {
+		t.Errorf("%v", err)
+	}
+	h.no(Undo(t.Context(), h.dir, s.tools()))
+}
+
+func TestReclaim(t *testing.T) {
+	h := onVFS(t)
+	s := &shelf{dir: t.TempDir(), refuse: hexID("mount of web")}
+	j := h.copyJob()
+	j.Reclaim = true
+	if err := h.run(j, s); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	for _, needed := range []string{"base", "top", hexID("mount of web")} {
+		if _, err := os.Stat(h.path("vfs/dir/" + needed)); err != nil {
+			t.Errorf("deleted before what stands on it was carried: %v", err)
+		}
+	}
+	s.refuse = ""
+	h.reclaimed("lost")
+	if err := h.run(j, s); !errors.Is(err, fault.NotFound) {
+		t.Errorf("a layer of which nothing is left: %v", err)
+	}
+	h.reclaimed()
+	h.no(h.run(j, s))
+	h.carried(s)
+	if left, err := os.ReadDir(h.path("vfs/dir")); err != nil || len(left) > 0 {
+		t.Errorf("left of the old layers: %v, %v", left, err)
+	}
+	if err := Undo(t.Context(), h.dir, s.tools()); !errors.Is(err, fault.Unsupported) {
+		t.Errorf("undone: %v", err)
+	}
+	s.token = "of a start"
+	h.no(Finish(t.Context(), h.dir, s.tools()))
+}
+
+// reclaimed writes into the journal which layers were, besides those that were.
+func (h host) reclaimed(ids ...string) {
+	h.Helper()
+	h.no(h.within(func(r *dataRoot) error {
+		j, err := readJob(r)
+		h.no(err)
+		j.Reclaimed = slices.DeleteFunc(j.Reclaimed, func(id string) bool { return id == "lost" })
+		j.Reclaimed = append(j.Reclaimed, ids...)
+		return j.save(r)
+	}))
+}
+
+// TestARunningEngineIsRefused: dockerd has the volumes' database locked.
+func TestARunningEngineIsRefused(t *testing.T) {
+	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	f, err := os.Open(h.path(volumesDB))
+	h.no(err)
+	defer f.Close()
+	h.no(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	if err := h.run(h.copyJob(), s); !errors.Is(err, fault.Busy) || s.opened > 0 {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,169 @@
+package migrate
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+)
+
+// The keys of daemon.json that say which driver, how, and that it may be a
+// plugin.
+const (
+	driverKey       = "storage-driver"
+	optionsKey      = "storage-opts"
+	experimentalKey = "experimental"
+)
+
+// containerdStore is the feature with which dockerd keeps its images in
+// containerd's store, and asks no storage driver.
+const containerdStore = "containerd-snapshotter"
+
+// switchConfig has dockerd use the driver that was migrated to.
+func (j *Job) switchConfig() error {
+	return j.edit(j.switched)
+}
+
+// restoreConfig has dockerd use the driver of before. Where daemon.json named the
+// new one already, that is what layers and records say.
+func (j *Job) restoreConfig() error {
+	return j.edit(func(content []byte) ([]byte, error) {
+		before, err := dockerconf.Decode(j.was())
+		if err != nil {
+			return nil, err
+		}
+		if before.StorageDriver == j.To {
+			return using(content, j.To, j.From, j.option(j.From))
+		}
+		return j.restored(content)
+	})
+}
+
+// edit changes daemon.json, unless it is to be left alone. Of content that is nil
+// there is no file.
+func (j *Job) edit(change func(content []byte) ([]byte, error)) error {
+	if j.Config == "" {
+		return nil
+	}
+	f, err := dockerconf.Load(j.Config)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Config(); err != nil { // which says where it is wrong
+		return err
+	}
+	content, err := change(f.Raw)
+	switch {
+	case err != nil || bytes.Equal(content, f.Raw):
+		return err
+	case content == nil:
+		return f.Remove()
+	}
+	return f.Replace(content, "")
+}
+
+// switched is the content of daemon.json with the driver that is migrated to.
+func (j *Job) switched(content []byte) ([]byte, error) {
+	return using(content, j.From, j.To, j.option(j.To))
+}
+
+// restored is what daemon.json was, to the letter. Where somebody has changed it
+// since it was switched, only the keys that the migration changed go back.
+func (j *Job) restored(content []byte) ([]byte, error) {
+	ours, err := j.switched(j.was())
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Equal(content, ours) {
+		return j.was(), nil
+	}
+	changes, err := dockerconf.Back(content, j.was(), driverKey, optionsKey, experimentalKey)
+	if err != nil {
+		return nil, err
+	}
+	return dockerconf.Edit(content, changes)
+}
+
+// was is the content that daemon.json had; nil where there was no file.
+func (j *Job) was() []byte {
+	if j.ConfigWas == nil {
+		return nil
+	}
+	return append([]byte{}, *j.ConfigWas...)
+}
+
+// remember keeps what daemon.json is.
+func (j *Job) remember(f dockerconf.File) {
+	if f.Exists {
+		content := string(f.Raw)
+		j.ConfigWas = &content
+	}
+}
+
+// requireWritable makes sure that daemon.json can be put in place, when that is what
+// is going to be done.
+func (j *Job) requireWritable(f dockerconf.File) error {
+	content, err := j.switched(f.Raw)
+	if err != nil || bytes.Equal(content, f.Raw) {
+		return err
+	}
+	return f.Writable()
+}
+
+// using is the content of a daemon.json with another driver, and an option that it
+// needs. The options of the driver before go: dockerd does not start with options
+// that its driver does not know.
+func using(content []byte, from, to, option string) ([]byte, error) {
+	c, err := dockerconf.Decode(content)
+	if err != nil {
+		return nil, err
+	}
+	var changes []dockerconf.Change
+	change := func(key string, value any) {
+		changes = append(changes, dockerconf.Change{Path: []string{key}, Value: value})
+	}
+	if !dockerconf.Builtin(to) && !c.Experimental {
+		change(experimentalKey, true)
+	}
+	switch options := optionsFor(c.StorageOpts, from, option); {
+	case slices.Equal(options, c.StorageOpts):
+	case len(options) == 0:
+		change(optionsKey, nil)
+	default:
+		change(optionsKey, options)
+	}
+	if c.StorageDriver != to {
+		change(driverKey, to)
+	}
+	return dockerconf.Edit(content, changes)
+}
+
+// optionsFor are storage options without those of a driver, and with another, once.
+func optionsFor(options []string, without, with string) []string {
+	key, _, _ := strings.Cut(with, "=")
+	kept := slices.DeleteFunc(slices.Clone(options), func(o string) bool {
+		o = strings.ToLower(o)
+		return strings.HasPrefix(o, optionPrefix(without)) || key != "" && strings.HasPrefix(o, key+"=")
+	})
+	if with != "" {
+		kept = append(kept, with)
+	}
+	return kept
+}
+
+// option is what a driver has to be told to find its layers.
+func (j *Job) option(driver string) string {
+	if driver != "zfs" {
+		return ""
+	}
+	return "zfs.fsname=" + j.ZFSDataset
+}
+
+// optionPrefix is what the names of a driver's options begin with.
+func optionPrefix(driver string) string {
+	if dockerconf.Builtin(driver) {
+		return driver + "."
+	}
+	return "overlayzfs."
+}

@@ -1,0 +1,91 @@
+package migrate
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+)
+
+// item is one layer that is carried over.
+type item struct {
+	id     string
+	parent string // the layer directly below, empty for none; always before it in a list
+	depth  int
+	// image is the record of an image's layer; nil for a writable one.
+	image *dockerstore.Layer
+	// of is the container that has the writable layer, or what else made it.
+	of string
+	// limit: it is the layer that the container writes to, with these options.
+	limit map[string]string
+	size  int64 // of an image's layer, apparent
+}
+
+// itemsOf lists all layers that Docker has recorded, each after the one below it.
+func itemsOf(records *dockerstore.Records, options func(container string) (map[string]string, error)) ([]item, error) {
+	var items []item
+	for _, layer := range records.Layers {
+		items = append(items, item{
+			id: layer.CacheID, parent: records.Layers[layer.Parent].CacheID, depth: depthOf(records, layer.Chain), image: &layer, size: layer.Size,
+		})
+	}
+	for _, m := range records.Mounts {
+		below, depth := records.Layers[m.Parent].CacheID, depthOf(records, m.Parent)
+		if m.InitID != "" {
+			depth++
+			items = append(items, item{id: m.InitID, parent: below, depth: depth, of: m.Name})
+			below = m.InitID
+		}
+		limit, err := options(m.Name)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, item{id: m.MountID, parent: below, depth: depth + 1, of: m.Name, limit: limit})
+	}
+	slices.SortFunc(items, func(a, b item) int {
+		return cmp.Or(cmp.Compare(a.depth, b.depth), strings.Compare(a.id, b.id))
+	})
+	return items, nil
+}
+
+// depthOf is how many layers a chain has.
+func depthOf(records *dockerstore.Records, chain digest.Digest) (n int) {
+	for chain != "" {
+		layer, ok := records.Layers[chain]
+		if !ok {
+			return n // a gap, which is refused elsewhere
+		}
+		n, chain = n+1, layer.Parent
+	}
+	return n
+}
+
+// byID are the items by their IDs.
+func byID(items []item) map[string]item {
+	all := make(map[string]item, len(items))
+	for _, it := range items {
+		all[it.id] = it
+	}
+	return all
+}
+
+// usersOf are the names of images that have a layer, for people.
+func usersOf(records *dockerstore.Records, chain digest.Digest) string {
+	names := map[string]bool{}
+	for _, image := range records.Images {
+		if !slices.Contains(image.Chains, chain) {
+			continue
+		}
+		if len(image.Tags) == 0 {
+			names[image.ID.Encoded()[:12]] = true
+		}
+		for _, tag := range image.Tags {
+			names[tag] = true
+		}
+	}
+	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
+}

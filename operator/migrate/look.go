@@ -1,0 +1,265 @@
+package migrate
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// planner makes a plan.
+type planner struct {
+	Wanted
+	root    *dataRoot
+	docker  *dockerstore.Root
+	records *dockerstore.Records
+	items   []item
+	held    []overlayzfs.Seen // layers that the store holds
+	sizes   map[string]int64  // of layers, as far as they are carried
+	plan    *Plan
+}
+
+// Look thinks a migration through, and changes nothing. A migration that was
+// begun is gone on with, whatever is wanted.
+func Look(w Wanted) (_ *Plan, err error) {
+	r, err := openDataRoot(w.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if err := w.resolve(r); err != nil {
+		return nil, err
+	}
+	docker, err := dockerstore.Open(w.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, docker.Close()) }()
+	p := &planner{Wanted: w, root: r, docker: docker, plan: &Plan{Root: w.Root}}
+	job, err := readJob(r)
+	if err != nil {
+		return nil, err
+	}
+	if job != nil {
+		p.plan.Job, p.plan.Resumed = *job, true
+		if w.Config == "" {
+			p.plan.Job.Config = ""
+		}
+		return p.plan, p.resume()
+	}
+	if w.Action != Forward {
+		return nil, errNoJob
+	}
+	return p.plan, p.begin()
+}
+
+// resolve names the data-root, and the store's directory in it, as the mount table
+// does: without symlinks. daemon.json's name goes into the journal, and has to mean
+// the same in another directory.
+func (w *Wanted) resolve(r *dataRoot) error {
+	if w.Config != "" {
+		config, err := filepath.Abs(w.Config)
+		if err != nil {
+			return err
+		}
+		w.Config = config
+	}
+	if w.Home != "" {
+		home, err := filepath.Rel(w.Root, w.Home)
+		if err != nil {
+			return err
+		}
+		w.Home = filepath.Join(r.Name(), home)
+	}
+	w.Root = r.Name()
+	return nil
+}
+
+// begin plans a new migration.
+func (p *planner) begin() error {
+	if err := p.drivers(); err != nil {
+		return err
+	}
+	p.running()
+	records, err := p.docker.Read(p.plan.Job.From)
+	if err != nil {
+		return err
+	}
+	p.records = records
+	if err := p.count(); err != nil {
+		return err
+	}
+	p.whole()
+	if has, err := p.root.hasRecords(imageDir(p.plan.Job.To)); err != nil {
+		return err
+	} else if has {
+		p.plan.obstacle("Docker has images or containers under the driver %s already, and two sets are not merged: remove those first", p.plan.Job.To)
+	}
+	if err := p.config(); err != nil {
+		return err
+	}
+	if err := p.unused(); err != nil {
+		return err
+	}
+	if p.Back {
+		return p.wayBack()
+	}
+	if err := p.way(); err != nil {
+		return err
+	}
+	p.reclaims()
+	return nil
+}
+
+// reclaims says when --reclaim is of no use, or comes too late: what a run before
+// has copied as it is, is only compared at the end.
+func (p *planner) reclaims() {
+	j := &p.plan.Job
+	switch {
+	case !p.Reclaim || j.Reclaim:
+	case j.Way == Copy:
+		p.plan.obstacle("the migration was begun without --reclaim, and goes on without: leave it out, or go back with --undo and begin again with it")
+	default:
+		p.plan.Notes = append(p.plan.Notes, "nothing is copied, so --reclaim has nothing to delete, and the migration can be undone")
+	}
+}
+
+// unused makes sure that no plugin has the store open: under live-restore it
+// outlives dockerd.
+func (p *planner) unused() (err error) {
+	view, err := p.view()
+	if errors.Is(err, fault.NotFound) {
+		return nil // there is none yet
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	if err := view.Unused(); errors.Is(err, fault.Busy) {
+		p.plan.obstacle("the plugin still runs: %v. Stop it with dockerd, without live-restore", err)
+	} else if err != nil {
+		return err
+	}
+	door, err := view.Door()
+	if err != nil {
+		return err
+	}
+	if door != "" {
+		p.plan.obstacle("the store is kept by %s: give the plugin a dataset of its own", door)
+	}
+	p.held, err = view.Layers()
+	return err
+}
+
+func (p *planner) view() (*overlayzfs.View, error) {
+	if p.Dataset != "" {
+		return overlayzfs.ViewDataset(p.Dataset)
+	}
+	return overlayzfs.ViewHome(p.Home)
+}
+
+// drivers decides from where to where.
+func (p *planner) drivers() error {
+	j := &p.plan.Job
+	if p.Back {
+		j.From, j.To = p.Driver, cmp.Or(p.To, overlay2Dir)
+		return builtBack(j.To)
+	}
+	j.From, j.To = p.From, p.Driver
+	if j.From == "" {
+		return p.findDriver()
+	}
+	if !dockerconf.Builtin(j.From) {
+		return fault.New(fault.Invalid, "%q is none of Docker's own drivers", j.From)
+	}
+	return nil
+}
+
+// findDriver takes the only driver that has images or containers.
+func (p *planner) findDriver() error {
+	drivers, err := p.docker.Drivers()
+	if err != nil {
+		return err
+	}
+	var found []string
+	for _, driver := range drivers {
+		has, err := p.root.hasRecords(imageDir(driver))
+		if err != nil {
+			return err
+		}
+		if has && driver != p.Driver {
+			found = append(found, driver)
+		}
+	}
+	switch len(found) {
+	case 1:
+		p.plan.Job.From = found[0]
+		return nil
+	case 0:
+		return fault.New(fault.NotFound, "Docker has no images or containers in %s under another driver than %s: there is nothing to migrate", p.Root, p.Driver)
+	}
+	return fault.New(fault.Invalid, "Docker has images under several drivers (%s): say which with --from", strings.Join(found, ", "))
+}
+
+// running notes that dockerd and all containers have to be stopped.
+func (p *planner) running() {
+	release, err := p.root.quiet()
+	if err == nil {
+		err = errors.Join(p.root.stopped(procDir), release())
+	}
+	if err != nil {
+		p.plan.obstacle("%v", err)
+	}
+}
+
+func (p *planner) count() (err error) {
+	p.items, err = itemsOf(p.records, p.docker.StorageOptions)
+	p.plan.Driver = p.records.Driver
+	p.plan.Images, p.plan.Layers, p.plan.Containers = len(p.records.Images), len(p.items), len(p.records.Containers)
+	return err
+}
+
+// whole refuses records that are damaged or lack something: what is not
+// understood is not moved.
+func (p *planner) whole() {
+	var why Obstacles
+	if errors.As(requireWhole(p.records), &why) {
+		for _, text := range why {
+			p.plan.obstacle("%s", text)
+		}
+	}
+	for driver, container := range p.records.Elsewhere {
+		p.plan.Notes = append(p.plan.Notes, fault.Printable(fmt.Sprintf("containers of the driver %s, %.12s for one, stay as they are", driver, container)))
+	}
+}
+
+// config notes what daemon.json says.
+func (p *planner) config() error {
+	if p.Config == "" {
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("daemon.json is left alone: have dockerd use the driver %s yourself", p.plan.Job.To))
+		return nil
+	}
+	f, err := dockerconf.Load(p.Config)
+	if err != nil {
+		return err
+	}
+	c, err := f.Config()
+	if err != nil {
+		return err
+	}
+	if c.Features[containerdStore] {
+		p.plan.obstacle("%s has the feature %s: Docker's images are in containerd's store then, and no storage driver is used. Take it out first", p.Config, containerdStore)
+	}
+	p.plan.Job.Config = p.Config
+	p.plan.Job.remember(f)
+	if err := p.plan.Job.requireWritable(f); err != nil {
+		p.plan.obstacle("daemon.json cannot be written: %v; with --leave-config it is left alone", err)
+	}
+	return nil
+}

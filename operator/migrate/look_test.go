@@ -1,0 +1,192 @@
+package migrate
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+)
+
+// planning is a planner on the host, as far as it needs no ZFS.
+func (h host) planning(w Wanted) *planner {
+	h.Helper()
+	w.Root, w.Driver = h.dir, "overlayzfs"
+	r, err := openDataRoot(h.dir)
+	h.no(err)
+	docker, err := dockerstore.Open(h.dir)
+	h.no(err)
+	h.Cleanup(func() { h.no(errors.Join(r.Close(), docker.Close())) })
+	return &planner{Wanted: w, root: r, docker: docker, plan: &Plan{Root: h.dir}}
+}
+
+func TestTheDriverIsFound(t *testing.T) {
+	h := onVFS(t)
+	h.write("image/overlay2/layerdb/tmp/left", "") // no layer
+	p := h.planning(Wanted{})
+	h.no(p.drivers())
+	if p.plan.Job.From != "vfs" || p.plan.Job.To != "overlayzfs" {
+		t.Errorf("%+v", p.plan.Job)
+	}
+	h.write("image/overlay2/imagedb/content/sha256/"+hexID("x"), "x")
+	if err := h.planning(Wanted{}).drivers(); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "--from") {
+		t.Errorf("of two: %v", err)
+	}
+	h.no(h.planning(Wanted{From: "overlay2"}).drivers())
+	for _, w := range []Wanted{{From: "another/plugin"}, {Back: true, To: "vfs"}} {
+		if err := h.planning(w).drivers(); !errors.Is(err, fault.Invalid) {
+			t.Errorf("%+v: %v", w, err)
+		}
+	}
+	h.no(os.RemoveAll(h.path("image")))
+	if err := h.planning(Wanted{}).drivers(); !errors.Is(err, fault.NotFound) {
+		t.Errorf("of none: %v", err)
+	}
+}
+
+// TestObstacles are all said, before anything is done.
+func TestObstacles(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil func(h host)
+		says  string
+	}{
+		"Nothing": {func(host) {}, ""},
+		"Damage":  {func(h host) { h.write("image/vfs/layerdb/sha256/x/diff", "x") }, "not understood"},
+		"Gap":     {func(h host) { h.no(os.RemoveAll(h.path("image/vfs/layerdb/mounts"))) }, "not whole"},
+		"Layer":   {func(h host) { h.no(os.RemoveAll(h.path("vfs/dir/base"))) }, "cannot be read"},
+		"Twice":   {func(h host) { h.write("image/vfs/layerdb/mounts/"+hexID("web")+"/init-id", hexID("mount of web")) }, "more than one layer"},
+		"Image's": {func(h host) { h.write("image/vfs/layerdb/mounts/"+hexID("web")+"/mount-id", "base") }, "more than one layer"},
+		"Features": {func(h host) {
+			h.no(os.WriteFile(h.config, []byte(`{"features":{"containerd-snapshotter":true}}`), 0o600))
+		}, "containerd-snapshotter"},
+		"TarSplit": {func(h host) { h.no(os.Remove(h.split())) }, "cannot be compared"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := onVFS(t)
+			tt.spoil(h)
+			p := h.planning(Wanted{From: "vfs", Config: h.config})
+			h.no(p.drivers())
+			h.no(p.config())
+			p.records = h.records("vfs")
+			h.no(p.count())
+			p.whole()
+			h.no(p.present())
+			if err := p.plan.Refused(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%v, want %q", err, tt.says)
+			}
+			if tt.says == "" && (p.plan.Images != 1 || p.plan.Layers != 6 || p.plan.Containers != 2 || p.plan.Bytes == 0) {
+				t.Errorf("%+v", p.plan)
+			}
+		})
+	}
+}
+
+// TestOnlyLayersAreDestroyed: of the datasets below that of moby's zfs driver.
+func TestOnlyLayersAreDestroyed(t *testing.T) {
+	s := clones{dataset: "tank/docker"}
+	for _, id := range []string{"home", hexID("x")[:63], hexID("x") + "-old", "a/b", ""} {
+		if err := s.discard(t.Context(), id); !errors.Is(err, fault.UnsafeInput) {
+			t.Errorf("%q: %v", id, err)
+		}
+		if _, err := s.open(id); !errors.Is(err, fault.UnsafeInput) {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+}
+
+// split is the tar-split record of a layer.
+func (h host) split() string {
+	h.Helper()
+	for chain := range h.records("vfs").Layers {
+		return h.path("image/vfs/layerdb/sha256/" + chain.Encoded() + "/tar-split.json.gz")
+	}
+	return ""
+}
+
+// TestDaemonJSONThatCannotBeWritten is said first, is no obstacle when nothing is to
+// be written, and keeps neither the next run nor an undo from leaving it alone.
+func TestDaemonJSONThatCannotBeWritten(t *testing.T) {
+	for after, says := range map[string]string{"overlayzfs": "--leave-config", "vfs": ""} {
+		h := onVFS(t)
+		p := h.planning(Wanted{From: "vfs", Config: "/proc/self/daemon.json"})
+		h.no(p.drivers())
+		p.plan.Job.To = after
+		if p.plan.Job.From == after { // it names what it should already
+			p.Config = h.config
+			p.plan.Job.From = "zfs"
+		}
+		h.no(p.config())
+		if err := p.plan.Refused(); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", after, err)
+		}
+	}
+	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	j := h.copyJob()
+	j.Config = "/proc/self/daemon.json"
+	if err := h.run(j, s); !errors.Is(err, ErrBegun) {
+		t.Fatalf("%v", err)
+	}
+	tools := s.tools()
+	tools.LeaveConfig = true
+	plan, err := Look(Wanted{Root: h.dir, Driver: "overlayzfs"})
+	h.no(err)
+	h.no(plan.Run(t.Context(), tools))
+	h.no(Undo(t.Context(), h.dir, tools))
+}
+
+// TestReclaimIsNotIgnored: begun without it a migration goes on without it, and
+// where nothing is copied that is said.
+func TestReclaimIsNotIgnored(t *testing.T) {
+	h := onVFS(t)
+	look := func(h host, reclaim bool) *Plan {
+		t.Helper()
+		plan, err := Look(Wanted{Root: h.dir, Driver: "overlayzfs", Reclaim: reclaim})
+		h.no(err)
+		return plan
+	}
+	if err := h.run(h.copyJob(), &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	h.no(look(h, false).Refused())
+	if err := look(h, true).Refused(); err == nil || !strings.Contains(err.Error(), "--reclaim") || !strings.Contains(err.Error(), "--undo") {
+		t.Errorf("too late: %v", err)
+	}
+	h = onVFS(t)
+	j := h.copyJob()
+	j.Reclaim = true
+	if err := h.run(j, &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	h.no(look(h, true).Refused())
+	h = onOverlay2(t)
+	h.cutShort(2, false)
+	plan := look(h, true)
+	if h.no(plan.Refused()); !strings.Contains(strings.Join(plan.Notes, "\n"), "nothing is copied") {
+		t.Errorf("of a rename: %q", plan.Notes)
+	}
+}
+
+// TestAnotherMigrationIsAskedFor than the one that was begun.
+func TestAnotherMigrationIsAskedFor(t *testing.T) {
+	h, s := onVFS(t), &shelf{dir: t.TempDir(), refuse: "top"}
+	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrBegun) {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		wanted Wanted
+		is     bool
+	}{
+		{Wanted{}, true}, {Wanted{From: "vfs"}, true}, {Wanted{Action: Backward, Back: true}, true},
+		{Wanted{From: "zfs"}, false}, {Wanted{Back: true}, false}, {Wanted{Driver: "another"}, false},
+	} {
+		tt.wanted.Root, tt.wanted.Driver = h.dir, cmp.Or(tt.wanted.Driver, "overlayzfs")
+		plan, err := Look(tt.wanted)
+		h.no(err)
+		if err := plan.Refused(); (err == nil) != tt.is || err != nil && !strings.Contains(err.Error(), "--from vfs --driver overlayzfs") {
+			t.Errorf("%+v: %v", tt.wanted, err)
+		}
+	}
+}

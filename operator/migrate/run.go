@@ -1,0 +1,251 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+)
+
+// Tools are what a job is carried out with.
+type Tools struct {
+	// Open opens the store that layers are carried to, or back from.
+	Open func(ctx context.Context) (Store, func() error, error)
+	// Unused makes sure that nobody has the plugin's store open, which outlives
+	// dockerd under live-restore; fault.Busy.
+	Unused func() error
+	// Token tells which engine had the store last; empty for none.
+	Token func() (string, error)
+	// LeaveConfig: daemon.json is not to be written, though the journal names it.
+	LeaveConfig bool
+	// Untried: old layers may be deleted though no engine has run on the new ones.
+	Untried bool
+	// Progress shows how far a work of so many bytes is.
+	Progress func(what string, total int64) (step func(n int64), done func())
+}
+
+// ErrBegun is of a job that was begun and stopped half-way: all that there was is
+// there, and the same command goes on.
+var ErrBegun = errors.New("run the same command again to go on")
+
+// begun says of an error that the job is under way.
+func begun(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w; %w", err, ErrBegun)
+}
+
+// Run migrates, or goes on with what a run before began.
+func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
+	if err := p.Refused(); err != nil {
+		return err
+	}
+	return within(p.Root, tools, func(r *dataRoot) error {
+		p.Job.leaving(tools)
+		if err := p.Job.prepare(r, tools); err != nil {
+			return err
+		}
+		err := begun(p.Job.run(ctx, r, tools))
+		if err != nil && len(p.Job.Reclaimed) == 0 {
+			err = fmt.Errorf("%w, or with --undo to go back", err)
+		}
+		return err
+	})
+}
+
+// within runs something on a data-root that no dockerd, and no container that
+// outlived one, uses meanwhile.
+func within(dir string, tools Tools, run func(*dataRoot) error) (err error) {
+	r, err := openDataRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	release, err := r.quiet()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	if err := r.stopped(procDir); err != nil {
+		return err
+	}
+	if err := tools.Unused(); err != nil {
+		return fmt.Errorf("the plugin still runs: %w. Stop it with dockerd, without live-restore", err)
+	}
+	return run(r)
+}
+
+// run does what the phase leaves to do. A copy is always carried again from the
+// start, which costs little where layers are there: dockerd may have run since.
+func (j *Job) run(ctx context.Context, r *dataRoot, tools Tools) error {
+	switch j.Phase {
+	case Carrying, Switching:
+		if err := j.carryAndSwitch(ctx, r, tools); err != nil {
+			return err
+		}
+	case Configuring:
+	default:
+		return j.allows(Forward)
+	}
+	if err := j.configuring(r); err != nil {
+		return err
+	}
+	if err := j.switchConfig(); err != nil {
+		return err
+	}
+	return j.enter(r, Done)
+}
+
+// configuring notes what the old driver has at the end, so that it shows when that
+// is used again.
+func (j *Job) configuring(r *dataRoot) (err error) {
+	if j.Way == Copy && j.Phase != Configuring {
+		if j.Old, err = r.recordNames(imageDir(j.From)); err != nil {
+			return err
+		}
+	}
+	return j.enter(r, Configuring)
+}
+
+func (j *Job) carryAndSwitch(ctx context.Context, r *dataRoot, tools Tools) error {
+	if again, err := j.toCarry(tools); err != nil {
+		return err
+	} else if again {
+		if err := j.carry(ctx, r, tools); err != nil {
+			return err
+		}
+	}
+	if err := j.enter(r, Switching); err != nil {
+		return err
+	}
+	for _, s := range j.steps(r) {
+		if err := errors.Join(ctx.Err(), s.do()); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// toCarry reports whether layers are to be carried. On the way back, once
+// records are being switched, containers may have run on what was carried: unless
+// it is the store that had an engine since.
+func (j *Job) toCarry(tools Tools) (bool, error) {
+	if j.Way != Copy || !j.back() || j.Phase != Switching {
+		return j.Way == Copy, nil
+	}
+	token, err := tools.Token()
+	return token != j.Token, err
+}
+
+// carry opens what carrying needs.
+func (j *Job) carry(ctx context.Context, r *dataRoot, tools Tools) (err error) {
+	docker, err := dockerstore.Open(r.Name())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, docker.Close()) }()
+	records, err := docker.Read(j.From)
+	if err != nil {
+		return err
+	}
+	if err := requireWhole(records); err != nil {
+		return err
+	}
+	items, err := itemsOf(records, docker.StorageOptions)
+	if err != nil {
+		return err
+	}
+	from, closeSource, err := j.newSource(r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	if err := j.requireUnused(tools); err != nil {
+		return err
+	}
+	store, closeStore, err := j.open(ctx, r, tools)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeStore()) }()
+	step, done := tools.Progress("carrying layers", sizeOf(items))
+	defer done()
+	c := &carrier{job: j, root: r, docker: docker, records: records, source: from, store: store, share: j.Share && !j.Reclaim, copied: step}
+	if err := c.carry(ctx, items); err != nil || !c.share {
+		return err
+	}
+	return c.verify(ctx)
+}
+
+// requireWhole refuses records that are damaged or lack something: dockerd may have
+// run since they were looked at.
+func requireWhole(records *dockerstore.Records) error {
+	var why Obstacles
+	for _, damage := range records.Damaged {
+		why = append(why, fmt.Sprintf("a record of Docker is not understood: %v", damage))
+	}
+	for _, gap := range records.Gaps() {
+		why = append(why, fmt.Sprintf("Docker's records are not whole: %v; remove what lacks it", gap))
+	}
+	for _, id := range ambiguous(records) {
+		why = append(why, fmt.Sprintf("Docker's records contradict each other: %q is more than one layer", id))
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return why
+}
+
+// ambiguous are the layers' IDs that are recorded more than once, or are the name of
+// something else where layers lie.
+func ambiguous(records *dockerstore.Records) []string {
+	count := map[string]int{"l": 1}
+	for _, layer := range records.Layers {
+		count[layer.CacheID]++
+	}
+	for _, m := range records.Mounts {
+		count[m.MountID]++
+		if m.InitID != "" {
+			count[m.InitID]++
+		}
+	}
+	maps.DeleteFunc(count, func(_ string, n int) bool { return n < 2 })
+	return slices.Sorted(maps.Keys(count))
+}
+
+// open opens what layers are carried to.
+func (j *Job) open(ctx context.Context, r *dataRoot, tools Tools) (Store, func() error, error) {
+	if !j.back() {
+		return tools.Open(ctx)
+	}
+	if j.To == "zfs" {
+		return j.openClones(ctx)
+	}
+	store := overlay2{r}
+	return store, func() error { return nil }, store.open()
+}
+
+// requireUnused refuses to carry containers again into a store in which they may
+// have run meanwhile.
+func (j *Job) requireUnused(tools Tools) error {
+	if j.back() {
+		return nil
+	}
+	token, err := tools.Token()
+	if err == nil && token != j.Token {
+		err = fault.New(fault.Exists, "dockerd was started with the driver %s before everything was carried: what was made there since would be lost. Go back with --undo, which loses that, and begin again", j.To)
+	}
+	return err
+}
+
+func sizeOf(items []item) (n int64) {
+	for _, it := range items {
+		n += it.size
+	}
+	return n
+}

@@ -1,0 +1,139 @@
+package verify
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	digest "github.com/opencontainers/go-digest"
+	"github.com/vbatts/tar-split/tar/asm"
+	"github.com/vbatts/tar-split/tar/storage"
+
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// kept is a store with one layer, and Docker's record of it.
+type kept struct {
+	*testing.T
+	home, root string
+	layer      dockerstore.Layer
+}
+
+func newKept(t *testing.T) kept {
+	t.Helper()
+	k := kept{t, t.TempDir(), t.TempDir(), dockerstore.Layer{CacheID: "a"}}
+	var whole bytes.Buffer
+	w := tar.NewWriter(&whole)
+	for _, name := range []string{"one", "two"} {
+		k.noError(w.WriteHeader(header(name, tar.TypeReg, 0o644)))
+		_, err := io.WriteString(w, content)
+		k.noError(err)
+		k.write(k.home, "a/diff/"+name, content)
+	}
+	k.noError(w.Close())
+	k.noError(os.Mkdir(filepath.Join(k.home, "l"), 0o700))
+	k.layer.Diff = digest.FromBytes(whole.Bytes())
+	k.layer.Chain = k.layer.Diff
+	record := &bytes.Buffer{}
+	in, done, err := asm.NewInputTarStreamWithDone(&whole, storage.NewJSONPacker(record), nil)
+	k.noError(err)
+	_, err = io.Copy(io.Discard, in)
+	k.noError(err)
+	k.noError(<-done)
+	k.record(record.String())
+	return k
+}
+
+func (k kept) noError(err error) {
+	k.Helper()
+	if err != nil {
+		k.Fatal(err)
+	}
+}
+
+func (k kept) write(dir, name, content string) {
+	k.Helper()
+	path := filepath.Join(dir, name)
+	k.noError(os.MkdirAll(filepath.Dir(path), 0o755))
+	k.noError(os.WriteFile(path, []byte(content), 0o644))
+	k.noError(os.Chmod(path, 0o644))
+}
+
+func (k kept) recordName() string {
+	return "image/overlayzfs/layerdb/sha256/" + k.layer.Chain.Encoded() + "/tar-split.json.gz"
+}
+
+// record writes Docker's record of the layer's tar.
+func (k kept) record(text string) {
+	k.Helper()
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err := io.WriteString(z, text)
+	k.noError(err)
+	k.noError(z.Close())
+	k.write(k.root, k.recordName(), packed.String())
+}
+
+func (k kept) recorded() string {
+	k.Helper()
+	raw, err := os.ReadFile(filepath.Join(k.root, k.recordName()))
+	k.noError(err)
+	z, err := gzip.NewReader(bytes.NewReader(raw))
+	k.noError(err)
+	text, err := io.ReadAll(z)
+	k.noError(err)
+	return string(text)
+}
+
+func (k kept) verify() Result {
+	k.Helper()
+	view, err := overlayzfs.ViewHome(k.home)
+	k.noError(err)
+	docker, err := dockerstore.Open(k.root)
+	k.noError(err)
+	defer docker.Close()
+	results, err := Verifier{View: view, Docker: docker, Driver: "overlayzfs"}.Layers(k.Context(), []dockerstore.Layer{k.layer})
+	k.noError(err)
+	return results[0]
+}
+
+// TestWhoseFaultItIs: a record that is not whole says nothing of the layer.
+func TestWhoseFaultItIs(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil func(k kept)
+		want  Status
+		says  string
+	}{
+		"nothing":      {func(kept) {}, OK, ""},
+		"content":      {func(k kept) { k.write(k.home, "a/diff/two", strings.ToUpper(content)) }, Changed, `"two"`},
+		"no record":    {func(k kept) { k.noError(os.Remove(filepath.Join(k.root, k.recordName()))) }, Unproven, ""},
+		"half of it":   {func(k kept) { text := k.recorded(); k.record(text[:len(text)/2]) }, Unproven, "tar-split.json.gz"},
+		"no JSON":      {func(k kept) { k.record(k.recorded() + "}") }, Unproven, ""},
+		"a name twice": {func(k kept) { text := k.recorded(); k.record(strings.Replace(text, `"two"`, `"one"`, 1)) }, Unproven, "duplicate"},
+		"cut": {func(k kept) {
+			k.noError(os.Truncate(filepath.Join(k.root, k.recordName()), 150))
+		}, Unproven, "tar-split.json.gz"},
+		"a name a terminal obeys": {func(k kept) {
+			text := k.recorded()
+			raw := base64.StdEncoding.EncodeToString([]byte("\x1b[2J/x"))
+			k.record(strings.Replace(text, `"name":"two"`, `"name_raw":"`+raw+`"`, 1))
+			k.noError(os.Symlink("\x1b[2J", filepath.Join(k.home, "a/diff/\x1b[2J")))
+		}, Changed, `\x1b[2J`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKept(t)
+			tt.spoil(k)
+			r := k.verify()
+			if r.Status != tt.want || !strings.Contains(r.Reason, tt.says) || strings.Contains(r.Reason, "\x1b") {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}

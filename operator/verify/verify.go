@@ -1,0 +1,108 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"runtime"
+
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/rebuild"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// Status is what became of a layer's comparison.
+type Status string
+
+// The outcomes.
+const (
+	OK       Status = "ok"
+	Changed  Status = "changed"  // it is not what Docker recorded
+	Missing  Status = "missing"  // the store does not have it
+	Unproven Status = "unproven" // Docker's record of its tar cannot be read
+	Gone     Status = "gone"     // Docker removed it meanwhile
+)
+
+// Result is what was found out about one layer.
+type Result struct {
+	ID     string        `json:"id"` // in the store
+	Chain  digest.Digest `json:"chain"`
+	Diff   digest.Digest `json:"diff"`
+	Status Status        `json:"status"`
+	Reason string        `json:"reason,omitempty"`
+}
+
+// Wrong reports whether the layer is not what Docker recorded.
+func (r Result) Wrong() bool { return r.Status == Changed || r.Status == Missing }
+
+// Verifier compares layers.
+type Verifier struct {
+	View   *overlayzfs.View
+	Docker *dockerstore.Root
+	Driver string
+	// Read is called with the number of bytes that were compared, by any
+	// goroutine; nil for nobody.
+	Read func(n int)
+}
+
+// Layers compares layers, several at once, and returns the results in their
+// order.
+func (v Verifier) Layers(ctx context.Context, layers []dockerstore.Layer) ([]Result, error) {
+	results := make([]Result, len(layers))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, layer := range layers {
+		group.Go(func() error {
+			results[i] = v.layer(ctx, layer)
+			return ctx.Err()
+		})
+	}
+	return results, group.Wait()
+}
+
+func (v Verifier) layer(ctx context.Context, layer dockerstore.Layer) Result {
+	r := Result{ID: layer.CacheID, Chain: layer.Chain, Diff: layer.Diff}
+	err := v.compare(ctx, layer)
+	if err != nil && !v.Docker.HasLayer(v.Driver, layer.Chain) {
+		r.Status = Gone
+		return r
+	}
+	var unproven rebuild.Unproven
+	switch {
+	case err == nil:
+		r.Status = OK
+		return r
+	case errors.As(err, &unproven):
+		r.Status = Unproven
+	case errors.Is(err, errNoLayer):
+		r.Status = Missing
+	default:
+		r.Status = Changed
+	}
+	r.Reason = fault.Printable(err.Error())
+	return r
+}
+
+// errNoLayer is a layer that the store does not have.
+var errNoLayer = errors.New("the store does not have it")
+
+func (v Verifier) compare(ctx context.Context, layer dockerstore.Layer) (err error) {
+	record, err := v.Docker.TarSplit(v.Driver, layer.Chain)
+	if err != nil {
+		return rebuild.Unproven{Err: err}
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
+	dir, err := v.View.Content(layer.CacheID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errNoLayer
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return comparison{ctx, dir, layer.Parent == "", v.Read}.run(record, layer.Diff)
+}
