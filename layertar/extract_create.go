@@ -9,7 +9,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
-	"github.com/overlayzfs/overlayzfs/whiteout"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
 // layersFault are the errnos of a path that the layer itself made impassable.
@@ -74,7 +74,7 @@ func (x *extractor) overwriteByDir(p place, mode uint32) error {
 	if err != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return err
 	}
-	if whiteout.IsDevice(st.Mode, st.Rdev) {
+	if overlayfs.IsWhiteout(st.Mode, st.Rdev) {
 		x.hidden[p.path] = true
 	}
 	if err := x.clear(p); err != nil {
@@ -92,7 +92,7 @@ func (x *extractor) finishDir(fd int, p place, want attributes) error {
 	if !x.hidden[p.path] {
 		return nil
 	}
-	return fsat.SetXattrFD(fd, whiteout.OpaqueXattr, []byte(whiteout.OpaqueValue))
+	return fsat.SetXattrFD(fd, overlayfs.OpaqueXattr, []byte(overlayfs.OpaqueValue))
 }
 
 // rootEntry passes over the entry of the layer's root, as overlay2 does: what

@@ -9,7 +9,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
-	"github.com/overlayzfs/overlayzfs/whiteout"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
 // isWhiteoutDevice says whether the entry is a whiteout in overlayfs's own
@@ -30,7 +30,7 @@ func (x *extractor) whiteout(path string, hdr *tar.Header) error {
 		return err
 	}
 	x.hidden[path] = true
-	err = fsat.Mknod(p.dirfd, p.name, whiteout.DeviceMode, whiteout.DeviceNum)
+	err = fsat.Mknod(p.dirfd, p.name, overlayfs.WhiteoutMode, overlayfs.WhiteoutNum)
 	if errors.Is(err, os.ErrExist) {
 		return x.whiteoutOfPresent(p)
 	}
@@ -65,7 +65,7 @@ func (x *extractor) opaque(path string) error {
 }
 
 func setOpaque(dirfd int, name string) error {
-	return fsat.SetXattr(dirfd, name, whiteout.OpaqueXattr, []byte(whiteout.OpaqueValue))
+	return fsat.SetXattr(dirfd, name, overlayfs.OpaqueXattr, []byte(overlayfs.OpaqueValue))
 }
 
 // makeParent makes a directory that the tar did not mention, or not yet.
@@ -97,7 +97,7 @@ func (x *extractor) makeParent(dirfd int, name string, exists bool) error {
 	}
 	err = want.applyButTimes(file{place: place{dirfd, name, name}, fd: fd})
 	if err == nil && exists {
-		err = fsat.SetXattrFD(fd, whiteout.OpaqueXattr, []byte(whiteout.OpaqueValue))
+		err = fsat.SetXattrFD(fd, overlayfs.OpaqueXattr, []byte(overlayfs.OpaqueValue))
 	}
 	if closed := fsat.Close(fd); err == nil {
 		err = closed
@@ -111,7 +111,7 @@ func (x *extractor) dropWhiteout(dirfd int, name string) error {
 	if err != nil {
 		return err
 	}
-	if !whiteout.IsDevice(st.Mode, st.Rdev) {
+	if !overlayfs.IsWhiteout(st.Mode, st.Rdev) {
 		return fault.New(fault.UnsafeInput, "%s, which the layer made a file, is on the way: %w", quote(name), unix.ENOTDIR)
 	}
 	x.stale, x.recount = true, true

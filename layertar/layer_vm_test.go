@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/whiteout"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
 // These tests need root, and a file system that can be an overlay's upper.
@@ -53,11 +53,11 @@ func kindOf(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	switch {
-	case whiteout.IsDevice(st.Mode, st.Rdev):
+	case overlayfs.IsWhiteout(st.Mode, st.Rdev):
 		return "whiteout"
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return "file"
-	case getxattr(t, path, whiteout.OpaqueXattr) == "y":
+	case getxattr(t, path, overlayfs.OpaqueXattr) == "y":
 		return "opaque"
 	}
 	return "merged"
@@ -234,7 +234,7 @@ func TestMappedOwnersOnDisk(t *testing.T) {
 }
 
 func TestPackRefusesWhatALowerLayerCompletes(t *testing.T) {
-	for _, name := range []string{whiteout.RedirectXattr, whiteout.MetacopyXattr} {
+	for _, name := range []string{overlayfs.RedirectXattr, overlayfs.MetacopyXattr} {
 		dir := extract(t, aDir("d"))
 		if err := unix.Lsetxattr(filepath.Join(dir, "d"), name, []byte("x"), 0); err != nil {
 			t.Fatal(err)

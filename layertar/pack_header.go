@@ -11,6 +11,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
@@ -118,8 +119,8 @@ func (p *packer) addXattrs(hdr *tar.Header, fd int) (opaque bool, err error) {
 		switch {
 		case err != nil:
 			return false, err
-		case wanted && name == whiteout.OpaqueXattr:
-			opaque = hdr.Typeflag == tar.TypeDir && whiteout.IsOpaque(value)
+		case wanted && name == overlayfs.OpaqueXattr:
+			opaque = hdr.Typeflag == tar.TypeDir && overlayfs.IsOpaque(value)
 		case wanted:
 			addRecord(hdr, paxXattr+escapeKey.Replace(name), value)
 		}
@@ -132,8 +133,8 @@ func (p *packer) addXattrs(hdr *tar.Header, fd int) (opaque bool, err error) {
 func (p *packer) xattr(fd int, name string) (value []byte, wanted bool, err error) {
 	switch {
 	case name == Capabilities, strings.HasPrefix(name, "user."):
-	case p.overlay && name == whiteout.OpaqueXattr:
-	case p.overlay && (name == whiteout.RedirectXattr || name == whiteout.MetacopyXattr):
+	case p.overlay && name == overlayfs.OpaqueXattr:
+	case p.overlay && (name == overlayfs.RedirectXattr || name == overlayfs.MetacopyXattr):
 		return nil, false, fault.New(fault.Unsupported, "%s: part of the file is in a lower layer; mount with redirect_dir=off,metacopy=off", name)
 	default:
 		return nil, false, nil

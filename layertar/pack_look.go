@@ -9,6 +9,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
@@ -124,7 +125,7 @@ func (p *packer) lookAtSpecial(i *item, dirfd int, name string) (err error) {
 	if i.st, err = fsat.Stat(dirfd, name); err != nil {
 		return orVanished(err)
 	}
-	if whiteout.IsDevice(i.st.Mode, i.st.Rdev) {
+	if overlayfs.IsWhiteout(i.st.Mode, i.st.Rdev) {
 		i.whiteout = true
 		i.hdr = p.whiteoutHeader(i.path, i.st)
 		return nil

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/whiteout"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
 const (
@@ -57,7 +57,7 @@ func (a xattr) check() error {
 		return fault.New(fault.UnsafeInput, "%s is no name of an extended attribute", quote(a.name))
 	case len(a.value) > maxXattrValue:
 		return fault.New(fault.UnsafeInput, "extended attribute %s has %d bytes, the most is %d", quote(a.name), len(a.value), maxXattrValue)
-	case whiteout.IsOverlayXattr(a.name):
+	case overlayfs.IsXattr(a.name):
 		return fault.New(fault.UnsafeInput, "extended attribute %s is overlayfs's own: a layer must not set it", quote(a.name))
 	}
 	return nil

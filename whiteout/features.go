@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
 // zfsWithOverlay is the first OpenZFS that overlayfs accepts as an upper: it
@@ -51,7 +53,7 @@ func tryTmpfile(sys system, dir string) error {
 }
 
 func tryTrustedXattr(sys system, dir string) error {
-	return sys.setXattr(dir, OpaqueXattr, []byte(OpaqueValue))
+	return sys.setXattr(dir, overlayfs.OpaqueXattr, []byte(overlayfs.OpaqueValue))
 }
 
 func tryDirentType(sys system, dir string) error {
@@ -95,7 +97,7 @@ func tryAnyName(sys system, dir string) error {
 
 func tryMknod(sys system, dir string) error {
 	path := filepath.Join(dir, "device")
-	if err := sys.mknod(path, DeviceMode, DeviceNum); err != nil {
+	if err := sys.mknod(path, overlayfs.WhiteoutMode, overlayfs.WhiteoutNum); err != nil {
 		return err
 	}
 	return expectWhiteout(sys, path)
@@ -104,7 +106,7 @@ func tryMknod(sys system, dir string) error {
 // expectWhiteout looks at what a call that reported success left.
 func expectWhiteout(sys system, path string) error {
 	mode, rdev, err := sys.lstat(path)
-	if err == nil && !IsDevice(mode, rdev) {
+	if err == nil && !overlayfs.IsWhiteout(mode, rdev) {
 		return errAbsent
 	}
 	return err

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
 // fake is a system that can do everything but what a test takes from it.
@@ -34,7 +35,7 @@ func (f *fake) mknod(path string, mode uint32, _ int) error {
 
 func (f *fake) rename(from, _ string, flags uint) error {
 	if flags == unix.RENAME_WHITEOUT {
-		f.files[from] = DeviceMode
+		f.files[from] = overlayfs.WhiteoutMode
 		return f.errs["RENAME_WHITEOUT"]
 	}
 	return f.errs["RENAME_EXCHANGE"]

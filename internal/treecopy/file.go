@@ -13,7 +13,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
-	"github.com/overlayzfs/overlayzfs/whiteout"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
 // file copies anything but a directory. base is its name in both directories,
@@ -32,7 +32,7 @@ func (c *copier) file(from, to int, base, name string) error {
 	if st.Nlink > 1 {
 		c.links[inodeOf(st)] = name
 	}
-	if whiteout.IsDevice(st.Mode, st.Rdev) {
+	if overlayfs.IsWhiteout(st.Mode, st.Rdev) {
 		return nil
 	}
 	return c.attributes(from, to, base, st)
@@ -71,8 +71,8 @@ func (c *copier) make(from, to int, base string, st unix.Stat_t) error {
 		}
 		return fsat.Symlink(target, to, base)
 	}
-	if whiteout.IsDevice(st.Mode, st.Rdev) {
-		return fsat.Mknod(to, base, whiteout.DeviceMode, whiteout.DeviceNum)
+	if overlayfs.IsWhiteout(st.Mode, st.Rdev) {
+		return fsat.Mknod(to, base, overlayfs.WhiteoutMode, overlayfs.WhiteoutNum)
 	}
 	return fsat.Mknod(to, base, st.Mode&unix.S_IFMT|0o600, st.Rdev)
 }
@@ -153,7 +153,7 @@ func (c *copier) xattrs(from, to int, base string) error {
 		if err != nil {
 			return err
 		}
-		if !keep || c.onto && name == whiteout.OpaqueXattr {
+		if !keep || c.onto && name == overlayfs.OpaqueXattr {
 			continue
 		}
 		if err := fsat.SetXattr(to, base, name, value); err != nil {
@@ -167,7 +167,7 @@ func (c *copier) xattrs(from, to int, base string) error {
 // which it would not be any more in the other tree.
 func (c *copier) innerXattr(name string) bool {
 	return c.onto && strings.HasPrefix(name, nestedXattrs) ||
-		c.plain && whiteout.IsOverlayXattr(name) && !slices.Contains(ofPlace, name)
+		c.plain && overlayfs.IsXattr(name) && !slices.Contains(ofPlace, name)
 }
 
 func inner(what string) error {
@@ -177,10 +177,10 @@ func inner(what string) error {
 // wanted says whether an attribute is copied.
 func wanted(name string, value []byte) (bool, error) {
 	switch name {
-	case whiteout.RedirectXattr, whiteout.MetacopyXattr:
+	case overlayfs.RedirectXattr, overlayfs.MetacopyXattr:
 		return false, fault.New(fault.Unsupported, "it has the attribute %s: part of it lies in another layer, which overlayfs does with redirect_dir or metacopy on; commit the container, or build the image again, with both off", name)
-	case whiteout.OpaqueXattr:
-		return whiteout.IsOpaque(value), nil
+	case overlayfs.OpaqueXattr:
+		return overlayfs.IsOpaque(value), nil
 	}
 	if strings.HasPrefix(name, nestedXattrs) {
 		return true, nil
@@ -188,15 +188,15 @@ func wanted(name string, value []byte) (bool, error) {
 	if strings.HasPrefix(name, btrfsXattrs) {
 		return false, nil
 	}
-	if whiteout.IsOverlayXattr(name) && !slices.Contains(ofPlace, name) {
+	if overlayfs.IsXattr(name) && !slices.Contains(ofPlace, name) {
 		return false, fault.New(fault.Unsupported, "it has the attribute %s of overlayfs, of which nobody here knows what it means", name)
 	}
-	return !whiteout.IsOverlayXattr(name), nil
+	return !overlayfs.IsXattr(name), nil
 }
 
 // nestedXattrs begins the names under which an overlay keeps what an overlay on it has
 // written: content like any other.
-const nestedXattrs = whiteout.XattrPrefix + "overlay."
+const nestedXattrs = overlayfs.XattrPrefix + "overlay."
 
 // btrfsXattrs begins the names of what btrfs is told of a file, such as how to compress
 // it: no other file system takes that.

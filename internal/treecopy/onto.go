@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
-	"github.com/overlayzfs/overlayzfs/whiteout"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
 // clear makes way for a directory of the upper: what is there and no directory
@@ -45,7 +45,7 @@ func (c *copier) replace(from, to int, base string) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return whiteout.IsDevice(st.Mode, st.Rdev), fsat.RemoveAll(c.ctx, to, base)
+	return overlayfs.IsWhiteout(st.Mode, st.Rdev), fsat.RemoveAll(c.ctx, to, base)
 }
 
 // selinuxXattr is a label that every file has, and that cannot be taken away.
@@ -71,9 +71,9 @@ func dropXattrs(to int, base string, keep []string) error {
 
 // isOpaque reports whether the upper directory fd hides the one below it.
 func isOpaque(fd int) (bool, error) {
-	value, err := fsat.GetXattrFD(fd, whiteout.OpaqueXattr)
+	value, err := fsat.GetXattrFD(fd, overlayfs.OpaqueXattr)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
 		return false, nil
 	}
-	return whiteout.IsOpaque(value), err
+	return overlayfs.IsOpaque(value), err
 }

@@ -21,8 +21,8 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
-	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
 // Options apply to a copy.
@@ -154,7 +154,7 @@ func (c *copier) change(name string, kind treediff.Kind) error {
 		return err
 	}
 	if kind == treediff.Delete {
-		return inEntry(name, fsat.Mknod(to, path.Base(name), whiteout.DeviceMode, whiteout.DeviceNum))
+		return inEntry(name, fsat.Mknod(to, path.Base(name), overlayfs.WhiteoutMode, overlayfs.WhiteoutNum))
 	}
 	from, err := c.from.Dir(dirOf(name), nil)
 	if err != nil {
@@ -167,7 +167,7 @@ func (c *copier) change(name string, kind treediff.Kind) error {
 	switch {
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return c.makeDir(name)
-	case whiteout.IsDevice(st.Mode, st.Rdev):
+	case overlayfs.IsWhiteout(st.Mode, st.Rdev):
 		return inEntry(name, inner("it is a whiteout"))
 	}
 	return inEntry(name, c.file(from, to, path.Base(name), name))

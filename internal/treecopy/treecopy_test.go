@@ -14,8 +14,8 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
-	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
 func no(t *testing.T, err error) {
@@ -129,7 +129,7 @@ func TestChanges(t *testing.T) {
 func TestChangesOfAnOverlayInside(t *testing.T) {
 	dir := t.TempDir()
 	src, dst := openBoth(t, dir)
-	no(t, unix.Mknod(filepath.Join(dir, "gone"), whiteout.DeviceMode, whiteout.DeviceNum))
+	no(t, unix.Mknod(filepath.Join(dir, "gone"), overlayfs.WhiteoutMode, overlayfs.WhiteoutNum))
 	err := Changes(t.Context(), dst, src, []treediff.Change{{Path: "/gone", Kind: treediff.Add}}, Options{})
 	if !errors.Is(err, fault.Unsupported) {
 		t.Errorf("%v", err)

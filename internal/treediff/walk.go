@@ -10,7 +10,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
-	"github.com/overlayzfs/overlayzfs/whiteout"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
 // Result is what a comparison found.
@@ -140,7 +140,7 @@ func (w *walker) entry(dir string, newFD, oldFD int, e fsat.DirEntry) (accounted
 		return false, err
 	}
 	path := dir + "/" + e.Name
-	if w.upper && whiteout.IsDevice(n.Mode, n.Rdev) {
+	if w.upper && overlayfs.IsWhiteout(n.Mode, n.Rdev) {
 		if exists {
 			w.add(path, Delete)
 		}
@@ -225,9 +225,9 @@ func statOld(dir int, name string) (st unix.Stat_t, exists bool, err error) {
 
 // isOpaque reports whether the upper directory fd hides the one below it.
 func isOpaque(fd int) (bool, error) {
-	value, err := fsat.GetXattrFD(fd, whiteout.OpaqueXattr)
+	value, err := fsat.GetXattrFD(fd, overlayfs.OpaqueXattr)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
 		return false, nil
 	}
-	return whiteout.IsOpaque(value), err
+	return overlayfs.IsOpaque(value), err
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
-	"github.com/overlayzfs/overlayzfs/whiteout"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -148,7 +148,7 @@ func (s *scan) Leave(int, fsat.Path) error { return nil }
 
 func (s *scan) found(path fsat.Path, names []string) {
 	for _, name := range names {
-		if name == whiteout.RedirectXattr || name == whiteout.MetacopyXattr {
+		if name == overlayfs.RedirectXattr || name == overlayfs.MetacopyXattr {
 			s.p.plan.obstacle("%q in layer %s has the attribute %s, of overlayfs's redirect_dir or metacopy, which a store has off: commit the container and remove it, or build the image again, with both off", path, s.it.id, name)
 		}
 	}

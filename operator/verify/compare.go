@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/layertar"
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 	"github.com/overlayzfs/overlayzfs/whiteout"
@@ -171,7 +172,7 @@ func (t *there) whiteout(target string) error {
 		return fmt.Errorf("the deletion of %q %w", target, err)
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return t.opaque(target)
-	case whiteout.IsDevice(st.Mode, st.Rdev):
+	case overlayfs.IsWhiteout(st.Mode, st.Rdev):
 		return nil
 	}
 	if own := t.named.at(target); own == nil {
@@ -194,8 +195,8 @@ func (t *there) opaque(target string) error {
 	if err != nil {
 		return err
 	}
-	value, err := fsat.GetXattr(dirfd, base, whiteout.OpaqueXattr)
-	if errors.Is(err, unix.ENODATA) || err == nil && !whiteout.IsOpaque(value) {
+	value, err := fsat.GetXattr(dirfd, base, overlayfs.OpaqueXattr)
+	if errors.Is(err, unix.ENODATA) || err == nil && !overlayfs.IsOpaque(value) {
 		return errors.New("does not hide the directory below it")
 	}
 	return err

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
-	"github.com/overlayzfs/overlayzfs/whiteout"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
 // extra looks for what the tar does not name.
@@ -44,11 +44,11 @@ func (x *extra) Enter(_ int, at fsat.Path, fd int) error {
 	if x.base || x.hides[st.Ino] {
 		return nil
 	}
-	value, err := fsat.GetXattrFD(fd, whiteout.OpaqueXattr)
+	value, err := fsat.GetXattrFD(fd, overlayfs.OpaqueXattr)
 	switch {
 	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP):
 		return nil
-	case err == nil && whiteout.IsOpaque(value):
+	case err == nil && overlayfs.IsOpaque(value):
 		return fmt.Errorf("%q hides the directory below it, and the tar does not say so", at.String())
 	}
 	return err

@@ -15,8 +15,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
-	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
 // recorded is a layer's tar as Docker would record it: the content of files is
@@ -91,7 +91,7 @@ func unpacked(t *testing.T) string {
 		os.MkdirAll(at("usr/lib"), 0o755), os.Chmod(at("usr/lib"), 0o750), os.Symlink("usr/lib", at("lib")),
 		write("usr/lib/file", content, 0o640), write("usr/lib/other", content, 0o644), os.Link(at("usr/lib/file"), at("usr/hard")),
 		write("empty", "", os.ModeSetuid|0o755), os.Mkdir(at("usr/left"), 0o755), unix.Mkfifo(at("usr/left/out"), 0o644),
-		unix.Mknod(at("usr/gone"), whiteout.DeviceMode, whiteout.DeviceNum), write("noted", content, 0o644),
+		unix.Mknod(at("usr/gone"), overlayfs.WhiteoutMode, overlayfs.WhiteoutNum), write("noted", content, 0o644),
 		unix.Setxattr(at("noted"), "user.by=whom", []byte("me"), 0), write("twin", content, 0o644),
 	)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/layertar"
-	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
 // What only root may make: marks of directories that hide, and capabilities.
@@ -43,9 +43,9 @@ func TestWhatOnlyRootMakes(t *testing.T) {
 		"":                                    func(func(string) string) {},
 		`"a/ping": has lost its capabilities`: func(at func(string) string) { remove(at("a/ping"), layertar.Capabilities) },
 		`"a/plain": has capabilities, recorded none`:      func(at func(string) string) { set(at("a/plain"), layertar.Capabilities, caps) },
-		`"a" hides the directory below it, and the tar`:   func(at func(string) string) { set(at("a"), whiteout.OpaqueXattr, whiteout.OpaqueValue) },
-		"does not hide the directory below it":            func(at func(string) string) { remove(at("hides"), whiteout.OpaqueXattr) },
-		`".wh.put": does not hide the directory below it`: func(at func(string) string) { remove(at("put"), whiteout.OpaqueXattr) },
+		`"a" hides the directory below it, and the tar`:   func(at func(string) string) { set(at("a"), overlayfs.OpaqueXattr, overlayfs.OpaqueValue) },
+		"does not hide the directory below it":            func(at func(string) string) { remove(at("hides"), overlayfs.OpaqueXattr) },
+		`".wh.put": does not hide the directory below it`: func(at func(string) string) { remove(at("put"), overlayfs.OpaqueXattr) },
 	} {
 		dir := t.TempDir()
 		at := func(name string) string { return filepath.Join(dir, name) }
@@ -60,8 +60,8 @@ func TestWhatOnlyRootMakes(t *testing.T) {
 			}
 		}
 		set(at("a/ping"), layertar.Capabilities, caps)
-		set(at("hides"), whiteout.OpaqueXattr, whiteout.OpaqueValue)
-		set(at("put"), whiteout.OpaqueXattr, whiteout.OpaqueValue)
+		set(at("hides"), overlayfs.OpaqueXattr, overlayfs.OpaqueValue)
+		set(at("put"), overlayfs.OpaqueXattr, overlayfs.OpaqueValue)
 		spoil(at)
 		err := compareOn(t.Context(), t, layer, dir, false)
 		if (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {

@@ -1,0 +1,38 @@
+// Package overlayfs holds the marks that overlayfs writes into an upper directory:
+// whiteout devices and the trusted.overlay attributes. fs/overlayfs/overlayfs.h of
+// the kernel names them.
+package overlayfs
+
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attributes of an upper directory, as root mounts write them.
+const (
+	XattrPrefix   = "trusted.overlay."
+	OpaqueXattr   = XattrPrefix + "opaque"
+	OpaqueValue   = "y"
+	RedirectXattr = XattrPrefix + "redirect" // a directory renamed without its content
+	MetacopyXattr = XattrPrefix + "metacopy" // a file whose data is still below
+)
+
+// A whiteout's mode (but its permissions) and device number.
+const (
+	WhiteoutMode = unix.S_IFCHR
+	WhiteoutNum  = 0
+)
+
+// IsWhiteout reports whether a file of that mode and device number is a whiteout.
+func IsWhiteout(mode uint32, rdev uint64) bool {
+	return mode&unix.S_IFMT == WhiteoutMode && rdev == WhiteoutNum
+}
+
+// IsOpaque reports whether a directory with that value of OpaqueXattr hides the
+// one below it. Overlayfs also writes "x" there, which hides nothing.
+func IsOpaque(value []byte) bool { return string(value) == OpaqueValue }
+
+// IsXattr reports whether overlayfs reads the attribute: set on a layer's file, it
+// would change what the layer means.
+func IsXattr(name string) bool { return strings.HasPrefix(name, XattrPrefix) }
