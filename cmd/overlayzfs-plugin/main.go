@@ -20,6 +20,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 	"github.com/overlayzfs/overlayzfs/internal/metrics"
+	"github.com/overlayzfs/overlayzfs/overlayzfs/storemetrics"
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
@@ -70,7 +71,7 @@ func serve(ctx context.Context, o options, log *logrus.Logger) error {
 		log.WithField("metrics", o.metrics.String()).Warn("a managed plugin has a network of its own, and the host does not reach its loopback: serve metrics on unix:/run/docker/plugins/metrics.sock")
 	}
 	defer counts.Start(o.metrics)()
-	server := plugin.NewServer(plugin.StoreOpener(o.driver, counts), o.state, log)
+	server := plugin.NewServer(plugin.StoreOpener(o.driver, storemetrics.New(counts, log)), o.state, log)
 	server.Observe = counts.Call
 	server.RefuseIDMaps = noIDMaps
 	server.Stale = func(err error) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 	"github.com/overlayzfs/overlayzfs/internal/metrics"
+	"github.com/overlayzfs/overlayzfs/overlayzfs/storemetrics"
 	"github.com/overlayzfs/overlayzfs/snapshotter"
 )
 
@@ -83,7 +84,7 @@ func serve(ctx context.Context, c config, log *logrus.Logger) error {
 	log.WithFields(logrus.Fields{"socket": c.socket, "version": buildinfo.Text()}).Info("listening")
 	counts := metrics.New(metrics.Build{Version: buildinfo.Version(), Commit: buildinfo.Commit()}, log)
 	defer counts.Start(c.metrics)()
-	c.options.Store.Observer = counts
+	c.options.Store.Observer = storemetrics.New(counts, log)
 	server := snapshotter.NewServer(log)
 	server.Observe = counts.Call
 	server.Notify = notify(log)

@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
 // calls counts what an engine asks of a door.
@@ -25,14 +24,14 @@ var callBuckets = prometheus.ExponentialBuckets(0.001, 4, 9)
 func newCalls() calls {
 	return calls{
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "operation_duration_seconds", Help: "How long calls of the engine took, those that failed included.",
+			Namespace: Namespace, Name: "operation_duration_seconds", Help: "How long calls of the engine took, those that failed included.",
 			Buckets: callBuckets,
 		}, []string{"operation"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "operation_errors_total", Help: "Calls of the engine that failed, by the class of the error.",
+			Namespace: Namespace, Name: "operation_errors_total", Help: "Calls of the engine that failed, by the class of the error.",
 		}, []string{"operation", "class"}),
 		running: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: namespace, Name: "operations_in_progress", Help: "Calls of the engine at work.",
+			Namespace: Namespace, Name: "operations_in_progress", Help: "Calls of the engine at work.",
 		}, []string{"operation"}),
 	}
 }
@@ -69,39 +68,4 @@ func class(err error) string {
 		return label(string(c))
 	}
 	return "other"
-}
-
-// barriers counts waits for the disk.
-type barriers struct {
-	seconds *prometheus.HistogramVec
-	errors  *prometheus.CounterVec
-}
-
-// A transaction group takes milliseconds on flash, and seconds on a busy pool.
-var barrierBuckets = prometheus.ExponentialBuckets(0.001, 2, 15)
-
-func newBarriers() barriers {
-	b := barriers{
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "barrier_duration_seconds", Help: "How long it took until what is recorded was on disk: by transaction group (txg) or intent log (zil).",
-			Buckets: barrierBuckets,
-		}, []string{"by"}),
-		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "barrier_errors_total", Help: "Waits for the disk that failed.",
-		}, []string{"by"}),
-	}
-	for _, by := range []overlayzfs.Barrier{overlayzfs.Group, overlayzfs.IntentLog} {
-		b.seconds.WithLabelValues(string(by))
-		b.errors.WithLabelValues(string(by))
-	}
-	return b
-}
-
-func (b barriers) all() []prometheus.Collector { return []prometheus.Collector{b.seconds, b.errors} }
-
-func (b barriers) waited(by overlayzfs.Barrier, took time.Duration, err error) {
-	b.seconds.WithLabelValues(string(by)).Observe(took.Seconds())
-	if err != nil {
-		b.errors.WithLabelValues(string(by)).Inc()
-	}
 }

@@ -2,11 +2,12 @@
 
 // Not in the guest, which has neither documentation nor what is in dist.
 
-package metrics
+package dist
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"regexp"
@@ -16,14 +17,43 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metricsql"
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/sirupsen/logrus"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/overlayzfs/overlayzfs/internal/metrics"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/overlayzfs/storemetrics"
+	"github.com/overlayzfs/overlayzfs/quota"
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
+
+// answers is an open store in which everything is known.
+type answers struct{}
+
+func (answers) Stats() (overlayzfs.Stats, error) {
+	return overlayzfs.Stats{
+		Dataset: "tank/docker",
+		Pool:    zfs.Pool{Name: "tank", Health: "ONLINE", Size: 100, Allocated: 60, Free: 40},
+		Space:   &overlayzfs.Space{},
+		Content: &overlayzfs.Content{Limited: []overlayzfs.LimitedLayer{{ID: "big", Limits: quota.Limits{Bytes: 100}, Usage: quota.Usage{Bytes: 95}}}},
+	}, nil
+}
+
+// everything gathers one of each metric.
+func everything() prometheus.Gatherer {
+	log := logrus.New()
+	m := metrics.New(metrics.Build{Version: "v1", Commit: "abc"}, log)
+	m.Call("put")(errors.New("odd"))
+	storemetrics.New(m, log).Watch(answers{})
+	return m.Gatherer()
+}
 
 // exported are all series that are served, with the labels that each has.
 func exported(t *testing.T) map[string][]string {
 	t.Helper()
-	found, err := everything().registry.Gather()
+	found, err := everything().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

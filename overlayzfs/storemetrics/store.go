@@ -1,4 +1,4 @@
-package metrics
+package storemetrics
 
 import (
 	"sync"
@@ -6,12 +6,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
+	"github.com/overlayzfs/overlayzfs/internal/metrics"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// reporter is an open store.
-type reporter interface {
+// Reporter is an open store.
+type Reporter interface {
 	Stats() (overlayzfs.Stats, error)
 }
 
@@ -21,20 +22,20 @@ type store struct {
 	log logrus.FieldLogger
 
 	mu      sync.Mutex
-	current reporter // nil while none is open
+	current Reporter // nil while none is open
 	failure string   // of the last scrape, so that the log has it once
 }
 
 func newStore(log logrus.FieldLogger) *store { return &store{log: log} }
 
-func (s *store) opened(r reporter) {
+func (s *store) opened(r Reporter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.current = r
 }
 
 // closed forgets a store, unless another was opened meanwhile.
-func (s *store) closed(r reporter) {
+func (s *store) closed(r Reporter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == r {
@@ -95,7 +96,7 @@ var (
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+	return prometheus.NewDesc(prometheus.BuildFQName(metrics.Namespace, "", name), help, labels, nil)
 }
 
 // Describe is prometheus.Collector's.

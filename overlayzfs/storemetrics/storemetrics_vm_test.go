@@ -1,6 +1,6 @@
 //go:build vm
 
-package metrics
+package storemetrics
 
 import (
 	"os/exec"

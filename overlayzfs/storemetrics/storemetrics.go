@@ -1,0 +1,47 @@
+// Package storemetrics counts what a store of layers does, for Prometheus.
+//
+// The core does not know it: it tells an overlayzfs.Observer what happens, and the
+// doors' commands put an Observer of this package there. Waits for the disk are counted
+// as they happen (barriers.go); the store is asked at each scrape (store.go). The calls
+// of an engine are counted by package internal/metrics, which serves all of it.
+// docs/metrics.md lists every metric, and a test in integration/dist compares.
+package storemetrics
+
+import (
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/internal/metrics"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// Observer counts what the store of one process does.
+type Observer struct {
+	barriers barriers
+	store    *store
+}
+
+var _ overlayzfs.Observer = (*Observer)(nil)
+
+// New returns an Observer whose metrics are served with those of m.
+func New(m *metrics.Metrics, log logrus.FieldLogger) *Observer {
+	o := &Observer{barriers: newBarriers(), store: newStore(log)}
+	m.Register(o.store)
+	m.Register(o.barriers.all()...)
+	return o
+}
+
+// Watch asks r at each scrape from now on.
+func (o *Observer) Watch(r Reporter) { o.store.opened(r) }
+
+// Opened is overlayzfs.Observer's.
+func (o *Observer) Opened(d *overlayzfs.Driver) { o.store.opened(d) }
+
+// Closed is overlayzfs.Observer's.
+func (o *Observer) Closed(d *overlayzfs.Driver) { o.store.closed(d) }
+
+// Waited is overlayzfs.Observer's.
+func (o *Observer) Waited(b overlayzfs.Barrier, took time.Duration, err error) {
+	o.barriers.waited(b, took, err)
+}
