@@ -1,13 +1,12 @@
-// Package plugin speaks Docker's GraphDriver plugin protocol, both sides of
-// it: a Server that puts a Driver behind a unix socket, and a Client.
+// Package plugin speaks Docker's GraphDriver plugin protocol: a Server puts a Driver
+// behind a unix socket.
 //
 // What lives here: what is asked of a storage driver (driver.go), the wire's
 // types and their limits (types.go, decode.go, respond.go), what every call
 // goes through (call.go) and the fifteen calls (calls.go, diff.go,
 // applydiff.go), the one open Driver (keeper.go, session.go), how it is opened
 // (opening.go, store.go) and the parameters kept for that across restarts (state.go),
-// listening and stopping (server.go, listen.go, flight.go), and the client
-// (client.go).
+// listening and stopping (server.go, listen.go, flight.go).
 //
 // What does not: anything about layers, mounts or ZFS, beyond opening the core's
 // store (store.go). IDs, labels and options

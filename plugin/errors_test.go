@@ -13,7 +13,7 @@ import (
 
 // everyCall calls everything that reaches the driver and returns the errors by
 // operation.
-func everyCall(ctx context.Context, c *Client) map[string]error {
+func everyCall(ctx context.Context, c *client) map[string]error {
 	errs := make(map[string]error)
 	errs["create"] = c.Create(ctx, "a", "", CreateOptions{})
 	errs["create read-write"] = c.Create(ctx, "a", "", CreateOptions{ReadWrite: true})
@@ -35,13 +35,13 @@ func TestErrorsNameOperationAndLayerAndRemedy(t *testing.T) {
 	d := newFake()
 	d.err = fault.New(fault.Busy, "boom")
 	r := started(t, d)
-	for op, err := range everyCall(t.Context(), r.Client) {
+	for op, err := range everyCall(t.Context(), r.client) {
 		context := op + " layer a"
 		if op == "status" || op == "cleanup" {
 			context = op
 		}
 		wantText(t, err, context+": boom; ", fault.Advice(d.err))
-		var refusal *CallError
+		var refusal *callError
 		wantStatus := map[bool]int{true: http.StatusInternalServerError, false: http.StatusOK}[op == "diff"]
 		if errors.As(err, &refusal) && refusal.Status != wantStatus {
 			t.Errorf("%s came with status %d, want %d", op, refusal.Status, wantStatus)
@@ -56,7 +56,7 @@ func TestPanicIsAnErrorAndTheServerLives(t *testing.T) {
 	d := newFake()
 	d.hook = func(_ context.Context, call string) { panic("the driver lost its way") }
 	r := started(t, d)
-	for op, err := range everyCall(t.Context(), r.Client) {
+	for op, err := range everyCall(t.Context(), r.client) {
 		wantText(t, err, op, "GraphDriver.", "panicked: the driver lost its way", "log has the stack")
 	}
 	if log := r.log.String(); !strings.Contains(log, "errors_test.go") {
@@ -73,7 +73,7 @@ func TestConcurrentCalls(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			for op, err := range everyCall(t.Context(), r.Client) {
+			for op, err := range everyCall(t.Context(), r.client) {
 				if err != nil {
 					t.Errorf("%s: %v", op, err)
 				}

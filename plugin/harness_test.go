@@ -186,7 +186,7 @@ func always(d Driver) Opener {
 
 // rig is a server at work on a socket, and a client of it.
 type rig struct {
-	*Client
+	*client
 	server *Server
 	socket string
 	log    *logs
@@ -229,7 +229,7 @@ func serve(t *testing.T, open Opener, state string, adjust ...func(*Server)) *ri
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ctx, l) }()
 	stop := sync.OnceValue(func() error { cancel(); return <-ended })
-	r := &rig{NewClient(socket), server, socket, lines, stop}
+	r := &rig{newClient(socket), server, socket, lines, stop}
 	t.Cleanup(func() {
 		if err := errors.Join(r.Close(), stop()); err != nil {
 			t.Errorf("stopping: %v", err)
@@ -270,7 +270,7 @@ func (r *rig) post(t *testing.T, call string, body io.Reader) (int, string) {
 // wantText fails the test unless err is a refusal whose text has all parts.
 func wantText(t *testing.T, err error, parts ...string) {
 	t.Helper()
-	var refusal *CallError
+	var refusal *callError
 	if !errors.As(err, &refusal) {
 		t.Fatalf("got %v, want a refusal by the plugin", err)
 	}

@@ -69,7 +69,7 @@ func mustInit(t *testing.T, r *rig, p InitParams) {
 
 func TestCallsBeforeInit(t *testing.T) {
 	r := serve(t, always(newFake()), "")
-	for _, err := range everyCall(t.Context(), r.Client) {
+	for _, err := range everyCall(t.Context(), r.client) {
 		wantText(t, err, "not initialised: the engine has not sent Init")
 	}
 	if exact, err := r.ReproducesExactDiffs(t.Context()); exact || err != nil {

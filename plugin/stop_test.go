@@ -118,7 +118,7 @@ func TestCallsWhileStopping(t *testing.T) {
 	r.server.flight.mu.Lock()
 	r.server.flight.stopping = true
 	r.server.flight.mu.Unlock()
-	for _, err := range everyCall(t.Context(), r.Client) {
+	for _, err := range everyCall(t.Context(), r.client) {
 		wantText(t, err, "the plugin is stopping")
 	}
 	r.server.flight.mu.Lock()

@@ -104,7 +104,7 @@ func TestClientOnTheWire(t *testing.T) {
 	peer.Listener = l
 	peer.Start()
 	defer peer.Close()
-	c := NewClient(socket)
+	c := newClient(socket)
 	defer c.Close()
 	ctx := t.Context()
 	for want, call := range map[string]func() error{

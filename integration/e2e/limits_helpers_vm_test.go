@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
-	"github.com/overlayzfs/overlayzfs/plugin"
+	"github.com/overlayzfs/overlayzfs/integration/pluginclient"
 )
 
 const mib = 1 << 20
@@ -158,10 +158,10 @@ func (s *site) noRecords(t testing.TB) {
 }
 
 // client calls the plugin beside the engine, as an administrator's tool does.
-func (s *site) client(t testing.TB) *plugin.Client {
+func (s *site) client(t testing.TB) *pluginclient.Client {
 	t.Helper()
 	id := s.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName)
-	c := plugin.NewClient(filepath.Join("/run/docker/plugins", id, "overlayzfs.sock"))
+	c := pluginclient.New(filepath.Join("/run/docker/plugins", id, "overlayzfs.sock"))
 	t.Cleanup(func() { noError(t, c.Close()) })
 	return c
 }

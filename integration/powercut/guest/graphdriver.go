@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/overlayzfs/overlayzfs/integration/pluginclient"
 	"github.com/overlayzfs/overlayzfs/integration/pluginproc"
 	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
 	"github.com/overlayzfs/overlayzfs/plugin"
@@ -70,7 +71,7 @@ func openPlugin(ctx context.Context) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := plugin.NewClient(process.Socket)
+	client := pluginclient.New(process.Socket)
 	init := plugin.InitParams{Home: home, Opts: []string{"overlayzfs.dataset=" + dataset}}
 	return &store{door: graph{client}, home: home, dataset: dataset, xattrs: true}, client.Init(ctx, init)
 }

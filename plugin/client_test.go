@@ -12,17 +12,17 @@ import (
 	"net/url"
 )
 
-// maxAnswer bounds what a Client reads of an answer that is not a stream.
+// maxAnswer bounds what a client reads of an answer that is not a stream.
 const maxAnswer = 256 << 20
 
-// Client calls a plugin over its unix socket, as the engine does, for tests and
-// tools. It never repeats a call. Every method may be used concurrently.
-type Client struct{ http *http.Client }
+// client calls the server over its unix socket, as the engine does.
+// It never repeats a call. Every method may be used concurrently.
+type client struct{ http *http.Client }
 
-// NewClient returns a client of the plugin that listens at socket.
-func NewClient(socket string) *Client {
+// newClient returns a client of the plugin that listens at socket.
+func newClient(socket string) *client {
 	var dialer net.Dialer
-	return &Client{&http.Client{Transport: &http.Transport{
+	return &client{&http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", socket)
 		},
@@ -31,42 +31,42 @@ func NewClient(socket string) *Client {
 }
 
 // Close closes idle connections.
-func (c *Client) Close() error {
+func (c *client) Close() error {
 	c.http.CloseIdleConnections()
 	return nil
 }
 
-// CallError is a call that the plugin refused.
-type CallError struct {
+// callError is a call that the plugin refused.
+type callError struct {
 	Call   string // "GraphDriver.Get"
 	Status int    // the HTTP status it came with
 	Text   string
 }
 
 // Error is the call and the plugin's text.
-func (e *CallError) Error() string { return e.Call + ": " + e.Text }
+func (e *callError) Error() string { return e.Call + ": " + e.Text }
 
 // Activate returns what the plugin implements.
-func (c *Client) Activate(ctx context.Context) ([]string, error) {
+func (c *client) Activate(ctx context.Context) ([]string, error) {
 	var answer struct{ Implements []string }
 	err := c.call(ctx, "Plugin.Activate", nil, &answer)
 	return answer.Implements, err
 }
 
 // Init starts the driver.
-func (c *Client) Init(ctx context.Context, p InitParams) error {
+func (c *client) Init(ctx context.Context, p InitParams) error {
 	return c.call(ctx, callInit, p, nil)
 }
 
 // ReproducesExactDiffs asks for the driver's one capability.
-func (c *Client) ReproducesExactDiffs(ctx context.Context) (bool, error) {
+func (c *client) ReproducesExactDiffs(ctx context.Context) (bool, error) {
 	var answer capabilitiesResponse
 	err := c.call(ctx, callCapabilities, layerRequest{}, &answer)
 	return answer.Capabilities.ReproducesExactDiffs, err
 }
 
 // Create makes a layer; o.ReadWrite chooses between the two calls for it.
-func (c *Client) Create(ctx context.Context, id, parent string, o CreateOptions) error {
+func (c *client) Create(ctx context.Context, id, parent string, o CreateOptions) error {
 	name := callCreate
 	if o.ReadWrite {
 		name = callCreateReadWrite
@@ -75,62 +75,62 @@ func (c *Client) Create(ctx context.Context, id, parent string, o CreateOptions)
 }
 
 // Get mounts a layer.
-func (c *Client) Get(ctx context.Context, id, mountLabel string) (string, error) {
+func (c *client) Get(ctx context.Context, id, mountLabel string) (string, error) {
 	var answer dirResponse
 	err := c.call(ctx, callGet, layerRequest{ID: id, MountLabel: mountLabel}, &answer)
 	return answer.Dir, err
 }
 
 // Put gives back one Get.
-func (c *Client) Put(ctx context.Context, id string) error {
+func (c *client) Put(ctx context.Context, id string) error {
 	return c.call(ctx, callPut, layerRequest{ID: id}, nil)
 }
 
 // Remove destroys a layer.
-func (c *Client) Remove(ctx context.Context, id string) error {
+func (c *client) Remove(ctx context.Context, id string) error {
 	return c.call(ctx, callRemove, layerRequest{ID: id}, nil)
 }
 
 // SetLimits changes the limits of a layer that has one.
-func (c *Client) SetLimits(ctx context.Context, id string, options map[string]string) error {
+func (c *client) SetLimits(ctx context.Context, id string, options map[string]string) error {
 	return c.call(ctx, callLimit, layerRequest{ID: id, StorageOpt: options}, nil)
 }
 
 // Exists asks whether there is such a layer.
-func (c *Client) Exists(ctx context.Context, id string) (bool, error) {
+func (c *client) Exists(ctx context.Context, id string) (bool, error) {
 	var answer existsResponse
 	err := c.call(ctx, callExists, layerRequest{ID: id}, &answer)
 	return answer.Exists, err
 }
 
 // Metadata asks for a layer's details.
-func (c *Client) Metadata(ctx context.Context, id string) (map[string]string, error) {
+func (c *client) Metadata(ctx context.Context, id string) (map[string]string, error) {
 	var answer metadataResponse
 	err := c.call(ctx, callMetadata, layerRequest{ID: id}, &answer)
 	return answer.Metadata, err
 }
 
 // Status asks for the driver's details.
-func (c *Client) Status(ctx context.Context) ([][2]string, error) {
+func (c *client) Status(ctx context.Context) ([][2]string, error) {
 	var answer statusResponse
 	err := c.call(ctx, callStatus, layerRequest{}, &answer)
 	return answer.Status, err
 }
 
 // Cleanup ends the use of the driver.
-func (c *Client) Cleanup(ctx context.Context) error {
+func (c *client) Cleanup(ctx context.Context) error {
 	return c.call(ctx, callCleanup, layerRequest{}, nil)
 }
 
 // Changes lists what id holds that parent does not.
-func (c *Client) Changes(ctx context.Context, id, parent string) ([]Change, error) {
+func (c *client) Changes(ctx context.Context, id, parent string) ([]Change, error) {
 	var answer changesResponse
 	err := c.call(ctx, callChanges, layerRequest{ID: id, Parent: parent}, &answer)
 	return answer.Changes, err
 }
 
 // DiffSize asks for the size of the files in a Diff.
-func (c *Client) DiffSize(ctx context.Context, id, parent string) (int64, error) {
+func (c *client) DiffSize(ctx context.Context, id, parent string) (int64, error) {
 	var answer sizeResponse
 	err := c.call(ctx, callDiffSize, layerRequest{ID: id, Parent: parent}, &answer)
 	return answer.Size, err
@@ -138,7 +138,7 @@ func (c *Client) DiffSize(ctx context.Context, id, parent string) (int64, error)
 
 // Diff streams a layer's tar. A Read that fails other than with io.EOF says that
 // the stream was cut.
-func (c *Client) Diff(ctx context.Context, id, parent string) (io.ReadCloser, error) {
+func (c *client) Diff(ctx context.Context, id, parent string) (io.ReadCloser, error) {
 	body, err := encode(layerRequest{ID: id, Parent: parent})
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (c *Client) Diff(ctx context.Context, id, parent string) (io.ReadCloser, er
 }
 
 // ApplyDiff unpacks a tar into a layer.
-func (c *Client) ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (int64, error) {
+func (c *client) ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (int64, error) {
 	query := url.Values{"id": {id}, "parent": {parent}}.Encode()
 	body, err := c.send(ctx, callApplyDiff, query, diff)
 	if err != nil {
@@ -159,7 +159,7 @@ func (c *Client) ApplyDiff(ctx context.Context, id, parent string, diff io.Reade
 }
 
 // call sends a request as JSON and reads the answer into answer, if not nil.
-func (c *Client) call(ctx context.Context, name string, request, answer any) error {
+func (c *client) call(ctx context.Context, name string, request, answer any) error {
 	body, err := encode(request)
 	if err != nil {
 		return err
@@ -180,7 +180,7 @@ func encode(request any) (io.Reader, error) {
 }
 
 // send returns the body of an answer whose status says success.
-func (c *Client) send(ctx context.Context, name, query string, body io.Reader) (io.ReadCloser, error) {
+func (c *client) send(ctx context.Context, name, query string, body io.Reader) (io.ReadCloser, error) {
 	target := url.URL{Scheme: "http", Host: "plugin", Path: "/" + name, RawQuery: query}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), body)
 	if err != nil {
@@ -206,7 +206,7 @@ func statusError(name string, response *http.Response) error {
 	if json.Unmarshal(body, &refusal) != nil || refusal.Err == "" {
 		refusal.Err = string(body)
 	}
-	return &CallError{name, response.StatusCode, refusal.Err}
+	return &callError{name, response.StatusCode, refusal.Err}
 }
 
 func decodeAnswer(name string, response io.ReadCloser, answer any) error {
@@ -219,7 +219,7 @@ func decodeAnswer(name string, response io.ReadCloser, answer any) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if refusal.Err != "" {
-		return &CallError{name, http.StatusOK, refusal.Err}
+		return &callError{name, http.StatusOK, refusal.Err}
 	}
 	if answer == nil {
 		return nil
