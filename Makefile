@@ -85,7 +85,7 @@ release-check: ## Build it twice, from two directories and with an empty cache, 
 
 man: $(BUILD)/overlayzfs ## Leave manual pages and shell completions of the operator's command in build/man, build/completion
 	@rm -rf $(BUILD)/man $(BUILD)/completion && mkdir -p $(BUILD)/completion
-	$(BUILD)/overlayzfs man $(BUILD)/man
+	$(GO) run -tags man ./cmd/overlayzfs man $(abspath $(BUILD))/man
 	for shell in bash zsh fish; do $(BUILD)/overlayzfs completion $$shell >$(BUILD)/completion/overlayzfs.$$shell || exit; done
 
 golden: ## Rewrite the transcripts of the operator's command that tests compare with

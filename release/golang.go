@@ -61,11 +61,11 @@ var shells = []string{"bash", "zsh", "fish"}
 // machine's, which may be none of those that are published.
 func (r *release) help(ctx context.Context, stage string) (*tree, error) {
 	dir := filepath.Join(stage, "help")
-	programs, err := r.compile(ctx, dir, runtime.GOARCH)
-	if err != nil {
+	overlayzfs := filepath.Join(dir, "overlayzfs")
+	// Only this build writes pages: those that are published link no Markdown renderer.
+	if _, err := r.golang(ctx, runtime.GOARCH, "build", "-tags", "man", "-trimpath", "-buildvcs=false", "-o", overlayzfs, "./cmd/overlayzfs"); err != nil {
 		return nil, err
 	}
-	overlayzfs := programs[0].path
 	pages := filepath.Join(dir, "man")
 	if _, err := r.ask(ctx, overlayzfs, "man", pages); err != nil {
 		return nil, err

@@ -1,13 +1,16 @@
+//go:build man
+
 package main
 
 import (
-	"os"
-
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
+
+	"github.com/overlayzfs/overlayzfs/cmd/overlayzfs/manual"
 )
 
-// manCommand writes the manual pages, for packaging: `make man`.
+func init() { packaging = append(packaging, manCommand) }
+
+// manCommand writes the manual pages: `make man`.
 func manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIRECTORY",
@@ -18,12 +21,7 @@ func manCommand() *cobra.Command {
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},
 		RunE: func(command *cobra.Command, args []string) error {
-			if err := os.MkdirAll(args[0], 0o755); err != nil {
-				return err
-			}
-			// The date is SOURCE_DATE_EPOCH's where that is set.
-			header := &doc.GenManHeader{Section: "8", Source: "overlayzfs", Manual: "Container layers on ZFS"}
-			return doc.GenManTree(command.Root(), header, args[0])
+			return manual.Write(command.Root(), args[0])
 		},
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 )
 
+// packaging are commands that only a build for packaging has: build tag man.
+var packaging []func() *cobra.Command
+
 // rootCommand is the command with all below it.
 func rootCommand(c console) *cobra.Command {
 	root := &cobra.Command{
@@ -27,8 +30,11 @@ func rootCommand(c console) *cobra.Command {
 	root.AddCommand(migrateCommand(c))
 	root.AddCommand(
 		lsCommand(c), treeCommand(c), dfCommand(c), inspectCommand(c), verifyCommand(c), gcCommand(c), doctorCommand(c),
-		setupCommand(c), sendCommand(c), receiveCommand(c), snapshotsCommand(c), snapshotCommand(c), rollbackCommand(c), manCommand(),
+		setupCommand(c), sendCommand(c), receiveCommand(c), snapshotsCommand(c), snapshotCommand(c), rollbackCommand(c),
 	)
+	for _, command := range packaging {
+		root.AddCommand(command())
+	}
 	for _, command := range root.Commands() {
 		command.Args, command.PreRunE = asUsage(command.Args), refuseIgnored
 		cobra.CheckErr(completes(command))
