@@ -194,8 +194,8 @@ func (f *doctorFlags) store(z *zfs.Handle) *doctor.Store {
 // leftMounts are the directories that commands which were killed had a store or a
 // scratch dataset mounted on.
 func leftMounts() (left []string, err error) {
-	for _, name := range []string{homesName, doctor.ScratchPrefix} {
-		dirs, err := filepath.Glob(filepath.Join(homes, name+"*"))
+	for _, name := range []string{host.HomesPrefix, doctor.ScratchPrefix} {
+		dirs, err := filepath.Glob(filepath.Join(host.HomesDir, name+"*"))
 		if err != nil {
 			return nil, err
 		}

@@ -153,37 +153,20 @@ func (f *gcFlags) carryOut(ctx context.Context, c console, agreed gc.Plan) (remo
 	if err != nil {
 		return nil, err
 	}
-	err = opened(ctx, where, false, func(store *overlayzfs.Driver) (err error) {
-		removed, err = f.remove(ctx, c, store, agreed)
-		return err
-	})
+	options, err := plugin.StoreOptions(nil)
+	if err != nil {
+		return nil, err
+	}
+	store, closeStore, err := host.OpenStore(ctx, where, options)
+	if err != nil {
+		return nil, unused(err)
+	}
+	removed, err = f.remove(ctx, c, store, agreed)
+	err = errors.Join(err, closeStore())
 	if err != nil && len(removed) > 0 {
 		err = fmt.Errorf("%d of %d layers are removed: %w: %w", len(removed), len(agreed.Layers), err, errUnfinished)
 	}
 	return removed, err
-}
-
-// opened opens the store as the plugin would, which puts in order what an
-// earlier process left. It fails while somebody else has it open, or while it is
-// being received by another command than the one that is receiving.
-func opened(ctx context.Context, where host.Location, receiving bool, run func(*overlayzfs.Driver) error) (err error) {
-	options, err := plugin.StoreOptions(nil)
-	if err != nil {
-		return err
-	}
-	options.Receiving = receiving
-	home, release, err := homeFor(where)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, release()) }()
-	options.Dataset = where.Dataset
-	store, err := overlayzfs.Open(ctx, home, options)
-	if err != nil {
-		return unused(err)
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	return run(store)
 }
 
 // remove removes what was agreed to and is still nobody's: Docker may have

@@ -14,6 +14,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/overlayzfs/overlayzfs/operator/gc"
+	"github.com/overlayzfs/overlayzfs/operator/host"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
@@ -161,7 +162,7 @@ func TestCollect(t *testing.T) {
 	if len(layers) != 2 {
 		t.Errorf("left are %q", layers)
 	}
-	if left, err := filepath.Glob(filepath.Join(homes, homesName+"*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(host.HomesDir, host.HomesPrefix+"*")); err != nil || len(left) > 0 {
 		t.Errorf("%q is left, %v", left, err)
 	}
 }

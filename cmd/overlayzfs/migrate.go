@@ -246,15 +246,11 @@ func openStore(ctx context.Context, where host.Location) (migrate.Store, func() 
 	if err != nil {
 		return nil, nil, fmt.Errorf("the plugin's options: %w", err)
 	}
-	home, release, err := homeFor(where)
+	store, closeStore, err := host.OpenStore(ctx, where, overlayzfs.Options{Quota: known.Quota})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, unused(err)
 	}
-	store, err := overlayzfs.Open(ctx, home, overlayzfs.Options{Dataset: where.Dataset, Quota: known.Quota})
-	if err != nil {
-		return nil, nil, errors.Join(unused(err), release())
-	}
-	return store, func() error { return errors.Join(store.Close(), release()) }, nil
+	return store, closeStore, nil
 }
 
 // unusedStore makes sure that nobody has the store open, if there is one.

@@ -6,16 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/host"
 	"github.com/overlayzfs/overlayzfs/operator/transfer"
+	"github.com/overlayzfs/overlayzfs/operator/transfer/receive"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -84,6 +82,16 @@ type arrival struct {
 	DryRun  bool     `json:"dry_run,omitempty"`
 }
 
+// finished is what receive --finish prints.
+type finished struct {
+	Dataset string `json:"dataset"`
+	Root    string `json:"root"`
+	Stream  string `json:"stream,omitempty"` // that was being received
+	Gone    bool   `json:"gone,omitempty"`   // nothing of it is there: all is as it was before
+	Images  int    `json:"images,omitempty"`
+	DryRun  bool   `json:"dry_run,omitempty"`
+}
+
 func (f *receiveFlags) receive(ctx context.Context, c console) (err error) {
 	where, err := f.find()
 	if err != nil {
@@ -97,34 +105,20 @@ func (f *receiveFlags) receive(ctx context.Context, c console) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, z.Close()) }()
-	lock, err := quiet(where)
+	lock, err := receive.LockDocker(where)
 	if err != nil {
 		return err
 	}
 	defer lock.Close() // of a nil file it is an error, which says nothing
+	r := &receive.Receiver{ZFS: z, Where: where, Discard: f.discard, DryRun: f.dryRun, Remedy: f.finishCommand(where)}
 	if f.finish {
-		return f.resume(ctx, c, z, where)
+		return f.finishReceive(ctx, c, r)
 	}
-	return f.read(ctx, c, z, where)
+	return f.readStream(ctx, c, r)
 }
 
-// quiet makes sure that dockerd does not run, and keeps it from starting.
-func quiet(where host.Location) (*os.File, error) {
-	docker, err := dockerstore.Open(where.Root)
-	if errors.Is(err, fault.NotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	lock, err := docker.Claim()
-	if errors.Is(err, fault.Busy) {
-		err = fmt.Errorf("%w: %w", err, errRefused)
-	}
-	return lock, errors.Join(err, docker.Close())
-}
-
-func (f *receiveFlags) read(ctx context.Context, c console, z *zfs.Handle, where host.Location) error {
+// readStream receives a stream and finishes what came.
+func (f *receiveFlags) readStream(ctx context.Context, c console, r *receive.Receiver) error {
 	in, err := f.open(c)
 	if err != nil {
 		return err
@@ -134,38 +128,36 @@ func (f *receiveFlags) read(ctx context.Context, c console, z *zfs.Handle, where
 	if err != nil {
 		return err
 	}
-	mark, err := f.alone(ctx, c, z, where, stream)
-	if err != nil || f.dryRun {
+	plan, err := r.Examine(stream)
+	if err != nil {
 		return err
 	}
-	images, err := f.settle(ctx, z, where, mark)
+	err = f.agreeAndReceive(ctx, c, r, plan, stream.Header)
+	if err := errors.Join(err, plan.Close()); err != nil || f.dryRun {
+		return err
+	}
+	images, err := r.Finish(ctx, plan.Mark)
 	if err == nil && !f.json {
-		_, err = fmt.Fprintln(c.out, settled(images, where))
+		_, err = fmt.Fprintln(c.out, describeReceived(images, r.Where))
 	}
 	return err
 }
 
-// alone receives, while nobody has the store open that the stream goes on from.
-// That dockerd does not run is known of its data-root, which could be another than
-// it is looked for in.
-func (f *receiveFlags) alone(ctx context.Context, c console, z *zfs.Handle, where host.Location, stream *transfer.Reader) (mark overlayzfs.Receiving, err error) {
-	if !stream.Header.Full() {
-		claim, busy := overlayzfs.ClaimDataset(where.Dataset)
-		switch {
-		case errors.Is(busy, fault.NotFound): // which announce says
-		case busy != nil:
-			return mark, unused(busy)
-		default:
-			defer func() { err = errors.Join(err, claim.Close()) }()
-		}
+// agreeAndReceive shows the plan, asks, and has the stream received.
+func (f *receiveFlags) agreeAndReceive(ctx context.Context, c console, r *receive.Receiver, plan *receive.Plan, h transfer.Header) error {
+	a := arrival{Header: h, Dataset: r.Where.Dataset, Root: r.Where.Root, Lost: plan.Lost, Refused: plan.Refused, DryRun: f.dryRun}
+	if err := f.print(c, a); err != nil {
+		return err
 	}
-	if mark, err = f.announce(c, z, where, stream); err != nil || f.dryRun {
-		return mark, err
+	if err := plan.Check(); err != nil || f.dryRun {
+		return err
 	}
 	if err := f.agree(ctx, c, "Receive it?"); err != nil {
-		return mark, err
+		return err
 	}
-	return mark, f.take(ctx, c, z, where, stream, mark)
+	step, done := c.progress("receiving", int64(h.Bytes))
+	defer done()
+	return plan.Receive(ctx, step)
 }
 
 func (f *receiveFlags) open(c console) (io.ReadCloser, error) {
@@ -175,51 +167,52 @@ func (f *receiveFlags) open(c console) (io.ReadCloser, error) {
 	return os.Open(f.file)
 }
 
-// announce says what would be done, and refuses what does not fit.
-func (f *receiveFlags) announce(c console, z *zfs.Handle, where host.Location, stream *transfer.Reader) (mark overlayzfs.Receiving, err error) {
-	a := arrival{Header: stream.Header, Dataset: where.Dataset, Root: where.Root, Lost: []string{}, Refused: []string{}, DryRun: f.dryRun}
-	target, err := transfer.LookAt(z, where.Dataset, stream.Begin)
+// finishReceive does what an interrupted receive has left to do.
+func (f *receiveFlags) finishReceive(ctx context.Context, c console, r *receive.Receiver) error {
+	mark, err := r.Mark()
 	if err != nil {
-		return mark, err
+		return err
 	}
-	a.Refused = append(a.Refused, target.Misfits(stream.Header, f.discard)...)
-	unfinished, err := f.unfinished(z, where)
+	e := finished{Dataset: r.Where.Dataset, Root: r.Where.Root, Stream: mark.To, DryRun: f.dryRun}
+	if mark.To != "" {
+		e.Gone, err = r.Abandon(ctx, mark)
+	}
+	if err == nil && !e.Gone {
+		e.Images, err = f.agreeAndFinish(ctx, c, r, mark)
+	}
 	if err != nil {
-		return mark, err
+		return err
 	}
-	a.Refused = append(a.Refused, unfinished...)
-	common := target.Common(stream.Header)
-	lost, first, err := before(where, common)
-	if err != nil {
-		return mark, err
-	}
-	a.Lost = append(a.Lost, lost...)
-	a.Refused = append(a.Refused, first...)
-	if len(lost) > 0 && !f.discard {
-		a.Refused = append(a.Refused, fmt.Sprintf("only this host has %s: save them (docker save), or drop them with --discard", number(len(lost), "image")))
-	}
-	if err := f.print(c, a); err != nil {
-		return mark, err
-	}
-	if len(a.Refused) > 0 {
-		return mark, fmt.Errorf("the stream does not fit: %w", errRefused)
-	}
-	_, from, _ := strings.Cut(common, "@")
-	return overlayzfs.Receiving{From: from, To: stream.Header.Name}, nil
+	return f.reportFinish(c, e, r.Where)
 }
 
-// unfinished refuses to go on from what an earlier receive has left half done. If
-// ZFS was interrupted there is nothing of it, and nothing to do.
-func (f *receiveFlags) unfinished(z *zfs.Handle, where host.Location) ([]string, error) {
-	mark, err := overlayzfs.ReceivingOn(z, where.Dataset)
-	if err != nil || mark == nil {
-		return nil, err
+// agreeAndFinish asks, and finishes what was received.
+func (f *receiveFlags) agreeAndFinish(ctx context.Context, c console, r *receive.Receiver, mark overlayzfs.Receiving) (images int, err error) {
+	if err := r.CheckFinish(ctx, mark); err != nil {
+		return 0, err
 	}
-	there, err := z.Exists(where.Dataset + "@" + mark.To)
-	if err != nil || !there && !mark.Refused {
-		return nil, err
+	if !f.json {
+		fmt.Fprintf(c.out, "Docker's records of what %s has received, to %s.\n", r.Where.Dataset, r.Where.Root)
 	}
-	return []string{fmt.Sprintf("receiving the stream %s was cut short: `%s` first", mark.To, f.remedy(where))}, nil
+	if f.dryRun {
+		return 0, nil
+	}
+	if err := f.agree(ctx, c, "Finish it?"); err != nil {
+		return 0, err
+	}
+	return r.Finish(ctx, mark)
+}
+
+// finishCommand is the command that finishes an interrupted receive.
+func (f *receiveFlags) finishCommand(where host.Location) string {
+	command := fmt.Sprintf("overlayzfs receive --finish --yes --dataset %s --root %q --driver %q", where.Dataset, where.Root, where.Driver)
+	if f.wanted.Config != "" && f.wanted.Config != f.config {
+		command += fmt.Sprintf(" --config-file %q", f.wanted.Config)
+	}
+	if f.discard {
+		command += " --discard"
+	}
+	return command
 }
 
 func (f *receiveFlags) print(c console, a arrival) error {
@@ -240,47 +233,22 @@ func writeArrival(w io.Writer, a arrival) error {
 	return nil
 }
 
-// take has ZFS receive the stream, on a dataset that is marked with it: from the
-// moment that it is there until it is settled, no driver opens the store.
-func (f *receiveFlags) take(ctx context.Context, c console, z *zfs.Handle, where host.Location, stream *transfer.Reader, mark overlayzfs.Receiving) error {
-	o, err := receiving(z, where, mark)
-	if err != nil {
-		return err
+// reportFinish says what came of receive --finish.
+func (f *receiveFlags) reportFinish(c console, e finished, where host.Location) (err error) {
+	switch {
+	case f.json:
+		err = writeJSON(c.out, e)
+	case e.Gone && e.DryRun:
+		_, err = fmt.Fprintf(c.out, "The stream %s is not there: %s would be as it was before.\n", e.Stream, e.Dataset)
+	case e.Gone:
+		_, err = fmt.Fprintf(c.out, "The stream %s is not there: %s is as it was before. Receive it again.\n", e.Stream, e.Dataset)
+	case !e.DryRun:
+		_, err = fmt.Fprintln(c.out, describeReceived(e.Images, where))
 	}
-	step, done := c.progress("receiving", int64(stream.Header.Bytes))
-	defer done()
-	err = z.Receive(ctx, where.Dataset+"@"+mark.To, stream.Begin, o, counting{stream, step})
-	if err == nil || mark.From == "" {
-		return err
-	}
-	came, lookErr := z.Exists(where.Dataset + "@" + mark.To)
-	if lookErr != nil || came {
-		return errors.Join(fmt.Errorf("%w: `%s` says what came of it: %w", err, f.remedy(where), errUnfinished), lookErr)
-	}
-	return errors.Join(err, overlayzfs.Unmark(z, where.Dataset)) // nothing of it stays
+	return err
 }
 
-// receiving marks the dataset, or has it made with the mark.
-func receiving(z *zfs.Handle, where host.Location, mark overlayzfs.Receiving) (o zfs.Receiving, err error) {
-	if mark.From != "" {
-		return zfs.Receiving{Force: true}, mark.Mark(z, where.Dataset)
-	}
-	if o.Properties, err = host.LayerProperties(); err != nil {
-		return o, err
-	}
-	marked, err := mark.Properties()
-	maps.Copy(o.Properties, marked)
-	return o, err
-}
-
-// counting counts what is read for a progress bar.
-type counting struct {
-	r    io.Reader
-	step func(int64)
-}
-
-func (s counting) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	s.step(int64(n))
-	return n, err
+// describeReceived says that all is done.
+func describeReceived(images int, where host.Location) string {
+	return fmt.Sprintf("Done: %s. dockerd can be started with storage driver %s and overlayzfs.dataset=%s.", number(images, "image"), where.Driver, where.Dataset)
 }

@@ -1,4 +1,4 @@
-package main
+package receive
 
 import (
 	"errors"
@@ -11,15 +11,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// before says what a stream would take that goes on from a snapshot: images that
+// findLosses says what a stream would take that goes on from a snapshot: images that
 // only this host has, and what has to go first. Known is what came with that
 // snapshot: what the store carries now may be what was sent from here since.
-func before(where host.Location, common string) (lost, first []string, err error) {
-	known, err := carriedSince(common)
+func findLosses(where host.Location, common string) (lost, first []string, err error) {
+	known, err := readSnapshot(common)
 	if err != nil {
 		return nil, nil, err
 	}
-	lost, first, recorded, err := compare(where, known)
+	lost, first, recorded, err := compareRecords(where, known)
 	if err != nil || recorded || common == "" {
 		return lost, first, err
 	}
@@ -31,22 +31,22 @@ func before(where host.Location, common string) (lost, first []string, err error
 	if err := errors.Join(err, view.Close()); err != nil {
 		return nil, nil, err
 	}
-	return lost, unrecorded(where, transfer.Unnamed(seen, known)), nil
+	return lost, refuseUnrecorded(where, transfer.Unnamed(seen, known)), nil
 }
 
-// unrecorded refuses to drop layers of which it is not known what they are: the
+// refuseUnrecorded refuses to drop layers of which it is not known what they are: the
 // records of them are somewhere else.
-func unrecorded(where host.Location, layers []string) []string {
+func refuseUnrecorded(where host.Location, layers []string) []string {
 	if len(layers) == 0 {
 		return nil
 	}
 	return []string{fmt.Sprintf("the store has %s that did not come by a stream, and there are no records of driver %s in %s: name dockerd's data-root with --root, and its storage driver with --driver",
-		number(len(layers), "layer"), where.Driver, where.Root)}
+		count(len(layers), "layer"), where.Driver, where.Root)}
 }
 
-// carriedSince are the records that a store carried in a snapshot; nil where there
-// are none.
-func carriedSince(snap string) (*dockerstore.Records, error) {
+// readSnapshot returns the records that a store carried in a snapshot; nil where
+// there are none.
+func readSnapshot(snap string) (*dockerstore.Records, error) {
 	if snap == "" {
 		return nil, nil
 	}
@@ -57,17 +57,17 @@ func carriedSince(snap string) (*dockerstore.Records, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, err := recordsOf(view)
+	records, err := readRecords(view)
 	if errors.Is(err, fault.NotFound) {
 		err = nil
 	}
 	return records, errors.Join(err, view.Close())
 }
 
-// compare says what the data-root has that no known records have, and what has to
-// go first; and whether it has any records of the driver.
-func compare(where host.Location, known ...*dockerstore.Records) (lost, first []string, recorded bool, err error) {
-	local, err := localRecords(where)
+// compareRecords says what the data-root has that no known records have, and what has
+// to go first; and whether it has any records of the driver.
+func compareRecords(where host.Location, known ...*dockerstore.Records) (lost, first []string, recorded bool, err error) {
+	local, err := readLocal(where)
 	if err != nil || local == nil {
 		return nil, nil, false, err
 	}
@@ -75,9 +75,9 @@ func compare(where host.Location, known ...*dockerstore.Records) (lost, first []
 	return lost, first, true, nil
 }
 
-// localRecords are those of the data-root; nil where dockerd has never run with the
+// readLocal returns those of the data-root; nil where dockerd has never run with the
 // driver.
-func localRecords(where host.Location) (*dockerstore.Records, error) {
+func readLocal(where host.Location) (*dockerstore.Records, error) {
 	docker, err := dockerstore.Open(where.Root)
 	if errors.Is(err, fault.NotFound) {
 		return nil, nil
@@ -92,17 +92,17 @@ func localRecords(where host.Location) (*dockerstore.Records, error) {
 	return local, errors.Join(err, docker.Close())
 }
 
-// recordsOf are those that a store carries.
-func recordsOf(view *overlayzfs.View) (records *dockerstore.Records, err error) {
-	err = unpacked(view, func(_ *dockerstore.Root, r *dockerstore.Records) error {
+// readRecords returns those that a store carries.
+func readRecords(view *overlayzfs.View) (records *dockerstore.Records, err error) {
+	err = withRecords(view, func(_ *dockerstore.Root, r *dockerstore.Records) error {
 		records = r
 		return nil
 	})
 	return records, err
 }
 
-// unpacked shows the records that a store carries, as long as run lasts.
-func unpacked(view *overlayzfs.View, run func(*dockerstore.Root, *dockerstore.Records) error) (err error) {
+// withRecords calls run with the records that a store carries.
+func withRecords(view *overlayzfs.View, run func(*dockerstore.Root, *dockerstore.Records) error) (err error) {
 	c, err := view.Carried()
 	if err != nil {
 		return err

@@ -1,0 +1,115 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/inventory"
+	"github.com/overlayzfs/overlayzfs/operator/transfer"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// Abandon ends a receive that has nothing to finish: ZFS was interrupted and has kept
+// nothing, or what came was not taken. It reports whether that was so.
+func (r *Receiver) Abandon(ctx context.Context, mark overlayzfs.Receiving) (abandoned bool, err error) {
+	exists, err := r.ZFS.Exists(r.snapshotOf(mark.To))
+	switch {
+	case err != nil || exists && !mark.Refused:
+		return false, err
+	case r.DryRun:
+		return true, nil
+	case mark.Refused:
+		return true, r.removeReceived(ctx, mark)
+	}
+	return true, overlayzfs.Unmark(r.ZFS, r.Where.Dataset)
+}
+
+// reject removes a store that is no store of ours. One that is not being received
+// stays: it has been here before.
+func (r *Receiver) reject(ctx context.Context, mark overlayzfs.Receiving, why error) error {
+	if mark.To == "" || r.DryRun {
+		return why
+	}
+	return errors.Join(fmt.Errorf("what was received is not taken: %w", why), r.removeReceived(ctx, mark))
+}
+
+// removeReceived removes what was received. The mark stays until the last of it is
+// gone, and says that it is to go.
+func (r *Receiver) removeReceived(ctx context.Context, mark overlayzfs.Receiving) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("it could not be removed, and no driver opens it: `%s` does it: %w: %w", r.Remedy, err, ErrUnfinished)
+		}
+	}()
+	mark.Refused = true
+	if err := mark.Mark(r.ZFS, r.Where.Dataset); err != nil {
+		return err
+	}
+	if err := r.ZFS.DestroySnapshots([]string{r.snapshotOf(mark.To)}, false); err != nil {
+		return err
+	}
+	if mark.From == "" {
+		return r.ZFS.DestroyRetry(ctx, r.Where.Dataset)
+	}
+	if err := r.ZFS.Rollback(ctx, r.Where.Dataset, r.snapshotOf(mark.From)); err != nil {
+		return err
+	}
+	return readoptStore(ctx, r.Where)
+}
+
+// readoptStore makes the store this host's again after the rollback. The snapshot is
+// of the moment when the other host took it, with that host's containers and engine.
+func readoptStore(ctx context.Context, where host.Location) error {
+	strangers, torn, err := findStrangers(where)
+	switch {
+	case err != nil:
+		return err
+	case torn: // what --discard allowed
+		_, err := installAndAdopt(ctx, where)
+		return err
+	}
+	return adoptStore(ctx, where, strangers)
+}
+
+// findStrangers finds the layers of a store that neither what it carries nor Docker
+// here has a record of, and whether Docker here has records of layers that are gone. What
+// is not known for sure stays, for gc to judge.
+func findStrangers(where host.Location) (strangers []string, torn bool, err error) {
+	view, err := overlayzfs.ViewDataset(where.Dataset)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	seen, err := view.Layers()
+	if err != nil {
+		return nil, false, err
+	}
+	carried, err := readRecords(view)
+	if err == nil {
+		strangers, err = transfer.Strangers(seen, carried)
+	}
+	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.Invalid) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	local, err := readLocal(where)
+	if err != nil || local == nil {
+		return strangers, false, err
+	}
+	if len(local.Damaged) > 0 {
+		return nil, false, nil
+	}
+	inv := inventory.Take(where.Dataset, seen, local)
+	for _, l := range inv.Layers {
+		if l.Kind != inventory.Unknown {
+			strangers = slices.DeleteFunc(strangers, func(id string) bool { return id == l.ID })
+		}
+	}
+	return strangers, len(inv.Missing) > 0, nil
+}

@@ -1,0 +1,110 @@
+package receive
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/transfer"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+)
+
+// Plan says what receiving a stream does. It holds the claim on the store until it is
+// closed.
+type Plan struct {
+	Mark    overlayzfs.Receiving
+	Lost    []string // images that go with it
+	Refused []string // why the stream does not fit
+
+	receiver *Receiver
+	stream   *transfer.Reader
+	claim    io.Closer // nil for a stream that makes the dataset
+}
+
+// Close gives the claim on the store back.
+func (p *Plan) Close() error {
+	if p.claim == nil {
+		return nil
+	}
+	return p.claim.Close()
+}
+
+// Check is ErrRefused when the stream does not fit.
+func (p *Plan) Check() error {
+	if len(p.Refused) > 0 {
+		return fmt.Errorf("the stream does not fit: %w", ErrRefused)
+	}
+	return nil
+}
+
+// Examine says what receiving the stream would do, and why it cannot be received. It
+// changes nothing. Nobody opens the store that the stream goes on from until the plan
+// is closed: dockerd's data-root could be another than the one that was locked.
+func (r *Receiver) Examine(stream *transfer.Reader) (*Plan, error) {
+	p := &Plan{Lost: []string{}, Refused: []string{}, receiver: r, stream: stream}
+	if !stream.Header.Full() {
+		claim, err := overlayzfs.ClaimDataset(r.Where.Dataset)
+		switch {
+		case errors.Is(err, fault.NotFound): // which examine says
+		case err != nil:
+			return nil, refuseBusy(err)
+		default:
+			p.claim = claim
+		}
+	}
+	if err := p.examine(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func (p *Plan) examine() error {
+	r, header := p.receiver, p.stream.Header
+	target, err := transfer.LookAt(r.ZFS, r.Where.Dataset, p.stream.Begin)
+	if err != nil {
+		return err
+	}
+	p.Refused = append(p.Refused, target.Misfits(header, r.Discard)...)
+	unfinished, err := r.findUnfinished()
+	if err != nil {
+		return err
+	}
+	p.Refused = append(p.Refused, unfinished...)
+	common := target.Common(header)
+	lost, first, err := findLosses(r.Where, common)
+	if err != nil {
+		return err
+	}
+	p.Lost = append(p.Lost, lost...)
+	p.Refused = append(p.Refused, first...)
+	if len(lost) > 0 && !r.Discard {
+		p.Refused = append(p.Refused, fmt.Sprintf("only this host has %s: save them (docker save), or drop them with --discard", count(len(lost), "image")))
+	}
+	_, from, _ := strings.Cut(common, "@")
+	p.Mark = overlayzfs.Receiving{From: from, To: header.Name}
+	return nil
+}
+
+// findUnfinished refuses to go on from what an earlier receive has left half done. If
+// ZFS was interrupted there is nothing of it, and nothing to do.
+func (r *Receiver) findUnfinished() ([]string, error) {
+	mark, err := overlayzfs.ReceivingOn(r.ZFS, r.Where.Dataset)
+	if err != nil || mark == nil {
+		return nil, err
+	}
+	exists, err := r.ZFS.Exists(r.snapshotOf(mark.To))
+	if err != nil || !exists && !mark.Refused {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("receiving the stream %s was cut short: `%s` first", mark.To, r.Remedy)}, nil
+}
+
+// count is a number of things in words.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

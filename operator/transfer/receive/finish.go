@@ -1,0 +1,135 @@
+package receive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/transfer"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/plugin"
+)
+
+// Mark is what is being received on the dataset. It is empty where nothing is: a
+// receive that was finished is finished again.
+func (r *Receiver) Mark() (overlayzfs.Receiving, error) {
+	mark, err := overlayzfs.ReceivingOn(r.ZFS, r.Where.Dataset)
+	if err != nil || mark == nil {
+		return overlayzfs.Receiving{}, err
+	}
+	return *mark, nil
+}
+
+// Finish makes a received store this host's: the records get their place in the
+// data-root, and layers of the other host's containers go. Interrupted anywhere, it is
+// done again. What came is checked before anything is done with it, and is removed if
+// it is no store of ours.
+func (r *Receiver) Finish(ctx context.Context, mark overlayzfs.Receiving) (images int, err error) {
+	err = overlayzfs.CheckReceived(r.Where.Dataset)
+	if errors.Is(err, fault.UnsafeInput) {
+		return 0, r.reject(ctx, mark, err)
+	}
+	if err == nil {
+		images, err = installAndAdopt(ctx, r.Where)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("the stream is received, and the rest is not done: %w: `%s` does it: %w", err, r.Remedy, ErrUnfinished)
+	}
+	return images, nil
+}
+
+// CheckFinish refuses to finish what would lose something that this host has got
+// since, and removes what is no store of ours.
+func (r *Receiver) CheckFinish(ctx context.Context, mark overlayzfs.Receiving) error {
+	switch err := overlayzfs.CheckReceived(r.Where.Dataset); {
+	case errors.Is(err, fault.UnsafeInput):
+		return r.reject(ctx, mark, err)
+	case err != nil:
+		return err
+	}
+	return r.checkLosses(mark)
+}
+
+// checkLosses refuses what finishing would lose. The data-root has either what went
+// before the stream or already what came with it.
+func (r *Receiver) checkLosses(mark overlayzfs.Receiving) error {
+	from := ""
+	if mark.From != "" {
+		from = r.snapshotOf(mark.From)
+	}
+	known, err := readSnapshot(from)
+	if err != nil {
+		return err
+	}
+	view, err := overlayzfs.ViewDataset(r.Where.Dataset)
+	if err != nil {
+		return err
+	}
+	came, err := readRecords(view)
+	if err := errors.Join(err, view.Close()); err != nil {
+		return err
+	}
+	lost, first, _, err := compareRecords(r.Where, came, known)
+	if err != nil {
+		return err
+	}
+	if len(first) > 0 || len(lost) > 0 && !r.Discard {
+		return fmt.Errorf("this host has what would be lost (%q; images only go with --discard): %w", append(first, lost...), ErrRefused)
+	}
+	return nil
+}
+
+// installAndAdopt installs the records that the store carries, and adopts the store.
+func installAndAdopt(ctx context.Context, where host.Location) (images int, err error) {
+	images, strangers, err := installRecords(where)
+	if err != nil {
+		return 0, err
+	}
+	return images, adoptStore(ctx, where, strangers)
+}
+
+// installRecords puts the carried records into the data-root, and finds the layers
+// that no record names.
+func installRecords(where host.Location) (images int, strangers []string, err error) {
+	view, err := overlayzfs.ViewDataset(where.Dataset)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	err = withRecords(view, func(docker *dockerstore.Root, records *dockerstore.Records) error {
+		images = len(records.Images)
+		seen, err := view.Layers()
+		if err != nil {
+			return err
+		}
+		if strangers, err = transfer.Strangers(seen, records); err != nil {
+			return err
+		}
+		return transfer.Install(where.Root, where.Driver, docker, records)
+	})
+	return images, strangers, err
+}
+
+// adoptStore makes the store this host's, without the layers of the other host's
+// containers. Its last step takes the mark away.
+func adoptStore(ctx context.Context, where host.Location, strangers []string) (err error) {
+	options, err := plugin.StoreOptions(nil)
+	if err != nil {
+		return err
+	}
+	options.Receiving = true
+	store, closeStore, err := host.OpenStore(ctx, where, options)
+	if err != nil {
+		return refuseBusy(err)
+	}
+	defer func() { err = errors.Join(err, closeStore()) }()
+	for _, id := range strangers {
+		if err := store.Remove(ctx, id); err != nil {
+			return fmt.Errorf("layer %s, which came with the stream and is no image's: %w", id, err)
+		}
+	}
+	return store.Adopt(ctx)
+}
