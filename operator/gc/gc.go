@@ -1,15 +1,3 @@
-// Package gc decides which layers of a store are nobody's.
-//
-// The records are believed when a token says that they are those of the engine
-// that used the store last, see overlayzfs.Engine: a data-root that was moved and
-// left behind looks like a good one in all else.
-//
-// A layer is removed when no record of Docker names it, under whichever name of
-// a driver, and nothing that a record names stands on it. Where the records do
-// not fit the store, or cannot be read, nothing is: they may be another engine's.
-//
-// What is decided here is carried out by whoever holds the store's lock
-// (cmd/overlayzfs): while dockerd runs, it makes layers before it records them.
 package gc
 
 import (

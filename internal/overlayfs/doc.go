@@ -1,0 +1,4 @@
+// Package overlayfs holds the marks that overlayfs writes into an upper directory:
+// whiteout devices and the trusted.overlay attributes. fs/overlayfs/overlayfs.h of
+// the kernel names them.
+package overlayfs

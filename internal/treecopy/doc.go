@@ -1,0 +1,9 @@
+// Package treecopy copies a directory tree, or some entries of one, as they are:
+// types, owners, modes, times to the nanosecond, hard links, extended
+// attributes, and what overlayfs means by them. Where the file system can share
+// blocks between files, content is shared (copy_file_range(2), which OpenZFS
+// turns into block clones within a pool).
+//
+// Both trees are taken for hostile: no symlink is followed and no mount is
+// crossed. What an entry means, and durability, are the caller's.
+package treecopy
