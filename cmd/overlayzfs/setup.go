@@ -78,7 +78,7 @@ func (f *setupFlags) setUp(ctx context.Context, c console, parent string) error 
 	return c.changing("setup", func() error { return f.carryOut(ctx, c, z, wanted) })
 }
 
-// wants makes of flags what package setup is asked for.
+// wants makes of flags what package host is asked for.
 func (f *setupFlags) wants(ctx context.Context, parent string) (w host.Wanted, err error) {
 	if parent == "" && f.dataset == "" {
 		return w, usagef("name a dataset: `overlayzfs setup POOL/NAME`, or one for the layers alone with --dataset POOL/NAME")
