@@ -2,11 +2,11 @@ package layertar
 
 import "sync"
 
-// chunkSize is how much of a file one job writes. What fits is a small file,
-// which is one job as a whole.
+// chunkSize is how much of a file one job writes. A file of at most this size is small:
+// one job creates it.
 const chunkSize = 256 << 10
 
-// pageSize is the room of most small files.
+// pageSize is large enough for most small files.
 const pageSize = 16 << 10
 
 var (
@@ -14,7 +14,7 @@ var (
 	pages  = sync.Pool{New: func() any { return new([pageSize]byte) }}
 )
 
-// chunk is a piece of a file's content in a buffer that is used again.
+// chunk is a piece of a file's content in a pooled buffer; free returns it.
 type chunk struct {
 	data []byte
 	free func()

@@ -16,15 +16,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
-// Extract unpacks the layer tar r into dir, an open and empty directory, and
-// returns the apparent size of what is there then: what Size would say.
+// Extract unpacks the layer tar r into dir, an open and empty directory. It returns the
+// apparent size of the result, as Size would.
 //
-// Whiteouts become overlayfs's; they and opaque markers concern only what lies
-// in lower layers, wherever in the tar they stand. After an error dir holds a
-// part of the layer and is good for nothing.
+// Whiteouts become those of overlayfs. They and opaque markers apply to lower layers only,
+// wherever they stand in the tar. After an error dir holds a part of the layer and is
+// useless.
 //
-// ctx ends the work between two reads; a Read of r that blocks has to be ended
-// by whoever owns r.
+// Extract checks ctx between two reads. A Read of r that blocks has to be ended by the
+// owner of r.
 func Extract(ctx context.Context, dir *os.File, r io.Reader, o Options) (size int64, err error) {
 	defer runtime.KeepAlive(dir)
 	in := &stream{ctx: ctx, r: r}
@@ -34,13 +34,13 @@ func Extract(ctx context.Context, dir *os.File, r io.Reader, o Options) (size in
 		return 0, fault.Classify(err)
 	}
 	defer x.close()
-	if err := x.all(in); err != nil {
+	if err := x.extractAll(in); err != nil {
 		return 0, fault.Classify(err)
 	}
 	if err := in.drain(buffered); err != nil {
 		return 0, fault.Classify(fmt.Errorf("after the end of the archive: %w", err))
 	}
-	if x.recount {
+	if x.mustRecount {
 		return Size(ctx, dir)
 	}
 	return x.size, nil
@@ -52,21 +52,22 @@ type extractor struct {
 	ctx     context.Context
 	root    int
 	tr      *tar.Reader
-	crew    *crew
+	writer  *fileWriter
 	order   order
-	held    holder         // of the directories of files that the crew is making
-	parents *fsat.Resolver // of the entries
-	targets *fsat.Resolver // of hard links' targets: the other stays cached
+	jobDirs dirRefCache    // of the files that the writer is creating
+	parents *fsat.Resolver // resolves the directories of entries
+	targets *fsat.Resolver // resolves those of hard links' targets; keeps parents cached
 	stale   bool           // a name was replaced: the resolvers may be wrong
 
-	size    int64
-	recount bool // something was replaced: size is not the sum of the entries
+	size        int64
+	mustRecount bool // something was replaced: size is not the sum of the entries
 
-	hidden map[string]bool // what whiteouts and opaque markers were about
+	hidden map[string]bool // the targets of whiteouts and opaque markers
 	dirs   []dirTimes
 }
 
-// dirTimes are what a directory gets when nothing is made in it any more.
+// dirTimes are the times of a directory. They are set last, when nothing is created in
+// the directory any more.
 type dirTimes struct {
 	path         string
 	atime, mtime time.Time
@@ -78,36 +79,36 @@ func newExtractor(ctx context.Context, root int, tr *tar.Reader, o Options) (*ex
 		return nil, err
 	}
 	return &extractor{
-		Options: o,
-		ctx:     ctx,
-		root:    root,
-		tr:      tr,
-		crew:    newCrew(),
-		order:   newOrder(),
-		parents: fsat.NewResolver(root),
-		targets: fsat.NewResolver(root),
-		recount: !empty,
-		hidden:  make(map[string]bool),
+		Options:     o,
+		ctx:         ctx,
+		root:        root,
+		tr:          tr,
+		writer:      newFileWriter(),
+		order:       newOrder(),
+		parents:     fsat.NewResolver(root),
+		targets:     fsat.NewResolver(root),
+		mustRecount: !empty,
+		hidden:      make(map[string]bool),
 	}, nil
 }
 
 func (x *extractor) close() {
-	defer x.forget()
-	x.crew.dismiss()
+	defer x.dropDirs()
+	x.writer.close()
 }
 
-// forget drops the directories that are open: one of their names was replaced.
-func (x *extractor) forget() {
-	x.held.leave()
+// dropDirs closes the cached directories: a name on one of their paths was replaced.
+func (x *extractor) dropDirs() {
+	x.jobDirs.drop()
 	x.parents.Forget()
 	x.targets.Forget()
 }
 
-// all extracts every entry, and then sets what only the end can.
-func (x *extractor) all(in *stream) error {
-	err := x.run(in)
-	// When both fail, the crew was first: the reader stops at once.
-	if err := x.drain(); err != nil {
+// extractAll extracts every entry and then sets the times of directories.
+func (x *extractor) extractAll(in *stream) error {
+	err := x.readEntries(in)
+	// When both fail, the writer failed first: the reader stops at once.
+	if err := x.waitPending(); err != nil {
 		return err
 	}
 	if err != nil {
@@ -116,10 +117,10 @@ func (x *extractor) all(in *stream) error {
 	return x.setDirTimes()
 }
 
-// run reads the entries.
-func (x *extractor) run(in *stream) error {
+// readEntries reads the tar and extracts each entry.
+func (x *extractor) readEntries(in *stream) error {
 	last := ""
-	for !x.crew.broken.Load() {
+	for !x.writer.failed.Load() {
 		hdr, err := x.tr.Next()
 		switch {
 		case err == io.EOF && !in.any:
@@ -132,15 +133,15 @@ func (x *extractor) run(in *stream) error {
 			return fmt.Errorf("after entry %s: %w", quote(last), classifyRead(err))
 		}
 		last = hdr.Name
-		if err := x.entry(hdr); err != nil {
-			return inEntry(hdr.Name, err)
+		if err := x.extractEntry(hdr); err != nil {
+			return wrapEntry(hdr.Name, err)
 		}
 	}
-	return nil // drain has the error
+	return nil // waitPending returns the error
 }
 
-// entry extracts one entry.
-func (x *extractor) entry(hdr *tar.Header) error {
+// extractEntry extracts one entry.
+func (x *extractor) extractEntry(hdr *tar.Header) error {
 	if hdr.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
@@ -149,7 +150,7 @@ func (x *extractor) entry(hdr *tar.Header) error {
 		return err
 	}
 	if path == "." {
-		return rootEntry(hdr)
+		return skipRootEntry(hdr)
 	}
 	kind, target, err := whiteout.Classify(path)
 	if err != nil || kind == whiteout.Metadata {
@@ -158,62 +159,62 @@ func (x *extractor) entry(hdr *tar.Header) error {
 	if err := checkLengths(target); err != nil {
 		return err
 	}
-	return x.inOrder(target, func() error {
+	return x.runOrdered(target, func() error {
 		switch {
 		case kind == whiteout.Opaque:
-			return x.opaque(target)
+			return x.markOpaque(target)
 		case kind == whiteout.Whiteout, isWhiteoutDevice(hdr):
-			return x.whiteout(target, hdr)
+			return x.createWhiteout(target, hdr)
 		}
-		return x.create(path, hdr)
+		return x.createEntry(path, hdr)
 	})
 }
 
-// place is where an entry goes: a name in an open directory.
-type place struct {
+// location is where an entry is created: a name in an open directory.
+type location struct {
 	dirfd int
 	name  string
 	path  string
 }
 
-// at finds an entry's place, making the directories on the way. It is good
-// until the next call.
-func (x *extractor) at(path string) (place, error) {
+// locate finds an entry's location and creates missing directories on its path. The
+// location is valid until the next call.
+func (x *extractor) locate(path string) (location, error) {
 	if x.stale {
-		x.forget()
+		x.dropDirs()
 		x.stale = false
 	}
 	dir, name := split(path)
 	dirfd, err := x.parents.Dir(dir, x.makeParent)
-	return place{dirfd, name, path}, classifyPath(err)
+	return location{dirfd, name, path}, classifyPath(err)
 }
 
-// classifyPath gives a path that cannot be resolved its class: it is the
-// layer's own doing.
+// classifyPath makes an error unsafe input when the layer itself made the path
+// impassable.
 func classifyPath(err error) error {
-	if err == nil || !errors.Is(err, fsat.ErrEscapes) && !layersFault[unwrapErrno(err)] {
+	if err == nil || !errors.Is(err, fsat.ErrEscapes) && !pathErrnos[unwrapErrno(err)] {
 		return err
 	}
 	return fault.New(fault.UnsafeInput, "%w", err)
 }
 
-// replacing makes something, if need be in the place of what is there.
-func (x *extractor) replacing(p place, create func() error) error {
+// createOrReplace calls create, and again after removing whatever has the name.
+func (x *extractor) createOrReplace(p location, create func() error) error {
 	err := create()
 	if !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	if err := x.clear(p); err != nil {
+	if err := x.removeExisting(p); err != nil {
 		return err
 	}
 	return create()
 }
 
-// clear removes whatever is at the place.
-func (x *extractor) clear(p place) error {
-	if err := x.drain(); err != nil { // what it makes may be in there
+// removeExisting removes what is at the location.
+func (x *extractor) removeExisting(p location) error {
+	if err := x.waitPending(); err != nil { // pending files may be in there
 		return err
 	}
-	x.stale, x.recount = true, true
+	x.stale, x.mustRecount = true, true
 	return fsat.RemoveAll(x.ctx, p.dirfd, p.name)
 }

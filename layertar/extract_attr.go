@@ -11,7 +11,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// attributes are what a file gets besides its content.
+// attributes are everything of a file except its content.
 type attributes struct {
 	uid, gid     int
 	mode         uint32 // the twelve bits
@@ -19,26 +19,26 @@ type attributes struct {
 	xattrs       []xattr
 }
 
-// attributes checks and converts what an entry's header says.
-func (x *extractor) attributes(hdr *tar.Header) (attributes, error) {
+// parseAttributes checks and converts the attributes in an entry's header.
+func (x *extractor) parseAttributes(hdr *tar.Header) (attributes, error) {
 	uid, gid, err := x.toHost(hdr.Uid, hdr.Gid)
 	if err != nil {
 		return attributes{}, err
 	}
-	xattrs, err := xattrsOf(hdr.PAXRecords)
+	xattrs, err := parseXattrs(hdr.PAXRecords)
 	if err != nil {
 		return attributes{}, err
 	}
 	a := attributes{uid: uid, gid: gid, mode: uint32(hdr.Mode & 0o7777), atime: hdr.AccessTime, mtime: hdr.ModTime, xattrs: xattrs}
 	if a.atime.Before(a.mtime) {
-		a.atime = a.mtime // not carried, or nonsense
+		a.atime = a.mtime // missing in the tar, or nonsense
 	}
 	return a, nil
 }
 
-// file is what attributes are applied to: open as fd, or -1 and by name.
+// file is the target of attributes: open as fd, or, when fd is -1, by its name.
 type file struct {
-	place
+	location
 	fd int
 }
 
@@ -63,18 +63,18 @@ func (f file) setXattr(a xattr) error {
 	return fsat.SetXattr(f.dirfd, f.name, a.name, a.value)
 }
 
-// apply gives the file all its attributes.
+// apply sets all attributes of the file, its times last.
 func (a attributes) apply(f file) error {
-	if err := a.applyButTimes(f); err != nil {
+	if err := a.applyExceptTimes(f); err != nil {
 		return err
 	}
 	return fsat.SetTimes(f.dirfd, f.name, a.atime, a.mtime)
 }
 
-// applyButTimes changes what differs, in the one order that works: chown
-// clears set-ID bits and capabilities, chmod rewrites an ACL. Most files are
-// root's with an ordinary mode and need neither; each would be a transaction.
-func (a attributes) applyButTimes(f file) error {
+// applyExceptTimes changes what differs, in the one order that works: chown
+// clears set-ID bits and capabilities, chmod rewrites an ACL. Most files belong to root
+// and have an ordinary mode: they need neither call, and each would be a transaction.
+func (a attributes) applyExceptTimes(f file) error {
 	st, err := f.stat()
 	if err != nil {
 		return err
@@ -109,36 +109,36 @@ func (a attributes) setXattrs(f file) error {
 	return nil
 }
 
-// setDirTimes sets the directories' times, last of all.
+// setDirTimes sets the times of all directories.
 func (x *extractor) setDirTimes() error {
 	for _, d := range x.dirs {
 		if err := x.ctx.Err(); err != nil {
 			return err
 		}
-		if err := x.setTimesOfDir(d); err != nil {
-			return inEntry(d.path, err)
+		if err := x.setDirTime(d); err != nil {
+			return wrapEntry(d.path, err)
 		}
 	}
 	return nil
 }
 
-func (x *extractor) setTimesOfDir(d dirTimes) error {
+func (x *extractor) setDirTime(d dirTimes) error {
 	if d.path == "." {
 		return fsat.SetTimes(x.root, ".", d.atime, d.mtime)
 	}
 	dir, name := split(d.path)
 	if x.stale {
-		x.forget()
+		x.dropDirs()
 		x.stale = false
 	}
 	dirfd, err := x.parents.Dir(dir, nil)
-	if err == nil && x.recount && !isDir(dirfd, name) {
+	if err == nil && x.mustRecount && !isDir(dirfd, name) {
 		return nil // a later entry replaced it
 	}
 	if err == nil {
 		err = fsat.SetTimes(dirfd, name, d.atime, d.mtime)
 	}
-	if x.recount && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)) {
+	if x.mustRecount && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)) {
 		return nil // or one of its parents
 	}
 	return err
@@ -149,8 +149,9 @@ func isDir(dirfd int, name string) bool {
 	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
-// classOr is err's class; what has none is taken for the layer's own doing.
-func classOr(err error) fault.Class {
+// classOrUnsafe returns err's class, or UnsafeInput when it has none: then the layer
+// itself is the cause.
+func classOrUnsafe(err error) fault.Class {
 	if c := fault.ClassOf(fault.Classify(err)); c != "" {
 		return c
 	}

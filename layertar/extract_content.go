@@ -6,7 +6,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// holeSize is the least run of zeros, aligned, that becomes a hole.
+// holeSize is the smallest aligned run of zeros that becomes a hole.
 const holeSize = 4 << 10
 
 var zeros [holeSize]byte
@@ -29,7 +29,7 @@ func writeData(fd int, buf []byte, off int64) (end int64, err error) {
 	return end, nil
 }
 
-// zeroPrefix is the length of the whole zero blocks that p begins with.
+// zeroPrefix returns the length of the whole zero blocks at the start of p.
 func zeroPrefix(p []byte) (n int) {
 	for isHole(p[n:]) {
 		n += holeSize
@@ -37,7 +37,7 @@ func zeroPrefix(p []byte) (n int) {
 	return n
 }
 
-// dataPrefix is the length of what p begins with before a zero block.
+// dataPrefix returns the length of the data at the start of p, up to the first zero block.
 func dataPrefix(p []byte) (n int) {
 	for n < len(p) && !isHole(p[n:]) {
 		n += holeSize
@@ -45,7 +45,7 @@ func dataPrefix(p []byte) (n int) {
 	return min(n, len(p))
 }
 
-// isHole says whether p begins with a whole block of zeros.
+// isHole reports whether p begins with a whole block of zeros.
 func isHole(p []byte) bool {
 	return len(p) >= holeSize && bytes.Equal(p[:holeSize], zeros[:])
 }

@@ -12,46 +12,47 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
-// layersFault are the errnos of a path that the layer itself made impassable.
-var layersFault = map[unix.Errno]bool{unix.ELOOP: true, unix.ENOTDIR: true, unix.ENAMETOOLONG: true, unix.EXDEV: true}
+// pathErrnos are the errnos of a path that the layer itself made impassable, for example
+// with a symlink in the place of a directory.
+var pathErrnos = map[unix.Errno]bool{unix.ELOOP: true, unix.ENOTDIR: true, unix.ENAMETOOLONG: true, unix.EXDEV: true}
 
-// impliedMode is of directories that a tar leaves out, as overlay2 makes them.
-const impliedMode = 0o755
+// impliedDirMode is the mode of directories that a tar leaves out, as overlay2 makes them.
+const impliedDirMode = 0o755
 
-// create makes what the entry says at path.
-func (x *extractor) create(path string, hdr *tar.Header) error {
-	want, err := x.attributes(hdr)
+// createEntry creates at path what the entry describes.
+func (x *extractor) createEntry(path string, hdr *tar.Header) error {
+	want, err := x.parseAttributes(hdr)
 	if err != nil {
 		return err
 	}
-	p, err := x.at(path)
+	p, err := x.locate(path)
 	if err != nil {
 		return err
 	}
 	switch hdr.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse:
-		return x.regular(p, hdr.Size, want)
+		return x.createRegular(p, hdr.Size, want)
 	case tar.TypeDir:
-		return x.directory(p, want)
+		return x.createDirectory(p, want)
 	case tar.TypeSymlink:
-		return x.symlink(p, hdr.Linkname, want)
+		return x.createSymlink(p, hdr.Linkname, want)
 	case tar.TypeLink:
-		return x.link(p, hdr.Linkname, want)
+		return x.createHardLink(p, hdr.Linkname, want)
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
-		return x.node(p, hdr, want)
+		return x.createNode(p, hdr, want)
 	}
 	return fault.New(fault.UnsafeInput, "unknown type %q", hdr.Typeflag)
 }
 
-// directory makes a directory or merges with the one there.
-func (x *extractor) directory(p place, want attributes) error {
+// createDirectory makes a directory, or merges the entry with an existing one.
+func (x *extractor) createDirectory(p location, want attributes) error {
 	err := fsat.Mkdir(p.dirfd, p.name, want.mode)
 	if errors.Is(err, os.ErrExist) {
-		// What its files inherit from it must not depend on who is faster.
-		if err := x.drain(); err != nil {
+		// Pending files inherit from it, and must not see attributes of this entry.
+		if err := x.waitPending(); err != nil {
 			return err
 		}
-		err = x.overwriteByDir(p, want.mode)
+		err = x.replaceByDir(p, want.mode)
 	}
 	if err != nil {
 		return err
@@ -67,9 +68,9 @@ func (x *extractor) directory(p place, want attributes) error {
 	return err
 }
 
-// overwriteByDir replaces what is not a directory by one. In the place of a
-// whiteout the directory has to hide, too, what the whiteout hid.
-func (x *extractor) overwriteByDir(p place, mode uint32) error {
+// replaceByDir replaces anything but a directory by one. A directory that replaces a
+// whiteout becomes opaque: it hides what the whiteout hid.
+func (x *extractor) replaceByDir(p location, mode uint32) error {
 	st, err := fsat.Stat(p.dirfd, p.name)
 	if err != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return err
@@ -77,15 +78,15 @@ func (x *extractor) overwriteByDir(p place, mode uint32) error {
 	if overlayfs.IsWhiteout(st.Mode, st.Rdev) {
 		x.hidden[p.path] = true
 	}
-	if err := x.clear(p); err != nil {
+	if err := x.removeExisting(p); err != nil {
 		return err
 	}
 	return fsat.Mkdir(p.dirfd, p.name, mode)
 }
 
-func (x *extractor) finishDir(fd int, p place, want attributes) error {
-	x.order.note(x.order.dirs, p.path)
-	if err := want.applyButTimes(file{place: p, fd: fd}); err != nil {
+func (x *extractor) finishDir(fd int, p location, want attributes) error {
+	x.order.addName(x.order.dirs, p.path)
+	if err := want.applyExceptTimes(file{location: p, fd: fd}); err != nil {
 		return err
 	}
 	x.dirs = append(x.dirs, dirTimes{p.path, want.atime, want.mtime})
@@ -95,9 +96,9 @@ func (x *extractor) finishDir(fd int, p place, want attributes) error {
 	return fsat.SetXattrFD(fd, overlayfs.OpaqueXattr, []byte(overlayfs.OpaqueValue))
 }
 
-// rootEntry passes over the entry of the layer's root, as overlay2 does: what
+// skipRootEntry passes over the entry of the layer's root, as overlay2 does: what
 // containers see there are the top layer's attributes, never a lower one's.
-func rootEntry(hdr *tar.Header) error {
+func skipRootEntry(hdr *tar.Header) error {
 	if hdr.Typeflag != tar.TypeDir {
 		return fault.New(fault.UnsafeInput, "the layer's root cannot be of type %q", hdr.Typeflag)
 	}
@@ -106,17 +107,17 @@ func rootEntry(hdr *tar.Header) error {
 
 // symlink makes a symlink; any target can be stored, for nothing here ever
 // follows it out of the layer.
-func (x *extractor) symlink(p place, target string, want attributes) error {
+func (x *extractor) createSymlink(p location, target string, want attributes) error {
 	if target == "" || len(target) >= unix.PathMax {
 		return fault.New(fault.UnsafeInput, "a symlink's target cannot have %d bytes", len(target))
 	}
-	err := x.replacing(p, func() error { return fsat.Symlink(target, p.dirfd, p.name) })
+	err := x.createOrReplace(p, func() error { return fsat.Symlink(target, p.dirfd, p.name) })
 	if err != nil {
 		return err
 	}
-	x.order.note(x.order.links, p.path)
+	x.order.addName(x.order.links, p.path)
 	x.size += int64(len(target))
-	return want.apply(file{place: p, fd: -1})
+	return want.apply(file{location: p, fd: -1})
 }
 
 // Bounds of a device number's parts: dev_t in the kernel has 12 and 20 bits.
@@ -132,7 +133,7 @@ var nodeTypes = map[byte]uint32{
 }
 
 // node makes a device or fifo.
-func (x *extractor) node(p place, hdr *tar.Header, want attributes) error {
+func (x *extractor) createNode(p location, hdr *tar.Header, want attributes) error {
 	var dev uint64
 	if hdr.Typeflag != tar.TypeFifo {
 		if uint64(hdr.Devmajor) > maxMajor || uint64(hdr.Devminor) > maxMinor {
@@ -141,9 +142,9 @@ func (x *extractor) node(p place, hdr *tar.Header, want attributes) error {
 		dev = unix.Mkdev(uint32(hdr.Devmajor), uint32(hdr.Devminor))
 	}
 	mode := nodeTypes[hdr.Typeflag] | want.mode&0o777
-	err := x.replacing(p, func() error { return fsat.Mknod(p.dirfd, p.name, mode, dev) })
+	err := x.createOrReplace(p, func() error { return fsat.Mknod(p.dirfd, p.name, mode, dev) })
 	if err != nil {
 		return err
 	}
-	return want.apply(file{place: p, fd: -1})
+	return want.apply(file{location: p, fd: -1})
 }

@@ -9,28 +9,27 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// link makes another name of a file that the layer has already. Of a symlink
-// it links the symlink. The entry's attributes then are the file's, as with
-// overlay2.
-func (x *extractor) link(p place, linkname string, want attributes) error {
-	// The crew may still be making the target.
-	if err := x.drain(); err != nil {
+// createHardLink gives a file of the layer another name; a symlink is linked itself. The
+// file gets the entry's attributes, as with overlay2.
+func (x *extractor) createHardLink(p location, linkname string, want attributes) error {
+	// The target may still be pending.
+	if err := x.waitPending(); err != nil {
 		return err
 	}
-	x.order.note(x.order.links, p.path)
-	dirfd, name, err := x.target(linkname)
+	x.order.addName(x.order.links, p.path)
+	dirfd, name, err := x.findLinkTarget(linkname)
 	if err != nil {
 		return linkError(linkname, err)
 	}
-	err = x.replacing(p, func() error { return fsat.Link(dirfd, name, p.dirfd, p.name) })
+	err = x.createOrReplace(p, func() error { return fsat.Link(dirfd, name, p.dirfd, p.name) })
 	if err != nil {
 		return linkError(linkname, err)
 	}
-	return want.apply(file{place: p, fd: -1})
+	return want.apply(file{location: p, fd: -1})
 }
 
-// target finds a hard link's target; it must exist and be no directory.
-func (x *extractor) target(linkname string) (dirfd int, name string, err error) {
+// findLinkTarget finds a hard link's target, which must exist and not be a directory.
+func (x *extractor) findLinkTarget(linkname string) (dirfd int, name string, err error) {
 	path, err := cleanPath(linkname)
 	if err != nil {
 		return -1, "", err
@@ -53,10 +52,10 @@ func (x *extractor) target(linkname string) (dirfd int, name string, err error) 
 	return dirfd, name, err
 }
 
-// linkError names the target of a link that cannot be made.
+// linkError adds the target to the error of a failed link.
 func linkError(linkname string, err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return fault.New(fault.UnsafeInput, "hard link to %s, which the layer does not have: %w", quote(linkname), err)
 	}
-	return fault.New(classOr(err), "hard link to %s: %w", quote(linkname), err)
+	return fault.New(classOrUnsafe(err), "hard link to %s: %w", quote(linkname), err)
 }

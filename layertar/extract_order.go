@@ -2,28 +2,26 @@ package layertar
 
 import "hash/maphash"
 
-// The crew makes files in no order. What must be in order is kept so here: two
-// entries of one name, and what goes through a name that may be on its way.
+// The file writer creates files in no order. This file keeps the order where it matters:
+// between two entries of one name, and for a path through a name that is not made yet.
 
-// maxNames bounds what is remembered of names. A tar with more is extracted one
-// by one from there on.
+// maxNames bounds the names that are remembered. Beyond it, a tar is extracted entry by
+// entry.
 const maxNames = 256 << 10
 
-// maxPending bounds the names of files that are being made.
+// maxPending bounds the names of files that are being created.
 const maxPending = 64 << 10
 
-// order knows names by their hashes: to take one for another only costs a wait.
+// order remembers names by their hashes. A collision only costs a wait.
 type order struct {
 	seed maphash.Seed
-	// pending are files that may not be there yet.
+	// pending are files that may not exist yet.
 	pending map[uint64]struct{}
-	// links lead elsewhere, or may: a file can be reached through them under
-	// another name.
+	// links may lead elsewhere: through one, a file has another path.
 	links map[uint64]struct{}
-	// dirs are directories: to replace one takes away what is in it.
+	// dirs are directories: replacing one removes its content.
 	dirs map[uint64]struct{}
-	// dir is the directory that the last entry was in, and aliased whether it is
-	// reached through a link.
+	// dir is the directory of the last entry; aliased says that a link is on its path.
 	dir     string
 	aliased bool
 }
@@ -39,20 +37,21 @@ func newOrder() order {
 
 func (o *order) hash(path string) uint64 { return maphash.String(o.seed, path) }
 
-func (o *order) note(in map[uint64]struct{}, path string) {
-	if !o.full() {
-		in[o.hash(path)] = struct{}{}
+// addName adds path to links or dirs.
+func (o *order) addName(set map[uint64]struct{}, path string) {
+	if !o.isFull() {
+		set[o.hash(path)] = struct{}{}
 	}
-	o.dir = "" // it may be on the way there
+	o.dir = "" // path may be one of its ancestors
 }
 
-func (o *order) full() bool { return len(o.links)+len(o.dirs) >= maxNames }
+func (o *order) isFull() bool { return len(o.links)+len(o.dirs) >= maxNames }
 
-// pend notes a file that the crew is going to make.
-func (o *order) pend(path string) { o.pending[o.hash(path)] = struct{}{} }
+// addPending adds a file that the writer is going to create.
+func (o *order) addPending(path string) { o.pending[o.hash(path)] = struct{}{} }
 
-// enter notes the directories on the way to an entry.
-func (o *order) enter(path string) {
+// addAncestors adds the directories on the path of an entry.
+func (o *order) addAncestors(path string) {
 	dir, _ := split(path)
 	if dir == o.dir {
 		return
@@ -64,54 +63,54 @@ func (o *order) enter(path string) {
 		}
 		_, link := o.links[o.hash(dir[:at])]
 		o.aliased = o.aliased || link
-		o.note(o.dirs, dir[:at])
+		o.addName(o.dirs, dir[:at])
 	}
 	o.dir = dir
 }
 
-// apart reports whether an entry must be alone: after all before it, and before
-// all that come.
-func (o *order) apart(path string) bool {
-	o.enter(path)
+// isExclusive reports whether an entry must be extracted alone: after all entries before
+// it, and before all that follow.
+func (o *order) isExclusive(path string) bool {
+	o.addAncestors(path)
 	name := o.hash(path)
 	_, link := o.links[name]
 	_, dir := o.dirs[name]
-	return o.aliased || link || dir || o.full()
+	return o.aliased || link || dir || o.isFull()
 }
 
-// after reports whether an entry must come after all before it.
-func (o *order) after(path string) bool {
+// mustWait reports whether an entry must be extracted after all entries before it.
+func (o *order) mustWait(path string) bool {
 	_, pending := o.pending[o.hash(path)]
 	return pending || len(o.pending) >= maxPending
 }
 
-// inOrder does what is to be done at path when nothing else is under way that
-// could make a difference.
-func (x *extractor) inOrder(path string, do func() error) error {
-	apart := x.order.apart(path)
-	if apart || x.order.after(path) {
-		if err := x.drain(); err != nil {
+// runOrdered runs extract, the extraction of the entry at path, when no pending file can
+// change its outcome.
+func (x *extractor) runOrdered(path string, extract func() error) error {
+	exclusive := x.order.isExclusive(path)
+	if exclusive || x.order.mustWait(path) {
+		if err := x.waitPending(); err != nil {
 			return err
 		}
 	}
-	if err := do(); err != nil || !apart {
+	if err := extract(); err != nil || !exclusive {
 		return err
 	}
-	return x.drain()
+	return x.waitPending()
 }
 
-// drain waits for the crew. What it could not make, for the layer has something
-// of that name, is made here: the later entry counts.
-func (x *extractor) drain() error {
-	conflicts := x.crew.wait()
+// waitPending waits for the writer. A file whose name existed replaces what is there:
+// the later entry counts.
+func (x *extractor) waitPending() error {
+	conflicts := x.writer.waitAll()
 	clear(x.order.pending)
 	for _, f := range conflicts {
-		if !x.crew.broken.Load() {
-			if err := x.replacing(f.place, f.make); err != nil {
-				x.crew.fail(f.path, err)
+		if !x.writer.failed.Load() {
+			if err := x.createOrReplace(f.location, f.create); err != nil {
+				x.writer.fail(f.path, err)
 			}
 		}
-		f.done()
+		f.release()
 	}
-	return x.crew.failure()
+	return x.writer.firstError()
 }

@@ -11,31 +11,30 @@ import (
 	"testing"
 )
 
-// TestTheCrewKeepsTheOrder extracts tars that name the same few things again and
-// again, once by the crew and once with a wait after each entry: both say the
-// same and leave the same.
-func TestTheCrewKeepsTheOrder(t *testing.T) {
+// TestWorkersKeepTheOrder extracts tars that repeat a few names, once with workers and
+// once with a wait after each entry. Both give the same result.
+func TestWorkersKeepTheOrder(t *testing.T) {
 	for seed := range uint64(400) {
 		raw := tarOf(t, muddle(rand.New(rand.NewPCG(seed, 1)))...)
-		crew, alone := extracted(t, raw, false), extracted(t, raw, true)
-		if crew != alone {
-			t.Errorf("seed %d: by the crew:\n%s\none by one:\n%s\nof\n%s", seed, crew, alone, describe(t, raw))
+		parallel, serial := extracted(t, raw, false), extracted(t, raw, true)
+		if parallel != serial {
+			t.Errorf("seed %d: in parallel:\n%s\none by one:\n%s\nof\n%s", seed, parallel, serial, describe(t, raw))
 		}
 	}
 }
 
-// entries extracts all entries, if wished with a wait after each.
+// entries extracts all entries; with wait it waits after each one.
 func entries(x *extractor, wait bool) error {
 	for {
 		hdr, err := x.tr.Next()
 		if err == io.EOF {
-			return errors.Join(x.drain(), x.setDirTimes())
+			return errors.Join(x.waitPending(), x.setDirTimes())
 		}
 		if err == nil {
-			err = x.entry(hdr)
+			err = x.extractEntry(hdr)
 		}
 		if err == nil && wait {
-			err = x.drain()
+			err = x.waitPending()
 		}
 		if err != nil {
 			return err
@@ -43,7 +42,7 @@ func entries(x *extractor, wait bool) error {
 	}
 }
 
-// extracted is what an extraction leaves, or "failed".
+// extracted returns the content of an extraction, or "failed".
 func extracted(t *testing.T, raw []byte, wait bool) string {
 	t.Helper()
 	dir, path := newDir(t)
@@ -69,7 +68,7 @@ func describe(t *testing.T, raw []byte) string {
 	return b.String()
 }
 
-// muddle is a tar of few names.
+// muddle returns the entries of a random tar with few names.
 func muddle(r *rand.Rand) []entry {
 	name := func() string {
 		parts := make([]string, 1+r.IntN(3))

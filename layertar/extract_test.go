@@ -34,7 +34,7 @@ func TestExtractOrdinaryTree(t *testing.T) {
 	if st := lstat(t, filepath.Join(dir, "fifo")); st.Mode != unix.S_IFIFO|0o620 {
 		t.Errorf("the fifo's mode is %o", st.Mode)
 	}
-	if st := lstat(t, filepath.Join(dir, "implied/a")); st.Mode&0o7777 != impliedMode {
+	if st := lstat(t, filepath.Join(dir, "implied/a")); st.Mode&0o7777 != impliedDirMode {
 		t.Errorf("an implied directory's mode is %o", st.Mode)
 	}
 	if st := lstat(t, filepath.Join(dir, "other")); st.Nlink != 2 {

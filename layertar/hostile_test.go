@@ -287,9 +287,9 @@ func descriptors(t *testing.T) int {
 	return len(entries)
 }
 
-// What the kernel refuses keeps its class through the layers of errors.
+// A refusal of the kernel keeps its class through the layers of errors.
 func TestKernelErrorsKeepTheirClass(t *testing.T) {
-	err := fault.Classify(inEntry("f", unix.ENOSPC))
+	err := fault.Classify(wrapEntry("f", unix.ENOSPC))
 	if fault.ClassOf(err) != fault.NoSpace || classifyPath(unix.ENOSPC) != error(unix.ENOSPC) {
 		t.Error(err)
 	}

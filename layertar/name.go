@@ -10,16 +10,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Bounds on names. The kernel sets the first; the second only keeps a hostile
-// tar from making every entry a walk of half a million steps.
+// Bounds on names. The kernel sets maxName. maxPath keeps a hostile tar from making every
+// entry a walk of half a million steps.
 const (
 	maxName = unix.NAME_MAX
 	maxPath = 32 << 10
 )
 
-// cleanPath is an entry's name as a path relative to the layer's root, which
-// is ".". Unlike path.Clean it notices when ".." leads above an absolute
-// name's root.
+// cleanPath returns an entry's name as a path relative to the layer's root, which is ".".
+// Unlike path.Clean it refuses a ".." that leads above the root of an absolute name.
 func cleanPath(name string) (string, error) {
 	if strings.IndexByte(name, 0) >= 0 {
 		return "", fault.New(fault.UnsafeInput, "the name holds a NUL byte")
@@ -59,8 +58,7 @@ func split(p string) (dir, name string) {
 	return strings.TrimSuffix(dir, "/"), name
 }
 
-// quote shows a name from outside in an error, whatever it holds and however
-// long it is.
+// quote returns a name from a tar for an error's text: escaped, and cut when it is long.
 func quote(name string) string {
 	const most = 160
 	if len(name) > most {
@@ -69,8 +67,8 @@ func quote(name string) string {
 	return fmt.Sprintf("%q", name)
 }
 
-// inEntry says which entry an error is about; nil stays nil.
-func inEntry(name string, err error) error {
+// wrapEntry adds the entry's name to an error; nil stays nil.
+func wrapEntry(name string, err error) error {
 	if err == nil {
 		return nil
 	}

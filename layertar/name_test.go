@@ -39,7 +39,7 @@ func TestCheckLengths(t *testing.T) {
 }
 
 func TestXattrsOf(t *testing.T) {
-	got, err := xattrsOf(map[string]string{"path": "x", "SCHILY.xattr.user.b": "2", "SCHILY.xattr.user.a%3Db%25": "1"})
+	got, err := parseXattrs(map[string]string{"path": "x", "SCHILY.xattr.user.b": "2", "SCHILY.xattr.user.a%3Db%25": "1"})
 	if err != nil || len(got) != 2 || got[0].name != "user.a=b%" || got[1].name != "user.b" || string(got[1].value) != "2" {
 		t.Errorf("got %q, %v", got, err)
 	}
@@ -51,7 +51,7 @@ func TestXattrsOf(t *testing.T) {
 		"trusted.overlay.opaque":   "y",
 		"trusted.overlay.redirect": "/etc",
 	} {
-		if _, err := xattrsOf(map[string]string{paxXattr + name: value}); fault.ClassOf(err) != fault.UnsafeInput {
+		if _, err := parseXattrs(map[string]string{paxXattr + name: value}); fault.ClassOf(err) != fault.UnsafeInput {
 			t.Errorf("%.40q: %v; want an unsafe input", name, err)
 		}
 	}

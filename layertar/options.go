@@ -12,7 +12,7 @@ type Options struct {
 	// IDs maps the owners in the tar (a container's view) to those on disk.
 	IDs user.IdentityMapping
 
-	// Base says of a layer to extract that there is none below it.
+	// Base says that the layer to extract has none below it.
 	Base bool
 }
 

@@ -11,31 +11,31 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Pack writes the overlay upper directory dir to w as a layer tar: sorted,
-// without the root's own entry, whiteouts and opaque directories in the tar's
-// form. A file may change meanwhile: what it gained is left out, what it lost
-// is an error, for then the tar would be wrong.
+// Pack writes the overlay upper directory dir to w as a layer tar: sorted, without an
+// entry for the root, with whiteouts and opaque directories in the tar's form. A file
+// that grows meanwhile is packed at its old size. A file that shrinks is an error,
+// because its header is out already.
 func Pack(ctx context.Context, dir *os.File, w io.Writer, o Options) error {
 	defer runtime.KeepAlive(dir)
-	return packing(ctx, w, o, func(p *packer) error {
+	return runPack(ctx, w, o, func(p *packer) error {
 		p.overlay = true
-		return p.tree(int(dir.Fd()))
+		return p.packTree(int(dir.Fd()))
 	})
 }
 
-// packer is one packing under way. To look at a file needs nothing of it that
-// changes, to write it has to be in order.
+// packer is one packing under way. Inspecting a file uses nothing in it that changes, so
+// workers may do it at the same time. Writing happens in order.
 type packer struct {
 	Options
 	ctx     context.Context
 	tw      *tar.Writer
 	buf     *[bufferSize]byte
-	overlay bool             // the tree is an upper: look for overlayfs's marks
-	seen    map[inode]string // the first name of each file with several
+	overlay bool             // the tree is an upper directory: overlayfs's marks count
+	seen    map[inode]string // the first name of each file with several names
 }
 
-// packing runs fill and ends the archive, if and only if all went well.
-func packing(ctx context.Context, w io.Writer, o Options, fill func(*packer) error) error {
+// runPack runs fill and ends the archive, if and only if fill succeeds.
+func runPack(ctx context.Context, w io.Writer, o Options, fill func(*packer) error) error {
 	out := bufio.NewWriterSize(w, headerBuffer)
 	p := &packer{
 		Options: o,
@@ -55,20 +55,20 @@ func packing(ctx context.Context, w io.Writer, o Options, fill func(*packer) err
 	return fault.Classify(err)
 }
 
-// file packs what is not a directory.
-func (p *packer) file(dirfd int, path, name string, typ uint8) error {
-	i := p.look(dirfd, path, name, typ)
-	return p.write(&i)
+// packFile packs anything but a directory.
+func (p *packer) packFile(dirfd int, path, name string, typ uint8) error {
+	i := p.inspect(dirfd, path, name, typ)
+	return p.writeItem(&i)
 }
 
-// directory packs a directory that is open, without what is in it.
-func (p *packer) directory(path, name string, fd int) error {
-	i := p.lookAtDir(path, name, fd)
-	return p.write(&i)
+// packDir packs an open directory without its content.
+func (p *packer) packDir(path, name string, fd int) error {
+	i := p.inspectDir(path, name, fd)
+	return p.writeItem(&i)
 }
 
-// write writes what was looked at, and lets go of it.
-func (p *packer) write(i *item) error {
+// writeItem writes an inspected file to the tar and releases it.
+func (p *packer) writeItem(i *item) error {
 	defer i.release()
 	if i.hdr == nil || i.err != nil {
 		return i.err
@@ -83,14 +83,14 @@ func (p *packer) write(i *item) error {
 	case linked:
 		return nil
 	case i.fd >= 0:
-		return p.content(i.fd, i.hdr.Size)
+		return p.copyContent(i.fd, i.hdr.Size)
 	}
 	_, err := p.tw.Write(i.content.data)
 	return err
 }
 
-// content copies size bytes of the file into the tar.
-func (p *packer) content(fd int, size int64) error {
+// copyContent copies size bytes of the file into the tar.
+func (p *packer) copyContent(fd int, size int64) error {
 	for off := int64(0); off < size; {
 		if err := p.ctx.Err(); err != nil {
 			return err

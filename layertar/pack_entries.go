@@ -19,36 +19,36 @@ import (
 
 // Entry is a path that differs between two trees.
 type Entry struct {
-	Path    string // relative to the root, with slashes, none of them first
+	Path    string // relative to the root, without a leading slash
 	Deleted bool
 }
 
-// PackEntries writes the listed entries of the tree at dir, which is any
-// merged tree, to w as a layer tar: each by itself, a directory without what
-// is in it, a deleted one as a whiteout. They are written by path; of several
-// names of one file the first one listed is the file, the others link to it.
+// PackEntries writes the listed entries of the tree at dir, any merged tree, to w as a
+// layer tar: a directory without its content, a deleted entry as a whiteout. Entries are
+// written in the order of their paths. Of several names of one file the first is the
+// file, and the others link to it.
 func PackEntries(ctx context.Context, dir *os.File, entries []Entry, w io.Writer, o Options) error {
 	defer runtime.KeepAlive(dir)
 	entries = slices.Clone(entries)
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
-	return packing(ctx, w, o, func(p *packer) error {
+	return runPack(ctx, w, o, func(p *packer) error {
 		r := fsat.NewStrictResolver(int(dir.Fd()))
 		defer r.Forget()
 		for _, e := range entries {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := p.listed(r, e); err != nil {
-				return inEntry(e.Path, err)
+			if err := p.packEntry(r, e); err != nil {
+				return wrapEntry(e.Path, err)
 			}
 		}
 		return nil
 	})
 }
 
-// listed packs one listed entry.
-func (p *packer) listed(r *fsat.Resolver, e Entry) error {
-	if err := checkListed(e.Path); err != nil {
+// packEntry packs one listed entry.
+func (p *packer) packEntry(r *fsat.Resolver, e Entry) error {
+	if err := checkEntryPath(e.Path); err != nil {
 		return err
 	}
 	if e.Deleted {
@@ -64,26 +64,25 @@ func (p *packer) listed(r *fsat.Resolver, e Entry) error {
 		return ignoreVanished(err)
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return p.listedDir(dirfd, e.Path, name)
+		return p.packDirEntry(dirfd, e.Path, name)
 	}
-	return p.file(dirfd, e.Path, name, uint8(st.Mode&unix.S_IFMT>>12))
+	return p.packFile(dirfd, e.Path, name, uint8(st.Mode&unix.S_IFMT>>12))
 }
 
-func (p *packer) listedDir(dirfd int, path, name string) error {
+func (p *packer) packDirEntry(dirfd int, path, name string) error {
 	fd, err := fsat.OpenDir(dirfd, name)
 	if err != nil {
 		return ignoreVanished(err)
 	}
-	err = p.directory(path, name, fd)
+	err = p.packDir(path, name, fd)
 	if closed := fsat.Close(fd); err == nil {
 		err = closed
 	}
 	return err
 }
 
-// checkListed refuses a path that is not as Entry says, or that would read as
-// a whiteout.
-func checkListed(path string) error {
+// checkEntryPath refuses a path that is not clean, or that would read as a whiteout.
+func checkEntryPath(path string) error {
 	clean, err := cleanPath(path)
 	if err != nil {
 		return err

@@ -24,9 +24,9 @@ var tarTypes = map[uint32]byte{
 	unix.S_IFIFO: tar.TypeFifo,
 }
 
-// header is the header of a file as overlay2 writes it: PAX where USTAR does
-// not do, whole seconds, no other times, no names of owners.
-func (p *packer) header(name string, st unix.Stat_t) (*tar.Header, error) {
+// newHeader returns a file's header as overlay2 writes it: PAX where USTAR does not
+// suffice, the modification time in whole seconds, no names of owners.
+func (p *packer) newHeader(name string, st unix.Stat_t) (*tar.Header, error) {
 	typ, ok := tarTypes[st.Mode&unix.S_IFMT]
 	if !ok {
 		return nil, errChanged
@@ -42,7 +42,7 @@ func (p *packer) header(name string, st unix.Stat_t) (*tar.Header, error) {
 		Mode:     int64(st.Mode & 0o7777),
 		Uid:      uid,
 		Gid:      gid,
-		ModTime:  wholeSeconds(st),
+		ModTime:  mtimeSeconds(st),
 	}
 	switch typ {
 	case tar.TypeReg:
@@ -54,10 +54,10 @@ func (p *packer) header(name string, st unix.Stat_t) (*tar.Header, error) {
 	return hdr, nil
 }
 
-func wholeSeconds(st unix.Stat_t) time.Time { return time.Unix(st.Mtim.Sec, 0) }
+func mtimeSeconds(st unix.Stat_t) time.Time { return time.Unix(st.Mtim.Sec, 0) }
 
-// linkToFirst turns the header into a hard link if the file was packed under
-// another name already, and says whether it did.
+// linkToFirst turns the header into a hard link when the file is in the tar under another
+// name, and reports whether it did.
 func (p *packer) linkToFirst(hdr *tar.Header, name string, st unix.Stat_t) bool {
 	if st.Nlink < 2 {
 		return false
@@ -72,7 +72,7 @@ func (p *packer) linkToFirst(hdr *tar.Header, name string, st unix.Stat_t) bool 
 	return true
 }
 
-// opaqueHeader is the marker inside the opaque directory of that header.
+// opaqueHeader returns the header of the marker inside an opaque directory.
 func opaqueHeader(dir *tar.Header) *tar.Header {
 	return &tar.Header{
 		Typeflag: tar.TypeReg,
@@ -83,8 +83,8 @@ func opaqueHeader(dir *tar.Header) *tar.Header {
 	}
 }
 
-// whiteoutHeader is the whiteout of path. The kernel makes whiteouts as the
-// host's root, whom the mapping may not know: its owner then stays.
+// whiteoutHeader returns the header of a whiteout of name. The kernel makes whiteouts as
+// the host's root. When the ID map does not have root, the owner stays unmapped.
 func (p *packer) whiteoutHeader(name string, st unix.Stat_t) *tar.Header {
 	uid, gid, err := p.toContainer(st.Uid, st.Gid)
 	if err != nil {
@@ -97,7 +97,7 @@ func (p *packer) whiteoutHeader(name string, st unix.Stat_t) *tar.Header {
 		Mode:     0o600,
 		Uid:      uid,
 		Gid:      gid,
-		ModTime:  wholeSeconds(st),
+		ModTime:  mtimeSeconds(st),
 	}
 }
 
@@ -106,31 +106,30 @@ func whiteoutPath(name string) string {
 	return dir + whiteout.Name(base)
 }
 
-// addXattrs adds the attributes that travel with a layer (capabilities and
-// the users' own) to the header, and says whether overlayfs holds the
-// directory opaque.
+// addXattrs adds the attributes that belong to a layer, capabilities and user.*, to the
+// header. It reports whether the directory is opaque.
 func (p *packer) addXattrs(hdr *tar.Header, fd int) (opaque bool, err error) {
 	names, err := fsat.ListXattrFD(fd)
 	if err != nil {
 		return false, err
 	}
 	for _, name := range names {
-		value, wanted, err := p.xattr(fd, name)
+		value, wanted, err := p.readXattr(fd, name)
 		switch {
 		case err != nil:
 			return false, err
 		case wanted && name == overlayfs.OpaqueXattr:
 			opaque = hdr.Typeflag == tar.TypeDir && overlayfs.IsOpaque(value)
 		case wanted:
-			addRecord(hdr, paxXattr+escapeKey.Replace(name), value)
+			addPAXRecord(hdr, paxXattr+escapeKey.Replace(name), value)
 		}
 	}
 	return opaque, nil
 }
 
-// xattr reads an attribute, if it matters here. One that is removed
-// meanwhile does not.
-func (p *packer) xattr(fd int, name string) (value []byte, wanted bool, err error) {
+// readXattr returns an attribute's value and whether the layer needs it. An attribute
+// that vanishes meanwhile is not needed.
+func (p *packer) readXattr(fd int, name string) (value []byte, wanted bool, err error) {
 	switch {
 	case name == Capabilities, strings.HasPrefix(name, "user."):
 	case p.overlay && name == overlayfs.OpaqueXattr:
@@ -149,7 +148,7 @@ func (p *packer) xattr(fd int, name string) (value []byte, wanted bool, err erro
 	return value, err == nil, err
 }
 
-func addRecord(hdr *tar.Header, key string, value []byte) {
+func addPAXRecord(hdr *tar.Header, key string, value []byte) {
 	if hdr.PAXRecords == nil {
 		hdr.PAXRecords = make(map[string]string)
 	}

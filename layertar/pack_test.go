@@ -38,7 +38,7 @@ func TestPackOrderAndForm(t *testing.T) {
 	}
 }
 
-// What Pack writes, Extract restores, and Pack writes again byte for byte.
+// Extract restores the output of Pack, and Pack writes it again byte for byte.
 func TestRoundTrip(t *testing.T) {
 	longest := strings.Repeat("n", 255)
 	big := strings.Repeat("0123456789abcdef", 3<<16) + "tail"
@@ -130,11 +130,11 @@ func TestPackOfAFileThatChanges(t *testing.T) {
 	}()
 	copyOf := func(size int64) func(w io.Writer) error {
 		return func(w io.Writer) error {
-			return packing(t.Context(), w, Options{}, func(p *packer) error {
+			return runPack(t.Context(), w, Options{}, func(p *packer) error {
 				if err := p.tw.WriteHeader(&tar.Header{Name: "f", Typeflag: tar.TypeReg, Size: size}); err != nil {
 					return err
 				}
-				return p.content(fd, size)
+				return p.copyContent(fd, size)
 			})
 		}
 	}
@@ -151,9 +151,9 @@ func TestPackOfAFileThatChanges(t *testing.T) {
 func TestPackOfWhatVanishes(t *testing.T) {
 	dir := openDir(t, t.TempDir())
 	var buf bytes.Buffer
-	err := packing(t.Context(), &buf, Options{}, func(p *packer) error {
+	err := runPack(t.Context(), &buf, Options{}, func(p *packer) error {
 		for _, typ := range []uint8{unix.DT_REG, unix.DT_LNK, unix.DT_UNKNOWN} {
-			if err := p.file(int(dir.Fd()), "gone", "gone", typ); err != nil {
+			if err := p.packFile(int(dir.Fd()), "gone", "gone", typ); err != nil {
 				return err
 			}
 		}

@@ -6,27 +6,27 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// ahead is how many files are looked at before they are written: a bound on
-// memory and on open files.
-const ahead = 32
+// maxAhead is how many files are inspected ahead of the writing. It bounds memory and
+// open files.
+const maxAhead = 32
 
-// slot is a place in the order of the tar, filled when its item was looked at.
+// slot is a position in the tar. ready is closed when its item is inspected.
 type slot struct {
 	item
-	filled chan struct{}
+	ready chan struct{}
 }
 
-// tree packs everything below the directory root: one goroutine walks, hands
-// look at files and read them, and this one writes, in the order of the walk.
-func (p *packer) tree(root int) error {
+// packTree packs everything below the directory root. One goroutine walks, workers inspect
+// files and read them, and the caller's goroutine writes in the order of the walk.
+func (p *packer) packTree(root int) error {
 	ctx, stop := context.WithCancel(p.ctx)
-	t := &treePacker{packer: p, ctx: ctx, hands: newHands(), slots: make(chan *slot, ahead)}
-	defer t.hands.dismiss()
-	t.hands.ended.Go(func() { t.hands.guard(func() { t.walk(root) }) })
-	err := t.write()
+	t := &treePacker{packer: p, ctx: ctx, pool: newWorkerPool(), slots: make(chan *slot, maxAhead)}
+	defer t.pool.close()
+	t.pool.workers.Go(func() { t.pool.runGuarded(func() { t.walk(root) }) })
+	err := t.writeSlots()
 	stop()
 	for s := range t.slots {
-		<-s.filled
+		<-s.ready
 		s.release()
 	}
 	return err
@@ -35,65 +35,65 @@ func (p *packer) tree(root int) error {
 // treePacker is the visitor of a tree.
 type treePacker struct {
 	*packer
-	ctx   context.Context
-	hands *hands
-	slots chan *slot
-	held  holder
+	ctx     context.Context
+	pool    *workerPool
+	slots   chan *slot
+	jobDirs dirRefCache
 }
 
-// walk fills the slots, and ends them.
+// walk adds a slot for each file and closes the channel.
 func (t *treePacker) walk(root int) {
 	defer close(t.slots)
-	defer t.held.leave()
+	defer t.jobDirs.drop()
 	if err := fsat.Walk(t.ctx, root, true, t); err != nil {
-		t.add(item{fd: -1, err: err})
+		t.addReady(item{fd: -1, err: err})
 	}
 }
 
-// write writes the slots.
-func (t *treePacker) write() error {
+// writeSlots writes the slots in order.
+func (t *treePacker) writeSlots() error {
 	for s := range t.slots {
-		<-s.filled
-		if err := t.packer.write(&s.item); err != nil {
+		<-s.ready
+		if err := t.packer.writeItem(&s.item); err != nil {
 			if s.path == "" {
 				return err // the walk's own
 			}
-			return inEntry(s.path, err)
+			return wrapEntry(s.path, err)
 		}
 	}
 	return nil
 }
 
-// Enter looks at a directory itself, which stays open only for the walk.
+// Enter inspects a directory at once: it stays open only for the walk.
 func (t *treePacker) Enter(_ int, path fsat.Path, fd int) error {
-	t.add(t.lookAtDir(path.String(), path.Name, fd))
+	t.addReady(t.inspectDir(path.String(), path.Name, fd))
 	return t.ctx.Err()
 }
 
-// File has anything else looked at.
+// File submits anything but a directory for inspection.
 func (t *treePacker) File(parent int, path fsat.Path, typ uint8) error {
 	full := path.String()
 	dir, _ := split(full)
-	held, err := t.held.in(dir, parent)
+	ref, err := t.jobDirs.acquire(dir, parent)
 	if err != nil {
-		return inEntry(full, err)
+		return wrapEntry(full, err)
 	}
-	s := &slot{item: item{path: full, fd: -1}, filled: make(chan struct{})}
-	t.hands.give(func() {
-		defer close(s.filled)
-		defer held.release()
-		s.item = t.look(held.fd, full, path.Name, typ)
+	s := &slot{item: item{path: full, fd: -1}, ready: make(chan struct{})}
+	t.pool.submit(func() {
+		defer close(s.ready)
+		defer ref.release()
+		s.item = t.inspect(ref.fd, full, path.Name, typ)
 	})
 	t.slots <- s
 	return nil
 }
 
-// Leave has nothing to do: directories come before what is in them.
+// Leave does nothing: a directory is packed before its content.
 func (t *treePacker) Leave(int, fsat.Path) error { return nil }
 
-// add takes an item that is complete.
-func (t *treePacker) add(i item) {
-	s := &slot{item: i, filled: make(chan struct{})}
-	close(s.filled)
+// addReady adds a slot for an inspected item.
+func (t *treePacker) addReady(i item) {
+	s := &slot{item: i, ready: make(chan struct{})}
+	close(s.ready)
 	t.slots <- s
 }

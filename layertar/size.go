@@ -12,8 +12,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// Size is the apparent size of the tree: the lengths of all that is not a
-// directory, hard links once.
+// Size returns the apparent size of the tree: the lengths of everything except
+// directories, hard links once.
 func Size(ctx context.Context, dir *os.File) (int64, error) {
 	defer runtime.KeepAlive(dir)
 	s := sizer{seen: make(map[inode]bool)}
@@ -21,7 +21,7 @@ func Size(ctx context.Context, dir *os.File) (int64, error) {
 	return s.sum, fault.Classify(err)
 }
 
-// inode is a file's identity.
+// inode identifies a file.
 type inode struct{ dev, ino uint64 }
 
 func inodeOf(st unix.Stat_t) inode { return inode{st.Dev, st.Ino} }

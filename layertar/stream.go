@@ -12,8 +12,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// bufferSize is how much content goes into one read or write: whole ZFS
-// records of any common recordsize.
+// bufferSize is how much content one read or write moves: whole records for every common
+// recordsize.
 const bufferSize = 1 << 20
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
@@ -24,15 +24,15 @@ const headerBuffer = 128 << 10
 // maxTrailer bounds what may follow the end of an archive.
 const maxTrailer = 1 << 30
 
-// stream is a layer's tar as it comes in. It ends with its context, and knows
-// whether anything came at all.
+// stream is a layer's tar as it comes in. A Read fails once ctx has ended. any tells
+// whether a byte came at all.
 type stream struct {
 	ctx context.Context
 	r   io.Reader
 	any bool
 }
 
-// Read reads while the context lasts.
+// Read reads from the tar unless ctx has ended.
 func (s *stream) Read(p []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, err
@@ -42,7 +42,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// drain reads what follows the archive, so that whoever sends it can finish.
+// drain reads what follows the archive, so that the sender can finish.
 func (s *stream) drain(buffered *bufio.Reader) error {
 	_, err := io.CopyN(io.Discard, buffered, maxTrailer+1)
 	switch {
@@ -54,11 +54,11 @@ func (s *stream) drain(buffered *bufio.Reader) error {
 	return err
 }
 
-// errEmpty is of a stream with nothing in it. Even an empty layer has an
-// end-of-archive marker: this is a body that an earlier attempt has spent.
+// errEmpty is returned for a stream without a byte. Even an empty layer has an
+// end-of-archive marker, so an earlier attempt has consumed this body.
 var errEmpty = fault.New(fault.UnsafeInput, "empty stream: not even an end-of-archive marker; was the request repeated with a spent body?")
 
-// classifyRead gives what archive/tar says of the stream a class.
+// classifyRead gives an error of archive/tar a class.
 func classifyRead(err error) error {
 	switch {
 	case err == nil:
@@ -71,7 +71,7 @@ func classifyRead(err error) error {
 	return err
 }
 
-// unwrapErrno is the errno below err, or 0.
+// unwrapErrno returns the errno below err, or 0.
 func unwrapErrno(err error) syscall.Errno {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {

@@ -17,10 +17,10 @@ const (
 	maxXattrValue = 1 << 16 // XATTR_SIZE_MAX
 )
 
-// Capabilities is the extended attribute that gives a program privileges.
+// Capabilities is the extended attribute that holds a program's capabilities.
 const Capabilities = "security.capability"
 
-// XattrName is the name of an attribute that a PAX key ends with.
+// XattrName returns the name of the attribute that a PAX key ends with.
 func XattrName(key string) string { return unescapeKey.Replace(key) }
 
 // A PAX key cannot hold "=": GNU tar writes it as %3D, and % as %25.
@@ -34,8 +34,8 @@ type xattr struct {
 	value []byte
 }
 
-// xattrsOf returns the attributes among an entry's PAX records, by name.
-func xattrsOf(records map[string]string) ([]xattr, error) {
+// parseXattrs returns the attributes among an entry's PAX records, by name.
+func parseXattrs(records map[string]string) ([]xattr, error) {
 	var attrs []xattr
 	for _, key := range slices.Sorted(maps.Keys(records)) {
 		name, ok := strings.CutPrefix(key, paxXattr)
@@ -63,9 +63,9 @@ func (a xattr) check() error {
 	return nil
 }
 
-// tolerate drops the errors that overlay2 lives with as well: a file system
-// or a user namespace without the attribute's namespace. Without its
-// capabilities, though, a program does not do what it should.
+// tolerate drops the errors that overlay2 drops: a file system or user namespace that
+// does not take the attribute. A file system without capabilities stays an error, because
+// programs would not work.
 func (a xattr) tolerate(err error) error {
 	switch unwrapErrno(err) {
 	case unix.EPERM:
@@ -89,8 +89,8 @@ const (
 	capSize2     = 20
 )
 
-// PortableCapabilities turns capabilities bound to a user namespace's root,
-// which means nothing elsewhere, into those for every namespace.
+// PortableCapabilities returns capabilities that hold in every user namespace. Those bound
+// to one namespace's root mean nothing elsewhere.
 func PortableCapabilities(value []byte) []byte {
 	if len(value) <= capSize2 || value[capRevision] != capRevision3 {
 		return value

@@ -13,20 +13,20 @@ import (
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
-// item is a file that was looked at: all that its entry needs. Without a header
-// it makes none.
+// item is an inspected file: everything that its entry needs. A file without a header gets
+// no entry.
 type item struct {
 	path     string
 	hdr      *tar.Header
 	st       unix.Stat_t
 	whiteout bool
-	opaque   bool  // a directory that is
-	content  chunk // of a small file
-	fd       int   // of another one, open; or -1
+	opaque   bool  // the file is an opaque directory
+	content  chunk // the content of a small file
+	fd       int   // a larger file, open; or -1
 	err      error
 }
 
-// release lets go of what the item holds.
+// release gives back the item's buffer and descriptor.
 func (i *item) release() {
 	if i.content.free != nil {
 		i.content.free()
@@ -36,34 +36,34 @@ func (i *item) release() {
 	}
 }
 
-// errChanged is of a name that changed its type meanwhile.
+// errChanged is returned when a name gets another type during the packing.
 var errChanged = fault.New(fault.Busy, "the file was replaced by another kind of file while it was packed")
 
-// errVanished is of a file that went away before its header was written: it
-// is as if it had gone before the packing began.
+// errVanished is returned when a file goes away before its header is written. Such a file
+// is left out, as if it had gone before the packing began.
 var errVanished = errors.New("vanished")
 
-// orVanished marks ENOENT as no failure.
-func orVanished(err error) error {
+// markVanished turns ENOENT into errVanished.
+func markVanished(err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return errVanished
 	}
 	return err
 }
 
-// look looks at what is not a directory.
-func (p *packer) look(dirfd int, path, name string, typ uint8) item {
+// inspect inspects anything but a directory.
+func (p *packer) inspect(dirfd int, path, name string, typ uint8) item {
 	i := item{path: path, fd: -1}
 	if typ == unix.DT_SOCK {
-		return i // a tar cannot hold it, and it is dead without its process
+		return i // a tar cannot hold a socket, which is dead without its process anyway
 	}
 	if i.err = whiteout.CheckName(name); i.err != nil {
 		return i
 	}
 	if typ == unix.DT_REG {
-		i.err = p.lookAtRegular(&i, dirfd, name)
+		i.err = p.inspectRegular(&i, dirfd, name)
 	} else {
-		i.err = p.lookAtSpecial(&i, dirfd, name)
+		i.err = p.inspectSpecial(&i, dirfd, name)
 	}
 	if errors.Is(i.err, errVanished) {
 		i.hdr, i.err = nil, nil
@@ -71,8 +71,8 @@ func (p *packer) look(dirfd int, path, name string, typ uint8) item {
 	return i
 }
 
-// lookAtDir looks at a directory that is open.
-func (p *packer) lookAtDir(path, name string, fd int) item {
+// inspectDir inspects an open directory.
+func (p *packer) inspectDir(path, name string, fd int) item {
 	i := item{path: path, fd: -1}
 	if i.err = whiteout.CheckName(name); i.err != nil {
 		return i
@@ -80,20 +80,20 @@ func (p *packer) lookAtDir(path, name string, fd int) item {
 	if i.st, i.err = fsat.StatFD(fd); i.err != nil {
 		return i
 	}
-	i.st.Nlink = 1 // its names below itself are no hard links
-	if i.hdr, i.err = p.header(path+"/", i.st); i.err != nil {
+	i.st.Nlink = 1 // a directory's link count says nothing about hard links
+	if i.hdr, i.err = p.newHeader(path+"/", i.st); i.err != nil {
 		return i
 	}
 	i.opaque, i.err = p.addXattrs(i.hdr, fd)
 	return i
 }
 
-// lookAtRegular opens a file before it looks, so that header and content are of
-// one file. A small one is read at once.
-func (p *packer) lookAtRegular(i *item, dirfd int, name string) (err error) {
+// inspectRegular opens a file before it asks for its attributes, so that header and
+// content belong to one file. It reads a small file at once.
+func (p *packer) inspectRegular(i *item, dirfd int, name string) (err error) {
 	if i.fd, err = fsat.OpenFile(dirfd, name); err != nil {
 		i.fd = -1
-		return orVanished(err)
+		return markVanished(err)
 	}
 	if i.st, err = fsat.StatFD(i.fd); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (p *packer) lookAtRegular(i *item, dirfd int, name string) (err error) {
 	if i.st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return errChanged
 	}
-	if i.hdr, err = p.header(i.path, i.st); err != nil {
+	if i.hdr, err = p.newHeader(i.path, i.st); err != nil {
 		return err
 	}
 	if _, err := p.addXattrs(i.hdr, i.fd); err != nil {
@@ -119,27 +119,26 @@ func (p *packer) lookAtRegular(i *item, dirfd int, name string) (err error) {
 	return fsat.Close(fd)
 }
 
-// lookAtSpecial looks at what has no content: symlinks, devices, fifos,
-// whiteouts.
-func (p *packer) lookAtSpecial(i *item, dirfd int, name string) (err error) {
+// inspectSpecial inspects a file without content: a symlink, device, fifo or whiteout.
+func (p *packer) inspectSpecial(i *item, dirfd int, name string) (err error) {
 	if i.st, err = fsat.Stat(dirfd, name); err != nil {
-		return orVanished(err)
+		return markVanished(err)
 	}
 	if overlayfs.IsWhiteout(i.st.Mode, i.st.Rdev) {
 		i.whiteout = true
 		i.hdr = p.whiteoutHeader(i.path, i.st)
 		return nil
 	}
-	if i.hdr, err = p.header(i.path, i.st); err != nil {
+	if i.hdr, err = p.newHeader(i.path, i.st); err != nil {
 		return err
 	}
 	if i.hdr.Typeflag == tar.TypeSymlink {
 		i.hdr.Linkname, err = fsat.Readlink(dirfd, name)
 	}
-	return orVanished(err)
+	return markVanished(err)
 }
 
-// readAll fills buf from the file, which must not have become shorter.
+// readAll fills buf from the file. A file that became shorter is an error.
 func readAll(fd int, buf []byte, off int64) error {
 	err := fsat.ReadAt(fd, buf, off)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
