@@ -133,7 +133,7 @@ func requireUnused(l layer) error {
 		return fault.New(fault.Busy, "it is mounted; content can only be given to a layer nobody uses")
 	}
 	if _, err := os.Lstat(l.committed()); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(err, fault.Told(fault.Busy, "it has children; content can only be given to a layer nothing stands on"))
+		return errors.Join(err, fault.NewWithRemedy(fault.Busy, "it has children; content can only be given to a layer nothing stands on"))
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func TestWhatWasCutShortNamesItsRemedy(t *testing.T) {
 		{interrupted(fs.ErrExist, cutFilling), again},
 		{snapshot.UnfinishedError("tank/a", "s"), rollback},
 	} {
-		text := fault.Text(fault.In(fault.Op{Name: "x", Layer: "a", Dataset: "tank/a"}, tt.err))
+		text := fault.Text(fault.AddContext(fault.Op{Name: "x", Layer: "a", Dataset: "tank/a"}, tt.err))
 		if !errors.Is(tt.err, fault.Interrupted) {
 			t.Errorf("%q is %q", text, fault.ClassOf(tt.err))
 		}

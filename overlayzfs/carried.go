@@ -27,7 +27,7 @@ type Carried struct {
 // OpenCarried opens the directory in the store on a dataset, to be written, and
 // makes it if it is not there.
 func OpenCarried(dataset string) (*Carried, error) {
-	v, err := ViewDataset(dataset) // a store that is understood
+	v, err := OpenDatasetReadOnly(dataset) // a store that is understood
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ type Driver struct {
 // order to what an earlier process left unfinished.
 func Open(ctx context.Context, path string, o Options) (*Driver, error) {
 	d, err := open(ctx, path, o)
-	return d, fault.In(fault.Op{Name: "open " + path, Dataset: o.Dataset}, err)
+	return d, fault.AddContext(fault.Op{Name: "open " + path, Dataset: o.Dataset}, err)
 }
 
 func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
@@ -284,7 +284,7 @@ func answers(dataset string) error {
 
 // in gives err its context.
 func (d *Driver) in(op, id string, err error) error {
-	return fault.In(fault.Op{Name: op, Layer: id, Dataset: d.dataset}, err)
+	return fault.AddContext(fault.Op{Name: op, Layer: id, Dataset: d.dataset}, err)
 }
 
 // pool is the pool that the store lies on.

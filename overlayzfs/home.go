@@ -116,7 +116,7 @@ func (p *place) probe(ctx context.Context, known bool) error {
 
 // mountHome mounts dataset on dir unless it is there already.
 func mountHome(dir, dataset string) (fresh bool, err error) {
-	infos, err := mount.At(dir)
+	infos, err := mount.ListAt(dir)
 	if err != nil {
 		return false, err
 	}
@@ -125,7 +125,7 @@ func mountHome(dir, dataset string) (fresh bool, err error) {
 		if top.FSType == "zfs" && top.Source == dataset {
 			return false, nil
 		}
-		return false, fault.Told(fault.Busy, "%q (%s) is mounted on the home %q, where dataset %q belongs; unmount it, or name it as overlayzfs.dataset", top.Source, top.FSType, dir, dataset)
+		return false, fault.NewWithRemedy(fault.Busy, "%q (%s) is mounted on the home %q, where dataset %q belongs; unmount it, or name it as overlayzfs.dataset", top.Source, top.FSType, dir, dataset)
 	}
 	if err := requireEmpty(dir, dataset); err != nil {
 		return false, err

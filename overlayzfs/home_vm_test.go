@@ -70,7 +70,7 @@ func TestTheDriverMountsItsDataset(t *testing.T) {
 	create(t, d, "base", "")
 	change(t, d, "base", func(dir string) { write(t, dir+"/file", "x") })
 	create(t, d, "top", "base")
-	infos, err := mount.At(home)
+	infos, err := mount.ListAt(home)
 	must(t, err)
 	if len(infos) != 1 || infos[0].Source != name || !strings.Contains(infos[0].Options, "noatime") {
 		t.Errorf("mounted: %+v", infos)
@@ -92,7 +92,7 @@ func TestTheDriverMountsItsDataset(t *testing.T) {
 
 func requireSource(t *testing.T, dir, want string) {
 	t.Helper()
-	infos, err := mount.At(dir)
+	infos, err := mount.ListAt(dir)
 	must(t, err)
 	if want == "" && len(infos) > 0 || want != "" && (len(infos) != 1 || infos[0].Source != want) {
 		t.Errorf("mounted on %s: %+v, want %q", dir, infos, want)
@@ -163,7 +163,7 @@ func TestAFailedOpenLeavesTheMountOfOthers(t *testing.T) {
 			must(t, d.Close())
 			t.Fatal("it opens")
 		}
-		infos, err := mount.At(home)
+		infos, err := mount.ListAt(home)
 		must(t, err)
 		if len(infos) != mounted {
 			t.Errorf("there are the mounts %v, want %d", infos, mounted)

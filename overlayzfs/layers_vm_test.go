@@ -75,7 +75,7 @@ func TestDeepStacks(t *testing.T) {
 
 func stacksBeyondAPage(t *testing.T) bool {
 	t.Helper()
-	able, err := mount.HasLowersOneByOne()
+	able, err := mount.HasLowerdirPlus()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,7 +397,7 @@ func selinuxRuns() bool {
 
 func requireLabel(t *testing.T, dir, label string) {
 	t.Helper()
-	infos, err := mount.At(dir)
+	infos, err := mount.ListAt(dir)
 	must(t, err)
 	if len(infos) == 0 || !strings.Contains(infos[0].VFSOptions, label) {
 		t.Errorf("mounted without the label: %+v", infos)

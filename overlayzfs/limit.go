@@ -169,7 +169,7 @@ func (d *Driver) inUse(l layer) (bool, error) {
 	if !d.outside {
 		return mount.IsOverlay(l.merged())
 	}
-	infos, err := mount.At(l.home.path(l.id, quota.UpperName))
+	infos, err := mount.ListAt(l.home.path(l.id, quota.UpperName))
 	return len(infos) > 0, err
 }
 

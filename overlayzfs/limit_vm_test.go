@@ -138,7 +138,7 @@ func requireSameDevice(t *testing.T, dir string) {
 // requireAtRest makes sure that a limited layer that nobody uses is not mounted.
 func requireAtRest(t *testing.T, d *Driver, id string) {
 	t.Helper()
-	infos, err := mount.At(filepath.Join(d.home.layer(id).dir(), "upper"))
+	infos, err := mount.ListAt(filepath.Join(d.home.layer(id).dir(), "upper"))
 	must(t, err)
 	if len(infos) > 0 {
 		t.Errorf("%s is still mounted on %s", infos[0].Source, infos[0].Mountpoint)
@@ -333,7 +333,7 @@ func TestSyncIsSetWhereItIsAsked(t *testing.T) {
 	d := openStoreIn(t, filepath.Join(plainDir(t), "home"), o)
 	stats, err := d.zfs.DatasetStats(o.Dataset)
 	must(t, err)
-	if stats.Sync() != "disabled" || !stats.Local("sync") {
+	if stats.Sync() != "disabled" || !stats.IsLocal("sync") {
 		t.Errorf("sync is %s", stats.Sync())
 	}
 	status, err := d.Status(context.Background())

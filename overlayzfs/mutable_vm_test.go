@@ -17,7 +17,7 @@ import (
 
 func requireVolatile(t *testing.T, dir string, want bool) {
 	t.Helper()
-	infos, err := mount.At(dir)
+	infos, err := mount.ListAt(dir)
 	must(t, err)
 	if len(infos) != 1 || strings.Contains(infos[0].VFSOptions, "volatile") != want {
 		t.Errorf("mounts on %s: %+v, want volatile: %t", dir, infos, want)

@@ -37,7 +37,7 @@ func (d *Driver) writable(l layer) (Mount, error) {
 		return Mount{}, err
 	}
 	if _, err := os.Lstat(l.committed()); !errors.Is(err, fs.ErrNotExist) {
-		return Mount{}, errors.Join(err, fault.Told(fault.Busy, "it has children; a layer that something stands on is not written to"))
+		return Mount{}, errors.Join(err, fault.NewWithRemedy(fault.Busy, "it has children; a layer that something stands on is not written to"))
 	}
 	lowers, err := l.lowerDirs()
 	if err != nil {
@@ -83,7 +83,7 @@ func (d *Driver) readable(l layer) (Mount, error) {
 		return bind(l.diff(), unix.MS_RDONLY), nil
 	}
 	if len(lowers)+1 > mount.MaxLowers {
-		return Mount{}, fault.Told(fault.LimitReached, "it stands on %d layers; the kernel stacks at most %d", len(lowers), mount.MaxLowers)
+		return Mount{}, fault.NewWithRemedy(fault.LimitReached, "it stands on %d layers; the kernel stacks at most %d", len(lowers), mount.MaxLowers)
 	}
 	return mount.Overlay{Lowers: append([]string{l.diff()}, lowers...), Off: d.off}.Mount()
 }

@@ -16,7 +16,7 @@ import (
 // another type than it should be. What is in the layers is not looked at: it is
 // the images', and is never followed. Ask before anything else is done with it.
 func CheckReceived(dataset string) error {
-	root, err := zfs.ViewDataset(dataset)
+	root, err := zfs.OpenDatasetReadOnly(dataset)
 	if err != nil {
 		return err
 	}

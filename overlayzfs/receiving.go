@@ -54,7 +54,7 @@ func ReceivingOn(z *zfs.Handle, dataset string) (*Receiving, error) {
 }
 
 func receivingOf(d zfs.Dataset) (*Receiving, error) {
-	if !d.Local(receivingProperty) { // one that is inherited is another dataset's
+	if !d.IsLocal(receivingProperty) { // one that is inherited is another dataset's
 		return nil, nil
 	}
 	p, _ := d.Property(receivingProperty)
@@ -95,7 +95,7 @@ func ClaimDataset(dataset string) (io.Closer, error) {
 	if err := answers(dataset); err != nil {
 		return nil, err
 	}
-	root, err := zfs.ViewDataset(dataset)
+	root, err := zfs.OpenDatasetReadOnly(dataset)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func (d *Driver) recover(ctx context.Context) error {
 // unmountBelow takes away what a process that was killed had mounted where layers
 // are made: its measurement, or the dataset of a limited layer.
 func unmountBelow(dir string) error {
-	mounts, err := mount.Below(dir)
+	mounts, err := mount.ListBelow(dir)
 	for _, m := range mounts {
 		err = errors.Join(err, mount.Detach(m.Mountpoint))
 	}

@@ -137,7 +137,7 @@ func warnRefs(id string, err error) {
 // mountedLayers returns the IDs of the layers that are mounted. A managed
 // plugin's mounts can stand in the table more than once.
 func mountedLayers(h home) (map[string]bool, error) {
-	infos, err := mount.Below(string(h))
+	infos, err := mount.ListBelow(string(h))
 	if err != nil {
 		return nil, err
 	}

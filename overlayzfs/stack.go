@@ -90,7 +90,7 @@ func (l layer) stack() ([]string, error) {
 		return nil, err
 	}
 	if len(lowers)+1 > mount.MaxLowers {
-		return nil, fault.Told(fault.LimitReached, "layer %s already stands on %d others; the kernel stacks at most %d", l.id, len(lowers), mount.MaxLowers)
+		return nil, fault.NewWithRemedy(fault.LimitReached, "layer %s already stands on %d others; the kernel stacks at most %d", l.id, len(lowers), mount.MaxLowers)
 	}
 	return append([]string{linkDir + "/" + short}, lowers...), nil
 }

@@ -18,7 +18,7 @@ func (d *Driver) setSync(choice string) error {
 	if d.zfs == nil {
 		return fault.New(fault.Unsupported, "overlayzfs.sync=%s needs /dev/zfs; set it with `zfs set sync=%s %s` and drop the option", choice, choice, d.dataset)
 	}
-	holding, err := mount.Holding(string(d.home))
+	holding, err := mount.FindByPath(string(d.home))
 	if err != nil {
 		return err
 	}

@@ -20,12 +20,12 @@ type View struct {
 	root *os.File // keeps a dataset's mount; nil for a home that is mounted anyway
 }
 
-// ViewDataset looks at the store on a dataset, mounted or not.
-func ViewDataset(dataset string) (*View, error) {
+// OpenDatasetReadOnly looks at the store on a dataset, mounted or not.
+func OpenDatasetReadOnly(dataset string) (*View, error) {
 	if err := answers(dataset); err != nil {
-		return nil, fault.In(fault.Op{Name: "view", Dataset: dataset}, err)
+		return nil, fault.AddContext(fault.Op{Name: "view", Dataset: dataset}, err)
 	}
-	root, err := zfs.ViewDataset(dataset)
+	root, err := zfs.OpenDatasetReadOnly(dataset)
 	if err != nil {
 		return nil, err
 	}
@@ -36,13 +36,13 @@ func ViewDataset(dataset string) (*View, error) {
 	return v, nil
 }
 
-// ViewSnapshot looks at a store as it was in a snapshot, by its full name.
-func ViewSnapshot(snap string) (*View, error) {
+// OpenSnapshot looks at a store as it was in a snapshot, by its full name.
+func OpenSnapshot(snap string) (*View, error) {
 	dataset, _, _ := strings.Cut(snap, "@")
 	if err := answers(dataset); err != nil {
-		return nil, fault.In(fault.Op{Name: "view", Dataset: snap}, err)
+		return nil, fault.AddContext(fault.Op{Name: "view", Dataset: snap}, err)
 	}
-	root, err := zfs.ViewSnapshot(snap)
+	root, err := zfs.OpenSnapshot(snap)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ import (
 // viewed is a view of a dataset, which nobody else sees mounted.
 func viewed(t *testing.T, dataset string, mounts int) *View {
 	t.Helper()
-	v, err := ViewDataset(dataset)
+	v, err := OpenDatasetReadOnly(dataset)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,10 +100,10 @@ func TestViewBesideAnOpenStore(t *testing.T) {
 // TestViewOfAStoreThatNobodyHasOpen keeps nobody from opening it.
 func TestViewOfAStoreThatNobodyHasOpen(t *testing.T) {
 	name := dataset(t, "viewed")
-	if _, err := ViewDataset(name); !errors.Is(err, fault.NotFound) {
+	if _, err := OpenDatasetReadOnly(name); !errors.Is(err, fault.NotFound) {
 		t.Errorf("a dataset without a store: %v", err)
 	}
-	if _, err := ViewDataset(name + "/none"); !errors.Is(err, fault.NotFound) {
+	if _, err := OpenDatasetReadOnly(name + "/none"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("no dataset: %v", err)
 	}
 	o := testOptions

@@ -78,7 +78,7 @@ func (c *call) finish(err error, began time.Time) {
 		log.Debug("done")
 		return
 	}
-	err = fault.In(fault.Op{Name: c.op, Layer: c.layer}, err)
+	err = fault.AddContext(fault.Op{Name: c.op, Layer: c.layer}, err)
 	if errors.Is(context.Cause(c.ctx), errStopping) && !errors.Is(err, errStopping) {
 		err = fmt.Errorf("%w: %w", errStopping, err)
 	}

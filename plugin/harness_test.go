@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	if fuzzing() {
 		os.Exit(code) // the fuzzer's own workers are still there
 	}
-	mount.CloseIdle()
+	mount.CloseIdleThreads()
 	if after := settled(before); code == 0 && after != before {
 		fmt.Fprintf(os.Stderr, "left behind: %+v, began with %+v\n", after, before)
 		stacks := make([]byte, 1<<20)

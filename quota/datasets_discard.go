@@ -37,7 +37,7 @@ func (d *datasets) discard(_ context.Context, key string, r Record) error {
 // keepForSnapshots marks the dataset, so that the snapshots it has are its last.
 func (d *datasets) keepForSnapshots(name string) error {
 	stats, err := d.zfs.DatasetStats(name)
-	if err != nil || stats.Own(RemovedProperty) {
+	if err != nil || stats.IsLocalOrReceived(RemovedProperty) {
 		return err
 	}
 	logrus.WithField("dataset", name).Info("the layer is gone, its dataset stays until its last snapshot goes")
@@ -67,20 +67,20 @@ func (d *datasets) mine(name string, r Record) (bool, error) {
 // the power can go between the two. Then nothing is in it yet.
 func unfinished(stats zfs.Dataset) bool {
 	const empty = 1 << 20
-	return stats.Type == zfs.Filesystem && stats.Referenced() < empty && !stats.Own(LayerProperty) && !stats.Own(storeProperty)
+	return stats.Type == zfs.Filesystem && stats.Referenced() < empty && !stats.IsLocalOrReceived(LayerProperty) && !stats.IsLocalOrReceived(storeProperty)
 }
 
 // ours reports whether a dataset was made for a layer of this store.
 func (d *datasets) ours(stats zfs.Dataset) bool {
 	store, _ := stats.Property(storeProperty)
-	return stats.Own(LayerProperty) && stats.Own(storeProperty) && store.String() == d.store
+	return stats.IsLocalOrReceived(LayerProperty) && stats.IsLocalOrReceived(storeProperty) && store.String() == d.store
 }
 
 // unmountUnfinished takes away the mount of a layer whose making a crash
 // interrupted. It looks nowhere else: what an administrator mounted for a look
 // is not ours.
 func (d *datasets) unmountUnfinished(name string) error {
-	mounts, err := mount.Below(d.home)
+	mounts, err := mount.ListBelow(d.home)
 	if err != nil {
 		return err
 	}

@@ -51,13 +51,13 @@ func (d *datasets) attached(p Place) (bool, error) {
 	if there, err := d.zfs.Exists(d.name(p.Key)); err == nil && !there {
 		return false, d.missing(p.Key, fault.NotFound)
 	}
-	return false, fault.Told(fault.Busy, "%q (%s) is mounted on %q, where dataset %q belongs; unmount it", top.Source, top.FSType, upper, d.name(p.Key))
+	return false, fault.NewWithRemedy(fault.Busy, "%q (%s) is mounted on %q, where dataset %q belongs; unmount it", top.Source, top.FSType, upper, d.name(p.Key))
 }
 
 // mountedOn is what one sees in a directory that something is mounted on, or
 // nil.
 func mountedOn(dir string) (*mount.Info, error) {
-	mounts, err := mount.At(dir)
+	mounts, err := mount.ListAt(dir)
 	if err != nil || len(mounts) == 0 {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (d *datasets) detach(p Place, _ Record) error {
 			return err
 		}
 		if top.FSType != "zfs" {
-			return fault.Told(fault.Busy, "%q (%s) is mounted on %q, over dataset %q; unmount it", top.Source, top.FSType, upper, d.name(p.Key))
+			return fault.NewWithRemedy(fault.Busy, "%q (%s) is mounted on %q, over dataset %q; unmount it", top.Source, top.FSType, upper, d.name(p.Key))
 		}
 		if err := unmount(upper); err != nil {
 			return err

@@ -68,7 +68,7 @@ func (p *projectIDs) reserve() (uint32, error) {
 			return id, nil
 		}
 	}
-	return 0, fault.Told(fault.LimitReached, "all %d project IDs for limited layers are in use; remove containers", lastProject-firstProject+1)
+	return 0, fault.NewWithRemedy(fault.LimitReached, "all %d project IDs for limited layers are in use; remove containers", lastProject-firstProject+1)
 }
 
 // load reads which IDs the records have, once.

@@ -22,7 +22,7 @@ func limitedChildren(z *zfs.Handle, layers string) ([]zfs.Dataset, error) {
 		if err != nil {
 			return nil, err
 		}
-		if keyPattern.MatchString(keyOf(layers, child.Name)) && child.Own(quota.LayerProperty) && child.Type == zfs.Filesystem {
+		if keyPattern.MatchString(keyOf(layers, child.Name)) && child.IsLocalOrReceived(quota.LayerProperty) && child.Type == zfs.Filesystem {
 			found = append(found, child)
 		}
 	}
@@ -34,7 +34,7 @@ func limitedChildren(z *zfs.Handle, layers string) ([]zfs.Dataset, error) {
 // no new snapshot: one would keep them for the next, and so for ever. Going back
 // to a snapshot that has one brings the layer back and clears the mark.
 func living(children []zfs.Dataset) []zfs.Dataset {
-	return slices.DeleteFunc(children, func(child zfs.Dataset) bool { return child.Own(quota.RemovedProperty) })
+	return slices.DeleteFunc(children, func(child zfs.Dataset) bool { return child.IsLocalOrReceived(quota.RemovedProperty) })
 }
 
 func keyOf(layers, child string) string { return strings.TrimPrefix(child, layers+"/") }

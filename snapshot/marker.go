@@ -13,7 +13,7 @@ const markProperty = "overlayzfs:rollback"
 // markOf is the snapshot that a rollback of the dataset is going to, or
 // nothing. What an ancestor's rollback has set is inherited, and not ours.
 func markOf(layers zfs.Dataset) string {
-	if !layers.Local(markProperty) {
+	if !layers.IsLocal(markProperty) {
 		return ""
 	}
 	return text(layers, markProperty)

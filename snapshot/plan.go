@@ -162,7 +162,7 @@ func (p *planner) findChildren() error {
 			return err
 		case child.CreateTXG > p.txg:
 			p.Later = append(p.Later, child.Name)
-		case child.Own(quota.RemovedProperty): // before the snapshot was taken
+		case child.IsLocalOrReceived(quota.RemovedProperty): // before the snapshot was taken
 		default:
 			p.Missing = append(p.Missing, child.Name)
 		}

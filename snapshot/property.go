@@ -69,7 +69,7 @@ func parseLimits(text string) limits {
 // ours reports whether a snapshot is one of ours: by name, and by a property
 // set on the snapshot itself, which nobody inherits.
 func ours(s zfs.Dataset) bool {
-	return strings.HasPrefix(bare(s.Name), prefix) && s.Local(eventProperty)
+	return strings.HasPrefix(bare(s.Name), prefix) && s.IsLocal(eventProperty)
 }
 
 // text is a user property, or nothing.

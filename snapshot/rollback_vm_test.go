@@ -64,7 +64,7 @@ func TestRemovedLimitedLayers(t *testing.T) {
 	l.wantAll("later", l.layers, limited)
 	l.back(old, Options{DestroyNewer: true})
 	l.wantAll("then", l.layers, limited)
-	if stats, err := l.zfs.DatasetStats(limited); err != nil || stats.Local(quota.RemovedProperty) {
+	if stats, err := l.zfs.DatasetStats(limited); err != nil || stats.IsLocal(quota.RemovedProperty) {
 		t.Errorf("it is still removed, %v", err)
 	}
 }

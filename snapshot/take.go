@@ -61,7 +61,7 @@ func (s store) take(ctx context.Context, e Event, at time.Time) (string, error) 
 			return name, nil
 		}
 	}
-	return "", fault.Told(fault.Busy, "no %s snapshot of %s: names were taken, or limited layers came and went, %d times in a row; try again when less is made and removed", e, s.layers, tries)
+	return "", fault.NewWithRemedy(fault.Busy, "no %s snapshot of %s: names were taken, or limited layers came and went, %d times in a row; try again when less is made and removed", e, s.layers, tries)
 }
 
 // unmarked returns the layers dataset, unless it is waiting for a rollback to

@@ -19,7 +19,7 @@ func TestTranslate(t *testing.T) {
 		want error
 	}{
 		"ours":                   {fault.New(fault.NotFound, "x"), errdefs.ErrNotFound},
-		"ours, wrapped":          {fault.In(fault.Op{Name: "x"}, fault.New(fault.LimitReached, "x")), errdefs.ErrResourceExhausted},
+		"ours, wrapped":          {fault.AddContext(fault.Op{Name: "x"}, fault.New(fault.LimitReached, "x")), errdefs.ErrResourceExhausted},
 		"the kernel's":           {fmt.Errorf("x: %w", unix.ENOSPC), errdefs.ErrResourceExhausted},
 		"containerd's":           {fmt.Errorf("x: %w", errdefs.ErrAlreadyExists), errdefs.ErrAlreadyExists},
 		"containerd's beside":    {errors.Join(errdefs.ErrFailedPrecondition, errors.New("x")), errdefs.ErrFailedPrecondition},

@@ -91,16 +91,16 @@ func (d Dataset) Property(name string) (Property, bool) {
 	return p, ok
 }
 
-// Local reports whether a property is set on this dataset itself, rather than
+// IsLocal reports whether a property is set on this dataset itself, rather than
 // inherited, received or defaulted.
-func (d Dataset) Local(name string) bool {
+func (d Dataset) IsLocal(name string) bool {
 	p, ok := d.Properties[name]
 	return ok && p.Source == d.Name
 }
 
-// Own reports whether a property was set on this dataset itself: locally, or by
-// the stream it was received from, and not inherited or defaulted.
-func (d Dataset) Own(name string) bool {
+// IsLocalOrReceived reports whether a property was set on this dataset itself: locally,
+// or by the stream it was received from, rather than inherited or defaulted.
+func (d Dataset) IsLocalOrReceived(name string) bool {
 	p, ok := d.Properties[name]
 	return ok && (p.Source == d.Name || p.Source == received)
 }

@@ -25,31 +25,31 @@ func MountDataset(dataset, target string) error {
 	return explainMount(dataset, DatasetMount(dataset, target).Do())
 }
 
-// ViewDataset opens the root of a dataset to be read, by a mount that nobody else
+// OpenDatasetReadOnly opens the root of a dataset to be read, by a mount that nobody else
 // sees and that ends with the file.
-func ViewDataset(dataset string) (*os.File, error) {
+func OpenDatasetReadOnly(dataset string) (*os.File, error) {
 	if err := CheckDatasetName(dataset); err != nil {
 		return nil, err
 	}
-	root, err := DatasetMount(dataset, "").Detached()
+	root, err := DatasetMount(dataset, "").OpenDetached()
 	return root, explainMount(dataset, err)
 }
 
-// ViewSnapshot is ViewDataset for a snapshot, by its full name.
-func ViewSnapshot(snap string) (*os.File, error) {
+// OpenSnapshot is OpenDatasetReadOnly for a snapshot, by its full name.
+func OpenSnapshot(snap string) (*os.File, error) {
 	if err := CheckSnapshotName(snap); err != nil {
 		return nil, err
 	}
-	root, err := DatasetMount(snap, "").Detached()
+	root, err := DatasetMount(snap, "").OpenDetached()
 	return root, explainMount(snap, err)
 }
 
-// OpenDataset is ViewDataset for a root that is written through.
+// OpenDataset is OpenDatasetReadOnly for a root that is written through.
 func OpenDataset(dataset string) (*os.File, error) {
 	if err := CheckDatasetName(dataset); err != nil {
 		return nil, err
 	}
-	root, err := DatasetMount(dataset, "").DetachedWritable()
+	root, err := DatasetMount(dataset, "").OpenDetachedWritable()
 	return root, explainMount(dataset, err)
 }
 
@@ -63,7 +63,7 @@ func explainMount(dataset string, err error) error {
 	case errors.Is(err, unix.ENODEV):
 		return fault.New(fault.Unsupported, "the kernel knows no zfs file system; install OpenZFS 2.2 or later and run `modprobe zfs` (%w)", err)
 	case errors.Is(err, unix.EBUSY):
-		return fault.Told(fault.Busy, "dataset %q is mounted elsewhere with other options; unmount it there with `zfs unmount %s` (%w)", dataset, dataset, err)
+		return fault.NewWithRemedy(fault.Busy, "dataset %q is mounted elsewhere with other options; unmount it there with `zfs unmount %s` (%w)", dataset, dataset, err)
 	case errors.Is(err, unix.EACCES):
 		return fault.New(fault.Unsupported, "dataset %q is encrypted and its key is not loaded; load it with `zfs load-key %s` (%w)", dataset, dataset, err)
 	case errors.Is(err, unix.EPERM):

@@ -26,7 +26,7 @@ func IsZFS(path string) (bool, error) {
 
 // DatasetOf returns the dataset that path lies on.
 func DatasetOf(path string) (string, error) {
-	info, err := mount.Holding(path)
+	info, err := mount.FindByPath(path)
 	if err != nil {
 		return "", err
 	}

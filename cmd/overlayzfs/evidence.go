@@ -34,7 +34,7 @@ func (f *gcFlags) decide(s *shelf) (gc.Plan, error) {
 // mountedNow says which of these layers somebody has mounted, though nobody has
 // the store open: a container that outlived dockerd and its plugin.
 func mountedNow(layers []inventory.Layer) ([]string, error) {
-	mounts, err := mount.Below("/")
+	mounts, err := mount.ListBelow("/")
 	return mountsOf(layers, mounts), err
 }
 

@@ -79,7 +79,7 @@ func (p *parcel) deliver() error {
 // nameNew renames a file in a directory. Where the file system cannot do so without
 // replacing, a second name can; exFAT and vfat have none.
 func nameNew(dir int, from, to string) error {
-	err := fsat.RenameNew(dir, from, dir, to)
+	err := fsat.RenameNoReplace(dir, from, dir, to)
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
 		return err
 	}

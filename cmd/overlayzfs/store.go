@@ -65,7 +65,7 @@ func viewOf(s host.Location) (*overlayzfs.View, error) {
 	if s.Dataset == "" {
 		return overlayzfs.ViewHome(s.Home)
 	}
-	return overlayzfs.ViewDataset(s.Dataset)
+	return overlayzfs.OpenDatasetReadOnly(s.Dataset)
 }
 
 // ofDocker refuses a store whose layers another engine keeps records of.

@@ -315,7 +315,7 @@ func (f far) own(layer string) {
 // engine is what the store remembers of the engine that used it last.
 func (f far) engine() overlayzfs.Engine {
 	f.Helper()
-	view, err := overlayzfs.ViewDataset(f.dataset)
+	view, err := overlayzfs.OpenDatasetReadOnly(f.dataset)
 	if err != nil {
 		f.Fatal(err)
 	}

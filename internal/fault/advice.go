@@ -2,8 +2,8 @@ package fault
 
 import "errors"
 
-// remedies says, per class, what the administrator can do next. Interrupted has
-// none: what finishes it is another command each time, which the message names.
+// remedies is what the administrator can do next, by class. Interrupted has none: the
+// message itself names the command that finishes the work.
 var remedies = map[Class]string{
 	Busy:            "something still uses it: stop the container or process that does, then retry",
 	LimitReached:    "the layer or dataset is at its limit: raise the quota or remove data, then retry",
@@ -13,17 +13,17 @@ var remedies = map[Class]string{
 	HomeGone:        "mount the dataset there again, or restart what serves it: disable and enable the plugin, or restart overlayzfs-snapshotter",
 }
 
-// Advice returns the remedy for err's class, or "" when there is none beyond
-// what the error's own text says.
+// Advice returns the remedy for err's class, or "" when the class has none or the error's
+// text contains it.
 func Advice(err error) string {
 	var c *classified
-	if errors.As(err, &c) && c.told {
+	if errors.As(err, &c) && c.complete {
 		return ""
 	}
 	return remedies[ClassOf(err)]
 }
 
-// Text is err for a person: the error and, where there is one, the remedy.
+// Text returns err for a person: the error's text and, where there is one, the remedy.
 func Text(err error) string {
 	if advice := Advice(err); advice != "" {
 		return err.Error() + "; " + advice

@@ -16,7 +16,7 @@ type Class string
 // Error returns the class's name.
 func (c Class) Error() string { return string(c) }
 
-// The classes. A failure without one is a bug of ours or news from the kernel.
+// The classes. A failure without a class is a bug of ours or an unknown kernel error.
 const (
 	NotFound        Class = "not found"
 	Exists          Class = "already exists"
@@ -29,14 +29,14 @@ const (
 	ReadOnly        Class = "read-only"
 	PoolUnavailable Class = "pool unavailable"
 	Interrupted     Class = "interrupted"
-	HomeGone        Class = "home gone" // the home no longer shows the dataset
+	HomeGone        Class = "home gone" // the dataset is not mounted on the home any more
 )
 
-// classified ties a class to a message, keeping the cause reachable.
+// classified is an error with a class. Both the class and the cause stay reachable.
 type classified struct {
-	class Class
-	err   error
-	told  bool // what to do is in the message
+	class    Class
+	err      error
+	complete bool // the message says what to do
 }
 
 func (e *classified) Error() string   { return e.err.Error() }
@@ -48,10 +48,10 @@ func New(class Class, format string, args ...any) error {
 	return &classified{class: class, err: fmt.Errorf(format, args...)}
 }
 
-// Told is New for a message that says by itself what to do, or that nothing is to be
-// done: the class's remedy, which is for what the kernel refuses, is not added.
-func Told(class Class, format string, args ...any) error {
-	return &classified{class: class, err: fmt.Errorf(format, args...), told: true}
+// NewWithRemedy is New for a message that itself says what to do, or that nothing is to be
+// done. Text does not add the class's remedy to it.
+func NewWithRemedy(class Class, format string, args ...any) error {
+	return &classified{class: class, err: fmt.Errorf(format, args...), complete: true}
 }
 
 // Op is the context of a failure: what was being done, on what.
@@ -84,9 +84,9 @@ func (e *OpError) Error() string {
 // Unwrap returns the cause.
 func (e *OpError) Unwrap() error { return e.Err }
 
-// In wraps err with its context; nil stays nil, and an error that already
-// has a context keeps the inner one.
-func In(op Op, err error) error {
+// AddContext returns err with its context. An error that has a context keeps it, and nil
+// stays nil.
+func AddContext(op Op, err error) error {
 	var inner *OpError
 	if err == nil || errors.As(err, &inner) {
 		return err
@@ -94,7 +94,7 @@ func In(op Op, err error) error {
 	return &OpError{Op: op, Err: Classify(err)}
 }
 
-// errnoClasses says which class a kernel's refusal belongs to.
+// errnoClasses maps the kernel's errnos to classes.
 var errnoClasses = []struct {
 	errno unix.Errno
 	class Class
@@ -107,7 +107,8 @@ var errnoClasses = []struct {
 	{unix.ENXIO, PoolUnavailable},
 }
 
-// Classify gives err the class that its errno implies, if it has none yet.
+// Classify returns err with the class that its errno implies. An error that has a class,
+// or whose errno implies none, is returned unchanged.
 func Classify(err error) error {
 	if err == nil || ClassOf(err) != "" {
 		return err
@@ -132,7 +133,8 @@ func ClassOf(err error) Class {
 	return ""
 }
 
-// printable keeps a hostile or endless name from flooding a log line.
+// printable returns a layer's ID for an error's text: cut when it is long, quoted when it
+// holds anything but printable ASCII.
 func printable(s string) string {
 	const most = 80
 	if len(s) > most {

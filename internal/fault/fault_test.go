@@ -11,14 +11,14 @@ import (
 )
 
 func TestInNamesOperationLayerAndDataset(t *testing.T) {
-	err := In(Op{Name: "create", Layer: "abc", Dataset: "tank/layers"}, errors.New("boom"))
+	err := AddContext(Op{Name: "create", Layer: "abc", Dataset: "tank/layers"}, errors.New("boom"))
 	if got, want := err.Error(), "create layer abc on dataset tank/layers: boom"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if again := In(Op{Name: "outer"}, err); again != err {
+	if again := AddContext(Op{Name: "outer"}, err); again != err {
 		t.Errorf("an error with a context was wrapped again: %v", again)
 	}
-	if In(Op{Name: "x"}, nil) != nil {
+	if AddContext(Op{Name: "x"}, nil) != nil {
 		t.Error("nil became an error")
 	}
 }
@@ -65,11 +65,11 @@ func TestTextAddsTheRemedy(t *testing.T) {
 // TestWhatIsToldGetsNoOtherRemedy, whatever it wraps and is wrapped in.
 func TestWhatIsToldGetsNoOtherRemedy(t *testing.T) {
 	for class := range remedies {
-		told := Told(class, "unmount it (%w)", unix.EBUSY)
+		told := NewWithRemedy(class, "unmount it (%w)", unix.EBUSY)
 		if ClassOf(told) != class || !errors.Is(told, unix.EBUSY) {
 			t.Errorf("%v became %v", class, told)
 		}
-		for _, err := range []error{told, fmt.Errorf("deep: %w", told), In(Op{Name: "get"}, told), errors.Join(told, errors.New("x"))} {
+		for _, err := range []error{told, fmt.Errorf("deep: %w", told), AddContext(Op{Name: "get"}, told), errors.Join(told, errors.New("x"))} {
 			if got := Text(err); got != err.Error() {
 				t.Errorf("Text of %v is %q", err, got)
 			}
@@ -82,7 +82,7 @@ func TestWhatIsToldGetsNoOtherRemedy(t *testing.T) {
 
 func TestHostileLayerNamesStayShort(t *testing.T) {
 	for _, id := range []string{strings.Repeat("a", 5000), "a\nb", "a\x00b"} {
-		got := In(Op{Name: "get", Layer: id}, errors.New("x")).Error()
+		got := AddContext(Op{Name: "get", Layer: id}, errors.New("x")).Error()
 		if len(got) > 200 || strings.ContainsAny(got, "\n\x00") {
 			t.Errorf("the text for a hostile ID is %q", got)
 		}

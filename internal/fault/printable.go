@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Printable is text that a terminal only shows: names of files can hold what it
-// obeys. Such text is quoted, with escapes; other is as it was.
+// Printable returns text that is safe to show on a terminal. Names of files can hold
+// control sequences: such text is quoted, with escapes, and other text is unchanged.
 func Printable(text string) string {
 	odd := func(r rune) bool { return !unicode.IsGraphic(r) }
 	if utf8.ValidString(text) && !strings.ContainsFunc(text, odd) {

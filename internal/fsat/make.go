@@ -37,9 +37,9 @@ func Rmdir(dirfd int, name string) error {
 	return do("rmdir", name, func() error { return unix.Unlinkat(dirfd, name, unix.AT_REMOVEDIR) })
 }
 
-// RenameNew gives name below dirfd what oldName below oldDir names. Whatever has
+// RenameNoReplace gives name below dirfd what oldName below oldDir names. Whatever has
 // that name already is EEXIST; a file system that cannot tell is EINVAL.
-func RenameNew(oldDir int, oldName string, dirfd int, name string) error {
+func RenameNoReplace(oldDir int, oldName string, dirfd int, name string) error {
 	return do("rename", name, func() error {
 		return unix.Renameat2(oldDir, oldName, dirfd, name, unix.RENAME_NOREPLACE)
 	})

@@ -6,15 +6,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Detached mounts m in no name space and returns its root: nobody else sees the
+// OpenDetached mounts m in no name space and returns its root: nobody else sees the
 // mount, and it ends with the file, however the process does. Through it nothing
 // can be written, whatever the file system allows, which is mounted as others
 // have it. Target and Flags are of no use here. (fsmount(2), Linux 5.2.)
-func (m Mount) Detached() (*os.File, error) { return m.detached(unix.MOUNT_ATTR_RDONLY) }
+func (m Mount) OpenDetached() (*os.File, error) { return m.detached(unix.MOUNT_ATTR_RDONLY) }
 
-// DetachedWritable is Detached for a root that is written through, as far as the
+// OpenDetachedWritable is Detached for a root that is written through, as far as the
 // file system allows.
-func (m Mount) DetachedWritable() (*os.File, error) { return m.detached(0) }
+func (m Mount) OpenDetachedWritable() (*os.File, error) { return m.detached(0) }
 
 func (m Mount) detached(further int) (*os.File, error) {
 	fsfd, err := unix.Fsopen(m.Type, unix.FSOPEN_CLOEXEC)

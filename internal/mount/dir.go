@@ -34,9 +34,9 @@ type thread struct {
 	private bool
 }
 
-// CloseIdle ends the threads that wait for the next mount, for whoever counts
+// CloseIdleThreads ends the threads that wait for the next mount, for whoever counts
 // what a process holds. The next mount makes a new one.
-func CloseIdle() {
+func CloseIdleThreads() {
 	for {
 		select {
 		case t := <-idle:

@@ -20,11 +20,11 @@ var (
 // the kernel's release tells.
 func HasVolatile() (bool, error) { return running(volatileSince) }
 
-// HasLowersOneByOne reports whether lower directories may take more than the
+// HasLowerdirPlus reports whether lower directories may take more than the
 // one page of mount(2). Before overlayfs was made for fsconfig(2), in 6.5, the
 // kernel took any option from there, and failed when they filled a page: its
 // release tells what its errors do not.
-func HasLowersOneByOne() (bool, error) { return running(lowersOneByOneSince) }
+func HasLowerdirPlus() (bool, error) { return running(lowersOneByOneSince) }
 
 func running(since release) (bool, error) {
 	var name unix.Utsname

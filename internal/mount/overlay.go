@@ -61,7 +61,7 @@ func (o Overlay) Mount() (Mount, error) {
 
 func (o Overlay) check() error {
 	if n := len(o.Lowers); n > MaxLowers {
-		return fault.Told(fault.LimitReached, "%d lower layers; the kernel stacks at most %d", n, MaxLowers)
+		return fault.NewWithRemedy(fault.LimitReached, "%d lower layers; the kernel stacks at most %d", n, MaxLowers)
 	}
 	for _, path := range append([]string{o.Upper, o.Work}, o.Lowers...) {
 		if strings.ContainsAny(path, ":,\\\x00") {

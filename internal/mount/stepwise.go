@@ -71,7 +71,7 @@ func configureLowers(fsfd int, lowers []string) error {
 // explainLower says it when the kernel is too old to take lower directories one
 // by one. Older ones with that ported back are asked all the same.
 func explainLower(refusal error, lowers int) error {
-	able, err := HasLowersOneByOne()
+	able, err := HasLowerdirPlus()
 	if err != nil || able || !errors.Is(refusal, unix.EINVAL) {
 		return errors.Join(refusal, err)
 	}

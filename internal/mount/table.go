@@ -11,13 +11,13 @@ import (
 // Info is one line of the mount table.
 type Info = mountinfo.Info
 
-// At returns what is mounted on exactly target, oldest first; nil for none.
-func At(target string) ([]*Info, error) {
+// ListAt returns what is mounted on exactly target, oldest first; nil for none.
+func ListAt(target string) ([]*Info, error) {
 	return table(func(i *Info) bool { return i.Mountpoint == target })
 }
 
-// Below returns the mounts strictly below dir.
-func Below(dir string) ([]*Info, error) {
+// ListBelow returns the mounts strictly below dir.
+func ListBelow(dir string) ([]*Info, error) {
 	prefix := strings.TrimSuffix(dir, "/") + "/"
 	return table(func(i *Info) bool { return strings.HasPrefix(i.Mountpoint, prefix) })
 }
@@ -48,8 +48,8 @@ func table(keep func(*Info) bool) ([]*Info, error) {
 	return infos, nil
 }
 
-// Holding returns the mount that path lies on.
-func Holding(path string) (*Info, error) {
+// FindByPath returns the mount that path lies on.
+func FindByPath(path string) (*Info, error) {
 	infos, err := mountinfo.GetMounts(mountinfo.ParentsFilter(path))
 	if err != nil {
 		return nil, fmt.Errorf("read the mount table: %w", err)

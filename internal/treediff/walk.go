@@ -101,7 +101,7 @@ func (w *walker) dir(path string, newFD, oldFD int, whole bool) (changed bool, e
 		return false, err
 	}
 	if len(path) > unix.PathMax {
-		return false, fault.Told(fault.LimitReached, "directories are nested deeper than a path can say: %.60q…", path)
+		return false, fault.NewWithRemedy(fault.LimitReached, "directories are nested deeper than a path can say: %.60q…", path)
 	}
 	before := len(w.changes)
 	entries, err := fsat.ReadDir(newFD)

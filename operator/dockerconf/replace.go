@@ -114,7 +114,7 @@ func (f File) requireUnchanged() error {
 		return err
 	}
 	if now.Exists != f.Exists || !bytes.Equal(now.Raw, f.Raw) {
-		return fault.Told(fault.Busy, "%s was changed meanwhile, and is left as it is now: run the command again", f.Path)
+		return fault.NewWithRemedy(fault.Busy, "%s was changed meanwhile, and is left as it is now: run the command again", f.Path)
 	}
 	return nil
 }

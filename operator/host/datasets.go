@@ -163,7 +163,7 @@ func (p *Plan) mount(name, dir, what string) {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return err
 		}
-		if mounts, err := mount.At(dir); err != nil || len(mounts) > 0 && mounts[len(mounts)-1].Source == name {
+		if mounts, err := mount.ListAt(dir); err != nil || len(mounts) > 0 && mounts[len(mounts)-1].Source == name {
 			return err
 		}
 		if hides, err := full(dir); err != nil || hides {
@@ -189,7 +189,7 @@ func (p *Plan) resync(d zfs.Dataset, sync string) {
 
 func (p *Plan) set(d zfs.Dataset, to property, is string) {
 	undo := "zfs inherit " + to.name + " " + d.Name
-	if d.Local(to.name) {
+	if d.IsLocal(to.name) {
 		word, _, _ := strings.Cut(is, " ")
 		undo = "zfs set " + to.name + "=" + word + " " + d.Name
 	}

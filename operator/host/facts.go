@@ -113,14 +113,14 @@ func others(z *zfs.Handle, w Wanted) (names []string, err error) {
 
 // occupied reports whether a dataset holds something that is no store of layers.
 func occupied(dataset string) (bool, error) {
-	view, err := overlayzfs.ViewDataset(dataset)
+	view, err := overlayzfs.OpenDatasetReadOnly(dataset)
 	if err == nil {
 		return false, view.Close()
 	}
 	if !errors.Is(err, fault.NotFound) {
 		return false, err
 	}
-	root, err := zfs.ViewDataset(dataset)
+	root, err := zfs.OpenDatasetReadOnly(dataset)
 	if err != nil {
 		return false, err
 	}
@@ -138,7 +138,7 @@ func (f *Facts) lookAt(w Wanted) (err error) {
 }
 
 func lookAt(dir string) (dataset string, hides bool, err error) {
-	mounts, err := mount.At(dir)
+	mounts, err := mount.ListAt(dir)
 	if err != nil {
 		return "", false, err
 	}

@@ -54,7 +54,7 @@ func clearHomes() error {
 	if err != nil || len(left) == 0 {
 		return err
 	}
-	mounts, err := mount.Below(HomesDir)
+	mounts, err := mount.ListBelow(HomesDir)
 	for _, m := range slices.Backward(mounts) { // those made last first
 		if strings.HasPrefix(m.Mountpoint, filepath.Join(HomesDir, HomesPrefix)) {
 			err = errors.Join(err, mount.Detach(m.Mountpoint))

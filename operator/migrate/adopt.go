@@ -40,7 +40,7 @@ func (p *planner) adopt() (bool, error) {
 // stay finds out whether the store's dataset holds the layers already: it was
 // mounted on overlay2's directory.
 func (p *planner) stay() (holds bool, err error) {
-	root, err := zfs.ViewDataset(p.Dataset)
+	root, err := zfs.OpenDatasetReadOnly(p.Dataset)
 	if err != nil {
 		return false, err
 	}
@@ -64,7 +64,7 @@ func (p *planner) stay() (holds bool, err error) {
 
 // onAnotherFileSystem reports whether layers cannot be renamed into the store.
 func (p *planner) onAnotherFileSystem(from string) (bool, error) {
-	mounts, err := mount.At(from)
+	mounts, err := mount.ListAt(from)
 	if err != nil || len(mounts) > 0 {
 		return true, err
 	}

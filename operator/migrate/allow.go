@@ -37,7 +37,7 @@ func (j *Job) allows(a Action) error {
 	case a != Backward && j.Phase == Undoing:
 		return fault.New(fault.Interrupted, "an undo was cut short: `overlayzfs migrate --undo` goes on with it")
 	case a == Ending && j.Phase != Done && j.Phase != Finishing:
-		return fault.Told(fault.Busy, "the migration is not at its end: `%s` goes on", j.command())
+		return fault.NewWithRemedy(fault.Busy, "the migration is not at its end: `%s` goes on", j.command())
 	case a == Forward && j.Phase == Done:
 		return fault.New(fault.Exists, "everything is migrated to %s: `overlayzfs migrate --finish` ends it, `overlayzfs migrate --undo` goes back", j.To)
 	case a == Forward && j.Phase == Finishing:

@@ -182,7 +182,7 @@ func (s cloneStore) list() (half, whole []string, err error) {
 		id := path.Base(d.Name)
 		switch {
 		case !layerName.MatchString(id):
-		case d.Own(fillingProperty):
+		case d.IsLocalOrReceived(fillingProperty):
 			half = append(half, id)
 		default:
 			whole = append(whole, id)

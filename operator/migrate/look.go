@@ -159,7 +159,7 @@ func (p *planner) unused() (err error) {
 
 func (p *planner) view() (*overlayzfs.View, error) {
 	if p.Dataset != "" {
-		return overlayzfs.ViewDataset(p.Dataset)
+		return overlayzfs.OpenDatasetReadOnly(p.Dataset)
 	}
 	return overlayzfs.ViewHome(p.Home)
 }

@@ -80,7 +80,7 @@ func (r *dataRoot) stopped(proc string) error {
 
 // requireUnmounted makes sure that no layer below a directory is mounted.
 func requireUnmounted(dir string) error {
-	mounts, err := mount.Below(dir)
+	mounts, err := mount.ListBelow(dir)
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func (p *planner) mountedOld() error {
 		return nil
 	}
 	dir := filepath.Join(p.Root, j.From)
-	mounts, err := mount.At(dir)
+	mounts, err := mount.ListAt(dir)
 	if len(mounts) > 0 {
 		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("%s is a mount point: what is in it is deleted, and it stays", dir))
 	}

@@ -20,7 +20,7 @@ func (p *planner) returnable() error {
 	if j.Way == Move {
 		return p.returnableFrom(filepath.Join(p.Root, j.Target))
 	}
-	root, err := zfs.ViewDataset(j.Dataset)
+	root, err := zfs.OpenDatasetReadOnly(j.Dataset)
 	if err != nil {
 		return err
 	}

@@ -179,7 +179,7 @@ func (s clones) discard(ctx context.Context, id string) error {
 	case errors.Is(err, zfs.ErrNotExist):
 		return nil
 	case errors.Is(err, zfs.ErrBusy):
-		return fault.Told(fault.Busy, "%w: snapshots of your own on it, or clones of them, keep it (`zfs list -t all -r %s`); destroy those and run the command again", err, name)
+		return fault.NewWithRemedy(fault.Busy, "%w: snapshots of your own on it, or clones of them, keep it (`zfs list -t all -r %s`); destroy those and run the command again", err, name)
 	}
 	return errors.Join(err, ctx.Err())
 }
@@ -236,7 +236,7 @@ func (j *Job) shelves(r *dataRoot) (s shelves, err error) {
 	s.views = &views{}
 	if j.Dataset != "" {
 		s.dataset = func() (string, error) { return j.Dataset, nil }
-		s.root, err = zfs.ViewDataset(j.Dataset)
+		s.root, err = zfs.OpenDatasetReadOnly(j.Dataset)
 		return s, err
 	}
 	home := filepath.Join(r.Name(), j.Layers)

@@ -36,7 +36,7 @@ func (c *carrier) verify(ctx context.Context) (err error) {
 // view looks at the layers that were carried.
 func (c *carrier) view() (*overlayzfs.View, error) {
 	if c.job.Target == "" {
-		return overlayzfs.ViewDataset(c.job.Dataset)
+		return overlayzfs.OpenDatasetReadOnly(c.job.Dataset)
 	}
 	return overlayzfs.ViewHome(filepath.Join(c.root.Name(), c.job.Target))
 }

@@ -15,7 +15,7 @@ import (
 // dataset share its mount, and none is made while the one before is ending: the
 // module refuses a dataset that is in between.
 type views struct {
-	mount func(dataset string) (*os.File, error) // nil: zfs.ViewDataset
+	mount func(dataset string) (*os.File, error) // nil: zfs.OpenDatasetReadOnly
 
 	mu  sync.Mutex
 	all map[string]*view
@@ -71,7 +71,7 @@ func (s *view) take(mount func() (*os.File, error)) (err error) {
 func (v *views) idle(dataset string) (*os.File, error) {
 	mount := v.mount
 	if mount == nil {
-		mount = zfs.ViewDataset
+		mount = zfs.OpenDatasetReadOnly
 	}
 	limit := time.After(busyTime)
 	for pause := 10 * time.Millisecond; ; pause *= 2 {

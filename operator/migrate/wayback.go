@@ -29,7 +29,7 @@ func (p *planner) wayBack() error {
 	p.unlimited()
 	j.Target = overlay2Dir
 	dir := filepath.Join(p.Root, overlay2Dir)
-	if mounts, err := mount.At(dir); err != nil {
+	if mounts, err := mount.ListAt(dir); err != nil {
 		return err
 	} else if len(mounts) > 0 {
 		p.plan.obstacle("%s is a mount point, into which no layer can be renamed: unmount it", dir)

@@ -36,7 +36,7 @@ func MarkSent(z *zfs.Handle, snap string) error { return z.SetString(snap, sentP
 // isSent reports whether a snapshot was taken here to be sent and has come as far.
 func isSent(s zfs.Dataset, state string) bool {
 	p, _ := s.Property(sentProperty)
-	return s.Own(sentProperty) && p.String() == state
+	return s.IsLocalOrReceived(sentProperty) && p.String() == state
 }
 
 // Target is the dataset that a stream is to be received on, as it is.

@@ -79,7 +79,7 @@ func readoptStore(ctx context.Context, where host.Location) error {
 // here has a record of, and whether Docker here has records of layers that are gone. What
 // is not known for sure stays, for gc to judge.
 func findStrangers(where host.Location) (strangers []string, torn bool, err error) {
-	view, err := overlayzfs.ViewDataset(where.Dataset)
+	view, err := overlayzfs.OpenDatasetReadOnly(where.Dataset)
 	if err != nil {
 		return nil, false, err
 	}

@@ -64,7 +64,7 @@ func (r *Receiver) checkLosses(mark overlayzfs.Receiving) error {
 	if err != nil {
 		return err
 	}
-	view, err := overlayzfs.ViewDataset(r.Where.Dataset)
+	view, err := overlayzfs.OpenDatasetReadOnly(r.Where.Dataset)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func installAndAdopt(ctx context.Context, where host.Location) (images int, err 
 // installRecords puts the carried records into the data-root, and finds the layers
 // that no record names.
 func installRecords(where host.Location) (images int, strangers []string, err error) {
-	view, err := overlayzfs.ViewDataset(where.Dataset)
+	view, err := overlayzfs.OpenDatasetReadOnly(where.Dataset)
 	if err != nil {
 		return 0, nil, err
 	}

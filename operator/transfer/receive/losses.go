@@ -23,7 +23,7 @@ func findLosses(where host.Location, common string) (lost, first []string, err e
 	if err != nil || recorded || common == "" {
 		return lost, first, err
 	}
-	view, err := overlayzfs.ViewDataset(where.Dataset)
+	view, err := overlayzfs.OpenDatasetReadOnly(where.Dataset)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -50,7 +50,7 @@ func readSnapshot(snap string) (*dockerstore.Records, error) {
 	if snap == "" {
 		return nil, nil
 	}
-	view, err := overlayzfs.ViewSnapshot(snap)
+	view, err := overlayzfs.OpenSnapshot(snap)
 	if errors.Is(err, fault.NotFound) {
 		return nil, nil
 	}
