@@ -39,8 +39,8 @@ func newNode(t *testing.T, settings map[string]string) *node {
 	t.Cleanup(func() { must(t, conn.Close()) })
 	n.runtime, n.images = cri.NewRuntimeServiceClient(conn), cri.NewImageServiceClient(conn)
 	t.Cleanup(func() { n.removePods(t) })
-	eventually(t, n.ready)
-	n.bring(t, images.Archive(t, n.sandboxImage(t), []string{"/bin/busybox", "sleep", "1000000"}, images.StillLayer(t)))
+	waitFor(t, n.ready)
+	n.bring(t, images.WriteArchive(t, n.sandboxImage(t), []string{"/bin/busybox", "sleep", "1000000"}, images.BusyboxLayer(t)))
 	return n
 }
 
@@ -69,7 +69,7 @@ func (n *node) bring(t testing.TB, archive string) {
 	t.Helper()
 	before := n.imageCount(t)
 	n.ctr(t, "images", "import", "--no-unpack", archive)
-	eventually(t, func() error {
+	waitFor(t, func() error {
 		if now := n.imageCount(t); now <= before {
 			return fmt.Errorf("the CRI has %d images", now)
 		}

@@ -43,7 +43,7 @@ func TestPods(t *testing.T) {
 	n.Snapshotter.Again(t)
 	n.Stop(t)
 	n.Again(t)
-	eventually(t, n.ready)
+	waitFor(t, n.ready)
 	if got, err := n.inside(t, box, "cat /root/note; ls /srv"); err != nil || got != "new\nlarge\ntwo" {
 		t.Errorf("after a restart of both the container sees %q, %v", got, err)
 	}
@@ -56,7 +56,7 @@ func TestPods(t *testing.T) {
 	p.remove(t)
 	other.remove(t)
 	n.removeImages(t)
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 // TestPodsOfAPulledImage pulls from a registry, as a kubelet has it done.
@@ -77,14 +77,14 @@ func TestPodsOfAPulledImage(t *testing.T) {
 	}
 	p.remove(t)
 	n.removeImages(t)
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 // push pushes the image of three layers, from another name space, where nothing
 // is left of it.
 func (n *node) push(t *testing.T, name string) {
 	t.Helper()
-	archive := images.Archive(t, name, nil, images.ThreeLayers(t)...)
+	archive := images.WriteArchive(t, name, nil, images.ThreeLayers(t)...)
 	n.Ctr(t, "elsewhere", "images", "import", "--no-unpack", archive)
 	n.Ctr(t, "elsewhere", "images", "push", "--plain-http", name)
 	n.Ctr(t, "elsewhere", "images", "rm", "--sync", name)
@@ -106,7 +106,7 @@ func TestPodsHaveTheDefaultLimit(t *testing.T) {
 	}
 	p.remove(t)
 	n.removeImages(t)
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 	if left := inguest.Run(t, "zfs", "list", "-H", "-o", "name", "-r", n.Dataset); left != n.Dataset {
 		t.Errorf("of limited containers are left the datasets %q", left)
 	}
@@ -132,7 +132,7 @@ func (n *node) requireOnlyOurs(t *testing.T) {
 func (n *node) requireUsage(t *testing.T, container string) {
 	t.Helper()
 	// The CRI asks for sizes every ten seconds.
-	eventually(t, func() error {
+	waitFor(t, func() error {
 		info, err := n.images.ImageFsInfo(t.Context(), &cri.ImageFsInfoRequest{})
 		if err != nil || len(info.ImageFilesystems) != 1 {
 			return errors.Join(err, fmt.Errorf("the images' file systems are %v", info.GetImageFilesystems()))
@@ -146,7 +146,7 @@ func (n *node) requireUsage(t *testing.T, container string) {
 		}
 		return nil
 	})
-	eventually(t, func() error {
+	waitFor(t, func() error {
 		stats, err := n.runtime.ContainerStats(t.Context(), &cri.ContainerStatsRequest{ContainerId: container})
 		if err != nil {
 			return err

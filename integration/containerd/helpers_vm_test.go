@@ -16,8 +16,8 @@ import (
 
 // The tests call these all the time.
 var (
-	must       = inguest.Must
-	eventually = inguest.Eventually
+	must    = inguest.Must
+	waitFor = inguest.WaitFor
 )
 
 // snapshotter is the one that is tested, as ctr is told of it.
@@ -35,7 +35,7 @@ type nest struct {
 // snapshotter's.
 func newNest(t testing.TB, space string, settings map[string]string) *nest {
 	t.Helper()
-	n := &nest{space: space, dir: inguest.Disk(t)}
+	n := &nest{space: space, dir: inguest.MakeDiskDir(t)}
 	dataset := "tank/layers"
 	engine.CreateDataset(t, dataset)
 	n.Containerd = engine.StartContainerd(t, engine.ContainerdOptions{

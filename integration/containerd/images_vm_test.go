@@ -17,7 +17,7 @@ const multi = "docker.io/lab/multi:latest"
 
 func threeLayers(t testing.TB) string {
 	t.Helper()
-	return images.Archive(t, "lab/multi:latest", []string{"sleep", "1000000"}, images.ThreeLayers(t)...)
+	return images.WriteArchive(t, "lab/multi:latest", []string{"sleep", "1000000"}, images.ThreeLayers(t)...)
 }
 
 // unpack imports an image and has the snapshotter unpack it.
@@ -48,7 +48,7 @@ func TestContainerdUnpacksWhatOverlayfsUnpacks(t *testing.T) {
 		t.Errorf("%d committed snapshots of three layers", committed)
 	}
 	n.ctr(t, "images", "rm", "--sync", multi)
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
@@ -70,7 +70,7 @@ func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
 		t.Errorf("with a new snapshotter the container sees %q", got)
 	}
 	n.ctr(t, "tasks", "kill", "--signal", "KILL", "box")
-	eventually(t, func() error { _, err := n.try("tasks", "rm", "box"); return err })
+	waitFor(t, func() error { _, err := n.try("tasks", "rm", "box"); return err })
 	if got := n.ctr(t, "snapshots", snapshotter, "ls"); !strings.Contains(got, "box") {
 		t.Errorf("the container's snapshot is gone:\n%s", got)
 	}
@@ -80,10 +80,10 @@ func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
 		t.Errorf("the second task sees %q", got)
 	}
 	n.ctr(t, "tasks", "kill", "--signal", "KILL", "box")
-	eventually(t, func() error { _, err := n.try("tasks", "rm", "box"); return err })
+	waitFor(t, func() error { _, err := n.try("tasks", "rm", "box"); return err })
 	n.ctr(t, "containers", "rm", "box")
 	n.ctr(t, "images", "rm", "--sync", multi)
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 func TestTheSnapshotterKilledWhileAnImageIsUnpacked(t *testing.T) {
@@ -92,12 +92,12 @@ func TestTheSnapshotterKilledWhileAnImageIsUnpacked(t *testing.T) {
 	must(t, importing.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- importing.Wait() }()
-	eventually(t, engine.Unpacking)
+	waitFor(t, engine.CheckUnpacking)
 	n.Snapshotter.Kill(t)
 	t.Logf("the import that was cut: %v", <-ended)
 	n.Snapshotter.Again(t)
 	// containerd lets some time pass before it dials again.
-	eventually(t, func() error {
+	waitFor(t, func() error {
 		out, err := n.try("images", "import", snapshotter, archive)
 		if err != nil && !strings.Contains(out, "connection refused") {
 			t.Fatal(err)
@@ -135,7 +135,7 @@ func TestALabelLimitsAContainer(t *testing.T) {
 		t.Errorf("22 MB in a container limited to 8M: %q, %v", out, err)
 	}
 	n.ctr(t, "images", "rm", "--sync", multi)
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 // TestAContainerOfAnotherRoot runs a container in a user name space: the image's owners

@@ -24,7 +24,7 @@ func TestCallsWaitAtSystemdsSocket(t *testing.T) {
 	n.Again(t)
 	importing := n.command("images", "import", snapshotter, archive)
 	must(t, importing.Start())
-	eventually(t, waiting)
+	waitFor(t, waiting)
 	n.Snapshotter.Again(t)
 	must(t, importing.Wait())
 	n.requireSame(t, archive)
@@ -35,7 +35,7 @@ func TestCallsWaitAtSystemdsSocket(t *testing.T) {
 	}
 	n.Snapshotter.Again(t)
 	n.ctr(t, "images", "rm", "--sync", multi)
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 // waiting is an error until somebody has dialled the socket: the kernel then

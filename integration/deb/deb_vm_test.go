@@ -123,7 +123,7 @@ func theServiceRuns(t *testing.T) {
 	engine.CreateDataset(t, dataset)
 	run(t, "sed", "-i", `s#^dataset = ""#dataset = "`+dataset+`"#; s#^metrics = ""#metrics = "unix:/run/overlayzfs/metrics.sock"#`, config)
 	s := start(t)
-	inguest.Eventually(t, s.serves)
+	inguest.WaitFor(t, s.serves)
 	contains(t, "a scrape", scrape(t, "/run/overlayzfs/metrics.sock"), `overlayzfs_store_info{dataset="`+dataset+`",pool="tank"} 1`)
 	s.stop(t)
 	run(t, "umount", "/var/lib/overlayzfs-snapshotter")
@@ -137,7 +137,7 @@ func anUpgradeKeepsTheConfiguration(t *testing.T) {
 // theManagedPluginRuns: the package has it, for `docker plugin create`.
 func theManagedPluginRuns(t *testing.T) {
 	t.Setenv("OVERLAYZFS_PLUGIN_DIR", "/usr/share/overlayzfs/plugin")
-	root := inguest.Disk(t)
+	root := inguest.MakeDiskDir(t)
 	e := engine.StartOnPlugin(t, engine.Options{Root: filepath.Join(root, "docker")}, "tank/managed")
 	contains(t, "docker info", e.Docker(t, "info"), "Driver Version: "+text(t))
 	contains(t, "plugins of docker's command line", e.Docker(t, "info", "--format", "{{json .ClientInfo.Plugins}}"), "/usr/libexec/docker/cli-plugins/docker-overlayzfs")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
@@ -62,7 +63,7 @@ func (l *imageLab) sameLayers(t *testing.T, b images.Builder, stage string) {
 	var ours, vfs []*treecmp.Tree
 	states := func(e *engine.Engine, into *[]*treecmp.Tree) func() error {
 		return func() error {
-			saved, _, err := l.archive(e, image)
+			saved, _, err := images.Save(e, l.dir, image)
 			if err != nil {
 				return err
 			}
@@ -74,7 +75,7 @@ func (l *imageLab) sameLayers(t *testing.T, b images.Builder, stage string) {
 		}
 	}
 	var mounted *treecmp.Tree
-	must(t, atOnce(states(l.ours, &ours), states(l.vfs, &vfs), func() (err error) {
+	must(t, inguest.RunParallel(states(l.ours, &ours), states(l.vfs, &vfs), func() (err error) {
 		mounted, err = images.Mounted(l.ours, image)
 		return err
 	}))
@@ -105,7 +106,7 @@ func (l *imageLab) sameLayers(t *testing.T, b images.Builder, stage string) {
 func (l *imageLab) sameSteps(t *testing.T) {
 	image := l.stage(t, images.Classic, "everything")
 	var ours, vfs []string
-	must(t, atOnce(
+	must(t, inguest.RunParallel(
 		func() (err error) { ours, err = steps(l.ours, image); return err },
 		func() (err error) { vfs, err = steps(l.vfs, image); return err },
 	))
@@ -114,7 +115,7 @@ func (l *imageLab) sameSteps(t *testing.T) {
 	}
 	for _, n := range []int{3, len(ours) / 2, len(ours) - 1} {
 		var a, b *treecmp.Tree
-		must(t, atOnce(
+		must(t, inguest.RunParallel(
 			func() (err error) { a, err = images.Mounted(l.ours, ours[n]); return err },
 			func() (err error) { b, err = images.Mounted(l.vfs, vfs[n]); return err },
 		))

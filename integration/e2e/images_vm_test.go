@@ -14,6 +14,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
@@ -42,7 +43,7 @@ func (l *imageLab) loadedElsewhere(t *testing.T) {
 		{l.stage(t, images.Classic, "changes"), l.vfs, l.ours},
 	} {
 		what := fmt.Sprintf("%s from %s to %s", c.image, c.from.Driver, c.to.Driver)
-		saved, path, err := l.archive(c.from, c.image)
+		saved, path, err := images.Save(c.from, l.dir, c.image)
 		must(t, err)
 		defer saved.Close()
 		tree, err := saved.Tree()
@@ -59,7 +60,7 @@ func (l *imageLab) loadedElsewhere(t *testing.T) {
 			options.Xattrs = l.likeVfs().Xattrs
 		}
 		images.Same(t, what, mounted, tree, options)
-		again, _, err := l.archive(c.to, c.image) // verified
+		again, _, err := images.Save(c.to, l.dir, c.image) // verified
 		must(t, err)
 		must(t, again.Close())
 	}
@@ -73,7 +74,7 @@ func (l *imageLab) container(t *testing.T) {
 		echo more >>keep-file; rm delete-file; rm -r delete-dir; rm -r opaque-dir; mkdir opaque-dir; echo new >opaque-dir/new
 		chmod 4711 suid; mkdir made; echo in >made/in; ln -sfn made link; ln hard-a hard-e; mknod node c 1 5; rm file-to-dir; mkdir file-to-dir
 		touch -d '2001-02-03 04:05:06' /caps/touched`)
-	in := images.Aged(t, dirWith(t, map[string]string{"tree/a": "a\n", "tree/b c/d": "d\n"}))
+	in := images.WriteContext(t, map[string]string{"tree/a": "a\n", "tree/b c/d": "d\n"})
 	e.Docker(t, "cp", "-a", filepath.Join(in, "tree"), "one:/lower/copied-in")
 	e.Docker(t, "cp", filepath.Join(in, "tree", "a"), "one:/lower/copied-over")
 
@@ -100,7 +101,7 @@ func (l *imageLab) container(t *testing.T) {
 		t.Errorf("the committed image holds %q", out)
 	}
 	l.copiedOut(t, "one", before)
-	saved, _, err := l.archive(e, "committed")
+	saved, _, err := images.Save(e, l.dir, "committed")
 	must(t, err)
 	defer saved.Close()
 	layers, err := saved.Tree()
@@ -137,16 +138,6 @@ func (l *imageLab) copiedOut(t *testing.T, container string, tree *treecmp.Tree)
 	images.Same(t, "docker cp out of a container", part, copied, treecmp.Options{MTimes: true, Xattrs: func(name string) bool { return name == images.Capability }})
 }
 
-func dirWith(t testing.TB, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644))
-	}
-	return dir
-}
-
 // containersAtOnce has six containers of one image write to the same names at
 // the same time; each must see its own.
 func (l *imageLab) containersAtOnce(t *testing.T) {
@@ -181,7 +172,7 @@ func (l *imageLab) containersAtOnce(t *testing.T) {
 	for n := range containers {
 		all = append(all, func() error { return one(n + 1) })
 	}
-	must(t, atOnce(all...))
+	must(t, inguest.RunParallel(all...))
 	image, err := images.Mounted(l.ours, "odds")
 	must(t, err)
 	images.Same(t, "the image below the containers and a fresh one", image, fresh(t, images.WriteOdds), images.OwnLayers)
@@ -221,11 +212,11 @@ func (l *imageLab) buildsAtOnce(t *testing.T) {
 	var all []func() error
 	for n, b := range []images.Builder{images.Classic, images.BuildKit, images.Classic} {
 		image := fmt.Sprintf("at-once:%d", n)
-		dir := images.Aged(t, dirWith(t, map[string]string{
+		dir := images.WriteContext(t, map[string]string{
 			"payload": fmt.Sprintf("payload %d\n", n),
 			"Dockerfile": fmt.Sprintf("FROM odds\nRUN rm -r /lower/keep-dir && mkdir /lower/keep-dir\nCOPY payload /payload\n"+
 				"RUN echo %d >/lower/keep-dir/number && echo more >>/payload && rm /lower/keep-file\n", n),
-		}))
+		})
 		all = append(all, func() error {
 			if err := b.Build(l.ours, image, dir, "--no-cache"); err != nil {
 				return err
@@ -237,14 +228,14 @@ func (l *imageLab) buildsAtOnce(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			saved, _, err := l.archive(l.ours, image)
+			saved, _, err := images.Save(l.ours, l.dir, image)
 			if err != nil {
 				return err
 			}
 			return saved.Close()
 		})
 	}
-	must(t, atOnce(all...))
+	must(t, inguest.RunParallel(all...))
 }
 
 // pruned removes everything: nothing may be left in the store, nor of the
@@ -265,7 +256,7 @@ func (l *imageLab) pruned(t *testing.T) {
 	if out := e.Docker(t, "images", "-aq"); out != "" {
 		t.Errorf("images are left: %s", out)
 	}
-	eventually(t, func() error {
+	waitFor(t, func() error {
 		left, err := layersLeft(l.store)
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("in the store are left %q", left)
@@ -273,8 +264,8 @@ func (l *imageLab) pruned(t *testing.T) {
 		return err
 	})
 	const slack = 2 << 20 // directories do not shrink, and what ZFS knows of them
-	eventually(t, func() error {
-		if used := usedBy(t, l.dataset); used > l.used+slack {
+	waitFor(t, func() error {
+		if used := inguest.UsedSpace(t, l.dataset); used > l.used+slack {
 			return fmt.Errorf("%d bytes are used, at the start it were %d", used, l.used)
 		}
 		return nil

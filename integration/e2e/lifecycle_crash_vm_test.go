@@ -40,11 +40,11 @@ func noImage(t *testing.T, s *site, name string) {
 }
 
 func pluginKilledIdle(t *testing.T, s *site) {
-	noError(t, killPlugin())
+	must(t, killPlugin())
 	if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
 		t.Errorf("the image holds %q", out)
 	}
-	noError(t, killPlugin())
+	must(t, killPlugin())
 	buildImage(t, s.Engine, "built")
 	verifyImage(t, s.Engine, "built")
 	s.Docker(t, "rmi", "built")
@@ -54,13 +54,13 @@ func pluginKilledUnderAContainer(t *testing.T, s *site) {
 	startContainer(t, s.Engine, "runner")
 	startContainer(t, s.Engine, "removed")
 	pid := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "runner")
-	noError(t, killPlugin())
+	must(t, killPlugin())
 	if now := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "runner"); now != pid {
 		t.Errorf("the container's process was %s and is %s", pid, now)
 	}
 	intact(t, s.Engine, "runner")
 	marker := filepath.Join(t.TempDir(), "copied")
-	noError(t, os.WriteFile(marker, []byte("copied"), 0o644))
+	must(t, os.WriteFile(marker, []byte("copied"), 0o644))
 	s.Docker(t, "cp", marker, "runner:/copied")
 	if out := s.Docker(t, "exec", "runner", "cat", "/copied"); out != "copied" {
 		t.Errorf("docker cp put in %q", out)
@@ -84,7 +84,7 @@ func pluginKilledDuringApply(t *testing.T, s *site) {
 	t.Log(err)
 	noImage(t, s, "bulk")
 	s.atRest(t)
-	noError(t, importBulk(t, s.Engine, "bulk", size, nil))
+	must(t, importBulk(t, s.Engine, "bulk", size, nil))
 	verifyImage(t, s.Engine, "bulk")
 	s.Docker(t, "rmi", "bulk")
 }
@@ -110,7 +110,7 @@ func (s *site) importDisturbed(t *testing.T, home string, size int, act func() e
 	t.Helper()
 	var disturbed error
 	err := importBulk(t, s.Engine, "bulk", size, func() error {
-		disturbed = settled(func() error {
+		disturbed = poll(func() error {
 			if got := len(applied(home)); got < size/2-1 {
 				return fmt.Errorf("%d of %d files are there", got, size)
 			}
@@ -121,7 +121,7 @@ func (s *site) importDisturbed(t *testing.T, home string, size int, act func() e
 		}
 		return nil
 	})
-	noError(t, disturbed)
+	must(t, disturbed)
 	return err
 }
 
@@ -139,7 +139,7 @@ func whileApplying(t *testing.T, e *engine.Engine, home string, act func() error
 		done <- result{out, err}
 	}()
 	var early *result
-	settle(t, func() error {
+	waitFor(t, func() error {
 		select {
 		case r := <-done:
 			early = &r
@@ -156,12 +156,12 @@ func whileApplying(t *testing.T, e *engine.Engine, home string, act func() error
 	}
 	disturbed := act()
 	r := <-done
-	noError(t, disturbed)
+	must(t, disturbed)
 	return r.out, r.err
 }
 
 func pluginKilledDuringLoad(t *testing.T, s *site) {
-	noError(t, importBulk(t, s.Engine, "bulk", 64, nil))
+	must(t, importBulk(t, s.Engine, "bulk", 64, nil))
 	id := imageID(t, s.Engine, "bulk")
 	archive := filepath.Join(t.TempDir(), "bulk.tar")
 	s.Docker(t, "save", "-o", archive, "bulk")
@@ -223,7 +223,7 @@ func pluginDisabledAndEnabled(t *testing.T, s *site) {
 	buildImage(t, s.Engine, "built")
 	s.Docker(t, "create", "--network", "none", "--name", "created", "built", "cat", "/both")
 	s.Docker(t, "plugin", "disable", "-f", engine.PluginName)
-	if err := settled(func() error { return differ(mountsBelow(t, filepath.Join(s.Root, "plugins"), s.dataset), nil) }); err != nil {
+	if err := poll(func() error { return differ(mountsBelow(t, filepath.Join(s.Root, "plugins"), s.dataset), nil) }); err != nil {
 		t.Errorf("mounts of a disabled plugin: %v", err)
 	}
 	s.Docker(t, "plugin", "enable", engine.PluginName)

@@ -109,14 +109,14 @@ func openFiles(t *testing.T, pid int) map[string]int {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := os.ReadDir(dir)
-	noError(t, err)
+	must(t, err)
 	count := make(map[string]int)
 	for _, entry := range entries {
 		target, err := os.Readlink(filepath.Join(dir, entry.Name()))
 		if os.IsNotExist(err) {
 			continue // closed meanwhile
 		}
-		noError(t, err)
+		must(t, err)
 		kind, _, _ := strings.Cut(target, ":[")
 		count[kind]++
 	}
@@ -131,18 +131,18 @@ func forksNothing(t *testing.T, s *site) {
 		"-p", fmt.Sprint(s.pluginPID(t)))
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	noError(t, cmd.Start())
+	must(t, cmd.Start())
 	stopped := false
 	stop := func() {
 		if stopped {
 			return
 		}
 		stopped = true
-		noError(t, cmd.Process.Signal(syscall.SIGINT))
+		must(t, cmd.Process.Signal(syscall.SIGINT))
 		_ = cmd.Wait() // it ends by the signal
 	}
 	defer stop()
-	settle(t, func() error { return tracedBy(s.pluginPID(t), cmd.Process.Pid) })
+	waitFor(t, func() error { return tracedBy(s.pluginPID(t), cmd.Process.Pid) })
 
 	buildImage(t, s.Engine, "traced")
 	if out := runTiny(t, s.Engine, "traced", "cat", "/both"); out != "payload\nbuilt" {
@@ -154,7 +154,7 @@ func forksNothing(t *testing.T, s *site) {
 	stop()
 
 	raw, err := os.ReadFile(trace)
-	noError(t, err)
+	must(t, err)
 	calls := string(raw)
 	if !regexp.MustCompile(`(?m)^\d+ +(mount|fsmount)\(`).MatchString(calls) || !strings.Contains(calls, "umount2(") {
 		t.Fatalf("the trace shows no mounts, so it shows nothing:\n%s\n%s", said.String(), calls)
@@ -174,7 +174,7 @@ func limitedInFull(t *testing.T, s *site, image string) {
 	s.Docker(t, "run", "-d", "--network", "none", "--stop-timeout", "1", "--name", "limited",
 		"--storage-opt", "size=24M", "--storage-opt", "inodes=5000", "--storage-opt", "sync=always", image, "sleep", "1000000")
 	s.oneDataset(t, "limited")
-	noError(t, s.client(t).SetLimits(t.Context(), s.layerOf(t, "limited"), map[string]string{"size": "32M"}))
+	must(t, s.client(t).SetLimits(t.Context(), s.layerOf(t, "limited"), map[string]string{"size": "32M"}))
 	s.fillsUp(t, "limited", 32*mib)
 	s.Docker(t, "stop", "limited")
 	s.Docker(t, "commit", "limited", "traced-too")
@@ -213,7 +213,7 @@ func engineRestarted(t *testing.T, s *site) {
 	s.tornDown(t)
 	s.Again(t)
 
-	settle(t, func() error { return isRunning(s.Engine, "always") })
+	waitFor(t, func() error { return isRunning(s.Engine, "always") })
 	intact(t, s.Engine, "always")
 	if out := runTiny(t, s.Engine, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the image holds %q", out)

@@ -15,8 +15,8 @@ import (
 // dataset's quota is answered by the kernel as a full pool is.
 func TestLifecycleOnAFullDataset(t *testing.T) {
 	s := newSite(t, "full", nil)
-	command(t, "zfs", "set", "compression=off", s.dataset)
-	noError(t, importBulk(t, s.Engine, "big", 24, nil))
+	run(t, "zfs", "set", "compression=off", s.dataset)
+	must(t, importBulk(t, s.Engine, "big", 24, nil))
 	archive := filepath.Join(t.TempDir(), "big.tar")
 	id := imageID(t, s.Engine, "big")
 	s.Docker(t, "save", "-o", archive, "big")
@@ -24,12 +24,12 @@ func TestLifecycleOnAFullDataset(t *testing.T) {
 	s.atRest(t)
 
 	// Another size than big: an equal layer would be one and the same.
-	noError(t, importBulk(t, s.Engine, "old", 26, nil))
+	must(t, importBulk(t, s.Engine, "old", 26, nil))
 	startContainer(t, s.Engine, "filler")
-	command(t, "zpool", "sync", "tank")
+	run(t, "zpool", "sync", "tank")
 	s.layersWith(t) // the image and the container may stay
 	quota := s.used(t) + 12<<20
-	command(t, "zfs", "set", "quota="+strconv.FormatInt(quota, 10), s.dataset)
+	run(t, "zfs", "set", "quota="+strconv.FormatInt(quota, 10), s.dataset)
 
 	out, err := s.Try("load", "-i", archive)
 	if err == nil {
@@ -47,16 +47,16 @@ func TestLifecycleOnAFullDataset(t *testing.T) {
 	}
 	before := s.used(t)
 	s.Docker(t, "rmi", "old")
-	settle(t, func() error {
-		command(t, "zpool", "sync", "tank")
+	waitFor(t, func() error {
+		run(t, "zpool", "sync", "tank")
 		if now := s.used(t); now > before-23<<20 {
 			return fmt.Errorf("%d bytes were used, and %d after an image of 26 MB was removed", before, now)
 		}
 		return nil
 	})
 	s.Docker(t, "rm", "-f", "filler")
-	settle(t, func() error {
-		command(t, "zpool", "sync", "tank")
+	waitFor(t, func() error {
+		run(t, "zpool", "sync", "tank")
 		if now := s.used(t); now > quota-34<<20 {
 			return fmt.Errorf("still %d of %d bytes are used", now, quota)
 		}
@@ -79,14 +79,14 @@ func TestLifecycleOnAFullDataset(t *testing.T) {
 func (s *site) layersWith(t *testing.T) {
 	t.Helper()
 	layers, err := layersIn(s.home(t))
-	noError(t, err)
+	must(t, err)
 	s.layers = layers
 }
 
 func (s *site) unchangedLayers(t *testing.T) {
 	t.Helper()
 	home := s.home(t)
-	err := settled(func() error {
+	err := poll(func() error {
 		layers, err := layersIn(home)
 		return errors.Join(err, differ(layers, s.layers), unfinished(home))
 	})
@@ -98,7 +98,7 @@ func (s *site) unchangedLayers(t *testing.T) {
 // used is how much the dataset holds.
 func (s *site) used(t *testing.T) int64 {
 	t.Helper()
-	n, err := strconv.ParseInt(command(t, "zfs", "get", "-Hp", "-o", "value", "used", s.dataset), 10, 64)
-	noError(t, err)
+	n, err := strconv.ParseInt(run(t, "zfs", "get", "-Hp", "-o", "value", "used", s.dataset), 10, 64)
+	must(t, err)
 	return n
 }

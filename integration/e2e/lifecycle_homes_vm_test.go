@@ -17,8 +17,8 @@ func TestLifecycleInPlace(t *testing.T) {
 	const dataset = "tank/inplace"
 	engine.CreateDataset(t, dataset)
 	root := dataRoot(t)
-	command(t, "mount", "-t", "zfs", dataset, root)
-	t.Cleanup(func() { command(t, "umount", root) })
+	run(t, "mount", "-t", "zfs", dataset, root)
+	t.Cleanup(func() { run(t, "umount", root) })
 	bare := mountsBelow(t, root, dataset)
 	e := engine.Start(t, engine.Options{Root: root, Driver: "vfs"})
 	e.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
@@ -34,7 +34,7 @@ func TestLifecycleInPlace(t *testing.T) {
 	buildImage(t, e, "built")
 	startContainer(t, e, "kept")
 	e.Stop(t)
-	if err := settled(func() error { return differ(mountsBelow(t, root, dataset), bare) }); err != nil {
+	if err := poll(func() error { return differ(mountsBelow(t, root, dataset), bare) }); err != nil {
 		t.Errorf("mounts of a stopped engine: %v", err)
 	}
 	e.Again(t)
@@ -48,7 +48,7 @@ func TestLifecycleInPlace(t *testing.T) {
 	e.Docker(t, "rmi", "built", "tiny")
 	s.atRest(t)
 	e.Stop(t)
-	if err := settled(func() error { return differ(mountsBelow(t, root, dataset), bare) }); err != nil {
+	if err := poll(func() error { return differ(mountsBelow(t, root, dataset), bare) }); err != nil {
 		t.Errorf("mounts of a stopped engine: %v", err)
 	}
 }
@@ -69,9 +69,9 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 	for _, name := range []string{dataset, other, readonly} {
 		engine.CreateDataset(t, name)
 	}
-	command(t, "zfs", "set", "readonly=on", readonly)
-	command(t, "zfs", "create", "-o", "mountpoint=legacy", "-o", "casesensitivity=insensitive", insensitive)
-	t.Cleanup(func() { command(t, "zfs", "destroy", insensitive) })
+	run(t, "zfs", "set", "readonly=on", readonly)
+	run(t, "zfs", "create", "-o", "mountpoint=legacy", "-o", "casesensitivity=insensitive", insensitive)
+	t.Cleanup(func() { run(t, "zfs", "destroy", insensitive) })
 
 	e := engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs", Config: map[string]any{}})
 	s := &site{Engine: e, dataset: dataset}
@@ -136,16 +136,16 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 	t.Run("HomeIsTaken", func(t *testing.T) {
 		// The engine covers the plugin's mounts with a fresh one: what somebody
 		// mounted there before does not get between a store and its dataset.
-		command(t, "mount", "-t", "zfs", other, home)
+		run(t, "mount", "-t", "zfs", other, home)
 		s.Again(t)
 		shownAsDriver(t, e, dataset)
 		if now := imageID(t, e, "tiny"); now != id {
 			t.Errorf("the image was %s and is %s", id, now)
 		}
 		s.Stop(t)
-		for _, m := range mountTable(t, "self") {
-			if m.place == home && m.source == other {
-				command(t, "umount", home)
+		for _, m := range listMounts(t) {
+			if m.Target == home && m.Source == other {
+				run(t, "umount", home)
 			}
 		}
 		s.tornDown(t)

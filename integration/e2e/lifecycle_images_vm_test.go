@@ -28,18 +28,18 @@ var tinyPrograms = []string{"sh", "cat", "sleep", "dd", "md5sum", "ls", "mkdir",
 func tinyTar(t testing.TB, marker string) []byte {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")
-	noError(t, err)
+	must(t, err)
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, dir := range []string{"bin/", "etc/", "tmp/", "proc/", "sys/", "dev/"} {
-		noError(t, w.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeDir, Mode: 0o755}))
+		must(t, w.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeDir, Mode: 0o755}))
 	}
-	noError(t, writeFile(w, "bin/busybox", 0o755, busybox))
+	must(t, writeFile(w, "bin/busybox", 0o755, busybox))
 	for _, name := range tinyPrograms {
-		noError(t, w.WriteHeader(&tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}))
+		must(t, w.WriteHeader(&tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}))
 	}
-	noError(t, writeFile(w, "etc/marker", 0o644, []byte(marker)))
-	noError(t, w.Close())
+	must(t, writeFile(w, "etc/marker", 0o644, []byte(marker)))
+	must(t, w.Close())
 	return b.Bytes()
 }
 
@@ -89,10 +89,10 @@ func importBulk(t testing.TB, e *engine.Engine, name string, megabytes int, gate
 	t.Helper()
 	cmd := e.Command("import", "-", name)
 	in, err := cmd.StdinPipe()
-	noError(t, err)
+	must(t, err)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	noError(t, cmd.Start())
+	must(t, cmd.Start())
 	fed := make(chan error, 1)
 	go func() {
 		err := bulk(in, megabytes, gate)
@@ -122,15 +122,15 @@ func verifyImage(t testing.TB, e *engine.Engine, image string) {
 	t.Helper()
 	cmd := e.Command("save", image)
 	out, err := cmd.StdoutPipe()
-	noError(t, err)
+	must(t, err)
 	var problems bytes.Buffer
 	cmd.Stderr = &problems
-	noError(t, cmd.Start())
+	must(t, cmd.Start())
 	blobs, sumErr := sumBlobs(out)
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("docker save %s: %v\n%s", image, err, problems.String())
 	}
-	noError(t, sumErr)
+	must(t, sumErr)
 	config, ok := blobs[strings.TrimPrefix(imageID(t, e, image), "sha256:")]
 	if !ok {
 		t.Fatalf("docker save %s: no configuration comes out", image)
@@ -140,7 +140,7 @@ func verifyImage(t testing.TB, e *engine.Engine, image string) {
 			DiffIDs []string `json:"diff_ids"`
 		}
 	}
-	noError(t, json.Unmarshal(config, &c))
+	must(t, json.Unmarshal(config, &c))
 	if len(c.Rootfs.DiffIDs) == 0 {
 		t.Fatalf("docker save %s: no layers", image)
 	}
@@ -187,9 +187,9 @@ func sumBlobs(r io.Reader) (map[string][]byte, error) {
 func buildContext(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	noError(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(
+	must(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(
 		"FROM tiny\nCOPY payload /payload\nRUN echo built > /etc/built && rm /etc/marker\nRUN cat /payload /etc/built > /both\n"), 0o644))
-	noError(t, os.WriteFile(filepath.Join(dir, "payload"), []byte("payload\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "payload"), []byte("payload\n"), 0o644))
 	return dir
 }
 
@@ -215,7 +215,7 @@ func startContainer(t testing.TB, e *engine.Engine, name string, options ...stri
 	t.Helper()
 	e.Docker(t, append(append([]string{"run", "-d", "--stop-timeout", "1", "--network", "none", "--name", name}, options...),
 		"tiny", "sh", "-c", "echo "+name+" > /own; rm /etc/marker; exec sleep 1000000")...)
-	settle(t, func() error {
+	waitFor(t, func() error {
 		_, err := e.Try("exec", name, "sh", "-c", "test -s /own && test ! -e /etc/marker")
 		return err
 	})

@@ -31,7 +31,7 @@ func TestLifecycleLiveRestore(t *testing.T) {
 			tick := s.tick(t)
 			end.stop(t)
 			pid, err := strconv.Atoi(container)
-			noError(t, err)
+			must(t, err)
 			if err := syscall.Kill(pid, 0); err != nil {
 				t.Fatalf("the container's process without the engine: %v", err)
 			}
@@ -43,7 +43,7 @@ func TestLifecycleLiveRestore(t *testing.T) {
 				t.Errorf("the plugin's process was %d and is %d: the engine stopped it under a container", plugin, now)
 			}
 			intact(t, s.Engine, "worker")
-			settle(t, func() error {
+			waitFor(t, func() error {
 				if now := s.tick(t); now <= tick {
 					return fmt.Errorf("the container writes no more: %d, then %d", tick, now)
 				}
@@ -54,7 +54,7 @@ func TestLifecycleLiveRestore(t *testing.T) {
 			}
 		})
 	}
-	noError(t, killPlugin())
+	must(t, killPlugin())
 	intact(t, s.Engine, "worker")
 	s.Docker(t, "stop", "worker")
 	s.Docker(t, "rm", "worker")
@@ -83,7 +83,7 @@ func TestLifecycleLiveRestore(t *testing.T) {
 func (s *site) tick(t testing.TB) int {
 	t.Helper()
 	var n int
-	settle(t, func() error {
+	waitFor(t, func() error {
 		out, err := s.Try("exec", "worker", "cat", "/tick")
 		if err != nil {
 			return err

@@ -18,16 +18,16 @@ import (
 func describedAs(t *testing.T, description string) string {
 	t.Helper()
 	dir := t.TempDir()
-	noError(t, os.CopyFS(dir, os.DirFS(engine.PluginDir(t))))
+	must(t, os.CopyFS(dir, os.DirFS(engine.PluginDir(t))))
 	path := filepath.Join(dir, "config.json")
 	raw, err := os.ReadFile(path)
-	noError(t, err)
+	must(t, err)
 	var config map[string]any
-	noError(t, json.Unmarshal(raw, &config))
+	must(t, json.Unmarshal(raw, &config))
 	config["description"] = description
 	raw, err = json.Marshal(config)
-	noError(t, err)
-	noError(t, os.WriteFile(path, raw, 0o600))
+	must(t, err)
+	must(t, os.WriteFile(path, raw, 0o600))
 	return dir
 }
 
@@ -104,7 +104,7 @@ func TestLifecycleOfThePlugin(t *testing.T) {
 	t.Run("RemovedByForce", func(t *testing.T) {
 		// The engine has the plugin's process running, with the dataset
 		// mounted where `rm -f` deletes.
-		settle(t, func() error {
+		waitFor(t, func() error {
 			if len(mountsBelow(t, propagatedMount(t, e)+"/", dataset)) == 0 {
 				return fmt.Errorf("%s is not mounted yet", dataset)
 			}
@@ -177,7 +177,7 @@ func granted(t *testing.T, e *engine.Engine) {
 			Devices []struct{ Path string }
 		}
 	}
-	noError(t, json.Unmarshal([]byte(e.Docker(t, "plugin", "inspect", engine.PluginName)), &inspected))
+	must(t, json.Unmarshal([]byte(e.Docker(t, "plugin", "inspect", engine.PluginName)), &inspected))
 	p := inspected[0]
 	c := p.Config
 	if !p.Enabled || c.IpcHost || c.PidHost || c.Network.Type != "" || len(c.Mounts)+len(p.Settings.Mounts) > 0 || c.Linux.AllowAllDevices ||
@@ -193,7 +193,7 @@ func shownAsDriver(t *testing.T, e *engine.Engine, dataset string) {
 	t.Helper()
 	info := e.Docker(t, "info")
 	version, err := os.ReadFile("/sys/module/zfs/version")
-	noError(t, err)
+	must(t, err)
 	for _, line := range []string{
 		"Storage Driver: overlayzfs",
 		"Dataset: " + dataset,

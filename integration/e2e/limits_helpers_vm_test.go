@@ -26,7 +26,7 @@ func (s *site) inContainer(container, script string) (string, error) {
 func (s *site) mustInContainer(t testing.TB, container, script string) string {
 	t.Helper()
 	out, err := s.inContainer(container, script)
-	noError(t, err)
+	must(t, err)
 	return out
 }
 
@@ -40,19 +40,19 @@ func (s *site) fillsUp(t testing.TB, container string, limit int64) {
 		t.Errorf("container %s is not stopped at %d bytes: %v %s", container, limit, err, out)
 	}
 	size, err := strconv.ParseInt(s.mustInContainer(t, container, "set -- $(ls -l /noise); echo $5"), 10, 64)
-	noError(t, err)
+	must(t, err)
 	if size > limit || size < limit/2 {
 		t.Errorf("container %s of %d bytes took a file of %d", container, limit, size)
 	}
 	s.mustInContainer(t, container, "rm /noise")
 	// What was deleted is free again with the next transaction group.
-	settle(t, func() error {
-		command(t, "zpool", "sync", "tank")
+	waitFor(t, func() error {
+		run(t, "zpool", "sync", "tank")
 		_, err := s.inContainer(container, fmt.Sprintf("dd if=/dev/urandom of=/noise bs=1M count=%d", limit/mib/2))
 		return err
 	})
 	s.mustInContainer(t, container, "rm /noise")
-	command(t, "zpool", "sync", "tank")
+	run(t, "zpool", "sync", "tank")
 }
 
 // total is what df calls the size of a container's file system.
@@ -60,9 +60,9 @@ func (s *site) total(t testing.TB, container string) int64 {
 	t.Helper()
 	pid := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", container)
 	var n, size int64
-	out := command(t, "stat", "-f", "-c", "%b %S", "/proc/"+pid+"/root")
+	out := run(t, "stat", "-f", "-c", "%b %S", "/proc/"+pid+"/root")
 	_, err := fmt.Sscan(out, &n, &size)
-	noError(t, err)
+	must(t, err)
 	return n * size
 }
 
@@ -121,16 +121,16 @@ func (s *site) oneDataset(t testing.TB, container string) string {
 
 func property(t testing.TB, dataset, name string) string {
 	t.Helper()
-	return command(t, "zfs", "get", "-Hp", "-o", "value", name, dataset)
+	return run(t, "zfs", "get", "-Hp", "-o", "value", name, dataset)
 }
 
 // isDetached checks that no container's dataset is mounted.
 func (s *site) isDetached(t testing.TB) {
 	t.Helper()
-	err := settled(func() error {
-		for _, m := range mountTable(t, "self") {
-			if strings.HasPrefix(m.source, s.dataset+"/") {
-				return fmt.Errorf("%s is mounted on %s", m.source, m.place)
+	err := poll(func() error {
+		for _, m := range listMounts(t) {
+			if strings.HasPrefix(m.Source, s.dataset+"/") {
+				return fmt.Errorf("%s is mounted on %s", m.Source, m.Target)
 			}
 		}
 		return nil
@@ -144,7 +144,7 @@ func (s *site) isDetached(t testing.TB) {
 func (s *site) noRecords(t testing.TB) {
 	t.Helper()
 	home := s.home(t)
-	err := settled(func() error {
+	err := poll(func() error {
 		entries, err := os.ReadDir(filepath.Join(home, ".overlayzfs", "limits"))
 		var left []string
 		for _, entry := range entries {
@@ -162,6 +162,6 @@ func (s *site) client(t testing.TB) *pluginclient.Client {
 	t.Helper()
 	id := s.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName)
 	c := pluginclient.New(filepath.Join("/run/docker/plugins", id, "overlayzfs.sock"))
-	t.Cleanup(func() { noError(t, c.Close()) })
+	t.Cleanup(func() { must(t, c.Close()) })
 	return c
 }

@@ -125,16 +125,16 @@ func describedByTheEngine(t *testing.T, s *site, limit int64) {
 	if size := s.driverData(t, "box", "Size"); size != strconv.FormatInt(limit, 10) {
 		t.Errorf("inspect says Size %s", size)
 	}
-	command(t, "zpool", "sync", "tank")
+	run(t, "zpool", "sync", "tank")
 	used, err := strconv.ParseInt(s.driverData(t, "box", "Used"), 10, 64)
-	noError(t, err)
+	must(t, err)
 	if refers := property(t, s.driverData(t, "box", "Dataset"), "referenced"); strconv.FormatInt(used, 10) != refers {
 		t.Errorf("inspect says Used %d, zfs that it refers to %s", used, refers)
 	}
 	s.mustInContainer(t, "box", "dd if=/dev/zero of=/zeros bs=1M count=7 2>&1")
 	before := s.Docker(t, "ps", "-s", "--filter", "name=^box$", "--format", "{{.Size}}")
 	size, err := strconv.ParseInt(s.Docker(t, "inspect", "-s", "-f", "{{.SizeRw}}", "box"), 10, 64)
-	noError(t, err)
+	must(t, err)
 	if size < 7*mib || size > 20*mib || !strings.Contains(before, "MB (virtual ") {
 		t.Errorf("docker ps -s says %q, inspect -s %d", before, size)
 	}
@@ -164,11 +164,11 @@ func committedDebian(t *testing.T, s *site) {
 func (s *site) isDetachedBut(t testing.TB, container string) {
 	t.Helper()
 	want := s.driverData(t, container, "Dataset")
-	err := settled(func() error {
+	err := poll(func() error {
 		seen := map[string]bool{}
-		for _, m := range mountTable(t, "self") {
-			if strings.HasPrefix(m.source, s.dataset+"/") {
-				seen[m.source] = true
+		for _, m := range listMounts(t) {
+			if strings.HasPrefix(m.Source, s.dataset+"/") {
+				seen[m.Source] = true
 			}
 		}
 		if len(seen) != 1 || !seen[want] {
@@ -220,8 +220,8 @@ func limitedInodes(t *testing.T, s *site) {
 	}
 	// Deleting them, too, would let it go on. At a limit each deletion waits for a
 	// transaction group, for which there is no time here.
-	noError(t, s.client(t).SetLimits(t.Context(), s.layerOf(t, "box"), map[string]string{"inodes": "1000000"}))
-	settle(t, func() error {
+	must(t, s.client(t).SetLimits(t.Context(), s.layerOf(t, "box"), map[string]string{"inodes": "1000000"}))
+	waitFor(t, func() error {
 		_, err := s.inContainer("box", "echo again >/again")
 		return err
 	})
@@ -236,20 +236,20 @@ func raisedAndLowered(t *testing.T, s *site) {
 	c := s.client(t)
 	startContainer(t, s.Engine, "box", "--storage-opt", "size=16M")
 	layer := s.layerOf(t, "box")
-	noError(t, c.SetLimits(ctx, layer, map[string]string{"size": "40M"}))
+	must(t, c.SetLimits(ctx, layer, map[string]string{"size": "40M"}))
 	if said := s.driverData(t, "box", "Size"); said != strconv.Itoa(40*mib) {
 		t.Errorf("inspect says Size %s", said)
 	}
 	requireTotal(t, s, "box", 40*mib)
 	s.mustInContainer(t, "box", "dd if=/dev/urandom of=/kept bs=1M count=24 2>&1")
-	command(t, "zpool", "sync", "tank")
+	run(t, "zpool", "sync", "tank")
 	if err := c.SetLimits(ctx, layer, map[string]string{"size": "20M"}); err == nil || !strings.Contains(err.Error(), "delete files in the container first") {
 		t.Errorf("a limit below what the container holds: %v", err)
 	}
 	requireTotal(t, s, "box", 40*mib)
 	s.mustInContainer(t, "box", "rm /kept")
-	command(t, "zpool", "sync", "tank")
-	noError(t, c.SetLimits(ctx, layer, map[string]string{"size": "20M"}))
+	run(t, "zpool", "sync", "tank")
+	must(t, c.SetLimits(ctx, layer, map[string]string{"size": "20M"}))
 	s.fillsUp(t, "box", 20*mib)
 	for _, refused := range []struct {
 		layer, key, value, says string
@@ -270,7 +270,7 @@ func raisedAndLowered(t *testing.T, s *site) {
 func limitedPluginKilled(t *testing.T, s *site) {
 	startContainer(t, s.Engine, "box", "--storage-opt", "size=24M")
 	startContainer(t, s.Engine, "removed", "--storage-opt", "size=24M")
-	noError(t, killPlugin())
+	must(t, killPlugin())
 	s.Docker(t, "rm", "-f", "removed")
 	s.oneDataset(t, "box")
 	intact(t, s.Engine, "box")
@@ -293,7 +293,7 @@ func limitedEngineRestarted(t *testing.T, s *site) {
 	s.tornDown(t)
 	s.isDetached(t)
 	s.Again(t)
-	settle(t, func() error { return isRunning(s.Engine, "always") })
+	waitFor(t, func() error { return isRunning(s.Engine, "always") })
 	intact(t, s.Engine, "always")
 	s.fillsUp(t, "always", 20*mib)
 	s.Docker(t, "start", "stopped")
@@ -363,10 +363,10 @@ func ownProperties(t *testing.T, s *site) {
 	startContainer(t, s.Engine, "box", args...)
 	dataset := s.oneDataset(t, "box")
 	for name, want := range chosen {
-		if got := command(t, "zfs", "get", "-Hp", "-o", "value,source", name, dataset); got != want+"\tlocal" {
+		if got := run(t, "zfs", "get", "-Hp", "-o", "value,source", name, dataset); got != want+"\tlocal" {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
-		if source := command(t, "zfs", "get", "-H", "-o", "source", name, s.dataset); source == "local" {
+		if source := run(t, "zfs", "get", "-H", "-o", "source", name, s.dataset); source == "local" {
 			t.Errorf("%s was set on the store's dataset", name)
 		}
 	}

@@ -15,20 +15,20 @@ import (
 // rootOnBtrfs is a data-root that is a btrfs of its own.
 func rootOnBtrfs(t testing.TB) string {
 	t.Helper()
-	command(t, "modprobe", "-a", "loop", "btrfs")
-	device := filepath.Join(inguest.Disk(t), "btrfs")
-	noError(t, os.WriteFile(device, nil, 0o600))
-	noError(t, os.Truncate(device, 2<<30))
-	command(t, "mkfs.btrfs", "--quiet", device)
+	run(t, "modprobe", "-a", "loop", "btrfs")
+	device := filepath.Join(inguest.MakeDiskDir(t), "btrfs")
+	must(t, os.WriteFile(device, nil, 0o600))
+	must(t, os.Truncate(device, 2<<30))
+	run(t, "mkfs.btrfs", "--quiet", device)
 	dir := dataRoot(t)
-	command(t, "mount", "-t", "btrfs", "-o", "loop", device, dir)
+	run(t, "mount", "-t", "btrfs", "-o", "loop", device, dir)
 	return dir
 }
 
 // subvolumesOf are the paths of all subvolumes of the file system on a directory.
 func subvolumesOf(t testing.TB, dir string) (paths []string) {
 	t.Helper()
-	for line := range strings.Lines(command(t, "btrfs", "subvolume", "list", dir)) {
+	for line := range strings.Lines(run(t, "btrfs", "subvolume", "list", dir)) {
 		_, path, _ := strings.Cut(strings.TrimSpace(line), " path ")
 		paths = append(paths, path)
 	}
@@ -42,14 +42,14 @@ func (m *mover) subvolumesIn(t testing.TB, container string) {
 	t.Helper()
 	id := m.Docker(t, "inspect", "-f", "{{.Id}}", container)
 	layer, err := os.ReadFile(filepath.Join(m.Root, "image/btrfs/layerdb/mounts", id, "mount-id"))
-	noError(t, err)
+	must(t, err)
 	data := filepath.Join(m.Root, "btrfs/subvolumes", string(layer), "data")
 	own, fixed := filepath.Join(data, "own"), filepath.Join(data, "fixed")
-	command(t, "btrfs", "subvolume", "create", own)
+	run(t, "btrfs", "subvolume", "create", own)
 	file := filepath.Join(own, "deep/file")
-	noError(t, os.Mkdir(filepath.Dir(file), 0o750))
-	noError(t, os.WriteFile(file, []byte(strings.Repeat("kept\n", 1000)), 0o640))
-	command(t, "btrfs", "property", "set", file, "compression", "zstd")
-	command(t, "btrfs", "subvolume", "create", filepath.Join(own, "deep/deeper"))
-	command(t, "btrfs", "subvolume", "snapshot", "-r", own, fixed)
+	must(t, os.Mkdir(filepath.Dir(file), 0o750))
+	must(t, os.WriteFile(file, []byte(strings.Repeat("kept\n", 1000)), 0o640))
+	run(t, "btrfs", "property", "set", file, "compression", "zstd")
+	run(t, "btrfs", "subvolume", "create", filepath.Join(own, "deep/deeper"))
+	run(t, "btrfs", "subvolume", "snapshot", "-r", own, fixed)
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // stageEnv says which part a machine does of a migration whose power is cut
@@ -48,12 +49,12 @@ func TestMigrateUnderPowerCuts(t *testing.T) {
 
 // prepareCuts fills an engine, and writes down what it says.
 func prepareCuts(t *testing.T) {
-	command(t, "zfs", "create", "-o", "mountpoint=legacy", cutDataset)
-	command(t, "zfs", "create", "-o", "mountpoint=legacy", cutLayers)
+	run(t, "zfs", "create", "-o", "mountpoint=legacy", cutDataset)
+	run(t, "zfs", "create", "-o", "mountpoint=legacy", cutLayers)
 	if os.Getenv(stageEnv) == "" {
 		t.Cleanup(func() {
-			command(t, "zfs", "destroy", "-r", cutDataset)
-			command(t, "zfs", "destroy", "-r", cutLayers)
+			run(t, "zfs", "destroy", "-r", cutDataset)
+			run(t, "zfs", "destroy", "-r", cutLayers)
 		})
 	}
 	m := cutRoot(t)
@@ -61,10 +62,10 @@ func prepareCuts(t *testing.T) {
 	m.InstallPlugin(t, cutLayers)
 	m.fill(t, "--storage-opt", "size=64M")
 	raw, err := json.Marshal(m.facts(t))
-	noError(t, err)
-	noError(t, os.WriteFile(filepath.Join(m.root, cutFacts), raw, 0o600))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(m.root, cutFacts), raw, 0o600))
 	m.Stop(t)
-	command(t, "zpool", "sync")
+	run(t, "zpool", "sync")
 }
 
 // cut is the data-root, mounted for as long as the test lasts.
@@ -76,21 +77,21 @@ type cut struct {
 func cutRoot(t *testing.T) *cut {
 	t.Helper()
 	dir := "/var/lib/cut"
-	noError(t, os.MkdirAll(dir, 0o755))
+	must(t, os.MkdirAll(dir, 0o755))
 	if !isMounted(t, dir) {
-		command(t, "mount", "-t", "zfs", cutDataset, dir)
-		t.Cleanup(func() { unmountAll(t, dir) })
+		run(t, "mount", "-t", "zfs", cutDataset, dir)
+		t.Cleanup(func() { inguest.UnmountAt(t, dir) })
 	}
 	c := &cut{root: dir, config: filepath.Join(dir, "daemon.json")}
 	if _, err := os.Stat(c.config); errors.Is(err, fs.ErrNotExist) {
-		noError(t, os.WriteFile(c.config, fmt.Appendf(nil, `{"data-root":%q,"storage-driver":"zfs"}`, dir), 0o600))
+		must(t, os.WriteFile(c.config, fmt.Appendf(nil, `{"data-root":%q,"storage-driver":"zfs"}`, dir), 0o600))
 	}
 	return c
 }
 
 func isMounted(t testing.TB, dir string) bool {
-	for _, m := range mountTable(t, "self") {
-		if m.place == dir {
+	for _, m := range listMounts(t) {
+		if m.Target == dir {
 			return true
 		}
 	}
@@ -132,7 +133,7 @@ func checkCuts(t *testing.T) {
 	}
 	var before []string
 	raw, err := os.ReadFile(filepath.Join(c.root, cutFacts))
-	noError(t, errors.Join(err, json.Unmarshal(raw, &before)))
+	must(t, errors.Join(err, json.Unmarshal(raw, &before)))
 	c.Engine = engine.Start(t, engine.Options{Root: c.root, Driver: engine.PluginName})
 	unchangedBy(t, "after all cuts", c.facts(t), before)
 	c.works(t)

@@ -46,14 +46,14 @@ func (m *mover) migrate(t testing.TB, code int, args ...string) string {
 func (m *mover) startsOn(t testing.TB, driver string) {
 	t.Helper()
 	raw, err := os.ReadFile(m.UsedConfig())
-	noError(t, err)
+	must(t, err)
 	var left struct {
 		Driver       string   `json:"storage-driver"`
 		Options      []string `json:"storage-opts"`
 		Experimental bool
 		Root         string `json:"data-root"`
 	}
-	noError(t, json.Unmarshal(raw, &left))
+	must(t, json.Unmarshal(raw, &left))
 	if left.Driver != driver || left.Root != m.Root || !left.Experimental {
 		t.Fatalf("daemon.json is\n%s", raw)
 	}
@@ -73,10 +73,10 @@ func (m *mover) fill(t testing.TB, limit ...string) {
 	t.Helper()
 	importTiny(t, m.Engine, "tiny")
 	importTiny(t, m.Engine, "other")
-	noError(t, images.Import(m.Engine, "odds", images.WriteOdds))
+	must(t, images.Import(m.Engine, "odds", images.WriteOdds))
 	buildImage(t, m.Engine, "built")
-	noError(t, images.BuildKit.Build(m.Engine, "long", longContext(t)))
-	m.Docker(t, "load", "-i", images.Archive(t, "opaque:1", []string{"/bin/busybox"}, opaqueLayers(t)...))
+	must(t, images.BuildKit.Build(m.Engine, "long", longContext(t)))
+	m.Docker(t, "load", "-i", images.WriteArchive(t, "opaque:1", []string{"/bin/busybox"}, opaqueLayers(t)...))
 	startContainer(t, m.Engine, "changed")
 	m.Docker(t, "exec", "changed", "sh", "-c", "mkdir -p /data/a; echo kept >/data/a/b; ln /data/a/b /data/c; ln -s b /data/a/l; mkfifo /data/pipe; chmod 2750 /data; rm /etc/marker; echo new >/etc/new")
 	m.Docker(t, "commit", "changed", "committed")
@@ -98,11 +98,11 @@ func longContext(t testing.TB) string {
 	fmt.Fprintln(file, "FROM tiny")
 	for i := range 12 {
 		name := fmt.Sprintf("file%d", i)
-		noError(t, os.WriteFile(filepath.Join(dir, name), []byte(strings.Repeat(name+"\n", 1000)), 0o640))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(strings.Repeat(name+"\n", 1000)), 0o640))
 		fmt.Fprintf(file, "COPY %s /dir/%s\n", name, name)
 	}
 	fmt.Fprintln(file, "COPY file3 /dir/file4\nRUN rm /dir/file5 && mv /dir/file6 /file6\nCOPY file0 /file1\nRUN rm -r /dir && mkdir /dir && echo again >/dir/file0")
-	noError(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(file.String()), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(file.String()), 0o600))
 	return dir
 }
 
@@ -113,9 +113,9 @@ func opaqueLayers(t testing.TB) [][]byte {
 		return images.Entry{Header: tar.Header{Name: name, Mode: 0o755, Typeflag: kind}, Body: body}
 	}
 	return [][]byte{
-		images.StillLayer(t),
-		images.Layer(t, entry("opt/", tar.TypeDir, ""), entry("opt/hidden", tar.TypeReg, "below"), entry("gone", tar.TypeReg, "x")),
-		images.Layer(t, entry("opt/", tar.TypeDir, ""), entry("opt/.wh..wh..opq", tar.TypeReg, ""), entry("opt/shown", tar.TypeReg, "above"), entry(".wh.gone", tar.TypeReg, "")),
+		images.BusyboxLayer(t),
+		images.MakeLayer(t, entry("opt/", tar.TypeDir, ""), entry("opt/hidden", tar.TypeReg, "below"), entry("gone", tar.TypeReg, "x")),
+		images.MakeLayer(t, entry("opt/", tar.TypeDir, ""), entry("opt/.wh..wh..opq", tar.TypeReg, ""), entry("opt/shown", tar.TypeReg, "above"), entry(".wh.gone", tar.TypeReg, "")),
 	}
 }
 
@@ -159,13 +159,13 @@ func (m *mover) facts(t testing.TB) (facts []string) {
 func (m *mover) inspect(t testing.TB, kind, name string) string {
 	t.Helper()
 	var all []map[string]any
-	noError(t, json.Unmarshal([]byte(m.Docker(t, kind, "inspect", name)), &all))
+	must(t, json.Unmarshal([]byte(m.Docker(t, kind, "inspect", name)), &all))
 	for _, one := range all {
 		delete(one, "Driver")
 		delete(one, "GraphDriver")
 	}
 	raw, err := json.MarshalIndent(all, "", " ")
-	noError(t, err)
+	must(t, err)
 	return string(raw)
 }
 
@@ -175,9 +175,9 @@ func (m *mover) saved(t testing.TB, name string) []string {
 	path := filepath.Join(t.TempDir(), "saved.tar")
 	m.Docker(t, "save", "-o", path, name)
 	image, err := treecmp.OpenImage(path)
-	noError(t, err)
+	must(t, err)
 	defer image.Close()
-	noError(t, image.Verify())
+	must(t, image.Verify())
 	return append([]string{image.ID}, image.DiffIDs...)
 }
 
@@ -187,16 +187,16 @@ func (m *mover) files(t testing.TB, container string) (lines []string) {
 	t.Helper()
 	cmd := m.Command("cp", container+":/", "-")
 	out, err := cmd.StdoutPipe()
-	noError(t, err)
-	noError(t, cmd.Start())
+	must(t, err)
+	must(t, cmd.Start())
 	tree, err := treecmp.FromTar(out)
-	noError(t, err)
+	must(t, err)
 	_, err = io.Copy(io.Discard, out)
-	noError(t, err)
-	noError(t, cmd.Wait())
+	must(t, err)
+	must(t, cmd.Wait())
 	for _, entry := range tree.Entries {
 		line, err := json.Marshal(entry)
-		noError(t, err)
+		must(t, err)
 		if entry.Type == treecmp.Dir {
 			line = fmt.Appendf(nil, "%s %s %o %d:%d %v", entry.Path, entry.Type, entry.Mode, entry.UID, entry.GID, entry.Xattrs)
 		}
@@ -249,10 +249,10 @@ func (m *mover) recorded(t testing.TB) (ids []string) {
 	t.Helper()
 	for _, pattern := range []string{"sha256/*/cache-id", "mounts/*/mount-id", "mounts/*/init-id"} {
 		files, err := filepath.Glob(filepath.Join(m.Root, "image/*/layerdb", pattern))
-		noError(t, err)
+		must(t, err)
 		for _, file := range files {
 			id, err := os.ReadFile(file)
-			noError(t, err)
+			must(t, err)
 			ids = append(ids, string(id))
 		}
 	}
@@ -278,9 +278,9 @@ func phaseIn(t testing.TB, root string) string {
 	if errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
-	noError(t, err)
+	must(t, err)
 	var job struct{ Phase string }
-	noError(t, json.Unmarshal(raw, &job))
+	must(t, json.Unmarshal(raw, &job))
 	return job.Phase
 }
 
@@ -293,7 +293,7 @@ func (m *mover) killed(t testing.TB, after func(kill func()), args ...string) (e
 	cmd := exec.Command(operatorsCommand, append([]string{"migrate", "--yes", "--config-file", m.UsedConfig()}, args...)...)
 	out := &strings.Builder{}
 	cmd.Stdout, cmd.Stderr = out, out
-	noError(t, cmd.Start())
+	must(t, cmd.Start())
 	after(func() { _ = cmd.Process.Kill() })
 	err := cmd.Wait()
 	if err != nil && cmd.ProcessState.Exited() {

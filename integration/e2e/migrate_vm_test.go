@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // How often is behind -args: -kills 100.
@@ -31,7 +32,7 @@ func TestMigrateFromZFS(t *testing.T) {
 	datasets := datasetsBelow(t, old)
 	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
 	m.migrate(t, 0)
-	noError(t, differ(datasetsBelow(t, old), datasets))
+	must(t, differ(datasetsBelow(t, old), datasets))
 	if out := m.migrate(t, 3, "--finish"); !strings.Contains(out, "has not run with the driver") {
 		t.Errorf("before anything ran on the new layers it says\n%s", out)
 	}
@@ -42,7 +43,7 @@ func TestMigrateFromZFS(t *testing.T) {
 	m.limitIs(t, 64<<20)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--finish"))
-	noError(t, differ(datasetsBelow(t, old), []string{old}))
+	must(t, differ(datasetsBelow(t, old), []string{old}))
 	m.startsOn(t, engine.PluginName)
 	m.works(t)
 	m.clear(t)
@@ -59,7 +60,7 @@ func TestMigrateFromZFSIsUndone(t *testing.T) {
 	m.works(t)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--undo"))
-	noError(t, differ(datasetsBelow(t, layers), []string{layers}))
+	must(t, differ(datasetsBelow(t, layers), []string{layers}))
 	m.startsOn(t, "zfs")
 	unchangedBy(t, "undone", butForRuns(m.facts(t)), butForRuns(before))
 	m.clear(t)
@@ -164,12 +165,12 @@ func TestMigrateFromOverlay2InPlace(t *testing.T) {
 	m := inPlace(t, dataset)
 	before := m.facts(t)
 	m.Stop(t)
-	used := usedBy(t, dataset)
+	used := inguest.UsedSpace(t, dataset)
 	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
 	begin := time.Now()
 	t.Log(m.migrate(t, 0))
 	t.Logf("it took %v", time.Since(begin))
-	if now := usedBy(t, dataset); now > used+used/100 {
+	if now := inguest.UsedSpace(t, dataset); now > used+used/100 {
 		t.Errorf("the dataset has %d bytes, and had %d", now, used)
 	}
 	m.startsOn(t, engine.PluginName)
@@ -232,7 +233,7 @@ func TestMigrateFromOverlay2Apart(t *testing.T) {
 	m.Stop(t)
 	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
 	m.migrate(t, 0)
-	t.Logf("block clones: %s", command(t, "zpool", "get", "-Hp", "-o", "value", "bcloneused,bclonesaved", "tank"))
+	t.Logf("block clones: %s", run(t, "zpool", "get", "-Hp", "-o", "value", "bcloneused,bclonesaved", "tank"))
 	m.startsOn(t, engine.PluginName)
 	unchangedBy(t, "migrated", m.facts(t), before)
 	m.works(t)
@@ -274,7 +275,7 @@ func TestMigrateFromVFS(t *testing.T) {
 	// What is left is BuildKit's cache, which is not carried.
 	recorded := m.recorded(t)
 	left, err := os.ReadDir(filepath.Join(m.Root, "vfs/dir"))
-	noError(t, err)
+	must(t, err)
 	for _, layer := range left {
 		if slices.Contains(recorded, layer.Name()) {
 			t.Errorf("the old layer %s is left", layer.Name())
@@ -308,7 +309,7 @@ func TestMigrateFromBtrfs(t *testing.T) {
 	old := subvolumesOf(t, root)
 	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
 	m.migrate(t, 0)
-	noError(t, differ(subvolumesOf(t, root), old))
+	must(t, differ(subvolumesOf(t, root), old))
 	m.startsOn(t, engine.PluginName)
 	unchangedBy(t, "migrated", m.facts(t), before)
 	m.operate(t, 0, "verify")
@@ -323,7 +324,7 @@ func TestMigrateFromBtrfs(t *testing.T) {
 	m.startsOn(t, engine.PluginName)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--finish"))
-	noError(t, differ(subvolumesOf(t, root), nil))
+	must(t, differ(subvolumesOf(t, root), nil))
 	if _, err := os.Stat(filepath.Join(root, "btrfs")); err == nil {
 		t.Error("the driver's directory is left")
 	}
@@ -383,6 +384,6 @@ func rootOn(t *testing.T, dataset string) string {
 	t.Helper()
 	engine.CreateDataset(t, dataset)
 	dir := dataRoot(t)
-	command(t, "mount", "-t", "zfs", dataset, dir)
+	run(t, "mount", "-t", "zfs", dataset, dir)
 	return dir
 }

@@ -89,12 +89,12 @@ func (n *newcomer) seesTheSameImage(t *testing.T, out string) {
 func (n *newcomer) seesThePlan(t *testing.T, out string) {
 	prints("2 images and 1 container of the driver overlay2")(t, out)
 	config, err := os.ReadFile(newcomersConfig)
-	noError(t, err)
-	noError(t, os.WriteFile(newcomersConfig, []byte(`{"experimental": true}`), 0o644))
+	must(t, err)
+	must(t, os.WriteFile(newcomersConfig, []byte(`{"experimental": true}`), 0o644))
 	n.Again(t)
 	n.hasTheFormer(t, "overlay2")
 	n.stops(t)
-	noError(t, os.WriteFile(newcomersConfig, config, 0o644))
+	must(t, os.WriteFile(newcomersConfig, config, 0o644))
 }
 
 func (n *newcomer) seesTheFormerNames(t *testing.T, out string) {
@@ -127,11 +127,11 @@ func (n *newcomer) seesNothingOfOurs(t *testing.T, _ string) {
 	if out := n.Docker(t, "plugin", "ls", "-q"); out != "" {
 		t.Errorf("plugins are left: %s", out)
 	}
-	if out := command(t, "find", n.Root, "/usr/local", "/etc/docker", "-name", "*overlayzfs*"); out != "" {
+	if out := run(t, "find", n.Root, "/usr/local", "/etc/docker", "-name", "*overlayzfs*"); out != "" {
 		t.Errorf("files are left:\n%s", out)
 	}
 	config, err := os.ReadFile(newcomersConfig)
-	noError(t, err)
+	must(t, err)
 	if strings.Contains(string(config), "overlayzfs") {
 		t.Errorf("daemon.json is\n%s", config)
 	}

@@ -27,9 +27,9 @@ const (
 // whose Docker uses overlay2 on ZFS.
 func TestNewcomer(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
-	noError(t, err)
+	must(t, err)
 	steps, err := newcomersSteps(string(readme))
-	noError(t, err)
+	must(t, err)
 	n := newNewcomer(t)
 	looks := n.looks()
 	for _, step := range steps {
@@ -67,15 +67,15 @@ type newcomer struct {
 func newNewcomer(t *testing.T) *newcomer {
 	t.Helper()
 	t.Cleanup(func() { destroyIfThere(t, newcomersLayers, newcomersData) })
-	command(t, "zfs", "create", "-o", "mountpoint="+newcomersRoot, newcomersData)
-	noError(t, os.MkdirAll(filepath.Dir(newcomersConfig), 0o755))
-	noError(t, os.WriteFile(newcomersConfig, []byte("{}\n"), 0o644))
-	t.Cleanup(func() { noError(t, os.Remove(newcomersConfig)) })
+	run(t, "zfs", "create", "-o", "mountpoint="+newcomersRoot, newcomersData)
+	must(t, os.MkdirAll(filepath.Dir(newcomersConfig), 0o755))
+	must(t, os.WriteFile(newcomersConfig, []byte("{}\n"), 0o644))
+	t.Cleanup(func() { must(t, os.Remove(newcomersConfig)) })
 	n := &newcomer{checkout: t.TempDir(), datasets: datasetsBelow(t, "tank")}
 	n.Engine = engine.Start(t, engine.Options{Root: newcomersRoot, ConfigFile: newcomersConfig})
-	noError(t, os.Symlink(filepath.Dir(engine.PluginDir(t)), filepath.Join(n.checkout, "build")))
+	must(t, os.Symlink(filepath.Dir(engine.PluginDir(t)), filepath.Join(n.checkout, "build")))
 	importTiny(t, n.Engine, "tiny")
-	noError(t, images.BuildKit.Build(n.Engine, "mine", buildContext(t)))
+	must(t, images.BuildKit.Build(n.Engine, "mine", buildContext(t)))
 	startContainer(t, n.Engine, "work")
 	n.Docker(t, "stop", "work")
 	n.former = n.has(t)
@@ -88,7 +88,7 @@ func destroyIfThere(t *testing.T, datasets ...string) {
 	t.Helper()
 	for _, dataset := range datasets {
 		if exec.Command("zfs", "list", dataset).Run() == nil {
-			command(t, "zfs", "destroy", "-r", dataset)
+			run(t, "zfs", "destroy", "-r", dataset)
 		}
 	}
 }
@@ -103,7 +103,7 @@ func (n *newcomer) does(t *testing.T, step newcomersStep) string {
 	case step.Language == walkthrough.Shell:
 		return n.types(t, step)
 	default:
-		noError(t, os.WriteFile(newcomersConfig, []byte(step.Text), 0o644)) // the only file there is to write
+		must(t, os.WriteFile(newcomersConfig, []byte(step.Text), 0o644)) // the only file there is to write
 	}
 	return ""
 }
@@ -124,7 +124,7 @@ func (n *newcomer) instead() map[string]func(*testing.T) {
 func (n *newcomer) hasBuilt(t *testing.T) {
 	for _, path := range []string{"build/plugin/config.json", "build/overlayzfs"} {
 		_, err := os.Stat(filepath.Join(n.checkout, path))
-		noError(t, err)
+		must(t, err)
 	}
 }
 
@@ -132,7 +132,7 @@ func (n *newcomer) hasBuilt(t *testing.T) {
 func (n *newcomer) stops(t *testing.T) {
 	t.Helper()
 	n.Stop(t)
-	settle(t, func() error { return differ(mountsBelow(t, n.Root, newcomersLayers), nil) })
+	waitFor(t, func() error { return differ(mountsBelow(t, n.Root, newcomersLayers), nil) })
 }
 
 // types has the shell run a command, on a terminal if it asks.

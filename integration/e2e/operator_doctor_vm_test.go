@@ -68,8 +68,8 @@ func (s *operatedSite) examines(t *testing.T) {
 // below it has its fault.
 func (s *operatedSite) examinesAnUnfitDataset(t *testing.T) {
 	unfit := s.dataset + "-unfit"
-	command(t, "zfs", "create", "-o", "mountpoint=legacy", "-o", "casesensitivity=insensitive", unfit)
-	defer command(t, "zfs", "destroy", "-r", unfit)
+	run(t, "zfs", "create", "-o", "mountpoint=legacy", "-o", "casesensitivity=insensitive", unfit)
+	defer run(t, "zfs", "destroy", "-r", unfit)
 	found, code := s.doctor(t, "--dataset", unfit)
 	i := slices.IndexFunc(found, func(f finding) bool { return f.Check == "overlayfs on ZFS" })
 	if i < 0 || found[i].Severity != "broken" || !strings.Contains(found[i].Found, "casesensitivity=sensitive") || code != 6 {
@@ -80,15 +80,15 @@ func (s *operatedSite) examinesAnUnfitDataset(t *testing.T) {
 // brokenConfiguration spoils daemon.json in ways that dockerd does not start with.
 func (s *operatedSite) brokenConfiguration(t *testing.T) {
 	good, err := os.ReadFile(s.UsedConfig())
-	noError(t, err)
-	defer func() { noError(t, os.WriteFile(s.UsedConfig(), good, 0o600)) }()
+	must(t, err)
+	defer func() { must(t, os.WriteFile(s.UsedConfig(), good, 0o600)) }()
 	for name, tt := range map[string]struct{ config, found string }{
 		"Syntax":          {strings.Replace(string(good), "{", "{,", 1), "line 1, column 2"},
 		"Userns":          {strings.Replace(string(good), "{", `{"userns-remap": "default",`, 1), "userns-remap=default"},
 		"Option":          {strings.Replace(string(good), "{", `{"storage-opts": ["overlayzfs.nonsense=1"],`, 1), "overlayzfs.nonsense"},
 		"NotExperimental": {strings.Replace(string(good), `"experimental": true`, `"experimental": false`, 1), "experimental"},
 	} {
-		noError(t, os.WriteFile(s.UsedConfig(), []byte(tt.config), 0o600))
+		must(t, os.WriteFile(s.UsedConfig(), []byte(tt.config), 0o600))
 		found, code := s.doctor(t, "--quick")
 		i := slices.IndexFunc(found, func(f finding) bool { return f.Check == "daemon.json" })
 		if i < 0 || found[i].Severity != "broken" || !strings.Contains(found[i].Found, tt.found) || found[i].Remedy == "" || code != 6 {

@@ -135,9 +135,9 @@ func (s *operatedSite) forgetting(t testing.TB, image string) string {
 func (s *operatedSite) imageID(t testing.TB, image string) string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(s.Root, "image/overlayzfs/repositories.json"))
-	noError(t, err)
+	must(t, err)
 	var names struct{ Repositories map[string]map[string]string }
-	noError(t, json.Unmarshal(raw, &names))
+	must(t, json.Unmarshal(raw, &names))
 	repository, _, _ := strings.Cut(image, ":")
 	return strings.TrimPrefix(names.Repositories[repository][image], "sha256:")
 }

@@ -39,8 +39,8 @@ type operatedSite struct{ *site }
 
 func newOperatedSite(t *testing.T) *operatedSite {
 	s := &operatedSite{newSite(t, "operated", nil)}
-	noError(t, images.Import(s.Engine, "odds", images.WriteOdds))
-	noError(t, images.BuildKit.Build(s.Engine, "changes:"+images.BuildKit.Name, images.Everything(t), "--target", "changes"))
+	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
+	must(t, images.BuildKit.Build(s.Engine, "changes:"+images.BuildKit.Name, images.Everything(t), "--target", "changes"))
 	buildImage(t, s.Engine, "built") // by the classic builder
 	importTiny(t, s.Engine, "nobodys")
 	s.Docker(t, "create", "--network", "none", "--name", "plain", "built", "true")
@@ -87,8 +87,8 @@ func (s *operatedSite) list(t testing.TB) (l asJSON) {
 	t.Helper()
 	cmd := exec.Command(operatorsCommand, "ls", "--json", "--config-file", s.UsedConfig())
 	raw, err := cmd.Output()
-	noError(t, err)
-	noError(t, json.Unmarshal(raw, &l))
+	must(t, err)
+	must(t, json.Unmarshal(raw, &l))
 	return l
 }
 
@@ -122,10 +122,10 @@ func (s *operatedSite) looks(t *testing.T) {
 
 func (s *operatedSite) isPluginOfDocker(t *testing.T) {
 	dir := s.CommandLinePlugins()
-	noError(t, os.MkdirAll(dir, 0o755))
+	must(t, os.MkdirAll(dir, 0o755))
 	program, err := os.ReadFile(operatorsCommand)
-	noError(t, err)
-	noError(t, os.WriteFile(filepath.Join(dir, "docker-overlayzfs"), program, 0o755))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "docker-overlayzfs"), program, 0o755))
 	if out := s.Docker(t, "overlayzfs", "ls", "--quick", "--config-file", s.UsedConfig()); !strings.Contains(out, "built:latest") {
 		t.Errorf("docker overlayzfs ls:\n%s", out)
 	}
@@ -147,16 +147,16 @@ func (s *operatedSite) collectsNothing(t *testing.T) {
 }
 
 // within runs something with the dataset mounted.
-func (s *operatedSite) within(t testing.TB, run func(home string)) {
+func (s *operatedSite) within(t testing.TB, do func(home string)) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "store-")
-	noError(t, err)
-	command(t, "mount", "-t", "zfs", s.dataset, dir)
+	must(t, err)
+	run(t, "mount", "-t", "zfs", s.dataset, dir)
 	defer func() {
-		command(t, "umount", dir)
-		noError(t, os.Remove(dir))
+		run(t, "umount", dir)
+		must(t, os.Remove(dir))
 	}()
-	run(dir)
+	do(dir)
 }
 
 // findsChanges spoils a layer in ways that do and do not show in a file's
@@ -177,13 +177,13 @@ func (s *operatedSite) findsChanges(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.within(t, func(home string) { command(t, "sh", "-c", "cd "+home+" && "+tt.spoil) })
+			s.within(t, func(home string) { run(t, "sh", "-c", "cd "+home+" && "+tt.spoil) })
 			out := s.operate(t, 6, "verify")
 			t.Log(out)
 			if !strings.Contains(out, "changes:") || !strings.Contains(out, tt.says) {
 				t.Errorf("the image or the reason is not named")
 			}
-			s.within(t, func(home string) { command(t, "sh", "-c", "cd "+home+" && "+tt.mend) })
+			s.within(t, func(home string) { run(t, "sh", "-c", "cd "+home+" && "+tt.mend) })
 			s.operate(t, 0, "verify")
 		})
 	}
@@ -209,7 +209,7 @@ func (s *operatedSite) collects(t *testing.T) {
 		t.Error("a dry run removed something")
 	}
 	other := t.TempDir()
-	noError(t, os.MkdirAll(filepath.Join(other, "image", engine.PluginName, "layerdb"), 0o755))
+	must(t, os.MkdirAll(filepath.Join(other, "image", engine.PluginName, "layerdb"), 0o755))
 	if out := s.operate(t, 3, "gc", "--yes", "--root", other, "--dataset", s.dataset); !strings.Contains(out, "another store") {
 		t.Errorf("with the records of another engine:\n%s", out)
 	}
@@ -254,14 +254,14 @@ func (s *operatedSite) forget(t testing.TB, image string) (ids []string) {
 			continue
 		}
 		ids = append(ids, layer.ID)
-		noError(t, os.RemoveAll(filepath.Join(records, "layerdb/sha256", strings.TrimPrefix(layer.Chain, "sha256:"))))
+		must(t, os.RemoveAll(filepath.Join(records, "layerdb/sha256", strings.TrimPrefix(layer.Chain, "sha256:"))))
 	}
 	if len(ids) == 0 {
 		t.Fatalf("%s has no layer of its own", image)
 	}
-	noError(t, os.Remove(filepath.Join(records, "imagedb/content/sha256", s.imageID(t, image))))
+	must(t, os.Remove(filepath.Join(records, "imagedb/content/sha256", s.imageID(t, image))))
 	// BuildKit would go on to know them.
-	noError(t, os.RemoveAll(filepath.Join(s.Root, "buildkit")))
+	must(t, os.RemoveAll(filepath.Join(s.Root, "buildkit")))
 	t.Logf("%s had %d layers of its own", image, len(ids))
 	return ids
 }

@@ -23,15 +23,15 @@ func TestRollbackFromABackup(t *testing.T) {
 	}
 	const backup = "tank/backup"
 	stream(t, s.records+"@"+name, backup)
-	t.Cleanup(func() { command(t, "zfs", "destroy", "-r", backup) })
+	t.Cleanup(func() { run(t, "zfs", "destroy", "-r", backup) })
 
 	s.Stop(t)
 	s.released(t)
-	command(t, "umount", s.Root)
-	command(t, "zfs", "destroy", "-r", s.records)
+	run(t, "umount", s.Root)
+	run(t, "zfs", "destroy", "-r", s.records)
 	stream(t, backup+"@"+name, s.records)
-	command(t, "zfs", "set", "mountpoint=legacy", s.dataset)
-	command(t, "mount", "-t", "zfs", s.records, s.Root)
+	run(t, "zfs", "set", "mountpoint=legacy", s.dataset)
+	run(t, "mount", "-t", "zfs", s.records, s.Root)
 
 	s.Again(t)
 	for _, d := range differences(s.everything(t), before) {
@@ -56,5 +56,5 @@ func stream(t *testing.T, snapshot, dataset string) {
 	if _, _, ok := strings.Cut(snapshot, "@"); !ok {
 		t.Fatalf("%q is no snapshot", snapshot)
 	}
-	command(t, "sh", "-c", `zfs send -R "$0" | zfs receive -u "$1"`, snapshot, dataset)
+	run(t, "sh", "-c", `zfs send -R "$0" | zfs receive -u "$1"`, snapshot, dataset)
 }

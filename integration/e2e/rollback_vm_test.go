@@ -94,10 +94,10 @@ func newRecordedSite(t *testing.T) *recordedSite {
 	s := &recordedSite{records: "tank/docker"}
 	engine.CreateDataset(t, s.records)
 	root := dataRoot(t)
-	command(t, "mount", "-t", "zfs", s.records, root)
-	t.Cleanup(func() { command(t, "umount", root) })
+	run(t, "mount", "-t", "zfs", s.records, root)
+	t.Cleanup(func() { run(t, "umount", root) })
 	layers := s.records + "/layers"
-	command(t, "zfs", "create", layers)
+	run(t, "zfs", "create", layers)
 	e := engine.Start(t, engine.Options{Root: root, Driver: "vfs", Config: map[string]any{}})
 	s.site = &site{Engine: e, dataset: layers}
 	e.InstallPlugin(t, layers)
@@ -147,23 +147,23 @@ func (s *recordedSite) saved(t testing.TB, image string) (all []string) {
 	t.Helper()
 	cmd := s.Command("save", image)
 	out, err := cmd.StdoutPipe()
-	noError(t, err)
-	noError(t, cmd.Start())
+	must(t, err)
+	must(t, cmd.Start())
 	archive := tar.NewReader(out)
 	for {
 		header, err := archive.Next()
 		if err == io.EOF {
 			break
 		}
-		noError(t, err)
+		must(t, err)
 		hash := sha256.New()
 		_, err = io.Copy(hash, archive)
-		noError(t, err)
+		must(t, err)
 		all = append(all, fmt.Sprintf("saved %s: %s %x", image, header.Name, hash.Sum(nil)))
 	}
 	_, err = io.Copy(io.Discard, out)
-	noError(t, err)
-	noError(t, cmd.Wait())
+	must(t, err)
+	must(t, cmd.Wait())
 	slices.Sort(all)
 	return all
 }
@@ -187,7 +187,7 @@ func differences(got, want []string) (all []string) {
 func (s *recordedSite) latest(t testing.TB) string {
 	t.Helper()
 	newest := func(dataset string) string {
-		all := strings.Fields(command(t, "zfs", "list", "-H", "-o", "name", "-t", "snapshot", "-s", "createtxg", "-d", "1", dataset))
+		all := strings.Fields(run(t, "zfs", "list", "-H", "-o", "name", "-t", "snapshot", "-s", "createtxg", "-d", "1", dataset))
 		if len(all) == 0 {
 			t.Fatalf("%s has no snapshot", dataset)
 		}
@@ -243,8 +243,8 @@ func (s *recordedSite) goesBack(t *testing.T, name string) {
 	}
 	// What the kernel remembers of the files of a mounted file system outlives
 	// its rollback: dockerd would die of a bus error in its databases.
-	command(t, "umount", s.Root)
-	defer command(t, "mount", "-t", "zfs", s.records, s.Root)
+	run(t, "umount", s.Root)
+	defer run(t, "mount", "-t", "zfs", s.records, s.Root)
 	out, code := operator(t, "rollback", name, "--dataset", s.dataset, "--destroy-newer", "--yes")
 	if code != 0 {
 		t.Fatalf("the rollback exits with %d and says\n%s", code, out)
@@ -258,7 +258,7 @@ func (s *recordedSite) goesBack(t *testing.T, name string) {
 // released waits until a stopped engine's mounts are gone.
 func (s *recordedSite) released(t testing.TB) {
 	t.Helper()
-	err := settled(func() error { return differ(mountsBelow(t, s.Root, s.dataset), nil) })
+	err := poll(func() error { return differ(mountsBelow(t, s.Root, s.dataset), nil) })
 	if err != nil {
 		t.Errorf("mounts of a stopped engine: %v", err)
 	}
@@ -304,5 +304,5 @@ func (s *recordedSite) leaves(t *testing.T) {
 // below lists the datasets of containers.
 func (s *recordedSite) below(t testing.TB) []string {
 	t.Helper()
-	return strings.Fields(command(t, "zfs", "list", "-H", "-o", "name", "-t", "filesystem", "-r", s.dataset))[1:]
+	return strings.Fields(run(t, "zfs", "list", "-H", "-o", "name", "-t", "filesystem", "-r", s.dataset))[1:]
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // TestSetup prepares a host as a newcomer would, and starts an engine by the
@@ -18,7 +19,7 @@ func TestSetup(t *testing.T) {
 	const parent = "tank/prepared"
 	root, config := preparedHost(t, parent)
 	args := []string{"setup", parent, "--way", "plugin", "--root", root, "--config-file", config, "--opt", "overlayzfs.size=1G", "--yes"}
-	t.Log(command(t, operatorsCommand, args...))
+	t.Log(run(t, operatorsCommand, args...))
 	before := engine.Start(t, engine.Options{Root: root, Driver: "vfs"})
 	before.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
 	before.Docker(t, "plugin", "enable", engine.PluginName)
@@ -33,10 +34,10 @@ func TestSetup(t *testing.T) {
 	if out := e.Docker(t, "run", "--rm", "--network", "none", "-v", "kept:/kept", "tiny", "sh", "-c", "echo x >/kept/x; df -m / | tail -n 1"); !strings.Contains(out, "1024") {
 		t.Errorf("the default limit: %s", out)
 	}
-	if got := command(t, "findmnt", "-n", "-o", "SOURCE", "-T", filepath.Join(root, "volumes/kept/_data/x")); got != parent+"/volumes" {
+	if got := run(t, "findmnt", "-n", "-o", "SOURCE", "-T", filepath.Join(root, "volumes/kept/_data/x")); got != parent+"/volumes" {
 		t.Errorf("the volume lies on %s", got)
 	}
-	if out := command(t, operatorsCommand, args...); !strings.Contains(out, "Everything is as it should be") {
+	if out := run(t, operatorsCommand, args...); !strings.Contains(out, "Everything is as it should be") {
 		t.Errorf("a second time: %s", out)
 	}
 	out, err := exec.Command(operatorsCommand, "doctor", "--quick", "--all", "--config-file", config, "--host", e.Host()).CombinedOutput()
@@ -50,14 +51,14 @@ func TestSetup(t *testing.T) {
 func preparedHost(t testing.TB, parent string) (root, config string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/lib", "host-")
-	noError(t, err)
+	must(t, err)
 	root, config = filepath.Join(dir, "docker"), filepath.Join(dir, "daemon.json")
-	noError(t, os.WriteFile(config, []byte("{\n    \"log-level\": \"warn\",\n    \"max-concurrent-downloads\": 2\n}\n"), 0o644))
+	must(t, os.WriteFile(config, []byte("{\n    \"log-level\": \"warn\",\n    \"max-concurrent-downloads\": 2\n}\n"), 0o644))
 	t.Cleanup(func() {
-		unmountAll(t, root+"/volumes")
-		unmountAll(t, root)
-		command(t, "zfs", "destroy", "-r", parent)
-		noError(t, os.RemoveAll(dir))
+		inguest.UnmountAt(t, root+"/volumes")
+		inguest.UnmountAt(t, root)
+		run(t, "zfs", "destroy", "-r", parent)
+		must(t, os.RemoveAll(dir))
 	})
 	return root, config
 }

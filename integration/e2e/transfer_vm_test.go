@@ -38,7 +38,7 @@ const receivedOn = "second/docker"
 func newHosts(t *testing.T) *hosts {
 	secondPool(t, "second")
 	h := &hosts{a: newSite(t, "sender", nil)}
-	noError(t, importBulk(t, h.a.Engine, "large", 30, nil))
+	must(t, importBulk(t, h.a.Engine, "large", 30, nil))
 	buildImage(t, h.a.Engine, "built")
 	startContainer(t, h.a.Engine, "limited", "--storage-opt", "size=64M")
 	startContainer(t, h.a.Engine, "plain")
@@ -52,7 +52,7 @@ func newHosts(t *testing.T) *hosts {
 func secondPool(t testing.TB, name string, devices ...string) (files []string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/lib", "pool-")
-	noError(t, err)
+	must(t, err)
 	args := []string{"create", "-f", "-O", "mountpoint=none", name}
 	if len(devices) == 0 {
 		devices = []string{"disk"}
@@ -63,14 +63,14 @@ func secondPool(t testing.TB, name string, devices ...string) (files []string) {
 			continue
 		}
 		file := filepath.Join(dir, device)
-		noError(t, os.WriteFile(file, nil, 0o600))
-		noError(t, os.Truncate(file, 1<<30))
+		must(t, os.WriteFile(file, nil, 0o600))
+		must(t, os.Truncate(file, 1<<30))
 		files, args = append(files, file), append(args, file)
 	}
-	command(t, "zpool", args...)
+	run(t, "zpool", args...)
 	t.Cleanup(func() {
-		command(t, "zpool", "destroy", name)
-		noError(t, os.RemoveAll(dir))
+		run(t, "zpool", "destroy", name)
+		must(t, os.RemoveAll(dir))
 	})
 	return files
 }
@@ -79,16 +79,16 @@ func secondPool(t testing.TB, name string, devices ...string) (files []string) {
 func (h *hosts) send(t testing.TB, file string, args ...string) int64 {
 	t.Helper()
 	out, err := os.Create(file)
-	noError(t, err)
+	must(t, err)
 	defer out.Close()
 	cmd := exec.Command(operatorsCommand, append([]string{"send", "--config-file", h.a.UsedConfig()}, args...)...)
 	errs := &strings.Builder{}
 	in, err := cmd.StdoutPipe()
-	noError(t, err)
+	must(t, err)
 	cmd.Stderr = errs
-	noError(t, cmd.Start())
+	must(t, cmd.Start())
 	n, err := io.Copy(out, in)
-	noError(t, err)
+	must(t, err)
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("%v: %s", err, errs)
 	}
@@ -101,7 +101,7 @@ func (h *hosts) receive(t testing.TB, code int, file string, args ...string) str
 	t.Helper()
 	cmd := exec.Command(operatorsCommand, append([]string{"receive", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig()}, args...)...)
 	in, err := os.Open(file)
-	noError(t, err)
+	must(t, err)
 	defer in.Close()
 	cmd.Stdin = in
 	out, err := cmd.CombinedOutput()
@@ -129,11 +129,11 @@ func (h *hosts) same(t testing.TB) {
 	if out := h.b.Docker(t, "ps", "-aq"); out != "" {
 		t.Errorf("containers: %s", out)
 	}
-	out := command(t, operatorsCommand, "verify", "--config-file", h.b.UsedConfig())
+	out := run(t, operatorsCommand, "verify", "--config-file", h.b.UsedConfig())
 	t.Log(out)
-	raw := command(t, operatorsCommand, "ls", "--json", "--config-file", h.b.UsedConfig())
+	raw := run(t, operatorsCommand, "ls", "--json", "--config-file", h.b.UsedConfig())
 	var l asJSON
-	noError(t, json.Unmarshal([]byte(raw), &l))
+	must(t, json.Unmarshal([]byte(raw), &l))
 	for _, layer := range l.Layers {
 		if layer.Kind != "image" {
 			t.Errorf("layer %s is %s", layer.ID, layer.Kind)
@@ -153,10 +153,10 @@ func (h *hosts) everything(t *testing.T) {
 	}
 	h.b.Stop(t)
 	damaged, err := os.ReadFile(stream)
-	noError(t, err)
+	must(t, err)
 	damaged[len(damaged)/2]++
 	spoiled := filepath.Join(t.TempDir(), "spoiled")
-	noError(t, os.WriteFile(spoiled, damaged, 0o600))
+	must(t, os.WriteFile(spoiled, damaged, 0o600))
 	if out := h.receive(t, 1, spoiled); !strings.Contains(out, "checksum") {
 		t.Errorf("a damaged stream: %s", out)
 	}
@@ -182,15 +182,15 @@ func (h *hosts) killed(t testing.TB, stream []byte) {
 	t.Helper()
 	cmd := exec.Command(operatorsCommand, "receive", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
 	in, err := cmd.StdinPipe()
-	noError(t, err)
-	noError(t, cmd.Start())
+	must(t, err)
+	must(t, cmd.Start())
 	_, err = in.Write(stream[:len(stream)/3]) // ends when nearly all of it was read
-	noError(t, err)
-	noError(t, cmd.Process.Kill())
+	must(t, err)
+	must(t, cmd.Process.Kill())
 	if err := cmd.Wait(); err == nil {
 		t.Error("it was not killed")
 	}
-	settle(t, func() error {
+	waitFor(t, func() error {
 		if exec.Command("zfs", "list", receivedOn).Run() == nil {
 			return errors.New("a part of the dataset is there")
 		}
@@ -206,7 +206,7 @@ func (h *hosts) endsEarly(t testing.TB) {
 	if err == nil || !strings.Contains(string(out), "broken pipe") {
 		t.Errorf("%v: %s", err, out)
 	}
-	if left := command(t, "zfs", "list", "-H", "-o", "name", "-t", "snapshot", h.a.dataset); left != "" {
+	if left := run(t, "zfs", "list", "-H", "-o", "name", "-t", "snapshot", h.a.dataset); left != "" {
 		t.Errorf("snapshots %s", left)
 	}
 }
@@ -233,7 +233,7 @@ func (h *hosts) refuses(t *testing.T) {
 
 func (h *hosts) changed(t *testing.T) {
 	stream := filepath.Join(t.TempDir(), "stream")
-	noError(t, importBulk(t, h.a.Engine, "more", 3, nil))
+	must(t, importBulk(t, h.a.Engine, "more", 3, nil))
 	h.a.Docker(t, "rmi", "large")
 	if n := h.send(t, stream, "--from", "last"); n < 3*mib || n > h.full/3 {
 		t.Errorf("3 MB were added, and the stream is %d bytes of %d", n, h.full)
@@ -245,7 +245,7 @@ func (h *hosts) changed(t *testing.T) {
 		t.Errorf("the image holds %q", out)
 	}
 	h.b.Stop(t)
-	out := command(t, operatorsCommand, "receive", "--finish", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
+	out := run(t, operatorsCommand, "receive", "--finish", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
 	if !strings.Contains(out, "Done") { // as after one that was cut short
 		t.Errorf("finished again: %s", out)
 	}

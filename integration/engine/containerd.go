@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // Containerd is a containerd on the snapshotter, each a process of its own,
@@ -122,7 +124,7 @@ func (c *Containerd) clear(t testing.TB) {
 		t.Logf("the end of containerd's log:\n%s", c.tail())
 		t.Logf("the end of the snapshotter's log:\n%s", c.Snapshotter.tail())
 	}
-	run(t, "umount", SnapshotterHome)
+	inguest.Run(t, "umount", SnapshotterHome)
 	for _, dir := range []string{c.dir, SnapshotterHome, filepath.Dir(SnapshotterSocket)} {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)

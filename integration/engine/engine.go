@@ -1,17 +1,3 @@
-// Package engine runs real dockerd processes for tests, inside the lab: one
-// engine at a time or several side by side, each with its own data-root,
-// sockets and log. For engines that take containerd's snapshotters it runs
-// those too: the snapshotter's daemon and a containerd on it.
-//
-// It knows how to start, stop and kill them and how to call their command
-// lines; what a test does with them is the test's business.
-//
-//	process.go      a program that is started, ended and started again
-//	engine.go       dockerd
-//	plugin.go       the managed plugin as its storage driver
-//	snapshotter.go  the snapshotter's daemon
-//	containerd.go   containerd on the snapshotter
-//	registry.go     a registry to push to and pull from
 package engine
 
 import (

@@ -2,10 +2,10 @@ package engine
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // PluginName is the name the plugin is installed under, and so the driver's.
@@ -51,18 +51,9 @@ func StartOnPlugin(t testing.TB, o Options, dataset string) *Engine {
 // nothing may use it any more.
 func CreateDataset(t testing.TB, name string) {
 	t.Helper()
-	run(t, "zfs", "create", "-o", "mountpoint=legacy", name)
-	t.Cleanup(func() { run(t, "zfs", "destroy", "-r", name) })
+	inguest.Run(t, "zfs", "create", "-o", "mountpoint=legacy", name)
+	t.Cleanup(func() { inguest.Run(t, "zfs", "destroy", "-r", name) })
 }
 
 // BinaryIn is the plugin's program in the directory `make plugin` leaves.
 func BinaryIn(dir string) string { return filepath.Join(dir, "rootfs", "overlayzfs-plugin") }
-
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}

@@ -55,7 +55,7 @@ func (p *Process) command() *exec.Cmd {
 // await returns when the program is ready, or an error when it ends first.
 func (p *Process) await(ready func() error) error {
 	limit := time.After(startLimit)
-	poll := time.NewTicker(200 * time.Millisecond)
+	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
 	for {
 		err := ready()

@@ -1,18 +1,15 @@
 package engine
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	healthapi "google.golang.org/grpc/health/grpc_health_v1"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // SnapshotterName is what the snapshotter is called in containerd's
@@ -76,7 +73,7 @@ func newSnapshotter(t testing.TB, dir string, o ContainerdOptions) *Snapshotter 
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, SnapshotterProgram(t), "--check", "--config", path)
+	inguest.Run(t, SnapshotterProgram(t), "--check", "--config", path)
 	return &Snapshotter{Dataset: o.Dataset, Process: Process{
 		Log:  filepath.Join(dir, "snapshotter.log"),
 		Args: []string{SnapshotterProgram(t), "--config", path, "--log-level=debug"},
@@ -97,7 +94,7 @@ func set(t testing.TB, text, key, value string) string {
 // store is open.
 func (s *Snapshotter) Again(t testing.TB) {
 	t.Helper()
-	if err := s.start(s.Serving); err != nil {
+	if err := s.start(s.CheckServing); err != nil {
 		t.Fatalf("%v\n%s", err, s.tail())
 	}
 }
@@ -126,18 +123,29 @@ func (s *Snapshotter) Kill(t testing.TB) {
 	}
 }
 
-// Serving is an error unless the snapshotter says of itself that it serves.
-func (s *Snapshotter) Serving() error {
-	conn, err := grpc.NewClient("unix:"+SnapshotterSocket, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return err
+// CheckServing returns an error unless the snapshotter reports that it serves.
+func (s *Snapshotter) CheckServing() error { return CheckHealth(SnapshotterSocket) }
+
+// SnapshotterLayers lists the layers in the snapshotter's store.
+func SnapshotterLayers() ([]string, error) {
+	return filepath.Glob(filepath.Join(SnapshotterHome, "[0-9]*"))
+}
+
+// CheckNoSnapshotterLayers returns an error while the store holds layers.
+func CheckNoSnapshotterLayers() error {
+	left, err := SnapshotterLayers()
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("%d layers are left in the store: %q", len(left), left)
 	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	got, err := healthapi.NewHealthClient(conn).Check(ctx, &healthapi.HealthCheckRequest{})
-	if err == nil && got.Status != healthapi.HealthCheckResponse_SERVING {
-		err = fmt.Errorf("the snapshotter's health is %v", got.Status)
+	return err
+}
+
+// CheckUnpacking returns an error until the store holds files of a layer that is being
+// unpacked.
+func CheckUnpacking() error {
+	found, err := filepath.Glob(filepath.Join(SnapshotterHome, "[0-9]*", "diff", "usr", "*"))
+	if err == nil && len(found) == 0 {
+		err = errors.New("no layer is being unpacked")
 	}
 	return err
 }

@@ -48,11 +48,23 @@ func Everything(t testing.TB) string {
 	}
 	inguest.Must(t, os.Symlink("over", filepath.Join(dir, "copied", "symlink")))
 	inguest.Must(t, os.Chmod(filepath.Join(dir, "copied", "over"), 0o755))
-	return Aged(t, dir)
+	return setLongAgo(t, dir)
 }
 
-// Aged makes everything in a directory of long ago.
-func Aged(t testing.TB, dir string) string {
+// WriteContext writes files, each by its path, into a new directory. Their time is
+// LongAgo.
+func WriteContext(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		inguest.Must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		inguest.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644))
+	}
+	return setLongAgo(t, dir)
+}
+
+// setLongAgo sets the time of everything in a directory to LongAgo.
+func setLongAgo(t testing.TB, dir string) string {
 	t.Helper()
 	inguest.Must(t, filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.Type() == os.ModeSymlink {

@@ -9,7 +9,7 @@ import (
 )
 
 // Still is a program that runs in any image.
-func Still() (string, error) { return filepath.EvalSymlinks("/bin/busybox") }
+func FindBusybox() (string, error) { return filepath.EvalSymlinks("/bin/busybox") }
 
 // oddPrograms are what the steps of the Dockerfile call in the image odds.
 const oddPrograms = "sh cat ls mkdir rm rmdir echo ln chmod chown touch mkfifo mknod mv cp dd truncate head seq printf id sleep test true sync stat"
@@ -17,7 +17,7 @@ const oddPrograms = "sh cat ls mkdir rm rmdir echo ln chmod chown touch mkfifo m
 // WriteOdds is the image odds: busybox, and a tree with one of everything that
 // the Dockerfile changes.
 func WriteOdds(w io.Writer) error {
-	path, err := Still()
+	path, err := FindBusybox()
 	if err != nil {
 		return err
 	}

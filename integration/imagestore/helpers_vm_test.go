@@ -3,7 +3,6 @@
 package imagestore
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,9 +17,9 @@ import (
 
 // The tests call these all the time.
 var (
-	must       = inguest.Must
-	eventually = inguest.Eventually
-	atOnce     = inguest.AtOnce
+	must     = inguest.Must
+	waitFor  = inguest.WaitFor
+	parallel = inguest.RunParallel
 )
 
 // site is an engine on the snapshotter, and what it stands on.
@@ -35,7 +34,7 @@ type site struct {
 // snapshotter's.
 func newSite(t testing.TB, settings map[string]string) *site {
 	t.Helper()
-	s := &site{dataset: "tank/layers", dir: inguest.Disk(t)}
+	s := &site{dataset: "tank/layers", dir: inguest.MakeDiskDir(t)}
 	engine.CreateDataset(t, s.dataset)
 	s.containerd = engine.StartContainerd(t, engine.ContainerdOptions{
 		Root: filepath.Join(s.dir, "containerd"), Dataset: s.dataset, Settings: settings,
@@ -58,35 +57,9 @@ func (s *site) beside(t testing.TB) *engine.Engine {
 	})
 }
 
-// archive saves an image and opens what comes out. Every layer must have the
-// digest it is recorded with.
-func (s *site) archive(e *engine.Engine, image string) (*treecmp.Image, string, error) {
-	path := filepath.Join(s.dir, fmt.Sprintf("%s-%s.tar", e.Driver, filepath.Base(image)))
-	if _, err := e.Try("save", "-o", path, image); err != nil {
-		return nil, "", err
-	}
-	saved, err := treecmp.OpenImage(path)
-	if err != nil {
-		return nil, "", err
-	}
-	if err := saved.Verify(); err != nil {
-		return nil, "", errors.Join(fmt.Errorf("image %s of %s: %w", image, e.Driver, err), saved.Close())
-	}
-	return saved, path, nil
-}
-
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
-}
-
-// usedBy is the space of a dataset once everything that was freed is free.
-func usedBy(t testing.TB, dataset string) (used int64) {
-	t.Helper()
-	inguest.Run(t, "zpool", "sync")
-	_, err := fmt.Sscan(inguest.Run(t, "zfs", "get", "-Hpo", "value", "used", dataset), &used)
-	must(t, err)
-	return used
 }
 
 // imageLab is the site beside an engine on overlayfs.
@@ -102,7 +75,7 @@ func newImageLab(t *testing.T) *imageLab {
 	t.Helper()
 	l := &imageLab{start: time.Now().Add(-time.Minute), built: make(map[string]bool)}
 	l.site = newSite(t, nil)
-	l.used = usedBy(t, l.dataset)
+	l.used = inguest.UsedSpace(t, l.dataset)
 	l.overlayfs = l.beside(t)
 	must(t, l.each(func(e *engine.Engine) error { return images.Import(e, "odds", images.WriteOdds) }))
 	return l
@@ -118,13 +91,13 @@ func (l *imageLab) each(do func(e *engine.Engine) error) error {
 			return nil
 		}
 	}
-	return atOnce(one(l.Engine), one(l.overlayfs))
+	return parallel(one(l.Engine), one(l.overlayfs))
 }
 
 // mounted are an image's trees as containers of both engines see them.
 func (l *imageLab) mounted(t testing.TB, image string) (ours, other *treecmp.Tree) {
 	t.Helper()
-	must(t, atOnce(
+	must(t, parallel(
 		func() (err error) { ours, err = images.Mounted(l.Engine, image); return err },
 		func() (err error) { other, err = images.Mounted(l.overlayfs, image); return err },
 	))
@@ -135,14 +108,4 @@ func (l *imageLab) mounted(t testing.TB, image string) (ours, other *treecmp.Tre
 // own time has its own times.
 func (l *imageLab) asBuilt() treecmp.Options {
 	return treecmp.Options{MTimesBefore: l.start}
-}
-
-func dirWith(t testing.TB, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
-		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644))
-	}
-	return images.Aged(t, dir)
 }

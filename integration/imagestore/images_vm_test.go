@@ -13,6 +13,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
@@ -74,7 +75,7 @@ func (l *imageLab) sameLayers(t *testing.T, stage string) {
 	var ours, other []*treecmp.Tree
 	states := func(e *engine.Engine, into *[]*treecmp.Tree) func() error {
 		return func() error {
-			saved, _, err := l.archive(e, image)
+			saved, _, err := images.Save(e, l.dir, image)
 			if err != nil {
 				return err
 			}
@@ -85,7 +86,7 @@ func (l *imageLab) sameLayers(t *testing.T, stage string) {
 			return errors.Join(err, saved.Close())
 		}
 	}
-	must(t, atOnce(states(l.Engine, &ours), states(l.overlayfs, &other)))
+	must(t, parallel(states(l.Engine, &ours), states(l.overlayfs, &other)))
 	mounted, mountedOther := l.mounted(t, image)
 	if len(ours) != len(other) {
 		t.Fatalf("%d layers, and %d on overlayfs", len(ours), len(other))
@@ -123,7 +124,7 @@ func (l *imageLab) loadedElsewhere(t *testing.T) {
 		what := fmt.Sprintf("%s from %s to %s", image, c.from.Driver, c.to.Driver)
 		carried := "carried-from-" + c.from.Driver + ":latest"
 		c.from.Docker(t, "tag", image, carried)
-		saved, path, err := l.archive(c.from, carried)
+		saved, path, err := images.Save(c.from, l.dir, carried)
 		must(t, err)
 		tree, err := saved.Tree()
 		must(t, errors.Join(err, saved.Close()))
@@ -136,7 +137,7 @@ func (l *imageLab) loadedElsewhere(t *testing.T) {
 		mounted, err := images.Mounted(c.to, carried)
 		must(t, err)
 		images.Same(t, what, mounted, tree, images.OwnLayers)
-		again, _, err := l.archive(c.to, carried) // verified
+		again, _, err := images.Save(c.to, l.dir, carried) // verified
 		must(t, err)
 		must(t, again.Close())
 		c.to.Docker(t, "rmi", carried)
@@ -151,7 +152,7 @@ func (l *imageLab) pulledElsewhere(t *testing.T) {
 		must(t, all(c.from, []string{"tag", image, pushed}, []string{"push", pushed}))
 		c.to.Docker(t, "pull", pushed)
 		var before, after *treecmp.Tree
-		must(t, atOnce(
+		must(t, parallel(
 			func() (err error) { before, err = images.Mounted(c.from, pushed); return err },
 			func() (err error) { after, err = images.Mounted(c.to, pushed); return err },
 		))
@@ -167,7 +168,7 @@ const changed = `cd /lower
 
 // container follows one container of each engine from run to commit.
 func (l *imageLab) container(t *testing.T) {
-	in := dirWith(t, map[string]string{"tree/a": "a\n", "tree/b c/d": "d\n"})
+	in := images.WriteContext(t, map[string]string{"tree/a": "a\n", "tree/b c/d": "d\n"})
 	must(t, l.each(func(e *engine.Engine) error {
 		return all(e,
 			[]string{"run", "-d", "--network", "none", "--name", "one", "odds", "sleep", "1000000"},
@@ -188,7 +189,7 @@ func (l *imageLab) container(t *testing.T) {
 	if out := l.Docker(t, "run", "--rm", "--network", "none", "committed", "cat", "/lower/keep-file", "/lower/copied-in/b c/d"); out != "this is lower/keep-file\nmore\nd" {
 		t.Errorf("the committed image holds %q", out)
 	}
-	saved, _, err := l.archive(l.Engine, "committed")
+	saved, _, err := images.Save(l.Engine, l.dir, "committed")
 	must(t, err)
 	committed, err := saved.Tree()
 	must(t, errors.Join(err, saved.Close()))
@@ -227,7 +228,7 @@ func all(e *engine.Engine, commands ...[]string) error {
 func (l *imageLab) buildsAtOnce(t *testing.T) {
 	var parts []func() error
 	for n := range 3 {
-		dir := dirWith(t, map[string]string{
+		dir := images.WriteContext(t, map[string]string{
 			"payload": fmt.Sprintf("payload %d\n", n),
 			"Dockerfile": fmt.Sprintf("FROM odds\nRUN rm -r /lower/keep-dir && mkdir /lower/keep-dir\nCOPY payload /payload\n"+
 				"RUN echo %d >/lower/keep-dir/number && echo more >>/payload && rm /lower/keep-file\n", n),
@@ -241,7 +242,7 @@ func (l *imageLab) buildsAtOnce(t *testing.T) {
 			return err
 		})
 	}
-	must(t, atOnce(parts...))
+	must(t, parallel(parts...))
 }
 
 func (l *imageLab) buildAndLook(n int, dir string) error {
@@ -270,10 +271,10 @@ func (l *imageLab) pruned(t *testing.T) {
 	if out := l.Docker(t, "images", "-aq"); out != "" {
 		t.Errorf("images are left: %s", out)
 	}
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 	const slack = 2 << 20 // directories do not shrink, and what ZFS knows of them
-	eventually(t, func() error {
-		if used := usedBy(t, l.dataset); used > l.used+slack {
+	waitFor(t, func() error {
+		if used := inguest.UsedSpace(t, l.dataset); used > l.used+slack {
 			return fmt.Errorf("%d bytes are used, at the start it were %d", used, l.used)
 		}
 		return nil

@@ -18,7 +18,7 @@ const multi = "lab/multi:latest"
 
 func threeLayers(t testing.TB) string {
 	t.Helper()
-	return images.Archive(t, multi, []string{"sleep", "1000000"}, images.ThreeLayers(t)...)
+	return images.WriteArchive(t, multi, []string{"sleep", "1000000"}, images.ThreeLayers(t)...)
 }
 
 // TestTheSnapshotterKilledWhileAnImageIsLoaded: Docker calls the load a success
@@ -30,12 +30,12 @@ func TestTheSnapshotterKilledWhileAnImageIsLoaded(t *testing.T) {
 	must(t, loading.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- loading.Wait() }()
-	eventually(t, engine.Unpacking)
+	waitFor(t, engine.CheckUnpacking)
 	s.containerd.Snapshotter.Kill(t)
 	t.Logf("the load that was cut: %v", <-ended)
 	s.containerd.Snapshotter.Again(t)
 	// containerd lets some time pass before it dials again.
-	eventually(t, func() error {
+	waitFor(t, func() error {
 		got, err := s.Try("run", "--rm", "--network", "none", multi, "cat", "/etc/motd", "/opt/shown")
 		if err == nil && got != "changed\nabove" {
 			t.Fatalf("the image holds %q", got)
@@ -49,7 +49,7 @@ func TestTheSnapshotterKilledWhileAnImageIsLoaded(t *testing.T) {
 	s.requireSame(t, archive)
 	s.Docker(t, "rmi", "-f", multi)
 	s.Docker(t, "system", "prune", "-af")
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 // requireSame compares the image with what an engine on overlayfs makes of the
@@ -59,7 +59,7 @@ func (s *site) requireSame(t *testing.T, archive string) {
 	overlayfs := s.beside(t)
 	overlayfs.Docker(t, "load", "-i", archive)
 	var ours, other *treecmp.Tree
-	must(t, atOnce(
+	must(t, parallel(
 		func() (err error) { ours, err = images.Mounted(s.Engine, multi); return err },
 		func() (err error) { other, err = images.Mounted(overlayfs, multi); return err },
 	))
@@ -74,16 +74,16 @@ func (s *site) requireSame(t *testing.T, archive string) {
 func TestBuildsGoOnAfterTheSnapshotterWasKilled(t *testing.T) {
 	s := newSite(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
-	dir := dirWith(t, map[string]string{
+	dir := images.WriteContext(t, map[string]string{
 		"Dockerfile": "FROM odds\nRUN echo one >/one && rm -r /lower/keep-dir && touch /began && sleep 10 && rm /began\nRUN echo two >/two\n",
 	})
 	began := make(chan error, 1)
 	go func() { began <- images.BuildKit.Build(s.Engine, "cut", dir) }()
-	eventually(t, func() error { return found("began") })
+	waitFor(t, func() error { return found("began") })
 	s.containerd.Snapshotter.Kill(t)
 	s.containerd.Snapshotter.Again(t)
 	t.Logf("the build that was cut: %v", <-began)
-	eventually(t, func() error {
+	waitFor(t, func() error {
 		err := images.BuildKit.Build(s.Engine, "whole", dir)
 		if err != nil && !strings.Contains(err.Error(), "connection refused") {
 			t.Fatal(err)
@@ -112,7 +112,7 @@ func TestContainersOutliveTheSnapshotter(t *testing.T) {
 	s.requireNotes(t, "one two three")
 	s.Docker(t, "rm", "-f", "box")
 	s.Docker(t, "system", "prune", "-af")
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 // TestAllStartedAgain stops everything, and has everything crash: images and
@@ -134,13 +134,13 @@ func TestAllStartedAgain(t *testing.T) {
 	s.Kill(t)
 	s.startAll(t)
 	s.requireNotes(t, "one two")
-	must(t, images.BuildKit.Build(s.Engine, "built", dirWith(t, map[string]string{"Dockerfile": "FROM odds\nRUN echo built >/note\n"})))
+	must(t, images.BuildKit.Build(s.Engine, "built", images.WriteContext(t, map[string]string{"Dockerfile": "FROM odds\nRUN echo built >/note\n"})))
 	if got := s.Docker(t, "run", "--rm", "--network", "none", "built", "cat", "/note"); got != "built" {
 		t.Errorf("the image built afterwards holds %q", got)
 	}
 	s.Docker(t, "rm", "-f", "box")
 	s.Docker(t, "system", "prune", "-af")
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 func (s *site) startAll(t *testing.T) {

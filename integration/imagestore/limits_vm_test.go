@@ -30,12 +30,12 @@ func TestContainersHaveTheDefaultLimit(t *testing.T) {
 	if got := s.Docker(t, "run", "--rm", "--network", "none", "committed", "sh", "-c", "stat -c %s /fits; ls /lower/keep-dir"); got != "2097152\nold\nsub" {
 		t.Errorf("the image of a limited container holds %q", got)
 	}
-	must(t, images.BuildKit.Build(s.Engine, "large", dirWith(t, map[string]string{
+	must(t, images.BuildKit.Build(s.Engine, "large", images.WriteContext(t, map[string]string{
 		"Dockerfile": "FROM odds\nRUN dd if=/dev/urandom of=/large bs=1M count=20\n",
 	})))
 	s.Docker(t, "rm", "-f", "box")
 	s.Docker(t, "system", "prune", "-af")
-	eventually(t, engine.NoSnapshotterLayers)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 	if left := inguest.Run(t, "zfs", "list", "-H", "-o", "name", "-r", s.dataset); left != s.dataset {
 		t.Errorf("of limited containers are left the datasets %q", left)
 	}
@@ -49,7 +49,7 @@ func TestUsage(t *testing.T) {
 	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
 	s.Docker(t, "exec", "box", "sh", "-ec", "head -c 3000000 /dev/urandom >/random; head -c 30000000 /dev/zero >/zeros")
 	// Of what is not on disk yet nothing is counted, and zeros take nothing.
-	eventually(t, func() error {
+	waitFor(t, func() error {
 		size, err := strconv.Atoi(s.Docker(t, "inspect", "--size", "-f", "{{.SizeRw}}", "box"))
 		if err == nil && (size < 3000000 || size > 4000000) {
 			err = fmt.Errorf("a container that wrote 3 MB takes %d", size)

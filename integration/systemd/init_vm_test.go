@@ -16,8 +16,8 @@ import (
 )
 
 var (
-	must       = inguest.Must
-	eventually = inguest.Eventually
+	must    = inguest.Must
+	waitFor = inguest.WaitFor
 )
 
 // system is a systemd at work.
@@ -62,7 +62,7 @@ func boot(t *testing.T) *system {
 	must(t, cmd.Start())
 	s.pid = fmt.Sprint(cmd.Process.Pid)
 	t.Cleanup(func() { s.end(t, cmd, out.Name()) })
-	eventually(t, func() error { _, err := s.try("systemctl", "is-active", "lab.target"); return err })
+	waitFor(t, func() error { _, err := s.try("systemctl", "is-active", "lab.target"); return err })
 	return s
 }
 
@@ -76,7 +76,7 @@ func (s *system) end(t *testing.T, cmd *exec.Cmd, log string) {
 	if err := cmd.Wait(); err == nil {
 		t.Error("systemd ended by itself")
 	}
-	eventually(t, s.removeGroups)
+	waitFor(t, s.removeGroups)
 }
 
 // removeGroups removes the control groups that it made, the lowest first.

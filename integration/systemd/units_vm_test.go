@@ -3,17 +3,11 @@
 package systemd
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	healthapi "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
@@ -47,7 +41,7 @@ func destroyed(t *testing.T) {
 		if err := exec.Command("zfs", "list", dataset).Run(); err != nil {
 			return // the test failed before it was made
 		}
-		eventually(t, func() error { return exec.Command("zfs", "destroy", "-r", dataset).Run() })
+		waitFor(t, func() error { return exec.Command("zfs", "destroy", "-r", dataset).Run() })
 	})
 }
 
@@ -72,12 +66,12 @@ func TestTheService(t *testing.T) {
 	s.run(t, "systemctl", "enable", "--now", unit)
 	t.Cleanup(func() { inguest.Run(t, "systemctl", "disable", unit) })
 	s.requireProperty(t, "StatusText", "serving")
-	must(t, s.serving())
+	must(t, s.checkServing())
 
 	before := s.run(t, "systemctl", "show", "--value", "-p", "MainPID", unit)
 	s.run(t, "systemctl", "kill", "--signal=KILL", unit)
-	eventually(t, func() error { return s.restarted(before) })
-	must(t, s.serving())
+	waitFor(t, func() error { return s.restarted(before) })
+	must(t, s.checkServing())
 
 	s.run(t, "systemctl", "stop", unit)
 	s.requireProperty(t, "Result", "success")
@@ -94,11 +88,11 @@ func TestTheSocketStartsTheService(t *testing.T) {
 	s := boot(t)
 	s.run(t, "systemctl", "start", unit+".socket")
 	s.requireProperty(t, "ActiveState", "inactive")
-	eventually(t, s.serving)
+	waitFor(t, s.checkServing)
 	s.requireProperty(t, "ActiveState", "active")
 	// It serves on systemd's socket, which stays when the service stops.
 	s.run(t, "systemctl", "stop", unit+".service")
-	eventually(t, s.serving)
+	waitFor(t, s.checkServing)
 }
 
 // TestTheStoreThatCannotBeOpened: the service starts all the same, for calls
@@ -155,17 +149,6 @@ func (s *system) restarted(before string) error {
 	return nil
 }
 
-func (s *system) serving() error {
-	conn, err := grpc.NewClient("unix:"+s.path(engine.SnapshotterSocket), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	got, err := healthapi.NewHealthClient(conn).Check(ctx, &healthapi.HealthCheckRequest{})
-	if err == nil && got.Status != healthapi.HealthCheckResponse_SERVING {
-		err = fmt.Errorf("the snapshotter's health is %v", got.Status)
-	}
-	return err
-}
+// checkServing returns an error unless the service answers on its socket that it
+// serves.
+func (s *system) checkServing() error { return engine.CheckHealth(s.path(engine.SnapshotterSocket)) }

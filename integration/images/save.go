@@ -2,43 +2,40 @@ package images
 
 import (
 	"archive/tar"
-	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
+	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-// Entry is a member of a layer tar made here.
-type Entry struct {
-	Header tar.Header
-	Body   string
-}
-
-// Layer is a layer tar.
-func Layer(t testing.TB, entries ...Entry) []byte {
-	t.Helper()
-	var raw bytes.Buffer
-	w := tar.NewWriter(&raw)
-	for _, e := range entries {
-		e.Header.Size = int64(len(e.Body))
-		inguest.Must(t, w.WriteHeader(&e.Header))
-		_, err := io.WriteString(w, e.Body)
-		inguest.Must(t, err)
+// Save has an engine save an image into dir, and opens the archive. It fails when
+// a layer differs from its recorded digest.
+func Save(e *engine.Engine, dir, image string) (saved *treecmp.Image, path string, err error) {
+	name := strings.NewReplacer(":", "-", "/", "-").Replace(image)
+	path = filepath.Join(dir, fmt.Sprintf("%s-%s.tar", e.Driver, name))
+	if _, err := e.Try("save", "-o", path, image); err != nil {
+		return nil, "", err
 	}
-	inguest.Must(t, w.Close())
-	return raw.Bytes()
+	if saved, err = treecmp.OpenImage(path); err != nil {
+		return nil, "", err
+	}
+	if err := saved.Verify(); err != nil {
+		return nil, "", errors.Join(fmt.Errorf("image %s of driver %s: %w", image, e.Driver, err), saved.Close())
+	}
+	return saved, path, nil
 }
 
-// Archive writes an image of these layers as `docker save` does, and returns
-// its path. command is what a container of it runs.
-func Archive(t testing.TB, name string, command []string, layers ...[]byte) string {
+// WriteArchive writes an image of these layers in the format of `docker save`, and
+// returns its path. Containers of the image run command.
+func WriteArchive(t testing.TB, name string, command []string, layers ...[]byte) string {
 	t.Helper()
 	var diffIDs, names []string
 	for i, layer := range layers {

@@ -3,17 +3,17 @@ package images
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
 // Mounted describes an image as the processes of a container see it.
 func Mounted(e *engine.Engine, image string) (*treecmp.Tree, error) {
-	busybox, err := Still()
+	busybox, err := FindBusybox()
 	if err != nil {
 		return nil, err
 	}
@@ -33,14 +33,14 @@ func Container(e *engine.Engine, container string) (*treecmp.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := os.ReadFile("/proc/" + pid + "/mountinfo")
+	table, err := inguest.ReadMounts(pid)
 	if err != nil {
 		return nil, err
 	}
 	var mounts []string
-	for line := range strings.Lines(string(table)) {
-		if place := strings.Fields(line)[4]; place != "/" {
-			mounts = append(mounts, strings.TrimPrefix(place, "/"))
+	for _, m := range table {
+		if m.Target != "/" {
+			mounts = append(mounts, strings.TrimPrefix(m.Target, "/"))
 		}
 	}
 	return treecmp.FromDir("/proc/"+pid+"/root", mounts...)

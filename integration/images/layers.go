@@ -2,6 +2,8 @@ package images
 
 import (
 	"archive/tar"
+	"bytes"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -9,12 +11,33 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// ThreeLayers are a small Debian, changes of it, and more of them.
+// Entry is a member of a layer tar.
+type Entry struct {
+	Header tar.Header
+	Body   string
+}
+
+// MakeLayer returns the tar of a layer.
+func MakeLayer(t testing.TB, entries ...Entry) []byte {
+	t.Helper()
+	var raw bytes.Buffer
+	w := tar.NewWriter(&raw)
+	for _, e := range entries {
+		e.Header.Size = int64(len(e.Body))
+		inguest.Must(t, w.WriteHeader(&e.Header))
+		_, err := io.WriteString(w, e.Body)
+		inguest.Must(t, err)
+	}
+	inguest.Must(t, w.Close())
+	return raw.Bytes()
+}
+
+// ThreeLayers returns a small Debian and two layers that change it.
 func ThreeLayers(t testing.TB) [][]byte {
 	t.Helper()
 	base, err := os.ReadFile("/lab/base/debian-base.tar")
 	inguest.Must(t, err)
-	second := Layer(t,
+	second := MakeLayer(t,
 		text("etc/motd", "changed\n"),
 		text("etc/.wh.issue", ""),
 		Entry{Header: tar.Header{Name: "srv/", Mode: 0o750, Typeflag: tar.TypeDir, Uid: 33, Gid: 33}},
@@ -24,7 +47,7 @@ func ThreeLayers(t testing.TB) [][]byte {
 		Entry{Header: tar.Header{Name: "opt/", Mode: 0o755, Typeflag: tar.TypeDir}},
 		text("opt/hidden", "below"),
 	)
-	third := Layer(t,
+	third := MakeLayer(t,
 		Entry{Header: tar.Header{Name: "opt/", Mode: 0o755, Typeflag: tar.TypeDir}},
 		text("opt/.wh..wh..opq", ""),
 		text("opt/shown", "above"),
@@ -38,14 +61,14 @@ func text(name, body string) Entry {
 	return Entry{tar.Header{Name: name, Mode: 0o644, Typeflag: tar.TypeReg}, body}
 }
 
-// StillLayer is a layer of the program that runs in any image, and nothing else.
-func StillLayer(t testing.TB) []byte {
+// BusyboxLayer returns a layer with nothing but busybox.
+func BusyboxLayer(t testing.TB) []byte {
 	t.Helper()
-	path, err := Still()
+	path, err := FindBusybox()
 	inguest.Must(t, err)
 	program, err := os.ReadFile(path)
 	inguest.Must(t, err)
-	return Layer(t,
+	return MakeLayer(t,
 		Entry{Header: tar.Header{Name: "bin/", Mode: 0o755, Typeflag: tar.TypeDir}},
 		Entry{tar.Header{Name: "bin/busybox", Mode: 0o755, Typeflag: tar.TypeReg}, string(program)},
 	)

@@ -1,0 +1,135 @@
+//go:build vm
+
+package e2e
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layersIn lists the store's layers. Each must have its short link, and each
+// short link its layer.
+func layersIn(home string) ([]string, error) {
+	entries, err := os.ReadDir(home)
+	if err != nil {
+		return nil, err
+	}
+	var layers []string
+	for _, entry := range entries {
+		if name := entry.Name(); name != "l" && name != ".overlayzfs" {
+			layers = append(layers, name)
+		}
+	}
+	links, err := os.ReadDir(filepath.Join(home, "l"))
+	if err != nil {
+		return nil, err
+	}
+	for _, link := range links {
+		if _, err := os.Stat(filepath.Join(home, "l", link.Name())); err != nil {
+			return nil, err
+		}
+	}
+	if len(links) != len(layers) {
+		return nil, fmt.Errorf("%d short links for %d layers", len(links), len(layers))
+	}
+	return layers, nil
+}
+
+// unfinished fails when something half-made lies in the store.
+func unfinished(home string) error {
+	if err := awaitReaper(home); err != nil {
+		return err
+	}
+	var left []string
+	for _, place := range []string{"new", "apply", "building"} {
+		entries, err := os.ReadDir(filepath.Join(home, ".overlayzfs", place))
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			left = append(left, place+"/"+entry.Name())
+		}
+	}
+	return differ(left, nil)
+}
+
+// awaitReaper waits until the files of removed layers are deleted, which the
+// driver does after it has answered.
+func awaitReaper(store string) error {
+	return poll(func() error {
+		left, err := os.ReadDir(filepath.Join(store, ".overlayzfs", "trash"))
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("%d removed layers still have files", len(left))
+		}
+		return err
+	})
+}
+
+// applied lists the files of diffs that are being unpacked right now, and what
+// has come of the bulk image, wherever a driver may put it.
+func applied(home string) []string {
+	var all []string
+	for _, pattern := range []string{".overlayzfs/apply/*/*", "*/diff/bulk-*"} {
+		found, _ := filepath.Glob(filepath.Join(home, pattern)) // the pattern is well formed
+		all = append(all, found...)
+	}
+	return all
+}
+
+// manifest describes every file of a dataset, seen by a mount of its own.
+func manifest(t testing.TB, dataset string) []string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/run", "manifest-")
+	must(t, err)
+	run(t, "mount", "-t", "zfs", dataset, dir)
+	defer func() {
+		run(t, "umount", dir)
+		must(t, os.Remove(dir))
+	}()
+	var lines []string
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		name := strings.TrimPrefix(path, dir)
+		if strings.HasPrefix(name, "/.overlayzfs/new/") {
+			return fs.SkipDir // where a plugin that starts tries what the dataset can do; unfinished looks there
+		}
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		size, changed := info.Size(), info.ModTime().UnixNano()
+		if info.IsDir() {
+			size = 0
+			if name == "" || strings.HasPrefix(name, "/.overlayzfs/") {
+				changed = 0 // a plugin that starts tries there what the dataset can do
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%s %v %d %d", name, info.Mode(), size, changed))
+		return nil
+	})
+	must(t, err)
+	return lines
+}
+
+// unchanged compares the dataset with an earlier manifest.
+func unchanged(t testing.TB, dataset string, before []string) {
+	t.Helper()
+	now := manifest(t, dataset)
+	for _, line := range before {
+		if !slices.Contains(now, line) {
+			t.Errorf("%s: gone or changed: %s", dataset, line)
+		}
+	}
+	for _, line := range now {
+		if !slices.Contains(before, line) {
+			t.Errorf("%s: new or changed: %s", dataset, line)
+		}
+	}
+}
