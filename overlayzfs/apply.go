@@ -53,7 +53,7 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 		return 0, err
 	}
 	d.quiet.add(l.id)
-	d.snapshots.Event(snapshot.Committed)
+	d.snapshots.Notify(snapshot.Committed)
 	return size, nil
 }
 

@@ -16,17 +16,17 @@ const FormatVersion = formatVersion
 // carriedName is the directory below .overlayzfs for what travels with the store.
 const carriedName = "carried"
 
-// Carried is a directory in a store that is the operator's: a copy of an engine's
+// OpenCarried is a directory in a store that is the operator's: a copy of an engine's
 // records, for a host that receives the store's dataset. The driver does not look
 // at it, and whoever has the store open goes on.
-type Carried struct {
+type CarriedDir struct {
 	*os.Root
 	mount *os.File
 }
 
 // OpenCarried opens the directory in the store on a dataset, to be written, and
 // makes it if it is not there.
-func OpenCarried(dataset string) (*Carried, error) {
+func OpenCarried(dataset string) (*CarriedDir, error) {
 	v, err := OpenDatasetReadOnly(dataset) // a store that is understood
 	if err != nil {
 		return nil, err
@@ -46,12 +46,12 @@ func OpenCarried(dataset string) (*Carried, error) {
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
-	return &Carried{c, root}, nil
+	return &CarriedDir{c, root}, nil
 }
 
-// Carried opens the directory to be read; it is fault.NotFound where there is none.
+// OpenCarried opens the directory to be read; it is fault.NotFound where there is none.
 // It is good as long as the view is open.
-func (v *View) Carried() (*Carried, error) {
+func (v *StoreView) OpenCarried() (*CarriedDir, error) {
 	c, err := carriedOf(string(v.home))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fault.New(fault.NotFound, "the store carries no records: it was not received")
@@ -59,7 +59,7 @@ func (v *View) Carried() (*Carried, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Carried{c, nil}, nil
+	return &CarriedDir{c, nil}, nil
 }
 
 func makeCarried(dir string) error {
@@ -95,7 +95,7 @@ func carriedOf(dir string) (carried *os.Root, err error) {
 }
 
 // Close gives it up.
-func (c *Carried) Close() error {
+func (c *CarriedDir) Close() error {
 	err := c.Root.Close()
 	if c.mount != nil {
 		err = errors.Join(err, c.mount.Close())

@@ -130,7 +130,7 @@ func (d *Driver) build(l layer, lowers []string, limit quota.Spec) (err error) {
 			d.discardLayer(context.Background(), stage)
 		}
 	}()
-	if err := d.fill(quota.Place{Key: short, Dir: stage}, l.id, lowers, limit); err != nil {
+	if err := d.fill(quota.Layer{Key: short, Dir: stage}, l.id, lowers, limit); err != nil {
 		return err
 	}
 	if err := os.Symlink(filepath.Join("..", l.id, diffName), d.home.path(linkDir, short)); err != nil {
@@ -139,7 +139,7 @@ func (d *Driver) build(l layer, lowers []string, limit quota.Spec) (err error) {
 	return publish(stage, l.dir())
 }
 
-func (d *Driver) fill(p quota.Place, id string, lowers []string, limit quota.Spec) error {
+func (d *Driver) fill(p quota.Layer, id string, lowers []string, limit quota.Spec) error {
 	_, gid := d.ids.RootPair()
 	if err := makeDir(p.Dir, 0o710, os.Getuid(), gid); err != nil {
 		return err

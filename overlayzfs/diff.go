@@ -88,7 +88,7 @@ func (d *Driver) finishDiff(ctx context.Context, id, short string) error {
 		if err := d.stepDone(ctx); err != nil {
 			return err
 		}
-		d.snapshots.Event(snapshot.Committed)
+		d.snapshots.Notify(snapshot.Committed)
 		return nil
 	})
 }

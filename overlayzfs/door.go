@@ -37,9 +37,9 @@ func checkDoor(h home, door string) error {
 	return writeWhole(path, []byte(door))
 }
 
-// DoorDir makes the directory in which a door keeps its own records, on the
+// MakeDoorDir makes the directory in which a door keeps its own records, on the
 // dataset and so of the same moment as the layers, and returns its path.
-func (d *Driver) DoorDir(name string) (string, error) {
+func (d *Driver) MakeDoorDir(name string) (string, error) {
 	if err := checkID("door", name); err != nil {
 		return "", err
 	}

@@ -46,7 +46,7 @@ type Driver struct {
 	preset Limits // of layers that ask for none
 	copyUp string // what one costs here; empty when that is not known
 
-	snapshots *snapshot.Keeper
+	snapshots *snapshot.Scheduler
 
 	observer Observer
 
@@ -108,7 +108,7 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 		d.mounted = false // somebody may use it as long as there are layers
 	}
 	d.announce()
-	d.observer.Opened(d)
+	d.observer.ObserveOpen(d)
 	return d, nil
 }
 
@@ -133,8 +133,8 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	d.limits, err = quota.Open(ctx, quota.Config{
-		ZFS: d.zfs, Lacking: lacking, Dataset: d.dataset, Store: store, Mode: o.Quota,
-		Home: d.home.own(newName), Records: d.home.own(limitsName), Owns: d.mayOwn,
+		ZFS: d.zfs, Unavailable: lacking, Dataset: d.dataset, Store: store, Mode: o.Quota,
+		Home: d.home.own(newName), Records: d.home.own(limitsName), MayOwn: d.mayOwn,
 	})
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if err := d.setSync(o.Sync); err != nil {
 		return err
 	}
-	d.resumes, d.stray = o.Resumes, o.Stray
+	d.resumes, d.stray = o.MayResume, o.IsStray
 	if err := errors.Join(d.refs.recover(), d.recover(ctx)); err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (d *Driver) Restart(ctx context.Context) error {
 // Close gives the store up. Mounted layers stay: containers use them. When
 // there is none, a dataset that the driver mounted is unmounted.
 func (d *Driver) Close() error {
-	d.observer.Closed(d)
+	d.observer.ObserveClose(d)
 	d.session.Lock()
 	defer d.session.Unlock()
 	if err := errors.Join(d.stop(), d.lock.Close()); err != nil || !d.mounted {

@@ -131,13 +131,13 @@ func (d *Driver) syncGroup(ctx context.Context) error {
 	if d.zfs == nil {
 		return d.syncFiles()
 	}
-	return d.waits(Group, func() error { return d.zfs.SyncPool(ctx, d.pool()) })
+	return d.waits(TxgBarrier, func() error { return d.zfs.SyncPool(ctx, d.pool()) })
 }
 
 // syncFiles commits the intent log, where sync=disabled does not make that mean
 // nothing, and hands what was written through mapped memory to ZFS.
 func (d *Driver) syncFiles() error {
-	return d.waits(IntentLog, func() error { return syncFileSystem(d.lock) })
+	return d.waits(IntentLogBarrier, func() error { return syncFileSystem(d.lock) })
 }
 
 // groups makes one wait do for all who ask at the same time: whoever asks while

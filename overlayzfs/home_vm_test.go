@@ -128,12 +128,12 @@ func TestADatasetThatVanishesIsMissed(t *testing.T) {
 	d := openStoreIn(t, home, Options{Dataset: name})
 	create(t, d, "base", "")
 	ctx := context.Background()
-	must(t, d.Present(ctx))
+	must(t, d.CheckHome(ctx))
 	must(t, mount.Detach(home))
 	calls := map[string]error{
 		"create":  d.Create(ctx, "new", "", CreateOptions{}),
 		"remove":  d.Remove(ctx, "base"),
-		"present": d.Present(ctx),
+		"present": d.CheckHome(ctx),
 	}
 	_, calls["get"] = d.Get(ctx, "base", "")
 	_, calls["exists"] = d.Exists(ctx, "base")

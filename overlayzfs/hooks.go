@@ -15,7 +15,7 @@ func (d *Driver) requireNoRollback() error {
 	if d.zfs == nil {
 		return nil
 	}
-	to, err := snapshot.Pending(d.zfs, d.dataset)
+	to, err := snapshot.PendingRollback(d.zfs, d.dataset)
 	if err == nil && to != "" {
 		err = snapshot.UnfinishedError(d.dataset, to)
 	}
@@ -31,7 +31,7 @@ func (d *Driver) startSnapshots(o Options) (err error) {
 		return fault.New(fault.Invalid, "overlayzfs.snapshots.records=%s names the dataset of the layers; name the one that Docker's data-root lies on (`findmnt -T /var/lib/docker`)", o.Records)
 	}
 	d.snapshots, err = snapshot.New(snapshot.Config{
-		ZFS: d.zfs, Layers: d.dataset, Records: o.Records, Policy: o.Snapshots, Pruned: d.sweep,
+		ZFS: d.zfs, Layers: d.dataset, Records: o.Records, Policy: o.Snapshots, AfterPrune: d.sweep,
 	})
 	return err
 }

@@ -46,14 +46,14 @@ func (d *Driver) setLimits(ctx context.Context, l layer, change wantedLimit) err
 	if r != nil {
 		change.fill(r.Limits)
 	}
-	if err := d.limits.Set(p, change.Limits); err != nil {
+	if err := d.limits.SetLimits(p, change.Limits); err != nil {
 		return err
 	}
 	return d.noted(ctx)
 }
 
-// CanLimit is why no layer made now can have a limit, or nil.
-func (d *Driver) CanLimit() error {
+// CheckLimits is why no layer made now can have a limit, or nil.
+func (d *Driver) CheckLimits() error {
 	if mode, why := d.limits.Mode(); mode == quota.Off {
 		return why
 	}
@@ -61,9 +61,9 @@ func (d *Driver) CanLimit() error {
 }
 
 // place is the layer as package quota knows it.
-func (l layer) place() (quota.Place, error) {
+func (l layer) place() (quota.Layer, error) {
 	key, err := readShort(l.dir())
-	return quota.Place{Key: key, Dir: l.dir()}, err
+	return quota.Layer{Key: key, Dir: l.dir()}, err
 }
 
 // apart reports whether the layer's content lies on a dataset of its own, where
@@ -146,9 +146,9 @@ func (d *Driver) detach(l layer) error {
 // live tells package quota whether a limited layer is there. What the last
 // session left attached for no mount is detached, and what containers use is
 // watched again.
-func (d *Driver) live(r quota.Record, key string) (quota.Place, bool) {
+func (d *Driver) live(r quota.Record, key string) (quota.Layer, bool) {
 	l := d.home.layer(r.Layer)
-	p := quota.Place{Key: key, Dir: l.dir()}
+	p := quota.Layer{Key: key, Dir: l.dir()}
 	if !l.mayHave(key) {
 		return p, false
 	}

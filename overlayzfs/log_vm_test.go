@@ -99,7 +99,7 @@ func freezer(t *testing.T, xattr string) *frozen {
 
 func (f *frozen) freeze(t *testing.T) {
 	t.Helper()
-	must(t, f.Flush(context.Background()))
+	must(t, f.WaitTxg(context.Background()))
 	zpoolCommand(t, "freeze", faultPool)
 }
 

@@ -49,12 +49,12 @@ type Options struct {
 	// Receiving opens a store that is still being received, to finish that.
 	Receiving bool
 
-	// Resumes reports whether a caller that starts anew may come back for a
+	// MayResume reports whether a caller that starts anew may come back for a
 	// layer that was made and never given content. Without it none is kept.
-	Resumes func(id string) bool
-	// Stray reports whether a layer means nothing to any caller after the host
+	MayResume func(id string) bool
+	// IsStray reports whether a layer means nothing to any caller after the host
 	// came up again, given what other layers there are. Without it none does.
-	Stray func(id string, exists func(id string) bool) bool
+	IsStray func(id string, exists func(id string) bool) bool
 }
 
 // ParseOptions reads key=value options as daemon.json's storage-opts and the

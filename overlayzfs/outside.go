@@ -101,9 +101,9 @@ func (l layer) content(name string, apart bool) string {
 	return l.home.path(l.id, name)
 }
 
-// Own gives the root of the layer an owner, as a container in a user name space
+// Chown gives the root of the layer an owner, as a container in a user name space
 // needs it. It is durable with the caller's next barrier.
-func (d *Driver) Own(ctx context.Context, id string, uid, gid int) error {
+func (d *Driver) Chown(ctx context.Context, id string, uid, gid int) error {
 	if err := checkID("layer", id); err != nil {
 		return d.in("own", id, err)
 	}
@@ -131,11 +131,11 @@ func (d *Driver) syncApart(dir string) error {
 		return err
 	}
 	defer f.Close()
-	return d.waits(IntentLog, func() error { return syncFileSystem(f) })
+	return d.waits(IntentLogBarrier, func() error { return syncFileSystem(f) })
 }
 
-// OwnerOf is the owner of the layer's root.
-func (d *Driver) OwnerOf(ctx context.Context, id string) (uid, gid int, err error) {
+// LayerOwner is the owner of the layer's root.
+func (d *Driver) LayerOwner(ctx context.Context, id string) (uid, gid int, err error) {
 	if err := checkID("layer", id); err != nil {
 		return 0, 0, d.in("owner", id, err)
 	}
@@ -149,14 +149,14 @@ func (d *Driver) OwnerOf(ctx context.Context, id string) (uid, gid int, err erro
 	return uid, gid, err
 }
 
-// Reaped waits until the files of removed layers are deleted.
-func (d *Driver) Reaped(ctx context.Context) error {
+// WaitReaper waits until the files of removed layers are deleted.
+func (d *Driver) WaitReaper(ctx context.Context) error {
 	return d.in("delete removed layers", "", d.reaper.idle(ctx))
 }
 
-// Present makes sure that the pool answers and that the dataset is where it was
+// CheckHome makes sure that the pool answers and that the dataset is where it was
 // when the store was opened, as every call does first.
-func (d *Driver) Present(context.Context) error { return d.in("look", "", d.present()) }
+func (d *Driver) CheckHome(context.Context) error { return d.in("look", "", d.present()) }
 
 // Layers lists what layers there are.
 func (d *Driver) Layers(ctx context.Context) ([]string, error) {

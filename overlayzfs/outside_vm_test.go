@@ -47,7 +47,7 @@ func mountAt(t *testing.T, m Mount) string {
 func sealed(t *testing.T, d *Driver, id string) {
 	t.Helper()
 	noted := 0
-	must(t, d.Seal(t.Context(), id, false, func() error { noted++; return nil }))
+	must(t, d.CommitLayer(t.Context(), id, false, func() error { noted++; return nil }))
 	if noted != 1 {
 		t.Errorf("noted %d times", noted)
 	}
@@ -103,7 +103,7 @@ func TestALimitedLayerStaysAttached(t *testing.T) {
 	}
 	write(t, filepath.Join(top, "a"), "1")
 	for name, err := range map[string]error{
-		"seal": d.Seal(t.Context(), "2", false, func() error { return nil }),
+		"seal": d.CommitLayer(t.Context(), "2", false, func() error { return nil }),
 		"view": second(d.ViewMount(t.Context(), "2")),
 	} {
 		if !errors.Is(err, fault.Unsupported) {
@@ -117,7 +117,7 @@ func TestALimitedLayerStaysAttached(t *testing.T) {
 func TestWhetherALimitCanBeKept(t *testing.T) {
 	for mode, want := range map[quota.Mode]bool{quota.Auto: true, quota.Off: false} {
 		d := openStoreIn(t, filepath.Join(t.TempDir(), "home"), Options{Door: "test", Quota: mode})
-		if err := d.CanLimit(); (err == nil) != want {
+		if err := d.CheckLimits(); (err == nil) != want {
 			t.Errorf("quota %s: %v", mode, err)
 		}
 	}
@@ -135,7 +135,7 @@ func TestTheOwnerOfALimitedLayerIsSynced(t *testing.T) {
 	must(t, err)
 	before, err := zfs.ObjsetKstat(d.pool(), d.dataset+"/"+key)
 	must(t, err)
-	must(t, d.Own(t.Context(), "2", 12, 34))
+	must(t, d.Chown(t.Context(), "2", 12, 34))
 	after, err := before.Refresh()
 	must(t, err)
 	if after.ZILCommits <= before.ZILCommits {
@@ -175,13 +175,13 @@ func TestWhatIsNotNotedIsNotSealed(t *testing.T) {
 	d := openOutside(t, filepath.Join(t.TempDir(), "home"))
 	mine(t, d, "1", "", nil)
 	want := errors.New("as the test wants it")
-	if err := d.Seal(t.Context(), "1", true, func() error { return want }); !errors.Is(err, want) {
+	if err := d.CommitLayer(t.Context(), "1", true, func() error { return want }); !errors.Is(err, want) {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := d.Seal(ctx, "1", true, func() error { t.Error("noted, and nothing is on disk"); return nil }); !errors.Is(err, context.Canceled) {
+	if err := d.CommitLayer(ctx, "1", true, func() error { t.Error("noted, and nothing is on disk"); return nil }); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	must(t, errors.Join(d.Barrier(t.Context()), d.Flush(t.Context()), d.Reaped(t.Context())))
+	must(t, errors.Join(d.CommitNames(t.Context()), d.WaitTxg(t.Context()), d.WaitReaper(t.Context())))
 }

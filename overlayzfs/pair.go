@@ -45,13 +45,13 @@ func writeEngine(h home, e Engine) error {
 	return writeWhole(h.own(engineName), raw)
 }
 
-// Pair ties the store to the engine that opens it by a new token. The engine's
+// BindEngine ties the store to the engine that opens it by a new token. The engine's
 // side kept known of the Init before, and keeps by keep what it needs now.
 //
 // It has the old token beside the new one before the store takes the new one. So
 // wherever that is cut short, the engine that came has the store's token, and no
 // copy of its records from before gets to have it later.
-func (d *Driver) Pair(known []string, keep func(tokens []string) error) error {
+func (d *Driver) BindEngine(known []string, keep func(tokens []string) error) error {
 	last, err := readEngine(d.home)
 	if err != nil {
 		return err
@@ -79,8 +79,8 @@ func forgetEngine(h home) error {
 	return err
 }
 
-// Settle ends a dispute: somebody knows that there is one engine.
-func (d *Driver) Settle() error {
+// EndDispute ends a dispute: somebody knows that there is one engine.
+func (d *Driver) EndDispute() error {
 	e, err := readEngine(d.home)
 	if err != nil || !e.Disputed {
 		return err
@@ -90,21 +90,21 @@ func (d *Driver) Settle() error {
 	return writeEngine(d.home, e)
 }
 
-// Adopt makes the store one that no engine has used: it came from another host,
+// AcceptReceived makes the store one that no engine has used: it came from another host,
 // and the engine that comes first is not in dispute with that host's. Nothing is
 // left to be done with it then.
-func (d *Driver) Adopt(ctx context.Context) error {
+func (d *Driver) AcceptReceived(ctx context.Context) error {
 	if err := unlinkIfThere(d.home.own(engineName)); err != nil {
 		return err
 	}
-	if err := d.Reaped(ctx); err != nil || d.zfs == nil {
+	if err := d.WaitReaper(ctx); err != nil || d.zfs == nil {
 		return err
 	}
 	if err := d.recorded(ctx); err != nil {
 		return err
 	}
-	return Unmark(d.zfs, d.dataset)
+	return ClearReceiving(d.zfs, d.dataset)
 }
 
 // Engine is the engine whose Init came last.
-func (v *View) Engine() (Engine, error) { return readEngine(v.home) }
+func (v *StoreView) Engine() (Engine, error) { return readEngine(v.home) }

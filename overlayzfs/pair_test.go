@@ -28,7 +28,7 @@ func newPairing(t *testing.T) *side {
 func (s *side) copied() *side { return &side{s.t, s.store, slices.Clone(s.tokens), nil} }
 
 func (s *side) init() error {
-	return s.store.Pair(s.tokens, func(tokens []string) error {
+	return s.store.BindEngine(s.tokens, func(tokens []string) error {
 		if s.err == nil {
 			s.tokens = tokens
 		}
@@ -46,7 +46,7 @@ func (s *side) start() {
 // want says which of some sides have the store's token.
 func (s *side) want(disputed bool, sides map[*side]bool) {
 	s.t.Helper()
-	e, err := (&View{home: s.store.home}).Engine()
+	e, err := (&StoreView{home: s.store.home}).Engine()
 	if err != nil || e.Disputed != disputed {
 		s.t.Errorf("%+v, %v", e, err)
 	}
@@ -83,7 +83,7 @@ func TestAStaleCopyOfTheRecords(t *testing.T) {
 	old.start()
 	moved.start() // in turn
 	old.want(true, map[*side]bool{old: false, moved: true})
-	if err := moved.store.Settle(); err != nil {
+	if err := moved.store.EndDispute(); err != nil {
 		t.Fatal(err)
 	}
 	old.want(false, map[*side]bool{old: false, moved: true})

@@ -38,11 +38,13 @@ func (r Receiving) Mark(z *zfs.Handle, dataset string) error {
 	return z.SetProperty(dataset, props)
 }
 
-// Unmark lets them again.
-func Unmark(z *zfs.Handle, dataset string) error { return z.Inherit(dataset, receivingProperty) }
+// ClearReceiving lets them again.
+func ClearReceiving(z *zfs.Handle, dataset string) error {
+	return z.Inherit(dataset, receivingProperty)
+}
 
-// ReceivingOn is what is being received on a dataset; nil where nothing is.
-func ReceivingOn(z *zfs.Handle, dataset string) (*Receiving, error) {
+// ReadReceiving is what is being received on a dataset; nil where nothing is.
+func ReadReceiving(z *zfs.Handle, dataset string) (*Receiving, error) {
 	d, err := z.DatasetStats(dataset)
 	if errors.Is(err, zfs.ErrNotExist) {
 		return nil, nil
@@ -76,7 +78,7 @@ func (d *Driver) requireReceived(o Options) error {
 	if d.zfs == nil || o.Receiving {
 		return nil
 	}
-	r, err := ReceivingOn(d.zfs, d.dataset)
+	r, err := ReadReceiving(d.zfs, d.dataset)
 	if err == nil && r != nil {
 		err = fault.New(fault.Invalid, "the stream %s was received on %s and not finished; stop dockerd and finish it with `overlayzfs receive --finish --yes --dataset %s` and the flags it was begun with", r.To, d.dataset, d.dataset)
 	}

@@ -25,8 +25,8 @@ func TestALayerThatWasBeingMadeIsGone(t *testing.T) {
 	lowers, err := d.home.layer("base").stack()
 	must(t, err)
 	// Killed before the rename that publishes it: short link made or not.
-	must(t, d.fill(quota.Place{Key: shortA, Dir: d.home.own(newName, shortA)}, "never", lowers, quota.Spec{}))
-	must(t, d.fill(quota.Place{Key: shortB, Dir: d.home.own(newName, shortB)}, "never", lowers, quota.Spec{}))
+	must(t, d.fill(quota.Layer{Key: shortA, Dir: d.home.own(newName, shortA)}, "never", lowers, quota.Spec{}))
+	must(t, d.fill(quota.Layer{Key: shortB, Dir: d.home.own(newName, shortB)}, "never", lowers, quota.Spec{}))
 	must(t, os.Symlink("../never/diff", d.home.path(linkDir, shortB)))
 	must(t, writeEmpty(d.home.building("never")))
 	d = crash(t, d)
@@ -63,7 +63,7 @@ func TestALayerThatNobodyComesBackForIsGone(t *testing.T) {
 	change(t, d, "base", func(string) {})
 	create(t, d, "empty", "base")
 	create(t, d, "kept", "base")
-	d = crashTo(t, d, Options{Resumes: func(id string) bool { return id == "kept" }})
+	d = crashTo(t, d, Options{MayResume: func(id string) bool { return id == "kept" }})
 	if exists(t, d, "empty") || !exists(t, d, "kept") {
 		t.Errorf("empty: %t, kept: %t", exists(t, d, "empty"), exists(t, d, "kept"))
 	}
@@ -74,7 +74,7 @@ func TestALayerThatNobodyComesBackForIsGone(t *testing.T) {
 // TestStraysGoWhenTheHostComesUp: and only then.
 func TestStraysGoWhenTheHostComesUp(t *testing.T) {
 	o := testOptions
-	o.Stray = func(id string, exists func(string) bool) bool {
+	o.IsStray = func(id string, exists func(string) bool) bool {
 		of, ok := strings.CutSuffix(id, "-init")
 		return ok && !exists(of)
 	}
@@ -117,7 +117,7 @@ func TestALayerWhoseDiffWasBeingAppliedIsGone(t *testing.T) {
 	stage := d.home.applying("half")
 	must(t, os.Mkdir(stage, 0o755))
 	write(t, stage+"/some/file", "x")
-	// Content may look like our own bookkeeping and must not be believed.
+	// OpenContent may look like our own bookkeeping and must not be believed.
 	write(t, stage+"/link", other)
 	d = crash(t, d)
 	requireTidy(t, d, "base")

@@ -21,7 +21,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		d.snapshots.Event(snapshot.Removed)
+		d.snapshots.Notify(snapshot.Removed)
 		// It is removed, whatever becomes of the wait.
 		warn(l.dir(), d.gone(ctx, id))
 		d.reaper.take(trash)

@@ -11,12 +11,12 @@ import (
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
-// Seal makes the content of a layer that somebody else wrote durable, with
+// CommitLayer makes the content of a layer that somebody else wrote durable, with
 // what the door notes of it in record: a note on this dataset, which record
 // syncs. The note is never on disk before the content is, and both are when Seal
 // has answered. written says that all of it came by write(2): then no mapped
 // memory has to be looked for.
-func (d *Driver) Seal(ctx context.Context, id string, written bool, record func() error) error {
+func (d *Driver) CommitLayer(ctx context.Context, id string, written bool, record func() error) error {
 	if err := checkID("layer", id); err != nil {
 		return d.in("commit", id, err)
 	}
@@ -30,7 +30,7 @@ func (d *Driver) Seal(ctx context.Context, id string, written bool, record func(
 		if err := d.seal(ctx, written, record); err != nil {
 			return err
 		}
-		d.snapshots.Event(snapshot.Committed)
+		d.snapshots.Notify(snapshot.Committed)
 		return nil
 	})
 }
@@ -56,15 +56,15 @@ func (d *Driver) seal(ctx context.Context, written bool, record func() error) er
 	return d.recorded(ctx)
 }
 
-// Barrier makes durable what a door noted on this dataset, and the layers that
+// CommitNames makes durable what a door noted on this dataset, and the layers that
 // it made with CreateOptions that leave this to it.
-func (d *Driver) Barrier(ctx context.Context) error {
+func (d *Driver) CommitNames(ctx context.Context) error {
 	return d.in("wait for the disk", "", d.noted(ctx))
 }
 
-// Flush waits for the transaction group, whatever it costs: only then can what
+// WaitTxg waits for the transaction group, whatever it costs: only then can what
 // was freed be used again.
-func (d *Driver) Flush(ctx context.Context) error {
+func (d *Driver) WaitTxg(ctx context.Context) error {
 	return d.in("wait for the disk", "", d.recorded(ctx))
 }
 

@@ -17,7 +17,7 @@ type Stats struct {
 	Pool zfs.Pool
 	// Space is nil where it is not known.
 	Space *Space
-	// Content is nil while the pool is suspended: to look would be to wait for it.
+	// OpenContent is nil while the pool is suspended: to look would be to wait for it.
 	Content *Content
 }
 
@@ -26,7 +26,7 @@ type Space struct {
 	Used, Logical, Snapshots, Available uint64
 }
 
-// Content is how much there is in a store.
+// OpenContent is how much there is in a store.
 type Content struct {
 	Layers   int
 	Mounts   int // of layers, whoever made them
@@ -112,7 +112,7 @@ func (d *Driver) limitedLayers() ([]LimitedLayer, error) {
 		if r == nil || r.Limits == (Limits{}) {
 			continue // not readable, which the start says; or only properties
 		}
-		used, err := d.limits.Usage(quota.Place{Key: key, Dir: d.home.layer(r.Layer).dir()})
+		used, err := d.limits.Usage(quota.Layer{Key: key, Dir: d.home.layer(r.Layer).dir()})
 		if errors.Is(fault.Classify(err), fault.NotFound) {
 			continue // being made, or removed meanwhile
 		}

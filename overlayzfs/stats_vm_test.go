@@ -16,10 +16,10 @@ type counted struct {
 	waits          map[Barrier]int
 }
 
-func (c *counted) Opened(*Driver) { c.mu.Lock(); c.opened++; c.mu.Unlock() }
-func (c *counted) Closed(*Driver) { c.mu.Lock(); c.closed++; c.mu.Unlock() }
+func (c *counted) ObserveOpen(*Driver)  { c.mu.Lock(); c.opened++; c.mu.Unlock() }
+func (c *counted) ObserveClose(*Driver) { c.mu.Lock(); c.closed++; c.mu.Unlock() }
 
-func (c *counted) Waited(b Barrier, took time.Duration, err error) {
+func (c *counted) ObserveBarrier(b Barrier, took time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil && took > 0 {
@@ -58,13 +58,13 @@ func TestAStoreInNumbers(t *testing.T) {
 	}
 	must(t, d.Put(t.Context(), "small"))
 	must(t, d.Remove(t.Context(), "small"))
-	must(t, d.Reaped(t.Context()))
+	must(t, d.WaitReaper(t.Context()))
 	if s, err = d.Stats(); err != nil || s.Content.Layers != 2 || s.Content.Mounts != 0 || len(s.Content.Limited) != 0 {
 		t.Errorf("after the removal %+v, %v", s.Content, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.opened != 1 || c.closed != 0 || c.waits[Group] == 0 || c.waits[IntentLog] == 0 {
+	if c.opened != 1 || c.closed != 0 || c.waits[TxgBarrier] == 0 || c.waits[IntentLogBarrier] == 0 {
 		t.Errorf("observed %+v", c)
 	}
 }

@@ -79,7 +79,7 @@ func (d *Driver) describeLimit(l layer, data map[string]string) error {
 
 // used is what a limited layer holds. That it cannot be said keeps nobody from
 // reading the rest.
-func (d *Driver) used(p quota.Place) string {
+func (d *Driver) used(p quota.Layer) string {
 	usage, err := d.limits.Usage(p)
 	if err != nil {
 		return "unknown: " + err.Error()

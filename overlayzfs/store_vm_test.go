@@ -31,7 +31,7 @@ func openStore(t *testing.T) *Driver {
 }
 
 // testOptions are those of a caller that comes back for every layer.
-var testOptions = Options{Resumes: func(string) bool { return true }}
+var testOptions = Options{MayResume: func(string) bool { return true }}
 
 func openStoreIn(t *testing.T, dir string, o Options) *Driver {
 	t.Helper()

@@ -13,15 +13,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// View is a store that is looked at and not opened: nothing is locked or
+// StoreView is a store that is looked at and not opened: nothing is locked or
 // changed, and whoever has it open goes on. Layers may come and go meanwhile.
-type View struct {
+type StoreView struct {
 	home home
 	root *os.File // keeps a dataset's mount; nil for a home that is mounted anyway
 }
 
 // OpenDatasetReadOnly looks at the store on a dataset, mounted or not.
-func OpenDatasetReadOnly(dataset string) (*View, error) {
+func OpenDatasetReadOnly(dataset string) (*StoreView, error) {
 	if err := answers(dataset); err != nil {
 		return nil, fault.AddContext(fault.Op{Name: "view", Dataset: dataset}, err)
 	}
@@ -29,7 +29,7 @@ func OpenDatasetReadOnly(dataset string) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &View{home: homeOf(root), root: root}
+	v := &StoreView{home: homeOf(root), root: root}
 	if err := v.check(dataset); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
@@ -37,7 +37,7 @@ func OpenDatasetReadOnly(dataset string) (*View, error) {
 }
 
 // OpenSnapshot looks at a store as it was in a snapshot, by its full name.
-func OpenSnapshot(snap string) (*View, error) {
+func OpenSnapshot(snap string) (*StoreView, error) {
 	dataset, _, _ := strings.Cut(snap, "@")
 	if err := answers(dataset); err != nil {
 		return nil, fault.AddContext(fault.Op{Name: "view", Dataset: snap}, err)
@@ -46,7 +46,7 @@ func OpenSnapshot(snap string) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &View{home: homeOf(root), root: root}
+	v := &StoreView{home: homeOf(root), root: root}
 	if err := v.check(snap); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
@@ -57,13 +57,13 @@ func OpenSnapshot(snap string) (*View, error) {
 func homeOf(root *os.File) home { return home(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) }
 
 // ViewHome looks at the store in a directory.
-func ViewHome(dir string) (*View, error) {
-	v := &View{home: home(dir)}
+func ViewHome(dir string) (*StoreView, error) {
+	v := &StoreView{home: home(dir)}
 	return v, v.check(dir)
 }
 
 // check makes sure that there is a store that is understood.
-func (v *View) check(where string) error {
+func (v *StoreView) check(where string) error {
 	if _, err := os.Lstat(v.home.path(linkDir)); errors.Is(err, fs.ErrNotExist) {
 		return fault.New(fault.NotFound, "there is no store of layers on %s: Docker has never started with it", where)
 	} else if err != nil {
@@ -74,16 +74,16 @@ func (v *View) check(where string) error {
 }
 
 // Close ends the view.
-func (v *View) Close() error {
+func (v *StoreView) Close() error {
 	if v.root == nil {
 		return nil
 	}
 	return v.root.Close()
 }
 
-// Unused makes sure that nobody has the store open now. It is fault.Busy when
+// RequireUnused makes sure that nobody has the store open now. It is fault.Busy when
 // somebody has.
-func (v *View) Unused() error {
+func (v *StoreView) RequireUnused() error {
 	lock, err := claim(v.home)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (v *View) Unused() error {
 }
 
 // Door is whose layers these are; empty for a graphdriver's.
-func (v *View) Door() (string, error) {
+func (v *StoreView) Door() (string, error) {
 	raw, err := os.ReadFile(v.home.own(doorName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -100,8 +100,8 @@ func (v *View) Door() (string, error) {
 	return string(raw), err
 }
 
-// Removing is how many layers wait for the deletion of their files.
-func (v *View) Removing() (int, error) {
+// CountRemoving is how many layers wait for the deletion of their files.
+func (v *StoreView) CountRemoving() (int, error) {
 	names, err := readNames(v.home.own(trashName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -119,8 +119,8 @@ const (
 	Ready    State = "ready"
 )
 
-// Seen is what is seen of a layer.
-type Seen struct {
+// LayerInfo is what is seen of a layer.
+type LayerInfo struct {
 	ID     string
 	Key    string // its short name
 	Parent string // the layer directly below; empty for a base layer
@@ -134,7 +134,7 @@ type Seen struct {
 }
 
 // Layers returns all layers that exist, in no order.
-func (v *View) Layers() ([]Seen, error) {
+func (v *StoreView) Layers() ([]LayerInfo, error) {
 	names, err := readNames(string(v.home))
 	if err != nil {
 		return nil, err
@@ -143,7 +143,7 @@ func (v *View) Layers() ([]Seen, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Seen
+	var all []LayerInfo
 	for _, name := range names {
 		if checkID("layer", name) != nil {
 			continue
@@ -161,7 +161,7 @@ func (v *View) Layers() ([]Seen, error) {
 }
 
 // shorts leads from short names to layers.
-func (v *View) shorts() (map[string]string, error) {
+func (v *StoreView) shorts() (map[string]string, error) {
 	names, err := readNames(v.home.path(linkDir))
 	if err != nil {
 		return nil, err
@@ -182,9 +182,9 @@ func (v *View) shorts() (map[string]string, error) {
 	return shorts, nil
 }
 
-func (v *View) look(id string, shorts map[string]string) (seen Seen, err error) {
+func (v *StoreView) look(id string, shorts map[string]string) (seen LayerInfo, err error) {
 	l := v.home.layer(id)
-	seen = Seen{ID: id, State: v.state(id)}
+	seen = LayerInfo{ID: id, State: v.state(id)}
 	if seen.Key, err = readShort(l.dir()); err != nil {
 		return seen, err
 	}
@@ -210,7 +210,7 @@ func (v *View) look(id string, shorts map[string]string) (seen Seen, err error) 
 	return seen, err
 }
 
-func (v *View) state(id string) State {
+func (v *StoreView) state(id string) State {
 	for path, state := range map[string]State{v.home.building(id): Building, v.home.mutable(id): Mutable} {
 		if _, err := os.Lstat(path); err == nil {
 			return state
@@ -221,16 +221,16 @@ func (v *View) state(id string) State {
 
 // Usage counts the files of a layer that has no limit; of a limited one the
 // dataset or project keeps count.
-func (v *View) Usage(ctx context.Context, id string) (Usage, error) {
+func (v *StoreView) Usage(ctx context.Context, id string) (Usage, error) {
 	if err := checkID("layer", id); err != nil {
 		return Usage{}, err
 	}
 	return count(ctx, v.home.layer(id).diff())
 }
 
-// Content opens the directory with a layer's own content. That of a layer with a
+// OpenContent opens the directory with a layer's own content. That of a layer with a
 // dataset of its own is not reached by a view.
-func (v *View) Content(id string) (*os.File, error) {
+func (v *StoreView) OpenContent(id string) (*os.File, error) {
 	if err := checkID("layer", id); err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // viewed is a view of a dataset, which nobody else sees mounted.
-func viewed(t *testing.T, dataset string, mounts int) *View {
+func viewed(t *testing.T, dataset string, mounts int) *StoreView {
 	t.Helper()
 	v, err := OpenDatasetReadOnly(dataset)
 	if err != nil {
@@ -31,13 +31,13 @@ func viewed(t *testing.T, dataset string, mounts int) *View {
 	return v
 }
 
-func layersOf(t *testing.T, v *View) map[string]Seen {
+func layersOf(t *testing.T, v *StoreView) map[string]LayerInfo {
 	t.Helper()
 	all, err := v.Layers()
 	if err != nil {
 		t.Fatal(err)
 	}
-	layers := map[string]Seen{}
+	layers := map[string]LayerInfo{}
 	for _, seen := range all {
 		layers[seen.ID] = seen
 	}
@@ -76,7 +76,7 @@ func TestViewBesideAnOpenStore(t *testing.T) {
 	if err != nil || usage.Apparent != 5000 || usage.Inodes != 2 {
 		t.Errorf("%+v, %v", usage, err)
 	}
-	content, err := v.Content("base")
+	content, err := v.OpenContent("base")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestViewBesideAnOpenStore(t *testing.T) {
 	if err := os.WriteFile(v.home.path("x"), nil, 0o600); !errors.Is(err, unix.EROFS) {
 		t.Errorf("a view can be written through: %v", err)
 	}
-	if err := v.Unused(); !errors.Is(err, fault.Busy) {
+	if err := v.RequireUnused(); !errors.Is(err, fault.Busy) {
 		t.Errorf("a store that is open is not used: %v", err)
 	}
 	// It goes on, and what it does is seen.
@@ -122,7 +122,7 @@ func TestViewOfAStoreThatNobodyHasOpen(t *testing.T) {
 	if layers := layersOf(t, v); layers["base"].Damaged == nil || layers["top"].Damaged != nil {
 		t.Errorf("%+v", layers)
 	}
-	if err := v.Unused(); err != nil {
+	if err := v.RequireUnused(); err != nil {
 		t.Fatal(err)
 	}
 	openStoreIn(t, home, o) // nobody is in the way of whoever comes now

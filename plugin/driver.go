@@ -50,9 +50,9 @@ type Driver interface {
 	// open: the old one's references are forgotten, so counts are rebuilt from
 	// what is mounted. Calls of the old engine may still be ending.
 	Restart(ctx context.Context) error
-	// Pair ties the store to the engine that sent Init, by a token that both
+	// BindEngine ties the store to the engine that sent Init, by a token that both
 	// sides have: known is what this side kept so far, keep replaces it.
-	Pair(known []string, keep func(tokens []string) error) error
+	BindEngine(known []string, keep func(tokens []string) error) error
 	// Close ends the use of the Driver. It releases nothing that containers
 	// use: their mounts outlive the plugin's process.
 	Close() error

@@ -107,7 +107,7 @@ func (f *fake) recorded() string {
 	return strings.Join(f.calls, "\n")
 }
 
-func (f *fake) Pair(known []string, keep func([]string) error) error {
+func (f *fake) BindEngine(known []string, keep func([]string) error) error {
 	if f.pair == nil {
 		return nil
 	}

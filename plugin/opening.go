@@ -48,7 +48,7 @@ func (k *keeper) init(ctx context.Context, p InitParams) error {
 // what deletes by the engine's records does not believe them then. So it is not
 // worth an engine that does not start, on a full disk for example.
 func (k *keeper) pair(d Driver, p InitParams) {
-	err := d.Pair(k.store.tokens(), func(tokens []string) error { return k.store.keep(p, tokens) })
+	err := d.BindEngine(k.store.tokens(), func(tokens []string) error { return k.store.keep(p, tokens) })
 	if err != nil {
 		k.log.WithError(err).Warn("no token in common with the store: `overlayzfs gc` refuses until the engine's next start")
 	}

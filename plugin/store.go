@@ -11,7 +11,7 @@ import (
 // opens it: they say which layers an engine may come back for.
 func StoreOptions(list []string) (overlayzfs.Options, error) {
 	o, err := overlayzfs.ParseOptions(list)
-	o.Resumes, o.Stray = recordedWhenMade, strayInit
+	o.MayResume, o.IsStray = recordedWhenMade, strayInit
 	return o, err
 }
 

@@ -41,7 +41,7 @@ type datasets struct {
 }
 
 func newDatasets(c Config) *datasets {
-	d := &datasets{zfs: c.ZFS, parent: c.Dataset, store: c.Store, home: c.Home, owns: c.Owns}
+	d := &datasets{zfs: c.ZFS, parent: c.Dataset, store: c.Store, home: c.Home, owns: c.MayOwn}
 	d.watch = &inodeWatch{count: mountedInodes, deleted: d.deleted, freeze: d.freeze, thaw: d.limit, layers: map[string]*watched{}}
 	return d
 }
@@ -51,7 +51,7 @@ func (d *datasets) name(key string) string { return d.parent + "/" + key }
 // reserve has nothing to add: a dataset is found by its layer's key.
 func (d *datasets) reserve(*Record) error { return nil }
 
-func (d *datasets) make(p Place, r Record, fill func(dir string) error) error {
+func (d *datasets) make(p Layer, r Record, fill func(dir string) error) error {
 	properties, err := d.properties(r)
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func (d *datasets) make(p Place, r Record, fill func(dir string) error) error {
 
 // fill has the directories made and unmounts again: that writes them out, so
 // that a layer that was recorded never comes back without them.
-func (d *datasets) fill(p Place, upper string, fill func(dir string) error) error {
+func (d *datasets) fill(p Layer, upper string, fill func(dir string) error) error {
 	if err := zfs.MountDataset(d.name(p.Key), upper); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (d *datasets) properties(r Record) (zfs.Properties, error) {
 	return properties, nil
 }
 
-func (d *datasets) set(p Place, r Record) error {
+func (d *datasets) set(p Layer, r Record) error {
 	err := d.watch.set(p, r, d.limit)
 	if errors.Is(err, zfs.ErrNoSpace) {
 		return d.explainTooSmall(p, r, err)
@@ -118,7 +118,7 @@ func (d *datasets) set(p Place, r Record) error {
 
 // explainTooSmall says by how much a limit is too low: ZFS takes none below
 // what is there.
-func (d *datasets) explainTooSmall(p Place, r Record, err error) error {
+func (d *datasets) explainTooSmall(p Layer, r Record, err error) error {
 	stats, look := d.zfs.DatasetStats(d.name(p.Key))
 	if look != nil {
 		return errors.Join(err, look)
@@ -127,7 +127,7 @@ func (d *datasets) explainTooSmall(p Place, r Record, err error) error {
 }
 
 // limit sets the limit unless it is set: that costs a transaction group.
-func (d *datasets) limit(p Place, r Record) error {
+func (d *datasets) limit(p Layer, r Record) error {
 	stats, err := d.zfs.DatasetStats(d.name(p.Key))
 	if err != nil || stats.RefQuota() == r.Bytes {
 		return err
@@ -135,7 +135,7 @@ func (d *datasets) limit(p Place, r Record) error {
 	return d.zfs.SetUint(d.name(p.Key), "refquota", r.Bytes)
 }
 
-func (d *datasets) usage(p Place, _ Record) (Usage, error) {
+func (d *datasets) usage(p Layer, _ Record) (Usage, error) {
 	stats, err := d.zfs.DatasetStats(d.name(p.Key))
 	if err != nil {
 		return Usage{}, d.explainMissing(p.Key, err)

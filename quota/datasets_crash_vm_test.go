@@ -17,18 +17,18 @@ import (
 func TestACrashAtEachStepOfMake(t *testing.T) {
 	steps := []struct {
 		name string
-		do   func(s *store, p Place, r Record)
+		do   func(s *store, p Layer, r Record)
 	}{
-		{"nothing but a record being written", func(s *store, p Place, _ Record) {
+		{"nothing but a record being written", func(s *store, p Layer, _ Record) {
 			must(s.t, os.WriteFile(filepath.Join(s.records(), p.Key+newSuffix), []byte("{"), 0o600))
 		}},
-		{"a record", func(s *store, p Place, r Record) { must(s.t, s.Limiter.records.save(p.Key, r)) }},
-		{"a dataset", func(s *store, p Place, r Record) { s.createChild(p, r) }},
-		{"record and dataset", func(s *store, p Place, r Record) {
+		{"a record", func(s *store, p Layer, r Record) { must(s.t, s.Limiter.records.save(p.Key, r)) }},
+		{"a dataset", func(s *store, p Layer, r Record) { s.createChild(p, r) }},
+		{"record and dataset", func(s *store, p Layer, r Record) {
 			must(s.t, s.Limiter.records.save(p.Key, r))
 			s.createChild(p, r)
 		}},
-		{"mounted and half filled", func(s *store, p Place, r Record) {
+		{"mounted and half filled", func(s *store, p Layer, r Record) {
 			must(s.t, s.Limiter.records.save(p.Key, r))
 			s.createChild(p, r)
 			upper := filepath.Join(p.Dir, UpperName)
@@ -36,14 +36,14 @@ func TestACrashAtEachStepOfMake(t *testing.T) {
 			must(s.t, zfs.MountDataset(s.child(p), upper))
 			must(s.t, os.Mkdir(filepath.Join(upper, "diff"), 0o700))
 		}},
-		{"unmounted and half filled", func(s *store, p Place, r Record) {
+		{"unmounted and half filled", func(s *store, p Layer, r Record) {
 			must(s.t, s.Limiter.records.save(p.Key, r))
 			s.createChild(p, r)
 			upper := filepath.Join(p.Dir, UpperName)
 			must(s.t, os.MkdirAll(upper, 0o700))
 			must(s.t, s.controllers[Dataset].(*datasets).fill(p, upper, func(dir string) error { return os.Mkdir(filepath.Join(dir, "diff"), 0o700) }))
 		}},
-		{"all but the layer's name", func(s *store, p Place, _ Record) {
+		{"all but the layer's name", func(s *store, p Layer, _ Record) {
 			must(s.t, os.MkdirAll(p.Dir, 0o700))
 			must(s.t, s.Make(p, "half", bytesOf(8*mib), makeContents))
 		}},
@@ -66,7 +66,7 @@ func TestACrashAtEachStepOfMake(t *testing.T) {
 	s.attach(there)
 }
 
-func (s *store) createChild(p Place, r Record) {
+func (s *store) createChild(p Layer, r Record) {
 	s.t.Helper()
 	properties, err := s.controllers[Dataset].(*datasets).properties(r)
 	must(s.t, err)
@@ -116,12 +116,12 @@ func TestForeignDatasetsAreSpared(t *testing.T) {
 	s.wantRecords()
 	s.wantChildren(inherits, neighbour, named) // the one that is marked, and no layer's, is swept up
 
-	p := Place{Key: inherits, Dir: filepath.Join(s.stage(), inherits)}
+	p := Layer{Key: inherits, Dir: filepath.Join(s.stage(), inherits)}
 	must(t, os.Mkdir(p.Dir, 0o700))
 	wantError(t, s.Make(p, "clash", bytesOf(8*mib), makeContents), zfs.ErrExist)
 	s.wantChildren(inherits, neighbour, named)
 	s.wantRecords()
-	wantError(t, s.Make(Place{Key: "../x", Dir: p.Dir}, "bad", bytesOf(8*mib), makeContents), fault.Invalid)
+	wantError(t, s.Make(Layer{Key: "../x", Dir: p.Dir}, "bad", bytesOf(8*mib), makeContents), fault.Invalid)
 }
 
 // TestMakeThatFailsLeavesNothing fails in the caller's part, and in ZFS's.

@@ -10,7 +10,7 @@ import (
 )
 
 // attach mounts the layer's dataset unless it is.
-func (d *datasets) attach(p Place, r Record) error {
+func (d *datasets) attach(p Layer, r Record) error {
 	attached, err := d.attached(p)
 	if err != nil {
 		return err
@@ -25,7 +25,7 @@ func (d *datasets) attach(p Place, r Record) error {
 
 // watchOver begins to watch a layer that was not watched. Whatever limit was
 // left in force, by a rollback or a freeze, the recorded one is.
-func (d *datasets) watchOver(p Place, r Record) error {
+func (d *datasets) watchOver(p Layer, r Record) error {
 	if d.watch.has(p.Key) {
 		return nil
 	}
@@ -39,7 +39,7 @@ func (d *datasets) watchOver(p Place, r Record) error {
 // attached reports whether the layer's dataset is mounted where it belongs. It
 // asks the mount table: somebody may have unmounted it, or have mounted
 // something else, which is an error.
-func (d *datasets) attached(p Place) (bool, error) {
+func (d *datasets) attached(p Layer) (bool, error) {
 	upper := filepath.Join(p.Dir, UpperName)
 	top, err := mountedOn(upper)
 	if err != nil || top == nil {
@@ -78,7 +78,7 @@ func (d *datasets) missing(key string, why error) error {
 
 // detach unmounts whatever ZFS file system is there: the layer's dataset may
 // have been renamed while it was mounted, and mounted more than once.
-func (d *datasets) detach(p Place, _ Record) error {
+func (d *datasets) detach(p Layer, _ Record) error {
 	d.watch.remove(p.Key)
 	upper := filepath.Join(p.Dir, UpperName)
 	for {

@@ -115,23 +115,23 @@ func TestALimitIsRaisedAndLowered(t *testing.T) {
 	file := filepath.Join(p.Dir, "diff/file")
 	_, err := writeUntil(file, 20*mib, mib)
 	wantError(t, err, unix.EDQUOT)
-	must(t, s.Set(p, Limits{Bytes: 30 * mib}))
+	must(t, s.SetLimits(p, Limits{Bytes: 30 * mib}))
 	if n, err := writeUntil(file, 20*mib, mib); err != nil {
 		t.Errorf("after it was raised: %d, %v", n, err)
 	}
 	s.sync()
-	err = s.Set(p, Limits{Bytes: 10 * mib})
+	err = s.SetLimits(p, Limits{Bytes: 10 * mib})
 	wantError(t, err, fault.LimitReached, "a limit of 10485760 bytes is below the", "delete files")
-	wantError(t, s.Set(p, Limits{Bytes: 30 * mib, Inodes: 2}), fault.LimitReached, "2 files")
+	wantError(t, s.SetLimits(p, Limits{Bytes: 30 * mib, Inodes: 2}), fault.LimitReached, "2 files")
 	equal(t, "refquota after a refusal", get(t, s.child(p), "refquota"), fmt.Sprint(30*mib))
 	r, err := s.Find(p.Key)
 	must(t, err)
 	equal(t, "record after a refusal", r.Limits, Limits{Bytes: 30 * mib})
-	must(t, s.Set(p, Limits{Bytes: 24 * mib}))
+	must(t, s.SetLimits(p, Limits{Bytes: 24 * mib}))
 	equal(t, "refquota, lowered", get(t, s.child(p), "refquota"), fmt.Sprint(24*mib))
-	must(t, s.Set(p, Limits{}))
+	must(t, s.SetLimits(p, Limits{}))
 	equal(t, "refquota, none", get(t, s.child(p), "refquota"), "0")
-	wantError(t, s.Set(s.newPlace(), Limits{Bytes: mib}), fault.Unsupported, "made without a limit")
+	wantError(t, s.SetLimits(s.newPlace(), Limits{Bytes: mib}), fault.Unsupported, "made without a limit")
 }
 
 // TestTheKernelsRefusalIsExplained lowers past what the package knows: usage is
@@ -184,7 +184,7 @@ func TestSomebodyMeddles(t *testing.T) {
 		wantError(t, s.Attach(p), fault.NotFound, "destroyed or renamed", s.child(p))
 		_, err := s.Usage(p)
 		wantError(t, err, fault.NotFound, "destroyed or renamed")
-		wantError(t, s.Set(p, Limits{Bytes: 9 * mib}), fault.NotFound, "destroyed or renamed")
+		wantError(t, s.SetLimits(p, Limits{Bytes: 9 * mib}), fault.NotFound, "destroyed or renamed")
 		must(t, s.recoverAll()) // the layer is there: its record stays
 		s.wantRecords(p.Key)
 		s.remove(p)
@@ -259,7 +259,7 @@ func TestEightAtOnce(t *testing.T) {
 	for _, mode := range []Mode{Dataset, Project} {
 		t.Run(string(mode), func(t *testing.T) {
 			s := newStore(t, mode)
-			places := make([]Place, 8)
+			places := make([]Layer, 8)
 			errs := make([]error, 8)
 			begun := time.Now()
 			var all sync.WaitGroup
@@ -289,7 +289,7 @@ func TestEightAtOnce(t *testing.T) {
 }
 
 // remove2 is remove for several at once.
-func (s *store) remove2(p Place) {
+func (s *store) remove2(p Layer) {
 	if err := errors.Join(s.Detach(p), s.Discard(p.Key), os.RemoveAll(p.Dir)); err != nil {
 		s.t.Error(err)
 	}

@@ -30,13 +30,13 @@ func (f *fakeController) reserve(r *Record) error {
 	return f.did("reserve", *r)
 }
 
-func (f *fakeController) make(p Place, r Record, fill func(string) error) error {
+func (f *fakeController) make(p Layer, r Record, fill func(string) error) error {
 	return errors.Join(f.did("make", r), fill(p.Dir))
 }
-func (f *fakeController) attach(_ Place, r Record) error { return f.did("attach", r) }
-func (f *fakeController) detach(_ Place, r Record) error { return f.did("detach", r) }
-func (f *fakeController) set(_ Place, r Record) error    { return f.did("set", r) }
-func (f *fakeController) usage(_ Place, r Record) (Usage, error) {
+func (f *fakeController) attach(_ Layer, r Record) error { return f.did("attach", r) }
+func (f *fakeController) detach(_ Layer, r Record) error { return f.did("detach", r) }
+func (f *fakeController) set(_ Layer, r Record) error    { return f.did("set", r) }
+func (f *fakeController) usage(_ Layer, r Record) (Usage, error) {
 	return f.held, f.did("usage", r)
 }
 func (f *fakeController) discard(_ context.Context, _ string, r Record) error {
@@ -73,7 +73,7 @@ func TestTheRecordComesFirstAndGoesLast(t *testing.T) {
 	c := &fakeController{}
 	l := fakeLimiter(t, c, Project)
 	defer l.Close()
-	p := Place{Key: testKey}
+	p := Layer{Key: testKey}
 	must(t, l.Make(p, "x", Spec{Limits: Limits{Bytes: 1 << 20}}, func(string) error {
 		r, err := l.Find(testKey)
 		if err != nil || r == nil || r.Project != firstProject || r.Bytes != 1<<20 {
@@ -98,44 +98,44 @@ func TestMakeThatFailsIsDiscarded(t *testing.T) {
 	c := &fakeController{}
 	l := fakeLimiter(t, c, Dataset)
 	defer l.Close()
-	err := l.Make(Place{Key: testKey}, "x", Spec{Limits: Limits{Bytes: 1 << 20}}, func(string) error { return fault.NoSpace })
+	err := l.Make(Layer{Key: testKey}, "x", Spec{Limits: Limits{Bytes: 1 << 20}}, func(string) error { return fault.NoSpace })
 	wantError(t, err, fault.NoSpace)
 	equal(t, "discards", c.count("discard"), 1)
 	if r, _ := l.Find(testKey); r != nil {
 		t.Error("a record stayed")
 	}
-	wantError(t, l.Make(Place{Key: "../../etc/x"}, "x", Spec{Limits: Limits{Bytes: 1 << 20}}, noFill), fault.Invalid)
-	wantError(t, l.Make(Place{Key: testKey}, "x", Spec{Properties: Properties{"mountpoint": "/"}}, noFill), fault.Invalid)
+	wantError(t, l.Make(Layer{Key: "../../etc/x"}, "x", Spec{Limits: Limits{Bytes: 1 << 20}}, noFill), fault.Invalid)
+	wantError(t, l.Make(Layer{Key: testKey}, "x", Spec{Properties: Properties{"mountpoint": "/"}}, noFill), fault.Invalid)
 }
 
 func TestALayerWithoutLimitCostsNothing(t *testing.T) {
 	c := &fakeController{}
 	l := fakeLimiter(t, c, Dataset)
 	defer l.Close()
-	p := Place{Key: testKey}
+	p := Layer{Key: testKey}
 	must(t, errors.Join(l.Check(Spec{}), l.Attach(p), l.Detach(p), l.Discard(testKey)))
 	_, err := l.Usage(p)
 	must(t, err)
 	equal(t, "calls", len(c.calls), 0)
-	wantError(t, l.Set(p, Limits{Bytes: 1 << 20}), fault.Unsupported, "made without a limit")
+	wantError(t, l.SetLimits(p, Limits{Bytes: 1 << 20}), fault.Unsupported, "made without a limit")
 }
 
 func TestSetThatFailsPutsTheOldLimitBack(t *testing.T) {
 	c := &fakeController{held: Usage{Bytes: 4 << 20}}
 	l := fakeLimiter(t, c, Dataset)
 	defer l.Close()
-	p := Place{Key: testKey}
+	p := Layer{Key: testKey}
 	must(t, l.Make(p, "x", Spec{Limits: Limits{Bytes: 8 << 20}}, noFill))
-	wantError(t, l.Set(p, Limits{Bytes: 2 << 20}), fault.LimitReached, "below the 4194304")
+	wantError(t, l.SetLimits(p, Limits{Bytes: 2 << 20}), fault.LimitReached, "below the 4194304")
 	equal(t, "sets", c.count("set"), 0)
 	c.fail = map[string]error{"set": fault.PoolUnavailable}
-	wantError(t, l.Set(p, Limits{Bytes: 16 << 20}), fault.PoolUnavailable)
+	wantError(t, l.SetLimits(p, Limits{Bytes: 16 << 20}), fault.PoolUnavailable)
 	equal(t, "the last set", c.records[len(c.records)-1].Bytes, 8<<20)
 	r, err := l.Find(testKey)
 	must(t, err)
 	equal(t, "record", r.Bytes, 8<<20)
 	c.fail = nil
-	must(t, l.Set(p, Limits{Bytes: 16 << 20}))
+	must(t, l.SetLimits(p, Limits{Bytes: 16 << 20}))
 	r, err = l.Find(testKey)
 	must(t, err)
 	equal(t, "record", r.Bytes, 16<<20)
@@ -149,7 +149,7 @@ func TestRecover(t *testing.T) {
 	must(t, l.records.save(testKey, Record{Layer: "x", Mode: Dataset}))
 	must(t, l.records.save(gone, Record{Layer: "y", Mode: Dataset}))
 	must(t, os.WriteFile(l.records.path(damaged), []byte("?"), 0o600))
-	must(t, l.Recover(context.Background(), func(_ Record, key string) (Place, bool) { return Place{Key: key}, key == testKey }))
+	must(t, l.Recover(context.Background(), func(_ Record, key string) (Layer, bool) { return Layer{Key: key}, key == testKey }))
 	equal(t, "sets", c.count("set"), 1)
 	equal(t, "discards", c.count("discard"), 1)
 	equal(t, "sweeps", c.count("sweep"), 2) // of both means
@@ -196,15 +196,15 @@ func TestModesAreChosen(t *testing.T) {
 
 func TestWithoutZFSNothingIsLimited(t *testing.T) {
 	lacking := fault.New(fault.Unsupported, "/dev/zfs is missing")
-	c := Config{Lacking: lacking, Records: t.TempDir(), Mode: Auto}
+	c := Config{Unavailable: lacking, Records: t.TempDir(), Mode: Auto}
 	l, err := Open(context.Background(), c)
 	must(t, err)
 	defer l.Close()
 	must(t, l.Check(Spec{}))
 	wantError(t, l.Check(Spec{Limits: Limits{Bytes: 1 << 20}}), fault.Unsupported, "/dev/zfs")
 	must(t, l.records.save(testKey, Record{Layer: "x", Mode: Project, Project: firstProject}))
-	wantError(t, l.Attach(Place{Key: testKey}), fault.Unsupported, "layer x", "/dev/zfs")
-	must(t, l.Recover(context.Background(), func(Record, string) (Place, bool) { return Place{}, true }))
+	wantError(t, l.Attach(Layer{Key: testKey}), fault.Unsupported, "layer x", "/dev/zfs")
+	must(t, l.Recover(context.Background(), func(Record, string) (Layer, bool) { return Layer{}, true }))
 	c.Mode = Project
 	_, err = Open(context.Background(), c)
 	wantError(t, err, fault.Unsupported, "overlayzfs.quota=project", "/dev/zfs")
@@ -215,7 +215,7 @@ func TestAProjectLayerIsNotUsedWhereItWouldBreak(t *testing.T) {
 	l := fakeLimiter(t, &fakeController{}, Dataset)
 	defer l.Close()
 	must(t, l.records.save(testKey, Record{Layer: "x", Mode: Project, Project: firstProject}))
-	p := Place{Key: testKey}
+	p := Layer{Key: testKey}
 	l.refused = fault.New(fault.Unsupported, "issue 18932")
 	wantError(t, l.Attach(p), fault.Unsupported, "layer x", "18932")
 	l.refused = fault.New(fault.NoSpace, "the probe found no space")

@@ -81,7 +81,7 @@ type filled struct{ first, end uint64 }
 
 // fillUp writes until nothing more gets in, however often it is refused
 // meanwhile, and returns what was held at the first refusal and at the end.
-func fillUp(t *testing.T, s *store, p Place, chunk, writers int) (filled, int) {
+func fillUp(t *testing.T, s *store, p Layer, chunk, writers int) (filled, int) {
 	t.Helper()
 	var mu sync.Mutex
 	var total uint64
@@ -237,7 +237,7 @@ func TestDeletingMakesRoom(t *testing.T) {
 	})
 	t.Logf("room again %v after the rm", time.Since(begun).Round(time.Millisecond))
 	s.sync()
-	must(t, s.Set(p, Limits{Bytes: 200 * mib}))
+	must(t, s.SetLimits(p, Limits{Bytes: 200 * mib}))
 	time.Sleep(2 * pauseFull)
 	if n, err := writeUntil(filepath.Join(p.Dir, "diff/more"), 60*mib, 64<<10); err != nil {
 		t.Errorf("raised: %v after %d", err, n)

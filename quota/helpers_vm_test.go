@@ -27,7 +27,7 @@ type store struct {
 	handle  *zfs.Handle
 	dataset string
 	home    string
-	live    map[string]Place // the layers that are there
+	live    map[string]Layer // the layers that are there
 }
 
 // testStore is the name of the stores that tests make.
@@ -39,7 +39,7 @@ func newStore(t *testing.T, mode Mode, options ...string) *store {
 	handle, err := zfs.Open()
 	must(t, err)
 	t.Cleanup(func() { must(t, handle.Close()) })
-	s := &store{t: t, handle: handle, dataset: unusedDataset(t), home: plainDir(t), live: map[string]Place{}}
+	s := &store{t: t, handle: handle, dataset: unusedDataset(t), home: plainDir(t), live: map[string]Layer{}}
 	cli(t, "zfs", append(append([]string{"create", "-o", "mountpoint=legacy", "-o", "compression=off"}, options...), s.dataset)...)
 	must(t, zfs.MountDataset(s.dataset, s.home))
 	t.Cleanup(func() { must(t, mount.Unmount(s.home)) })
@@ -85,14 +85,14 @@ func (s *store) restart(mode Mode) {
 }
 
 func (s *store) recoverAll() error {
-	return s.Recover(context.Background(), func(_ Record, key string) (Place, bool) {
+	return s.Recover(context.Background(), func(_ Record, key string) (Layer, bool) {
 		p, ok := s.live[key]
 		return p, ok
 	})
 }
 
 // add makes a layer as the driver does: aside, and moved into place.
-func (s *store) add(id string, spec Spec) Place {
+func (s *store) add(id string, spec Spec) Layer {
 	s.t.Helper()
 	p, err := s.tryAdd(id, spec)
 	must(s.t, err)
@@ -100,7 +100,7 @@ func (s *store) add(id string, spec Spec) Place {
 	return p
 }
 
-func (s *store) tryAdd(id string, spec Spec) (Place, error) {
+func (s *store) tryAdd(id string, spec Spec) (Layer, error) {
 	p := s.newPlace()
 	if err := os.Mkdir(p.Dir, 0o710); err != nil {
 		return p, err
@@ -108,13 +108,13 @@ func (s *store) tryAdd(id string, spec Spec) (Place, error) {
 	if err := s.Make(p, id, spec, makeContents); err != nil {
 		return p, errors.Join(err, os.RemoveAll(p.Dir))
 	}
-	final := Place{Key: p.Key, Dir: filepath.Join(s.home, id)}
+	final := Layer{Key: p.Key, Dir: filepath.Join(s.home, id)}
 	return final, os.Rename(p.Dir, final.Dir)
 }
 
-func (s *store) newPlace() Place {
+func (s *store) newPlace() Layer {
 	key := newKey()
-	return Place{Key: key, Dir: filepath.Join(s.stage(), key)}
+	return Layer{Key: key, Dir: filepath.Join(s.stage(), key)}
 }
 
 func newKey() string { return rand.Text()[:26] }
@@ -124,20 +124,20 @@ func makeContents(dir string) error {
 }
 
 // attach attaches a layer until the test ends.
-func (s *store) attach(p Place) {
+func (s *store) attach(p Layer) {
 	s.t.Helper()
 	must(s.t, s.Attach(p))
 	s.t.Cleanup(func() { s.detach(p) })
 }
 
 // detach takes the mount away even when the Limiter was closed.
-func (s *store) detach(p Place) {
+func (s *store) detach(p Layer) {
 	s.t.Helper()
 	must(s.t, s.Detach(p))
 }
 
 // remove is the removal of a layer.
-func (s *store) remove(p Place) {
+func (s *store) remove(p Layer) {
 	s.t.Helper()
 	s.detach(p)
 	must(s.t, s.Discard(p.Key))
@@ -145,7 +145,7 @@ func (s *store) remove(p Place) {
 	delete(s.live, p.Key)
 }
 
-func (s *store) child(p Place) string { return s.dataset + "/" + p.Key }
+func (s *store) child(p Layer) string { return s.dataset + "/" + p.Key }
 
 // children are the child datasets there are.
 func (s *store) children() []string {

@@ -12,7 +12,7 @@ import (
 
 // inodes counts the files on the layer's dataset, as of the last transaction
 // group.
-func (d *datasets) inodes(p Place) (uint64, error) {
+func (d *datasets) inodes(p Layer) (uint64, error) {
 	if attached, err := d.attached(p); err != nil || !attached {
 		return d.unmountedInodes(p.Key)
 	}
@@ -24,7 +24,7 @@ func (d *datasets) inodes(p Place) (uint64, error) {
 }
 
 // mountedInodes is one statfs: cheap enough to ask often.
-func mountedInodes(p Place) (uint64, error) {
+func mountedInodes(p Layer) (uint64, error) {
 	dir := filepath.Join(p.Dir, UpperName)
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -72,7 +72,7 @@ const (
 
 // freeze limits the layer's dataset to what it holds, or to its own limit if
 // that is less.
-func (d *datasets) freeze(p Place, r Record) error {
+func (d *datasets) freeze(p Layer, r Record) error {
 	for margin := uint64(0); ; margin = max(2*margin, marginFirst) {
 		stats, err := d.zfs.DatasetStats(d.name(p.Key))
 		if err != nil {

@@ -28,12 +28,12 @@ func TestTheNumberOfFilesIsLimited(t *testing.T) {
 	must(t, err)
 	t.Logf("limit %d files, frozen with %d", limit, used.Inodes)
 
-	must(t, s.Set(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes + 1000}))
+	must(t, s.SetLimits(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes + 1000}))
 	must(t, os.WriteFile(filepath.Join(diff, "raised"), make([]byte, 2*mib), 0o600))
 	s.sync()
 	used, err = s.Usage(p)
 	must(t, err)
-	must(t, s.Set(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes}))
+	must(t, s.SetLimits(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes}))
 	eventually(t, "frozen again", frozen)
 	for i := range 50 {
 		must(t, os.Remove(filepath.Join(diff, fmt.Sprint(i))))

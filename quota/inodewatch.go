@@ -20,9 +20,9 @@ const inodeTick = 250 * time.Millisecond
 
 // inodeWatch holds mounted layers to their number of files.
 type inodeWatch struct {
-	count        func(Place) (uint64, error)
+	count        func(Layer) (uint64, error)
 	deleted      func(key string) func() uint64 // of those counted
-	freeze, thaw func(Place, Record) error
+	freeze, thaw func(Layer, Record) error
 
 	mu     sync.Mutex
 	layers map[string]*watched
@@ -30,7 +30,7 @@ type inodeWatch struct {
 }
 
 type watched struct {
-	Place
+	Layer
 	Record
 	frozen   bool
 	frozenAt uint64        // the number of files it was last frozen with
@@ -39,13 +39,13 @@ type watched struct {
 }
 
 // add begins to watch a layer that has a limit on its files.
-func (w *inodeWatch) add(p Place, r Record) {
+func (w *inodeWatch) add(p Layer, r Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r.Inodes == 0 || w.layers[p.Key] != nil {
 		return
 	}
-	w.layers[p.Key] = &watched{Place: p, Record: r, deleted: w.deleted(p.Key)}
+	w.layers[p.Key] = &watched{Layer: p, Record: r, deleted: w.deleted(p.Key)}
 	if w.stop == nil {
 		w.stop = make(chan struct{})
 		go w.run(w.stop)
@@ -92,7 +92,7 @@ func (w *inodeWatch) rest() {
 
 // set has a layer's new limits put in force, with no look between that could
 // freeze it by the old ones. It thaws the layer; the next look judges anew.
-func (w *inodeWatch) set(p Place, r Record, apply func(Place, Record) error) error {
+func (w *inodeWatch) set(p Layer, r Record, apply func(Layer, Record) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := apply(p, r); err != nil {
@@ -147,7 +147,7 @@ func (w *inodeWatch) look() {
 
 // used counts a layer's files. What is deleted only matters near the limit.
 func (w *inodeWatch) used(l *watched) (uint64, error) {
-	used, err := w.count(l.Place)
+	used, err := w.count(l.Layer)
 	if err != nil || used < l.Inodes {
 		return used, err
 	}
@@ -162,7 +162,7 @@ func (w *inodeWatch) change(l *watched, freeze bool, used uint64) {
 	if freeze {
 		act = w.freeze
 	}
-	if err := act(l.Place, l.Record); err != nil {
+	if err := act(l.Layer, l.Record); err != nil {
 		l.complain(err)
 		return
 	}

@@ -20,15 +20,15 @@ type fakeFiles struct {
 
 func (f *fakeFiles) watch() *inodeWatch {
 	return &inodeWatch{
-		count: func(Place) (n uint64, err error) {
+		count: func(Layer) (n uint64, err error) {
 			f.with(func() { f.counts, n, err = f.counts+1, f.files, f.fail })
 			return n, err
 		},
 		deleted: func(string) func() uint64 {
 			return func() (n uint64) { f.with(func() { n = f.deleted }); return n }
 		},
-		freeze: func(Place, Record) error { f.with(func() { f.freezes, f.frozen = f.freezes+1, true }); return nil },
-		thaw:   func(Place, Record) error { f.with(func() { f.thaws, f.frozen = f.thaws+1, false }); return nil },
+		freeze: func(Layer, Record) error { f.with(func() { f.freezes, f.frozen = f.freezes+1, true }); return nil },
+		thaw:   func(Layer, Record) error { f.with(func() { f.thaws, f.frozen = f.thaws+1, false }); return nil },
 		layers: map[string]*watched{},
 	}
 }
@@ -58,7 +58,7 @@ func TestTheWatchFreezesAndThaws(t *testing.T) {
 		f := &fakeFiles{files: 50}
 		w := f.watch()
 		defer w.close()
-		p := Place{Key: "k"}
+		p := Layer{Key: "k"}
 		step := func(what string, frozen bool, freezes, thaws int) {
 			t.Helper()
 			time.Sleep(2 * inodeTick)
@@ -90,7 +90,7 @@ func TestTheWatchSleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeFiles{}
 		w := f.watch()
-		p := Place{Key: "k"}
+		p := Layer{Key: "k"}
 		w.add(p, fileRecord(0)) // has no limit on files
 		time.Sleep(time.Hour)
 		f.wantCounts(t, "counts without a layer", 0)
@@ -98,7 +98,7 @@ func TestTheWatchSleeps(t *testing.T) {
 		w.add(p, fileRecord(100))
 		time.Sleep(time.Minute + inodeTick/2)
 		f.wantCounts(t, "counts in a minute", 240)
-		must(t, w.set(p, fileRecord(0), func(Place, Record) error { return nil }))
+		must(t, w.set(p, fileRecord(0), func(Layer, Record) error { return nil }))
 		time.Sleep(time.Hour)
 		f.wantCounts(t, "counts after its limit went", 240)
 		w.add(p, fileRecord(100))
@@ -117,16 +117,16 @@ func TestSetOfAFrozenLayer(t *testing.T) {
 		f := &fakeFiles{files: 100}
 		w := f.watch()
 		defer w.close()
-		p := Place{Key: "k"}
+		p := Layer{Key: "k"}
 		w.add(p, fileRecord(100))
 		f.wantFrozen(t, "frozen", true)
-		apply := func(Place, Record) error { f.with(func() { f.frozen = false }); return nil }
+		apply := func(Layer, Record) error { f.with(func() { f.frozen = false }); return nil }
 		must(t, w.set(p, fileRecord(200), apply))
 		f.wantFrozen(t, "raised", false)
 		must(t, w.set(p, fileRecord(90), apply))
 		f.wantFrozen(t, "lowered", true)
 		broken := errors.New("broken")
-		wantError(t, w.set(p, fileRecord(500), func(Place, Record) error { return broken }), broken)
+		wantError(t, w.set(p, fileRecord(500), func(Layer, Record) error { return broken }), broken)
 		f.wantFrozen(t, "after a set that failed", true)
 	})
 }
@@ -138,13 +138,13 @@ func TestWhatFailsIsTriedAtTheNextLook(t *testing.T) {
 		defer w.close()
 		freeze := w.freeze
 		failures := 2
-		w.freeze = func(p Place, r Record) error {
+		w.freeze = func(p Layer, r Record) error {
 			if failures--; failures >= 0 {
 				return errors.New("busy")
 			}
 			return freeze(p, r)
 		}
-		w.add(Place{Key: "k"}, fileRecord(100))
+		w.add(Layer{Key: "k"}, fileRecord(100))
 		f.wantFrozen(t, "frozen", true)
 		f.with(func() { f.fail = errors.New("statfs") })
 		f.wantFrozen(t, "uncountable, and still frozen", true)

@@ -14,8 +14,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Place is a layer as a Limiter sees it.
-type Place struct {
+// Layer is a layer as a Limiter sees it.
+type Layer struct {
 	Key string // unique and never used again: the name of its short link
 	Dir string // the layer's directory, also while it is being made aside
 }
@@ -30,15 +30,15 @@ type controller interface {
 	reserve(r *Record) error
 	// make readies a directory for the layer's upper and work directories, has
 	// fill make them there, and puts the limits in force.
-	make(p Place, r Record, fill func(dir string) error) error
+	make(p Layer, r Record, fill func(dir string) error) error
 	// attach makes the content reachable below the layer's directory: a
 	// container is about to write to it.
-	attach(p Place, r Record) error
+	attach(p Layer, r Record) error
 	// detach is for when nobody uses it any more; repeating it is no error.
-	detach(p Place, r Record) error
+	detach(p Layer, r Record) error
 	// set puts other limits in force, or the same ones again.
-	set(p Place, r Record) error
-	usage(p Place, r Record) (Usage, error)
+	set(p Layer, r Record) error
+	usage(p Layer, r Record) (Usage, error)
 	// discard deletes all there is of a layer but its record. An error of class
 	// Busy is worth repeating.
 	discard(ctx context.Context, key string, r Record) error
@@ -51,17 +51,17 @@ type controller interface {
 
 // Config is what a Limiter is made of.
 type Config struct {
-	ZFS     *zfs.Handle // nil: no limit can be kept
-	Lacking error       // why ZFS is nil
-	Dataset string      // of the store
-	Store   string      // the store's own name: another may lie on the same dataset
-	Home    string      // a directory on it, where probes can be made, and below which layers are made
-	Records string      // the directory of records
-	Mode    Mode        // what the administrator asked for
+	ZFS         *zfs.Handle // nil: no limit can be kept
+	Unavailable error       // why ZFS is nil
+	Dataset     string      // of the store
+	Store       string      // the store's own name: another may lie on the same dataset
+	Home        string      // a directory on it, where probes can be made, and below which layers are made
+	Records     string      // the directory of records
+	Mode        Mode        // what the administrator asked for
 
-	// Owns reports whether there may be a layer of that ID with that key. What
+	// MayOwn reports whether there may be a layer of that ID with that key. What
 	// belongs to such a layer is not swept up, whatever became of its record.
-	Owns func(id, key string) bool
+	MayOwn func(id, key string) bool
 }
 
 // Limiter keeps the limits of the layers of a store.
@@ -87,7 +87,7 @@ func Open(ctx context.Context, c Config) (*Limiter, error) {
 	l := &Limiter{records: records(c.Records), controllers: map[Mode]controller{}}
 	l.ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if c.ZFS == nil {
-		l.mode, l.why, l.lacking = Off, c.Lacking, c.Lacking
+		l.mode, l.why, l.lacking = Off, c.Unavailable, c.Unavailable
 		return l, l.require(c.Mode)
 	}
 	l.refused = probeProjects(ctx, c)
@@ -151,7 +151,7 @@ func (l *Limiter) Check(s Spec) error {
 // Make makes the limited place for the layer that is being made in p.Dir; fill
 // makes the directories diff and, where the layer needs it, work in the
 // directory that it is told. When it fails nothing is left.
-func (l *Limiter) Make(p Place, id string, s Spec, fill func(dir string) error) error {
+func (l *Limiter) Make(p Layer, id string, s Spec, fill func(dir string) error) error {
 	if err := l.Check(s); err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func (l *Limiter) Records() (map[string]*Record, error) { return l.records.all()
 
 // Attach makes the layer's content reachable and watches over its limits; it
 // must be detached again. To attach what is attached does nothing.
-func (l *Limiter) Attach(p Place) error {
+func (l *Limiter) Attach(p Layer) error {
 	return l.with(p.Key, func(c controller, r Record) error {
 		if r.Mode == Project && errors.Is(l.refused, fault.Unsupported) {
 			return fault.New(fault.Unsupported, "layer %s has a limit by project quota, with which its container would fail here: %w; load an OpenZFS that can again, or remove the container", r.Layer, l.refused)
@@ -202,13 +202,13 @@ func (l *Limiter) Attach(p Place) error {
 
 // Detach undoes Attach. Of a layer that is not limited or not attached it is
 // no error.
-func (l *Limiter) Detach(p Place) error {
+func (l *Limiter) Detach(p Layer) error {
 	return l.with(p.Key, func(c controller, r Record) error { return c.detach(p, r) })
 }
 
-// Set changes the limits of a limited layer, also while it is in use. A limit
+// SetLimits changes the limits of a limited layer, also while it is in use. A limit
 // below what the layer holds is refused.
-func (l *Limiter) Set(p Place, limits Limits) error {
+func (l *Limiter) SetLimits(p Layer, limits Limits) error {
 	before, err := l.records.load(p.Key)
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ func (l *Limiter) Set(p Place, limits Limits) error {
 }
 
 // Usage is what a limited layer holds, as of the last transaction group.
-func (l *Limiter) Usage(p Place) (usage Usage, err error) {
+func (l *Limiter) Usage(p Layer) (usage Usage, err error) {
 	err = l.with(p.Key, func(c controller, r Record) error {
 		usage, err = c.usage(p, r)
 		return err
@@ -291,7 +291,7 @@ func (l *Limiter) discard(ctx context.Context, key string) error {
 // Recover finishes what a crash interrupted: live tells which keys are layers,
 // and where. A layer that is in use has to be attached by then, or by live,
 // to be watched over again.
-func (l *Limiter) Recover(ctx context.Context, live func(Record, string) (Place, bool)) error {
+func (l *Limiter) Recover(ctx context.Context, live func(Record, string) (Layer, bool)) error {
 	if err := l.records.clean(); err != nil {
 		return err
 	}
@@ -313,7 +313,7 @@ func (l *Limiter) Recover(ctx context.Context, live func(Record, string) (Place,
 // recover discards what a layer that is gone had, and puts the limit of one
 // that is there in force again: not all of it is in ZFS's intent log, and a
 // governor may have been at work when the process ended.
-func (l *Limiter) recover(key string, live func(Record, string) (Place, bool)) error {
+func (l *Limiter) recover(key string, live func(Record, string) (Layer, bool)) error {
 	r, err := l.records.load(key)
 	if err != nil || r == nil {
 		return err

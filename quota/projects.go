@@ -58,7 +58,7 @@ func (c *projects) reserve(r *Record) (err error) {
 // make gives the layer's directories the project ID while they are empty: what
 // is made in them later inherits it. Overlayfs moves files between the two, so
 // both have it.
-func (c *projects) make(p Place, r Record, fill func(dir string) error) error {
+func (c *projects) make(p Layer, r Record, fill func(dir string) error) error {
 	if err := fill(p.Dir); err != nil {
 		return err
 	}
@@ -81,13 +81,13 @@ func setProject(dir string, id uint32) error {
 }
 
 // attach only has the limit watched over: the content is where it always is.
-func (c *projects) attach(p Place, r Record) error { return c.governor.add(p.Key, r) }
+func (c *projects) attach(p Layer, r Record) error { return c.governor.add(p.Key, r) }
 
-func (c *projects) detach(p Place, _ Record) error { return c.governor.remove(p.Key) }
+func (c *projects) detach(p Layer, _ Record) error { return c.governor.remove(p.Key) }
 
-func (c *projects) set(p Place, r Record) error { return c.governor.set(p.Key, r) }
+func (c *projects) set(p Layer, r Record) error { return c.governor.set(p.Key, r) }
 
-func (c *projects) usage(_ Place, r Record) (Usage, error) {
+func (c *projects) usage(_ Layer, r Record) (Usage, error) {
 	usage, err := c.zfs.ProjectUsage(c.dataset, r.Project)
 	return Usage{Bytes: usage.Bytes, Inodes: usage.Objects}, err
 }

@@ -26,7 +26,7 @@ func (s *store) projectUsage(id uint32) zfs.ProjectUsage {
 	return usage
 }
 
-func (s *store) project(p Place) uint32 {
+func (s *store) project(p Layer) uint32 {
 	s.t.Helper()
 	r, err := s.Find(p.Key)
 	must(s.t, err)
@@ -60,10 +60,10 @@ func TestAProjectLayersWholeLife(t *testing.T) {
 	}
 	equal(t, "limits", s.projectUsage(id).ByteLimit, 64*mib)
 	equal(t, "limits", s.projectUsage(id).ObjectLimit, 1000)
-	must(t, s.Set(p, Limits{Bytes: 32 * mib}))
+	must(t, s.SetLimits(p, Limits{Bytes: 32 * mib}))
 	equal(t, "limits", s.projectUsage(id).ByteLimit, 32*mib)
 	equal(t, "limits", s.projectUsage(id).ObjectLimit, 0)
-	wantError(t, s.Set(p, Limits{Bytes: 4 * mib}), fault.LimitReached, "a limit of 4194304 bytes is below", "delete files")
+	wantError(t, s.SetLimits(p, Limits{Bytes: 4 * mib}), fault.LimitReached, "a limit of 4194304 bytes is below", "delete files")
 	equal(t, "limit after a refusal", s.projectUsage(id).ByteLimit, 32*mib)
 	s.wantChildren()
 
@@ -103,7 +103,7 @@ func TestModesMayChange(t *testing.T) {
 		s.restart(mode)
 		_, err := s.Usage(p)
 		must(t, err)
-		must(t, s.Set(p, Limits{Bytes: 16 * mib}))
+		must(t, s.SetLimits(p, Limits{Bytes: 16 * mib}))
 		err = s.Attach(p)
 		if s.refused != nil {
 			wantError(t, err, fault.Unsupported, "layer old", "18932")
@@ -282,7 +282,7 @@ func TestTheProbeNeedsTheFeature(t *testing.T) {
 	must(t, os.MkdirAll(s.stage(), 0o700))
 	l.records = records(home + "/.overlayzfs/limits")
 	must(t, os.MkdirAll(s.records(), 0o700))
-	s.live = map[string]Place{}
+	s.live = map[string]Layer{}
 	p := s.add("layer", bytesOf(8*mib))
 	_, err = l.Usage(p) // files of an unmounted dataset are not known there
 	must(t, err)

@@ -25,7 +25,7 @@ type Config struct {
 	// Pruned, if set, is called after retention destroyed snapshots, from the
 	// goroutine that did. Datasets of removed layers that only those snapshots
 	// kept alive can then go.
-	Pruned func()
+	AfterPrune func()
 
 	// Now is the wall clock; nil is time.Now.
 	Now func() time.Time

@@ -2,7 +2,7 @@ package snapshot
 
 import "time"
 
-// Event is a reason to take a snapshot.
+// Notify is a reason to take a snapshot.
 type Event string
 
 // The events. Start and Stop are the driver's own, Committed and Removed are
@@ -40,10 +40,10 @@ func (e Event) every() time.Duration {
 
 // Windows in which events of one kind give one snapshot.
 const (
-	// Quiet has to pass after the last of a row of events.
-	Quiet = time.Minute
-	// Longest is how long a row that does not end is waited for.
-	Longest = 5 * time.Minute
+	// QuietPeriod has to pass after the last of a row of events.
+	QuietPeriod = time.Minute
+	// MaxDelay is how long a row that does not end is waited for.
+	MaxDelay = 5 * time.Minute
 )
 
 // coalesced reports whether the event comes in rows: a build commits a layer

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Keeper takes snapshots at events and keeps as many as its policy says. Any
+// Scheduler takes snapshots at events and keeps as many as its policy says. Any
 // number of goroutines may use one. A nil Keeper does nothing.
-type Keeper struct {
+type Scheduler struct {
 	config Config
 	worker worker
 	born   time.Time // of the layers dataset
@@ -38,7 +38,7 @@ type worker interface {
 
 // New checks the configuration and starts a Keeper. A policy that takes no
 // snapshots gives a nil Keeper and no error. Close it when done.
-func New(c Config) (*Keeper, error) {
+func New(c Config) (*Scheduler, error) {
 	if len(c.Policy) == 0 {
 		return nil, nil
 	}
@@ -54,11 +54,11 @@ func New(c Config) (*Keeper, error) {
 	return k, nil
 }
 
-func newKeeper(c Config, w worker, born time.Time) *Keeper {
+func newKeeper(c Config, w worker, born time.Time) *Scheduler {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	k := &Keeper{
+	k := &Scheduler{
 		config: c,
 		worker: w,
 		born:   born,
@@ -72,11 +72,11 @@ func newKeeper(c Config, w worker, born time.Time) *Keeper {
 	return k
 }
 
-// Event says that something happened. It returns at once, whatever the pool
+// Notify says that something happened. It returns at once, whatever the pool
 // does; the snapshot is taken in the background. A row of Committed or of
 // Removed gives one snapshot, a minute (Quiet) after the last of them or five
 // (Longest) after the first. Events that the policy does not name are ignored.
-func (k *Keeper) Event(e Event) {
+func (k *Scheduler) Notify(e Event) {
 	if k == nil || k.config.Policy[e] == 0 {
 		return
 	}
@@ -93,7 +93,7 @@ func (k *Keeper) Event(e Event) {
 // that is made and retention was kept, or when ctx ends: what is under way in
 // the kernel then goes on in the background. It is for Start and Stop. The
 // error has been logged; it must fail nothing.
-func (k *Keeper) Take(ctx context.Context, e Event) error {
+func (k *Scheduler) Take(ctx context.Context, e Event) error {
 	if k == nil || k.config.Policy[e] == 0 {
 		return nil
 	}
@@ -109,7 +109,7 @@ func (k *Keeper) Take(ctx context.Context, e Event) error {
 
 // Close takes what Event has announced, and ends the Keeper. It returns when
 // that is done or ctx ends. Closing again is no error.
-func (k *Keeper) Close(ctx context.Context) error {
+func (k *Scheduler) Close(ctx context.Context) error {
 	if k == nil {
 		return nil
 	}

@@ -52,14 +52,14 @@ func (w *fakeWorker) prune(_ context.Context, p Policy) ([]Info, bool, error) {
 	return w.infos, len(gone) > 0, nil
 }
 
-func startKeeper(w *fakeWorker, c Config) *Keeper {
+func startKeeper(w *fakeWorker, c Config) *Scheduler {
 	w.start = time.Now()
 	k := newKeeper(c, w, time.Now().AddDate(-1, 0, 0))
 	go k.run()
 	return k
 }
 
-func end(t *testing.T, k *Keeper) {
+func end(t *testing.T, k *Scheduler) {
 	t.Helper()
 	if err := k.Close(context.Background()); err != nil {
 		t.Error(err)
@@ -73,13 +73,13 @@ func TestABuildGivesOneSnapshot(t *testing.T) {
 		w := &fakeWorker{}
 		k := startKeeper(w, Config{Policy: Policy{Committed: 5}})
 		for range 50 {
-			k.Event(Committed)
-			k.Event(Removed) // not in the policy
+			k.Notify(Committed)
+			k.Notify(Removed) // not in the policy
 			time.Sleep(4 * time.Second)
 		}
 		time.Sleep(time.Hour)
 		end(t, k)
-		if diff := cmp.Diff([]time.Duration{49*4*time.Second + Quiet}, w.times); diff != "" {
+		if diff := cmp.Diff([]time.Duration{49*4*time.Second + QuietPeriod}, w.times); diff != "" {
 			t.Errorf("taken at (-want +got):\n%s", diff)
 		}
 	})
@@ -91,10 +91,10 @@ func TestARowWithoutEnd(t *testing.T) {
 		w := &fakeWorker{}
 		k := startKeeper(w, Config{Policy: Policy{Removed: 5}})
 		for range 11 * 60 {
-			k.Event(Removed)
+			k.Notify(Removed)
 			time.Sleep(time.Second)
 		}
-		if n := len(w.times); n != 2 || w.times[0] != Longest {
+		if n := len(w.times); n != 2 || w.times[0] != MaxDelay {
 			t.Errorf("taken at %v", w.times)
 		}
 		end(t, k)
@@ -113,7 +113,7 @@ func TestStopStaysTheNewest(t *testing.T) {
 				w.fail = fault.New(fault.NoSpace, "full")
 			}
 			k := startKeeper(w, Config{Policy: Policy{Stop: 1, Committed: 1}})
-			k.Event(Committed)
+			k.Notify(Committed)
 			if err := k.Take(t.Context(), Stop); (err != nil) != fails {
 				t.Error(err)
 			}
@@ -134,10 +134,10 @@ func TestIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pruned := 0
 		w := &fakeWorker{}
-		k := startKeeper(w, Config{Policy: Policy{Daily: 2}, Pruned: func() { pruned++ }})
+		k := startKeeper(w, Config{Policy: Policy{Daily: 2}, AfterPrune: func() { pruned++ }})
 		time.Sleep(12 * time.Hour)
 		end(t, k)
-		k = startKeeper(w, Config{Policy: Policy{Daily: 2}, Pruned: func() { pruned++ }}) // a restart resets nothing
+		k = startKeeper(w, Config{Policy: Policy{Daily: 2}, AfterPrune: func() { pruned++ }}) // a restart resets nothing
 		time.Sleep(3*24*time.Hour + time.Hour)
 		if got := k.Status(); len(got) != 1 || got[0][1] != "2 (daily 2/2)" {
 			t.Errorf("status %v", got)
@@ -186,7 +186,7 @@ func TestAPoolThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeWorker{block: make(chan struct{})}
 		k := startKeeper(w, Config{Policy: Policy{Start: 1, Stop: 1}})
-		k.Event(Start)
+		k.Notify(Start)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		if err := k.Take(ctx, Stop); !errors.Is(err, context.DeadlineExceeded) {
@@ -204,7 +204,7 @@ func TestNilKeeper(t *testing.T) {
 	if err != nil || k != nil {
 		t.Fatalf("got %v, %v", k, err)
 	}
-	k.Event(Stop)
+	k.Notify(Stop)
 	if err := errors.Join(k.Take(t.Context(), Stop), k.Close(t.Context())); err != nil {
 		t.Error(err)
 	}

@@ -55,7 +55,7 @@ func TestRetention(t *testing.T) {
 	l := newLab(t)
 	limited := l.limited(1)
 	pruned := 0
-	k := l.keeper(Config{Policy: Policy{Stop: 2, Start: 1}, Pruned: func() { pruned++ }})
+	k := l.keeper(Config{Policy: Policy{Stop: 2, Start: 1}, AfterPrune: func() { pruned++ }})
 	byHand := l.take()
 	l.takeEvent(k, Stop)
 	held := l.names()[1]
@@ -223,9 +223,9 @@ func TestEventsInTheBackground(t *testing.T) {
 	l := newLab(t)
 	k := l.keeper(Config{Policy: Policy{Committed: 2, Start: 1}})
 	for range 50 {
-		k.Event(Committed)
+		k.Notify(Committed)
 	}
-	k.Event(Start)
+	k.Notify(Start)
 	waitFor(t, func() bool { return len(l.names()) == 1 })
 	if err := k.Close(context.Background()); err != nil {
 		t.Fatal(err)

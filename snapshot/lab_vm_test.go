@@ -160,7 +160,7 @@ func (l lab) exists(name string) bool {
 }
 
 // keeper starts a Keeper on the lab's datasets.
-func (l lab) keeper(c Config) *Keeper {
+func (l lab) keeper(c Config) *Scheduler {
 	l.t.Helper()
 	c.ZFS, c.Layers, c.Records = l.zfs, l.layers, l.records
 	k, err := New(c)
@@ -175,7 +175,7 @@ func (l lab) keeper(c Config) *Keeper {
 	return k
 }
 
-func (l lab) takeEvent(k *Keeper, e Event) {
+func (l lab) takeEvent(k *Scheduler, e Event) {
 	l.t.Helper()
 	if err := k.Take(context.Background(), e); err != nil {
 		l.t.Fatal(err)
@@ -198,7 +198,7 @@ func (l lab) back(name string, o Options) {
 	if err := p.Do(context.Background()); err != nil {
 		l.t.Fatalf("%v\n%s", err, p)
 	}
-	if mark, err := Pending(l.zfs, l.layers); err != nil || mark != "" {
+	if mark, err := PendingRollback(l.zfs, l.layers); err != nil || mark != "" {
 		l.t.Fatalf("after the rollback the mark is %q, %v", mark, err)
 	}
 }

@@ -19,12 +19,12 @@ func markOf(layers zfs.Dataset) string {
 	return text(layers, markProperty)
 }
 
-// Pending returns the name of the snapshot that an interrupted rollback of the
+// PendingRollback returns the name of the snapshot that an interrupted rollback of the
 // layers dataset was going to, or nothing. A store must not be used while
 // there is one: ask after the dataset is mounted and before anything on it is
 // read, and give the mount back. A rollback sets its mark first and looks for
 // mounts then, so that one of the two always sees the other.
-func Pending(z *zfs.Handle, layers string) (string, error) {
+func PendingRollback(z *zfs.Handle, layers string) (string, error) {
 	stats, err := z.DatasetStats(layers)
 	if err != nil {
 		return "", err

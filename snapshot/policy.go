@@ -13,8 +13,8 @@ import (
 // kept. An empty one takes none.
 type Policy map[Event]int
 
-// MostKept bounds the snapshots kept of one event.
-const MostKept = 10000
+// MaxKept bounds the snapshots kept of one event.
+const MaxKept = 10000
 
 // ParsePolicy reads a policy such as "stop:3,daily:7". Empty and "off" are
 // the policy that takes none.
@@ -43,8 +43,8 @@ func parseEntry(entry string) (Event, int, error) {
 		return "", 0, fault.New(fault.Invalid, "snapshot policy: %.80q is no EVENT:COUNT, or the event is unknown: events are %s; off alone takes no snapshots", entry, eventNames())
 	}
 	count, err := strconv.Atoi(digits)
-	if err != nil || count < 1 || count > MostKept {
-		return "", 0, fault.New(fault.Invalid, "snapshot policy: %.80q: how many to keep is a number from 1 to %d", entry, MostKept)
+	if err != nil || count < 1 || count > MaxKept {
+		return "", 0, fault.New(fault.Invalid, "snapshot policy: %.80q: how many to keep is a number from 1 to %d", entry, MaxKept)
 	}
 	return event, count, nil
 }

@@ -127,7 +127,7 @@ func (l lab) wantRefused(name string, o Options, words ...string) {
 			l.t.Errorf("%q is not in %v", word, err)
 		}
 	}
-	if mark, err := Pending(l.zfs, l.layers); err != nil || mark != "" {
+	if mark, err := PendingRollback(l.zfs, l.layers); err != nil || mark != "" {
 		l.t.Errorf("a refused rollback left the mark %q, %v", mark, err)
 	}
 }
@@ -274,7 +274,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 		if !l.interrupt(name, n) {
 			break
 		}
-		if mark, err := Pending(l.zfs, l.layers); err != nil || mark != name {
+		if mark, err := PendingRollback(l.zfs, l.layers); err != nil || mark != name {
 			t.Fatalf("interrupted before step %d: the mark is %q, %v", n, mark, err)
 		}
 		if _, err := TakeManually(t.Context(), l.zfs, l.layers, l.records); !errors.Is(err, fault.Interrupted) || !strings.HasSuffix(fault.Text(err), UnfinishedError(l.layers, name).Error()) {
@@ -330,7 +330,7 @@ func TestAFailureBeforeAnythingWentBack(t *testing.T) {
 	if !errors.Is(err, ErrUnfinished) || !errors.Is(err, zfs.ErrExist) {
 		t.Errorf("a snapshot in between: %v", err)
 	}
-	if mark, _ := Pending(l.zfs, l.layers); mark != name {
+	if mark, _ := PendingRollback(l.zfs, l.layers); mark != name {
 		t.Errorf("the mark is %q", mark)
 	}
 	l.back(name, Options{DestroyNewer: true})

@@ -36,7 +36,7 @@ func (r row) at(e Event) time.Time {
 	if !e.coalesced() {
 		return r.first
 	}
-	quiet, longest := r.last.Add(Quiet), r.first.Add(Longest)
+	quiet, longest := r.last.Add(QuietPeriod), r.first.Add(MaxDelay)
 	if longest.Before(quiet) {
 		return longest
 	}

@@ -11,7 +11,7 @@ import (
 const lookAgain = time.Minute
 
 // run is the Keeper's goroutine.
-func (k *Keeper) run() {
+func (k *Scheduler) run() {
 	defer close(k.ended)
 	for goOn := true; goOn; {
 		k.takeAll(k.overdue())
@@ -24,14 +24,14 @@ func (k *Keeper) run() {
 	k.takeAll(k.announced())
 }
 
-func (k *Keeper) takeAll(due []Event) {
+func (k *Scheduler) takeAll(due []Event) {
 	for _, e := range due {
 		_ = k.perform(k.ctx, e) // logged, and in Status
 	}
 }
 
 // await waits until there may be something to do; false is the end.
-func (k *Keeper) await(nextLook time.Time) bool {
+func (k *Scheduler) await(nextLook time.Time) bool {
 	k.mu.Lock()
 	wait := k.rows.next(time.Now(), time.Until(nextLook))
 	k.mu.Unlock()
@@ -47,14 +47,14 @@ func (k *Keeper) await(nextLook time.Time) bool {
 }
 
 // ripe returns the events whose rows are over.
-func (k *Keeper) ripe() []Event {
+func (k *Scheduler) ripe() []Event {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.rows.ripe(time.Now())
 }
 
 // announced returns the events that wait, whether their rows are over or not.
-func (k *Keeper) announced() []Event {
+func (k *Scheduler) announced() []Event {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var all []Event
@@ -68,7 +68,7 @@ func (k *Keeper) announced() []Event {
 
 // overdue returns the intervals whose newest snapshot is too old. As long as
 // it is not known which there are, that is none.
-func (k *Keeper) overdue() []Event {
+func (k *Scheduler) overdue() []Event {
 	if !k.look() {
 		return nil
 	}
@@ -84,7 +84,7 @@ func (k *Keeper) overdue() []Event {
 }
 
 // look finds out which snapshots there are, unless that is known.
-func (k *Keeper) look() bool {
+func (k *Scheduler) look() bool {
 	k.mu.Lock()
 	counted := k.counted
 	k.mu.Unlock()
@@ -102,7 +102,7 @@ func (k *Keeper) look() bool {
 }
 
 // count notes which snapshots there are.
-func (k *Keeper) count(infos []Info) {
+func (k *Scheduler) count(infos []Info) {
 	k.counted, k.counts, k.latest = true, map[Event]int{}, map[Event]time.Time{}
 	for _, info := range infos {
 		k.counts[info.Event]++
@@ -115,7 +115,7 @@ func (k *Keeper) count(infos []Info) {
 }
 
 // perform takes a snapshot and keeps retention, one at a time.
-func (k *Keeper) perform(ctx context.Context, e Event) error {
+func (k *Scheduler) perform(ctx context.Context, e Event) error {
 	select {
 	case k.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -145,7 +145,7 @@ func (k *Keeper) perform(ctx context.Context, e Event) error {
 // forgets them: what happens from now on needs another snapshot. That of Stop
 // has in it what all others wait for, and should stay the newest, to be gone back
 // to without losing one.
-func (k *Keeper) settle(e Event) rows {
+func (k *Scheduler) settle(e Event) rows {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	settled := rows{}
@@ -159,7 +159,7 @@ func (k *Keeper) settle(e Event) rows {
 }
 
 // retain destroys what the policy keeps no longer.
-func (k *Keeper) retain(ctx context.Context, e Event, at time.Time) error {
+func (k *Scheduler) retain(ctx context.Context, e Event, at time.Time) error {
 	left, pruned, err := k.worker.prune(ctx, k.config.Policy)
 	k.mu.Lock()
 	k.pruning.note("retention of snapshots", e, at, err)
@@ -167,8 +167,8 @@ func (k *Keeper) retain(ctx context.Context, e Event, at time.Time) error {
 		k.count(left)
 	}
 	k.mu.Unlock()
-	if pruned && k.config.Pruned != nil {
-		k.config.Pruned()
+	if pruned && k.config.AfterPrune != nil {
+		k.config.AfterPrune()
 	}
 	return err
 }

@@ -7,7 +7,7 @@ import (
 
 // Status is what `docker info` shows: one line, and one more for what failed
 // last. It asks nothing of the pool.
-func (k *Keeper) Status() [][2]string {
+func (k *Scheduler) Status() [][2]string {
 	if k == nil {
 		return [][2]string{{"Snapshots", "off"}}
 	}
@@ -24,7 +24,7 @@ func (k *Keeper) Status() [][2]string {
 
 // summary is such as "7 (stop 3/3, daily 4/7)": how many there are, and how
 // many of how many at most of each event that the policy names.
-func (k *Keeper) summary() string {
+func (k *Scheduler) summary() string {
 	if !k.counted {
 		return "not counted yet (" + k.config.Policy.String() + ")"
 	}

@@ -34,7 +34,7 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, opts []snaps
 	if err := s.rebase(ctx, r, opts); err != nil {
 		return err
 	}
-	return s.store.Seal(ctx, r.id, unpacks(key), func() error {
+	return s.store.CommitLayer(ctx, r.id, unpacks(key), func() error {
 		usage, err := s.store.Usage(ctx, r.id)
 		if err != nil {
 			return err

@@ -66,7 +66,7 @@ func (f *fakeStore) Remove(_ context.Context, id string) error {
 	return nil
 }
 
-func (f *fakeStore) Present(context.Context) error {
+func (f *fakeStore) CheckHome(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.lost
@@ -105,7 +105,7 @@ func (f *fakeStore) ViewMount(_ context.Context, id string) (overlayzfs.Mount, e
 	return overlayzfs.Mount{Type: "bind", Source: "/home/" + id + "/diff", Flags: 0x5001}, err
 }
 
-func (f *fakeStore) Own(_ context.Context, id string, uid, gid int) error {
+func (f *fakeStore) Chown(_ context.Context, id string, uid, gid int) error {
 	if err := f.before("own"); err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (f *fakeStore) Own(_ context.Context, id string, uid, gid int) error {
 	return err
 }
 
-func (f *fakeStore) OwnerOf(_ context.Context, id string) (uid, gid int, err error) {
+func (f *fakeStore) LayerOwner(_ context.Context, id string) (uid, gid int, err error) {
 	l, err := f.layer(id)
 	if err != nil {
 		return 0, 0, err
@@ -135,7 +135,7 @@ func (f *fakeStore) Rebase(_ context.Context, id, parent string) error {
 	return err
 }
 
-func (f *fakeStore) Seal(_ context.Context, id string, _ bool, record func() error) error {
+func (f *fakeStore) CommitLayer(_ context.Context, id string, _ bool, record func() error) error {
 	if err := f.before("seal"); err != nil {
 		return err
 	}
@@ -153,13 +153,13 @@ func (f *fakeStore) Seal(_ context.Context, id string, _ bool, record func() err
 	return f.before("recorded")
 }
 
-func (f *fakeStore) Barrier(context.Context) error { return f.before("barrier") }
+func (f *fakeStore) CommitNames(context.Context) error { return f.before("barrier") }
 
-func (f *fakeStore) CanLimit() error { return f.off }
+func (f *fakeStore) CheckLimits() error { return f.off }
 
-func (f *fakeStore) Reaped(context.Context) error { return nil }
+func (f *fakeStore) WaitReaper(context.Context) error { return nil }
 
-func (f *fakeStore) Flush(context.Context) error { return nil }
+func (f *fakeStore) WaitTxg(context.Context) error { return nil }
 
 func (f *fakeStore) Usage(context.Context, string) (overlayzfs.Usage, error) {
 	return overlayzfs.Usage{Inodes: 3, Allocated: 1024, Apparent: 5000}, nil

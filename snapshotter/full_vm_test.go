@@ -45,7 +45,7 @@ func TestRemovalsOnAFullDataset(t *testing.T) {
 			t.Errorf("remove %s: %v", key, err)
 		}
 	}
-	if err := core(t, s).Flush(t.Context()); err != nil {
+	if err := core(t, s).WaitTxg(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	image(t, s, "again")

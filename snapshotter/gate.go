@@ -19,7 +19,7 @@ import (
 type Backend interface {
 	snapshots.Snapshotter
 	snapshots.Cleaner
-	// Present is why what lies behind cannot be reached now, or nil.
+	// CheckHome is why what lies behind cannot be reached now, or nil.
 	Present(ctx context.Context) error
 }
 
@@ -123,7 +123,7 @@ func (g *Gate) openGuarded() (b Backend, err error) {
 	return g.open(g.ctx)
 }
 
-// Present is the Backend's. Of a store that is not open it says nothing, and
+// CheckHome is the Backend's. Of a store that is not open it says nothing, and
 // opens none.
 func (g *Gate) Present(ctx context.Context) error {
 	g.mu.Lock()

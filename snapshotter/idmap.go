@@ -105,7 +105,7 @@ func (s *Snapshotter) chowned(ctx context.Context, r record, root owner) (bool, 
 	if r.below == "" || root == (owner{}) {
 		return false, nil
 	}
-	uid, gid, err := s.store.OwnerOf(ctx, r.below)
+	uid, gid, err := s.store.LayerOwner(ctx, r.below)
 	return owner{uid, gid} == root, err
 }
 

@@ -22,7 +22,7 @@ func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fieldpath
 		return err
 	})
 	if err == nil {
-		err = s.store.Barrier(ctx)
+		err = s.store.CommitNames(ctx)
 	}
 	return updated, translate("update snapshot", info.Name, err)
 }

@@ -44,8 +44,8 @@ func (l lethal) Remove(ctx context.Context, id string) error {
 	return errors.Join(l.before("remove"), l.Driver.Remove(ctx, id), l.before("removed"))
 }
 
-func (l lethal) Seal(ctx context.Context, id string, written bool, record func() error) error {
-	return errors.Join(l.before("seal"), l.Driver.Seal(ctx, id, written, func() error {
+func (l lethal) CommitLayer(ctx context.Context, id string, written bool, record func() error) error {
+	return errors.Join(l.before("seal"), l.Driver.CommitLayer(ctx, id, written, func() error {
 		return errors.Join(l.before("record"), record(), l.before("recorded"))
 	}))
 }
@@ -70,7 +70,7 @@ func runVictim(home, call string, step int) error {
 	if err != nil {
 		return err
 	}
-	dir, err := d.DoorDir(doorName)
+	dir, err := d.MakeDoorDir(doorName)
 	if err != nil {
 		return err
 	}

@@ -192,7 +192,7 @@ func TestStoresHaveOneDoor(t *testing.T) {
 	}
 	ours := openStore(t, Options{})
 	image(t, ours, "base")
-	dir, err := core(t, ours).DoorDir(doorName)
+	dir, err := core(t, ours).MakeDoorDir(doorName)
 	if err != nil {
 		t.Fatal(err)
 	}

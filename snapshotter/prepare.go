@@ -68,7 +68,7 @@ func (s *Snapshotter) plan(kind snapshots.Kind, key, parent string, opts []snaps
 // kept are the labels without containerd's hint, where no limit can be kept: who
 // gives a hint does not depend on it.
 func (s *Snapshotter) kept(labels map[string]string) map[string]string {
-	if labels[snapshots.LabelSnapshotMaxSize] == "" || s.store.CanLimit() == nil {
+	if labels[snapshots.LabelSnapshotMaxSize] == "" || s.store.CheckLimits() == nil {
 		return labels
 	}
 	rest := maps.Clone(labels)
@@ -88,7 +88,7 @@ func (s *Snapshotter) make(ctx context.Context, r record, p plan) ([]mount.Mount
 	}
 	// What an image is unpacked into means nothing before it is committed.
 	if !unpacks(r.info.Name) {
-		if err := s.store.Barrier(ctx); err != nil {
+		if err := s.store.CommitNames(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -100,7 +100,7 @@ func (s *Snapshotter) make(ctx context.Context, r record, p plan) ([]mount.Mount
 // anything.
 func (s *Snapshotter) own(ctx context.Context, r record, want *owner) error {
 	if want == nil && r.below != "" {
-		uid, gid, err := s.store.OwnerOf(ctx, r.below)
+		uid, gid, err := s.store.LayerOwner(ctx, r.below)
 		if err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ func (s *Snapshotter) own(ctx context.Context, r record, want *owner) error {
 	if want == nil || *want == (owner{}) {
 		return nil // as it was made
 	}
-	return s.store.Own(ctx, r.id, want.uid, want.gid)
+	return s.store.Chown(ctx, r.id, want.uid, want.gid)
 }
 
 // undo takes back what was begun. The caller's context may be what ended it.

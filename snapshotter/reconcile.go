@@ -17,7 +17,7 @@ import (
 // space of all that were removed is given back.
 func (s *Snapshotter) Cleanup(ctx context.Context) error {
 	left, err := s.reconcile(ctx)
-	err = errors.Join(err, left, s.store.Reaped(ctx))
+	err = errors.Join(err, left, s.store.WaitReaper(ctx))
 	s.refill()
 	return translate("clean up", "", err)
 }

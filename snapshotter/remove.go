@@ -19,7 +19,7 @@ func (s *Snapshotter) remove(ctx context.Context, key string) error {
 		return err
 	}
 	if !r.layered() {
-		return s.store.Barrier(ctx)
+		return s.store.CommitNames(ctx)
 	}
 	// The name is free by now. What cannot be deleted is left to Cleanup.
 	if err := s.store.Remove(context.WithoutCancel(ctx), r.id); err != nil {

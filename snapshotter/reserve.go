@@ -66,7 +66,7 @@ func (s *Snapshotter) dropAnyway(ctx context.Context, key string) error {
 		return errors.Join(err, lost)
 	}
 	for wait := 0; full(err) && wait < mostWaits; wait++ {
-		if lost := s.store.Flush(ctx); lost != nil {
+		if lost := s.store.WaitTxg(ctx); lost != nil {
 			return errors.Join(err, lost)
 		}
 		err = s.drop(ctx, key)

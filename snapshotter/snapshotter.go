@@ -21,18 +21,18 @@ const doorName = "containerd"
 type store interface {
 	Create(ctx context.Context, id, parent string, o overlayzfs.CreateOptions) error
 	Remove(ctx context.Context, id string) error
-	Present(ctx context.Context) error
+	CheckHome(ctx context.Context) error
 	Layers(ctx context.Context) ([]string, error)
 	WritableMount(ctx context.Context, id string) (overlayzfs.Mount, error)
 	ViewMount(ctx context.Context, id string) (overlayzfs.Mount, error)
-	Own(ctx context.Context, id string, uid, gid int) error
-	OwnerOf(ctx context.Context, id string) (uid, gid int, err error)
+	Chown(ctx context.Context, id string, uid, gid int) error
+	LayerOwner(ctx context.Context, id string) (uid, gid int, err error)
 	Rebase(ctx context.Context, id, parent string) error
-	Seal(ctx context.Context, id string, written bool, record func() error) error
-	Barrier(ctx context.Context) error
-	Flush(ctx context.Context) error
-	Reaped(ctx context.Context) error
-	CanLimit() error
+	CommitLayer(ctx context.Context, id string, written bool, record func() error) error
+	CommitNames(ctx context.Context) error
+	WaitTxg(ctx context.Context) error
+	WaitReaper(ctx context.Context) error
+	CheckLimits() error
 	Usage(ctx context.Context, id string) (overlayzfs.Usage, error)
 	Close() error
 }
@@ -87,7 +87,7 @@ func Open(ctx context.Context, o Options, log *logrus.Logger) (*Snapshotter, err
 	if err != nil {
 		return nil, err
 	}
-	dir, err := core.DoorDir(doorName)
+	dir, err := core.MakeDoorDir(doorName)
 	if err != nil {
 		return nil, errors.Join(err, core.Close())
 	}
@@ -122,10 +122,10 @@ func open(ctx context.Context, core store, dir string, o Options, log *logrus.Lo
 	return s, nil
 }
 
-// Present makes sure that the store's pool answers and its dataset is where it
+// CheckHome makes sure that the store's pool answers and its dataset is where it
 // was.
 func (s *Snapshotter) Present(ctx context.Context) error {
-	return translate("look for the store", "", s.store.Present(ctx))
+	return translate("look for the store", "", s.store.CheckHome(ctx))
 }
 
 // Close gives the store up. Mounts stay: containers use them. To close what is

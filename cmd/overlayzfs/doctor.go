@@ -172,15 +172,15 @@ func (f *doctorFlags) store(z *zfs.Handle) *doctor.Store {
 			return err
 		}
 		count(found, inv)
-		found.Removing, err = s.view.Removing()
+		found.Removing, err = s.view.CountRemoving()
 		return err
 	})
 	var errs [3]error
-	found.Rollback, errs[0] = snapshot.Pending(z, f.on)
+	found.Rollback, errs[0] = snapshot.PendingRollback(z, f.on)
 	if found.Rollback != "" && !snapshot.HasRecords(z, f.on, found.Rollback) {
 		found.RollbackFlags = " --layers-only"
 	}
-	receiving, err := overlayzfs.ReceivingOn(z, f.on)
+	receiving, err := overlayzfs.ReadReceiving(z, f.on)
 	if errs[2] = err; receiving != nil {
 		found.Receiving = receiving.To
 	}

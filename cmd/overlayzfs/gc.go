@@ -74,7 +74,7 @@ func (f *gcFlags) rehearse(c console) error {
 // is not kept waiting: what it changes is seen by the second look.
 func (f *gcFlags) plan() (plan gc.Plan, err error) {
 	err = f.look(func(s *shelf) error {
-		if err := s.view.Unused(); err != nil {
+		if err := s.view.RequireUnused(); err != nil {
 			return unused(err)
 		}
 		plan, err = f.decide(s)
@@ -197,11 +197,11 @@ func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Drive
 		step(1)
 	}
 	if f.onlyRoot {
-		if err := store.Settle(); err != nil {
+		if err := store.EndDispute(); err != nil {
 			return removed, err
 		}
 	}
-	return removed, store.Reaped(ctx)
+	return removed, store.WaitReaper(ctx)
 }
 
 // stillAllowed is allowed with the store open, which has put in order what an

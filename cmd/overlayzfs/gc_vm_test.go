@@ -40,7 +40,7 @@ func newKeptStore(t *testing.T) keptStore {
 	ctx := t.Context()
 	limited := overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: map[string]string{"size": "32M"}}
 	err = errors.Join(
-		s.install(), d.Pair(nil, s.keep),
+		s.install(), d.BindEngine(nil, s.keep),
 		d.Create(ctx, id("1"), "", overlayzfs.CreateOptions{}), d.Create(ctx, id("2"), id("1"), overlayzfs.CreateOptions{}),
 		d.Create(ctx, id("3"), id("2"), limited), d.Create(ctx, id("4"), id("1"), overlayzfs.CreateOptions{ReadWrite: true}),
 		d.Close(),
@@ -200,7 +200,7 @@ func TestCollectBelievesTheLastEngine(t *testing.T) {
 	engine := func(known []string, keep func([]string) error) {
 		t.Helper()
 		d := s.open()
-		if err := errors.Join(d.Pair(known, keep), d.Close()); err != nil {
+		if err := errors.Join(d.BindEngine(known, keep), d.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}

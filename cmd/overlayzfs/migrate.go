@@ -262,7 +262,7 @@ func unusedStore(where host.Location) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(view.Unused(), view.Close())
+	return errors.Join(view.RequireUnused(), view.Close())
 }
 
 // tokenOf tells which engine had the store last.

@@ -56,8 +56,8 @@ func someRecords() *dockerstore.Records {
 
 // someStore is what the store has of it.
 func someStore() *inventory.Inventory {
-	ready := func(id, parent string, depth int) overlayzfs.Seen {
-		return overlayzfs.Seen{ID: id, Key: strings.Repeat(strings.ToUpper(id[:1]), 26), Parent: parent, Depth: depth, State: overlayzfs.Ready}
+	ready := func(id, parent string, depth int) overlayzfs.LayerInfo {
+		return overlayzfs.LayerInfo{ID: id, Key: strings.Repeat(strings.ToUpper(id[:1]), 26), Parent: parent, Depth: depth, State: overlayzfs.Ready}
 	}
 	limited := ready(id("6"), id("6")+"-init", 3)
 	limited.Limit = &quota.Record{Layer: limited.ID, Mode: quota.Dataset, Limits: quota.Limits{Bytes: 10 << 30, Inodes: 100000}}
@@ -65,7 +65,7 @@ func someStore() *inventory.Inventory {
 	unfinished.State = overlayzfs.Mutable
 	damaged := ready(id("8"), "", 0)
 	damaged.Damaged = errors.New("link does not hold a short link's name")
-	inv := inventory.Take("tank/docker", []overlayzfs.Seen{
+	inv := inventory.Take("tank/docker", []overlayzfs.LayerInfo{
 		ready(id("1"), "", 0), ready(id("2"), id("1"), 1), ready(id("3"), id("1"), 1),
 		ready(id("6")+"-init", id("2"), 2), limited, ready(id("7")+"-init", id("2"), 2), ready(id("7"), id("7")+"-init", 3), unfinished, damaged,
 	}, someRecords())
@@ -186,7 +186,7 @@ func TestWhatAVerdictExitsWith(t *testing.T) {
 // TestWhatIsCompared: by Docker's records, whatever the store has.
 func TestWhatIsCompared(t *testing.T) {
 	records := someRecords()
-	inv := inventory.Take("tank/docker", []overlayzfs.Seen{{ID: id("1")}, {ID: id("8")}, {ID: "bk1"}}, records)
+	inv := inventory.Take("tank/docker", []overlayzfs.LayerInfo{{ID: id("1")}, {ID: id("8")}, {ID: "bk1"}}, records)
 	for name, want := range map[string][]digest.Digest{
 		"web:1": {sum("a"), sum("b")}, "front": {sum("a"), sum("b")}, string(sum("f")): {sum("a"), sum("c")}, id("1"): {sum("a")},
 		"": {sum("a"), sum("b"), sum("c"), sum("d")},

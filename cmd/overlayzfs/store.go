@@ -20,7 +20,7 @@ type shelf struct {
 	host    host.Location
 	dataset string
 	zfs     *zfs.Handle
-	view    *overlayzfs.View
+	view    *overlayzfs.StoreView
 	docker  *dockerstore.Root
 	records *dockerstore.Records
 }
@@ -61,7 +61,7 @@ func (s *shelf) open(p *place) (err error) {
 	return err
 }
 
-func viewOf(s host.Location) (*overlayzfs.View, error) {
+func viewOf(s host.Location) (*overlayzfs.StoreView, error) {
 	if s.Dataset == "" {
 		return overlayzfs.ViewHome(s.Home)
 	}
@@ -69,7 +69,7 @@ func viewOf(s host.Location) (*overlayzfs.View, error) {
 }
 
 // ofDocker refuses a store whose layers another engine keeps records of.
-func ofDocker(view *overlayzfs.View, dataset string) error {
+func ofDocker(view *overlayzfs.StoreView, dataset string) error {
 	door, err := view.Door()
 	if err == nil && door != "" {
 		err = fault.New(fault.Unsupported, "the store on %s is kept by %s, which has records of its own: ask it (`ctr snapshots --snapshotter overlayzfs ls`)", dataset, door)

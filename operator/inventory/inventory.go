@@ -82,7 +82,7 @@ type Inventory struct {
 
 // Take puts an inventory together, without sizes. Without records no layer is
 // known to Docker.
-func Take(dataset string, seen []overlayzfs.Seen, records *dockerstore.Records) *Inventory {
+func Take(dataset string, seen []overlayzfs.LayerInfo, records *dockerstore.Records) *Inventory {
 	users := usersOf(records)
 	inv := &Inventory{Dataset: dataset, Layers: []Layer{}, BuildsLocked: records.BuildsLocked, Gaps: records.Gaps()}
 	there := make(map[string]bool, len(seen))
@@ -138,7 +138,7 @@ func rank(k Kind) int {
 }
 
 // limit describes the limit of a layer as the store has it.
-func limit(dataset string, s overlayzfs.Seen) *Limit {
+func limit(dataset string, s overlayzfs.LayerInfo) *Limit {
 	r := s.Limit
 	if r == nil {
 		return nil

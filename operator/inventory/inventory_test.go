@@ -17,7 +17,7 @@ import (
 )
 
 // site is a base layer, two images on it, a container on one, and the rest.
-func site() ([]overlayzfs.Seen, *dockerstore.Records) {
+func site() ([]overlayzfs.LayerInfo, *dockerstore.Records) {
 	base, top, other := digest.FromString("base"), digest.FromString("top"), digest.FromString("other")
 	records := &dockerstore.Records{
 		Layers: map[digest.Digest]dockerstore.Layer{
@@ -33,9 +33,9 @@ func site() ([]overlayzfs.Seen, *dockerstore.Records) {
 		Mounts:     []dockerstore.Mount{{Name: "cid", MountID: "rw", InitID: "rw-init", Parent: top}, {Name: "build1", MountID: "brw", Parent: base}},
 		Others:     map[string]string{"cache": dockerstore.BuildCache, "gone": dockerstore.Leaving, "elsewhere": dockerstore.BuildCache},
 	}
-	var seen []overlayzfs.Seen
+	var seen []overlayzfs.LayerInfo
 	for _, id := range []string{"base", "top", "rw-init", "rw", "brw", "cache", "gone", "stray"} {
-		seen = append(seen, overlayzfs.Seen{ID: id, Key: strings.ToUpper(id), State: overlayzfs.Ready})
+		seen = append(seen, overlayzfs.LayerInfo{ID: id, Key: strings.ToUpper(id), State: overlayzfs.Ready})
 	}
 	return seen, records
 }
@@ -63,7 +63,7 @@ func TestWhoUsesWhat(t *testing.T) {
 	}
 	records.BuildsLocked = true
 	const build = "c4x8p3m0q1w2e3r4t5y6u7i8o"
-	if got := Take("tank/a", append(seen, overlayzfs.Seen{ID: build}), records).layer(build).Kind; got != BuildCache {
+	if got := Take("tank/a", append(seen, overlayzfs.LayerInfo{ID: build}), records).layer(build).Kind; got != BuildCache {
 		t.Errorf("while BuildKit's records are locked a layer with its ID is %s", got)
 	}
 	// What Docker recorded and the store lacks; not what BuildKit gave up.

@@ -16,7 +16,7 @@ import (
 
 // Scale measures layers.
 type Scale struct {
-	View    *overlayzfs.View
+	View    *overlayzfs.StoreView
 	ZFS     *zfs.Handle
 	Dataset string
 }

@@ -115,7 +115,7 @@ func (u users) containerName(m dockerstore.Mount) string {
 }
 
 // layer joins what is seen of a layer with who uses it.
-func (u users) layer(dataset string, s overlayzfs.Seen) Layer {
+func (u users) layer(dataset string, s overlayzfs.LayerInfo) Layer {
 	l := Layer{ID: s.ID, Kind: Unknown, State: s.State, Parent: s.Parent, Depth: s.Depth, Lowers: s.Lowers, Key: s.Key, Limit: limit(dataset, s)}
 	if s.Damaged != nil {
 		l.Damaged = s.Damaged.Error()

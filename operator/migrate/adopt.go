@@ -77,12 +77,12 @@ func (p *planner) onAnotherFileSystem(from string) (bool, error) {
 }
 
 // adoptable makes sure that overlay2's layers are what a store understands.
-func (p *planner) adoptable(view *overlayzfs.View, dir, where string) error {
+func (p *planner) adoptable(view *overlayzfs.StoreView, dir, where string) error {
 	layers, err := view.Layers()
 	if err != nil {
 		return err
 	}
-	seen := make(map[string]overlayzfs.Seen, len(layers))
+	seen := make(map[string]overlayzfs.LayerInfo, len(layers))
 	for _, l := range layers {
 		seen[l.ID] = l
 	}

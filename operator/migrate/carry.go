@@ -27,7 +27,7 @@ type Store interface {
 	Fill(ctx context.Context, id string, write func(dir *os.File) error) error
 	Remove(ctx context.Context, id string) error
 	Layers(ctx context.Context) ([]string, error)
-	Reaped(ctx context.Context) error
+	WaitReaper(ctx context.Context) error
 }
 
 // carrier carries layers over.
@@ -70,7 +70,7 @@ func (c *carrier) carry(ctx context.Context, items []item) error {
 	if err != nil {
 		return err
 	}
-	return c.store.Reaped(ctx)
+	return c.store.WaitReaper(ctx)
 }
 
 // clean removes what a run before left and is no good, and says what is.

@@ -191,7 +191,7 @@ func (s cloneStore) list() (half, whole []string, err error) {
 	return half, whole, nil
 }
 
-// Reaped waits until everything is on disk.
-func (s cloneStore) Reaped(ctx context.Context) error {
+// WaitReaper waits until everything is on disk.
+func (s cloneStore) WaitReaper(ctx context.Context) error {
 	return s.zfs.SyncPool(ctx, poolOf(s.dataset))
 }

@@ -316,4 +316,4 @@ func (s *shelf) Layers(context.Context) (ids []string, err error) {
 	return ids, err
 }
 
-func (s *shelf) Reaped(context.Context) error { return nil }
+func (s *shelf) WaitReaper(context.Context) error { return nil }

@@ -20,8 +20,8 @@ type planner struct {
 	docker  *dockerstore.Root
 	records *dockerstore.Records
 	items   []item
-	held    []overlayzfs.Seen // layers that the store holds
-	sizes   map[string]int64  // of layers, as far as they are carried
+	held    []overlayzfs.LayerInfo // layers that the store holds
+	sizes   map[string]int64       // of layers, as far as they are carried
 	plan    *Plan
 }
 
@@ -141,7 +141,7 @@ func (p *planner) unused() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	if err := view.Unused(); errors.Is(err, fault.Busy) {
+	if err := view.RequireUnused(); errors.Is(err, fault.Busy) {
 		p.plan.obstacle("the plugin still runs: %v. Stop it with dockerd, without live-restore", err)
 	} else if err != nil {
 		return err
@@ -157,7 +157,7 @@ func (p *planner) unused() (err error) {
 	return err
 }
 
-func (p *planner) view() (*overlayzfs.View, error) {
+func (p *planner) view() (*overlayzfs.StoreView, error) {
 	if p.Dataset != "" {
 		return overlayzfs.OpenDatasetReadOnly(p.Dataset)
 	}

@@ -149,5 +149,5 @@ func (s overlay2) Layers(context.Context) ([]string, error) {
 	return ids, err
 }
 
-// Reaped removes what was made aside and is nobody's.
-func (s overlay2) Reaped(context.Context) error { return s.root.RemoveAll(newLayers) }
+// WaitReaper removes what was made aside and is nobody's.
+func (s overlay2) WaitReaper(context.Context) error { return s.root.RemoveAll(newLayers) }

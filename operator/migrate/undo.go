@@ -55,7 +55,7 @@ func (j *Job) dropCarried(ctx context.Context, r *dataRoot, tools Tools) (err er
 	if err := removeAll(ctx, layers, store.Remove); err != nil {
 		return err
 	}
-	if err := store.Reaped(ctx); err != nil || j.To != overlay2Dir {
+	if err := store.WaitReaper(ctx); err != nil || j.To != overlay2Dir {
 		return err
 	}
 	return r.RemoveAll(overlay2Dir)

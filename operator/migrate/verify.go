@@ -34,7 +34,7 @@ func (c *carrier) verify(ctx context.Context) (err error) {
 }
 
 // view looks at the layers that were carried.
-func (c *carrier) view() (*overlayzfs.View, error) {
+func (c *carrier) view() (*overlayzfs.StoreView, error) {
 	if c.job.Target == "" {
 		return overlayzfs.OpenDatasetReadOnly(c.job.Dataset)
 	}

@@ -52,7 +52,7 @@ func (p *planner) unlimited() {
 // hasLimit reports whether a layer has a limit: its container's, or the plugin's
 // default, of which Docker's records know nothing.
 func (p *planner) hasLimit(it item) bool {
-	return len(it.limit) > 0 || slices.ContainsFunc(p.held, func(l overlayzfs.Seen) bool { return l.ID == it.id && l.Limit != nil })
+	return len(it.limit) > 0 || slices.ContainsFunc(p.held, func(l overlayzfs.LayerInfo) bool { return l.ID == it.id && l.Limit != nil })
 }
 
 // moveBack plans to rename the store's directory.
@@ -66,8 +66,8 @@ func (p *planner) moveBack() error {
 }
 
 // nothingRemoving refuses a store that still deletes files: nobody would afterwards.
-func (p *planner) nothingRemoving(view *overlayzfs.View) error {
-	removing, err := view.Removing()
+func (p *planner) nothingRemoving(view *overlayzfs.StoreView) error {
+	removing, err := view.CountRemoving()
 	if removing > 0 {
 		p.plan.obstacle("%d removed layers are still being deleted: run `overlayzfs gc` first", removing)
 	}

@@ -17,7 +17,7 @@ import (
 const carriedDriver = "overlayzfs"
 
 // Pack copies Docker's records of its images into a store.
-func Pack(docker *dockerstore.Root, records *dockerstore.Records, to *overlayzfs.Carried) error {
+func Pack(docker *dockerstore.Root, records *dockerstore.Records, to *overlayzfs.CarriedDir) error {
 	if err := whole(records); err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func whole(records *dockerstore.Records) error {
 }
 
 // Unpack reads the records that a store carries.
-func Unpack(from *overlayzfs.Carried) (*dockerstore.Root, *dockerstore.Records, error) {
+func Unpack(from *overlayzfs.CarriedDir) (*dockerstore.Root, *dockerstore.Records, error) {
 	docker, err := dockerstore.In(from.Root)
 	if err != nil {
 		return nil, nil, err
@@ -61,8 +61,8 @@ func Unpack(from *overlayzfs.Carried) (*dockerstore.Root, *dockerstore.Records, 
 // Strangers are the layers that no carried record names and nothing recorded
 // stands on, the uppermost first: those of containers and builds. A layer that is
 // recorded and not there is an error.
-func Strangers(seen []overlayzfs.Seen, records *dockerstore.Records) ([]string, error) {
-	layers := map[string]overlayzfs.Seen{}
+func Strangers(seen []overlayzfs.LayerInfo, records *dockerstore.Records) ([]string, error) {
+	layers := map[string]overlayzfs.LayerInfo{}
 	for _, s := range seen {
 		layers[s.ID] = s
 	}
@@ -77,13 +77,13 @@ func Strangers(seen []overlayzfs.Seen, records *dockerstore.Records) ([]string, 
 			keep[lower] = true
 		}
 	}
-	var strangers []overlayzfs.Seen
+	var strangers []overlayzfs.LayerInfo
 	for _, s := range seen {
 		if !keep[s.ID] {
 			strangers = append(strangers, s)
 		}
 	}
-	slices.SortFunc(strangers, func(a, b overlayzfs.Seen) int { return b.Depth - a.Depth })
+	slices.SortFunc(strangers, func(a, b overlayzfs.LayerInfo) int { return b.Depth - a.Depth })
 	var ids []string
 	for _, s := range strangers {
 		ids = append(ids, s.ID)
@@ -93,7 +93,7 @@ func Strangers(seen []overlayzfs.Seen, records *dockerstore.Records) ([]string, 
 
 // Unnamed are the layers that known records do not name, be they a container's, a
 // build's or an image's that was made since.
-func Unnamed(seen []overlayzfs.Seen, known *dockerstore.Records) (ids []string) {
+func Unnamed(seen []overlayzfs.LayerInfo, known *dockerstore.Records) (ids []string) {
 	named := map[string]bool{}
 	if known != nil {
 		for _, layer := range known.Layers {

@@ -69,14 +69,14 @@ func (h host) read(driver string) (*dockerstore.Root, *dockerstore.Records) {
 	return docker, records
 }
 
-func carriedIn(t testing.TB, dir string) *overlayzfs.Carried {
+func carriedIn(t testing.TB, dir string) *overlayzfs.CarriedDir {
 	t.Helper()
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { root.Close() })
-	return &overlayzfs.Carried{Root: root}
+	return &overlayzfs.CarriedDir{Root: root}
 }
 
 func files(t testing.TB, dir string) (names []string) {
@@ -271,7 +271,7 @@ func TestWhatEitherKnowsIsNotLost(t *testing.T) {
 func TestUnnamedLayers(t *testing.T) {
 	chain := digest.FromString("x")
 	known := &dockerstore.Records{Layers: map[digest.Digest]dockerstore.Layer{chain: {Chain: chain, CacheID: "came"}}}
-	seen := []overlayzfs.Seen{{ID: "came"}, {ID: "made"}}
+	seen := []overlayzfs.LayerInfo{{ID: "came"}, {ID: "made"}}
 	if ids := Unnamed(seen, known); !slices.Equal(ids, []string{"made"}) {
 		t.Errorf("%q", ids)
 	}
@@ -283,7 +283,7 @@ func TestUnnamedLayers(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	chain := digest.FromString("x")
 	records := &dockerstore.Records{Layers: map[digest.Digest]dockerstore.Layer{chain: {Chain: chain, CacheID: "top"}}}
-	seen := []overlayzfs.Seen{
+	seen := []overlayzfs.LayerInfo{
 		{ID: "base"}, {ID: "top", Lowers: []string{"base"}, Depth: 1}, {ID: "c-init", Lowers: []string{"top", "base"}, Depth: 2},
 		{ID: "c", Lowers: []string{"c-init", "top", "base"}, Depth: 3}, {ID: "bk"},
 	}

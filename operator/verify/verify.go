@@ -41,7 +41,7 @@ func (r Result) Wrong() bool { return r.Status == Changed || r.Status == Missing
 
 // Verifier compares layers.
 type Verifier struct {
-	View   *overlayzfs.View
+	View   *overlayzfs.StoreView
 	Docker *dockerstore.Root
 	Driver string
 	// Read is called with the number of bytes that were compared, by any
@@ -96,7 +96,7 @@ func (v Verifier) compare(ctx context.Context, layer dockerstore.Layer) (err err
 		return rebuild.Unproven{Err: err}
 	}
 	defer func() { err = errors.Join(err, record.Close()) }()
-	dir, err := v.View.Content(layer.CacheID)
+	dir, err := v.View.OpenContent(layer.CacheID)
 	if errors.Is(err, fs.ErrNotExist) {
 		return errNoLayer
 	}

@@ -28,7 +28,7 @@ func newBarriers() barriers {
 			Namespace: metrics.Namespace, Name: "barrier_errors_total", Help: "Waits for the disk that failed.",
 		}, []string{"by"}),
 	}
-	for _, by := range []overlayzfs.Barrier{overlayzfs.Group, overlayzfs.IntentLog} {
+	for _, by := range []overlayzfs.Barrier{overlayzfs.TxgBarrier, overlayzfs.IntentLogBarrier} {
 		b.seconds.WithLabelValues(string(by))
 		b.errors.WithLabelValues(string(by))
 	}

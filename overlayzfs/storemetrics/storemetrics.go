@@ -28,13 +28,13 @@ func New(m *metrics.Metrics, log logrus.FieldLogger) *Observer {
 // Watch asks r at each scrape from now on.
 func (o *Observer) Watch(r Reporter) { o.store.opened(r) }
 
-// Opened is overlayzfs.Observer's.
-func (o *Observer) Opened(d *overlayzfs.Driver) { o.store.opened(d) }
+// ObserveOpen is overlayzfs.Observer's.
+func (o *Observer) ObserveOpen(d *overlayzfs.Driver) { o.store.opened(d) }
 
-// Closed is overlayzfs.Observer's.
-func (o *Observer) Closed(d *overlayzfs.Driver) { o.store.closed(d) }
+// ObserveClose is overlayzfs.Observer's.
+func (o *Observer) ObserveClose(d *overlayzfs.Driver) { o.store.closed(d) }
 
-// Waited is overlayzfs.Observer's.
-func (o *Observer) Waited(b overlayzfs.Barrier, took time.Duration, err error) {
+// ObserveBarrier is overlayzfs.Observer's.
+func (o *Observer) ObserveBarrier(b overlayzfs.Barrier, took time.Duration, err error) {
 	o.barriers.waited(b, took, err)
 }

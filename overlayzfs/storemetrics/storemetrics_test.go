@@ -120,8 +120,8 @@ func TestCallsAndBarriersAreCounted(t *testing.T) {
 	s.counts.Call("put")(errors.New("odd"))
 	s.counts.Call("put")(fmt.Errorf("cut: %w", errors.Join(context.Canceled, fault.New(fault.NoSpace, "full"))))
 	s.counts.Call("diff") // at work
-	s.Waited(overlayzfs.Group, 3*time.Second, nil)
-	s.Waited(overlayzfs.Group, time.Second, errors.New("the pool is gone"))
+	s.ObserveBarrier(overlayzfs.TxgBarrier, 3*time.Second, nil)
+	s.ObserveBarrier(overlayzfs.TxgBarrier, time.Second, errors.New("the pool is gone"))
 
 	f := s.scrape(t)
 	want(t, f, 1, "build_info", "version=v1.2.3", "commit=abcdef")

@@ -25,7 +25,7 @@ func TestARealStoreIsScraped(t *testing.T) {
 	zfsCommand(t, "create", "-o", "mountpoint=legacy", "-o", "compression=off", dataset)
 	t.Cleanup(func() { zfsCommand(t, "destroy", "-r", dataset) })
 	d, err := overlayzfs.Open(t.Context(), filepath.Join(t.TempDir(), "home"), overlayzfs.Options{
-		Dataset: dataset, Observer: s, Resumes: func(string) bool { return true },
+		Dataset: dataset, Observer: s, MayResume: func(string) bool { return true },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func TestARealStoreIsScraped(t *testing.T) {
 		t.Error("nothing was waited for")
 	}
 
-	for _, err := range []error{d.Put(t.Context(), "full"), d.Remove(t.Context(), "full"), d.Reaped(t.Context()), d.Close()} {
+	for _, err := range []error{d.Put(t.Context(), "full"), d.Remove(t.Context(), "full"), d.WaitReaper(t.Context()), d.Close()} {
 		if err != nil {
 			t.Error(err)
 		}
@@ -83,7 +83,7 @@ func fill(t *testing.T, d *overlayzfs.Driver) {
 	if out, err := exec.Command("dd", "if=/dev/urandom", "of="+dir+"/file", "bs=1M", "count=9").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if err := d.Flush(ctx); err != nil {
+	if err := d.WaitTxg(ctx); err != nil {
 		t.Fatal(err)
 	}
 }

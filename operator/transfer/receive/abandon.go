@@ -25,7 +25,7 @@ func (r *Receiver) Abandon(ctx context.Context, mark overlayzfs.Receiving) (aban
 	case mark.Refused:
 		return true, r.removeReceived(ctx, mark)
 	}
-	return true, overlayzfs.Unmark(r.ZFS, r.Where.Dataset)
+	return true, overlayzfs.ClearReceiving(r.ZFS, r.Where.Dataset)
 }
 
 // reject removes a store that is no store of ours. One that is not being received

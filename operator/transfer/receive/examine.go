@@ -90,7 +90,7 @@ func (p *Plan) examine() error {
 // findUnfinished refuses to go on from what an earlier receive has left half done. If
 // ZFS was interrupted there is nothing of it, and nothing to do.
 func (r *Receiver) findUnfinished() ([]string, error) {
-	mark, err := overlayzfs.ReceivingOn(r.ZFS, r.Where.Dataset)
+	mark, err := overlayzfs.ReadReceiving(r.ZFS, r.Where.Dataset)
 	if err != nil || mark == nil {
 		return nil, err
 	}

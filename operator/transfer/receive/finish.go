@@ -16,7 +16,7 @@ import (
 // Mark is what is being received on the dataset. It is empty where nothing is: a
 // receive that was finished is finished again.
 func (r *Receiver) Mark() (overlayzfs.Receiving, error) {
-	mark, err := overlayzfs.ReceivingOn(r.ZFS, r.Where.Dataset)
+	mark, err := overlayzfs.ReadReceiving(r.ZFS, r.Where.Dataset)
 	if err != nil || mark == nil {
 		return overlayzfs.Receiving{}, err
 	}
@@ -131,5 +131,5 @@ func adoptStore(ctx context.Context, where host.Location, strangers []string) (e
 			return fmt.Errorf("layer %s, which came with the stream and is no image's: %w", id, err)
 		}
 	}
-	return store.Adopt(ctx)
+	return store.AcceptReceived(ctx)
 }

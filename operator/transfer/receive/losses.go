@@ -93,7 +93,7 @@ func readLocal(where host.Location) (*dockerstore.Records, error) {
 }
 
 // readRecords returns those that a store carries.
-func readRecords(view *overlayzfs.View) (records *dockerstore.Records, err error) {
+func readRecords(view *overlayzfs.StoreView) (records *dockerstore.Records, err error) {
 	err = withRecords(view, func(_ *dockerstore.Root, r *dockerstore.Records) error {
 		records = r
 		return nil
@@ -102,8 +102,8 @@ func readRecords(view *overlayzfs.View) (records *dockerstore.Records, err error
 }
 
 // withRecords calls run with the records that a store carries.
-func withRecords(view *overlayzfs.View, run func(*dockerstore.Root, *dockerstore.Records) error) (err error) {
-	c, err := view.Carried()
+func withRecords(view *overlayzfs.StoreView, run func(*dockerstore.Root, *dockerstore.Records) error) (err error) {
+	c, err := view.OpenCarried()
 	if err != nil {
 		return err
 	}

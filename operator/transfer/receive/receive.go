@@ -74,7 +74,7 @@ func (p *Plan) Receive(ctx context.Context, step func(int64)) error {
 	if lookErr != nil || came {
 		return errors.Join(fmt.Errorf("%w: `%s` says what came of it: %w", err, r.Remedy, ErrUnfinished), lookErr)
 	}
-	return errors.Join(err, overlayzfs.Unmark(z, r.Where.Dataset)) // nothing of it stays
+	return errors.Join(err, overlayzfs.ClearReceiving(z, r.Where.Dataset)) // nothing of it stays
 }
 
 // markDataset marks the dataset, or returns the options that create it with the mark.
