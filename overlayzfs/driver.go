@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -275,7 +274,7 @@ func (d *Driver) present() error {
 // answers makes sure that the dataset's pool is not suspended: whoever asks one
 // that is for more than it remembers waits, and cannot even be killed.
 func answers(dataset string) error {
-	pool := poolOf(dataset)
+	pool := zfs.PoolOf(dataset)
 	if state, err := zfs.PoolState(pool); err == nil && state == zfs.PoolSuspended {
 		return fault.New(fault.PoolUnavailable, "pool %s is suspended: it waits for its devices", pool)
 	}
@@ -288,12 +287,7 @@ func (d *Driver) in(op, id string, err error) error {
 }
 
 // pool is the pool that the store lies on.
-func (d *Driver) pool() string { return poolOf(d.dataset) }
-
-func poolOf(dataset string) string {
-	pool, _, _ := strings.Cut(dataset, "/")
-	return pool
-}
+func (d *Driver) pool() string { return zfs.PoolOf(d.dataset) }
 
 // tarOptions is how layer tars are read and written in this store.
 func (d *Driver) tarOptions() layertar.Options { return layertar.Options{IDs: d.ids} }

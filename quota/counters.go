@@ -42,7 +42,7 @@ func (o *objsetFile) read() (zfs.Objset, error) {
 type counterFiles struct{ objset objsetFile }
 
 func newCounterFiles(dataset string) *counterFiles {
-	return &counterFiles{objsetFile{pool: poolOf(dataset), dataset: dataset}}
+	return &counterFiles{objsetFile{pool: zfs.PoolOf(dataset), dataset: dataset}}
 }
 
 func (c *counterFiles) read() (counters, error) {
@@ -67,10 +67,4 @@ func anonSize(raw []byte) (uint64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%s has no anon_size", arcstats)
-}
-
-// poolOf is the pool that a dataset lies in.
-func poolOf(dataset string) string {
-	pool, _, _ := strings.Cut(dataset, "/")
-	return pool
 }

@@ -178,7 +178,7 @@ func (s *store) wantRecords(want ...string) {
 // sync ends a transaction group.
 func (s *store) sync() {
 	s.t.Helper()
-	must(s.t, s.handle.SyncPool(context.Background(), poolOf(s.dataset)))
+	must(s.t, s.handle.SyncPool(context.Background(), zfs.PoolOf(s.dataset)))
 }
 
 // unusedDataset is the name of a dataset that goes, with all below it, when the
@@ -190,7 +190,7 @@ func unusedDataset(t *testing.T) string {
 	random := make([]byte, 4)
 	_, err = rand.Read(random)
 	must(t, err)
-	name := poolOf(parent) + "/quotatest-" + hex.EncodeToString(random)
+	name := zfs.PoolOf(parent) + "/quotatest-" + hex.EncodeToString(random)
 	t.Cleanup(func() {
 		if exec.Command("zfs", "list", name).Run() == nil {
 			cli(t, "zfs", "destroy", "-R", name)

@@ -38,7 +38,7 @@ func mountedInodes(p Layer) (uint64, error) {
 // at a full refquota, and so of a frozen layer, until the dataset is mounted
 // again.
 func (d *datasets) deleted(key string) func() uint64 {
-	counters := objsetFile{pool: poolOf(d.parent), dataset: d.name(key)}
+	counters := objsetFile{pool: zfs.PoolOf(d.parent), dataset: d.name(key)}
 	return func() uint64 {
 		objset, err := counters.read()
 		if err != nil {

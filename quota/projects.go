@@ -39,7 +39,7 @@ func (c *projects) kernel() governed {
 		limit: func(id uint32, l Limits) error {
 			return c.zfs.SetProjectQuota(c.dataset, id, l.Bytes, l.Inodes)
 		},
-		sync: func(ctx context.Context) error { return c.zfs.SyncPool(ctx, poolOf(c.dataset)) },
+		sync: func(ctx context.Context) error { return c.zfs.SyncPool(ctx, zfs.PoolOf(c.dataset)) },
 	}
 }
 
@@ -126,7 +126,7 @@ func (c *projects) sweep(ctx context.Context, all func() (map[string]*Record, er
 	}
 	// The directories of a layer that was just made are not counted yet. They
 	// get the ID before it gets a limit.
-	if err := c.zfs.SyncPool(ctx, poolOf(c.dataset)); err != nil {
+	if err := c.zfs.SyncPool(ctx, zfs.PoolOf(c.dataset)); err != nil {
 		return err
 	}
 	for _, project := range found {

@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -56,8 +55,8 @@ func checkDatasets(z *zfs.Handle, layers, records string) error {
 	if records == "" || records == layers {
 		return nil
 	}
-	if pool(records) != pool(layers) {
-		return fault.New(fault.Invalid, "the records dataset %s is not on the pool of the layers dataset %s: a snapshot is of one moment on one pool only; name a dataset on pool %s, or none and have snapshots of layers only", records, layers, pool(layers))
+	if zfs.PoolOf(records) != zfs.PoolOf(layers) {
+		return fault.New(fault.Invalid, "the records dataset %s is not on the pool of the layers dataset %s: a snapshot is of one moment on one pool only; name a dataset on pool %s, or none and have snapshots of layers only", records, layers, zfs.PoolOf(layers))
 	}
 	stats, err := z.DatasetStats(records)
 	switch {
@@ -69,10 +68,4 @@ func checkDatasets(z *zfs.Handle, layers, records string) error {
 		return fault.New(fault.Invalid, "the records dataset %s is a %s, no file system", records, stats.Type)
 	}
 	return nil
-}
-
-// pool is the pool that a dataset lies on.
-func pool(dataset string) string {
-	name, _, _ := strings.Cut(dataset, "/")
-	return name
 }

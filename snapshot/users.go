@@ -40,7 +40,7 @@ func (p *planner) refuseMounted(dataset string, table mounts) error {
 		p.refuse("dataset %s is mounted on %s (process %d, %s, sees it): stop dockerd, and the plugin with it, and unmount it", dataset, on[0].info.Mountpoint, on[0].pid, command(on[0].pid))
 		return nil
 	}
-	_, err := zfs.ObjsetKstat(pool(dataset), dataset)
+	_, err := zfs.ObjsetKstat(zfs.PoolOf(dataset), dataset)
 	if errors.Is(err, zfs.ErrNotExist) {
 		return nil
 	}

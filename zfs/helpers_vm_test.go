@@ -31,7 +31,7 @@ func testPool(t *testing.T) string {
 	t.Helper()
 	dataset, err := DatasetOf(t.TempDir())
 	check(t, err)
-	return poolOf(dataset)
+	return PoolOf(dataset)
 }
 
 // fresh is the name of a dataset that is made by zfs(8) and goes, with all

@@ -17,7 +17,7 @@ func (h *Handle) Hold(snap, tag string) error {
 	}
 	holds := nvlist.List{{Name: snap, Value: tag}}
 	args := nvlist.List{{Name: "holds", Value: holds}}
-	return named(h.act(op, iocHold, poolOf(snap), args), []string{snap})
+	return named(h.act(op, iocHold, PoolOf(snap), args), []string{snap})
 }
 
 // Release takes a hold back. A missing snapshot or tag is ErrNotExist.
@@ -28,7 +28,7 @@ func (h *Handle) Release(snap, tag string) error {
 		return err
 	}
 	args := nvlist.List{{Name: snap, Value: nvlist.List{{Name: tag, Value: nvlist.Boolean{}}}}}
-	err := named(h.act(op, iocRelease, poolOf(snap), args), []string{snap})
+	err := named(h.act(op, iocRelease, PoolOf(snap), args), []string{snap})
 	if e := asError(err); e != nil && e.Errno == unix.ESRCH {
 		e.Kind = ErrNotExist
 	}

@@ -47,7 +47,7 @@ func PoolState(pool string) (string, error) {
 
 // suspended reports whether the pool of a dataset is known to be suspended.
 func suspended(dataset string) bool {
-	state, err := PoolState(poolOf(dataset))
+	state, err := PoolState(PoolOf(dataset))
 	return err == nil && state == PoolSuspended
 }
 

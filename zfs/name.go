@@ -95,8 +95,8 @@ func checkPool(name string) error {
 	return CheckDatasetName(name)
 }
 
-// poolOf is the pool that a dataset or snapshot lies in.
-func poolOf(name string) string {
+// PoolOf returns the pool of a dataset, snapshot or bookmark.
+func PoolOf(name string) string {
 	if i := strings.IndexAny(name, "/@#"); i >= 0 {
 		return name[:i]
 	}

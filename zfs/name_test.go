@@ -34,8 +34,8 @@ func TestHostileNamesStayShortInErrors(t *testing.T) {
 
 func TestPoolOf(t *testing.T) {
 	for name, want := range map[string]string{"tank": "tank", "tank/a/b": "tank", "tank@s": "tank", "tank/a@s": "tank"} {
-		if got := poolOf(name); got != want {
-			t.Errorf("poolOf(%q) is %q", name, got)
+		if got := PoolOf(name); got != want {
+			t.Errorf("PoolOf(%q) is %q", name, got)
 		}
 	}
 }

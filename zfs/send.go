@@ -85,7 +85,7 @@ func sendArgs(op, snap, fromKey, from string) (nvlist.List, error) {
 		if err := CheckSnapshotName(from); err != nil {
 			return nil, err
 		}
-		if poolOf(from) != poolOf(snap) {
+		if PoolOf(from) != PoolOf(snap) {
 			return nil, invalid(op, snap, "%s is of another pool", from)
 		}
 		args = append(args, nvlist.Pair{Name: fromKey, Value: from})

@@ -62,14 +62,14 @@ func snapshotSet(op string, snaps []string) (list nvlist.List, pool string, err 
 		if err := CheckSnapshotName(snap); err != nil {
 			return nil, "", err
 		}
-		if pool != "" && pool != poolOf(snap) {
+		if pool != "" && pool != PoolOf(snap) {
 			return nil, "", invalid(op, snap, "one request takes snapshots of one pool, and %s is named too", pool)
 		}
 		if seen[snap] {
 			return nil, "", invalid(op, snap, "it is named twice")
 		}
 		seen[snap] = true
-		pool = poolOf(snap)
+		pool = PoolOf(snap)
 		list = append(list, nvlist.Pair{Name: snap, Value: nvlist.Boolean{}})
 	}
 	return list, pool, nil
@@ -124,7 +124,7 @@ func (h *Handle) Rollback(ctx context.Context, dataset, snapshot string) error {
 			e.Kind, e.reason, e.remedy = ErrBusy, "its snapshots are being made too fast", ""
 			return e
 		}
-		if err := h.SyncPool(ctx, poolOf(dataset)); err != nil {
+		if err := h.SyncPool(ctx, PoolOf(dataset)); err != nil {
 			return err
 		}
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/operator/inventory"
 	"github.com/overlayzfs/overlayzfs/snapshot"
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // dfCommand shows what takes the pool's space.
@@ -60,8 +60,7 @@ func (s *shelf) totals(ctx context.Context, c console) (t inventory.Totals, err 
 	if err := s.measure(ctx, c, inv, func(l inventory.Layer) bool { return l.Kind != inventory.Image }); err != nil {
 		return t, err
 	}
-	pool, _, _ := strings.Cut(s.dataset, "/")
-	if err := t.Measured(s.zfs, s.dataset, pool); err != nil {
+	if err := t.Measured(s.zfs, s.dataset, zfs.PoolOf(s.dataset)); err != nil {
 		return t, err
 	}
 	infos, err := snapshot.List(s.zfs, s.dataset)

@@ -3,7 +3,6 @@ package doctor
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	units "github.com/docker/go-units"
 
@@ -107,7 +106,7 @@ func quotas(d zfs.Dataset) (found []Finding) {
 
 // bringBack imports the pool, or makes the dataset as it should be.
 func bringBack(f Facts) string {
-	pool, _, _ := strings.Cut(f.Dataset, "/")
+	pool := zfs.PoolOf(f.Dataset)
 	if f.Pool == nil {
 		return "zpool import " + pool
 	}

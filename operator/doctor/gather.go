@@ -98,8 +98,7 @@ func solidState(root string) bool {
 // Space asks ZFS about the dataset and its pool.
 func (f *Facts) Space(z *zfs.Handle, dataset string) {
 	f.Dataset = dataset
-	name, _, _ := strings.Cut(dataset, "/")
-	if p, err := z.PoolStats(name); err == nil {
+	if p, err := z.PoolStats(zfs.PoolOf(dataset)); err == nil {
 		f.Pool = &p
 	} else if !errors.Is(err, zfs.ErrNotExist) && !errors.Is(err, fs.ErrNotExist) {
 		f.DatasetErr = err
@@ -108,7 +107,7 @@ func (f *Facts) Space(z *zfs.Handle, dataset string) {
 		return
 	}
 	if f.Pool != nil {
-		f.Devices, _ = z.PoolDevices(name) // without them the remedy is a general one
+		f.Devices, _ = z.PoolDevices(zfs.PoolOf(dataset)) // without them the remedy is a general one
 	}
 	d, err := z.DatasetStats(dataset)
 	if err != nil {

@@ -193,5 +193,5 @@ func (s cloneStore) list() (half, whole []string, err error) {
 
 // WaitReaper waits until everything is on disk.
 func (s cloneStore) WaitReaper(ctx context.Context) error {
-	return s.zfs.SyncPool(ctx, poolOf(s.dataset))
+	return s.zfs.SyncPool(ctx, zfs.PoolOf(s.dataset))
 }

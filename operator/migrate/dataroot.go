@@ -96,7 +96,7 @@ func (r *dataRoot) settle(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(z.SyncPool(ctx, poolOf(dataset)), z.Close())
+	return errors.Join(z.SyncPool(ctx, zfs.PoolOf(dataset)), z.Close())
 }
 
 // syncAll waits until the data-root's file system has everything on disk.

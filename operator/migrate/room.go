@@ -21,19 +21,19 @@ func (p *planner) samePool(dir string) bool {
 		return false
 	}
 	dataset, err := zfs.DatasetOf(dir)
-	return err == nil && poolOf(dataset) == p.pool()
+	return err == nil && zfs.PoolOf(dataset) == p.pool()
 }
 
 // pool is that of the store; empty when that lies on none.
 func (p *planner) pool() string {
 	if p.Dataset != "" {
-		return poolOf(p.Dataset)
+		return zfs.PoolOf(p.Dataset)
 	}
 	dataset, err := zfs.DatasetOf(p.Root)
 	if err != nil {
 		return ""
 	}
-	return poolOf(dataset)
+	return zfs.PoolOf(dataset)
 }
 
 // blockCloning is the pool's feature with which files can share blocks
@@ -150,7 +150,7 @@ func (p *planner) frees() bool {
 		return false
 	}
 	if j.From == "zfs" {
-		return poolOf(j.ZFSDataset) == p.pool()
+		return zfs.PoolOf(j.ZFSDataset) == p.pool()
 	}
 	return p.samePool(filepath.Join(p.Root, j.From))
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -55,11 +54,6 @@ func (p *planner) from() (err error) {
 		j.Share = p.shares(filepath.Join(p.Root, "overlay2"))
 	}
 	return p.present()
-}
-
-func poolOf(dataset string) string {
-	pool, _, _ := strings.Cut(dataset, "/")
-	return pool
 }
 
 // present makes sure that every layer is there to be carried.

@@ -53,7 +53,7 @@ type Target struct {
 // LookAt finds out what is there.
 func LookAt(z *zfs.Handle, dataset string, b zfs.Begin) (t Target, err error) {
 	t.Dataset = dataset
-	pool, _, _ := strings.Cut(dataset, "/")
+	pool := zfs.PoolOf(dataset)
 	for _, guid := range b.Features() {
 		enabled, err := z.PoolFeature(pool, guid)
 		if err != nil {
