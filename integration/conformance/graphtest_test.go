@@ -14,11 +14,11 @@ import (
 // The suite, once for each driver. graphtest turns a driver that fails to
 // start into a skip; requireDriver turns that into a failure.
 
-func TestOverlayzfs(t *testing.T)            { suite(t, registeredName) }
-func TestOverlay2ForComparison(t *testing.T) { suite(t, "overlay2") }
-func TestVFSForComparison(t *testing.T)      { suite(t, "vfs") }
+func TestOverlayzfs(t *testing.T)            { runSuite(t, registeredName) }
+func TestOverlay2ForComparison(t *testing.T) { runSuite(t, "overlay2") }
+func TestVFSForComparison(t *testing.T)      { runSuite(t, "vfs") }
 
-func suite(t *testing.T, driver string) {
+func runSuite(t *testing.T, driver string) {
 	requireDriver(t, driver)
 	run := func(name string, test func(t testing.TB, driver string, options ...string)) {
 		t.Run(name, func(t *testing.T) { test(t, driver) })
@@ -47,11 +47,11 @@ func requireDriver(t *testing.T, name string) {
 // TestSetQuota: a limit is a must here, and no driver beside ours has one on ZFS.
 func TestSetQuota(t *testing.T) {
 	requireDriver(t, registeredName)
-	before := datasets(t)
+	before := listDatasets(t)
 	graphtest.DriverTestSetQuota(t, registeredName, true)
 	// graphtest deletes the store's directory with the layer in it, and so all
 	// that knows of the layer's dataset.
-	for name := range datasets(t) {
+	for name := range listDatasets(t) {
 		if before[name] {
 			continue
 		}
@@ -61,7 +61,7 @@ func TestSetQuota(t *testing.T) {
 	}
 }
 
-func datasets(t *testing.T) map[string]bool {
+func listDatasets(t *testing.T) map[string]bool {
 	t.Helper()
 	out, err := exec.Command("zfs", "list", "-H", "-o", "name").Output()
 	if err != nil {

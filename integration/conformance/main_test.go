@@ -29,7 +29,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "start the plugin:", err)
 		return 1
 	}
-	defer stop(plugin)
+	defer stopPlugin(plugin)
 	if err := registerProxy(plugin.Socket); err != nil {
 		fmt.Fprintln(os.Stderr, "register the proxy:", err)
 		return 1
@@ -37,7 +37,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-func stop(p *pluginproc.Process) {
+func stopPlugin(p *pluginproc.Process) {
 	if err := errors.Join(p.Stop(), p.Remove()); err != nil {
 		fmt.Fprintln(os.Stderr, "stop the plugin:", err)
 	}

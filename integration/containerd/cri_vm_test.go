@@ -16,40 +16,40 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// bare is the context of what has to be done after a test, too.
-var bare = context.Background()
+// background is the context of what has to be done after a test, too.
+var background = context.Background()
 
-var forever = []string{"sleep", "1000000"}
+var sleepForever = []string{"sleep", "1000000"}
 
 // TestPods does what a kubelet does: a pod, its containers, what they use, and
 // the end of both, while snapshotter and containerd come and go.
 func TestPods(t *testing.T) {
 	n := newNode(t, nil)
-	n.bring(t, threeLayers(t))
+	n.importImage(t, writeThreeLayers(t))
 	p := n.runPod(t, "first")
-	box := p.run(t, "box", forever...)
+	box := p.runThreeLayers(t, "box", sleepForever...)
 	n.requireOnlyOurs(t)
 
 	const change = "cat /etc/motd; ls /opt; echo new >/root/note; rm /srv/one; head -c 3000000 /dev/urandom >/root/random"
-	if got, err := n.inside(t, box, change); err != nil || got != "changed\nshown" {
+	if got, err := n.execShell(t, box, change); err != nil || got != "changed\nshown" {
 		t.Errorf("the container sees %q, %v", got, err)
 	}
 	n.requireUsage(t, box)
 
 	n.Snapshotter.Kill(t)
-	if got, err := n.inside(t, box, "cat /root/note; ls /srv"); err != nil || got != "new\nlarge\ntwo" {
+	if got, err := n.execShell(t, box, "cat /root/note; ls /srv"); err != nil || got != "new\nlarge\ntwo" {
 		t.Errorf("without the snapshotter the container sees %q, %v", got, err)
 	}
 	n.Snapshotter.Again(t)
 	n.Stop(t)
 	n.Again(t)
-	waitFor(t, n.ready)
-	if got, err := n.inside(t, box, "cat /root/note; ls /srv"); err != nil || got != "new\nlarge\ntwo" {
+	waitFor(t, n.checkReady)
+	if got, err := n.execShell(t, box, "cat /root/note; ls /srv"); err != nil || got != "new\nlarge\ntwo" {
 		t.Errorf("after a restart of both the container sees %q, %v", got, err)
 	}
 	other := n.runPod(t, "second")
-	fresh := other.run(t, "box", forever...)
-	if got, err := n.inside(t, fresh, "ls /root /srv"); err != nil || strings.Contains(got, "note") || !strings.Contains(got, "one") {
+	fresh := other.runThreeLayers(t, "box", sleepForever...)
+	if got, err := n.execShell(t, fresh, "ls /root /srv"); err != nil || strings.Contains(got, "note") || !strings.Contains(got, "one") {
 		t.Errorf("a second container sees what the first one did: %q, %v", got, err)
 	}
 
@@ -63,7 +63,7 @@ func TestPods(t *testing.T) {
 func TestPodsOfAPulledImage(t *testing.T) {
 	n := newNode(t, nil)
 	name := engine.StartRegistry(t) + "/lab/multi:latest"
-	n.push(t, name)
+	n.pushImage(t, name)
 	_, err := n.images.PullImage(t.Context(), &cri.PullImageRequest{Image: &cri.ImageSpec{Image: name}})
 	must(t, err)
 	// It is unpacked before a container wants it.
@@ -71,8 +71,8 @@ func TestPodsOfAPulledImage(t *testing.T) {
 		t.Errorf("of an image of three layers there are the snapshots\n%s", got)
 	}
 	p := n.runPod(t, "pulled")
-	box := p.runImage(t, "box", name, forever...)
-	if got, err := n.inside(t, box, "cat /etc/motd; ls /opt"); err != nil || got != "changed\nshown" {
+	box := p.runContainer(t, "box", name, sleepForever...)
+	if got, err := n.execShell(t, box, "cat /etc/motd; ls /opt"); err != nil || got != "changed\nshown" {
 		t.Errorf("the container sees %q, %v", got, err)
 	}
 	p.remove(t)
@@ -80,9 +80,9 @@ func TestPodsOfAPulledImage(t *testing.T) {
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
-// push pushes the image of three layers, from another name space, where nothing
+// pushImage pushes the image of three layers, from another name space, where nothing
 // is left of it.
-func (n *node) push(t *testing.T, name string) {
+func (n *node) pushImage(t *testing.T, name string) {
 	t.Helper()
 	archive := images.WriteArchive(t, name, nil, images.ThreeLayers(t)...)
 	n.Ctr(t, "elsewhere", "images", "import", "--no-unpack", archive)
@@ -94,13 +94,13 @@ func (n *node) push(t *testing.T, name string) {
 // snapshotter, so what limits containers is the snapshotter's own setting.
 func TestPodsHaveTheDefaultLimit(t *testing.T) {
 	n := newNode(t, map[string]string{"size": "8M"})
-	n.bring(t, threeLayers(t))
+	n.importImage(t, writeThreeLayers(t))
 	p := n.runPod(t, "limited")
-	box := p.run(t, "box", forever...)
-	if _, err := n.inside(t, box, "head -c 2000000 /dev/urandom >/root/fits"); err != nil {
+	box := p.runThreeLayers(t, "box", sleepForever...)
+	if _, err := n.execShell(t, box, "head -c 2000000 /dev/urandom >/root/fits"); err != nil {
 		t.Errorf("what fits: %v", err)
 	}
-	_, err := n.inside(t, box, "head -c 20000000 /dev/urandom >/root/too-much")
+	_, err := n.execShell(t, box, "head -c 20000000 /dev/urandom >/root/too-much")
 	if err == nil || !strings.Contains(err.Error(), "Disk quota exceeded") {
 		t.Errorf("20 MB in a container limited to 8M: %v", err)
 	}

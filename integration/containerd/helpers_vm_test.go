@@ -23,19 +23,19 @@ var (
 // snapshotter is the one that is tested, as ctr is told of it.
 const snapshotter = "--snapshotter=" + engine.SnapshotterName
 
-// nest is a containerd on the snapshotter, and the name space that a test works
+// testContainerd is a containerd on the snapshotter, and the name space that a test works
 // in.
-type nest struct {
+type testContainerd struct {
 	*engine.Containerd
 	space string
 	dir   string // on the root disk
 }
 
-// newNest starts both on a dataset of their own. settings are the
+// newTestContainerd starts both on a dataset of their own. settings are the
 // snapshotter's.
-func newNest(t testing.TB, space string, settings map[string]string) *nest {
+func newTestContainerd(t testing.TB, space string, settings map[string]string) *testContainerd {
 	t.Helper()
-	n := &nest{space: space, dir: inguest.MakeDiskDir(t)}
+	n := &testContainerd{space: space, dir: inguest.MakeDiskDir(t)}
 	dataset := "tank/layers"
 	engine.CreateDataset(t, dataset)
 	n.Containerd = engine.StartContainerd(t, engine.ContainerdOptions{
@@ -44,17 +44,17 @@ func newNest(t testing.TB, space string, settings map[string]string) *nest {
 	return n
 }
 
-func (n *nest) ctr(t testing.TB, args ...string) string {
+func (n *testContainerd) ctr(t testing.TB, args ...string) string {
 	t.Helper()
 	return n.Ctr(t, n.space, args...)
 }
 
-func (n *nest) try(args ...string) (string, error) { return n.Try(n.space, args...) }
+func (n *testContainerd) try(args ...string) (string, error) { return n.Try(n.space, args...) }
 
-func (n *nest) command(args ...string) *exec.Cmd { return n.Command(n.space, args...) }
+func (n *testContainerd) command(args ...string) *exec.Cmd { return n.Command(n.space, args...) }
 
-// tree is an image as a snapshotter shows it.
-func (n *nest) tree(t testing.TB, snapshotter, image string) *treecmp.Tree {
+// readTree is an image as a snapshotter shows it.
+func (n *testContainerd) readTree(t testing.TB, snapshotter, image string) *treecmp.Tree {
 	t.Helper()
 	dir := filepath.Join(n.dir, "view-"+snapshotter)
 	must(t, os.Mkdir(dir, 0o700))

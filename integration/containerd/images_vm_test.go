@@ -13,24 +13,24 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-const multi = "docker.io/lab/multi:latest"
+const threeLayerImage = "docker.io/lab/multi:latest"
 
-func threeLayers(t testing.TB) string {
+func writeThreeLayers(t testing.TB) string {
 	t.Helper()
 	return images.WriteArchive(t, "lab/multi:latest", []string{"sleep", "1000000"}, images.ThreeLayers(t)...)
 }
 
-// unpack imports an image and has the snapshotter unpack it.
-func (n *nest) unpack(t testing.TB, archive string) {
+// unpackImage imports an image and has the snapshotter unpack it.
+func (n *testContainerd) unpackImage(t testing.TB, archive string) {
 	t.Helper()
 	n.ctr(t, "images", "import", snapshotter, archive)
 }
 
 // requireSame compares the image on the snapshotter with containerd's overlayfs.
-func (n *nest) requireSame(t *testing.T, archive string) {
+func (n *testContainerd) requireSame(t *testing.T, archive string) {
 	t.Helper()
 	n.ctr(t, "images", "import", "--snapshotter", "overlayfs", archive)
-	want, got := n.tree(t, "overlayfs", multi), n.tree(t, "overlayzfs", multi)
+	want, got := n.readTree(t, "overlayfs", threeLayerImage), n.readTree(t, "overlayzfs", threeLayerImage)
 	if len(want.Entries) < 1000 {
 		t.Errorf("the image has %d entries only", len(want.Entries))
 	}
@@ -40,21 +40,21 @@ func (n *nest) requireSame(t *testing.T, archive string) {
 }
 
 func TestContainerdUnpacksWhatOverlayfsUnpacks(t *testing.T) {
-	n, archive := newNest(t, "lab", nil), threeLayers(t)
-	n.unpack(t, archive)
+	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
+	n.unpackImage(t, archive)
 	n.requireSame(t, archive)
 	committed := strings.Count(n.ctr(t, "snapshots", snapshotter, "ls"), "Committed")
 	if committed != 3 {
 		t.Errorf("%d committed snapshots of three layers", committed)
 	}
-	n.ctr(t, "images", "rm", "--sync", multi)
+	n.ctr(t, "images", "rm", "--sync", threeLayerImage)
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
-	n, archive := newNest(t, "lab", nil), threeLayers(t)
-	n.unpack(t, archive)
-	n.ctr(t, "run", "--detach", snapshotter, multi, "box", "sleep", "10000")
+	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
+	n.unpackImage(t, archive)
+	n.ctr(t, "run", "--detach", snapshotter, threeLayerImage, "box", "sleep", "10000")
 	inside := func(id, script string) string {
 		return n.ctr(t, "tasks", "exec", "--exec-id", id, "box", "sh", "-c", script)
 	}
@@ -82,12 +82,12 @@ func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
 	n.ctr(t, "tasks", "kill", "--signal", "KILL", "box")
 	waitFor(t, func() error { _, err := n.try("tasks", "rm", "box"); return err })
 	n.ctr(t, "containers", "rm", "box")
-	n.ctr(t, "images", "rm", "--sync", multi)
+	n.ctr(t, "images", "rm", "--sync", threeLayerImage)
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 func TestTheSnapshotterKilledWhileAnImageIsUnpacked(t *testing.T) {
-	n, archive := newNest(t, "lab", nil), threeLayers(t)
+	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
 	importing := n.command("images", "import", snapshotter, archive)
 	must(t, importing.Start())
 	ended := make(chan error, 1)
@@ -109,14 +109,14 @@ func TestTheSnapshotterKilledWhileAnImageIsUnpacked(t *testing.T) {
 
 // TestContainersOfOneImage has several containers write to the same names.
 func TestContainersOfOneImage(t *testing.T) {
-	n, archive := newNest(t, "lab", nil), threeLayers(t)
-	n.unpack(t, archive)
+	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
+	n.unpackImage(t, archive)
 	script := func(i int) string {
 		return fmt.Sprintf("echo %[1]d >>/etc/motd; rm -r /opt; mkdir /opt; echo %[1]d >/opt/mine; cat /etc/motd /opt/*; ls /opt", i)
 	}
 	for i := range 3 {
 		name := fmt.Sprintf("box-%d", i)
-		got := n.ctr(t, "run", "--rm", snapshotter, multi, name, "sh", "-ec", script(i))
+		got := n.ctr(t, "run", "--rm", snapshotter, threeLayerImage, name, "sh", "-ec", script(i))
 		if want := fmt.Sprintf("changed\n%d\n%d\nmine", i, i); got != want {
 			t.Errorf("%s sees %q, want %q", name, got, want)
 		}
@@ -126,25 +126,25 @@ func TestContainersOfOneImage(t *testing.T) {
 
 // TestALabelLimitsAContainer is for containers with a limit of their own.
 func TestALabelLimitsAContainer(t *testing.T) {
-	n, archive := newNest(t, "lab", nil), threeLayers(t)
-	n.unpack(t, archive)
+	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
+	n.unpackImage(t, archive)
 	label := "--snapshotter-label=containerd.io/snapshot/overlayzfs.size=8M"
 	const script = "head -c 2000000 /dev/urandom >/root/fits && echo fits; head -c 20000000 /dev/urandom >/root/too-much"
-	out, err := n.try("run", "--rm", snapshotter, label, multi, "limited", "sh", "-c", script)
+	out, err := n.try("run", "--rm", snapshotter, label, threeLayerImage, "limited", "sh", "-c", script)
 	if err == nil || !strings.HasPrefix(out, "fits\n") || !strings.Contains(out, "Disk quota exceeded") {
 		t.Errorf("22 MB in a container limited to 8M: %q, %v", out, err)
 	}
-	n.ctr(t, "images", "rm", "--sync", multi)
+	n.ctr(t, "images", "rm", "--sync", threeLayerImage)
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 // TestAContainerOfAnotherRoot runs a container in a user name space: the image's owners
 // are mapped where it is mounted.
 func TestAContainerOfAnotherRoot(t *testing.T) {
-	n, archive := newNest(t, "lab", nil), threeLayers(t)
-	n.unpack(t, archive)
+	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
+	n.unpackImage(t, archive)
 	const script = "cat /proc/self/uid_map; echo new >/root/note; chown 7:8 /srv/one; stat -c '%u:%g %n' / /etc/motd /root/note /srv/one"
-	got, err := n.try("run", "--rm", snapshotter, "--remap-labels", "--uidmap=0:100000:65536", "--gidmap=0:100000:65536", multi, "mapped", "sh", "-ec", script)
+	got, err := n.try("run", "--rm", snapshotter, "--remap-labels", "--uidmap=0:100000:65536", "--gidmap=0:100000:65536", threeLayerImage, "mapped", "sh", "-ec", script)
 	if strings.Contains(n.ctr(t, "version"), "Version:  1.") {
 		// The only way is a copy of the image, without the capability remap-ids.
 		if err == nil || !strings.Contains(got, "invalid argument") {

@@ -15,16 +15,16 @@ import (
 // TestCallsWaitAtSystemdsSocket has the socket outlive the daemon, as
 // overlayzfs-snapshotter.socket does. A pull at that time must not fail.
 func TestCallsWaitAtSystemdsSocket(t *testing.T) {
-	n, archive := newNest(t, "lab", nil), threeLayers(t)
+	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
 	n.Snapshotter.Stop(t)
-	n.Snapshotter.Socket = systemdsSocket(t)
+	n.Snapshotter.Socket = openSystemdSocket(t)
 	// A call is made while nobody serves, by a containerd that has no
 	// connection.
 	n.Stop(t)
 	n.Again(t)
 	importing := n.command("images", "import", snapshotter, archive)
 	must(t, importing.Start())
-	waitFor(t, waiting)
+	waitFor(t, checkDialled)
 	n.Snapshotter.Again(t)
 	must(t, importing.Wait())
 	n.requireSame(t, archive)
@@ -34,13 +34,13 @@ func TestCallsWaitAtSystemdsSocket(t *testing.T) {
 		t.Error(err)
 	}
 	n.Snapshotter.Again(t)
-	n.ctr(t, "images", "rm", "--sync", multi)
+	n.ctr(t, "images", "rm", "--sync", threeLayerImage)
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
-// waiting is an error until somebody has dialled the socket: the kernel then
+// checkDialled is an error until somebody has dialled the socket: the kernel then
 // lists a second one of that name.
-func waiting() error {
+func checkDialled() error {
 	table, err := os.ReadFile("/proc/net/unix")
 	if n := strings.Count(string(table), " "+engine.SnapshotterSocket+"\n"); err == nil && n < 2 {
 		err = fmt.Errorf("%d sockets are called %s", n, engine.SnapshotterSocket)
@@ -48,7 +48,7 @@ func waiting() error {
 	return err
 }
 
-func systemdsSocket(t *testing.T) *os.File {
+func openSystemdSocket(t *testing.T) *os.File {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: engine.SnapshotterSocket, Net: "unix"})
 	must(t, err)

@@ -41,7 +41,7 @@ func install(t *testing.T) {
 
 // TestThePackage has one life: its parts follow one another.
 func TestThePackage(t *testing.T) {
-	before := listed(t)
+	before := listPaths(t)
 	install(t)
 	t.Run("SaysWhatItIs", saysWhatItIs)
 	t.Run("HasHelp", hasHelp)
@@ -50,16 +50,16 @@ func TestThePackage(t *testing.T) {
 	t.Run("TheManagedPluginRuns", theManagedPluginRuns)
 	t.Run("AnUpgradeKeepsTheConfiguration", anUpgradeKeepsTheConfiguration)
 
-	files := packed(t)
-	if here := left(t, before, files); len(here) < 50 {
+	files := listPackagePaths(t)
+	if here := listRemains(t, before, files); len(here) < 50 {
 		t.Errorf("the package is %q: nothing is proven", here)
 	}
 	run(t, "dpkg", "-r", "overlayzfs")
-	if still := left(t, before, files); !slices.Equal(still, []string{"/etc/overlayzfs", config}) {
+	if still := listRemains(t, before, files); !slices.Equal(still, []string{"/etc/overlayzfs", config}) {
 		t.Errorf("removed, and there are still %q", still)
 	}
 	run(t, "dpkg", "-P", "overlayzfs")
-	if still := left(t, before, files); len(still) > 0 {
+	if still := listRemains(t, before, files); len(still) > 0 {
 		t.Errorf("purged, and there are still %q", still)
 	}
 	if out, err := exec.Command("dpkg", "-s", "overlayzfs").CombinedOutput(); err == nil {
@@ -67,8 +67,8 @@ func TestThePackage(t *testing.T) {
 	}
 }
 
-// version is what the package says of itself: "Version V, commit C."
-func version(t *testing.T) (version, commit string) {
+// readVersion is what the package says of itself: "Version V, commit C."
+func readVersion(t *testing.T) (version, commit string) {
 	t.Helper()
 	for line := range strings.Lines(run(t, "dpkg-query", "-W", "-f", "${Description}\n", "overlayzfs")) {
 		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "Version ")
@@ -84,37 +84,37 @@ func version(t *testing.T) (version, commit string) {
 	return "", ""
 }
 
-func text(t *testing.T) string {
-	v, c := version(t)
+func versionText(t *testing.T) string {
+	v, c := readVersion(t)
 	return v + " (commit " + c[:12] + ")"
 }
 
 func saysWhatItIs(t *testing.T) {
-	contains(t, "overlayzfs --version", run(t, "overlayzfs", "--version"), text(t))
-	contains(t, "the snapshotter's --version", run(t, "overlayzfs-snapshotter", "--version"), text(t))
+	requireContains(t, "overlayzfs --version", run(t, "overlayzfs", "--version"), versionText(t))
+	requireContains(t, "the snapshotter's --version", run(t, "overlayzfs-snapshotter", "--version"), versionText(t))
 	if out := run(t, "dpkg", "--verify", "overlayzfs"); out != "" {
 		t.Errorf("not as it was packed:\n%s", out)
 	}
-	contains(t, "licences", run(t, "gzip", "-dc", "/usr/share/doc/overlayzfs/licenses.txt.gz"), "github.com/spf13/cobra")
-	contains(t, "the copyright file", run(t, "cat", "/usr/share/doc/overlayzfs/copyright"), "Apache License")
+	requireContains(t, "licences", run(t, "gzip", "-dc", "/usr/share/doc/overlayzfs/licenses.txt.gz"), "github.com/spf13/cobra")
+	requireContains(t, "the copyright file", run(t, "cat", "/usr/share/doc/overlayzfs/copyright"), "Apache License")
 }
 
 func hasHelp(t *testing.T) {
 	for _, page := range []string{"overlayzfs", "overlayzfs-doctor", "overlayzfs-rollback", "overlayzfs-snapshotter"} {
 		text := strings.ReplaceAll(run(t, "gzip", "-dc", "/usr/share/man/man8/"+page+".8.gz"), `"`, "")
-		contains(t, page+"(8)", text, ".TH "+strings.ToUpper(page)+" 8")
+		requireContains(t, page+"(8)", text, ".TH "+strings.ToUpper(page)+" 8")
 	}
 	out := run(t, "bash", "-c", ". /usr/share/bash-completion/completions/overlayzfs && complete -p overlayzfs")
-	contains(t, "bash", out, "__start_overlayzfs")
-	contains(t, "what a completion asks", run(t, "overlayzfs", "__complete", "doc"), "doctor")
+	requireContains(t, "bash", out, "__start_overlayzfs")
+	requireContains(t, "what a completion asks", run(t, "overlayzfs", "__complete", "doc"), "doctor")
 	for _, path := range []string{"/usr/share/zsh/vendor-completions/_overlayzfs", "/usr/share/fish/vendor_completions.d/overlayzfs.fish"} {
-		contains(t, path, run(t, "cat", path), "__complete")
+		requireContains(t, path, run(t, "cat", path), "__complete")
 	}
 }
 
 func isAPluginOfDocker(t *testing.T) {
-	contains(t, "docker --help", run(t, "docker", "--help"), "overlayzfs*")
-	contains(t, "docker overlayzfs --help", run(t, "docker", "overlayzfs", "--help"), "docker overlayzfs [command]")
+	requireContains(t, "docker --help", run(t, "docker", "--help"), "overlayzfs*")
+	requireContains(t, "docker overlayzfs --help", run(t, "docker", "overlayzfs", "--help"), "docker overlayzfs [command]")
 }
 
 // theServiceRuns starts what the unit starts, with the configuration that is
@@ -122,16 +122,16 @@ func isAPluginOfDocker(t *testing.T) {
 func theServiceRuns(t *testing.T) {
 	engine.CreateDataset(t, dataset)
 	run(t, "sed", "-i", `s#^dataset = ""#dataset = "`+dataset+`"#; s#^metrics = ""#metrics = "unix:/run/overlayzfs/metrics.sock"#`, config)
-	s := start(t)
-	inguest.WaitFor(t, s.serves)
-	contains(t, "a scrape", scrape(t, "/run/overlayzfs/metrics.sock"), `overlayzfs_store_info{dataset="`+dataset+`",pool="tank"} 1`)
+	s := startService(t)
+	inguest.WaitFor(t, s.checkStoreOpen)
+	requireContains(t, "a scrape", scrapeMetrics(t, "/run/overlayzfs/metrics.sock"), `overlayzfs_store_info{dataset="`+dataset+`",pool="tank"} 1`)
 	s.stop(t)
 	run(t, "umount", "/var/lib/overlayzfs-snapshotter")
 }
 
 func anUpgradeKeepsTheConfiguration(t *testing.T) {
 	install(t)
-	contains(t, config, run(t, "cat", config), `dataset = "`+dataset+`"`)
+	requireContains(t, config, run(t, "cat", config), `dataset = "`+dataset+`"`)
 }
 
 // theManagedPluginRuns: the package has it, for `docker plugin create`.
@@ -139,20 +139,20 @@ func theManagedPluginRuns(t *testing.T) {
 	t.Setenv("OVERLAYZFS_PLUGIN_DIR", "/usr/share/overlayzfs/plugin")
 	root := inguest.MakeDiskDir(t)
 	e := engine.StartOnPlugin(t, engine.Options{Root: filepath.Join(root, "docker")}, "tank/managed")
-	contains(t, "docker info", e.Docker(t, "info"), "Driver Version: "+text(t))
-	contains(t, "plugins of docker's command line", e.Docker(t, "info", "--format", "{{json .ClientInfo.Plugins}}"), "/usr/libexec/docker/cli-plugins/docker-overlayzfs")
-	v, c := version(t)
-	contains(t, "docker plugin inspect", e.Docker(t, "plugin", "inspect", engine.PluginName), "("+v+", commit "+c[:12]+")")
+	requireContains(t, "docker info", e.Docker(t, "info"), "Driver Version: "+versionText(t))
+	requireContains(t, "plugins of docker's command line", e.Docker(t, "info", "--format", "{{json .ClientInfo.Plugins}}"), "/usr/libexec/docker/cli-plugins/docker-overlayzfs")
+	v, c := readVersion(t)
+	requireContains(t, "docker plugin inspect", e.Docker(t, "plugin", "inspect", engine.PluginName), "("+v+", commit "+c[:12]+")")
 
 	e.Docker(t, "plugin", "disable", "-f", engine.PluginName)
 	e.Docker(t, "plugin", "set", engine.PluginName, "OVERLAYZFS_METRICS=unix:/run/docker/plugins/metrics.sock")
 	e.Docker(t, "plugin", "enable", engine.PluginName)
 	e.Docker(t, "info") // asks the plugin for its status
 	id := e.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName)
-	page := scrape(t, "/run/docker/plugins/"+id+"/metrics.sock")
-	contains(t, "a scrape", page, `overlayzfs_store_up 1`)
-	contains(t, "a scrape", page, `overlayzfs_operation_duration_seconds_count{operation="status"}`)
-	contains(t, "a scrape", page, `overlayzfs_build_info{commit="`+c+`"`)
-	contains(t, "a scrape", page, `version="`+v+`"`)
+	page := scrapeMetrics(t, "/run/docker/plugins/"+id+"/metrics.sock")
+	requireContains(t, "a scrape", page, `overlayzfs_store_up 1`)
+	requireContains(t, "a scrape", page, `overlayzfs_operation_duration_seconds_count{operation="status"}`)
+	requireContains(t, "a scrape", page, `overlayzfs_build_info{commit="`+c+`"`)
+	requireContains(t, "a scrape", page, `version="`+v+`"`)
 	e.Stop(t)
 }

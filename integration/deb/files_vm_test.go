@@ -15,16 +15,16 @@ import (
 // watched are the directories that a package may put something into.
 var watched = []string{"/etc", "/usr", "/opt", "/var/lib", "/run"}
 
-// others are dpkg's own, which go with a purge, and the engine's.
-var others = []string{"/var/lib/dpkg", "/var/lib/docker", "/run/docker"}
+// ignored are dpkg's own, which go with a purge, and the engine's.
+var ignored = []string{"/var/lib/dpkg", "/var/lib/docker", "/run/docker"}
 
-// listed are all paths there are.
-func listed(t *testing.T) map[string]bool {
+// listPaths are all paths there are.
+func listPaths(t *testing.T) map[string]bool {
 	t.Helper()
 	all := map[string]bool{}
 	for _, dir := range watched {
 		inguest.Must(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-			if slices.Contains(others, path) {
+			if slices.Contains(ignored, path) {
 				return fs.SkipDir
 			}
 			all[path] = true
@@ -34,17 +34,17 @@ func listed(t *testing.T) map[string]bool {
 	return all
 }
 
-// packed are the paths that dpkg knows as the package's.
-func packed(t *testing.T) []string {
+// listPackagePaths are the paths that dpkg knows as the package's.
+func listPackagePaths(t *testing.T) []string {
 	t.Helper()
 	return strings.Fields(inguest.Run(t, "dpkg", "-L", "overlayzfs"))
 }
 
-// left are the paths of the package, and others that bear its name, that are
+// listRemains are the paths of the package, and others that bear its name, that are
 // there now and were not before. What an engine leaves is the engine's.
-func left(t *testing.T, before map[string]bool, packed []string) (paths []string) {
+func listRemains(t *testing.T, before map[string]bool, packed []string) (paths []string) {
 	t.Helper()
-	for path := range listed(t) {
+	for path := range listPaths(t) {
 		if !before[path] && (slices.Contains(packed, path) || strings.Contains(path, "overlayzfs")) {
 			paths = append(paths, path)
 		}
@@ -53,7 +53,7 @@ func left(t *testing.T, before map[string]bool, packed []string) (paths []string
 	return paths
 }
 
-func contains(t *testing.T, what, text, part string) {
+func requireContains(t *testing.T, what, text, part string) {
 	t.Helper()
 	if !strings.Contains(text, part) {
 		t.Errorf("%s has no %q:\n%s", what, part, text)

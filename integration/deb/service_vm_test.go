@@ -21,8 +21,8 @@ type service struct {
 	log *bytes.Buffer
 }
 
-// start runs the unit's own command; the guest has no systemd.
-func start(t *testing.T) *service {
+// startService runs the unit's own command; the guest has no systemd.
+func startService(t *testing.T) *service {
 	t.Helper()
 	var command string
 	for line := range strings.Lines(run(t, "cat", unit)) {
@@ -42,9 +42,9 @@ func start(t *testing.T) *service {
 	return s
 }
 
-// serves reports whether the store is open.
-func (s *service) serves() error {
-	page, err := get("/run/overlayzfs/metrics.sock")
+// checkStoreOpen reports whether the store is open.
+func (s *service) checkStoreOpen() error {
+	page, err := fetchPage("/run/overlayzfs/metrics.sock")
 	if err == nil && !strings.Contains(page, "\noverlayzfs_store_up 1\n") {
 		err = fmt.Errorf("the store is not open:\n%s", page)
 	}
@@ -59,14 +59,14 @@ func (s *service) stop(t *testing.T) {
 	}
 }
 
-func scrape(t *testing.T, socket string) string {
+func scrapeMetrics(t *testing.T, socket string) string {
 	t.Helper()
-	page, err := get(socket)
+	page, err := fetchPage(socket)
 	must(t, err)
 	return page
 }
 
-func get(socket string) (string, error) {
+func fetchPage(socket string) (string, error) {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}

@@ -29,10 +29,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// answers is an open store in which everything is known.
-type answers struct{}
+// fakeStore is an open store in which everything is known.
+type fakeStore struct{}
 
-func (answers) Stats() (overlayzfs.Stats, error) {
+func (fakeStore) Stats() (overlayzfs.Stats, error) {
 	return overlayzfs.Stats{
 		Dataset: "tank/docker",
 		Pool:    zfs.Pool{Name: "tank", Health: "ONLINE", Size: 100, Allocated: 60, Free: 40},
@@ -41,19 +41,19 @@ func (answers) Stats() (overlayzfs.Stats, error) {
 	}, nil
 }
 
-// everything gathers one of each metric.
-func everything() prometheus.Gatherer {
+// gatherAll gathers one of each metric.
+func gatherAll() prometheus.Gatherer {
 	log := logrus.New()
 	m := metrics.New(metrics.Build{Version: "v1", Commit: "abc"}, log)
 	m.Call("put")(errors.New("odd"))
-	storemetrics.New(m, log).Watch(answers{})
+	storemetrics.New(m, log).Watch(fakeStore{})
 	return m.Gatherer()
 }
 
-// exported are all series that are served, with the labels that each has.
-func exported(t *testing.T) map[string][]string {
+// listExported are all series that are served, with the labels that each has.
+func listExported(t *testing.T) map[string][]string {
 	t.Helper()
-	found, err := everything().Gather()
+	found, err := gatherAll().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +74,8 @@ func exported(t *testing.T) map[string][]string {
 	return names
 }
 
-// check has an expression parsed, and every series and label in it known.
-func check(t *testing.T, where, expression string) {
+// checkExpression has an expression parsed, and every series and label in it known.
+func checkExpression(t *testing.T, where, expression string) {
 	t.Helper()
 	// Grafana's variables stand for values.
 	expression = strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*").Replace(expression)
@@ -84,7 +84,7 @@ func check(t *testing.T, where, expression string) {
 		t.Errorf("%s: %s: %v", where, expression, err)
 		return
 	}
-	known := exported(t)
+	known := listExported(t)
 	series := 0
 	metricsql.VisitAll(parsed, func(e metricsql.Expr) {
 		m, ok := e.(*metricsql.MetricExpr)
@@ -132,16 +132,16 @@ type rules struct {
 
 func TestAlertRules(t *testing.T) {
 	var file rules
-	decoder := yaml.NewDecoder(bytes.NewReader(read(t, "../../dist/prometheus/overlayzfs.rules.yml")))
+	decoder := yaml.NewDecoder(bytes.NewReader(readFile(t, "../../dist/prometheus/overlayzfs.rules.yml")))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&file); err != nil {
 		t.Fatal(err)
 	}
-	docs := string(read(t, "../../docs/metrics.md"))
+	docs := string(readFile(t, "../../docs/metrics.md"))
 	seen := map[string]bool{}
 	for _, group := range file.Groups {
 		for _, rule := range group.Rules {
-			check(t, rule.Alert, rule.Expr)
+			checkExpression(t, rule.Alert, rule.Expr)
 			if seen[rule.Alert] || !strings.Contains(docs, "`"+rule.Alert+"`") {
 				t.Errorf("%s is there twice, or not in docs/metrics.md", rule.Alert)
 			}
@@ -185,7 +185,7 @@ type dashboard struct {
 
 func TestDashboard(t *testing.T) {
 	var d dashboard
-	if err := json.Unmarshal(read(t, "../../dist/grafana/overlayzfs.json"), &d); err != nil {
+	if err := json.Unmarshal(readFile(t, "../../dist/grafana/overlayzfs.json"), &d); err != nil {
 		t.Fatal(err)
 	}
 	if d.Title == "" || d.UID == "" || d.SchemaVersion == 0 {
@@ -201,7 +201,7 @@ func TestDashboard(t *testing.T) {
 			t.Errorf("%q shows nothing", p.Title)
 		}
 		for _, target := range p.Targets {
-			check(t, p.Title, target.Expr)
+			checkExpression(t, p.Title, target.Expr)
 		}
 		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
@@ -222,13 +222,13 @@ func TestDashboard(t *testing.T) {
 // TestTheDocumentationIsComplete: it lists what is exported with its labels, and
 // nothing else.
 func TestTheDocumentationIsComplete(t *testing.T) {
-	docs := string(read(t, "../../docs/metrics.md"))
+	docs := string(readFile(t, "../../docs/metrics.md"))
 	rows := map[string]string{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(overlayzfs_[a-z_]+)` \\| (.*?) \\|").FindAllStringSubmatch(docs, -1) {
 		rows[row[1]] = row[2]
 	}
 	families := map[string]bool{}
-	for name, labels := range exported(t) {
+	for name, labels := range listExported(t) {
 		if !strings.HasPrefix(name, "overlayzfs_") {
 			continue
 		}
@@ -257,7 +257,7 @@ func TestTheDocumentationIsComplete(t *testing.T) {
 	}
 }
 
-func read(t *testing.T, path string) []byte {
+func readFile(t *testing.T, path string) []byte {
 	t.Helper()
 	raw, err := os.ReadFile(path)
 	if err != nil {

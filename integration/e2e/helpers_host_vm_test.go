@@ -14,15 +14,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-func differ(got, want []string) error {
+func compareLists(got, want []string) error {
 	if slices.Equal(got, want) {
 		return nil
 	}
 	return fmt.Errorf("there are %q, want %q", got, want)
 }
 
-// pidsOf lists the processes of a program, by the name they were started with.
-func pidsOf(program string) []int {
+// findProcesses lists the processes of a program, by the name they were started with.
+func findProcesses(program string) []int {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is well formed
 	var pids []int
 	for _, path := range lines {
@@ -50,9 +50,9 @@ func listMounts(t testing.TB) []inguest.Mount {
 	return mounts
 }
 
-// mountsBelow lists the host's mounts below root, and every mount of the dataset, as
+// listMountsBelow lists the host's mounts below root, and every mount of the dataset, as
 // "TARGET TYPE".
-func mountsBelow(t testing.TB, root, dataset string) []string {
+func listMountsBelow(t testing.TB, root, dataset string) []string {
 	t.Helper()
 	var found []string
 	for _, m := range listMounts(t) {
@@ -64,8 +64,8 @@ func mountsBelow(t testing.TB, root, dataset string) []string {
 	return found
 }
 
-// overlaysOf lists the overlays in the mount name space of a process.
-func overlaysOf(pid int) []string {
+// listOverlays lists the overlays in the mount name space of a process.
+func listOverlays(pid int) []string {
 	mounts, err := inguest.ReadMounts(strconv.Itoa(pid))
 	if err != nil {
 		return []string{err.Error()}
@@ -79,12 +79,12 @@ func overlaysOf(pid int) []string {
 	return found
 }
 
-func datasetsBelow(t testing.TB, dataset string) []string {
+func listDatasets(t testing.TB, dataset string) []string {
 	t.Helper()
 	return strings.Fields(run(t, "zfs", "list", "-H", "-o", "name", "-t", "all", "-r", dataset))
 }
 
-func loopDevices(t testing.TB) []string {
+func listLoopDevices(t testing.TB) []string {
 	t.Helper()
 	used, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	must(t, err)

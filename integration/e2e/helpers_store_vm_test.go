@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// layersIn lists the store's layers. Each must have its short link, and each
+// listLayers lists the store's layers. Each must have its short link, and each
 // short link its layer.
-func layersIn(home string) ([]string, error) {
+func listLayers(home string) ([]string, error) {
 	entries, err := os.ReadDir(home)
 	if err != nil {
 		return nil, err
@@ -40,8 +40,8 @@ func layersIn(home string) ([]string, error) {
 	return layers, nil
 }
 
-// unfinished fails when something half-made lies in the store.
-func unfinished(home string) error {
+// checkNothingUnfinished fails when something half-made lies in the store.
+func checkNothingUnfinished(home string) error {
 	if err := awaitReaper(home); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func unfinished(home string) error {
 			left = append(left, place+"/"+entry.Name())
 		}
 	}
-	return differ(left, nil)
+	return compareLists(left, nil)
 }
 
 // awaitReaper waits until the files of removed layers are deleted, which the
@@ -70,9 +70,9 @@ func awaitReaper(store string) error {
 	})
 }
 
-// applied lists the files of diffs that are being unpacked right now, and what
+// listUnpackedFiles lists the files of diffs that are being unpacked right now, and what
 // has come of the bulk image, wherever a driver may put it.
-func applied(home string) []string {
+func listUnpackedFiles(home string) []string {
 	var all []string
 	for _, pattern := range []string{".overlayzfs/apply/*/*", "*/diff/bulk-*"} {
 		found, _ := filepath.Glob(filepath.Join(home, pattern)) // the pattern is well formed
@@ -81,8 +81,8 @@ func applied(home string) []string {
 	return all
 }
 
-// manifest describes every file of a dataset, seen by a mount of its own.
-func manifest(t testing.TB, dataset string) []string {
+// listFiles describes every file of a dataset, seen by a mount of its own.
+func listFiles(t testing.TB, dataset string) []string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "manifest-")
 	must(t, err)
@@ -118,10 +118,10 @@ func manifest(t testing.TB, dataset string) []string {
 	return lines
 }
 
-// unchanged compares the dataset with an earlier manifest.
-func unchanged(t testing.TB, dataset string, before []string) {
+// requireFilesUnchanged compares the dataset with an earlier manifest.
+func requireFilesUnchanged(t testing.TB, dataset string, before []string) {
 	t.Helper()
-	now := manifest(t, dataset)
+	now := listFiles(t, dataset)
 	for _, line := range before {
 		if !slices.Contains(now, line) {
 			t.Errorf("%s: gone or changed: %s", dataset, line)

@@ -23,24 +23,24 @@ import (
 // store.
 func TestImages(t *testing.T) {
 	l := newImageLab(t)
-	t.Run("BuiltByClassic", func(t *testing.T) { l.builds(t, images.Classic) })
-	t.Run("StepsOfClassic", l.sameSteps)
-	t.Run("BuiltByBuildKit", func(t *testing.T) { l.builds(t, images.BuildKit) })
-	t.Run("LoadedElsewhere", l.loadedElsewhere)
-	t.Run("Container", l.container)
-	t.Run("ContainersAtOnce", l.containersAtOnce)
-	t.Run("BuildsAtOnce", l.buildsAtOnce)
-	t.Run("Pruned", l.pruned)
+	t.Run("BuiltByClassic", func(t *testing.T) { l.compareBuilds(t, images.Classic) })
+	t.Run("StepsOfClassic", l.compareSteps)
+	t.Run("BuiltByBuildKit", func(t *testing.T) { l.compareBuilds(t, images.BuildKit) })
+	t.Run("LoadedElsewhere", l.loadOnTheOther)
+	t.Run("Container", l.changeAndCommit)
+	t.Run("ContainersAtOnce", l.runContainersInParallel)
+	t.Run("BuildsAtOnce", l.buildInParallel)
+	t.Run("Pruned", l.pruneEverything)
 }
 
-// loadedElsewhere carries an image from each engine to the other.
-func (l *imageLab) loadedElsewhere(t *testing.T) {
+// loadOnTheOther carries an image from each engine to the other.
+func (l *imageLab) loadOnTheOther(t *testing.T) {
 	for _, c := range []struct {
 		image    string
 		from, to *engine.Engine
 	}{
-		{l.stage(t, images.Classic, "everything"), l.ours, l.vfs},
-		{l.stage(t, images.Classic, "changes"), l.vfs, l.ours},
+		{l.buildStage(t, images.Classic, "everything"), l.ours, l.vfs},
+		{l.buildStage(t, images.Classic, "changes"), l.vfs, l.ours},
 	} {
 		what := fmt.Sprintf("%s from %s to %s", c.image, c.from.Driver, c.to.Driver)
 		saved, path, err := images.Save(c.from, l.dir, c.image)
@@ -53,21 +53,21 @@ func (l *imageLab) loadedElsewhere(t *testing.T) {
 		if got := c.to.Docker(t, "image", "inspect", "-f", "{{.Id}}", c.image); got != saved.ID {
 			t.Errorf("%s is %s, and was %s\n%s", what, got, saved.ID, out)
 		}
-		mounted, err := images.Mounted(c.to, c.image)
+		mounted, err := images.ReadImage(c.to, c.image)
 		must(t, err)
 		options := images.MountedOptions(treecmp.Options{MTimes: true})
 		if c.to == l.vfs {
-			options.Xattrs = l.likeVfs().Xattrs
+			options.Xattrs = l.optionsForVFS().Xattrs
 		}
-		images.Same(t, what, mounted, tree, options)
+		images.RequireSame(t, what, mounted, tree, options)
 		again, _, err := images.Save(c.to, l.dir, c.image) // verified
 		must(t, err)
 		must(t, again.Close())
 	}
 }
 
-// container follows one container from run to commit.
-func (l *imageLab) container(t *testing.T) {
+// changeAndCommit follows one container from run to commit.
+func (l *imageLab) changeAndCommit(t *testing.T) {
 	e := l.ours
 	e.Docker(t, "run", "-d", "--network", "none", "--name", "one", "odds", "sleep", "1000000")
 	e.Docker(t, "exec", "one", "sh", "-ec", `cd /lower
@@ -91,22 +91,22 @@ func (l *imageLab) container(t *testing.T) {
 		t.Errorf("docker diff:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 
-	before, err := images.Container(e, "one")
+	before, err := images.ReadContainer(e, "one")
 	must(t, err)
 	e.Docker(t, "commit", "-m", "changed", "one", "committed")
-	after, err := images.Mounted(e, "committed")
+	after, err := images.ReadImage(e, "committed")
 	must(t, err)
-	images.Same(t, "a container and the image made of it", before, after, images.MountedOptions(treecmp.Options{MTimes: true}))
+	images.RequireSame(t, "a container and the image made of it", before, after, images.MountedOptions(treecmp.Options{MTimes: true}))
 	if out := e.Docker(t, "run", "--rm", "--network", "none", "committed", "cat", "/lower/keep-file", "/lower/copied-in/b c/d"); out != "this is lower/keep-file\nmore\nd" {
 		t.Errorf("the committed image holds %q", out)
 	}
-	l.copiedOut(t, "one", before)
+	l.compareCopy(t, "one", before)
 	saved, _, err := images.Save(e, l.dir, "committed")
 	must(t, err)
 	defer saved.Close()
 	layers, err := saved.Tree()
 	must(t, err)
-	images.Same(t, "the committed image and its layers", after, layers, images.OwnLayers)
+	images.RequireSame(t, "the committed image and its layers", after, layers, images.LayerOptions)
 	e.Docker(t, "rm", "-f", "one")
 	e.Docker(t, "rmi", "committed")
 	if out, err := e.Try("run", "--rm", "--network", "none", "odds", "cat", "/lower/keep-file"); err != nil || out != "this is lower/keep-file" {
@@ -114,9 +114,9 @@ func (l *imageLab) container(t *testing.T) {
 	}
 }
 
-// copiedOut compares what docker cp takes out of a container with the same
+// compareCopy compares what docker cp takes out of a container with the same
 // part of the container.
-func (l *imageLab) copiedOut(t *testing.T, container string, tree *treecmp.Tree) {
+func (l *imageLab) compareCopy(t *testing.T, container string, tree *treecmp.Tree) {
 	t.Helper()
 	out := t.TempDir()
 	l.ours.Docker(t, "cp", "-a", container+":/lower", out)
@@ -135,12 +135,12 @@ func (l *imageLab) copiedOut(t *testing.T, container string, tree *treecmp.Tree)
 			part.Entries = append(part.Entries, &inside)
 		}
 	}
-	images.Same(t, "docker cp out of a container", part, copied, treecmp.Options{MTimes: true, Xattrs: func(name string) bool { return name == images.Capability }})
+	images.RequireSame(t, "docker cp out of a container", part, copied, treecmp.Options{MTimes: true, Xattrs: func(name string) bool { return name == images.Capability }})
 }
 
-// containersAtOnce has six containers of one image write to the same names at
+// runContainersInParallel has six containers of one image write to the same names at
 // the same time; each must see its own.
-func (l *imageLab) containersAtOnce(t *testing.T) {
+func (l *imageLab) runContainersInParallel(t *testing.T) {
 	const containers = 6
 	one := func(n int) error {
 		name := fmt.Sprintf("at-once-%d", n)
@@ -166,20 +166,20 @@ func (l *imageLab) containersAtOnce(t *testing.T) {
 		if !slices.Equal(got, want) {
 			return fmt.Errorf("docker diff %s: %q, want %q", name, got, want)
 		}
-		return l.restarted(name, n)
+		return l.checkAndRemove(name, n)
 	}
 	var all []func() error
 	for n := range containers {
 		all = append(all, func() error { return one(n + 1) })
 	}
 	must(t, inguest.RunParallel(all...))
-	image, err := images.Mounted(l.ours, "odds")
+	image, err := images.ReadImage(l.ours, "odds")
 	must(t, err)
-	images.Same(t, "the image below the containers and a fresh one", image, fresh(t, images.WriteOdds), images.OwnLayers)
+	images.RequireSame(t, "the image below the containers and a fresh one", image, readTree(t, images.WriteOdds), images.LayerOptions)
 }
 
-// restarted checks a container's content from the outside, and removes it.
-func (l *imageLab) restarted(name string, n int) error {
+// checkAndRemove checks a container's content from the outside, and removes it.
+func (l *imageLab) checkAndRemove(name string, n int) error {
 	cmd := l.ours.Command("cp", name+":/lower/keep-file", "-")
 	out, err := cmd.Output()
 	if err != nil {
@@ -196,8 +196,8 @@ func (l *imageLab) restarted(name string, n int) error {
 	return err
 }
 
-// fresh is the tree of an image that was never near an engine.
-func fresh(t testing.TB, write func(io.Writer) error) *treecmp.Tree {
+// readTree is the tree of an image that was never near an engine.
+func readTree(t testing.TB, write func(io.Writer) error) *treecmp.Tree {
 	t.Helper()
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(write(w)) }()
@@ -206,9 +206,9 @@ func fresh(t testing.TB, write func(io.Writer) error) *treecmp.Tree {
 	return tree
 }
 
-// buildsAtOnce builds three images on one base at the same time, two of them
+// buildInParallel builds three images on one base at the same time, two of them
 // with the same first step, by both builders.
-func (l *imageLab) buildsAtOnce(t *testing.T) {
+func (l *imageLab) buildInParallel(t *testing.T) {
 	var all []func() error
 	for n, b := range []images.Builder{images.Classic, images.BuildKit, images.Classic} {
 		image := fmt.Sprintf("at-once:%d", n)
@@ -238,14 +238,14 @@ func (l *imageLab) buildsAtOnce(t *testing.T) {
 	must(t, inguest.RunParallel(all...))
 }
 
-// pruned removes everything: nothing may be left in the store, nor of the
+// pruneEverything removes everything: nothing may be left in the store, nor of the
 // space it took.
-func (l *imageLab) pruned(t *testing.T) {
+func (l *imageLab) pruneEverything(t *testing.T) {
 	e := l.ours
 	if ids := strings.Fields(e.Docker(t, "ps", "-aq")); len(ids) > 0 {
 		e.Docker(t, append([]string{"rm", "-f"}, ids...)...)
 	}
-	if layers, err := layersLeft(l.store); err != nil || len(layers) == 0 {
+	if layers, err := listRemains(l.store); err != nil || len(layers) == 0 {
 		t.Fatalf("the store holds %q before pruning: %v", layers, err)
 	}
 	e.Docker(t, "rmi", "odds")
@@ -257,7 +257,7 @@ func (l *imageLab) pruned(t *testing.T) {
 		t.Errorf("images are left: %s", out)
 	}
 	waitFor(t, func() error {
-		left, err := layersLeft(l.store)
+		left, err := listRemains(l.store)
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("in the store are left %q", left)
 		}
@@ -272,9 +272,9 @@ func (l *imageLab) pruned(t *testing.T) {
 	})
 }
 
-// layersLeft lists what a store holds besides its own two directories, the
+// listRemains lists what a store holds besides its own two directories, the
 // short links, and what is unfinished.
-func layersLeft(store string) ([]string, error) {
+func listRemains(store string) ([]string, error) {
 	entries, err := os.ReadDir(store)
 	var left []string
 	for _, entry := range entries {

@@ -17,19 +17,19 @@ import (
 // killPlugin ends the plugin's process as a crash would, and waits until the
 // engine has started another. That one gets no Init.
 func killPlugin() error {
-	pid, err := findPlugin(0)
+	pid, err := awaitPlugin(0)
 	if err != nil {
 		return err
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return err
 	}
-	_, err = findPlugin(pid)
+	_, err = awaitPlugin(pid)
 	return err
 }
 
-// noImage checks that a command that failed left no image.
-func noImage(t *testing.T, s *site, name string) {
+// requireNoImage checks that a command that failed left no image.
+func requireNoImage(t *testing.T, s *testEngine, name string) {
 	t.Helper()
 	if out := s.Docker(t, "images", "-q", name); out != "" {
 		t.Errorf("image %s is listed although making it failed", name)
@@ -39,7 +39,7 @@ func noImage(t *testing.T, s *site, name string) {
 	}
 }
 
-func pluginKilledIdle(t *testing.T, s *site) {
+func killPluginIdle(t *testing.T, s *testEngine) {
 	must(t, killPlugin())
 	if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
 		t.Errorf("the image holds %q", out)
@@ -50,7 +50,7 @@ func pluginKilledIdle(t *testing.T, s *site) {
 	s.Docker(t, "rmi", "built")
 }
 
-func pluginKilledUnderAContainer(t *testing.T, s *site) {
+func killPluginUnderContainer(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "runner")
 	startContainer(t, s.Engine, "removed")
 	pid := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "runner")
@@ -58,7 +58,7 @@ func pluginKilledUnderAContainer(t *testing.T, s *site) {
 	if now := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "runner"); now != pid {
 		t.Errorf("the container's process was %s and is %s", pid, now)
 	}
-	intact(t, s.Engine, "runner")
+	requireIntact(t, s.Engine, "runner")
 	marker := filepath.Join(t.TempDir(), "copied")
 	must(t, os.WriteFile(marker, []byte("copied"), 0o644))
 	s.Docker(t, "cp", marker, "runner:/copied")
@@ -67,33 +67,33 @@ func pluginKilledUnderAContainer(t *testing.T, s *site) {
 	}
 	s.Docker(t, "stop", "runner")
 	s.Docker(t, "start", "runner")
-	intact(t, s.Engine, "runner")
+	requireIntact(t, s.Engine, "runner")
 	s.Docker(t, "stop", "runner")
 	s.Docker(t, "rm", "runner")
 	s.Docker(t, "rm", "-f", "removed")
 }
 
-// pluginKilledDuringApply kills the plugin when half of a layer has come.
-func pluginKilledDuringApply(t *testing.T, s *site) {
-	home := s.home(t)
+// killPluginDuringApply kills the plugin when half of a layer has come.
+func killPluginDuringApply(t *testing.T, s *testEngine) {
+	home := s.storeDir(t)
 	const size = 24
-	err := s.importDisturbed(t, home, size, killPlugin)
+	err := s.importInterrupted(t, home, size, killPlugin)
 	if err == nil {
 		t.Fatal("docker import succeeded without the first half of its layer")
 	}
 	t.Log(err)
-	noImage(t, s, "bulk")
-	s.atRest(t)
+	requireNoImage(t, s, "bulk")
+	s.requireBaseline(t)
 	must(t, importBulk(t, s.Engine, "bulk", size, nil))
 	verifyImage(t, s.Engine, "bulk")
 	s.Docker(t, "rmi", "bulk")
 }
 
-// bothKilledDuringApply crashes plugin and engine when half of a layer has
+// killBothDuringApply crashes plugin and engine when half of a layer has
 // come. Nobody is left to remove that half, and it must not pass for a layer.
-func bothKilledDuringApply(t *testing.T, s *site) {
-	err := s.importDisturbed(t, s.home(t), 24, func() error {
-		pid, err := findPlugin(0)
+func killBothDuringApply(t *testing.T, s *testEngine) {
+	err := s.importInterrupted(t, s.storeDir(t), 24, func() error {
+		pid, err := awaitPlugin(0)
 		s.Kill(t)
 		return errors.Join(err, syscall.Kill(pid, syscall.SIGKILL))
 	})
@@ -101,17 +101,17 @@ func bothKilledDuringApply(t *testing.T, s *site) {
 		t.Fatal("docker import succeeded although the engine died")
 	}
 	s.Again(t)
-	noImage(t, s, "bulk")
+	requireNoImage(t, s, "bulk")
 }
 
-// importDisturbed imports the image bulk and calls act when half of it has been
+// importInterrupted imports the image bulk and calls act when half of it has been
 // unpacked.
-func (s *site) importDisturbed(t *testing.T, home string, size int, act func() error) error {
+func (s *testEngine) importInterrupted(t *testing.T, home string, size int, act func() error) error {
 	t.Helper()
 	var disturbed error
 	err := importBulk(t, s.Engine, "bulk", size, func() error {
 		disturbed = poll(func() error {
-			if got := len(applied(home)); got < size/2-1 {
+			if got := len(listUnpackedFiles(home)); got < size/2-1 {
 				return fmt.Errorf("%d of %d files are there", got, size)
 			}
 			return nil
@@ -125,9 +125,9 @@ func (s *site) importDisturbed(t *testing.T, home string, size int, act func() e
 	return err
 }
 
-// whileApplying runs a command and calls act when the first files of a diff
+// interruptApply runs a command and calls act when the first files of a diff
 // have been unpacked.
-func whileApplying(t *testing.T, e *engine.Engine, home string, act func() error, args ...string) (string, error) {
+func interruptApply(t *testing.T, e *engine.Engine, home string, act func() error, args ...string) (string, error) {
 	t.Helper()
 	type result struct {
 		out string
@@ -146,7 +146,7 @@ func whileApplying(t *testing.T, e *engine.Engine, home string, act func() error
 			return nil
 		default:
 		}
-		if len(applied(home)) == 0 {
+		if len(listUnpackedFiles(home)) == 0 {
 			return errors.New("nothing is being applied")
 		}
 		return nil
@@ -160,39 +160,39 @@ func whileApplying(t *testing.T, e *engine.Engine, home string, act func() error
 	return r.out, r.err
 }
 
-func pluginKilledDuringLoad(t *testing.T, s *site) {
+func killPluginDuringLoad(t *testing.T, s *testEngine) {
 	must(t, importBulk(t, s.Engine, "bulk", 64, nil))
-	id := imageID(t, s.Engine, "bulk")
+	id := readImageID(t, s.Engine, "bulk")
 	archive := filepath.Join(t.TempDir(), "bulk.tar")
 	s.Docker(t, "save", "-o", archive, "bulk")
 	s.Docker(t, "rmi", "bulk")
-	s.atRest(t)
+	s.requireBaseline(t)
 
-	out, err := whileApplying(t, s.Engine, s.home(t), killPlugin, "load", "-i", archive)
+	out, err := interruptApply(t, s.Engine, s.storeDir(t), killPlugin, "load", "-i", archive)
 	if err == nil {
 		t.Errorf("docker load succeeded although its layer was cut: %s", out)
 	}
 	t.Log(err)
-	noImage(t, s, "bulk")
-	s.atRest(t)
+	requireNoImage(t, s, "bulk")
+	s.requireBaseline(t)
 	s.Docker(t, "load", "-i", archive)
-	if now := imageID(t, s.Engine, "bulk"); now != id {
+	if now := readImageID(t, s.Engine, "bulk"); now != id {
 		t.Errorf("the image was %s and comes back as %s", id, now)
 	}
 	verifyImage(t, s.Engine, "bulk")
 	s.Docker(t, "rmi", "bulk")
 }
 
-// pluginKilledDuringCommit kills the plugin while it streams a container's
+// killPluginDuringCommit kills the plugin while it streams a container's
 // diff and applies it to the new layer: first the diff of a stopped container,
 // then that of one that runs, which must not notice.
-func pluginKilledDuringCommit(t *testing.T, s *site) {
+func killPluginDuringCommit(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "author")
 	s.Docker(t, "exec", "author", "sh", "-c", "mkdir /big; for i in $(seq 48); do dd if=/dev/urandom of=/big/$i bs=1M count=1; done 2>/dev/null; echo last > /last")
 	const sum = "cat /big/* /last | md5sum"
 	want := s.Docker(t, "exec", "author", "sh", "-c", sum)
 	s.Docker(t, "stop", "author")
-	s.cutCommit(t, "author")
+	s.interruptCommit(t, "author")
 	s.Docker(t, "commit", "author", "work")
 	if got := runTiny(t, s.Engine, "work", "sh", "-c", sum); got != want {
 		t.Errorf("the image's files sum up to %s, the container's to %s", got, want)
@@ -201,29 +201,31 @@ func pluginKilledDuringCommit(t *testing.T, s *site) {
 	s.Docker(t, "rmi", "work")
 
 	s.Docker(t, "start", "author")
-	s.cutCommit(t, "author")
-	intact(t, s.Engine, "author")
+	s.interruptCommit(t, "author")
+	requireIntact(t, s.Engine, "author")
 	s.Docker(t, "rm", "-f", "author")
 }
 
-// cutCommit kills the plugin in the middle of a commit, which must fail.
-func (s *site) cutCommit(t *testing.T, container string) {
+// interruptCommit kills the plugin in the middle of a commit, which must fail.
+func (s *testEngine) interruptCommit(t *testing.T, container string) {
 	t.Helper()
-	out, err := whileApplying(t, s.Engine, s.home(t), killPlugin, "commit", container, "work")
+	out, err := interruptApply(t, s.Engine, s.storeDir(t), killPlugin, "commit", container, "work")
 	if err == nil {
 		t.Fatalf("docker commit succeeded although the diff was cut: %s", out)
 	}
 	t.Log(err)
-	noImage(t, s, "work")
+	requireNoImage(t, s, "work")
 }
 
-// pluginDisabledAndEnabled takes the plugin away from its engine for a moment;
+// disableAndEnablePlugin takes the plugin away from its engine for a moment;
 // that unmounts everything, and again no Init comes.
-func pluginDisabledAndEnabled(t *testing.T, s *site) {
+func disableAndEnablePlugin(t *testing.T, s *testEngine) {
 	buildImage(t, s.Engine, "built")
 	s.Docker(t, "create", "--network", "none", "--name", "created", "built", "cat", "/both")
 	s.Docker(t, "plugin", "disable", "-f", engine.PluginName)
-	if err := poll(func() error { return differ(mountsBelow(t, filepath.Join(s.Root, "plugins"), s.dataset), nil) }); err != nil {
+	if err := poll(func() error {
+		return compareLists(listMountsBelow(t, filepath.Join(s.Root, "plugins"), s.dataset), nil)
+	}); err != nil {
 		t.Errorf("mounts of a disabled plugin: %v", err)
 	}
 	s.Docker(t, "plugin", "enable", engine.PluginName)

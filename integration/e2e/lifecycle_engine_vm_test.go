@@ -18,39 +18,39 @@ import (
 // Its parts share the engine, because each start costs many seconds under
 // emulation; each leaves it as it found it, which is checked.
 func TestLifecycleOnAnEngine(t *testing.T) {
-	s := newSite(t, "life", nil)
+	s := newTestEngine(t, "life", nil)
 	for _, part := range []struct {
 		name string
-		run  func(*testing.T, *site)
+		run  func(*testing.T, *testEngine)
 	}{
-		{"Cycles", cycles},
-		{"ForksNothing", forksNothing},
-		{"PluginKilledIdle", pluginKilledIdle},
-		{"PluginKilledUnderAContainer", pluginKilledUnderAContainer},
-		{"PluginKilledDuringApply", pluginKilledDuringApply},
-		{"PluginKilledDuringLoad", pluginKilledDuringLoad},
-		{"PluginKilledDuringCommit", pluginKilledDuringCommit},
-		{"PluginDisabledAndEnabled", pluginDisabledAndEnabled},
-		{"EngineRestarted", engineRestarted},
-		{"EngineKilled", engineKilled},
-		{"BothKilledDuringApply", bothKilledDuringApply},
+		{"Cycles", cycleLayers},
+		{"ForksNothing", traceForks},
+		{"PluginKilledIdle", killPluginIdle},
+		{"PluginKilledUnderAContainer", killPluginUnderContainer},
+		{"PluginKilledDuringApply", killPluginDuringApply},
+		{"PluginKilledDuringLoad", killPluginDuringLoad},
+		{"PluginKilledDuringCommit", killPluginDuringCommit},
+		{"PluginDisabledAndEnabled", disableAndEnablePlugin},
+		{"EngineRestarted", restartEngine},
+		{"EngineKilled", killEngine},
+		{"BothKilledDuringApply", killBothDuringApply},
 	} {
 		t.Run(part.name, func(t *testing.T) {
-			defer s.clear(t)
+			defer s.removeLeftovers(t)
 			part.run(t, s)
-			s.atRest(t)
+			s.requireBaseline(t)
 		})
 	}
 	s.Docker(t, "rmi", "tiny")
 	s.layers = nil
-	s.atRest(t)
+	s.requireBaseline(t)
 	s.Stop(t)
-	s.tornDown(t)
+	s.requireStopped(t)
 }
 
-// clear removes what a part that failed left, so that the next one can tell
+// removeLeftovers removes what a part that failed left, so that the next one can tell
 // its own trouble.
-func (s *site) clear(t *testing.T) {
+func (s *testEngine) removeLeftovers(t *testing.T) {
 	if !t.Failed() {
 		return
 	}
@@ -69,9 +69,9 @@ func (s *site) clear(t *testing.T) {
 	}
 }
 
-// cycles checks that using layers costs the plugin's process nothing that
+// cycleLayers checks that using layers costs the plugin's process nothing that
 // stays. Connections of the engine come and go, so sockets may vary a little.
-func cycles(t *testing.T, s *site) {
+func cycleLayers(t *testing.T, s *testEngine) {
 	const rounds = 20
 	cycle := func() {
 		s.Docker(t, "create", "--network", "none", "--name", "cycle", "tiny")
@@ -82,7 +82,7 @@ func cycles(t *testing.T, s *site) {
 	runTiny(t, s.Engine, "tiny", "cat", "/etc/marker")
 	cycle()
 	pid := s.pluginPID(t)
-	before := openFiles(t, pid)
+	before := countOpenFiles(t, pid)
 	for range rounds - 5 {
 		cycle()
 	}
@@ -92,7 +92,7 @@ func cycles(t *testing.T, s *site) {
 	if now := s.pluginPID(t); now != pid {
 		t.Fatalf("the plugin's process was %d and is %d", pid, now)
 	}
-	after := openFiles(t, pid)
+	after := countOpenFiles(t, pid)
 	for kind, n := range after {
 		slack := 0
 		if kind == "socket" {
@@ -104,8 +104,8 @@ func cycles(t *testing.T, s *site) {
 	}
 }
 
-// openFiles counts a process's file descriptors by what they are.
-func openFiles(t *testing.T, pid int) map[string]int {
+// countOpenFiles counts a process's file descriptors by what they are.
+func countOpenFiles(t *testing.T, pid int) map[string]int {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := os.ReadDir(dir)
@@ -123,9 +123,9 @@ func openFiles(t *testing.T, pid int) map[string]int {
 	return count
 }
 
-// forksNothing watches the plugin's process through a whole cycle of an image:
+// traceForks watches the plugin's process through a whole cycle of an image:
 // it starts threads, and neither processes nor programs.
-func forksNothing(t *testing.T, s *site) {
+func traceForks(t *testing.T, s *testEngine) {
 	trace := filepath.Join(t.TempDir(), "trace")
 	cmd := exec.Command("strace", "-f", "-o", trace, "-e", "trace=clone,clone3,fork,vfork,execve,execveat,mount,fsmount,umount2",
 		"-p", fmt.Sprint(s.pluginPID(t)))
@@ -142,14 +142,14 @@ func forksNothing(t *testing.T, s *site) {
 		_ = cmd.Wait() // it ends by the signal
 	}
 	defer stop()
-	waitFor(t, func() error { return tracedBy(s.pluginPID(t), cmd.Process.Pid) })
+	waitFor(t, func() error { return checkTraced(s.pluginPID(t), cmd.Process.Pid) })
 
 	buildImage(t, s.Engine, "traced")
 	if out := runTiny(t, s.Engine, "traced", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the image built holds %q", out)
 	}
 	verifyImage(t, s.Engine, "traced")
-	limitedInFull(t, s, "traced")
+	exerciseLimits(t, s, "traced")
 	s.Docker(t, "rmi", "traced")
 	stop()
 
@@ -167,23 +167,23 @@ func forksNothing(t *testing.T, s *site) {
 	}
 }
 
-// limitedInFull has a container with a limit do all that makes the plugin look
+// exerciseLimits has a container with a limit do all that makes the plugin look
 // after its dataset.
-func limitedInFull(t *testing.T, s *site, image string) {
+func exerciseLimits(t *testing.T, s *testEngine, image string) {
 	t.Helper()
 	s.Docker(t, "run", "-d", "--network", "none", "--stop-timeout", "1", "--name", "limited",
 		"--storage-opt", "size=24M", "--storage-opt", "inodes=5000", "--storage-opt", "sync=always", image, "sleep", "1000000")
-	s.oneDataset(t, "limited")
-	must(t, s.client(t).SetLimits(t.Context(), s.layerOf(t, "limited"), map[string]string{"size": "32M"}))
-	s.fillsUp(t, "limited", 32*mib)
+	s.requireOneDataset(t, "limited")
+	must(t, s.dialPlugin(t).SetLimits(t.Context(), s.readLayerID(t, "limited"), map[string]string{"size": "32M"}))
+	s.fillToLimit(t, "limited", 32*mib)
 	s.Docker(t, "stop", "limited")
 	s.Docker(t, "commit", "limited", "traced-too")
 	s.Docker(t, "rmi", "traced-too")
 	s.Docker(t, "rm", "limited")
 }
 
-// tracedBy checks that every thread of a process is watched.
-func tracedBy(pid, tracer int) error {
+// checkTraced checks that every thread of a process is watched.
+func checkTraced(pid, tracer int) error {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	if err != nil {
 		return err
@@ -201,24 +201,24 @@ func tracedBy(pid, tracer int) error {
 	return nil
 }
 
-// engineRestarted stops the engine and starts it again.
-func engineRestarted(t *testing.T, s *site) {
+// restartEngine stops the engine and starts it again.
+func restartEngine(t *testing.T, s *testEngine) {
 	buildImage(t, s.Engine, "built")
 	startContainer(t, s.Engine, "stopped")
 	s.Docker(t, "stop", "stopped")
 	startContainer(t, s.Engine, "always", "--restart", "always")
-	before := imageID(t, s.Engine, "built")
+	before := readImageID(t, s.Engine, "built")
 
 	s.Stop(t)
-	s.tornDown(t)
+	s.requireStopped(t)
 	s.Again(t)
 
-	waitFor(t, func() error { return isRunning(s.Engine, "always") })
-	intact(t, s.Engine, "always")
+	waitFor(t, func() error { return checkRunning(s.Engine, "always") })
+	requireIntact(t, s.Engine, "always")
 	if out := runTiny(t, s.Engine, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the image holds %q", out)
 	}
-	if now := imageID(t, s.Engine, "built"); now != before {
+	if now := readImageID(t, s.Engine, "built"); now != before {
 		t.Errorf("the image was %s and is %s", before, now)
 	}
 	verifyImage(t, s.Engine, "built")
@@ -226,21 +226,21 @@ func engineRestarted(t *testing.T, s *site) {
 		t.Errorf("the stopped container's changes:\n%s", out)
 	}
 	s.Docker(t, "start", "stopped")
-	intact(t, s.Engine, "stopped")
+	requireIntact(t, s.Engine, "stopped")
 	s.Docker(t, "rm", "-f", "stopped", "always")
 	s.Docker(t, "rmi", "built")
 }
 
-// engineKilled crashes the engine under a container.
-func engineKilled(t *testing.T, s *site) {
+// killEngine crashes the engine under a container.
+func killEngine(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "survivor")
 	s.Kill(t)
 	s.Again(t)
-	if err := isRunning(s.Engine, "survivor"); err == nil {
+	if err := checkRunning(s.Engine, "survivor"); err == nil {
 		t.Error("the container runs although the engine does not keep containers over its restart")
 	}
 	s.Docker(t, "start", "survivor")
-	intact(t, s.Engine, "survivor")
+	requireIntact(t, s.Engine, "survivor")
 	s.Docker(t, "rm", "-f", "survivor")
 	if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
 		t.Errorf("the image holds %q", out)

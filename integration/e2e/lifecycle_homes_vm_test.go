@@ -16,39 +16,39 @@ import (
 func TestLifecycleInPlace(t *testing.T) {
 	const dataset = "tank/inplace"
 	engine.CreateDataset(t, dataset)
-	root := dataRoot(t)
+	root := makeDataRoot(t)
 	run(t, "mount", "-t", "zfs", dataset, root)
 	t.Cleanup(func() { run(t, "umount", root) })
-	bare := mountsBelow(t, root, dataset)
+	bare := listMountsBelow(t, root, dataset)
 	e := engine.Start(t, engine.Options{Root: root, Driver: "vfs"})
 	e.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
 	e.Docker(t, "plugin", "enable", engine.PluginName)
 	e.Stop(t)
 	e.Driver = engine.PluginName
 	e.Again(t)
-	shownAsDriver(t, e, dataset)
-	s := &site{Engine: e, dataset: dataset}
-	s.rest(t)
+	requireDriverInfo(t, e, dataset)
+	s := &testEngine{Engine: e, dataset: dataset}
+	s.recordBaseline(t)
 
 	importTiny(t, e, "tiny")
 	buildImage(t, e, "built")
 	startContainer(t, e, "kept")
 	e.Stop(t)
-	if err := poll(func() error { return differ(mountsBelow(t, root, dataset), bare) }); err != nil {
+	if err := poll(func() error { return compareLists(listMountsBelow(t, root, dataset), bare) }); err != nil {
 		t.Errorf("mounts of a stopped engine: %v", err)
 	}
 	e.Again(t)
 	e.Docker(t, "start", "kept")
-	intact(t, e, "kept")
+	requireIntact(t, e, "kept")
 	e.Docker(t, "rm", "-f", "kept")
 	if out := runTiny(t, e, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the image holds %q", out)
 	}
 	verifyImage(t, e, "built")
 	e.Docker(t, "rmi", "built", "tiny")
-	s.atRest(t)
+	s.requireBaseline(t)
 	e.Stop(t)
-	if err := poll(func() error { return differ(mountsBelow(t, root, dataset), bare) }); err != nil {
+	if err := poll(func() error { return compareLists(listMountsBelow(t, root, dataset), bare) }); err != nil {
 		t.Errorf("mounts of a stopped engine: %v", err)
 	}
 }
@@ -73,15 +73,15 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 	run(t, "zfs", "create", "-o", "mountpoint=legacy", "-o", "casesensitivity=insensitive", insensitive)
 	t.Cleanup(func() { run(t, "zfs", "destroy", insensitive) })
 
-	e := engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs", Config: map[string]any{}})
-	s := &site{Engine: e, dataset: dataset}
+	e := engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs", Config: map[string]any{}})
+	s := &testEngine{Engine: e, dataset: dataset}
 	e.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
 	e.Docker(t, "plugin", "enable", engine.PluginName)
-	home := s.home(t)
+	home := s.storeDir(t)
 	s.Stop(t)
 	s.Driver = engine.PluginName
 	t.Run("NotOnZFS", func(t *testing.T) {
-		s.refuses(t, refusal{says: []string{"does not lie on ZFS", "zfs create", "overlayzfs.dataset=POOL/NAME"}})
+		s.requireRefusal(t, refusal{says: []string{"does not lie on ZFS", "zfs create", "overlayzfs.dataset=POOL/NAME"}})
 		entries, err := os.ReadDir(home)
 		if err != nil && !errors.Is(err, os.ErrNotExist) || len(entries) > 0 {
 			t.Errorf("the refused home: %v, %v", entries, err)
@@ -90,13 +90,13 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 	before := make(map[string][]string)
 	remember := func() {
 		for _, name := range []string{dataset, other, readonly, insensitive} {
-			before[name] = manifest(t, name)
+			before[name] = listFiles(t, name)
 		}
 	}
 	nothingChanged := func(t *testing.T) {
 		t.Helper()
 		for name, content := range before {
-			unchanged(t, name, content)
+			requireFilesUnchanged(t, name, content)
 		}
 		if t.Failed() {
 			remember() // each case tells its own trouble only
@@ -115,7 +115,7 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 		{"Snapshots", []string{"overlayzfs.snapshots=stop:0"}, []string{"overlayzfs.snapshots", "from 1 to 10000"}},
 	} {
 		t.Run(r.name, func(t *testing.T) {
-			s.refuses(t, r)
+			s.requireRefusal(t, r)
 			nothingChanged(t)
 		})
 	}
@@ -125,12 +125,12 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 	s.Docker(t, "plugin", "disable", engine.PluginName)
 	s.Docker(t, "plugin", "set", engine.PluginName, "OVERLAYZFS_OPTS=overlayzfs.dataset="+dataset)
 	s.Docker(t, "plugin", "enable", engine.PluginName)
-	s.switchTo(t, engine.PluginName)
+	s.switchDriver(t, engine.PluginName)
 	importTiny(t, e, "tiny")
-	id := imageID(t, e, "tiny")
-	s.rest(t)
+	id := readImageID(t, e, "tiny")
+	s.recordBaseline(t)
 	s.Stop(t)
-	s.tornDown(t)
+	s.requireStopped(t)
 
 	remember()
 	t.Run("HomeIsTaken", func(t *testing.T) {
@@ -138,8 +138,8 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 		// mounted there before does not get between a store and its dataset.
 		run(t, "mount", "-t", "zfs", other, home)
 		s.Again(t)
-		shownAsDriver(t, e, dataset)
-		if now := imageID(t, e, "tiny"); now != id {
+		requireDriverInfo(t, e, dataset)
+		if now := readImageID(t, e, "tiny"); now != id {
 			t.Errorf("the image was %s and is %s", id, now)
 		}
 		s.Stop(t)
@@ -148,8 +148,8 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 				run(t, "umount", home)
 			}
 		}
-		s.tornDown(t)
-		unchanged(t, other, before[other])
+		s.requireStopped(t)
+		requireFilesUnchanged(t, other, before[other])
 		remember() // this engine started, and is the store's now
 	})
 	t.Run("UsernsRemap", func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 		s.InstallPlugin(t, other)
 		s.Stop(t)
 		s.Driver = engine.PluginName
-		s.refuses(t, refusal{says: []string{"userns-remap", "start dockerd without"}})
+		s.requireRefusal(t, refusal{says: []string{"userns-remap", "start dockerd without"}})
 		nothingChanged(t)
 		s.Driver = "vfs"
 		s.Again(t)
@@ -171,15 +171,15 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 	})
 
 	s.Again(t)
-	if now := imageID(t, e, "tiny"); now != id {
+	if now := readImageID(t, e, "tiny"); now != id {
 		t.Errorf("the image was %s and is %s", id, now)
 	}
 	if out := runTiny(t, e, "tiny", "cat", "/etc/marker"); out != "tiny" {
 		t.Errorf("the image holds %q", out)
 	}
-	s.atRest(t)
+	s.requireBaseline(t)
 	s.Stop(t)
-	s.tornDown(t)
+	s.requireStopped(t)
 
 	// A restarted plugin begins with the parameters of the last engine, which
 	// must not stand in the way of an engine that has others.
@@ -187,21 +187,21 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 		s.Config["storage-opts"] = []string{"overlayzfs.dataset=" + other}
 		defer delete(s.Config, "storage-opts")
 		s.Again(t)
-		shownAsDriver(t, e, other)
+		requireDriverInfo(t, e, other)
 		s.Stop(t)
-		s.tornDown(t)
+		s.requireStopped(t)
 	})
 }
 
-// refuses starts the engine, which must end with an error and leave nothing.
-func (s *site) refuses(t *testing.T, r refusal) {
+// requireRefusal starts the engine, which must end with an error and leave nothing.
+func (s *testEngine) requireRefusal(t *testing.T, r refusal) {
 	t.Helper()
-	s.start(t, r)
-	s.tornDown(t)
+	s.requireStartFailure(t, r)
+	s.requireStopped(t)
 }
 
-// start starts the engine, which must end and say why.
-func (s *site) start(t *testing.T, r refusal) {
+// requireStartFailure starts the engine, which must end and say why.
+func (s *testEngine) requireStartFailure(t *testing.T, r refusal) {
 	t.Helper()
 	if r.opts != nil {
 		s.Config["storage-opts"] = r.opts
@@ -213,15 +213,15 @@ func (s *site) start(t *testing.T, r refusal) {
 		t.Fatal("the engine started")
 	}
 	log := logSince(t, s.Engine, seen)
-	said := lineWith(log, "Failed to GetDriver graph")
+	said := findLine(log, "Failed to GetDriver graph")
 	if !containsAll(said, r.says) {
-		t.Errorf("the engine's log says\n%s\nwant all of %q; the whole log:\n%s", said, r.says, tail(log))
+		t.Errorf("the engine's log says\n%s\nwant all of %q; the whole log:\n%s", said, r.says, lastLines(log))
 		return
 	}
 	t.Log(said)
 }
 
-func tail(log string) string {
+func lastLines(log string) string {
 	const most = 4000
 	if len(log) > most {
 		log = log[len(log)-most:]

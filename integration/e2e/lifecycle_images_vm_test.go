@@ -23,9 +23,9 @@ import (
 // The programs of the tiny image.
 var tinyPrograms = []string{"sh", "cat", "sleep", "dd", "md5sum", "ls", "mkdir", "rm", "seq", "test", "true", "df"}
 
-// tinyTar is the root file system of an image that is made in no time: busybox
+// writeTinyTar is the root file system of an image that is made in no time: busybox
 // and a file that says which image it is.
-func tinyTar(t testing.TB, marker string) []byte {
+func writeTinyTar(t testing.TB, marker string) []byte {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")
 	must(t, err)
@@ -34,16 +34,16 @@ func tinyTar(t testing.TB, marker string) []byte {
 	for _, dir := range []string{"bin/", "etc/", "tmp/", "proc/", "sys/", "dev/"} {
 		must(t, w.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeDir, Mode: 0o755}))
 	}
-	must(t, writeFile(w, "bin/busybox", 0o755, busybox))
+	must(t, writeTarFile(w, "bin/busybox", 0o755, busybox))
 	for _, name := range tinyPrograms {
 		must(t, w.WriteHeader(&tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}))
 	}
-	must(t, writeFile(w, "etc/marker", 0o644, []byte(marker)))
+	must(t, writeTarFile(w, "etc/marker", 0o644, []byte(marker)))
 	must(t, w.Close())
 	return b.Bytes()
 }
 
-func writeFile(w *tar.Writer, name string, mode int64, content []byte) error {
+func writeTarFile(w *tar.Writer, name string, mode int64, content []byte) error {
 	if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(content))}); err != nil {
 		return err
 	}
@@ -55,15 +55,15 @@ func writeFile(w *tar.Writer, name string, mode int64, content []byte) error {
 func importTiny(t testing.TB, e *engine.Engine, name string) {
 	t.Helper()
 	cmd := e.Command("import", "-c", `CMD ["sleep","1000000"]`, "-", name)
-	cmd.Stdin = bytes.NewReader(tinyTar(t, name))
+	cmd.Stdin = bytes.NewReader(writeTinyTar(t, name))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("import: %v\n%s", err, out)
 	}
 }
 
-// bulk is a directory full of files that do not compress. gate, when not nil,
+// writeBulkTar is a directory full of files that do not compress. gate, when not nil,
 // is called in the middle and holds the tar up until it returns.
-func bulk(w io.Writer, megabytes int, gate func() error) error {
+func writeBulkTar(w io.Writer, megabytes int, gate func() error) error {
 	random := rand.NewChaCha8([32]byte{1})
 	block := make([]byte, 1<<20)
 	out := tar.NewWriter(w)
@@ -77,7 +77,7 @@ func bulk(w io.Writer, megabytes int, gate func() error) error {
 			}
 		}
 		_, _ = random.Read(block) // never fails
-		if err := writeFile(out, fmt.Sprintf("bulk-%03d", i), 0o644, block); err != nil {
+		if err := writeTarFile(out, fmt.Sprintf("bulk-%03d", i), 0o644, block); err != nil {
 			return err
 		}
 	}
@@ -95,7 +95,7 @@ func importBulk(t testing.TB, e *engine.Engine, name string, megabytes int, gate
 	must(t, cmd.Start())
 	fed := make(chan error, 1)
 	go func() {
-		err := bulk(in, megabytes, gate)
+		err := writeBulkTar(in, megabytes, gate)
 		in.Close() // the engine may have hung up already
 		fed <- err
 	}()
@@ -111,7 +111,7 @@ func importBulk(t testing.TB, e *engine.Engine, name string, megabytes int, gate
 	return nil
 }
 
-func imageID(t testing.TB, e *engine.Engine, image string) string {
+func readImageID(t testing.TB, e *engine.Engine, image string) string {
 	t.Helper()
 	return e.Docker(t, "image", "inspect", "-f", "{{.Id}}", image)
 }
@@ -126,12 +126,12 @@ func verifyImage(t testing.TB, e *engine.Engine, image string) {
 	var problems bytes.Buffer
 	cmd.Stderr = &problems
 	must(t, cmd.Start())
-	blobs, sumErr := sumBlobs(out)
+	blobs, sumErr := hashBlobs(out)
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("docker save %s: %v\n%s", image, err, problems.String())
 	}
 	must(t, sumErr)
-	config, ok := blobs[strings.TrimPrefix(imageID(t, e, image), "sha256:")]
+	config, ok := blobs[strings.TrimPrefix(readImageID(t, e, image), "sha256:")]
 	if !ok {
 		t.Fatalf("docker save %s: no configuration comes out", image)
 	}
@@ -151,9 +151,9 @@ func verifyImage(t testing.TB, e *engine.Engine, image string) {
 	}
 }
 
-// sumBlobs reads an image's archive and returns what it holds by the digest
+// hashBlobs reads an image's archive and returns what it holds by the digest
 // of the content, big things without the content.
-func sumBlobs(r io.Reader) (map[string][]byte, error) {
+func hashBlobs(r io.Reader) (map[string][]byte, error) {
 	blobs := make(map[string][]byte)
 	archive := tar.NewReader(r)
 	for {
@@ -183,8 +183,8 @@ func sumBlobs(r io.Reader) (map[string][]byte, error) {
 	}
 }
 
-// buildContext is a directory with a Dockerfile of three layers on tiny.
-func buildContext(t testing.TB) string {
+// writeBuildContext is a directory with a Dockerfile of three layers on tiny.
+func writeBuildContext(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(
@@ -197,7 +197,7 @@ func buildContext(t testing.TB) string {
 // it for each step.
 func buildImage(t testing.TB, e *engine.Engine, name string) {
 	t.Helper()
-	cmd := e.Command("build", "-q", "--network", "none", "--rm", "-t", name, buildContext(t))
+	cmd := e.Command("build", "-q", "--network", "none", "--rm", "-t", name, writeBuildContext(t))
 	cmd.Env = append(cmd.Env, "DOCKER_BUILDKIT=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
@@ -221,16 +221,16 @@ func startContainer(t testing.TB, e *engine.Engine, name string, options ...stri
 	})
 }
 
-// intact checks the content that startContainer made, and that it can be
+// requireIntact checks the content that startContainer made, and that it can be
 // written to.
-func intact(t testing.TB, e *engine.Engine, name string) {
+func requireIntact(t testing.TB, e *engine.Engine, name string) {
 	t.Helper()
 	if out := e.Docker(t, "exec", name, "sh", "-c", "cat /own; ls /etc; echo more > /more; cat /more; rm /more"); strings.Fields(out)[0] != name || strings.Contains(out, "marker") || !strings.HasSuffix(out, "more") {
 		t.Errorf("the content of container %s: %s", name, out)
 	}
 }
 
-func isRunning(e *engine.Engine, name string) error {
+func checkRunning(e *engine.Engine, name string) error {
 	out, err := e.Try("inspect", "-f", "{{.State.Status}}", name)
 	if err == nil && out != "running" {
 		err = fmt.Errorf("container %s is %s", name, out)

@@ -13,11 +13,11 @@ import (
 // TestLifecycleLiveRestore takes the engine away from under a container that
 // goes on without it.
 func TestLifecycleLiveRestore(t *testing.T) {
-	s := newSite(t, "live", map[string]any{})
+	s := newTestEngine(t, "live", map[string]any{})
 	s.Stop(t)
 	s.Config["live-restore"] = true
 	s.Again(t)
-	s.atRest(t)
+	s.requireBaseline(t)
 	startContainer(t, s.Engine, "worker")
 	s.Docker(t, "exec", "-d", "worker", "sh", "-c", "i=0; while true; do i=$((i+1)); echo $i > /tick.new; cat /tick.new > /tick; sleep 0.2; done")
 	container := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "worker")
@@ -28,7 +28,7 @@ func TestLifecycleLiveRestore(t *testing.T) {
 		stop func(testing.TB)
 	}{{"Stopped", s.Stop}, {"Killed", s.Kill}} {
 		t.Run(end.name, func(t *testing.T) {
-			tick := s.tick(t)
+			tick := s.readTick(t)
 			end.stop(t)
 			pid, err := strconv.Atoi(container)
 			must(t, err)
@@ -42,9 +42,9 @@ func TestLifecycleLiveRestore(t *testing.T) {
 			if now := s.pluginPID(t); now != plugin {
 				t.Errorf("the plugin's process was %d and is %d: the engine stopped it under a container", plugin, now)
 			}
-			intact(t, s.Engine, "worker")
+			requireIntact(t, s.Engine, "worker")
 			waitFor(t, func() error {
-				if now := s.tick(t); now <= tick {
+				if now := s.readTick(t); now <= tick {
 					return fmt.Errorf("the container writes no more: %d, then %d", tick, now)
 				}
 				return nil
@@ -55,10 +55,10 @@ func TestLifecycleLiveRestore(t *testing.T) {
 		})
 	}
 	must(t, killPlugin())
-	intact(t, s.Engine, "worker")
+	requireIntact(t, s.Engine, "worker")
 	s.Docker(t, "stop", "worker")
 	s.Docker(t, "rm", "worker")
-	s.atRest(t)
+	s.requireBaseline(t)
 
 	// Without a container the engine leaves the plugin running, too, but
 	// unmounts all that the plugin had mounted.
@@ -68,19 +68,19 @@ func TestLifecycleLiveRestore(t *testing.T) {
 		if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
 			t.Errorf("the image holds %q", out)
 		}
-		s.atRest(t)
+		s.requireBaseline(t)
 	})
 
 	delete(s.Config, "live-restore")
 	s.Stop(t)
 	s.Again(t)
-	s.atRest(t)
+	s.requireBaseline(t)
 	s.Stop(t)
-	s.tornDown(t)
+	s.requireStopped(t)
 }
 
-// tick reads how far the container has counted.
-func (s *site) tick(t testing.TB) int {
+// readTick reads how far the container has counted.
+func (s *testEngine) readTick(t testing.TB) int {
 	t.Helper()
 	var n int
 	waitFor(t, func() error {

@@ -14,8 +14,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// describedAs copies the plugin's directory with another description.
-func describedAs(t *testing.T, description string) string {
+// copyPluginWith copies the plugin's directory with another description.
+func copyPluginWith(t *testing.T, description string) string {
 	t.Helper()
 	dir := t.TempDir()
 	must(t, os.CopyFS(dir, os.DirFS(engine.PluginDir(t))))
@@ -45,37 +45,37 @@ func TestLifecycleOfThePlugin(t *testing.T) {
 	const dataset = "tank/installed"
 	engine.CreateDataset(t, dataset)
 	address := engine.StartRegistry(t)
-	e := engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs"})
-	s := &site{Engine: e, dataset: dataset}
+	e := engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs"})
+	s := &testEngine{Engine: e, dataset: dataset}
 	first, second := address+"/overlayzfs:1", address+"/overlayzfs:2"
 	publish(t, e, engine.PluginDir(t), first)
-	publish(t, e, describedAs(t, "the second version"), second)
+	publish(t, e, copyPluginWith(t, "the second version"), second)
 
-	asked(t, e, first)
+	requirePrivilegesAsked(t, e, first)
 	e.Docker(t, "plugin", "install", "--grant-all-permissions", "--alias", engine.PluginName, first, "OVERLAYZFS_OPTS=overlayzfs.dataset="+dataset)
-	granted(t, e)
-	s.switchTo(t, engine.PluginName)
-	shownAsDriver(t, e, dataset)
+	requirePrivilegesGranted(t, e)
+	s.switchDriver(t, engine.PluginName)
+	requireDriverInfo(t, e, dataset)
 	importTiny(t, e, "tiny")
 	buildImage(t, e, "built")
-	id := imageID(t, e, "built")
+	id := readImageID(t, e, "built")
 	startContainer(t, e, "kept")
 	e.Docker(t, "stop", "kept")
 
 	works := func(t *testing.T) {
 		t.Helper()
-		if now := imageID(t, e, "built"); now != id {
+		if now := readImageID(t, e, "built"); now != id {
 			t.Errorf("the image was %s and is %s", id, now)
 		}
 		if out := runTiny(t, e, "built", "cat", "/both"); out != "payload\nbuilt" {
 			t.Errorf("the image holds %q", out)
 		}
 		e.Docker(t, "start", "kept")
-		intact(t, e, "kept")
+		requireIntact(t, e, "kept")
 		e.Docker(t, "stop", "kept")
 	}
-	s.switchTo(t, "vfs")
-	content := manifest(t, dataset)
+	s.switchDriver(t, "vfs")
+	content := listFiles(t, dataset)
 
 	t.Run("Upgraded", func(t *testing.T) {
 		e.Docker(t, "plugin", "disable", engine.PluginName)
@@ -84,58 +84,58 @@ func TestLifecycleOfThePlugin(t *testing.T) {
 			t.Errorf("after the upgrade the plugin is %q", out)
 		}
 		e.Docker(t, "plugin", "enable", engine.PluginName)
-		unchanged(t, dataset, content)
-		s.switchTo(t, engine.PluginName)
+		requireFilesUnchanged(t, dataset, content)
+		s.switchDriver(t, engine.PluginName)
 		works(t)
-		s.switchTo(t, "vfs")
-		content = manifest(t, dataset)
+		s.switchDriver(t, "vfs")
+		content = listFiles(t, dataset)
 	})
 	t.Run("Removed", func(t *testing.T) {
 		e.Docker(t, "plugin", "disable", engine.PluginName)
-		unchanged(t, dataset, content)
+		requireFilesUnchanged(t, dataset, content)
 		e.Docker(t, "plugin", "rm", engine.PluginName)
-		unchanged(t, dataset, content)
+		requireFilesUnchanged(t, dataset, content)
 		e.InstallPlugin(t, dataset)
-		s.switchTo(t, engine.PluginName)
+		s.switchDriver(t, engine.PluginName)
 		works(t)
-		s.switchTo(t, "vfs")
-		content = manifest(t, dataset)
+		s.switchDriver(t, "vfs")
+		content = listFiles(t, dataset)
 	})
 	t.Run("RemovedByForce", func(t *testing.T) {
 		// The engine has the plugin's process running, with the dataset
 		// mounted where `rm -f` deletes.
 		waitFor(t, func() error {
-			if len(mountsBelow(t, propagatedMount(t, e)+"/", dataset)) == 0 {
+			if len(listMountsBelow(t, propagatedMountOf(t, e)+"/", dataset)) == 0 {
 				return fmt.Errorf("%s is not mounted yet", dataset)
 			}
 			return nil
 		})
 		e.Docker(t, "plugin", "rm", "-f", engine.PluginName)
-		unchanged(t, dataset, content)
+		requireFilesUnchanged(t, dataset, content)
 		e.Docker(t, "plugin", "install", "--grant-all-permissions", "--alias", engine.PluginName, first, "OVERLAYZFS_OPTS=overlayzfs.dataset="+dataset)
-		s.switchTo(t, engine.PluginName)
+		s.switchDriver(t, engine.PluginName)
 		works(t)
 	})
 	e.Docker(t, "rm", "kept")
 	e.Docker(t, "rmi", "built", "tiny")
-	s.mounts = mountsBelow(t, s.Root, dataset)
-	s.atRest(t)
+	s.mounts = listMountsBelow(t, s.Root, dataset)
+	s.requireBaseline(t)
 	s.Stop(t)
-	s.tornDown(t)
+	s.requireStopped(t)
 }
 
-// switchTo restarts the engine with another storage driver.
-func (s *site) switchTo(t testing.TB, driver string) {
+// switchDriver restarts the engine with another storage driver.
+func (s *testEngine) switchDriver(t testing.TB, driver string) {
 	t.Helper()
 	s.Stop(t)
-	s.tornDown(t)
+	s.requireStopped(t)
 	s.Driver = driver
 	s.Again(t)
 }
 
-// asked checks what a user who installs the plugin is asked to grant, and
+// requirePrivilegesAsked checks what a user who installs the plugin is asked to grant, and
 // says no.
-func asked(t *testing.T, e *engine.Engine, name string) {
+func requirePrivilegesAsked(t *testing.T, e *engine.Engine, name string) {
 	t.Helper()
 	cmd := e.Command("plugin", "install", "--alias", "refused", name)
 	cmd.Stdin = strings.NewReader("n\n")
@@ -150,14 +150,14 @@ func asked(t *testing.T, e *engine.Engine, name string) {
 		}
 	}
 	slices.Sort(wants)
-	if err := differ(wants, []string{"capabilities: [CAP_SYS_ADMIN]", "device: [/dev/zfs]"}); err != nil {
+	if err := compareLists(wants, []string{"capabilities: [CAP_SYS_ADMIN]", "device: [/dev/zfs]"}); err != nil {
 		t.Errorf("privileges asked for: %v\n%s", err, out)
 	}
 }
 
-// granted checks that the installed plugin has what config.json asks for and
+// requirePrivilegesGranted checks that the installed plugin has what config.json asks for and
 // nothing else.
-func granted(t *testing.T, e *engine.Engine) {
+func requirePrivilegesGranted(t *testing.T, e *engine.Engine) {
 	t.Helper()
 	var inspected []struct {
 		Enabled bool
@@ -188,8 +188,8 @@ func granted(t *testing.T, e *engine.Engine) {
 	}
 }
 
-// shownAsDriver checks what `docker info` says of the driver.
-func shownAsDriver(t *testing.T, e *engine.Engine, dataset string) {
+// requireDriverInfo checks what `docker info` says of the driver.
+func requireDriverInfo(t *testing.T, e *engine.Engine, dataset string) {
 	t.Helper()
 	info := e.Docker(t, "info")
 	version, err := os.ReadFile("/sys/module/zfs/version")

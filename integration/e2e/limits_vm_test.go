@@ -14,38 +14,38 @@ import (
 // TestLimits gives containers of one engine limits, and does to them what is
 // done to containers.
 func TestLimits(t *testing.T) {
-	s := newSite(t, "limits", map[string]any{})
+	s := newTestEngine(t, "limits", map[string]any{})
 	for _, part := range []struct {
 		name string
-		run  func(*testing.T, *site)
+		run  func(*testing.T, *testEngine)
 	}{
-		{"Properties", ownProperties},
-		{"BadValues", badValues},
-		{"AtRest", limitedAtRest},
-		{"Inodes", limitedInodes},
-		{"RaisedAndLowered", raisedAndLowered},
-		{"PluginKilled", limitedPluginKilled},
-		{"EngineRestarted", limitedEngineRestarted},
-		{"Debian", limitedDebian},
-		{"Default", limitedByDefault},
+		{"Properties", setProperties},
+		{"BadValues", refuseBadValues},
+		{"AtRest", stopLimitedContainer},
+		{"Inodes", limitInodes},
+		{"RaisedAndLowered", raiseAndLowerLimit},
+		{"PluginKilled", killPluginUnderLimits},
+		{"EngineRestarted", restartEngineUnderLimits},
+		{"Debian", limitDebian},
+		{"Default", limitByDefault},
 	} {
 		t.Run(part.name, func(t *testing.T) {
-			defer s.clear(t)
+			defer s.removeLeftovers(t)
 			part.run(t, s)
-			s.atRest(t)
-			s.noRecords(t)
+			s.requireBaseline(t)
+			s.requireNoLimitRecords(t)
 		})
 	}
 	s.Docker(t, "rmi", "tiny")
 	s.layers = nil
-	s.atRest(t)
+	s.requireBaseline(t)
 	s.Stop(t)
-	s.tornDown(t)
+	s.requireStopped(t)
 }
 
-// limitedDebian works in a container as people do, to the limit and beyond it,
+// limitDebian works in a container as people do, to the limit and beyond it,
 // beside neighbours that must not notice.
-func limitedDebian(t *testing.T, s *site) {
+func limitDebian(t *testing.T, s *testEngine) {
 	const limit = 96 * mib
 	s.Docker(t, "import", "/lab/base/debian-base.tar", "debian")
 	run := func(name string, options ...string) {
@@ -57,32 +57,32 @@ func limitedDebian(t *testing.T, s *site) {
 	run("box", "--storage-opt", "size=96M", "--storage-opt", "sync=disabled")
 	run("limited-neighbour", "--storage-opt", "size=20M")
 	run("neighbour")
-	if all := s.ownDatasets(t); len(all) != 2 {
+	if all := s.listLimitDatasets(t); len(all) != 2 {
 		t.Errorf("three containers, two of them limited, have the datasets %q", all)
 	}
 	requireTotal(t, s, "box", limit)
-	if out := strings.Fields(s.mustInContainer(t, "box", "df -B1 --output=size / | tail -n 1"))[0]; out != strconv.FormatInt(s.total(t, "box"), 10) {
+	if out := strings.Fields(s.mustExecShell(t, "box", "df -B1 --output=size / | tail -n 1"))[0]; out != strconv.FormatInt(s.readTotal(t, "box"), 10) {
 		t.Errorf("df in the container says %s", out)
 	}
-	if total := s.total(t, "neighbour"); total < 1<<30 {
+	if total := s.readTotal(t, "neighbour"); total < 1<<30 {
 		t.Errorf("df shows %d bytes in a container without a limit", total)
 	}
 
-	worksInDebian(t, s)
-	describedByTheEngine(t, s, limit)
-	s.fillsUp(t, "box", limit)
+	changeDebian(t, s)
+	requireSizesReported(t, s, limit)
+	s.fillToLimit(t, "box", limit)
 	for _, neighbour := range []string{"limited-neighbour", "neighbour"} {
-		s.mustInContainer(t, neighbour, "rm /etc/debian_version && dd if=/dev/urandom of=/fine bs=1M count=8 2>&1")
+		s.mustExecShell(t, neighbour, "rm /etc/debian_version && dd if=/dev/urandom of=/fine bs=1M count=8 2>&1")
 	}
-	committedDebian(t, s)
+	commitDebian(t, s)
 	s.Docker(t, "rm", "-f", "limited-neighbour", "neighbour", "box")
 	s.Docker(t, "rmi", "debian")
 }
 
-// worksInDebian does what an overlay on a limited directory could fail at.
-func worksInDebian(t *testing.T, s *site) {
+// changeDebian does what an overlay on a limited directory could fail at.
+func changeDebian(t *testing.T, s *testEngine) {
 	t.Helper()
-	s.mustInContainer(t, "box", `set -e
+	s.mustExecShell(t, "box", `set -e
 		rm /etc/debian_version
 		rm -r /usr/share/doc; mkdir /usr/share/doc; echo new >/usr/share/doc/new
 		ln -sfn /nowhere /etc/os-release
@@ -91,7 +91,7 @@ func worksInDebian(t *testing.T, s *site) {
 		echo more >>/etc/passwd
 		dpkg -i /debs/hello_*.deb /debs/tree_*.deb /debs/less_*.deb >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }
 		hello; tree --version`)
-	if out := s.mustInContainer(t, "box", "ls /usr/share/doc; readlink /etc/os-release; ls -1 /moved | head -n 1; tail -n 1 /etc/passwd; test ! -e /etc/debian_version && echo gone"); !strings.HasPrefix(out, "hello\nless\nnew\ntree\n/nowhere\n") || !strings.HasSuffix(out, "more\ngone") {
+	if out := s.mustExecShell(t, "box", "ls /usr/share/doc; readlink /etc/os-release; ls -1 /moved | head -n 1; tail -n 1 /etc/passwd; test ! -e /etc/debian_version && echo gone"); !strings.HasPrefix(out, "hello\nless\nnew\ntree\n/nowhere\n") || !strings.HasSuffix(out, "more\ngone") {
 		t.Errorf("the container holds\n%s", out)
 	}
 	changes := strings.Split(s.Docker(t, "diff", "box"), "\n")
@@ -111,44 +111,44 @@ func contains(list []string, want string) bool {
 	return false
 }
 
-// describedByTheEngine checks inspect and ps -s.
-func describedByTheEngine(t *testing.T, s *site, limit int64) {
+// requireSizesReported checks inspect and ps -s.
+func requireSizesReported(t *testing.T, s *testEngine, limit int64) {
 	t.Helper()
 	for _, dir := range []string{"UpperDir", "WorkDir", "MergedDir"} {
-		if fi, err := os.Stat(s.onHost(t, s.driverData(t, "box", dir))); err != nil || !fi.IsDir() {
+		if fi, err := os.Stat(s.hostPath(t, s.readDriverData(t, "box", dir))); err != nil || !fi.IsDir() {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
-	if lowers := strings.Split(s.driverData(t, "box", "LowerDir"), ":"); len(lowers) != 2 { // the init layer's and the image's
+	if lowers := strings.Split(s.readDriverData(t, "box", "LowerDir"), ":"); len(lowers) != 2 { // the init layer's and the image's
 		t.Errorf("LowerDir: %q", lowers)
 	}
-	if size := s.driverData(t, "box", "Size"); size != strconv.FormatInt(limit, 10) {
+	if size := s.readDriverData(t, "box", "Size"); size != strconv.FormatInt(limit, 10) {
 		t.Errorf("inspect says Size %s", size)
 	}
 	run(t, "zpool", "sync", "tank")
-	used, err := strconv.ParseInt(s.driverData(t, "box", "Used"), 10, 64)
+	used, err := strconv.ParseInt(s.readDriverData(t, "box", "Used"), 10, 64)
 	must(t, err)
-	if refers := property(t, s.driverData(t, "box", "Dataset"), "referenced"); strconv.FormatInt(used, 10) != refers {
+	if refers := readProperty(t, s.readDriverData(t, "box", "Dataset"), "referenced"); strconv.FormatInt(used, 10) != refers {
 		t.Errorf("inspect says Used %d, zfs that it refers to %s", used, refers)
 	}
-	s.mustInContainer(t, "box", "dd if=/dev/zero of=/zeros bs=1M count=7 2>&1")
+	s.mustExecShell(t, "box", "dd if=/dev/zero of=/zeros bs=1M count=7 2>&1")
 	before := s.Docker(t, "ps", "-s", "--filter", "name=^box$", "--format", "{{.Size}}")
 	size, err := strconv.ParseInt(s.Docker(t, "inspect", "-s", "-f", "{{.SizeRw}}", "box"), 10, 64)
 	must(t, err)
 	if size < 7*mib || size > 20*mib || !strings.Contains(before, "MB (virtual ") {
 		t.Errorf("docker ps -s says %q, inspect -s %d", before, size)
 	}
-	s.mustInContainer(t, "box", "rm /zeros")
+	s.mustExecShell(t, "box", "rm /zeros")
 }
 
-// committedDebian makes an image of the limited container. The image has no
+// commitDebian makes an image of the limited container. The image has no
 // limit.
-func committedDebian(t *testing.T, s *site) {
+func commitDebian(t *testing.T, s *testEngine) {
 	t.Helper()
 	s.Docker(t, "commit", "box", "committed")
 	s.Docker(t, "stop", "box")
-	s.isDetachedBut(t, "limited-neighbour")
-	if n := len(s.ownDatasets(t)); n != 2 {
+	s.requireOnlyAttached(t, "limited-neighbour")
+	if n := len(s.listLimitDatasets(t)); n != 2 {
 		t.Errorf("after the commit there are %d datasets of layers, want those of two containers", n)
 	}
 	out := runTiny(t, s.Engine, "committed", "sh", "-c", "hello; readlink /etc/os-release; test ! -e /etc/debian_version && test ! -e /usr/share/common-licenses && ls /usr/share/doc")
@@ -159,11 +159,11 @@ func committedDebian(t *testing.T, s *site) {
 	s.Docker(t, "rmi", "committed")
 }
 
-// isDetachedBut checks that of all limited containers one has its dataset
+// requireOnlyAttached checks that of all limited containers one has its dataset
 // mounted.
-func (s *site) isDetachedBut(t testing.TB, container string) {
+func (s *testEngine) requireOnlyAttached(t testing.TB, container string) {
 	t.Helper()
-	want := s.driverData(t, container, "Dataset")
+	want := s.readDriverData(t, container, "Dataset")
 	err := poll(func() error {
 		seen := map[string]bool{}
 		for _, m := range listMounts(t) {
@@ -181,12 +181,12 @@ func (s *site) isDetachedBut(t testing.TB, container string) {
 	}
 }
 
-// limitedAtRest looks at a container that was stopped, and starts it again.
-func limitedAtRest(t *testing.T, s *site) {
+// stopLimitedContainer looks at a container that was stopped, and starts it again.
+func stopLimitedContainer(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "box", "--storage-opt", "size=24M")
-	s.oneDataset(t, "box")
+	s.requireOneDataset(t, "box")
 	s.Docker(t, "stop", "box")
-	s.isDetached(t)
+	s.requireDetached(t)
 	if out := s.Docker(t, "diff", "box"); !strings.Contains(out, "A /own") || !strings.Contains(out, "D /etc/marker") {
 		t.Errorf("the stopped container's changes:\n%s", out)
 	}
@@ -197,60 +197,60 @@ func limitedAtRest(t *testing.T, s *site) {
 	if out := runTiny(t, s.Engine, "committed", "cat", "/own"); out != "box" {
 		t.Errorf("the image holds %q", out)
 	}
-	s.isDetached(t)
+	s.requireDetached(t)
 	s.Docker(t, "rmi", "committed")
 	s.Docker(t, "start", "box")
-	intact(t, s.Engine, "box")
+	requireIntact(t, s.Engine, "box")
 	requireTotal(t, s, "box", 24*mib)
-	s.fillsUp(t, "box", 24*mib)
-	intact(t, s.Engine, "box")
+	s.fillToLimit(t, "box", 24*mib)
+	requireIntact(t, s.Engine, "box")
 	s.Docker(t, "rm", "-f", "box")
 }
 
-// limitedInodes makes more files than a container may have.
-func limitedInodes(t *testing.T, s *site) {
+// limitInodes makes more files than a container may have.
+func limitInodes(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "box", "--storage-opt", "inodes=300")
-	s.oneDataset(t, "box")
-	if said := s.driverData(t, "box", "Inodes"); said != "300" {
+	s.requireOneDataset(t, "box")
+	if said := s.readDriverData(t, "box", "Inodes"); said != "300" {
 		t.Errorf("inspect says Inodes %q", said)
 	}
-	out, err := s.inContainer("box", "mkdir /many; i=0; while [ $i -lt 200000 ]; do echo >/many/$i || exit 7; i=$((i+1)); done")
+	out, err := s.execShell("box", "mkdir /many; i=0; while [ $i -lt 200000 ]; do echo >/many/$i || exit 7; i=$((i+1)); done")
 	if err == nil || !strings.Contains(out, "quota exceeded") {
 		t.Errorf("a container of 300 files made 200000: %v %s", err, out)
 	}
 	// Deleting them, too, would let it go on. At a limit each deletion waits for a
 	// transaction group, for which there is no time here.
-	must(t, s.client(t).SetLimits(t.Context(), s.layerOf(t, "box"), map[string]string{"inodes": "1000000"}))
+	must(t, s.dialPlugin(t).SetLimits(t.Context(), s.readLayerID(t, "box"), map[string]string{"inodes": "1000000"}))
 	waitFor(t, func() error {
-		_, err := s.inContainer("box", "echo again >/again")
+		_, err := s.execShell("box", "echo again >/again")
 		return err
 	})
-	intact(t, s.Engine, "box")
+	requireIntact(t, s.Engine, "box")
 	s.Docker(t, "rm", "-f", "box")
 }
 
-// raisedAndLowered changes the limit of a running container by the plugin's own
+// raiseAndLowerLimit changes the limit of a running container by the plugin's own
 // call.
-func raisedAndLowered(t *testing.T, s *site) {
+func raiseAndLowerLimit(t *testing.T, s *testEngine) {
 	ctx := context.Background()
-	c := s.client(t)
+	c := s.dialPlugin(t)
 	startContainer(t, s.Engine, "box", "--storage-opt", "size=16M")
-	layer := s.layerOf(t, "box")
+	layer := s.readLayerID(t, "box")
 	must(t, c.SetLimits(ctx, layer, map[string]string{"size": "40M"}))
-	if said := s.driverData(t, "box", "Size"); said != strconv.Itoa(40*mib) {
+	if said := s.readDriverData(t, "box", "Size"); said != strconv.Itoa(40*mib) {
 		t.Errorf("inspect says Size %s", said)
 	}
 	requireTotal(t, s, "box", 40*mib)
-	s.mustInContainer(t, "box", "dd if=/dev/urandom of=/kept bs=1M count=24 2>&1")
+	s.mustExecShell(t, "box", "dd if=/dev/urandom of=/kept bs=1M count=24 2>&1")
 	run(t, "zpool", "sync", "tank")
 	if err := c.SetLimits(ctx, layer, map[string]string{"size": "20M"}); err == nil || !strings.Contains(err.Error(), "delete files in the container first") {
 		t.Errorf("a limit below what the container holds: %v", err)
 	}
 	requireTotal(t, s, "box", 40*mib)
-	s.mustInContainer(t, "box", "rm /kept")
+	s.mustExecShell(t, "box", "rm /kept")
 	run(t, "zpool", "sync", "tank")
 	must(t, c.SetLimits(ctx, layer, map[string]string{"size": "20M"}))
-	s.fillsUp(t, "box", 20*mib)
+	s.fillToLimit(t, "box", 20*mib)
 	for _, refused := range []struct {
 		layer, key, value, says string
 	}{
@@ -262,62 +262,62 @@ func raisedAndLowered(t *testing.T, s *site) {
 			t.Errorf("%+v: %v", refused, err)
 		}
 	}
-	intact(t, s.Engine, "box")
+	requireIntact(t, s.Engine, "box")
 	s.Docker(t, "rm", "-f", "box")
 }
 
-// limitedPluginKilled ends the plugin's process under limited containers.
-func limitedPluginKilled(t *testing.T, s *site) {
+// killPluginUnderLimits ends the plugin's process under limited containers.
+func killPluginUnderLimits(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "box", "--storage-opt", "size=24M")
 	startContainer(t, s.Engine, "removed", "--storage-opt", "size=24M")
 	must(t, killPlugin())
 	s.Docker(t, "rm", "-f", "removed")
-	s.oneDataset(t, "box")
-	intact(t, s.Engine, "box")
-	s.fillsUp(t, "box", 24*mib)
+	s.requireOneDataset(t, "box")
+	requireIntact(t, s.Engine, "box")
+	s.fillToLimit(t, "box", 24*mib)
 	s.Docker(t, "stop", "box")
-	s.isDetached(t)
+	s.requireDetached(t)
 	s.Docker(t, "start", "box")
-	intact(t, s.Engine, "box")
+	requireIntact(t, s.Engine, "box")
 	requireTotal(t, s, "box", 24*mib)
 	s.Docker(t, "rm", "-f", "box")
 }
 
-// limitedEngineRestarted stops the engine with a limited container that runs
+// restartEngineUnderLimits stops the engine with a limited container that runs
 // and one that does not.
-func limitedEngineRestarted(t *testing.T, s *site) {
+func restartEngineUnderLimits(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "stopped", "--storage-opt", "size=24M")
 	s.Docker(t, "stop", "stopped")
 	startContainer(t, s.Engine, "always", "--storage-opt", "size=20M", "--restart", "always")
 	s.Stop(t)
-	s.tornDown(t)
-	s.isDetached(t)
+	s.requireStopped(t)
+	s.requireDetached(t)
 	s.Again(t)
-	waitFor(t, func() error { return isRunning(s.Engine, "always") })
-	intact(t, s.Engine, "always")
-	s.fillsUp(t, "always", 20*mib)
+	waitFor(t, func() error { return checkRunning(s.Engine, "always") })
+	requireIntact(t, s.Engine, "always")
+	s.fillToLimit(t, "always", 20*mib)
 	s.Docker(t, "start", "stopped")
-	intact(t, s.Engine, "stopped")
+	requireIntact(t, s.Engine, "stopped")
 	requireTotal(t, s, "stopped", 24*mib)
 	s.Docker(t, "rm", "-f", "stopped", "always")
 }
 
-// limitedByDefault sets a limit for all containers.
-func limitedByDefault(t *testing.T, s *site) {
-	s.restartWith(t, "overlayzfs.size=24M")
-	if info := s.Docker(t, "info"); lineWith(info, "Quota:", "24MiB by default") == "" {
+// limitByDefault sets a limit for all containers.
+func limitByDefault(t *testing.T, s *testEngine) {
+	s.restartWithOptions(t, "overlayzfs.size=24M")
+	if info := s.Docker(t, "info"); findLine(info, "Quota:", "24MiB by default") == "" {
 		t.Errorf("docker info:\n%s", info)
 	}
 	startContainer(t, s.Engine, "box")
-	dataset := s.oneDataset(t, "box") // and none of its -init layer
-	if limit := property(t, dataset, "refquota"); limit != strconv.Itoa(24*mib) {
+	dataset := s.requireOneDataset(t, "box") // and none of its -init layer
+	if limit := readProperty(t, dataset, "refquota"); limit != strconv.Itoa(24*mib) {
 		t.Errorf("refquota is %s", limit)
 	}
 	requireTotal(t, s, "box", 24*mib)
 	startContainer(t, s.Engine, "free", "--storage-opt", "size=0")
 	startContainer(t, s.Engine, "other", "--storage-opt", "size=20M")
 	requireTotal(t, s, "other", 20*mib)
-	if total := s.total(t, "free"); total < 1<<30 {
+	if total := s.readTotal(t, "free"); total < 1<<30 {
 		t.Errorf("df shows %d bytes in a container with size=0", total)
 	}
 	// A build has containers, too.
@@ -326,7 +326,7 @@ func limitedByDefault(t *testing.T, s *site) {
 		t.Errorf("the image built holds %q", out)
 	}
 	verifyImage(t, s.Engine, "built")
-	if n := len(s.ownDatasets(t)); n != 2 {
+	if n := len(s.listLimitDatasets(t)); n != 2 {
 		t.Errorf("two limited containers and a build left %d datasets", n)
 	}
 	s.Docker(t, "rmi", "built")
@@ -334,18 +334,18 @@ func limitedByDefault(t *testing.T, s *site) {
 
 	// Limits stay with the container, whatever the default becomes.
 	s.Docker(t, "stop", "box")
-	s.restartWith(t)
+	s.restartWithOptions(t)
 	s.Docker(t, "start", "box")
-	intact(t, s.Engine, "box")
-	s.fillsUp(t, "box", 24*mib)
+	requireIntact(t, s.Engine, "box")
+	s.fillToLimit(t, "box", 24*mib)
 	s.Docker(t, "rm", "-f", "box")
 }
 
-// restartWith restarts the engine with other storage options.
-func (s *site) restartWith(t *testing.T, options ...string) {
+// restartWithOptions restarts the engine with other storage options.
+func (s *testEngine) restartWithOptions(t *testing.T, options ...string) {
 	t.Helper()
 	s.Stop(t)
-	s.tornDown(t)
+	s.requireStopped(t)
 	delete(s.Config, "storage-opts")
 	if len(options) > 0 {
 		s.Config["storage-opts"] = options
@@ -353,15 +353,15 @@ func (s *site) restartWith(t *testing.T, options ...string) {
 	s.Again(t)
 }
 
-// ownProperties chooses how a container's files are stored.
-func ownProperties(t *testing.T, s *site) {
+// setProperties chooses how a container's files are stored.
+func setProperties(t *testing.T, s *testEngine) {
 	chosen := map[string]string{"recordsize": "16384", "compression": "zstd-7", "sync": "disabled", "logbias": "throughput", "primarycache": "metadata"}
 	args := []string{}
 	for name, value := range chosen {
 		args = append(args, "--storage-opt", name+"="+strings.Replace(value, "16384", "16K", 1))
 	}
 	startContainer(t, s.Engine, "box", args...)
-	dataset := s.oneDataset(t, "box")
+	dataset := s.requireOneDataset(t, "box")
 	for name, want := range chosen {
 		if got := run(t, "zfs", "get", "-Hp", "-o", "value,source", name, dataset); got != want+"\tlocal" {
 			t.Errorf("%s is %q, want %q", name, got, want)
@@ -370,16 +370,16 @@ func ownProperties(t *testing.T, s *site) {
 			t.Errorf("%s was set on the store's dataset", name)
 		}
 	}
-	if limit := property(t, dataset, "refquota"); limit != "0" {
+	if limit := readProperty(t, dataset, "refquota"); limit != "0" {
 		t.Errorf("refquota is %s", limit)
 	}
-	intact(t, s.Engine, "box")
+	requireIntact(t, s.Engine, "box")
 	s.Docker(t, "rm", "-f", "box")
 }
 
-// badValues asks for what cannot be had. The engine says what and why, and
+// refuseBadValues asks for what cannot be had. The engine says what and why, and
 // nothing is left of the attempt.
-func badValues(t *testing.T, s *site) {
+func refuseBadValues(t *testing.T, s *testEngine) {
 	for option, says := range map[string]string{
 		"size=plenty":        `storage option size="plenty": want a size such as 500M or 10G`,
 		"size=-1":            `storage option size="-1": want a size`,

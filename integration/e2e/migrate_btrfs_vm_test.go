@@ -12,21 +12,21 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// rootOnBtrfs is a data-root that is a btrfs of its own.
-func rootOnBtrfs(t testing.TB) string {
+// makeBtrfsDataRoot is a data-root that is a btrfs of its own.
+func makeBtrfsDataRoot(t testing.TB) string {
 	t.Helper()
 	run(t, "modprobe", "-a", "loop", "btrfs")
 	device := filepath.Join(inguest.MakeDiskDir(t), "btrfs")
 	must(t, os.WriteFile(device, nil, 0o600))
 	must(t, os.Truncate(device, 2<<30))
 	run(t, "mkfs.btrfs", "--quiet", device)
-	dir := dataRoot(t)
+	dir := makeDataRoot(t)
 	run(t, "mount", "-t", "btrfs", "-o", "loop", device, dir)
 	return dir
 }
 
-// subvolumesOf are the paths of all subvolumes of the file system on a directory.
-func subvolumesOf(t testing.TB, dir string) (paths []string) {
+// listSubvolumes are the paths of all subvolumes of the file system on a directory.
+func listSubvolumes(t testing.TB, dir string) (paths []string) {
 	t.Helper()
 	for line := range strings.Lines(run(t, "btrfs", "subvolume", "list", dir)) {
 		_, path, _ := strings.Cut(strings.TrimSpace(line), " path ")
@@ -36,9 +36,9 @@ func subvolumesOf(t testing.TB, dir string) (paths []string) {
 	return paths
 }
 
-// subvolumesIn makes subvolumes in the layer that a container writes to, as programs
+// createSubvolumes makes subvolumes in the layer that a container writes to, as programs
 // in containers do, one of them read-only, and a file that btrfs is to compress.
-func (m *mover) subvolumesIn(t testing.TB, container string) {
+func (m *migratedEngine) createSubvolumes(t testing.TB, container string) {
 	t.Helper()
 	id := m.Docker(t, "inspect", "-f", "{{.Id}}", container)
 	layer, err := os.ReadFile(filepath.Join(m.Root, "image/btrfs/layerdb/mounts", id, "mount-id"))

@@ -33,22 +33,22 @@ const (
 func TestMigrateUnderPowerCuts(t *testing.T) {
 	switch stage := os.Getenv(stageEnv); stage {
 	case "prepare":
-		prepareCuts(t)
+		prepareCutEngine(t)
 	case "go":
-		cutRoot(t).toAndFro(t)
+		mountCutRoot(t).migrateUntilCut(t)
 	case "check":
-		checkCuts(t)
+		finishAndCheck(t)
 	case "":
-		prepareCuts(t)
-		cutRoot(t).once(t)
-		checkCuts(t)
+		prepareCutEngine(t)
+		mountCutRoot(t).migrateThreeTimes(t)
+		finishAndCheck(t)
 	default:
 		t.Fatalf("%s=%s", stageEnv, stage)
 	}
 }
 
-// prepareCuts fills an engine, and writes down what it says.
-func prepareCuts(t *testing.T) {
+// prepareCutEngine fills an engine, and writes down what it says.
+func prepareCutEngine(t *testing.T) {
 	run(t, "zfs", "create", "-o", "mountpoint=legacy", cutDataset)
 	run(t, "zfs", "create", "-o", "mountpoint=legacy", cutLayers)
 	if os.Getenv(stageEnv) == "" {
@@ -57,39 +57,39 @@ func prepareCuts(t *testing.T) {
 			run(t, "zfs", "destroy", "-r", cutLayers)
 		})
 	}
-	m := cutRoot(t)
+	m := mountCutRoot(t)
 	m.Engine = engine.Start(t, engine.Options{Root: m.root, Driver: "zfs"})
 	m.InstallPlugin(t, cutLayers)
-	m.fill(t, "--storage-opt", "size=64M")
-	raw, err := json.Marshal(m.facts(t))
+	m.createContent(t, "--storage-opt", "size=64M")
+	raw, err := json.Marshal(m.collectFacts(t))
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(m.root, cutFacts), raw, 0o600))
 	m.Stop(t)
 	run(t, "zpool", "sync")
 }
 
-// cut is the data-root, mounted for as long as the test lasts.
-type cut struct {
-	mover
+// cutEngine is the data-root, mounted for as long as the test lasts.
+type cutEngine struct {
+	migratedEngine
 	root, config string
 }
 
-func cutRoot(t *testing.T) *cut {
+func mountCutRoot(t *testing.T) *cutEngine {
 	t.Helper()
 	dir := "/var/lib/cut"
 	must(t, os.MkdirAll(dir, 0o755))
-	if !isMounted(t, dir) {
+	if !isMountPoint(t, dir) {
 		run(t, "mount", "-t", "zfs", cutDataset, dir)
 		t.Cleanup(func() { inguest.UnmountAt(t, dir) })
 	}
-	c := &cut{root: dir, config: filepath.Join(dir, "daemon.json")}
+	c := &cutEngine{root: dir, config: filepath.Join(dir, "daemon.json")}
 	if _, err := os.Stat(c.config); errors.Is(err, fs.ErrNotExist) {
 		must(t, os.WriteFile(c.config, fmt.Appendf(nil, `{"data-root":%q,"storage-driver":"zfs"}`, dir), 0o600))
 	}
 	return c
 }
 
-func isMounted(t testing.TB, dir string) bool {
+func isMountPoint(t testing.TB, dir string) bool {
 	for _, m := range listMounts(t) {
 		if m.Target == dir {
 			return true
@@ -98,44 +98,44 @@ func isMounted(t testing.TB, dir string) bool {
 	return false
 }
 
-// step migrates, or goes back, whichever the journal has next.
-func (c *cut) step(t testing.TB) {
+// runNextStep migrates, or goes back, whichever the journal has next.
+func (c *cutEngine) runNextStep(t testing.TB) {
 	t.Helper()
 	args := []string{"migrate", "--yes", "--config-file", c.config, "--driver", engine.PluginName, "--dataset", cutLayers}
-	if phase := phaseIn(t, c.root); phase == "done" || phase == "undoing" {
+	if phase := readPhase(t, c.root); phase == "done" || phase == "undoing" {
 		args = append(args, "--undo")
 	}
-	if out, err := exec.Command(operatorsCommand, args...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(operatorPath, args...).CombinedOutput(); err != nil {
 		t.Fatalf("overlayzfs %q: %v\n%s", args, err, out)
 	}
 }
 
-// toAndFro goes on until the machine ends.
-func (c *cut) toAndFro(t *testing.T) {
+// migrateUntilCut goes on until the machine ends.
+func (c *cutEngine) migrateUntilCut(t *testing.T) {
 	fmt.Println("GOING")
 	for {
-		c.step(t)
+		c.runNextStep(t)
 	}
 }
 
-// once is there, back and there again.
-func (c *cut) once(t *testing.T) {
+// migrateThreeTimes is there, back and there again.
+func (c *cutEngine) migrateThreeTimes(t *testing.T) {
 	for range 3 {
-		c.step(t)
+		c.runNextStep(t)
 	}
 }
 
-// checkCuts ends what was cut, has a migration to the plugin, and starts the
+// finishAndCheck ends what was cut, has a migration to the plugin, and starts the
 // engine on it.
-func checkCuts(t *testing.T) {
-	c := cutRoot(t)
-	for c.step(t); phaseIn(t, c.root) != "done"; c.step(t) {
+func finishAndCheck(t *testing.T) {
+	c := mountCutRoot(t)
+	for c.runNextStep(t); readPhase(t, c.root) != "done"; c.runNextStep(t) {
 	}
 	var before []string
 	raw, err := os.ReadFile(filepath.Join(c.root, cutFacts))
 	must(t, errors.Join(err, json.Unmarshal(raw, &before)))
 	c.Engine = engine.Start(t, engine.Options{Root: c.root, Driver: engine.PluginName})
-	unchangedBy(t, "after all cuts", c.facts(t), before)
-	c.works(t)
+	requireSameFacts(t, "after all cuts", c.collectFacts(t), before)
+	c.exerciseContent(t)
 	c.Stop(t)
 }

@@ -18,7 +18,7 @@ func TestTheREADMEIsAWayForNewcomers(t *testing.T) {
 		t.Fatal(err)
 	}
 	readme := string(raw)
-	steps, err := newcomersSteps(readme)
+	steps, err := matchSteps(readme)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,14 +43,14 @@ func TestTheREADMEIsAWayForNewcomers(t *testing.T) {
 		if changed == readme {
 			t.Errorf("%s: nothing was changed", name)
 		}
-		if _, err := newcomersSteps(changed); err == nil {
+		if _, err := matchSteps(changed); err == nil {
 			t.Errorf("%s is no error", name)
 		}
 	}
 }
 
 func TestInTheLab(t *testing.T) {
-	got := inTheLab("docker run --rm x && zfs destroy POOL/data@NAME && docker rm x", "snap-1")
+	got := adaptCommand("docker run --rm x && zfs destroy POOL/data@NAME && docker rm x", "snap-1")
 	if want := "docker run --network none --rm x && zfs destroy tank/data@snap-1 && docker rm x"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -17,10 +17,10 @@ import (
 
 // Where a newcomer has what README.md speaks of.
 const (
-	newcomersRoot   = "/var/lib/docker"
-	newcomersConfig = "/etc/docker/daemon.json"
-	newcomersData   = "tank/data"
-	newcomersLayers = "tank/docker"
+	newcomerRoot   = "/var/lib/docker"
+	newcomerConfig = "/etc/docker/daemon.json"
+	newcomerData   = "tank/data"
+	newcomerLayers = "tank/docker"
 )
 
 // TestNewcomer follows README.md from its first command to its last, on a machine
@@ -28,15 +28,15 @@ const (
 func TestNewcomer(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	must(t, err)
-	steps, err := newcomersSteps(string(readme))
+	steps, err := matchSteps(string(readme))
 	must(t, err)
 	n := newNewcomer(t)
-	looks := n.looks()
+	looks := n.checks()
 	for _, step := range steps {
 		if step.not != "" {
 			continue
 		}
-		out := n.does(t, step)
+		out := n.runStep(t, step)
 		t.Logf("README.md, line %d: %s\n%s", step.Line, step.Text, out)
 		for _, label := range step.Labels() {
 			if !strings.Contains(out, label+":") {
@@ -66,20 +66,20 @@ type newcomer struct {
 // newNewcomer has two images and a container.
 func newNewcomer(t *testing.T) *newcomer {
 	t.Helper()
-	t.Cleanup(func() { destroyIfThere(t, newcomersLayers, newcomersData) })
-	run(t, "zfs", "create", "-o", "mountpoint="+newcomersRoot, newcomersData)
-	must(t, os.MkdirAll(filepath.Dir(newcomersConfig), 0o755))
-	must(t, os.WriteFile(newcomersConfig, []byte("{}\n"), 0o644))
-	t.Cleanup(func() { must(t, os.Remove(newcomersConfig)) })
-	n := &newcomer{checkout: t.TempDir(), datasets: datasetsBelow(t, "tank")}
-	n.Engine = engine.Start(t, engine.Options{Root: newcomersRoot, ConfigFile: newcomersConfig})
+	t.Cleanup(func() { destroyIfThere(t, newcomerLayers, newcomerData) })
+	run(t, "zfs", "create", "-o", "mountpoint="+newcomerRoot, newcomerData)
+	must(t, os.MkdirAll(filepath.Dir(newcomerConfig), 0o755))
+	must(t, os.WriteFile(newcomerConfig, []byte("{}\n"), 0o644))
+	t.Cleanup(func() { must(t, os.Remove(newcomerConfig)) })
+	n := &newcomer{checkout: t.TempDir(), datasets: listDatasets(t, "tank")}
+	n.Engine = engine.Start(t, engine.Options{Root: newcomerRoot, ConfigFile: newcomerConfig})
 	must(t, os.Symlink(filepath.Dir(engine.PluginDir(t)), filepath.Join(n.checkout, "build")))
 	importTiny(t, n.Engine, "tiny")
-	must(t, images.BuildKit.Build(n.Engine, "mine", buildContext(t)))
+	must(t, images.BuildKit.Build(n.Engine, "mine", writeBuildContext(t)))
 	startContainer(t, n.Engine, "work")
 	n.Docker(t, "stop", "work")
-	n.former = n.has(t)
-	n.uses(t, "overlay2")
+	n.former = n.listContent(t)
+	n.requireDriver(t, "overlay2")
 	return n
 }
 
@@ -93,52 +93,52 @@ func destroyIfThere(t *testing.T, datasets ...string) {
 	}
 }
 
-// does does a step, and returns what it printed.
-func (n *newcomer) does(t *testing.T, step newcomersStep) string {
+// runStep does a step, and returns what it printed.
+func (n *newcomer) runStep(t *testing.T, step readmeStep) string {
 	t.Helper()
-	instead, ok := n.instead()[step.begins]
+	instead, ok := n.replacements()[step.begins]
 	switch {
 	case ok:
 		instead(t)
 	case step.Language == walkthrough.Shell:
-		return n.types(t, step)
+		return n.runInShell(t, step)
 	default:
-		must(t, os.WriteFile(newcomersConfig, []byte(step.Text), 0o644)) // the only file there is to write
+		must(t, os.WriteFile(newcomerConfig, []byte(step.Text), 0o644)) // the only file there is to write
 	}
 	return ""
 }
 
-// instead is what is done for steps that the guest cannot follow: it has neither
+// replacements is what is done for steps that the guest cannot follow: it has neither
 // systemd nor Go, and can pull nothing.
-func (n *newcomer) instead() map[string]func(*testing.T) {
+func (n *newcomer) replacements() map[string]func(*testing.T) {
 	return map[string]func(*testing.T){
-		"make plugin build":                   n.hasBuilt,
+		"make plugin build":                   n.checkBuilt,
 		"docker pull busybox":                 func(t *testing.T) { importTiny(t, n.Engine, "busybox") },
-		"systemctl stop docker.socket docker": n.stops,
+		"systemctl stop docker.socket docker": n.stopEngine,
 		"systemctl start docker":              func(t *testing.T) { n.Again(t) },
-		"systemctl restart docker":            func(t *testing.T) { n.stops(t); n.Again(t) },
+		"systemctl restart docker":            func(t *testing.T) { n.stopEngine(t); n.Again(t) },
 	}
 }
 
-// hasBuilt is true of the lab, where all was built before.
-func (n *newcomer) hasBuilt(t *testing.T) {
+// checkBuilt is true of the lab, where all was built before.
+func (n *newcomer) checkBuilt(t *testing.T) {
 	for _, path := range []string{"build/plugin/config.json", "build/overlayzfs"} {
 		_, err := os.Stat(filepath.Join(n.checkout, path))
 		must(t, err)
 	}
 }
 
-// stops the engine. Its mounts may outlive it by a moment.
-func (n *newcomer) stops(t *testing.T) {
+// stopEngine the engine. Its mounts may outlive it by a moment.
+func (n *newcomer) stopEngine(t *testing.T) {
 	t.Helper()
 	n.Stop(t)
-	waitFor(t, func() error { return differ(mountsBelow(t, n.Root, newcomersLayers), nil) })
+	waitFor(t, func() error { return compareLists(listMountsBelow(t, n.Root, newcomerLayers), nil) })
 }
 
-// types has the shell run a command, on a terminal if it asks.
-func (n *newcomer) types(t *testing.T, step newcomersStep) string {
+// runInShell has the shell run a command, on a terminal if it asks.
+func (n *newcomer) runInShell(t *testing.T, step readmeStep) string {
 	t.Helper()
-	text := inTheLab(step.Text, n.snapshot)
+	text := adaptCommand(step.Text, n.snapshot)
 	cmd := exec.Command("sh", "-c", text)
 	if step.asks {
 		cmd = exec.Command("script", "--quiet", "--return", "--command", text, "/dev/null")
@@ -152,8 +152,8 @@ func (n *newcomer) types(t *testing.T, step newcomersStep) string {
 	return strings.TrimSpace(string(raw))
 }
 
-// has are the images and containers that Docker shows.
-func (n *newcomer) has(t *testing.T) []string {
+// listContent are the images and containers that Docker shows.
+func (n *newcomer) listContent(t *testing.T) []string {
 	t.Helper()
 	return slices.Concat(
 		strings.Split(n.Docker(t, "images", "-a", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}"), "\n"),
@@ -161,7 +161,7 @@ func (n *newcomer) has(t *testing.T) []string {
 	)
 }
 
-func (n *newcomer) uses(t *testing.T, driver string) {
+func (n *newcomer) requireDriver(t *testing.T, driver string) {
 	t.Helper()
 	if got := n.Docker(t, "info", "-f", "{{.Driver}}"); got != driver {
 		t.Fatalf("the engine's driver is %s, want %s", got, driver)

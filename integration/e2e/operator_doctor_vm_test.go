@@ -15,10 +15,10 @@ import (
 // finding is what the doctor says of one thing.
 type finding struct{ Check, Severity, Found, Reason, Remedy string }
 
-// doctor examines the host and returns what was found, and the exit code.
-func (s *operatedSite) doctor(t testing.TB, args ...string) (found []finding, code int) {
+// runDoctor examines the host and returns what was found, and the exit code.
+func (s *operatorEngine) runDoctor(t testing.TB, args ...string) (found []finding, code int) {
 	t.Helper()
-	cmd := exec.Command(operatorsCommand, append([]string{"doctor", "--json", "--host", s.Host(), "--config-file", s.UsedConfig()}, args...)...)
+	cmd := exec.Command(operatorPath, append([]string{"doctor", "--json", "--host", s.Host(), "--config-file", s.UsedConfig()}, args...)...)
 	errs := &strings.Builder{}
 	cmd.Stderr = errs
 	raw, err := cmd.Output()
@@ -34,9 +34,9 @@ func (s *operatedSite) doctor(t testing.TB, args ...string) (found []finding, co
 	return found, cmd.ProcessState.ExitCode()
 }
 
-// examines the lab's host, which is fit: nothing is worse than a note.
-func (s *operatedSite) examines(t *testing.T) {
-	found, code := s.doctor(t)
+// doctorFindsAFitHost the lab's host, which is fit: nothing is worse than a note.
+func (s *operatorEngine) doctorFindsAFitHost(t *testing.T) {
+	found, code := s.runDoctor(t)
 	seen := map[string]bool{}
 	for _, f := range found {
 		seen[f.Check] = true
@@ -53,7 +53,7 @@ func (s *operatedSite) examines(t *testing.T) {
 			t.Errorf("nothing is said of %s", check)
 		}
 	}
-	for _, name := range datasetsBelow(t, s.dataset) {
+	for _, name := range listDatasets(t, s.dataset) {
 		if strings.Contains(name, "doctor") {
 			t.Errorf("dataset %s is left", name)
 		}
@@ -61,24 +61,24 @@ func (s *operatedSite) examines(t *testing.T) {
 	if left, _ := filepath.Glob("/run/overlayzfs-doctor-*"); len(left) > 0 {
 		t.Errorf("%q is left", left)
 	}
-	t.Log(s.operate(t, 0, "doctor", "--quick", "--all", "--host", s.Host()))
+	t.Log(s.runOperator(t, 0, "doctor", "--quick", "--all", "--host", s.Host()))
 }
 
-// examinesAnUnfitDataset, on which the driver would not start: the scratch dataset
+// doctorFindsAnUnfitDataset, on which the driver would not start: the scratch dataset
 // below it has its fault.
-func (s *operatedSite) examinesAnUnfitDataset(t *testing.T) {
+func (s *operatorEngine) doctorFindsAnUnfitDataset(t *testing.T) {
 	unfit := s.dataset + "-unfit"
 	run(t, "zfs", "create", "-o", "mountpoint=legacy", "-o", "casesensitivity=insensitive", unfit)
 	defer run(t, "zfs", "destroy", "-r", unfit)
-	found, code := s.doctor(t, "--dataset", unfit)
+	found, code := s.runDoctor(t, "--dataset", unfit)
 	i := slices.IndexFunc(found, func(f finding) bool { return f.Check == "overlayfs on ZFS" })
 	if i < 0 || found[i].Severity != "broken" || !strings.Contains(found[i].Found, "casesensitivity=sensitive") || code != 6 {
 		t.Errorf("exit code %d, %+v", code, found)
 	}
 }
 
-// brokenConfiguration spoils daemon.json in ways that dockerd does not start with.
-func (s *operatedSite) brokenConfiguration(t *testing.T) {
+// doctorFindsBrokenConfigurations spoils daemon.json in ways that dockerd does not start with.
+func (s *operatorEngine) doctorFindsBrokenConfigurations(t *testing.T) {
 	good, err := os.ReadFile(s.UsedConfig())
 	must(t, err)
 	defer func() { must(t, os.WriteFile(s.UsedConfig(), good, 0o600)) }()
@@ -89,7 +89,7 @@ func (s *operatedSite) brokenConfiguration(t *testing.T) {
 		"NotExperimental": {strings.Replace(string(good), `"experimental": true`, `"experimental": false`, 1), "experimental"},
 	} {
 		must(t, os.WriteFile(s.UsedConfig(), []byte(tt.config), 0o600))
-		found, code := s.doctor(t, "--quick")
+		found, code := s.runDoctor(t, "--quick")
 		i := slices.IndexFunc(found, func(f finding) bool { return f.Check == "daemon.json" })
 		if i < 0 || found[i].Severity != "broken" || !strings.Contains(found[i].Found, tt.found) || found[i].Remedy == "" || code != 6 {
 			t.Errorf("%s: exit code %d, %+v", name, code, found)

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// sickness is something that can be wrong with a host.
-type sickness struct {
+// fault is something that can be wrong with a host.
+type fault struct {
 	name     string
 	harm     string // makes it so
 	severity string
@@ -22,27 +22,27 @@ type sickness struct {
 	after    string // puts back what the remedy changed for good
 }
 
-func (s sickness) is(f finding) bool {
+func (s fault) matches(f finding) bool {
 	return f.Severity == s.severity && strings.Contains(f.Found, s.found)
 }
 
-// namesTheRemedy breaks one thing after another. The doctor has to find it, and
+// remediesHelp breaks one thing after another. The doctor has to find it, and
 // its remedy, copied to a shell, has to help.
-func (s *operatedSite) namesTheRemedy(t *testing.T) {
-	for _, sick := range slices.Concat(s.datasetsSicknesses(), s.hostsSicknesses(), s.storesSicknesses(t)) {
-		t.Run(sick.name, func(t *testing.T) { s.heal(t, sick) })
+func (s *operatorEngine) remediesHelp(t *testing.T) {
+	for _, sick := range slices.Concat(s.datasetFaults(), s.hostFaults(), s.storeFaults(t)) {
+		t.Run(sick.name, func(t *testing.T) { s.requireRemedyHelps(t, sick) })
 	}
-	t.Run("OfAnotherPool", s.healsAnotherPool)
+	t.Run("OfAnotherPool", s.remediesHelpOnAnotherPool)
 }
 
-func (s *operatedSite) heal(t *testing.T, sick sickness) {
+func (s *operatorEngine) requireRemedyHelps(t *testing.T, sick fault) {
 	args := []string{"--quick"}
 	if sick.dataset != "" {
 		args = append(args, "--dataset", sick.dataset)
 	}
-	s.shell(t, "", sick.harm)
-	found, code := s.doctor(t, args...)
-	i := slices.IndexFunc(found, sick.is)
+	s.runShell(t, "", sick.harm)
+	found, code := s.runDoctor(t, args...)
+	i := slices.IndexFunc(found, sick.matches)
 	if i < 0 {
 		t.Fatalf("it is not found: %+v", found)
 	}
@@ -51,23 +51,23 @@ func (s *operatedSite) heal(t *testing.T, sick sickness) {
 		t.Errorf("%+v, exit code %d", f, code)
 	}
 	t.Log(found[i].Remedy)
-	t.Log(s.shell(t, "yes\n", found[i].Remedy))
-	again, code := s.doctor(t, args...)
-	if slices.ContainsFunc(again, sick.is) || code != 0 {
+	t.Log(s.runShell(t, "yes\n", found[i].Remedy))
+	again, code := s.runDoctor(t, args...)
+	if slices.ContainsFunc(again, sick.matches) || code != 0 {
 		t.Errorf("after the remedy: %+v, exit code %d", again, code)
 	}
-	s.shell(t, "", sick.after)
+	s.runShell(t, "", sick.after)
 }
 
-// shell runs a script as root would, on a terminal if an answer is to be typed.
-func (s *operatedSite) shell(t testing.TB, answer, script string) string {
+// runShell runs a script as root would, on a terminal if an answer is to be typed.
+func (s *operatorEngine) runShell(t testing.TB, answer, script string) string {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", script)
 	if answer != "" {
 		cmd = exec.Command("script", "--quiet", "--return", "--command", script, "/dev/null")
 		cmd.Stdin = strings.NewReader(answer)
 	}
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(operatorsCommand)+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(operatorPath)+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", script, err, out)
@@ -75,11 +75,11 @@ func (s *operatedSite) shell(t testing.TB, answer, script string) string {
 	return string(out)
 }
 
-func (s *operatedSite) datasetsSicknesses() []sickness {
-	set := func(name, property, severity, found string) sickness {
-		return sickness{name: name, harm: "zfs set " + property + " " + s.dataset, severity: severity, found: found}
+func (s *operatorEngine) datasetFaults() []fault {
+	set := func(name, property, severity, found string) fault {
+		return fault{name: name, harm: "zfs set " + property + " " + s.dataset, severity: severity, found: found}
 	}
-	return []sickness{
+	return []fault{
 		set("Compression", "compression=off", "warning", "compression=off"),
 		set("Xattr", "xattr=dir", "warning", "xattr=on (dir)"),
 		set("Dnodes", "dnodesize=legacy", "note", "dnodesize=legacy"),
@@ -93,10 +93,10 @@ func (s *operatedSite) datasetsSicknesses() []sickness {
 	}
 }
 
-func (s *operatedSite) hostsSicknesses() []sickness {
+func (s *operatorEngine) hostFaults() []fault {
 	arc := "/sys/module/zfs/parameters/zfs_arc_max"
 	kilobytes := `$(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo)`
-	return []sickness{
+	return []fault{
 		{name: "SmallCache", harm: "echo $((" + kilobytes + " * 1024 / 20)) >" + arc, severity: "note", found: "of memory"},
 		{name: "GreedyCache", harm: "echo $((" + kilobytes + " * 1024 / 8 * 7)) >" + arc, severity: "note", found: "of memory"},
 		{name: "NoTrim", harm: "for disk in /sys/block/*/queue/rotational; do echo 0 >$disk; done", severity: "note", found: "no disk here rotates", after: "zpool set autotrim=off tank"},
@@ -108,19 +108,19 @@ func (s *operatedSite) hostsSicknesses() []sickness {
 	}
 }
 
-func (s *operatedSite) storesSicknesses(t *testing.T) []sickness {
+func (s *operatorEngine) storeFaults(t *testing.T) []fault {
 	snapshot := "overlayzfs snapshot --config-file " + s.UsedConfig()
-	return []sickness{
+	return []fault{
 		{name: "Scratch", harm: "zfs create " + s.dataset + "/overlayzfs-doctor-1", severity: "note", found: "/overlayzfs-doctor-1"},
 		{name: "Mount", harm: "mkdir /run/overlayzfs-store-1 && mount -t tmpfs x /run/overlayzfs-store-1", severity: "note", found: "mount /run/overlayzfs-store-1"},
 		{name: "CutShortRollback", harm: "name=$(" + snapshot + ") && zfs set overlayzfs:rollback=${name#*@} " + s.dataset, severity: "broken", found: "was cut short",
 			after: "zfs list -H -o name -t snapshot -r " + s.dataset + " | xargs -n 1 zfs destroy"},
-		{name: "Nobodys", harm: s.forgetting(t, "nobodys:latest"), severity: "note", found: "that Docker does not know"},
+		{name: "Nobodys", harm: s.scriptToForget(t, "nobodys:latest"), severity: "note", found: "that Docker does not know"},
 	}
 }
 
-// forgetting is a script that takes away what Docker knows of an image.
-func (s *operatedSite) forgetting(t testing.TB, image string) string {
+// scriptToForget is a script that takes away what Docker knows of an image.
+func (s *operatorEngine) scriptToForget(t testing.TB, image string) string {
 	records := filepath.Join(s.Root, "image/overlayzfs")
 	script := "rm -r"
 	for _, layer := range s.list(t).Layers {
@@ -128,11 +128,11 @@ func (s *operatedSite) forgetting(t testing.TB, image string) string {
 			script += " " + filepath.Join(records, "layerdb/sha256", strings.TrimPrefix(layer.Chain, "sha256:"))
 		}
 	}
-	return script + "; rm " + filepath.Join(records, "imagedb/content/sha256", s.imageID(t, image))
+	return script + "; rm " + filepath.Join(records, "imagedb/content/sha256", s.recordedImageID(t, image))
 }
 
-// imageID is the hexadecimal ID that Docker has recorded for a name.
-func (s *operatedSite) imageID(t testing.TB, image string) string {
+// recordedImageID is the hexadecimal ID that Docker has recorded for a name.
+func (s *operatorEngine) recordedImageID(t testing.TB, image string) string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(s.Root, "image/overlayzfs/repositories.json"))
 	must(t, err)
@@ -142,22 +142,22 @@ func (s *operatedSite) imageID(t testing.TB, image string) string {
 	return strings.TrimPrefix(names.Repositories[repository][image], "sha256:")
 }
 
-// healsAnotherPool breaks what the engine's own pool could not do without.
-func (s *operatedSite) healsAnotherPool(t *testing.T) {
-	files := secondPool(t, "second", "mirror", "a", "b")
+// remediesHelpOnAnotherPool breaks what the engine's own pool could not do without.
+func (s *operatorEngine) remediesHelpOnAnotherPool(t *testing.T) {
+	files := createSecondPool(t, "second", "mirror", "a", "b")
 	dir := filepath.Dir(files[0])
 	t.Setenv("ZPOOL_IMPORT_PATH", dir) // zpool looks for devices, and the lab's are files
 	const dataset, secret = "second/docker", "second/secret"
 	advised := "zfs create -o mountpoint=legacy -o compression=lz4 -o xattr=sa -o acltype=posix -o dnodesize=auto -o atime=off "
-	s.shell(t, "", advised+dataset)
-	s.shell(t, "", "head -c 32 /dev/urandom >"+dir+"/key && "+advised+"-o encryption=on -o keyformat=raw -o keylocation=file://"+dir+"/key "+secret)
-	for _, sick := range []sickness{
+	s.runShell(t, "", advised+dataset)
+	s.runShell(t, "", "head -c 32 /dev/urandom >"+dir+"/key && "+advised+"-o encryption=on -o keyformat=raw -o keylocation=file://"+dir+"/key "+secret)
+	for _, sick := range []fault{
 		{name: "DeviceOffline", harm: "zpool offline second " + files[1], severity: "warning", found: "second is DEGRADED", dataset: dataset},
 		{name: "PoolReadOnly", harm: "zpool export second && zpool import -o readonly=on second", severity: "broken", found: "imported read-only", dataset: dataset},
 		{name: "NoPool", harm: "zpool export second", severity: "broken", found: "second/docker", dataset: dataset},
 		{name: "NoKey", harm: "zfs unload-key -a", severity: "broken", found: "keystatus=unavailable", dataset: secret},
 		{name: "NoDataset", harm: "zfs destroy " + dataset, severity: "broken", found: "second/docker", dataset: dataset},
 	} {
-		t.Run(sick.name, func(t *testing.T) { s.heal(t, sick) })
+		t.Run(sick.name, func(t *testing.T) { s.requireRemedyHelps(t, sick) })
 	}
 }

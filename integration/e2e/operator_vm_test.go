@@ -18,29 +18,29 @@ import (
 // TestOperator runs the operator's command on the store of a real engine, beside
 // it and without it. Its parts follow one another.
 func TestOperator(t *testing.T) {
-	s := newOperatedSite(t)
-	t.Run("LooksBesideTheEngine", s.looks)
-	t.Run("IsAPluginOfDocker", s.isPluginOfDocker)
-	t.Run("RefusesToCollectBesideTheEngine", s.collectsNothing)
-	t.Run("ExaminesBesideTheEngine", s.examines)
+	s := newOperatorEngine(t)
+	t.Run("LooksBesideTheEngine", s.listsAndVerifies)
+	t.Run("IsAPluginOfDocker", s.runsAsDockerPlugin)
+	t.Run("RefusesToCollectBesideTheEngine", s.gcRefusesBesideTheEngine)
+	t.Run("ExaminesBesideTheEngine", s.doctorFindsAFitHost)
 	s.Stop(t)
-	t.Run("LooksWithoutTheEngine", s.looks)
-	t.Run("ExaminesWithoutTheEngine", s.examines)
-	t.Run("NamesTheRemedy", s.namesTheRemedy)
-	t.Run("ExaminesAnUnfitDataset", s.examinesAnUnfitDataset)
-	t.Run("FindsABrokenConfiguration", s.brokenConfiguration)
-	t.Run("FindsEveryChange", s.findsChanges)
-	t.Run("CollectsWhatIsNobodys", s.collects)
+	t.Run("LooksWithoutTheEngine", s.listsAndVerifies)
+	t.Run("ExaminesWithoutTheEngine", s.doctorFindsAFitHost)
+	t.Run("NamesTheRemedy", s.remediesHelp)
+	t.Run("ExaminesAnUnfitDataset", s.doctorFindsAnUnfitDataset)
+	t.Run("FindsABrokenConfiguration", s.doctorFindsBrokenConfigurations)
+	t.Run("FindsEveryChange", s.verifyFindsChanges)
+	t.Run("CollectsWhatIsNobodys", s.gcRemovesOrphans)
 }
 
-// operatedSite is an engine with an image that has one of everything, others by
+// operatorEngine is an engine with an image that has one of everything, others by
 // each builder, and containers with and without a limit.
-type operatedSite struct{ *site }
+type operatorEngine struct{ *testEngine }
 
-func newOperatedSite(t *testing.T) *operatedSite {
-	s := &operatedSite{newSite(t, "operated", nil)}
+func newOperatorEngine(t *testing.T) *operatorEngine {
+	s := &operatorEngine{newTestEngine(t, "operated", nil)}
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
-	must(t, images.BuildKit.Build(s.Engine, "changes:"+images.BuildKit.Name, images.Everything(t), "--target", "changes"))
+	must(t, images.BuildKit.Build(s.Engine, "changes:"+images.BuildKit.Name, images.WriteEverythingContext(t), "--target", "changes"))
 	buildImage(t, s.Engine, "built") // by the classic builder
 	importTiny(t, s.Engine, "nobodys")
 	s.Docker(t, "create", "--network", "none", "--name", "plain", "built", "true")
@@ -49,11 +49,11 @@ func newOperatedSite(t *testing.T) *operatedSite {
 	return s
 }
 
-// operate runs the command as an administrator who says only where daemon.json
+// runOperator runs the command as an administrator who says only where daemon.json
 // is.
-func (s *operatedSite) operate(t testing.TB, code int, args ...string) string {
+func (s *operatorEngine) runOperator(t testing.TB, code int, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(operatorsCommand, append(args, "--config-file", s.UsedConfig())...)
+	cmd := exec.Command(operatorPath, append(args, "--config-file", s.UsedConfig())...)
 	out, errs := &strings.Builder{}, &strings.Builder{}
 	cmd.Stdout, cmd.Stderr = out, errs
 	err := cmd.Run()
@@ -69,8 +69,8 @@ func (s *operatedSite) operate(t testing.TB, code int, args ...string) string {
 	return out.String() + errs.String()
 }
 
-// asJSON is the part of what ls says that is compared here.
-type asJSON struct {
+// listing is the part of what ls says that is compared here.
+type listing struct {
 	Layers []struct {
 		ID, Kind, Chain string
 		Images          []string
@@ -83,17 +83,17 @@ type asJSON struct {
 	BuildsLocked bool `json:"builds_locked"`
 }
 
-func (s *operatedSite) list(t testing.TB) (l asJSON) {
+func (s *operatorEngine) list(t testing.TB) (l listing) {
 	t.Helper()
-	cmd := exec.Command(operatorsCommand, "ls", "--json", "--config-file", s.UsedConfig())
+	cmd := exec.Command(operatorPath, "ls", "--json", "--config-file", s.UsedConfig())
 	raw, err := cmd.Output()
 	must(t, err)
 	must(t, json.Unmarshal(raw, &l))
 	return l
 }
 
-// looks reads all there is to read, and compares it with what Docker says.
-func (s *operatedSite) looks(t *testing.T) {
+// listsAndVerifies reads all there is to read, and compares it with what Docker says.
+func (s *operatorEngine) listsAndVerifies(t *testing.T) {
 	l := s.list(t)
 	kinds := map[string]int{}
 	for _, layer := range l.Layers {
@@ -109,27 +109,27 @@ func (s *operatedSite) looks(t *testing.T) {
 		t.Errorf("%v, missing %v", kinds, l.Missing)
 	}
 	// A running engine has BuildKit's records locked.
-	if running := len(pidsOf("dockerd")) > 0; running != l.BuildsLocked || len(l.Warnings) > 0 || kinds["unknown"] > 0 {
+	if running := len(findProcesses("dockerd")) > 0; running != l.BuildsLocked || len(l.Warnings) > 0 || kinds["unknown"] > 0 {
 		t.Errorf("running %v: %v, locked %v, %q", running, kinds, l.BuildsLocked, l.Warnings)
 	}
 	for _, args := range [][]string{{"ls"}, {"ls", "--quick"}, {"tree"}, {"inspect", "limited"}, {"inspect", "built"}} {
-		t.Logf("%s\n%s", args, s.operate(t, 0, args...))
+		t.Logf("%s\n%s", args, s.runOperator(t, 0, args...))
 	}
-	t.Log(s.operate(t, 0, "df"))
-	t.Log(s.operate(t, 0, "verify"))
-	t.Log(s.operate(t, 0, "verify", "changes:"+images.BuildKit.Name, "limited"))
+	t.Log(s.runOperator(t, 0, "df"))
+	t.Log(s.runOperator(t, 0, "verify"))
+	t.Log(s.runOperator(t, 0, "verify", "changes:"+images.BuildKit.Name, "limited"))
 }
 
-func (s *operatedSite) isPluginOfDocker(t *testing.T) {
+func (s *operatorEngine) runsAsDockerPlugin(t *testing.T) {
 	dir := s.CommandLinePlugins()
 	must(t, os.MkdirAll(dir, 0o755))
-	program, err := os.ReadFile(operatorsCommand)
+	program, err := os.ReadFile(operatorPath)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, "docker-overlayzfs"), program, 0o755))
 	if out := s.Docker(t, "overlayzfs", "ls", "--quick", "--config-file", s.UsedConfig()); !strings.Contains(out, "built:latest") {
 		t.Errorf("docker overlayzfs ls:\n%s", out)
 	}
-	if out := s.Docker(t, "--help"); lineWith(out, "overlayzfs*", "Look after") == "" {
+	if out := s.Docker(t, "--help"); findLine(out, "overlayzfs*", "Look after") == "" {
 		t.Errorf("docker --help:\n%s", out)
 	}
 	cmd := s.Command("overlayzfs", "inspect", "none", "--config-file", s.UsedConfig())
@@ -138,16 +138,16 @@ func (s *operatedSite) isPluginOfDocker(t *testing.T) {
 	}
 }
 
-func (s *operatedSite) collectsNothing(t *testing.T) {
+func (s *operatorEngine) gcRefusesBesideTheEngine(t *testing.T) {
 	for _, mode := range []string{"--dry-run", "--yes"} {
-		if out := s.operate(t, 3, "gc", mode); !strings.Contains(out, "stop dockerd") {
+		if out := s.runOperator(t, 3, "gc", mode); !strings.Contains(out, "stop dockerd") {
 			t.Errorf("gc %s says\n%s", mode, out)
 		}
 	}
 }
 
-// within runs something with the dataset mounted.
-func (s *operatedSite) within(t testing.TB, do func(home string)) {
+// mountStore runs something with the dataset mounted.
+func (s *operatorEngine) mountStore(t testing.TB, do func(home string)) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "store-")
 	must(t, err)
@@ -159,9 +159,9 @@ func (s *operatedSite) within(t testing.TB, do func(home string)) {
 	do(dir)
 }
 
-// findsChanges spoils a layer in ways that do and do not show in a file's
+// verifyFindsChanges spoils a layer in ways that do and do not show in a file's
 // content, and puts it right again.
-func (s *operatedSite) findsChanges(t *testing.T) {
+func (s *operatorEngine) verifyFindsChanges(t *testing.T) {
 	for name, tt := range map[string]struct{ spoil, mend, says string }{
 		"Content": {
 			"mkdir /run/kept; for f in */diff/lower/copied-over; do cp -a --parents $f /run/kept; printf x >>$f; done",
@@ -177,28 +177,28 @@ func (s *operatedSite) findsChanges(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.within(t, func(home string) { run(t, "sh", "-c", "cd "+home+" && "+tt.spoil) })
-			out := s.operate(t, 6, "verify")
+			s.mountStore(t, func(home string) { run(t, "sh", "-c", "cd "+home+" && "+tt.spoil) })
+			out := s.runOperator(t, 6, "verify")
 			t.Log(out)
 			if !strings.Contains(out, "changes:") || !strings.Contains(out, tt.says) {
 				t.Errorf("the image or the reason is not named")
 			}
-			s.within(t, func(home string) { run(t, "sh", "-c", "cd "+home+" && "+tt.mend) })
-			s.operate(t, 0, "verify")
+			s.mountStore(t, func(home string) { run(t, "sh", "-c", "cd "+home+" && "+tt.mend) })
+			s.runOperator(t, 0, "verify")
 		})
 	}
 }
 
-// collects takes Docker's records of an image away and has its layers removed,
+// gcRemovesOrphans takes Docker's records of an image away and has its layers removed,
 // and no others.
-func (s *operatedSite) collects(t *testing.T) {
-	if out := s.operate(t, 0, "gc", "--yes"); !strings.Contains(out, "does not know 0 layers") {
+func (s *operatorEngine) gcRemovesOrphans(t *testing.T) {
+	if out := s.runOperator(t, 0, "gc", "--yes"); !strings.Contains(out, "does not know 0 layers") {
 		t.Errorf("something is nobody's before anything was done:\n%s", out)
 	}
-	nobodys := s.forget(t, "changes:"+images.BuildKit.Name)
+	nobodys := s.forgetImage(t, "changes:"+images.BuildKit.Name)
 	before := s.list(t)
-	unknown := only(before, "unknown")
-	plan := s.operate(t, 0, "gc", "--dry-run")
+	unknown := layersOfKind(before, "unknown")
+	plan := s.runOperator(t, 0, "gc", "--dry-run")
 	t.Log(plan)
 	for _, id := range nobodys {
 		if !strings.Contains(plan, id) || !slices.Contains(unknown, id) {
@@ -210,10 +210,10 @@ func (s *operatedSite) collects(t *testing.T) {
 	}
 	other := t.TempDir()
 	must(t, os.MkdirAll(filepath.Join(other, "image", engine.PluginName, "layerdb"), 0o755))
-	if out := s.operate(t, 3, "gc", "--yes", "--root", other, "--dataset", s.dataset); !strings.Contains(out, "another store") {
+	if out := s.runOperator(t, 3, "gc", "--yes", "--root", other, "--dataset", s.dataset); !strings.Contains(out, "another store") {
 		t.Errorf("with the records of another engine:\n%s", out)
 	}
-	s.operate(t, 0, "gc", "--yes")
+	s.runOperator(t, 0, "gc", "--yes")
 	after := s.list(t)
 	for _, layer := range after.Layers {
 		if slices.Contains(unknown, layer.ID) {
@@ -223,19 +223,19 @@ func (s *operatedSite) collects(t *testing.T) {
 	if got, want := len(after.Layers), len(before.Layers)-len(unknown); got != want {
 		t.Errorf("%d layers are left, want %d", got, want)
 	}
-	s.operate(t, 0, "verify")
-	engineIsGone(t, s.Root, s.dataset)
+	s.runOperator(t, 0, "verify")
+	requireEngineStopped(t, s.Root, s.dataset)
 	s.Again(t)
 	if out := runTiny(t, s.Engine, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the other image holds %q", out)
 	}
 	s.Docker(t, "start", "limited")
-	intact(t, s.Engine, "limited")
+	requireIntact(t, s.Engine, "limited")
 	s.Docker(t, "rm", "-f", "limited", "plain")
 }
 
-// only are the layers of a kind.
-func only(l asJSON, kind string) (ids []string) {
+// layersOfKind are the layers of a kind.
+func layersOfKind(l listing, kind string) (ids []string) {
 	for _, layer := range l.Layers {
 		if layer.Kind == kind {
 			ids = append(ids, layer.ID)
@@ -244,9 +244,9 @@ func only(l asJSON, kind string) (ids []string) {
 	return ids
 }
 
-// forget deletes Docker's records of an image and of the layers that no other
+// forgetImage deletes Docker's records of an image and of the layers that no other
 // image has, and returns the layers' IDs.
-func (s *operatedSite) forget(t testing.TB, image string) (ids []string) {
+func (s *operatorEngine) forgetImage(t testing.TB, image string) (ids []string) {
 	t.Helper()
 	records := filepath.Join(s.Root, "image", engine.PluginName)
 	for _, layer := range s.list(t).Layers {
@@ -259,7 +259,7 @@ func (s *operatedSite) forget(t testing.TB, image string) (ids []string) {
 	if len(ids) == 0 {
 		t.Fatalf("%s has no layer of its own", image)
 	}
-	must(t, os.Remove(filepath.Join(records, "imagedb/content/sha256", s.imageID(t, image))))
+	must(t, os.Remove(filepath.Join(records, "imagedb/content/sha256", s.recordedImageID(t, image))))
 	// BuildKit would go on to know them.
 	must(t, os.RemoveAll(filepath.Join(s.Root, "buildkit")))
 	t.Logf("%s had %d layers of its own", image, len(ids))

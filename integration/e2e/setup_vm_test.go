@@ -17,16 +17,16 @@ import (
 // daemon.json that came of it.
 func TestSetup(t *testing.T) {
 	const parent = "tank/prepared"
-	root, config := preparedHost(t, parent)
+	root, config := prepareHost(t, parent)
 	args := []string{"setup", parent, "--way", "plugin", "--root", root, "--config-file", config, "--opt", "overlayzfs.size=1G", "--yes"}
-	t.Log(run(t, operatorsCommand, args...))
+	t.Log(run(t, operatorPath, args...))
 	before := engine.Start(t, engine.Options{Root: root, Driver: "vfs"})
 	before.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
 	before.Docker(t, "plugin", "enable", engine.PluginName)
 	before.Stop(t)
 
 	e := engine.Start(t, engine.Options{Root: root, Driver: engine.PluginName, ConfigFile: config})
-	if info := e.Docker(t, "info"); lineWith(info, "Dataset:", parent+"/layers") == "" || lineWith(info, "Storage Driver:", engine.PluginName) == "" {
+	if info := e.Docker(t, "info"); findLine(info, "Dataset:", parent+"/layers") == "" || findLine(info, "Storage Driver:", engine.PluginName) == "" {
 		t.Errorf("docker info:\n%s", info)
 	}
 	importTiny(t, e, "tiny")
@@ -37,18 +37,18 @@ func TestSetup(t *testing.T) {
 	if got := run(t, "findmnt", "-n", "-o", "SOURCE", "-T", filepath.Join(root, "volumes/kept/_data/x")); got != parent+"/volumes" {
 		t.Errorf("the volume lies on %s", got)
 	}
-	if out := run(t, operatorsCommand, args...); !strings.Contains(out, "Everything is as it should be") {
+	if out := run(t, operatorPath, args...); !strings.Contains(out, "Everything is as it should be") {
 		t.Errorf("a second time: %s", out)
 	}
-	out, err := exec.Command(operatorsCommand, "doctor", "--quick", "--all", "--config-file", config, "--host", e.Host()).CombinedOutput()
+	out, err := exec.Command(operatorPath, "doctor", "--quick", "--all", "--config-file", config, "--host", e.Host()).CombinedOutput()
 	if err != nil {
 		t.Errorf("the doctor: %v", err)
 	}
 	t.Logf("%s", out)
 }
 
-// preparedHost is a place for a data-root, and a daemon.json of somebody's.
-func preparedHost(t testing.TB, parent string) (root, config string) {
+// prepareHost is a place for a data-root, and a daemon.json of somebody's.
+func prepareHost(t testing.TB, parent string) (root, config string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/lib", "host-")
 	must(t, err)

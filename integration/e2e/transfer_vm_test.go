@@ -20,15 +20,15 @@ import (
 // then what one more build has changed. Its parts follow one another.
 func TestToAnotherHost(t *testing.T) {
 	h := newHosts(t)
-	t.Run("Everything", h.everything)
-	t.Run("RefusesWhatWouldBeLost", h.refuses)
-	t.Run("WhatHasChanged", h.changed)
+	t.Run("Everything", h.transferEverything)
+	t.Run("RefusesWhatWouldBeLost", h.refuseLoss)
+	t.Run("WhatHasChanged", h.transferChanges)
 }
 
 // hosts are an engine that sends and one that receives. Between them are no more
 // than files.
 type hosts struct {
-	a    *site
+	a    *testEngine
 	b    *engine.Engine
 	full int64 // bytes of the first stream
 }
@@ -36,20 +36,20 @@ type hosts struct {
 const receivedOn = "second/docker"
 
 func newHosts(t *testing.T) *hosts {
-	secondPool(t, "second")
-	h := &hosts{a: newSite(t, "sender", nil)}
+	createSecondPool(t, "second")
+	h := &hosts{a: newTestEngine(t, "sender", nil)}
 	must(t, importBulk(t, h.a.Engine, "large", 30, nil))
 	buildImage(t, h.a.Engine, "built")
 	startContainer(t, h.a.Engine, "limited", "--storage-opt", "size=64M")
 	startContainer(t, h.a.Engine, "plain")
-	h.b = engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs"})
+	h.b = engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs"})
 	h.b.InstallPlugin(t, receivedOn)
 	t.Cleanup(func() { h.a.Docker(t, "rm", "-f", "limited", "plain") })
 	return h
 }
 
-// secondPool makes a pool that goes with the test.
-func secondPool(t testing.TB, name string, devices ...string) (files []string) {
+// createSecondPool makes a pool that goes with the test.
+func createSecondPool(t testing.TB, name string, devices ...string) (files []string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/lib", "pool-")
 	must(t, err)
@@ -81,7 +81,7 @@ func (h *hosts) send(t testing.TB, file string, args ...string) int64 {
 	out, err := os.Create(file)
 	must(t, err)
 	defer out.Close()
-	cmd := exec.Command(operatorsCommand, append([]string{"send", "--config-file", h.a.UsedConfig()}, args...)...)
+	cmd := exec.Command(operatorPath, append([]string{"send", "--config-file", h.a.UsedConfig()}, args...)...)
 	errs := &strings.Builder{}
 	in, err := cmd.StdoutPipe()
 	must(t, err)
@@ -99,7 +99,7 @@ func (h *hosts) send(t testing.TB, file string, args ...string) int64 {
 // receive runs the command on the other host and returns what it says.
 func (h *hosts) receive(t testing.TB, code int, file string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(operatorsCommand, append([]string{"receive", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig()}, args...)...)
+	cmd := exec.Command(operatorPath, append([]string{"receive", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig()}, args...)...)
 	in, err := os.Open(file)
 	must(t, err)
 	defer in.Close()
@@ -115,9 +115,9 @@ func (h *hosts) receive(t testing.TB, code int, file string, args ...string) str
 	return string(out)
 }
 
-// same checks that the receiver has the sender's images and nothing else, each of
+// requireSameImages checks that the receiver has the sender's images and nothing else, each of
 // them what was recorded.
-func (h *hosts) same(t testing.TB) {
+func (h *hosts) requireSameImages(t testing.TB) {
 	t.Helper()
 	list := func(e *engine.Engine) []string {
 		out := e.Docker(t, "images", "--all", "--no-trunc", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.ID}} {{.Size}}")
@@ -129,23 +129,23 @@ func (h *hosts) same(t testing.TB) {
 	if out := h.b.Docker(t, "ps", "-aq"); out != "" {
 		t.Errorf("containers: %s", out)
 	}
-	out := run(t, operatorsCommand, "verify", "--config-file", h.b.UsedConfig())
+	out := run(t, operatorPath, "verify", "--config-file", h.b.UsedConfig())
 	t.Log(out)
-	raw := run(t, operatorsCommand, "ls", "--json", "--config-file", h.b.UsedConfig())
-	var l asJSON
+	raw := run(t, operatorPath, "ls", "--json", "--config-file", h.b.UsedConfig())
+	var l listing
 	must(t, json.Unmarshal([]byte(raw), &l))
 	for _, layer := range l.Layers {
 		if layer.Kind != "image" {
 			t.Errorf("layer %s is %s", layer.ID, layer.Kind)
 		}
 	}
-	if slices.ContainsFunc(datasetsBelow(t, receivedOn), func(name string) bool { return strings.HasPrefix(name, receivedOn+"/") }) {
+	if slices.ContainsFunc(listDatasets(t, receivedOn), func(name string) bool { return strings.HasPrefix(name, receivedOn+"/") }) {
 		t.Error("a limited container's dataset came with it")
 	}
 }
 
-func (h *hosts) everything(t *testing.T) {
-	h.endsEarly(t)
+func (h *hosts) transferEverything(t *testing.T) {
+	h.endReceiverEarly(t)
 	stream := filepath.Join(t.TempDir(), "stream")
 	h.full = h.send(t, stream)
 	if out := h.receive(t, 3, stream); !strings.Contains(out, "dockerd runs") {
@@ -164,23 +164,23 @@ func (h *hosts) everything(t *testing.T) {
 	if exec.Command("zfs", "list", receivedOn).Run() == nil {
 		t.Error("there is a dataset after a dry run or a damaged stream")
 	}
-	h.killed(t, damaged)
+	h.killReceiver(t, damaged)
 	h.receive(t, 0, stream)
 	h.receive(t, 3, stream) // a second time
 	h.b.Driver = engine.PluginName
 	h.b.Again(t)
-	h.same(t)
+	h.requireSameImages(t)
 	if out := runTiny(t, h.b, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the image holds %q", out)
 	}
-	intact(t, h.a.Engine, "limited") // the sender's go on
-	intact(t, h.a.Engine, "plain")
+	requireIntact(t, h.a.Engine, "limited") // the sender's go on
+	requireIntact(t, h.a.Engine, "plain")
 }
 
-// killed kills a receiver that has half of a stream: nothing stays of it.
-func (h *hosts) killed(t testing.TB, stream []byte) {
+// killReceiver kills a receiver that has half of a stream: nothing stays of it.
+func (h *hosts) killReceiver(t testing.TB, stream []byte) {
 	t.Helper()
-	cmd := exec.Command(operatorsCommand, "receive", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
+	cmd := exec.Command(operatorPath, "receive", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
 	in, err := cmd.StdinPipe()
 	must(t, err)
 	must(t, cmd.Start())
@@ -198,11 +198,11 @@ func (h *hosts) killed(t testing.TB, stream []byte) {
 	})
 }
 
-// endsEarly has a receiver that takes a part only: no snapshot stays that the next
+// endReceiverEarly has a receiver that takes a part only: no snapshot stays that the next
 // stream would go on from.
-func (h *hosts) endsEarly(t testing.TB) {
+func (h *hosts) endReceiverEarly(t testing.TB) {
 	t.Helper()
-	out, err := exec.Command("bash", "-c", "set -o pipefail; "+operatorsCommand+" send --config-file "+h.a.UsedConfig()+" | head -c 100000 | wc -c").CombinedOutput()
+	out, err := exec.Command("bash", "-c", "set -o pipefail; "+operatorPath+" send --config-file "+h.a.UsedConfig()+" | head -c 100000 | wc -c").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "broken pipe") {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -211,7 +211,7 @@ func (h *hosts) endsEarly(t testing.TB) {
 	}
 }
 
-func (h *hosts) refuses(t *testing.T) {
+func (h *hosts) refuseLoss(t *testing.T) {
 	stream := filepath.Join(t.TempDir(), "stream")
 	if n := h.send(t, stream, "--from", "last"); n > h.full/4 {
 		t.Errorf("nothing has changed, and the stream is %d bytes of %d", n, h.full)
@@ -231,7 +231,7 @@ func (h *hosts) refuses(t *testing.T) {
 	h.receive(t, 0, stream, "--discard")
 }
 
-func (h *hosts) changed(t *testing.T) {
+func (h *hosts) transferChanges(t *testing.T) {
 	stream := filepath.Join(t.TempDir(), "stream")
 	must(t, importBulk(t, h.a.Engine, "more", 3, nil))
 	h.a.Docker(t, "rmi", "large")
@@ -240,15 +240,15 @@ func (h *hosts) changed(t *testing.T) {
 	}
 	h.receive(t, 0, stream)
 	h.b.Again(t)
-	h.same(t)
+	h.requireSameImages(t)
 	if out := runTiny(t, h.b, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the image holds %q", out)
 	}
 	h.b.Stop(t)
-	out := run(t, operatorsCommand, "receive", "--finish", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
+	out := run(t, operatorPath, "receive", "--finish", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
 	if !strings.Contains(out, "Done") { // as after one that was cut short
 		t.Errorf("finished again: %s", out)
 	}
 	h.b.Again(t)
-	h.same(t)
+	h.requireSameImages(t)
 }

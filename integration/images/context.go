@@ -14,8 +14,8 @@ import (
 //go:embed everything/Dockerfile
 var dockerfile []byte
 
-// Everything is the build context of everything/Dockerfile.
-func Everything(t testing.TB) string {
+// WriteEverythingContext is the build context of everything/Dockerfile.
+func WriteEverythingContext(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	megabyte := make([]byte, 1<<20)

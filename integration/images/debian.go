@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// manyFiles are the directories of Debian that are left out: a third of its
+// omittedDirs are the directories of Debian that are left out: a third of its
 // files. vfs copies every file for each step.
-var manyFiles = []string{"./usr/share/man/", "./usr/share/locale/", "./usr/share/zoneinfo/"}
+var omittedDirs = []string{"./usr/share/man/", "./usr/share/locale/", "./usr/share/zoneinfo/"}
 
 // WriteDebian is the image debian, with a file that has a Capability.
 func WriteDebian(w io.Writer) error {
@@ -27,7 +27,7 @@ func WriteDebian(w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if hasPrefixOf(header.Name, manyFiles) {
+		if hasAnyPrefix(header.Name, omittedDirs) {
 			continue
 		}
 		if err := b.WriteHeader(header); err != nil {
@@ -41,7 +41,7 @@ func WriteDebian(w io.Writer) error {
 	return b.finish()
 }
 
-func hasPrefixOf(s string, prefixes []string) bool {
+func hasAnyPrefix(s string, prefixes []string) bool {
 	for _, prefix := range prefixes {
 		if strings.HasPrefix(s, prefix) {
 			return true

@@ -38,26 +38,26 @@ func ThreeLayers(t testing.TB) [][]byte {
 	base, err := os.ReadFile("/lab/base/debian-base.tar")
 	inguest.Must(t, err)
 	second := MakeLayer(t,
-		text("etc/motd", "changed\n"),
-		text("etc/.wh.issue", ""),
+		textEntry("etc/motd", "changed\n"),
+		textEntry("etc/.wh.issue", ""),
 		Entry{Header: tar.Header{Name: "srv/", Mode: 0o750, Typeflag: tar.TypeDir, Uid: 33, Gid: 33}},
-		text("srv/one", "1"),
+		textEntry("srv/one", "1"),
 		Entry{Header: tar.Header{Name: "srv/two", Linkname: "srv/one", Typeflag: tar.TypeLink}},
 		Entry{Header: tar.Header{Name: "srv/pipe", Mode: 0o600, Typeflag: tar.TypeFifo}},
 		Entry{Header: tar.Header{Name: "opt/", Mode: 0o755, Typeflag: tar.TypeDir}},
-		text("opt/hidden", "below"),
+		textEntry("opt/hidden", "below"),
 	)
 	third := MakeLayer(t,
 		Entry{Header: tar.Header{Name: "opt/", Mode: 0o755, Typeflag: tar.TypeDir}},
-		text("opt/.wh..wh..opq", ""),
-		text("opt/shown", "above"),
-		text("srv/.wh.pipe", ""),
-		text("srv/large", strings.Repeat("0123456789abcdef", 1<<16)),
+		textEntry("opt/.wh..wh..opq", ""),
+		textEntry("opt/shown", "above"),
+		textEntry("srv/.wh.pipe", ""),
+		textEntry("srv/large", strings.Repeat("0123456789abcdef", 1<<16)),
 	)
 	return [][]byte{base, second, third}
 }
 
-func text(name, body string) Entry {
+func textEntry(name, body string) Entry {
 	return Entry{tar.Header{Name: name, Mode: 0o644, Typeflag: tar.TypeReg}, body}
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-// Mounted describes an image as the processes of a container see it.
-func Mounted(e *engine.Engine, image string) (*treecmp.Tree, error) {
+// ReadImage describes an image as the processes of a container see it.
+func ReadImage(e *engine.Engine, image string) (*treecmp.Tree, error) {
 	busybox, err := FindBusybox()
 	if err != nil {
 		return nil, err
@@ -21,14 +21,14 @@ func Mounted(e *engine.Engine, image string) (*treecmp.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree, err := Container(e, id)
+	tree, err := ReadContainer(e, id)
 	_, rmErr := e.Try("rm", "-f", id)
 	return tree, errors.Join(err, rmErr)
 }
 
-// Container describes a running container. What is mounted in it is no
+// ReadContainer describes a running container. What is mounted in it is no
 // part of it.
-func Container(e *engine.Engine, container string) (*treecmp.Tree, error) {
+func ReadContainer(e *engine.Engine, container string) (*treecmp.Tree, error) {
 	pid, err := e.Try("inspect", "-f", "{{.State.Pid}}", container)
 	if err != nil {
 		return nil, err
@@ -46,13 +46,13 @@ func Container(e *engine.Engine, container string) (*treecmp.Tree, error) {
 	return treecmp.FromDir("/proc/"+pid+"/root", mounts...)
 }
 
-// engineOwn is what an engine puts into each container, or mounts over.
-var engineOwn = []string{
+// engineFiles is what an engine puts into each container, or mounts over.
+var engineFiles = []string{
 	".dockerenv", "busybox", "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab",
 }
 
-// Same fails the test when two trees differ.
-func Same(t testing.TB, what string, a, b *treecmp.Tree, o treecmp.Options) {
+// RequireSame fails the test when two trees differ.
+func RequireSame(t testing.TB, what string, a, b *treecmp.Tree, o treecmp.Options) {
 	t.Helper()
 	if a == nil || b == nil {
 		t.Fatalf("%s: a tree is missing", what)
@@ -70,16 +70,16 @@ func Same(t testing.TB, what string, a, b *treecmp.Tree, o treecmp.Options) {
 	}
 }
 
-// mountedOver are the directories in which the engine makes mount points: it
+// mountParents are the directories in which the engine makes mount points: it
 // gives them new times.
-var mountedOver = []string{".", "etc", "dev", "proc", "sys"}
+var mountParents = []string{".", "etc", "dev", "proc", "sys"}
 
 // MountedOptions are for trees seen in a container.
 func MountedOptions(o treecmp.Options) treecmp.Options {
-	o.Ignore, o.LooseTimes = engineOwn, mountedOver
+	o.Ignore, o.LooseTimes = engineFiles, mountParents
 	return o
 }
 
-// OwnLayers is how our mounted trees compare with the layers that come out:
+// LayerOptions is how our mounted trees compare with the layers that come out:
 // nothing differs but the times of the directories the engine writes to.
-var OwnLayers = MountedOptions(treecmp.Options{MTimes: true})
+var LayerOptions = MountedOptions(treecmp.Options{MTimes: true})

@@ -22,19 +22,19 @@ var (
 	parallel = inguest.RunParallel
 )
 
-// site is an engine on the snapshotter, and what it stands on.
-type site struct {
+// testEngine is an engine on the snapshotter, and what it stands on.
+type testEngine struct {
 	*engine.Engine
 	containerd *engine.Containerd
 	dataset    string
 	dir        string // on the root disk
 }
 
-// newSite starts an engine on a dataset of its own. settings are the
+// newTestEngine starts an engine on a dataset of its own. settings are the
 // snapshotter's.
-func newSite(t testing.TB, settings map[string]string) *site {
+func newTestEngine(t testing.TB, settings map[string]string) *testEngine {
 	t.Helper()
-	s := &site{dataset: "tank/layers", dir: inguest.MakeDiskDir(t)}
+	s := &testEngine{dataset: "tank/layers", dir: inguest.MakeDiskDir(t)}
 	engine.CreateDataset(t, s.dataset)
 	s.containerd = engine.StartContainerd(t, engine.ContainerdOptions{
 		Root: filepath.Join(s.dir, "containerd"), Dataset: s.dataset, Settings: settings,
@@ -45,9 +45,9 @@ func newSite(t testing.TB, settings map[string]string) *site {
 	return s
 }
 
-// beside starts an engine on containerd's overlayfs, with names of its own in
+// startReference starts an engine on containerd's overlayfs, with names of its own in
 // the same containerd.
-func (s *site) beside(t testing.TB) *engine.Engine {
+func (s *testEngine) startReference(t testing.TB) *engine.Engine {
 	t.Helper()
 	return engine.Start(t, engine.Options{
 		Root: filepath.Join(s.dir, "docker-overlayfs"), Driver: "overlayfs", Containerd: s.containerd.Address(),
@@ -57,14 +57,14 @@ func (s *site) beside(t testing.TB) *engine.Engine {
 	})
 }
 
-func exists(path string) bool {
+func fileExists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
 
 // imageLab is the site beside an engine on overlayfs.
 type imageLab struct {
-	*site
+	*testEngine
 	overlayfs *engine.Engine
 	used      int64     // the dataset's size without layers
 	start     time.Time // older than all that the tests make
@@ -74,15 +74,15 @@ type imageLab struct {
 func newImageLab(t *testing.T) *imageLab {
 	t.Helper()
 	l := &imageLab{start: time.Now().Add(-time.Minute), built: make(map[string]bool)}
-	l.site = newSite(t, nil)
+	l.testEngine = newTestEngine(t, nil)
 	l.used = inguest.UsedSpace(t, l.dataset)
-	l.overlayfs = l.beside(t)
-	must(t, l.each(func(e *engine.Engine) error { return images.Import(e, "odds", images.WriteOdds) }))
+	l.overlayfs = l.startReference(t)
+	must(t, l.onBothEngines(func(e *engine.Engine) error { return images.Import(e, "odds", images.WriteOdds) }))
 	return l
 }
 
-// each does the same with both engines at once.
-func (l *imageLab) each(do func(e *engine.Engine) error) error {
+// onBothEngines does the same with both engines at once.
+func (l *imageLab) onBothEngines(do func(e *engine.Engine) error) error {
 	one := func(e *engine.Engine) func() error {
 		return func() error {
 			if err := do(e); err != nil {
@@ -94,18 +94,18 @@ func (l *imageLab) each(do func(e *engine.Engine) error) error {
 	return parallel(one(l.Engine), one(l.overlayfs))
 }
 
-// mounted are an image's trees as containers of both engines see them.
-func (l *imageLab) mounted(t testing.TB, image string) (ours, other *treecmp.Tree) {
+// readMounted are an image's trees as containers of both engines see them.
+func (l *imageLab) readMounted(t testing.TB, image string) (ours, other *treecmp.Tree) {
 	t.Helper()
 	must(t, parallel(
-		func() (err error) { ours, err = images.Mounted(l.Engine, image); return err },
-		func() (err error) { other, err = images.Mounted(l.overlayfs, image); return err },
+		func() (err error) { ours, err = images.ReadImage(l.Engine, image); return err },
+		func() (err error) { other, err = images.ReadImage(l.overlayfs, image); return err },
 	))
 	return ours, other
 }
 
-// asBuilt is how trees compare that two engines built: what they made at their
+// builtOptions is how trees compare that two engines built: what they made at their
 // own time has its own times.
-func (l *imageLab) asBuilt() treecmp.Options {
+func (l *imageLab) builtOptions() treecmp.Options {
 	return treecmp.Options{MTimesBefore: l.start}
 }

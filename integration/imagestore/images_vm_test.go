@@ -22,17 +22,17 @@ import (
 // store.
 func TestImages(t *testing.T) {
 	l := newImageLab(t)
-	t.Run("Engine", l.isOurs)
-	t.Run("Built", l.builds)
-	t.Run("LoadedElsewhere", l.loadedElsewhere)
-	t.Run("PulledElsewhere", l.pulledElsewhere)
-	t.Run("Container", l.container)
-	t.Run("BuildsAtOnce", l.buildsAtOnce)
-	t.Run("Pruned", l.pruned)
+	t.Run("Engine", l.requireSnapshotter)
+	t.Run("Built", l.compareBuilds)
+	t.Run("LoadedElsewhere", l.loadOnTheOther)
+	t.Run("PulledElsewhere", l.pullOnTheOther)
+	t.Run("Container", l.changeAndCommit)
+	t.Run("BuildsAtOnce", l.buildInParallel)
+	t.Run("Pruned", l.pruneEverything)
 }
 
-// isOurs checks that the engine's images lie where they should.
-func (l *imageLab) isOurs(t *testing.T) {
+// requireSnapshotter checks that the engine's images lie where they should.
+func (l *imageLab) requireSnapshotter(t *testing.T) {
 	info := l.Docker(t, "info")
 	for _, want := range []string{"Storage Driver: overlayzfs", "driver-type: io.containerd.snapshotter.v1"} {
 		if !strings.Contains(info, want) {
@@ -44,34 +44,34 @@ func (l *imageLab) isOurs(t *testing.T) {
 	}
 }
 
-func (l *imageLab) builds(t *testing.T) {
+func (l *imageLab) compareBuilds(t *testing.T) {
 	for _, stage := range []string{"changes", "packages", "everything"} {
-		t.Run(stage, func(t *testing.T) { l.sameLayers(t, stage) })
+		t.Run(stage, func(t *testing.T) { l.compareStage(t, stage) })
 	}
 }
 
-// stage builds a stage of the Dockerfile on both engines, once, and returns
+// buildStage builds a stage of the Dockerfile on both engines, once, and returns
 // the image's name.
-func (l *imageLab) stage(t testing.TB, stage string) string {
+func (l *imageLab) buildStage(t testing.TB, stage string) string {
 	t.Helper()
 	image := stage + ":built"
 	if l.built[image] {
 		return image
 	}
 	if stage != "changes" && !l.built["debian"] {
-		must(t, l.each(func(e *engine.Engine) error { return images.Import(e, "debian", images.WriteDebian) }))
+		must(t, l.onBothEngines(func(e *engine.Engine) error { return images.Import(e, "debian", images.WriteDebian) }))
 		l.built["debian"] = true
 	}
-	dir := images.Everything(t)
-	must(t, l.each(func(e *engine.Engine) error { return images.BuildKit.Build(e, image, dir, "--target", stage) }))
+	dir := images.WriteEverythingContext(t)
+	must(t, l.onBothEngines(func(e *engine.Engine) error { return images.BuildKit.Build(e, image, dir, "--target", stage) }))
 	l.built[image] = true
 	return image
 }
 
-// sameLayers checks what BuildKit makes on our snapshotter against overlayfs:
+// compareStage checks what BuildKit makes on our snapshotter against overlayfs:
 // every layer's digest, the tree after every layer, and what containers see.
-func (l *imageLab) sameLayers(t *testing.T, stage string) {
-	image := l.stage(t, stage)
+func (l *imageLab) compareStage(t *testing.T, stage string) {
+	image := l.buildStage(t, stage)
 	var ours, other []*treecmp.Tree
 	states := func(e *engine.Engine, into *[]*treecmp.Tree) func() error {
 		return func() error {
@@ -87,39 +87,39 @@ func (l *imageLab) sameLayers(t *testing.T, stage string) {
 		}
 	}
 	must(t, parallel(states(l.Engine, &ours), states(l.overlayfs, &other)))
-	mounted, mountedOther := l.mounted(t, image)
+	mounted, mountedOther := l.readMounted(t, image)
 	if len(ours) != len(other) {
 		t.Fatalf("%d layers, and %d on overlayfs", len(ours), len(other))
 	}
 	for n := range ours {
-		images.Same(t, fmt.Sprintf("%s after layer %d, ours and on overlayfs", image, n), ours[n], other[n], l.asBuilt())
+		images.RequireSame(t, fmt.Sprintf("%s after layer %d, ours and on overlayfs", image, n), ours[n], other[n], l.builtOptions())
 		if t.Failed() {
 			break // the next layers differ for the same reason
 		}
 	}
-	images.Same(t, image+" in a container and its layers", mounted, ours[len(ours)-1], images.OwnLayers)
-	images.Same(t, image+" in a container, ours and on overlayfs", mounted, mountedOther, images.MountedOptions(l.asBuilt()))
+	images.RequireSame(t, image+" in a container and its layers", mounted, ours[len(ours)-1], images.LayerOptions)
+	images.RequireSame(t, image+" in a container, ours and on overlayfs", mounted, mountedOther, images.MountedOptions(l.builtOptions()))
 	if stage != "packages" {
-		images.Hold(t, mounted, inChanges())
+		images.RequireEntries(t, mounted, expectedEntries())
 	}
 	if stage == "changes" {
-		images.Hidden(t, mounted)
+		images.RequireHidden(t, mounted)
 	}
 }
 
-// inChanges is what an image must hold. Hard links across layers are BuildKit's
+// expectedEntries is what an image must hold. Hard links across layers are BuildKit's
 // affair, and the same as on overlayfs.
-func inChanges() map[string]func(*treecmp.Entry) error {
-	checks := maps.Clone(images.InChanges)
-	for _, path := range images.AcrossLayers {
+func expectedEntries() map[string]func(*treecmp.Entry) error {
+	checks := maps.Clone(images.ExpectedEntries)
+	for _, path := range images.CrossLayerLinks {
 		delete(checks, path)
 	}
 	return checks
 }
 
-// loadedElsewhere carries an image from each engine to the other.
-func (l *imageLab) loadedElsewhere(t *testing.T) {
-	image := l.stage(t, "changes")
+// loadOnTheOther carries an image from each engine to the other.
+func (l *imageLab) loadOnTheOther(t *testing.T) {
+	image := l.buildStage(t, "changes")
 	for _, c := range []struct{ from, to *engine.Engine }{{l.Engine, l.overlayfs}, {l.overlayfs, l.Engine}} {
 		what := fmt.Sprintf("%s from %s to %s", image, c.from.Driver, c.to.Driver)
 		carried := "carried-from-" + c.from.Driver + ":latest"
@@ -134,9 +134,9 @@ func (l *imageLab) loadedElsewhere(t *testing.T) {
 		if got, want := id(c.to), id(c.from); got != want {
 			t.Errorf("%s is %s, and was %s", what, got, want)
 		}
-		mounted, err := images.Mounted(c.to, carried)
+		mounted, err := images.ReadImage(c.to, carried)
 		must(t, err)
-		images.Same(t, what, mounted, tree, images.OwnLayers)
+		images.RequireSame(t, what, mounted, tree, images.LayerOptions)
 		again, _, err := images.Save(c.to, l.dir, carried) // verified
 		must(t, err)
 		must(t, again.Close())
@@ -144,48 +144,50 @@ func (l *imageLab) loadedElsewhere(t *testing.T) {
 	}
 }
 
-// pulledElsewhere carries an image from each engine to the other by a registry.
-func (l *imageLab) pulledElsewhere(t *testing.T) {
-	image, address := l.stage(t, "changes"), engine.StartRegistry(t)
+// pullOnTheOther carries an image from each engine to the other by a registry.
+func (l *imageLab) pullOnTheOther(t *testing.T) {
+	image, address := l.buildStage(t, "changes"), engine.StartRegistry(t)
 	for _, c := range []struct{ from, to *engine.Engine }{{l.Engine, l.overlayfs}, {l.overlayfs, l.Engine}} {
 		pushed := address + "/from-" + c.from.Driver + ":latest"
-		must(t, all(c.from, []string{"tag", image, pushed}, []string{"push", pushed}))
+		must(t, runAll(c.from, []string{"tag", image, pushed}, []string{"push", pushed}))
 		c.to.Docker(t, "pull", pushed)
 		var before, after *treecmp.Tree
 		must(t, parallel(
-			func() (err error) { before, err = images.Mounted(c.from, pushed); return err },
-			func() (err error) { after, err = images.Mounted(c.to, pushed); return err },
+			func() (err error) { before, err = images.ReadImage(c.from, pushed); return err },
+			func() (err error) { after, err = images.ReadImage(c.to, pushed); return err },
 		))
-		images.Same(t, fmt.Sprintf("%s pushed by %s and pulled by %s", image, c.from.Driver, c.to.Driver), before, after, images.OwnLayers)
+		images.RequireSame(t, fmt.Sprintf("%s pushed by %s and pulled by %s", image, c.from.Driver, c.to.Driver), before, after, images.LayerOptions)
 	}
 }
 
-// changed is what the container is made to do to its image.
-const changed = `cd /lower
+// changeScript is what the container is made to do to its image.
+const changeScript = `cd /lower
 	echo more >>keep-file; rm delete-file; rm -r delete-dir; rm -r opaque-dir; mkdir opaque-dir; echo new >opaque-dir/new
 	chmod 4711 suid; mkdir made; echo in >made/in; ln -sfn made link; ln hard-a hard-e; mknod node c 1 5; rm file-to-dir; mkdir file-to-dir
 	touch -d '2001-02-03 04:05:06' /caps/touched`
 
-// container follows one container of each engine from run to commit.
-func (l *imageLab) container(t *testing.T) {
+// changeAndCommit follows one container of each engine from run to commit.
+func (l *imageLab) changeAndCommit(t *testing.T) {
 	in := images.WriteContext(t, map[string]string{"tree/a": "a\n", "tree/b c/d": "d\n"})
-	must(t, l.each(func(e *engine.Engine) error {
-		return all(e,
+	must(t, l.onBothEngines(func(e *engine.Engine) error {
+		return runAll(e,
 			[]string{"run", "-d", "--network", "none", "--name", "one", "odds", "sleep", "1000000"},
-			[]string{"exec", "one", "sh", "-ec", changed},
+			[]string{"exec", "one", "sh", "-ec", changeScript},
 			[]string{"cp", "-a", in + "/tree", "one:/lower/copied-in"},
 			[]string{"cp", in + "/tree/a", "one:/lower/copied-over"},
 		)
 	}))
-	if ours, other := diff(t, l.Engine), diff(t, l.overlayfs); !slices.Equal(ours, other) {
+	if ours, other := listDiff(t, l.Engine), listDiff(t, l.overlayfs); !slices.Equal(ours, other) {
 		t.Errorf("docker diff:\n%s\nand on overlayfs:\n%s", strings.Join(ours, "\n"), strings.Join(other, "\n"))
 	}
-	before, err := images.Container(l.Engine, "one")
+	before, err := images.ReadContainer(l.Engine, "one")
 	must(t, err)
-	must(t, l.each(func(e *engine.Engine) error { return all(e, []string{"commit", "-m", "changed", "one", "committed"}) }))
-	after, other := l.mounted(t, "committed")
-	images.Same(t, "a container and the image made of it", before, after, images.OwnLayers)
-	images.Same(t, "the image made of a container, ours and on overlayfs", after, other, images.MountedOptions(l.asBuilt()))
+	must(t, l.onBothEngines(func(e *engine.Engine) error {
+		return runAll(e, []string{"commit", "-m", "changed", "one", "committed"})
+	}))
+	after, other := l.readMounted(t, "committed")
+	images.RequireSame(t, "a container and the image made of it", before, after, images.LayerOptions)
+	images.RequireSame(t, "the image made of a container, ours and on overlayfs", after, other, images.MountedOptions(l.builtOptions()))
 	if out := l.Docker(t, "run", "--rm", "--network", "none", "committed", "cat", "/lower/keep-file", "/lower/copied-in/b c/d"); out != "this is lower/keep-file\nmore\nd" {
 		t.Errorf("the committed image holds %q", out)
 	}
@@ -193,17 +195,17 @@ func (l *imageLab) container(t *testing.T) {
 	must(t, err)
 	committed, err := saved.Tree()
 	must(t, errors.Join(err, saved.Close()))
-	images.Same(t, "the committed image and its layers", after, committed, images.OwnLayers)
-	must(t, l.each(func(e *engine.Engine) error {
-		return all(e, []string{"rm", "-f", "one"}, []string{"rmi", "committed"})
+	images.RequireSame(t, "the committed image and its layers", after, committed, images.LayerOptions)
+	must(t, l.onBothEngines(func(e *engine.Engine) error {
+		return runAll(e, []string{"rm", "-f", "one"}, []string{"rmi", "committed"})
 	}))
 	if out, err := l.Try("run", "--rm", "--network", "none", "odds", "cat", "/lower/keep-file"); err != nil || out != "this is lower/keep-file" {
 		t.Errorf("the image below holds %q, %v", out, err)
 	}
 }
 
-// diff is what docker diff says, sorted.
-func diff(t testing.TB, e *engine.Engine) []string {
+// listDiff is what docker diff says, sorted.
+func listDiff(t testing.TB, e *engine.Engine) []string {
 	t.Helper()
 	lines := strings.Split(e.Docker(t, "diff", "one"), "\n")
 	slices.Sort(lines)
@@ -213,8 +215,8 @@ func diff(t testing.TB, e *engine.Engine) []string {
 	return lines
 }
 
-// all runs docker commands until one fails.
-func all(e *engine.Engine, commands ...[]string) error {
+// runAll runs docker commands until one fails.
+func runAll(e *engine.Engine, commands ...[]string) error {
 	for _, args := range commands {
 		if _, err := e.Try(args...); err != nil {
 			return err
@@ -223,9 +225,9 @@ func all(e *engine.Engine, commands ...[]string) error {
 	return nil
 }
 
-// buildsAtOnce builds three images on one base at the same time, all with the
+// buildInParallel builds three images on one base at the same time, all with the
 // same first step, while containers of the base run and end.
-func (l *imageLab) buildsAtOnce(t *testing.T) {
+func (l *imageLab) buildInParallel(t *testing.T) {
 	var parts []func() error
 	for n := range 3 {
 		dir := images.WriteContext(t, map[string]string{
@@ -233,7 +235,7 @@ func (l *imageLab) buildsAtOnce(t *testing.T) {
 			"Dockerfile": fmt.Sprintf("FROM odds\nRUN rm -r /lower/keep-dir && mkdir /lower/keep-dir\nCOPY payload /payload\n"+
 				"RUN echo %d >/lower/keep-dir/number && echo more >>/payload && rm /lower/keep-file\n", n),
 		})
-		parts = append(parts, func() error { return l.buildAndLook(n, dir) }, func() error {
+		parts = append(parts, func() error { return l.buildAndCheck(n, dir) }, func() error {
 			out, err := l.Try("run", "--rm", "--network", "none", "odds", "sh", "-ec",
 				fmt.Sprintf("echo %d >>/lower/keep-file; rm -r /lower/keep-dir; cat /lower/keep-file", n))
 			if want := fmt.Sprintf("this is lower/keep-file\n%d", n); err == nil && out != want {
@@ -245,7 +247,7 @@ func (l *imageLab) buildsAtOnce(t *testing.T) {
 	must(t, parallel(parts...))
 }
 
-func (l *imageLab) buildAndLook(n int, dir string) error {
+func (l *imageLab) buildAndCheck(n int, dir string) error {
 	image := fmt.Sprintf("at-once:%d", n)
 	if err := images.BuildKit.Build(l.Engine, image, dir); err != nil {
 		return err
@@ -258,9 +260,9 @@ func (l *imageLab) buildAndLook(n int, dir string) error {
 	return err
 }
 
-// pruned removes everything: nothing may be left in the store, nor of the
+// pruneEverything removes everything: nothing may be left in the store, nor of the
 // space it took.
-func (l *imageLab) pruned(t *testing.T) {
+func (l *imageLab) pruneEverything(t *testing.T) {
 	if found, err := engine.SnapshotterLayers(); err != nil || len(found) == 0 {
 		t.Fatalf("the store holds %q before pruning: %v", found, err)
 	}

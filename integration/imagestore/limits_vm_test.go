@@ -16,7 +16,7 @@ import (
 // TestContainersHaveTheDefaultLimit: containers have it, builds have not, and an
 // image can be made of a limited container.
 func TestContainersHaveTheDefaultLimit(t *testing.T) {
-	s := newSite(t, map[string]string{"size": "8M"})
+	s := newTestEngine(t, map[string]string{"size": "8M"})
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
 	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
 	s.Docker(t, "exec", "box", "dd", "if=/dev/urandom", "of=/fits", "bs=1M", "count=2")
@@ -44,7 +44,7 @@ func TestContainersHaveTheDefaultLimit(t *testing.T) {
 // TestUsage: what docker says that a container takes is what it wrote, as the
 // pool has it.
 func TestUsage(t *testing.T) {
-	s := newSite(t, nil)
+	s := newTestEngine(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
 	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
 	s.Docker(t, "exec", "box", "sh", "-ec", "head -c 3000000 /dev/urandom >/random; head -c 30000000 /dev/zero >/zeros")

@@ -28,21 +28,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// kind tells the suite what kind of file system is mounted. On overlayfs without
+// filesystemKind tells the suite what kind of file system is mounted. On overlayfs without
 // redirect_dir the kernel does not rename a directory of a lower layer, and the
 // suite does not ask for it.
-const kind = "overlayfs"
+const filesystemKind = "overlayfs"
 
 func TestSnapshotter(t *testing.T) {
-	testsuite.SnapshotterSuite(t, kind, inProcess)
+	testsuite.SnapshotterSuite(t, filesystemKind, openInProcess)
 }
 
 func TestSnapshotterThroughItsSocket(t *testing.T) {
-	testsuite.SnapshotterSuite(t, kind, throughSocket)
+	testsuite.SnapshotterSuite(t, filesystemKind, serveOnSocket)
 }
 
 func TestOverlayfsForComparison(t *testing.T) {
-	testsuite.SnapshotterSuite(t, kind, func(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+	testsuite.SnapshotterSuite(t, filesystemKind, func(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
 		s, err := overlay.NewSnapshotter(root)
 		if err != nil {
 			return nil, nil, err
@@ -74,7 +74,7 @@ func TestZFSForComparison(t *testing.T) {
 	})
 }
 
-func inProcess(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+func openInProcess(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
 	s, err := snapshotter.Open(ctx, snapshotter.Options{Home: root, RemapIDs: true}, logrus.StandardLogger())
 	if err != nil {
 		return nil, nil, err
@@ -82,9 +82,9 @@ func inProcess(ctx context.Context, root string) (snapshots.Snapshotter, func() 
 	return s, s.Close, nil
 }
 
-// throughSocket serves a store as the daemon does and returns containerd's own
+// serveOnSocket serves a store as the daemon does and returns containerd's own
 // client of it.
-func throughSocket(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+func serveOnSocket(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
 	dir, err := os.MkdirTemp("/run", "snapshotter-")
 	if err != nil {
 		return nil, nil, err

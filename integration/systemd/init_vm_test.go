@@ -20,15 +20,15 @@ var (
 	waitFor = inguest.WaitFor
 )
 
-// system is a systemd at work.
-type system struct {
+// systemdSystem is a systemd at work.
+type systemdSystem struct {
 	pid   string // as this process sees it
 	group string // control group that it has for its own
 }
 
-// entry makes name spaces into what a systemd expects to find, and becomes it.
+// entryScript makes name spaces into what a systemd expects to find, and becomes it.
 // Units that have to do with a machine's start are none of the test's.
-const entry = `set -e
+const entryScript = `set -e
 mount --make-rprivate /
 mount -t proc proc /proc
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -42,10 +42,10 @@ done
 exec env -i container=lab PATH="$PATH" /lib/systemd/systemd --unit=lab.target --log-target=console --show-status=no
 `
 
-// boot starts a systemd and waits until it answers.
-func boot(t *testing.T) *system {
+// bootSystemd starts a systemd and waits until it answers.
+func bootSystemd(t *testing.T) *systemdSystem {
 	t.Helper()
-	s := &system{group: "/sys/fs/cgroup/lab-systemd"}
+	s := &systemdSystem{group: "/sys/fs/cgroup/lab-systemd"}
 	must(t, os.Mkdir(s.group, 0o755))
 	group, err := os.Open(s.group)
 	must(t, err)
@@ -53,7 +53,7 @@ func boot(t *testing.T) *system {
 	out, err := os.Create(filepath.Join(t.TempDir(), "systemd.log"))
 	must(t, err)
 	defer out.Close()
-	cmd := exec.Command("sh", "-c", entry)
+	cmd := exec.Command("sh", "-c", entryScript)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWCGROUP,
@@ -67,7 +67,7 @@ func boot(t *testing.T) *system {
 }
 
 // end kills the first process of its name space, and with it all others.
-func (s *system) end(t *testing.T, cmd *exec.Cmd, log string) {
+func (s *systemdSystem) end(t *testing.T, cmd *exec.Cmd, log string) {
 	if t.Failed() {
 		raw, err := os.ReadFile(log)
 		t.Logf("systemd: %v\n%s", err, raw)
@@ -80,7 +80,7 @@ func (s *system) end(t *testing.T, cmd *exec.Cmd, log string) {
 }
 
 // removeGroups removes the control groups that it made, the lowest first.
-func (s *system) removeGroups() error {
+func (s *systemdSystem) removeGroups() error {
 	var groups []string
 	err := filepath.WalkDir(s.group, func(path string, entry os.DirEntry, err error) error {
 		if err == nil && entry.IsDir() {
@@ -95,7 +95,7 @@ func (s *system) removeGroups() error {
 }
 
 // try runs a program beside the systemd.
-func (s *system) try(args ...string) (string, error) {
+func (s *systemdSystem) try(args ...string) (string, error) {
 	out, err := exec.Command("nsenter", append([]string{"-t", s.pid, "-m", "-p", "-C", "--"}, args...)...).CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
@@ -103,17 +103,19 @@ func (s *system) try(args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-func (s *system) run(t *testing.T, args ...string) string {
+func (s *systemdSystem) run(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := s.try(args...)
 	must(t, err)
 	return out
 }
 
-// property is one of a unit.
-func (s *system) property(name string) (string, error) {
+// readProperty is one of a unit.
+func (s *systemdSystem) readProperty(name string) (string, error) {
 	return s.try("systemctl", "show", "--value", "-p", name, unit)
 }
 
-// path is where a file of the systemd is seen from here.
-func (s *system) path(name string) string { return filepath.Join("/proc", s.pid, "root", name) }
+// hostPath is where a file of the systemd is seen from here.
+func (s *systemdSystem) hostPath(name string) string {
+	return filepath.Join("/proc", s.pid, "root", name)
+}

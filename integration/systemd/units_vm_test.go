@@ -18,8 +18,8 @@ const (
 	dataset = "tank/layers"
 )
 
-// install does what docs/containerd.md says.
-func install(t *testing.T) {
+// installUnits does what docs/containerd.md says.
+func installUnits(t *testing.T) {
 	t.Helper()
 	for _, f := range []struct{ from, to, mode string }{
 		{engine.SnapshotterProgram(t), "/usr/local/bin/overlayzfs-snapshotter", "755"},
@@ -33,9 +33,9 @@ func install(t *testing.T) {
 	inguest.Run(t, "sed", "-i", `s#^dataset = ""#dataset = "`+dataset+`"#`, "/etc/overlayzfs/snapshotter.toml")
 }
 
-// destroyed has the dataset destroyed in the end. The name space that it is
+// destroyDatasetLater has the dataset destroyed in the end. The name space that it is
 // mounted in goes some time after its last process.
-func destroyed(t *testing.T) {
+func destroyDatasetLater(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() {
 		if err := exec.Command("zfs", "list", dataset).Run(); err != nil {
@@ -48,7 +48,7 @@ func destroyed(t *testing.T) {
 // TestUnitsAreSound has systemd itself read them. Whether the manual pages that
 // they name are there is the package's affair: the guest keeps none.
 func TestUnitsAreSound(t *testing.T) {
-	install(t)
+	installUnits(t)
 	for _, kind := range []string{".service", ".socket"} {
 		if out := inguest.Run(t, "systemd-analyze", "verify", "--man=no", "/etc/systemd/system/"+unit+kind); out != "" {
 			t.Errorf("%s%s: %s", unit, kind, out)
@@ -58,10 +58,10 @@ func TestUnitsAreSound(t *testing.T) {
 
 // TestTheService follows the daemon's life as a service.
 func TestTheService(t *testing.T) {
-	destroyed(t)
+	destroyDatasetLater(t)
 	inguest.Run(t, "zfs", "create", "-o", "mountpoint=legacy", dataset)
-	install(t)
-	s := boot(t)
+	installUnits(t)
+	s := bootSystemd(t)
 	// The start returns when the daemon said that it is ready.
 	s.run(t, "systemctl", "enable", "--now", unit)
 	t.Cleanup(func() { inguest.Run(t, "systemctl", "disable", unit) })
@@ -70,7 +70,7 @@ func TestTheService(t *testing.T) {
 
 	before := s.run(t, "systemctl", "show", "--value", "-p", "MainPID", unit)
 	s.run(t, "systemctl", "kill", "--signal=KILL", unit)
-	waitFor(t, func() error { return s.restarted(before) })
+	waitFor(t, func() error { return s.checkRestarted(before) })
 	must(t, s.checkServing())
 
 	s.run(t, "systemctl", "stop", unit)
@@ -82,10 +82,10 @@ func TestTheService(t *testing.T) {
 
 // TestTheSocketStartsTheService: a call is enough.
 func TestTheSocketStartsTheService(t *testing.T) {
-	destroyed(t)
+	destroyDatasetLater(t)
 	inguest.Run(t, "zfs", "create", "-o", "mountpoint=legacy", dataset)
-	install(t)
-	s := boot(t)
+	installUnits(t)
+	s := bootSystemd(t)
 	s.run(t, "systemctl", "start", unit+".socket")
 	s.requireProperty(t, "ActiveState", "inactive")
 	waitFor(t, s.checkServing)
@@ -98,11 +98,11 @@ func TestTheSocketStartsTheService(t *testing.T) {
 // TestTheStoreThatCannotBeOpened: the service starts all the same, for calls
 // are to be told why; so is whoever looks at its status.
 func TestTheStoreThatCannotBeOpened(t *testing.T) {
-	destroyed(t)
-	install(t)
-	s := boot(t)
+	destroyDatasetLater(t)
+	installUnits(t)
+	s := bootSystemd(t)
 	s.run(t, "systemctl", "start", unit)
-	got, err := s.property("StatusText")
+	got, err := s.readProperty("StatusText")
 	if err != nil || !strings.HasPrefix(got, "cannot open the store: ") || !strings.Contains(got, dataset) {
 		t.Errorf("the status is %q, %v", got, err)
 	}
@@ -115,9 +115,9 @@ func TestTheStoreThatCannotBeOpened(t *testing.T) {
 // TestAWrongConfigurationIsNotTriedAgain: it stays wrong, and whoever started the
 // service wants to know.
 func TestAWrongConfigurationIsNotTriedAgain(t *testing.T) {
-	install(t)
+	installUnits(t)
 	inguest.Run(t, "sed", "-i", `s#^dataset = #datasets = #`, "/etc/overlayzfs/snapshotter.toml")
-	s := boot(t)
+	s := bootSystemd(t)
 	if out, err := s.try("systemctl", "start", unit); err == nil {
 		t.Errorf("it starts: %s", out)
 	}
@@ -126,20 +126,20 @@ func TestAWrongConfigurationIsNotTriedAgain(t *testing.T) {
 	s.requireProperty(t, "NRestarts", "0")
 }
 
-func (s *system) requireProperty(t *testing.T, name, want string) {
+func (s *systemdSystem) requireProperty(t *testing.T, name, want string) {
 	t.Helper()
-	if got, err := s.property(name); err != nil || got != want {
+	if got, err := s.readProperty(name); err != nil || got != want {
 		t.Errorf("%s is %q, want %q, %v", name, got, want, err)
 	}
 }
 
-// restarted is an error until another process serves.
-func (s *system) restarted(before string) error {
-	pid, err := s.property("MainPID")
+// checkRestarted is an error until another process serves.
+func (s *systemdSystem) checkRestarted(before string) error {
+	pid, err := s.readProperty("MainPID")
 	if err != nil {
 		return err
 	}
-	status, err := s.property("StatusText")
+	status, err := s.readProperty("StatusText")
 	if err != nil {
 		return err
 	}
@@ -151,4 +151,6 @@ func (s *system) restarted(before string) error {
 
 // checkServing returns an error unless the service answers on its socket that it
 // serves.
-func (s *system) checkServing() error { return engine.CheckHealth(s.path(engine.SnapshotterSocket)) }
+func (s *systemdSystem) checkServing() error {
+	return engine.CheckHealth(s.hostPath(engine.SnapshotterSocket))
+}

@@ -25,14 +25,14 @@ type Step struct {
 // Read returns a document's steps, in its order. A block without a language is
 // what the step before prints.
 func Read(markdown string) (steps []Step, err error) {
-	all, err := blocks(markdown)
+	all, err := parseBlocks(markdown)
 	if err != nil {
 		return nil, err
 	}
 	for _, b := range all {
 		switch b.language {
 		case Shell:
-			steps = append(steps, b.commands()...)
+			steps = append(steps, b.parseCommands()...)
 		case "":
 			if len(steps) == 0 {
 				return nil, fmt.Errorf("line %d: the block has no language, and nothing that would print it stands before", b.line)
@@ -63,7 +63,7 @@ type block struct {
 	lines    []string
 }
 
-func blocks(markdown string) (all []block, err error) {
+func parseBlocks(markdown string) (all []block, err error) {
 	inside := false
 	for i, line := range strings.Split(markdown, "\n") {
 		bare := strings.TrimLeft(line, " ")
@@ -87,9 +87,9 @@ func blocks(markdown string) (all []block, err error) {
 
 func (b block) content() string { return strings.Join(b.lines, "\n") + "\n" }
 
-// commands are the block's lines, but for blank ones and mere comments. A line
+// parseCommands are the block's lines, but for blank ones and mere comments. A line
 // that ends in a backslash goes on in the next.
-func (b block) commands() (steps []Step) {
+func (b block) parseCommands() (steps []Step) {
 	next := Step{Language: Shell}
 	for i, line := range b.lines {
 		if next.Text == "" {

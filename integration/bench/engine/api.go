@@ -82,15 +82,15 @@ func (a *api) stream(ctx context.Context, path string, query url.Values, archive
 	if err != nil {
 		return err
 	}
-	if err := failure(raw); err != nil {
+	if err := findFailure(raw); err != nil {
 		return fmt.Errorf("POST %s: %w", path, err)
 	}
 	return nil
 }
 
-// failure is what one of the messages says went wrong: the engine has answered
+// findFailure is what one of the messages says went wrong: the engine has answered
 // "200 OK" long before.
-func failure(messages []byte) error {
+func findFailure(messages []byte) error {
 	for in := json.NewDecoder(bytes.NewReader(messages)); ; {
 		var message struct{ Error string }
 		switch err := in.Decode(&message); {

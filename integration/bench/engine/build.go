@@ -18,27 +18,27 @@ var (
 		ID: "engine.build.classic", Title: "20-step build, classic builder", Unit: result.Milliseconds, Group: group,
 		Note: buildNote,
 	}
-	rowBuildDisk = diskOf(rowBuild)
+	rowBuildDisk = diskRow(rowBuild)
 	rowBuildKit  = result.Row{
 		ID: "engine.build.buildkit", Title: "20-step build, BuildKit", Unit: result.Milliseconds, Group: group,
 		Note: buildNote + "; the docker command included",
 	}
 )
 
-func buildClassic(ctx context.Context, h *house, note note) (err error) {
-	files, err := contextTar()
+func buildClassic(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
+	files, err := makeContextTar()
 	if err != nil {
 		return err
 	}
-	before, err := settled(ctx, h.pool, h.dataset)
+	before, err := readSettledUsed(ctx, h.pool, h.dataset)
 	if err != nil {
 		return err
 	}
-	if err := h.measured(note, rowBuild, func() error { return h.build(ctx, builtImage, files) }); err != nil {
+	if err := h.measureRow(note, rowBuild, func() error { return h.build(ctx, builtImage, files) }); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.removeImage(ctx, builtImage)) }()
-	after, err := used(ctx, h.pool, h.dataset)
+	after, err := readUsed(ctx, h.pool, h.dataset)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func buildClassic(ctx context.Context, h *house, note note) (err error) {
 
 // buildBuildKit builds by the docker command: BuildKit's protocol is more than
 // a few calls.
-func buildBuildKit(ctx context.Context, h *house, note note) (err error) {
+func buildBuildKit(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
 	dir, err := writeContext()
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func buildBuildKit(ctx context.Context, h *house, note note) (err error) {
 	cmd := h.Command("build", "--no-cache", "--network", "none", "-t", builtImage, dir)
 	cmd.Env = append(cmd.Env, "DOCKER_BUILDKIT=1", "BUILDKIT_PROGRESS=plain")
 	var out []byte
-	err = h.measured(note, rowBuildKit, func() (err error) {
+	err = h.measureRow(note, rowBuildKit, func() (err error) {
 		out, err = cmd.CombinedOutput()
 		return err
 	})
@@ -76,7 +76,7 @@ func writeContext() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for name, content := range buildFiles() {
+	for name, content := range makeBuildFiles() {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return "", errors.Join(err, os.RemoveAll(dir))
 		}

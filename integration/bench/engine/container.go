@@ -30,12 +30,12 @@ var (
 )
 
 // runOnce is `docker run --rm`, of which the parts are measured too.
-func runOnce(ctx context.Context, h *house, note note) error {
+func runOnce(ctx context.Context, h *raceEngine, note sampleFunc) error {
 	if err := syncPool(ctx, h.pool); err != nil {
 		return err
 	}
-	r := runs{ctx: ctx, api: h.api}
-	if err := h.measured(note, rowRun, func() error { return r.run(baseImage, busybox, "true") }); err != nil {
+	r := runTimes{ctx: ctx, api: h.api}
+	if err := h.measureRow(note, rowRun, func() error { return r.run(baseImage, busybox, "true") }); err != nil {
 		return err
 	}
 	note(rowRunCreate, r.created)
@@ -44,14 +44,14 @@ func runOnce(ctx context.Context, h *house, note note) error {
 	return nil
 }
 
-// runs adds up what the parts of running containers took, in milliseconds.
-type runs struct {
+// runTimes adds up what the parts of running containers took, in milliseconds.
+type runTimes struct {
 	ctx                       context.Context
 	api                       *api
 	created, started, removed float64
 }
 
-func (r *runs) run(image string, program ...string) error {
+func (r *runTimes) run(image string, program ...string) error {
 	id, err := r.begin(image, program...)
 	if err != nil {
 		return err
@@ -60,8 +60,8 @@ func (r *runs) run(image string, program ...string) error {
 }
 
 // begin creates a container and returns once it has ended.
-func (r *runs) begin(image string, program ...string) (id string, err error) {
-	took, err := timed(func() (err error) {
+func (r *runTimes) begin(image string, program ...string) (id string, err error) {
+	took, err := measureTime(func() (err error) {
 		id, err = r.api.create(r.ctx, image, program...)
 		return err
 	})
@@ -69,7 +69,7 @@ func (r *runs) begin(image string, program ...string) (id string, err error) {
 		return "", err
 	}
 	r.created += took
-	took, err = timed(func() error {
+	took, err = measureTime(func() error {
 		if err := r.api.start(r.ctx, id); err != nil {
 			return err
 		}
@@ -82,8 +82,8 @@ func (r *runs) begin(image string, program ...string) (id string, err error) {
 	return id, err
 }
 
-func (r *runs) end(id string) error {
-	took, err := timed(func() error { return r.api.remove(r.ctx, id) })
+func (r *runTimes) end(id string) error {
+	took, err := measureTime(func() error { return r.api.remove(r.ctx, id) })
 	r.removed += took
 	return err
 }
@@ -98,8 +98,8 @@ func tenRow(part, title, note string) result.Row {
 	return result.Row{ID: "engine.ten." + part, Title: title, Unit: result.Milliseconds, Group: group, Note: note}
 }
 
-// diskOf is the row of what another's work adds to the disk.
-func diskOf(row result.Row) result.Row {
+// diskRow is the row of what another's work adds to the disk.
+func diskRow(row result.Row) result.Row {
 	return result.Row{
 		ID: row.ID + ".disk", Title: row.Title + ": disk", Unit: result.Bytes, Group: group,
 		Note: "what it adds to the contender's datasets, synced; 0 when they shrank meanwhile",
@@ -114,14 +114,14 @@ var (
 		"one after the other: create, start, exit, remove; the program reads what was written")
 
 	tenRows = []result.Row{
-		rowTenStart, diskOf(rowTenStart), rowTenCommit, diskOf(rowTenCommit), rowTenRun, diskOf(rowTenRun),
+		rowTenStart, diskRow(rowTenStart), rowTenCommit, diskRow(rowTenCommit), rowTenRun, diskRow(rowTenRun),
 	}
 )
 
-// ten starts ten containers that write, commits each, runs each commit.
-func ten(ctx context.Context, h *house, note note) (err error) {
-	t := &tenth{house: h, ctx: ctx, note: note}
-	if t.disk, err = settled(ctx, h.pool, h.dataset); err != nil {
+// runTen starts ten containers that write, commits each, runs each commit.
+func runTen(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
+	t := &tenRun{raceEngine: h, ctx: ctx, note: note}
+	if t.disk, err = readSettledUsed(ctx, h.pool, h.dataset); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.clear()) }()
@@ -136,31 +136,31 @@ func ten(ctx context.Context, h *house, note note) (err error) {
 	return nil
 }
 
-// tenth is the workload under way.
-type tenth struct {
-	*house
+// tenRun is the workload under way.
+type tenRun struct {
+	*raceEngine
 	ctx        context.Context
-	note       note
+	note       sampleFunc
 	disk       float64 // used before the part
 	containers []string
 	images     []string
 }
 
-func (t *tenth) measure(row result.Row, do func() error) error {
-	if err := t.measured(t.note, row, do); err != nil {
+func (t *tenRun) measure(row result.Row, do func() error) error {
+	if err := t.measureRow(t.note, row, do); err != nil {
 		return err
 	}
-	now, err := used(t.ctx, t.pool, t.dataset)
+	now, err := readUsed(t.ctx, t.pool, t.dataset)
 	if err != nil {
 		return err
 	}
-	t.note(diskOf(row), max(0, now-t.disk))
+	t.note(diskRow(row), max(0, now-t.disk))
 	t.disk = now
 	return nil
 }
 
-func (t *tenth) start() error {
-	r := runs{ctx: t.ctx, api: t.api}
+func (t *tenRun) start() error {
+	r := runTimes{ctx: t.ctx, api: t.api}
 	for range tenContainers {
 		id, err := r.begin(baseImage, busybox, "dd", "if=/dev/urandom", "of=/written", "bs=65536", "count=1")
 		if err != nil {
@@ -171,7 +171,7 @@ func (t *tenth) start() error {
 	return nil
 }
 
-func (t *tenth) commit() error {
+func (t *tenRun) commit() error {
 	for n, id := range t.containers {
 		tag := fmt.Sprint(n)
 		if err := t.api.commit(t.ctx, id, tenRepo, tag); err != nil {
@@ -182,8 +182,8 @@ func (t *tenth) commit() error {
 	return nil
 }
 
-func (t *tenth) run() error {
-	r := runs{ctx: t.ctx, api: t.api}
+func (t *tenRun) run() error {
+	r := runTimes{ctx: t.ctx, api: t.api}
 	for _, image := range t.images {
 		if err := r.run(image, busybox, "sha256sum", "/written"); err != nil {
 			return err
@@ -192,7 +192,7 @@ func (t *tenth) run() error {
 	return nil
 }
 
-func (t *tenth) clear() error {
+func (t *tenRun) clear() error {
 	var errs []error
 	for _, id := range t.containers {
 		errs = append(errs, t.remove(t.ctx, id))

@@ -37,12 +37,12 @@ var contenders = []contender{
 // Default are the contenders of a race unless others are asked for.
 var Default = []string{"overlayzfs", "overlayzfs-nosync", "overlay2", "zfs", "vfs"}
 
-func (c contender) ours() bool { return c.driver == harness.PluginName }
+func (c contender) isOurs() bool { return c.driver == harness.PluginName }
 
-// with is a contender with the plugins it races with: the one, and the other
+// expandBuilds is a contender with the plugins it races with: the one, and the other
 // when there is one.
-func (c contender) with(plugin, other string) []contender {
-	if !c.ours() {
+func (c contender) expandBuilds(plugin, other string) []contender {
+	if !c.isOurs() {
 		return []contender{c}
 	}
 	c.plugin = plugin
@@ -54,22 +54,22 @@ func (c contender) with(plugin, other string) []contender {
 	return []contender{c, second}
 }
 
-// house is a contender's engine at work.
-type house struct {
+// raceEngine is a contender's engine at work.
+type raceEngine struct {
 	contender
 	*harness.Engine
 	*api
-	stage   *stage
+	stage   *testingStub
 	tracer  *probes.Tracer // nil when it has none
 	tracing bool           // print where the time went
 	pool    string
 	dataset string // of all that belongs to it
 }
 
-// open starts a contender's engine with its base image. It ends, and its
+// startContender starts a contender's engine with its base image. It ends, and its
 // datasets go, when the stage is closed.
-func open(ctx context.Context, s *stage, c contender, o Options) (*house, error) {
-	h := &house{contender: c, stage: s, tracing: o.Trace, pool: o.Pool, dataset: o.Pool + "/race-" + c.key}
+func startContender(ctx context.Context, s *testingStub, c contender, o Options) (*raceEngine, error) {
+	h := &raceEngine{contender: c, stage: s, tracing: o.Trace, pool: o.Pool, dataset: o.Pool + "/race-" + c.key}
 	if err := h.makeDatasets(ctx); err != nil {
 		return nil, err
 	}
@@ -77,38 +77,38 @@ func open(ctx context.Context, s *stage, c contender, o Options) (*house, error)
 		return nil, err
 	}
 	h.api = newAPI(h.Host())
-	h.probe()
+	h.attachTracer()
 	return h, h.loadBase(ctx)
 }
 
 // layersDataset is where the plugin keeps layers. Drivers in dockerd keep them
 // in its data-root.
-func (h *house) layersDataset() string { return h.dataset + "/layers" }
+func (h *raceEngine) layersDataset() string { return h.dataset + "/layers" }
 
-func (h *house) root() string { return filepath.Join("/", h.dataset, "docker") }
+func (h *raceEngine) dataRoot() string { return filepath.Join("/", h.dataset, "docker") }
 
-func (h *house) makeDatasets(ctx context.Context) error {
+func (h *raceEngine) makeDatasets(ctx context.Context) error {
 	args := []string{"create", "-o", "mountpoint=/" + h.dataset}
-	if !h.ours() {
+	if !h.isOurs() {
 		args = append(args, "-o", "sync="+h.sync)
 	}
-	if _, err := command(ctx, "zfs", append(args, h.dataset)...); err != nil {
+	if _, err := runCommand(ctx, "zfs", append(args, h.dataset)...); err != nil {
 		return err
 	}
-	h.stage.Cleanup(h.destroy)
-	if !h.ours() {
+	h.stage.Cleanup(h.destroyDatasets)
+	if !h.isOurs() {
 		return nil
 	}
-	_, err := command(ctx, "zfs", "create", "-o", "mountpoint=legacy", "-o", "sync="+h.sync, h.layersDataset())
+	_, err := runCommand(ctx, "zfs", "create", "-o", "mountpoint=legacy", "-o", "sync="+h.sync, h.layersDataset())
 	return err
 }
 
-// destroy removes what the contender had on the pool. Somebody may hold a mount
+// destroyDatasets removes what the contender had on the pool. Somebody may hold a mount
 // of it for a moment after the engine ended.
-func (h *house) destroy() {
+func (h *raceEngine) destroyDatasets() {
 	ctx := context.Background()
 	err := eventually(ctx, func() error {
-		_, err := command(ctx, "zfs", "destroy", "-r", h.dataset)
+		_, err := runCommand(ctx, "zfs", "destroy", "-r", h.dataset)
 		return err
 	})
 	if err == nil {
@@ -121,21 +121,21 @@ func (h *house) destroy() {
 
 // launch starts the engine. The plugin is installed by an engine on vfs first,
 // as a user has to.
-func (h *house) launch(o Options) {
-	options := harness.Options{Root: h.root(), Driver: h.driver}
-	if !h.ours() {
+func (h *raceEngine) launch(o Options) {
+	options := harness.Options{Root: h.dataRoot(), Driver: h.driver}
+	if !h.isOurs() {
 		h.Engine = harness.Start(h.stage, options)
 		return
 	}
 	options.Driver = "vfs"
 	h.Engine = harness.Start(h.stage, options)
-	h.install(o)
+	h.installPlugin(o)
 	h.Stop(h.stage)
 	h.Driver = h.driver
 	h.Again(h.stage)
 }
 
-func (h *house) install(o Options) {
+func (h *raceEngine) installPlugin(o Options) {
 	h.Docker(h.stage, "plugin", "create", harness.PluginName, h.plugin)
 	settings := []string{"OVERLAYZFS_OPTS=overlayzfs.dataset=" + h.layersDataset()}
 	if o.Trace {
@@ -145,16 +145,16 @@ func (h *house) install(o Options) {
 	h.Docker(h.stage, "plugin", "enable", harness.PluginName)
 }
 
-func (h *house) loadBase(ctx context.Context) error {
+func (h *raceEngine) loadBase(ctx context.Context) error {
 	program, err := os.ReadFile(busybox)
 	if err != nil {
 		return err
 	}
-	layer, err := baseLayer(program)
+	layer, err := makeBaseLayer(program)
 	if err != nil {
 		return err
 	}
-	image, err := imageOf(baseImage, layer)
+	image, err := makeImage(baseImage, layer)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 // settleLimit is how long a contender may take to free what it removed.
 const settleLimit = time.Minute
 
-// command runs a program of the guest and returns what it says.
-func command(ctx context.Context, name string, args ...string) (string, error) {
+// runCommand runs a program of the guest and returns what it says.
+func runCommand(ctx context.Context, name string, args ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
@@ -24,31 +24,31 @@ func command(ctx context.Context, name string, args ...string) (string, error) {
 
 // syncPool writes out what is dirty, so that nobody pays for another's writes.
 func syncPool(ctx context.Context, pool string) error {
-	_, err := command(ctx, "zpool", "sync", pool)
+	_, err := runCommand(ctx, "zpool", "sync", pool)
 	return err
 }
 
-// used is the space of a dataset and all below it, on disk now.
-func used(ctx context.Context, pool, dataset string) (float64, error) {
+// readUsed is the space of a dataset and all below it, on disk now.
+func readUsed(ctx context.Context, pool, dataset string) (float64, error) {
 	if err := syncPool(ctx, pool); err != nil {
 		return 0, err
 	}
-	out, err := command(ctx, "zfs", "get", "-Hpo", "value", "used", dataset)
+	out, err := runCommand(ctx, "zfs", "get", "-Hpo", "value", "used", dataset)
 	if err != nil {
 		return 0, err
 	}
 	return strconv.ParseFloat(out, 64)
 }
 
-// settled is used once it does not change any more: what was removed may be
+// readSettledUsed is used once it does not change any more: what was removed may be
 // freed a while later, by ZFS or by a driver.
-func settled(ctx context.Context, pool, dataset string) (float64, error) {
-	if _, err := command(ctx, "zpool", "wait", "-t", "free", pool); err != nil {
+func readSettledUsed(ctx context.Context, pool, dataset string) (float64, error) {
+	if _, err := runCommand(ctx, "zpool", "wait", "-t", "free", pool); err != nil {
 		return 0, err
 	}
 	before := -1.0
 	err := eventually(ctx, func() error {
-		now, err := used(ctx, pool, dataset)
+		now, err := readUsed(ctx, pool, dataset)
 		if err == nil && now != before {
 			before, err = now, errors.New("the space used still changes")
 		}

@@ -21,7 +21,7 @@ func TestFailure(t *testing.T) {
 		{`{"stream":"a"}{"errorDetail":{"message":"no"},"error":"no"}{"stream":"b"}`, "no"},
 		{`{"stream":`, "its messages"},
 	} {
-		err := failure([]byte(c.messages))
+		err := findFailure([]byte(c.messages))
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.messages, err, c.want)
 		}
@@ -35,11 +35,11 @@ time="t" level=error msg="level=debug msg=done duration=\"250µs\" layer=a op=ge
 time="t" level=info msg="something else"
 time="t" level=error msg="level=debug msg=done duration=soon op=get" plugin=x
 `
-	want := tally{
+	want := callTally{
 		"create read-write": {"create read-write", 1, 2 * time.Millisecond, 2 * time.Millisecond},
 		"get":               {"get", 2, 1750 * time.Microsecond, 1500 * time.Microsecond},
 	}
-	if got := tallyOf(log); !reflect.DeepEqual(got, want) {
+	if got := parseTally(log); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if got, want := want.sum(), 3750*time.Microsecond; got != want {
@@ -48,11 +48,11 @@ time="t" level=error msg="level=debug msg=done duration=soon op=get" plugin=x
 }
 
 func TestBaseLayer(t *testing.T) {
-	layer, err := baseLayer([]byte("program"))
+	layer, err := makeBaseLayer([]byte("program"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := baseLayer([]byte("program"))
+	again, err := makeBaseLayer([]byte("program"))
 	if err != nil || !bytes.Equal(layer, again) {
 		t.Errorf("it is another one each time: %v", err)
 	}
@@ -83,7 +83,7 @@ func headers(t *testing.T, archive []byte) (all []*tar.Header) {
 }
 
 func TestLoadedLayersDiffer(t *testing.T) {
-	layers, err := manyLayers()
+	layers, err := makeLoadedLayers()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestLoadedLayersDiffer(t *testing.T) {
 }
 
 func TestBuildFiles(t *testing.T) {
-	files := buildFiles()
+	files := makeBuildFiles()
 	count := make(map[string]int)
 	for line := range strings.Lines(string(files["Dockerfile"])) {
 		words := strings.Fields(line)
@@ -120,7 +120,7 @@ func TestChoose(t *testing.T) {
 		{Default, []string{"walk"}, "no workload"},
 	} {
 		r := &race{Options: Options{Drivers: c.drivers, Rows: c.rows}}
-		err := r.choose()
+		err := r.chooseEntries()
 		if err != nil {
 			if !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v %v: %v, want %q", c.drivers, c.rows, err, c.want)
@@ -131,8 +131,8 @@ func TestChoose(t *testing.T) {
 		for _, w := range r.workloads {
 			keys = append(keys, w.key)
 		}
-		if got := strings.Join(keys, " "); got != c.want || len(r.entered) != len(c.drivers) {
-			t.Errorf("%v %v: %s with %d contenders", c.drivers, c.rows, got, len(r.entered))
+		if got := strings.Join(keys, " "); got != c.want || len(r.entries) != len(c.drivers) {
+			t.Errorf("%v %v: %s with %d contenders", c.drivers, c.rows, got, len(r.entries))
 		}
 	}
 }
@@ -141,9 +141,9 @@ func TestRowsMakeAReport(t *testing.T) {
 	report := &result.Report{}
 	for _, w := range workloads {
 		for _, row := range w.rows {
-			report.Sample(row, result.Ours, 1)
+			report.AddSample(row, result.Ours, 1)
 			if row.Unit == result.Milliseconds {
-				report.Sample(storageOf(row), result.Ours, 1)
+				report.AddSample(storageRow(row), result.Ours, 1)
 			}
 		}
 	}
@@ -153,7 +153,7 @@ func TestRowsMakeAReport(t *testing.T) {
 }
 
 func TestStage(t *testing.T) {
-	s := &stage{log: io.Discard}
+	s := &testingStub{log: io.Discard}
 	var order []int
 	s.Cleanup(func() { order = append(order, 1) })
 	s.Cleanup(func() { s.Fatalf("no: %w", errors.ErrUnsupported) })

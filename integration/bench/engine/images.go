@@ -89,8 +89,8 @@ func (a *archive) finish() ([]byte, error) {
 	return a.buffer.Bytes(), err
 }
 
-// baseLayer is the one layer of the base image.
-func baseLayer(program []byte) ([]byte, error) {
+// makeBaseLayer is the one layer of the base image.
+func makeBaseLayer(program []byte) ([]byte, error) {
 	a := newArchive(0)
 	for _, name := range []string{"bin", "dev", "etc", "lib", "proc", "sys", "tmp"} {
 		a.dir(name)
@@ -106,8 +106,8 @@ func baseLayer(program []byte) ([]byte, error) {
 	return a.finish()
 }
 
-// manyLayers are those of the image that is loaded.
-func manyLayers() ([][]byte, error) {
+// makeLoadedLayers are those of the image that is loaded.
+func makeLoadedLayers() ([][]byte, error) {
 	var layers [][]byte
 	for n := range loadedLayers {
 		a := newArchive(byte(1 + n))
@@ -125,8 +125,8 @@ func manyLayers() ([][]byte, error) {
 	return layers, nil
 }
 
-// buildFiles are a build's context by name.
-func buildFiles() map[string][]byte {
+// makeBuildFiles are a build's context by name.
+func makeBuildFiles() map[string][]byte {
 	files := make(map[string][]byte)
 	var dockerfile strings.Builder
 	fmt.Fprintf(&dockerfile, "FROM %s\n", baseImage)
@@ -143,10 +143,10 @@ func buildFiles() map[string][]byte {
 	return files
 }
 
-// contextTar is a build's context as the classic builder takes it.
-func contextTar() ([]byte, error) {
+// makeContextTar is a build's context as the classic builder takes it.
+func makeContextTar() ([]byte, error) {
 	a := newArchive(0)
-	for name, content := range buildFiles() {
+	for name, content := range makeBuildFiles() {
 		a.file(name, 0o644, content)
 	}
 	return a.finish()

@@ -29,38 +29,38 @@ type Options struct {
 // with one contender keeps no other from racing.
 func Race(ctx context.Context, o Options, report *result.Report) (err error) {
 	r := &race{Options: o, report: report, broken: make(map[string]bool), began: time.Now()}
-	if err := r.choose(); err != nil {
+	if err := r.chooseEntries(); err != nil {
 		return err
 	}
-	s := &stage{log: o.Log}
+	s := &testingStub{log: o.Log}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := r.openAll(ctx, s); err != nil {
+	if err := r.startAll(ctx, s); err != nil {
 		s.failed = true
 		return err
 	}
-	err = r.rounds(ctx)
+	err = r.runRounds(ctx)
 	s.failed = err != nil
 	return err
 }
 
 type race struct {
 	Options
-	report    *result.Report
-	entered   []contender
-	workloads []workload
-	houses    []*house
-	broken    map[string]bool // a contender's workload that failed, by both keys
-	began     time.Time
-	again     time.Duration // what the last round took, without what is for the first only
+	report     *result.Report
+	entries    []contender
+	workloads  []workload
+	engines    []*raceEngine
+	broken     map[string]bool // a contender's workload that failed, by both keys
+	began      time.Time
+	repeatTime time.Duration // what the last round took, without what is for the first only
 }
 
-func (r *race) choose() error {
+func (r *race) chooseEntries() error {
 	for _, key := range r.Drivers {
 		at := slices.IndexFunc(contenders, func(c contender) bool { return c.key == key })
 		if at < 0 {
 			return fmt.Errorf("no contender %q; there are %s", key, strings.Join(Contenders(), ", "))
 		}
-		r.entered = append(r.entered, contenders[at].with(r.PluginDir, r.OtherDir)...)
+		r.entries = append(r.entries, contenders[at].expandBuilds(r.PluginDir, r.OtherDir)...)
 	}
 	for _, key := range r.Rows {
 		if !slices.Contains(Workloads(), key) {
@@ -91,14 +91,14 @@ func Workloads() (keys []string) {
 	return keys
 }
 
-// openAll starts all engines, which stay for the whole race: idle ones cost
+// startAll starts all engines, which stay for the whole race: idle ones cost
 // next to nothing, and contenders can take turns at every workload.
-func (r *race) openAll(ctx context.Context, s *stage) error {
-	for _, c := range r.entered {
-		took, err := timed(func() error {
-			h, err := open(ctx, s, c, r.Options)
+func (r *race) startAll(ctx context.Context, s *testingStub) error {
+	for _, c := range r.entries {
+		took, err := measureTime(func() error {
+			h, err := startContender(ctx, s, c, r.Options)
 			if err == nil {
-				r.houses = append(r.houses, h)
+				r.engines = append(r.engines, h)
 			}
 			return err
 		})
@@ -110,69 +110,69 @@ func (r *race) openAll(ctx context.Context, s *stage) error {
 	return nil
 }
 
-func (r *race) rounds(ctx context.Context) error {
+func (r *race) runRounds(ctx context.Context) error {
 	var errs []error
 	for n := range r.Rounds {
-		if n > 0 && r.Budget > 0 && time.Since(r.began)+r.again > r.Budget {
+		if n > 0 && r.Budget > 0 && time.Since(r.began)+r.repeatTime > r.Budget {
 			fmt.Fprintf(r.Log, "no time for round %d of %d\n", n+1, r.Rounds)
 			break
 		}
 		start := time.Now()
-		r.again = 0
-		errs = append(errs, r.round(ctx, n))
-		fmt.Fprintf(r.Log, "round %d took %.0f s, the next would take %.0f s\n", n+1, time.Since(start).Seconds(), r.again.Seconds())
+		r.repeatTime = 0
+		errs = append(errs, r.runRound(ctx, n))
+		fmt.Fprintf(r.Log, "round %d took %.0f s, the next would take %.0f s\n", n+1, time.Since(start).Seconds(), r.repeatTime.Seconds())
 	}
 	return errors.Join(errs...)
 }
 
-// round has each contender do each workload; who begins changes from round to
+// runRound has each contender do each workload; who begins changes from round to
 // round.
-func (r *race) round(ctx context.Context, n int) error {
+func (r *race) runRound(ctx context.Context, n int) error {
 	var errs []error
 	for _, w := range r.workloads {
 		for range w.repeat {
-			for i := range r.houses {
-				errs = append(errs, r.turn(ctx, n, w, r.houses[(i+n)%len(r.houses)]))
+			for i := range r.engines {
+				errs = append(errs, r.runTurn(ctx, n, w, r.engines[(i+n)%len(r.engines)]))
 			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// turn is one workload of one contender. After a failure there is no other, and
+// runTurn is one workload of one contender. After a failure there is no other, and
 // some are for the first round only.
-func (r *race) turn(ctx context.Context, n int, w workload, h *house) error {
+func (r *race) runTurn(ctx context.Context, n int, w workload, h *raceEngine) error {
 	turn := w.key + " " + h.key
 	if r.broken[turn] || n > 0 && (w.once || h.once) {
 		return nil
 	}
 	if r.Budget > 0 && time.Since(r.began) > r.Budget {
-		r.miss(w, h, "no time was left")
+		r.recordMissing(w, h, "no time was left")
 		return nil
 	}
 	if !w.once && !h.once {
-		defer func(start time.Time) { r.again += time.Since(start) }(time.Now())
+		defer func(start time.Time) { r.repeatTime += time.Since(start) }(time.Now())
 	}
 	from, err := h.logSize()
 	if err != nil {
 		return err
 	}
-	err = w.do(ctx, h, func(row result.Row, value float64) {
-		r.report.Sample(row, h.name, value)
+	err = w.run(ctx, h, func(row result.Row, value float64) {
+		r.report.AddSample(row, h.name, value)
 		fmt.Fprintf(r.Log, "%-18s %-30s %12.0f %s\n", h.key, row.ID, value, row.Unit)
 	})
 	if err != nil {
 		r.broken[turn] = true
-		r.miss(w, h, firstLine(err.Error()))
+		r.recordMissing(w, h, firstLine(err.Error()))
 		return fmt.Errorf("%s of %s: %w", w.key, h.name, err)
 	}
-	return r.trace(h, from)
+	return r.printTrace(h, from)
 }
 
-// miss notes why a workload's rows lack samples of a contender.
-func (r *race) miss(w workload, h *house, why string) {
+// recordMissing notes why a workload's rows lack samples of a contender.
+func (r *race) recordMissing(w workload, h *raceEngine, why string) {
 	for _, row := range w.rows {
-		r.report.Miss(row, h.name, why)
+		r.report.SetMissing(row, h.name, why)
 	}
 }
 

@@ -16,9 +16,9 @@ import (
 // graphdriver is the package of the engine where drivers are called.
 const graphdriver = "github.com/docker/docker/daemon/graphdriver"
 
-// types do a driver's work in the engine; ours is done behind the proxy.
+// driverTypes do a driver's work in the engine; ours is done behind the proxy.
 // NaiveDiffDriver compares trees for those that cannot.
-var types = map[string][]string{
+var driverTypes = map[string][]string{
 	"overlay2": {graphdriver + "/overlay2.(*Driver)"},
 	"zfs":      {graphdriver + "/zfs.(*Driver)", graphdriver + ".(*NaiveDiffDriver)"},
 	"vfs":      {graphdriver + "/vfs.(*Driver)", graphdriver + ".(*NaiveDiffDriver)"},
@@ -31,10 +31,10 @@ var (
 	diffCalls  = []string{"Diff", "ApplyDiff", "Changes", "DiffSize"}
 )
 
-// functions are those of a driver that the engine calls. NaiveDiffDriver hands
+// driverFunctions are those of a driver that the engine calls. NaiveDiffDriver hands
 // the calls on layers on.
-func functions(driver string) (names []string) {
-	for _, of := range types[driver] {
+func driverFunctions(driver string) (names []string) {
+	for _, of := range driverTypes[driver] {
 		calls := diffCalls
 		if !strings.HasSuffix(of, "(*NaiveDiffDriver)") {
 			calls = slices.Concat(layerCalls, diffCalls)
@@ -46,15 +46,15 @@ func functions(driver string) (names []string) {
 	return names
 }
 
-// probe prepares to measure the engine's calls of its driver. Without, the race
+// attachTracer prepares to measure the engine's calls of its driver. Without, the race
 // goes on.
-func (h *house) probe() {
+func (h *raceEngine) attachTracer() {
 	path, err := exec.LookPath("dockerd")
 	if err == nil {
 		path, err = filepath.EvalSymlinks(path)
 	}
 	if err == nil {
-		h.tracer, err = probes.New(path, "race_"+strings.ReplaceAll(h.key, "-", "_"), functions(h.driver))
+		h.tracer, err = probes.New(path, "race_"+strings.ReplaceAll(h.key, "-", "_"), driverFunctions(h.driver))
 	}
 	if err != nil {
 		h.stage.Logf("calls of %s are not measured: %v", h.driver, err)
@@ -67,8 +67,8 @@ func (h *house) probe() {
 	})
 }
 
-// storageOf is the row of what another's work costs in calls of the driver.
-func storageOf(row result.Row) result.Row {
+// storageRow is the row of what another's work costs in calls of the driver.
+func storageRow(row result.Row) result.Row {
 	return result.Row{
 		ID: row.ID + ".storage", Title: row.Title + ": in the driver", Unit: result.Milliseconds, Group: group,
 		Note: "the part of " + row.ID + " that the engine spends in calls of its storage driver, the plugin's socket included; " +
@@ -76,11 +76,11 @@ func storageOf(row result.Row) result.Row {
 	}
 }
 
-// measured does something, and notes how long it took and how much of that was
+// measureRow does something, and notes how long it took and how much of that was
 // in calls of the driver.
-func (h *house) measured(note note, row result.Row, do func() error) error {
+func (h *raceEngine) measureRow(note sampleFunc, row result.Row, do func() error) error {
 	if h.tracer == nil {
-		took, err := timed(do)
+		took, err := measureTime(do)
 		if err == nil {
 			note(row, took)
 		}
@@ -89,24 +89,24 @@ func (h *house) measured(note note, row result.Row, do func() error) error {
 	if err := h.tracer.Start(); err != nil {
 		return err
 	}
-	took, err := timed(do)
+	took, err := measureTime(do)
 	made, stopErr := h.tracer.Stop()
 	if err := errors.Join(err, stopErr); err != nil {
 		return err
 	}
 	note(row, took)
-	note(storageOf(row), h.addUp(made))
+	note(storageRow(row), h.sumCalls(made))
 	return nil
 }
 
-// addUp is how long calls took, in milliseconds.
-func (h *house) addUp(made []probes.Call) float64 {
+// sumCalls is how long calls took, in milliseconds.
+func (h *raceEngine) sumCalls(made []probes.Call) float64 {
 	if h.tracing {
-		var all tally
+		var all callTally
 		for _, c := range made {
 			all.add(c.Function[strings.LastIndex(c.Function, ".")+1:], c.Took)
 		}
 		fmt.Fprintf(h.stage.log, "  in calls of the driver:\n%s", all)
 	}
-	return ms(probes.Busy(made))
+	return milliseconds(probes.BusyTime(made))
 }

@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// trace prints what the plugin's calls took since its engine's log had a size.
-func (r *race) trace(h *house, from int64) error {
-	if !h.tracing || !h.ours() {
+// printTrace prints what the plugin's calls took since its engine's log had a size.
+func (r *race) printTrace(h *raceEngine, from int64) error {
+	if !h.tracing || !h.isOurs() {
 		return nil
 	}
 	raw, err := os.ReadFile(h.LogFile())
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(r.Log, "  in the plugin, the clearing up afterwards included:\n%s", tallyOf(string(raw[from:])))
+	_, err = fmt.Fprintf(r.Log, "  in the plugin, the clearing up afterwards included:\n%s", parseTally(string(raw[from:])))
 	return err
 }
 
-func (h *house) logSize() (int64, error) {
+func (h *raceEngine) logSize() (int64, error) {
 	info, err := os.Stat(h.LogFile())
 	if err != nil {
 		return 0, err
@@ -32,8 +32,8 @@ func (h *house) logSize() (int64, error) {
 	return info.Size(), nil
 }
 
-// tally adds up calls by their kind.
-type tally map[string]calls
+// callTally adds up calls by their kind.
+type callTally map[string]calls
 
 type calls struct {
 	op         string
@@ -41,15 +41,15 @@ type calls struct {
 	sum, worst time.Duration
 }
 
-func (t *tally) add(op string, took time.Duration) {
+func (t *callTally) add(op string, took time.Duration) {
 	if *t == nil {
-		*t = make(tally)
+		*t = make(callTally)
 	}
 	k := (*t)[op]
 	(*t)[op] = calls{op, k.count + 1, k.sum + took, max(k.worst, took)}
 }
 
-func (t tally) sum() (sum time.Duration) {
+func (t callTally) sum() (sum time.Duration) {
 	for _, k := range t {
 		sum += k.sum
 	}
@@ -57,27 +57,27 @@ func (t tally) sum() (sum time.Duration) {
 }
 
 // String is a line for each kind, the dearest first.
-func (t tally) String() string {
+func (t callTally) String() string {
 	var b strings.Builder
 	for _, k := range slices.SortedFunc(maps.Values(t), func(a, b calls) int {
 		return cmp.Or(cmp.Compare(b.sum, a.sum), strings.Compare(a.op, b.op))
 	}) {
 		mean := k.sum / time.Duration(k.count)
-		fmt.Fprintf(&b, "    %-18s %4d calls %9.1f ms, %7.1f each, %8.1f at most\n", k.op, k.count, ms(k.sum), ms(mean), ms(k.worst))
+		fmt.Fprintf(&b, "    %-18s %4d calls %9.1f ms, %7.1f each, %8.1f at most\n", k.op, k.count, milliseconds(k.sum), milliseconds(mean), milliseconds(k.worst))
 	}
-	fmt.Fprintf(&b, "    %-18s %21.1f ms\n", "together", ms(t.sum()))
+	fmt.Fprintf(&b, "    %-18s %21.1f ms\n", "together", milliseconds(t.sum()))
 	return b.String()
 }
 
-// traced matches what is left of the plugin's line in the engine's, where it is
+// tracedCall matches what is left of the plugin's line in the engine's, where it is
 // quoted.
-var traced = regexp.MustCompile(`duration=(?:\\")?([0-9.a-zµ]+).* op=(?:\\")?([a-z -]+)`)
+var tracedCall = regexp.MustCompile(`duration=(?:\\")?([0-9.a-zµ]+).* op=(?:\\")?([a-z -]+)`)
 
-// tallyOf adds up the plugin's calls in an engine's log. Lines that say nothing
+// parseTally adds up the plugin's calls in an engine's log. Lines that say nothing
 // of a call are passed over.
-func tallyOf(log string) (all tally) {
+func parseTally(log string) (all callTally) {
 	for line := range strings.Lines(log) {
-		found := traced.FindStringSubmatch(line)
+		found := tracedCall.FindStringSubmatch(line)
 		if found == nil {
 			continue
 		}
@@ -88,4 +88,4 @@ func tallyOf(log string) (all tally) {
 	return all
 }
 
-func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -19,25 +19,25 @@ type workload struct {
 	rows   []result.Row
 	repeat int  // samples in a round
 	once   bool // only in the first round: it takes long, and is many in one
-	do     func(ctx context.Context, h *house, note note) error
+	run    func(ctx context.Context, h *raceEngine, note sampleFunc) error
 }
 
-// note takes a sample of a row.
-type note func(row result.Row, value float64)
+// sampleFunc takes a sample of a row.
+type sampleFunc func(row result.Row, value float64)
 
 var workloads = []workload{
-	{key: "run", rows: []result.Row{rowRun, rowRunCreate, rowRunStart, rowRunRemove}, repeat: 2, do: runOnce},
-	{key: "load", rows: []result.Row{rowLoad, rowLoadDisk}, repeat: 1, do: loadMany},
-	{key: "build", rows: []result.Row{rowBuild, rowBuildDisk}, repeat: 1, do: buildClassic},
-	{key: "buildkit", rows: []result.Row{rowBuildKit}, repeat: 1, do: buildBuildKit},
-	{key: "ten", rows: tenRows, repeat: 1, once: true, do: ten},
+	{key: "run", rows: []result.Row{rowRun, rowRunCreate, rowRunStart, rowRunRemove}, repeat: 2, run: runOnce},
+	{key: "load", rows: []result.Row{rowLoad, rowLoadDisk}, repeat: 1, run: loadMany},
+	{key: "build", rows: []result.Row{rowBuild, rowBuildDisk}, repeat: 1, run: buildClassic},
+	{key: "buildkit", rows: []result.Row{rowBuildKit}, repeat: 1, run: buildBuildKit},
+	{key: "ten", rows: tenRows, repeat: 1, once: true, run: runTen},
 }
 
-// imageOf is an image as engines load it.
-func imageOf(name string, stack ...[]byte) ([]byte, error) { return layers.Archive(name, stack...) }
+// makeImage is an image as engines load it.
+func makeImage(name string, stack ...[]byte) ([]byte, error) { return layers.Archive(name, stack...) }
 
-// timed is how many milliseconds do took.
-func timed(do func() error) (float64, error) {
+// measureTime is how many milliseconds do took.
+func measureTime(do func() error) (float64, error) {
 	began := time.Now()
 	err := do()
 	return float64(time.Since(began)) / float64(time.Millisecond), err
@@ -48,27 +48,27 @@ var (
 		ID: "engine.load", Title: "docker load, 10 layers", Unit: result.Milliseconds, Group: group,
 		Note: "10 layers of 40 files of 8 KiB, none of them known: 3.3 MB that do not compress",
 	}
-	rowLoadDisk = diskOf(rowLoad)
+	rowLoadDisk = diskRow(rowLoad)
 )
 
-func loadMany(ctx context.Context, h *house, note note) (err error) {
-	many, err := manyLayers()
+func loadMany(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
+	many, err := makeLoadedLayers()
 	if err != nil {
 		return err
 	}
-	image, err := imageOf(loadedImage, many...)
+	image, err := makeImage(loadedImage, many...)
 	if err != nil {
 		return err
 	}
-	before, err := settled(ctx, h.pool, h.dataset)
+	before, err := readSettledUsed(ctx, h.pool, h.dataset)
 	if err != nil {
 		return err
 	}
-	if err := h.measured(note, rowLoad, func() error { return h.load(ctx, image) }); err != nil {
+	if err := h.measureRow(note, rowLoad, func() error { return h.load(ctx, image) }); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.removeImage(ctx, loadedImage)) }()
-	after, err := used(ctx, h.pool, h.dataset)
+	after, err := readUsed(ctx, h.pool, h.dataset)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ func report(row string, unit result.Unit, samples map[string][]float64) *result.
 	r := &result.Report{}
 	for contender, values := range samples {
 		for _, v := range values {
-			r.Sample(result.Row{ID: row, Title: row, Unit: unit}, contender, v)
+			r.AddSample(result.Row{ID: row, Title: row, Unit: unit}, contender, v)
 		}
 	}
 	return r
@@ -20,7 +20,7 @@ func report(row string, unit result.Unit, samples map[string][]float64) *result.
 
 func TestJudge(t *testing.T) {
 	r := report("t", result.Milliseconds, map[string][]float64{"a": {8, 10, 12}, "b": {100}, "c": {10}, "zero": {0}})
-	r.Miss(result.Row{ID: "t", Unit: result.Milliseconds}, "late", "no time")
+	r.SetMissing(result.Row{ID: "t", Unit: result.Milliseconds}, "late", "no time")
 	for _, c := range []struct {
 		ours, other string
 		rule        Rule
@@ -59,7 +59,7 @@ func TestJudge(t *testing.T) {
 func TestAbout(t *testing.T) {
 	r := report("t", result.Milliseconds, map[string][]float64{"a": {1}})
 	here, gone := Side{"t", "a"}, Side{"gone", "a"}
-	targets := About(r, []Target{
+	targets := SelectTargets(r, []Target{
 		{Title: "1", Ours: here, Other: here, Rule: Faster}, {Title: "2", Ours: here, Rule: Below},
 		{Title: "3", Ours: here, Other: gone, Rule: Faster}, {Title: "4", Ours: gone, Rule: Below},
 	})

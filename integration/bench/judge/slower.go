@@ -34,7 +34,7 @@ func SlowerThan(former, now *result.Report) []Slower {
 		if !slices.Contains(ourNames, m.Contender) {
 			continue
 		}
-		factor, peer := lostGround(former, now, m)
+		factor, peer := measureLoss(former, now, m)
 		if factor > 1 {
 			row, _ := now.Row(m.Row)
 			slower = append(slower, Slower{row, m.Contender, factor, peer})
@@ -43,32 +43,32 @@ func SlowerThan(former, now *result.Report) []Slower {
 	return slower
 }
 
-// lostGround is the least of what ours lost against each peer, beyond the noise;
+// measureLoss is the least of what ours lost against each peer, beyond the noise;
 // zero when there is nothing to compare.
-func lostGround(former, now *result.Report, ours result.Measurement) (least float64, peer string) {
+func measureLoss(former, now *result.Report, ours result.Measurement) (least float64, peer string) {
 	least = math.Inf(1)
 	for _, m := range now.Measurements {
 		if m.Row != ours.Row || slices.Contains(ourNames, m.Contender) {
 			continue
 		}
-		factor, ok := lostAgainst(former, now, ours, m.Contender)
+		factor, ok := measureLossAgainst(former, now, ours, m.Contender)
 		if ok && factor < least {
 			least, peer = factor, m.Contender
 		}
 	}
 	if peer == "" {
-		return lostAlone(former, now, ours)
+		return measureLossAlone(former, now, ours)
 	}
 	return least, peer
 }
 
-func lostAgainst(former, now *result.Report, ours result.Measurement, peer string) (factor float64, ok bool) {
+func measureLossAgainst(former, now *result.Report, ours result.Measurement, peer string) (factor float64, ok bool) {
 	var spreads [4]result.Spread
 	for i, of := range []struct {
 		report    *result.Report
 		contender string
 	}{{former, ours.Contender}, {former, peer}, {now, ours.Contender}, {now, peer}} {
-		if spreads[i], ok = of.report.Of(ours.Row, of.contender); !ok {
+		if spreads[i], ok = of.report.SpreadOf(ours.Row, of.contender); !ok {
 			return 0, false
 		}
 	}
@@ -77,15 +77,15 @@ func lostAgainst(former, now *result.Report, ours result.Measurement, peer strin
 			return 0, false // what others gave back meanwhile: no measure
 		}
 	}
-	return beyond(spreads[0], spreads[1], spreads[2], spreads[3]), true
+	return excess(spreads[0], spreads[1], spreads[2], spreads[3]), true
 }
 
-// lostAlone compares what no peer has: memory and threads as they are, times by
+// measureLossAlone compares what no peer has: memory and threads as they are, times by
 // how fast the machine is now.
-func lostAlone(former, now *result.Report, ours result.Measurement) (float64, string) {
+func measureLossAlone(former, now *result.Report, ours result.Measurement) (float64, string) {
 	row, _ := now.Row(ours.Row)
-	then, ok := former.Of(ours.Row, ours.Contender)
-	measured, okNow := now.Of(ours.Row, ours.Contender)
+	then, ok := former.SpreadOf(ours.Row, ours.Contender)
+	measured, okNow := now.SpreadOf(ours.Row, ours.Contender)
 	if !ok || !okNow || then.Max == 0 {
 		return 0, ""
 	}
@@ -104,8 +104,8 @@ func machinePace(former, now *result.Report) float64 {
 		if row.Unit != result.Milliseconds || slices.Contains(ourNames, m.Contender) {
 			continue
 		}
-		then, before := former.Of(m.Row, m.Contender)
-		measured, after := now.Of(m.Row, m.Contender)
+		then, before := former.SpreadOf(m.Row, m.Contender)
+		measured, after := now.SpreadOf(m.Row, m.Contender)
 		if before && after && then.Median > 0 {
 			ratios = append(ratios, measured.Median/then.Median)
 		}
@@ -113,12 +113,12 @@ func machinePace(former, now *result.Report) float64 {
 	if len(ratios) == 0 {
 		return math.Inf(1) // no yardstick: nothing to say
 	}
-	return result.SpreadOf(ratios).Median
+	return result.MeasureSpread(ratios).Median
 }
 
-// beyond is by how much the least that ours may need now, relative to the peer,
+// excess is by how much the least that ours may need now, relative to the peer,
 // exceeds the most that it may have needed then.
-func beyond(oursThen, peerThen, oursNow, peerNow result.Spread) float64 {
+func excess(oursThen, peerThen, oursNow, peerNow result.Spread) float64 {
 	then := Ratio(oursThen.Max, peerThen.Min)
 	now := Ratio(oursNow.Min, peerNow.Max)
 	return Ratio(now, then) / noiseFloor

@@ -64,8 +64,8 @@ func Judge(r *result.Report, targets []Target) []Verdict {
 	return verdicts
 }
 
-// About are the targets on rows that are in a report.
-func About(r *result.Report, targets []Target) []Target {
+// SelectTargets are the targets on rows that are in a report.
+func SelectTargets(r *result.Report, targets []Target) []Target {
 	return slices.DeleteFunc(slices.Clone(targets), func(t Target) bool {
 		_, ours := r.Row(t.Ours.Row)
 		_, other := r.Row(t.Other.Row)
@@ -77,12 +77,12 @@ func (t Target) judge(r *result.Report) Verdict {
 	v := Verdict{Target: t, State: Unmeasured}
 	row, _ := r.Row(t.Ours.Row)
 	v.Shown = row.Unit
-	ours, ok := r.Of(t.Ours.Row, t.Ours.Contender)
+	ours, ok := r.SpreadOf(t.Ours.Row, t.Ours.Contender)
 	if !ok {
 		v.Why = t.Ours.missing(r)
 		return v
 	}
-	other, ok := r.Of(t.Other.Row, t.Other.Contender)
+	other, ok := r.SpreadOf(t.Other.Row, t.Other.Contender)
 	if !ok && t.Rule != Below {
 		v.Why = t.Other.missing(r)
 		return v

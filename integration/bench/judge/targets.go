@@ -30,17 +30,17 @@ func Targets() []Target {
 	}
 	targets = append(targets,
 		vs("changes, one file: overlay2", "changes.base.1", result.Ours, result.Overlay2, Faster, 100),
-		ours("changes, one file: no more with 100,000 files below than with 5,500", "changes.many.1", "changes.base.1", Within, 1.5, ""),
+		oursTarget("changes, one file: no more with 100,000 files below than with 5,500", "changes.many.1", "changes.base.1", Within, 1.5, ""),
 	)
-	targets = append(targets, diffSizes()...)
+	targets = append(targets, diffSizeTargets()...)
 	targets = append(targets,
 		vs("remove a base layer: overlay2", "remove.base", result.Ours, result.Overlay2, Faster, 50),
-		ours("start with 10,000 layers against none", "start.10000", "start.0", More, 100, result.Milliseconds),
-		ours("disk of 100 containers beyond the image", "containers.100.disk", "", Below, mib, result.Bytes),
-		ours("100 containers: the last mount against the first", "containers.100.last", "containers.100.first", Within, 2, ""),
-		ours("memory of the plugin over everything", "memory.peak", "", Below, 64*mib, result.Bytes),
-		ours("memory of the plugin, started with 10,000 layers", "start.memory", "", Below, 64*mib, result.Bytes),
-		ours("memory after 10,000 layers against 1,000", "cycles.rss.late", "cycles.rss.early", Within, 1.1, ""),
+		oursTarget("start with 10,000 layers against none", "start.10000", "start.0", More, 100, result.Milliseconds),
+		oursTarget("disk of 100 containers beyond the image", "containers.100.disk", "", Below, mib, result.Bytes),
+		oursTarget("100 containers: the last mount against the first", "containers.100.last", "containers.100.first", Within, 2, ""),
+		oursTarget("memory of the plugin over everything", "memory.peak", "", Below, 64*mib, result.Bytes),
+		oursTarget("memory of the plugin, started with 10,000 layers", "start.memory", "", Below, 64*mib, result.Bytes),
+		oursTarget("memory after 10,000 layers against 1,000", "cycles.rss.late", "cycles.rss.early", Within, 1.1, ""),
 		Target{Title: "goroutines after 500 layers against before", Rule: Within, Want: 1,
 			Ours: Side{"cycles.goroutines.late", result.OursInProcess}, Other: Side{"cycles.goroutines.early", result.OursInProcess}},
 		vs("20-step build, storage calls of BuildKit: moby's zfs", "build.buildkit", result.Ours, result.ZFS, Faster, 50),
@@ -48,8 +48,8 @@ func Targets() []Target {
 	return append(targets, engineTargets()...)
 }
 
-// ours holds a figure of ours against another of ours, or none.
-func ours(title, row, other string, rule Rule, want float64, unit result.Unit) Target {
+// oursTarget holds a figure of ours against another of ours, or none.
+func oursTarget(title, row, other string, rule Rule, want float64, unit result.Unit) Target {
 	t := Target{Title: title, Ours: Side{row, result.Ours}, Rule: rule, Want: want, Unit: unit}
 	if other != "" {
 		t.Other = Side{other, result.Ours}
@@ -57,7 +57,7 @@ func ours(title, row, other string, rule Rule, want float64, unit result.Unit) T
 	return t
 }
 
-func diffSizes() (targets []Target) {
+func diffSizeTargets() (targets []Target) {
 	add := func(image, below, ours string) {
 		for _, n := range []int{1, 100, 10_000} {
 			row := fmt.Sprintf("diffsize.%s.%d", image, n)

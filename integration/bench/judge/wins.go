@@ -20,8 +20,8 @@ type Win struct {
 	Once bool
 }
 
-// rank is what is listed first.
-var rank = map[result.Unit]int{result.Milliseconds: 0, result.Bytes: 1, result.Count: 2}
+// unitOrder is what is listed first.
+var unitOrder = map[result.Unit]int{result.Milliseconds: 0, result.Bytes: 1, result.Count: 2}
 
 // rivals are who is held against which of ours: like runs against like.
 var rivals = map[string]string{
@@ -39,8 +39,8 @@ var rivals = map[string]string{
 func Wins(r *result.Report) []Win {
 	var wins []Win
 	for _, m := range r.Measurements {
-		ours, known := r.Of(m.Row, rivals[m.Contender])
-		them, measured := r.Of(m.Row, m.Contender)
+		ours, known := r.SpreadOf(m.Row, rivals[m.Contender])
+		them, measured := r.SpreadOf(m.Row, m.Contender)
 		if !known || !measured || them.Median >= ours.Median {
 			continue
 		}
@@ -51,7 +51,7 @@ func Wins(r *result.Report) []Win {
 		})
 	}
 	slices.SortStableFunc(wins, func(a, b Win) int {
-		return cmp.Or(rank[a.Row.Unit]-rank[b.Row.Unit], cmp.Compare(b.Ratio, a.Ratio))
+		return cmp.Or(unitOrder[a.Row.Unit]-unitOrder[b.Row.Unit], cmp.Compare(b.Ratio, a.Ratio))
 	})
 	return wins
 }

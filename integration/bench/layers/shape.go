@@ -38,27 +38,29 @@ var (
 func (s Shape) Entries() int { return s.Dirs + s.Files + s.Links + s.Hard }
 
 // seed makes each shape's numbers its own, and always the same.
-func (s Shape) rand() *rand.Rand {
+func (s Shape) newRandom() *rand.Rand {
 	return rand.New(rand.NewPCG(uint64(s.Entries()), uint64(s.Bytes)))
 }
 
-// File is the path of a file of the layer, without a leading slash.
-func (s Shape) File(n int) string { return path.Join(s.dir(s.dirOf(n)), fmt.Sprintf("file-%06d", n)) }
+// FilePath is the path of a file of the layer, without a leading slash.
+func (s Shape) FilePath(n int) string {
+	return path.Join(s.dirPath(s.dirOfFile(n)), fmt.Sprintf("file-%06d", n))
+}
 
-// dirOf spreads entries over the directories in runs, as packages do.
-func (s Shape) dirOf(n int) int { return n * max(s.Dirs, 1) / max(s.Files, 1) % max(s.Dirs, 1) }
+// dirOfFile spreads entries over the directories in runs, as packages do.
+func (s Shape) dirOfFile(n int) int { return n * max(s.Dirs, 1) / max(s.Files, 1) % max(s.Dirs, 1) }
 
-// dir is the path of a directory: 10 below each, so that depth grows with them.
-func (s Shape) dir(n int) string {
+// dirPath is the path of a directory: 10 below each, so that depth grows with them.
+func (s Shape) dirPath(n int) string {
 	if n == 0 {
 		return s.Name
 	}
-	return path.Join(s.dir((n-1)/10), fmt.Sprintf("dir-%d", n))
+	return path.Join(s.dirPath((n-1)/10), fmt.Sprintf("dir-%d", n))
 }
 
 // sizes of the files, in order.
 func (s Shape) sizes() []int64 {
-	random := s.rand()
+	random := s.newRandom()
 	weights := make([]float64, s.Files)
 	sum := 0.0
 	for i := range weights {
@@ -72,35 +74,35 @@ func (s Shape) sizes() []int64 {
 	return sizes
 }
 
-// each calls do with the header of every entry, in a tar's order: what an entry
+// forEachHeader calls do with the header of every entry, in a tar's order: what an entry
 // needs stands before it.
-func (s Shape) each(do func(*tar.Header) error) error {
+func (s Shape) forEachHeader(do func(*tar.Header) error) error {
 	for n := range s.Dirs {
-		if err := do(header(tar.TypeDir, s.dir(n)+"/", 0o755)); err != nil {
+		if err := do(header(tar.TypeDir, s.dirPath(n)+"/", 0o755)); err != nil {
 			return err
 		}
 	}
 	for n, size := range s.sizes() {
-		h := header(tar.TypeReg, s.File(n), 0o644)
+		h := header(tar.TypeReg, s.FilePath(n), 0o644)
 		h.Size = size
 		if err := do(h); err != nil {
 			return err
 		}
 	}
-	return s.eachLink(do)
+	return s.forEachLink(do)
 }
 
-func (s Shape) eachLink(do func(*tar.Header) error) error {
+func (s Shape) forEachLink(do func(*tar.Header) error) error {
 	for n := range s.Links {
-		h := header(tar.TypeSymlink, s.File(n)+".link", 0o777)
-		h.Linkname = path.Base(s.File(n))
+		h := header(tar.TypeSymlink, s.FilePath(n)+".link", 0o777)
+		h.Linkname = path.Base(s.FilePath(n))
 		if err := do(h); err != nil {
 			return err
 		}
 	}
 	for n := range s.Hard {
-		h := header(tar.TypeLink, s.File(n)+".hard", 0o644)
-		h.Linkname = s.File(n)
+		h := header(tar.TypeLink, s.FilePath(n)+".hard", 0o644)
+		h.Linkname = s.FilePath(n)
 		if err := do(h); err != nil {
 			return err
 		}

@@ -15,8 +15,8 @@ var modified = time.Unix(1_700_000_000, 0)
 func (s Shape) WriteTo(w io.Writer) (int64, error) {
 	counted := &counter{w: w}
 	archive := tar.NewWriter(counted)
-	content := newContent(s.rand())
-	err := s.each(func(h *tar.Header) error {
+	content := newContent(s.newRandom())
+	err := s.forEachHeader(func(h *tar.Header) error {
 		if err := archive.WriteHeader(h); err != nil {
 			return err
 		}
@@ -50,9 +50,9 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// content is what files hold: each page half noise and half zeros, from one
+// contentSource is what files hold: each page half noise and half zeros, from one
 // block that is written over and over from changing places.
-type content struct {
+type contentSource struct {
 	random *rand.Rand
 	block  []byte
 }
@@ -62,8 +62,8 @@ const (
 	pageSize  = 4096
 )
 
-func newContent(random *rand.Rand) *content {
-	c := &content{random, make([]byte, blockSize)}
+func newContent(random *rand.Rand) *contentSource {
+	c := &contentSource{random, make([]byte, blockSize)}
 	for i := range c.block {
 		if i%pageSize < pageSize/2 {
 			c.block[i] = byte(random.Uint32())
@@ -72,7 +72,7 @@ func newContent(random *rand.Rand) *content {
 	return c
 }
 
-func (c *content) write(w io.Writer, size int64) error {
+func (c *contentSource) write(w io.Writer, size int64) error {
 	for size > 0 {
 		at := c.random.IntN(blockSize / 2)
 		n := min(size, int64(blockSize-at))

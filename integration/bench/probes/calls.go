@@ -16,9 +16,9 @@ type Call struct {
 	Took     time.Duration
 }
 
-// Busy is how long at least one of the calls was at work: of calls at the same
+// BusyTime is how long at least one of the calls was at work: of calls at the same
 // time each is slower for the others, so that their sum says little.
-func Busy(calls []Call) (busy time.Duration) {
+func BusyTime(calls []Call) (busy time.Duration) {
 	var end time.Duration
 	for _, c := range slices.SortedFunc(slices.Values(calls), func(a, b Call) int { return cmp.Compare(a.Began, b.Began) }) {
 		from, to := max(c.Began, end), c.Began+c.Took
@@ -30,35 +30,35 @@ func Busy(calls []Call) (busy time.Duration) {
 	return busy
 }
 
-// seen is a line of the trace: a function entered or left.
-type seen struct {
+// event is a line of the trace: a function entered or left.
+type event struct {
 	at        time.Duration
 	function  int
 	out       bool
 	goroutine string
 }
 
-var seenLine = regexp.MustCompile(`\s(\d+)\.(\d{6}): f(\d+)_(in|out)\d*: .*\bg=(\S+)`)
+var eventLine = regexp.MustCompile(`\s(\d+)\.(\d{6}): f(\d+)_(in|out)\d*: .*\bg=(\S+)`)
 
-func parseLine(line string) (seen, bool) {
-	m := seenLine.FindStringSubmatch(line)
+func parseLine(line string) (event, bool) {
+	m := eventLine.FindStringSubmatch(line)
 	if m == nil {
-		return seen{}, false
+		return event{}, false
 	}
 	at, err := time.ParseDuration(m[1] + "." + m[2] + "s")
 	if err != nil {
-		return seen{}, false
+		return event{}, false
 	}
 	function, err := strconv.Atoi(m[3])
-	return seen{at, function, m[4] == "out", m[5]}, err == nil
+	return event{at, function, m[4] == "out", m[5]}, err == nil
 }
 
-// callsIn reads a trace, whose lines are in the order of time. Calls are told
+// parseCalls reads a trace, whose lines are in the order of time. Calls are told
 // apart by their goroutine, which may change threads on the way. A function is
 // entered again when its stack had to grow first: that is one call.
-func callsIn(trace string, names []string) []Call {
+func parseCalls(trace string, names []string) []Call {
 	var calls []Call
-	under := make(map[string][]seen) // of each goroutine, the outermost first
+	under := make(map[string][]event) // of each goroutine, the outermost first
 	for line := range strings.Lines(trace) {
 		s, ok := parseLine(line)
 		if !ok || s.function >= len(names) {
@@ -67,7 +67,7 @@ func callsIn(trace string, names []string) []Call {
 		stack := under[s.goroutine]
 		switch {
 		case s.out:
-			stack = leave(stack, s, func(began seen) {
+			stack = popFunction(stack, s, func(began event) {
 				calls = append(calls, Call{names[s.function], began.at, s.at - began.at})
 			})
 		case len(stack) == 0 || stack[len(stack)-1].function != s.function:
@@ -78,9 +78,9 @@ func callsIn(trace string, names []string) []Call {
 	return calls
 }
 
-// leave takes the function that was left from the stack, and what is above it
+// popFunction takes the function that was left from the stack, and what is above it
 // and was never seen to return; done is told when it was the outermost.
-func leave(stack []seen, s seen, done func(began seen)) []seen {
+func popFunction(stack []event, s event, done func(began event)) []event {
 	for i := len(stack) - 1; i >= 0; i-- {
 		if stack[i].function != s.function {
 			continue

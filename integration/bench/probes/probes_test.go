@@ -41,7 +41,7 @@ func TestCallsIn(t *testing.T) {
 		{"a return without an entry", ` x-1 [000] . 1.000000: f0_out0: (0x55) g=0xc1`, nil},
 		{"no function of ours", ` x-1 [000] . 1.000000: f9_in: (0x55) g=0xc1`, nil},
 	} {
-		if got := callsIn(c.trace, []string{"a", "b"}); !reflect.DeepEqual(got, c.want) {
+		if got := parseCalls(c.trace, []string{"a", "b"}); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
@@ -59,7 +59,7 @@ func TestBusy(t *testing.T) {
 		{"overlapping", []Call{{"a", 10, 5}, {"b", 12, 10}}, 12},
 		{"one within another", []Call{{"a", 10, 9}, {"b", 12, 2}, {"c", 30, 1}}, 10},
 	} {
-		if got := Busy(c.calls); got != c.want {
+		if got := BusyTime(c.calls); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
@@ -76,12 +76,12 @@ func TestReturns(t *testing.T) {
 		{"amd64", elf.EM_X86_64, []byte{0x48, 0xc7, 0xc0, 0xc3, 0, 0, 0, 0xc3, 0x90, 0xc3, 0xcc}, []uint64{7, 9}},
 		{"arm64", elf.EM_AARCH64, []byte{0x1f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6}, []uint64{4}},
 	} {
-		got, err := returns(c.machine, c.code)
+		got, err := findReturns(c.machine, c.code)
 		if err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %v, %v, want %v", c.name, got, err, c.want)
 		}
 	}
-	if _, err := returns(elf.EM_RISCV, nil); err == nil {
+	if _, err := findReturns(elf.EM_RISCV, nil); err == nil {
 		t.Error("returns of a machine nobody knows")
 	}
 }
@@ -96,11 +96,11 @@ func TestFunctionsOfAProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	f, err := p.find("github.com/overlayzfs/overlayzfs/integration/bench/probes.openProgram")
+	f, err := p.findFunction("github.com/overlayzfs/overlayzfs/integration/bench/probes.openProgram")
 	if err != nil || f == nil || len(f.returns) == 0 || f.returns[0] <= f.entry {
 		t.Errorf("%+v, %v", f, err)
 	}
-	if f, err := p.find("main.nobody"); f != nil || err != nil {
+	if f, err := p.findFunction("main.nobody"); f != nil || err != nil {
 		t.Errorf("%+v, %v", f, err)
 	}
 }

@@ -90,7 +90,7 @@ func findTable(data []byte) int {
 // that can be loaded anywhere only the field's relocation knows it; since Go
 // 1.26 the field is zero, and it is where the section with code begins.
 func (p *program) textAddress(field uint64, value []byte) (uint64, error) {
-	address, err := p.relocated(field)
+	address, err := p.readRelocation(field)
 	if err != nil || address != 0 {
 		return address, err
 	}
@@ -104,8 +104,8 @@ func (p *program) textAddress(field uint64, value []byte) (uint64, error) {
 	return text.Addr, nil
 }
 
-// relocated is what a relocation puts into a field; 0 when there is none.
-func (p *program) relocated(field uint64) (uint64, error) {
+// readRelocation is what a relocation puts into a field; 0 when there is none.
+func (p *program) readRelocation(field uint64) (uint64, error) {
 	relocs := p.Section(".rela.dyn")
 	if relocs == nil {
 		return 0, nil
@@ -128,18 +128,18 @@ type function struct {
 	returns []uint64
 }
 
-// find finds a function by its full name; nil when the program has none.
-func (p *program) find(name string) (*function, error) {
+// findFunction finds a function by its full name; nil when the program has none.
+func (p *program) findFunction(name string) (*function, error) {
 	found := p.table.LookupFunc(name)
 	if found == nil {
 		return nil, nil
 	}
-	code, entry, err := p.code(found.Entry, found.End)
+	code, entry, err := p.readCode(found.Entry, found.End)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	f := &function{entry: entry}
-	offsets, err := returns(p.Machine, code)
+	offsets, err := findReturns(p.Machine, code)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -149,8 +149,8 @@ func (p *program) find(name string) (*function, error) {
 	return f, nil
 }
 
-// code reads what lies between two addresses, and says where in the file.
-func (p *program) code(from, to uint64) ([]byte, uint64, error) {
+// readCode reads what lies between two addresses, and says where in the file.
+func (p *program) readCode(from, to uint64) ([]byte, uint64, error) {
 	for _, s := range p.Progs {
 		if s.Type != elf.PT_LOAD || from < s.Vaddr || to > s.Vaddr+s.Filesz {
 			continue

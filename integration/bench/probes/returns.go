@@ -8,8 +8,8 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// returns are the offsets of the return instructions in a function's code.
-func returns(machine elf.Machine, code []byte) ([]uint64, error) {
+// findReturns are the offsets of the return instructions in a function's code.
+func findReturns(machine elf.Machine, code []byte) ([]uint64, error) {
 	switch machine {
 	case elf.EM_X86_64:
 		return returnsAMD64(code)
@@ -48,8 +48,8 @@ func returnsARM64(code []byte) []uint64 {
 	return found
 }
 
-// goroutine is the register that points to the current goroutine.
-func goroutine(machine elf.Machine) string {
+// goroutineRegister is the register that points to the current goroutine.
+func goroutineRegister(machine elf.Machine) string {
 	if machine == elf.EM_AARCH64 {
 		return "%x28"
 	}

@@ -61,7 +61,7 @@ func (t *Tracer) Stop() ([]Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	return callsIn(string(raw), t.names), nil
+	return parseCalls(string(raw), t.names), nil
 }
 
 func (t *Tracer) enable(value string) error { return t.write("events/"+t.group+"/enable", value) }
@@ -83,7 +83,7 @@ func mountTracefs(dir string) error { return unix.Mount("tracefs", dir, "tracefs
 func (t *Tracer) define(p *program, functions []string) error {
 	var lines bytes.Buffer
 	for _, name := range functions {
-		f, err := p.find(name)
+		f, err := p.findFunction(name)
 		if err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (t *Tracer) define(p *program, functions []string) error {
 		id := len(t.names)
 		t.names = append(t.names, name)
 		line := func(suffix string, offset uint64) {
-			fmt.Fprintf(&lines, "p:%s/f%d_%s %s:%#x g=%s\n", t.group, id, suffix, p.path, offset, goroutine(p.Machine))
+			fmt.Fprintf(&lines, "p:%s/f%d_%s %s:%#x g=%s\n", t.group, id, suffix, p.path, offset, goroutineRegister(p.Machine))
 		}
 		line("in", f.entry)
 		for i, offset := range f.returns {

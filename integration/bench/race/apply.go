@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/overlayzfs/overlayzfs/integration/bench/contenders"
 	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
-	"github.com/overlayzfs/overlayzfs/integration/bench/stable"
 )
 
 // tarRace is a race with one layer's tar: in, out, gone.
@@ -47,34 +47,34 @@ var (
 func tarGroup(r *runner, t tarRace) group {
 	name := t.shape.Name
 	g := group{name: "tar " + name, budget: t.budget, rows: []result.Row{
-		ms("tars", "apply."+name, "ApplyDiff of an empty layer without parent, what the driver waits for the disk included; GNU: tar -x, which waits for nothing. "+t.source(), "apply a %s", t.size),
-		ms("tars", "diff."+name, "Diff of the layer just applied, read to its end; GNU: tar -c. Warm.", "tar of a %s", t.size),
+		makeTimeRow("tars", "apply."+name, "ApplyDiff of an empty layer without parent, what the driver waits for the disk included; GNU: tar -x, which waits for nothing. "+t.sourceNote(), "apply a %s", t.size),
+		makeTimeRow("tars", "diff."+name, "Diff of the layer just applied, read to its end; GNU: tar -c. Warm.", "tar of a %s", t.size),
 	}}
 	if t.removes {
 		g.rows = append(g.rows,
-			ms("layers", "remove."+name, "Remove of the layer until it answers; GNU: rm -r. Warm.", "remove a %s", t.size),
-			ms("layers", "removed."+name, "The same until nothing is left of it, in the background either.", "remove a %s, to the end", t.size))
+			makeTimeRow("layers", "remove."+name, "Remove of the layer until it answers; GNU: rm -r. Warm.", "remove a %s", t.size),
+			makeTimeRow("layers", "removed."+name, "The same until nothing is left of it, in the background either.", "remove a %s, to the end", t.size))
 	}
 	for _, contender := range t.field {
-		run := func(l *lap) error { return l.tarLap(r, t) }
+		run := func(l *turn) error { return l.measureTar(r, t) }
 		if contender == result.GNU {
-			run = func(l *lap) error { return l.gnuTarLap(r, t) }
+			run = func(l *turn) error { return l.measureGnuTar(r, t) }
 		}
-		g.lanes = append(g.lanes, lane{contender: contender, rounds: t.rounds, run: run})
+		g.entries = append(g.entries, entry{contender: contender, rounds: t.rounds, run: run})
 	}
 	return g
 }
 
-func (t tarRace) source() string {
-	if t.shape.Bytes >= keptBelow {
+func (t tarRace) sourceNote() string {
+	if t.shape.Bytes >= memoryLimit {
 		return "The tar is made while it is read: two processes at work."
 	}
 	return "The tar is in memory."
 }
 
-// tarLap applies, reads and removes a layer. The first one of its shape stays,
+// measureTar applies, reads and removes a layer. The first one of its shape stays,
 // for other groups, when there will be others to remove.
-func (l *lap) tarLap(r *runner, t tarRace) error {
+func (l *turn) measureTar(r *runner, t tarRace) error {
 	id := l.NewID()
 	if err := l.Create(id, "", nil); err != nil {
 		return err
@@ -82,11 +82,11 @@ func (l *lap) tarLap(r *runner, t tarRace) error {
 	if err := l.applyTar(r, t.shape, id); err != nil {
 		return err
 	}
-	if err := l.settledTimed("diff."+t.shape.Name, func() error { return l.readDiff(id) }); err != nil {
+	if err := l.timeIdleRow("diff."+t.shape.Name, func() error { return l.readDiff(id) }); err != nil {
 		return err
 	}
-	if !l.Has(t.shape) && t.shape != layers.Large {
-		l.Keep(t.shape, id)
+	if !l.HasImage(t.shape) && t.shape != layers.Large {
+		l.KeepImage(t.shape, id)
 		return nil
 	}
 	if !t.removes {
@@ -96,31 +96,31 @@ func (l *lap) tarLap(r *runner, t tarRace) error {
 }
 
 // timedRemove says when a removal answers and when it is over.
-func (l *lap) timedRemove(name string, remove func() error) error {
-	if err := l.settle(); err != nil {
+func (l *turn) timedRemove(name string, remove func() error) error {
+	if err := l.awaitIdle(); err != nil {
 		return err
 	}
-	return l.timed("removed."+name, func() error {
-		if err := l.timed("remove."+name, remove); err != nil {
+	return l.timeRow("removed."+name, func() error {
+		if err := l.timeRow("remove."+name, remove); err != nil {
 			return err
 		}
-		return errors.Join(l.Settle(), l.freed())
+		return errors.Join(l.AwaitIdle(), l.awaitFreed())
 	})
 }
 
-func (l *lap) applyTar(r *runner, s layers.Shape, id string) error {
+func (l *turn) applyTar(r *runner, s layers.Shape, id string) error {
 	tar, err := r.tars.open(s)
 	if err != nil {
 		return err
 	}
 	defer tar.Close()
-	return l.settledTimed("apply."+s.Name, func() error {
+	return l.timeIdleRow("apply."+s.Name, func() error {
 		_, err := l.ApplyDiff(id, "", tar)
 		return err
 	})
 }
 
-func (l *lap) readDiff(id string) error {
+func (l *turn) readDiff(id string) error {
 	diff, err := l.Diff(id, "")
 	if err != nil {
 		return err
@@ -129,8 +129,8 @@ func (l *lap) readDiff(id string) error {
 	return errors.Join(err, diff.Close())
 }
 
-// gnuTarLap does the same without any driver.
-func (l *lap) gnuTarLap(r *runner, t tarRace) error {
+// measureGnuTar does the same without any driver.
+func (l *turn) measureGnuTar(r *runner, t tarRace) error {
 	dir := filepath.Join(l.Root, fmt.Sprintf("%s-%d", t.shape.Name, l.round))
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
@@ -138,7 +138,7 @@ func (l *lap) gnuTarLap(r *runner, t tarRace) error {
 	if err := l.gnuExtract(r, t.shape, dir); err != nil {
 		return err
 	}
-	err := l.settledTimed("diff."+t.shape.Name, func() error {
+	err := l.timeIdleRow("diff."+t.shape.Name, func() error {
 		cmd := exec.Command("tar", "-C", dir, "-cf", "-", ".")
 		cmd.Stdout = onlyWriter{io.Discard}
 		return cmd.Run()
@@ -146,7 +146,7 @@ func (l *lap) gnuTarLap(r *runner, t tarRace) error {
 	if err != nil {
 		return err
 	}
-	remove := func() error { return stable.Command("rm", "-r", dir) }
+	remove := func() error { return contenders.RunCommand("rm", "-r", dir) }
 	if t.shape == layers.Many {
 		return nil // the drivers' stay too
 	}
@@ -156,13 +156,13 @@ func (l *lap) gnuTarLap(r *runner, t tarRace) error {
 	return l.timedRemove(t.shape.Name, remove)
 }
 
-func (l *lap) gnuExtract(r *runner, s layers.Shape, dir string) error {
+func (l *turn) gnuExtract(r *runner, s layers.Shape, dir string) error {
 	tar, err := r.tars.open(s)
 	if err != nil {
 		return err
 	}
 	defer tar.Close()
-	return l.settledTimed("apply."+s.Name, func() error {
+	return l.timeIdleRow("apply."+s.Name, func() error {
 		cmd := exec.Command("tar", "-C", dir, "--numeric-owner", "-xpf", "-")
 		cmd.Stdin = tar
 		return cmd.Run()

@@ -12,14 +12,14 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// steps is how many instructions the build has.
-const steps = 20
+// buildSteps is how many instructions the build has.
+const buildSteps = 20
 
 // builder is one of the engine's two, as the calls it makes of a driver.
 type builder struct {
 	slug, title, note string
-	step              func(l *lap, parent string, n int) (layer string, err error)
-	finish            func(l *lap, stack []string) error
+	step              func(l *turn, parent string, n int) (layer string, err error)
+	finish            func(l *turn, stack []string) error
 	field             []string
 	budget            time.Duration
 }
@@ -28,12 +28,12 @@ var (
 	buildKit = builder{
 		slug: "buildkit", title: "20-step build, storage calls of BuildKit", budget: 140 * time.Second,
 		note: "Each step Create, Get, five new files of 10 KB and one of the image's replaced, Put; at the end a Diff of each, all at once. On the base layer, warm.",
-		step: (*lap).buildKitStep, finish: (*lap).diffAll, field: fullField,
+		step: (*turn).buildKitStep, finish: (*turn).diffAll, field: fullField,
 	}
 	classic = builder{
 		slug: "classic", title: "20-step build, storage calls of the classic builder", budget: 60 * time.Second,
 		note: "Each step a container: its two layers made, mounted and filled as with BuildKit; committed by Diff, Create and ApplyDiff; removed. On the base layer, warm.",
-		step: (*lap).classicStep, finish: func(*lap, []string) error { return nil },
+		step: (*turn).classicStep, finish: func(*turn, []string) error { return nil },
 		// moby's zfs needs three minutes, and has the row engine.build.classic.
 		field: []string{result.Ours, result.OursInProcess, result.Overlay2, result.Overlay2Tmpfs},
 	}
@@ -41,22 +41,22 @@ var (
 
 func buildGroup(b builder) group {
 	id := "build." + b.slug
-	lanes := lanesFor(b.field, 2, func(l *lap) error { return l.buildLap(b, id) })
+	entries := entriesFor(b.field, 2, func(l *turn) error { return l.measureBuild(b, id) })
 	return group{
 		name: id, budget: b.budget,
-		rows:  []result.Row{ms("build", id, b.note, "%s", b.title)},
-		lanes: once(lanes, result.ZFS),
+		rows:    []result.Row{makeTimeRow("build", id, b.note, "%s", b.title)},
+		entries: limitToOneRound(entries, result.ZFS),
 	}
 }
 
-func (l *lap) buildLap(b builder, id string) error {
+func (l *turn) measureBuild(b builder, id string) error {
 	image, err := l.Image(layers.Base)
 	if err != nil {
 		return err
 	}
 	stack := []string{image}
-	err = l.settledTimed(id, func() error {
-		for n := range steps {
+	err = l.timeIdleRow(id, func() error {
+		for n := range buildSteps {
 			layer, err := b.step(l, stack[n], n)
 			if err != nil {
 				return fmt.Errorf("step %d: %w", n+1, err)
@@ -83,7 +83,7 @@ func stepFiles(n int) func(dir string) error {
 	}
 }
 
-func (l *lap) buildKitStep(parent string, n int) (string, error) {
+func (l *turn) buildKitStep(parent string, n int) (string, error) {
 	id := l.NewBuildID()
 	if err := l.Create(id, parent, nil); err != nil {
 		return "", err
@@ -92,7 +92,7 @@ func (l *lap) buildKitStep(parent string, n int) (string, error) {
 }
 
 // diffAll reads the diffs of a stack as BuildKit does: all at once.
-func (l *lap) diffAll(stack []string) error {
+func (l *turn) diffAll(stack []string) error {
 	errs := make([]error, len(stack))
 	var all sync.WaitGroup
 	for i := 1; i < len(stack); i++ {
@@ -102,7 +102,7 @@ func (l *lap) diffAll(stack []string) error {
 	return errors.Join(errs...)
 }
 
-func (l *lap) readDiffOf(id, parent string) error {
+func (l *turn) readDiffOf(id, parent string) error {
 	diff, err := l.Diff(id, parent)
 	if err != nil {
 		return err
@@ -111,8 +111,8 @@ func (l *lap) readDiffOf(id, parent string) error {
 	return errors.Join(err, diff.Close())
 }
 
-func (l *lap) classicStep(parent string, n int) (string, error) {
-	container, init, err := l.container(parent)
+func (l *turn) classicStep(parent string, n int) (string, error) {
+	container, init, err := l.createContainer(parent)
 	if err != nil {
 		return "", err
 	}
@@ -131,7 +131,7 @@ func (l *lap) classicStep(parent string, n int) (string, error) {
 }
 
 // commit makes a layer of what a mounted container changed.
-func (l *lap) commit(container, init, layer, parent string) error {
+func (l *turn) commit(container, init, layer, parent string) error {
 	diff, err := l.Diff(container, init)
 	if err != nil {
 		return err

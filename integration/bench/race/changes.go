@@ -31,34 +31,34 @@ var (
 	manyChanges = changesRace{layers.Many, "100,000 files", []string{result.Ours, result.Overlay2}, 1, 130 * time.Second}
 )
 
-// changed are containers' layers by contender, prepared in the first round.
-type changed map[string][]changedLayer
+// changedLayers are containers' layers by contender, prepared in the first round.
+type changedLayers map[string][]changedLayer
 
 type changedLayer struct{ id, init string }
 
 func changesGroup(r *runner, c changesRace) group {
 	g := group{name: "changes " + c.image.Name, budget: c.budget}
 	for _, n := range changeCounts {
-		g.rows = append(g.rows, ms("changes", changesID("changes", c.image, n), "Changes of a container's layer against the one below. Warm.",
-			"list %s on an image of %s", countOf(n), c.size))
+		g.rows = append(g.rows, makeTimeRow("changes", changesID("changes", c.image, n), "Changes of a container's layer against the one below. Warm.",
+			"list %s on an image of %s", formatCount(n), c.size))
 	}
 	for _, n := range changeCounts {
-		g.rows = append(g.rows, ms("changes", changesID("diffsize", c.image, n), "DiffSize of the same.",
-			"size of %s on an image of %s", countOf(n), c.size))
+		g.rows = append(g.rows, makeTimeRow("changes", changesID("diffsize", c.image, n), "DiffSize of the same.",
+			"size of %s on an image of %s", formatCount(n), c.size))
 	}
-	prepared := changed{}
-	g.lanes = lanesFor(c.field, c.rounds, func(l *lap) error { return l.changesLap(c.image, prepared) })
+	prepared := changedLayers{}
+	g.entries = entriesFor(c.field, c.rounds, func(l *turn) error { return l.measureChanges(c.image, prepared) })
 	if c.image == layers.Base {
 		walk := changesID("changes", c.image, 1)
-		g.lanes = append(g.lanes, lane{contender: result.GNU, rounds: c.rounds, rows: []string{walk}, run: func(l *lap) error {
-			return l.gnuFind(r, c.image, walk)
+		g.entries = append(g.entries, entry{contender: result.GNU, rounds: c.rounds, rows: []string{walk}, run: func(l *turn) error {
+			return l.timeFind(r, c.image, walk)
 		}})
 	}
 	return g
 }
 
-// countOf changed files, as people write it.
-func countOf(n int) string {
+// formatCount changed files, as people write it.
+func formatCount(n int) string {
 	switch {
 	case n == 1:
 		return "1 change"
@@ -72,7 +72,7 @@ func changesID(call string, image layers.Shape, n int) string {
 	return fmt.Sprintf("%s.%s.%d", call, image.Name, n)
 }
 
-func (l *lap) changesLap(image layers.Shape, prepared changed) error {
+func (l *turn) measureChanges(image layers.Shape, prepared changedLayers) error {
 	for i, n := range changeCounts {
 		if i >= len(prepared[l.Name]) {
 			layer, err := l.changedLayer(image, n)
@@ -82,10 +82,10 @@ func (l *lap) changesLap(image layers.Shape, prepared changed) error {
 			prepared[l.Name] = append(prepared[l.Name], layer)
 		}
 		layer := prepared[l.Name][i]
-		if err := l.settledTimed(changesID("changes", image, n), func() error { return l.countChanges(layer, n) }); err != nil {
+		if err := l.timeIdleRow(changesID("changes", image, n), func() error { return l.countChanges(layer, n) }); err != nil {
 			return err
 		}
-		if err := l.timed(changesID("diffsize", image, n), func() error { return l.size(layer, n) }); err != nil {
+		if err := l.timeRow(changesID("diffsize", image, n), func() error { return l.checkDiffSize(layer, n) }); err != nil {
 			return err
 		}
 	}
@@ -93,12 +93,12 @@ func (l *lap) changesLap(image layers.Shape, prepared changed) error {
 }
 
 // changedLayer makes a container that changed n files of its image.
-func (l *lap) changedLayer(image layers.Shape, n int) (changedLayer, error) {
+func (l *turn) changedLayer(image layers.Shape, n int) (changedLayer, error) {
 	base, err := l.Image(image)
 	if err != nil {
 		return changedLayer{}, err
 	}
-	id, init, err := l.container(base)
+	id, init, err := l.createContainer(base)
 	if err != nil {
 		return changedLayer{}, err
 	}
@@ -106,7 +106,7 @@ func (l *lap) changedLayer(image layers.Shape, n int) (changedLayer, error) {
 }
 
 // countChanges makes sure that who is fast is also right.
-func (l *lap) countChanges(c changedLayer, n int) error {
+func (l *turn) countChanges(c changedLayer, n int) error {
 	changes, err := l.Changes(c.id, c.init)
 	if err == nil && len(changes) < n {
 		err = fmt.Errorf("%d changes, want at least %d", len(changes), n)
@@ -114,7 +114,7 @@ func (l *lap) countChanges(c changedLayer, n int) error {
 	return err
 }
 
-func (l *lap) size(c changedLayer, n int) error {
+func (l *turn) checkDiffSize(c changedLayer, n int) error {
 	size, err := l.DiffSize(c.id, c.init)
 	if err == nil && size < int64(n)*256 {
 		err = fmt.Errorf("size %d, want at least %d", size, n*256)
@@ -122,22 +122,22 @@ func (l *lap) size(c changedLayer, n int) error {
 	return err
 }
 
-// gnuFind walks the whole image once: what comparing trees costs at the least.
-func (l *lap) gnuFind(r *runner, image layers.Shape, id string) error {
+// timeFind walks the whole image once: what comparing trees costs at the least.
+func (l *turn) timeFind(r *runner, image layers.Shape, id string) error {
 	dir := filepath.Join(l.Root, "tree-"+image.Name)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		if err := l.gnuTree(r, image, dir); err != nil {
+		if err := l.extractTree(r, image, dir); err != nil {
 			return err
 		}
 	}
-	return l.settledTimed(id, func() error {
+	return l.timeIdleRow(id, func() error {
 		cmd := exec.Command("find", dir, "-newer", dir)
 		cmd.Stdout = onlyWriter{io.Discard}
 		return cmd.Run()
 	})
 }
 
-func (l *lap) gnuTree(r *runner, image layers.Shape, dir string) error {
+func (l *turn) extractTree(r *runner, image layers.Shape, dir string) error {
 	tar, err := r.tars.open(image)
 	if err != nil {
 		return err

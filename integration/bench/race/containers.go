@@ -21,7 +21,7 @@ func containersGroup(n int) group {
 		return result.Row{ID: id(what), Group: "containers", Unit: result.Bytes, Note: note, Title: fmt.Sprintf("%d containers of one image: %s", n, title)}
 	}
 	times := func(what, note, title string) result.Row {
-		return ms("containers", id(what), note, "%d containers of one image: %s", n, title)
+		return makeTimeRow("containers", id(what), note, "%d containers of one image: %s", n, title)
 	}
 	// moby's zfs needs three seconds for each.
 	field, rounds, budget := []string{result.Ours, result.OursDisabled, result.Overlay2, result.Overlay2Dis}, 1, 160*time.Second
@@ -38,11 +38,11 @@ func containersGroup(n int) group {
 			times("first", "Get of a container when no other is mounted: the median of the first tenth.", "first mount"),
 			times("last", "Get when nearly all are mounted: the median of the last tenth.", "last mount"),
 		},
-		lanes: lanesFor(field, rounds, func(l *lap) error { return l.containersLap(n, id) }),
+		entries: entriesFor(field, rounds, func(l *turn) error { return l.measureContainers(n, id) }),
 	}
 }
 
-func (l *lap) containersLap(n int, id func(string) string) error {
+func (l *turn) measureContainers(n int, id func(string) string) error {
 	image, err := l.Image(layers.Base)
 	if err != nil {
 		return err
@@ -55,30 +55,30 @@ func (l *lap) containersLap(n int, id func(string) string) error {
 	for range n {
 		ids = append(ids, l.NewID())
 	}
-	if err := l.settle(); err != nil {
+	if err := l.awaitIdle(); err != nil {
 		return err
 	}
-	before, err := l.usage()
+	before, err := l.readUsage()
 	if err != nil {
 		return err
 	}
 	var dirs []string
-	err = l.timed(id("start"), func() (err error) {
+	err = l.timeRow(id("start"), func() (err error) {
 		dirs, err = l.startAll(image, ids)
 		return err
 	})
 	if err == nil {
 		err = l.sampleUsage(before, dirs, files, id)
 	}
-	err = errors.Join(err, l.each(ids, l.Put))
+	err = errors.Join(err, l.forEach(ids, l.Put))
 	if err == nil {
 		err = l.mountInTurns(ids, id)
 	}
-	return errors.Join(err, l.each(ids, l.Remove), l.each(ids, func(c string) error { return l.Remove(c + "-init") }))
+	return errors.Join(err, l.forEach(ids, l.Remove), l.forEach(ids, func(c string) error { return l.Remove(c + "-init") }))
 }
 
 // mappable are files of the image, 16 MB together.
-func (l *lap) mappable(image string) (names []string, err error) {
+func (l *turn) mappable(image string) (names []string, err error) {
 	err = l.Fill(image, func(dir string) error {
 		names, err = firstFiles(dir, 16<<20)
 		return err
@@ -87,13 +87,13 @@ func (l *lap) mappable(image string) (names []string, err error) {
 }
 
 // startAll makes and mounts containers at once.
-func (l *lap) startAll(image string, ids []string) ([]string, error) {
+func (l *turn) startAll(image string, ids []string) ([]string, error) {
 	dirs := make([]string, len(ids))
 	errs := make([]error, len(ids))
 	var all sync.WaitGroup
 	for i, id := range ids {
 		all.Go(func() {
-			if _, _, errs[i] = newContainer(l.Contender, id, image); errs[i] == nil {
+			if _, _, errs[i] = createContainerLayers(l.Contender, id, image); errs[i] == nil {
 				dirs[i], errs[i] = l.Get(id, "")
 			}
 		})
@@ -103,28 +103,28 @@ func (l *lap) startAll(image string, ids []string) ([]string, error) {
 }
 
 // sampleUsage says what running containers take.
-func (l *lap) sampleUsage(before usage, dirs, files []string, id func(string) string) error {
-	if err := l.settle(); err != nil {
+func (l *turn) sampleUsage(before usage, dirs, files []string, id func(string) string) error {
+	if err := l.awaitIdle(); err != nil {
 		return err
 	}
-	after, err := l.usage()
+	after, err := l.readUsage()
 	if err != nil {
 		return err
 	}
-	l.sample(id("disk"), grown(before.disk, after.disk))
-	l.sample(id("memory"), grown(before.memory, after.memory))
+	l.addSample(id("disk"), growth(before.disk, after.disk))
+	l.addSample(id("memory"), growth(before.memory, after.memory))
 	unmap, err := mapAll(dirs, files)
 	defer unmap()
 	if err != nil {
 		return err
 	}
-	mapped, err := l.usage()
-	l.sample(id("cache"), grown(after.cache, mapped.cache))
+	mapped, err := l.readUsage()
+	l.addSample(id("cache"), growth(after.cache, mapped.cache))
 	return err
 }
 
-// grown never falls below nothing: what others gave back meanwhile is noise.
-func grown(before, after int64) float64 { return float64(max(0, after-before)) }
+// growth never falls below nothing: what others gave back meanwhile is noise.
+func growth(before, after int64) float64 { return float64(max(0, after-before)) }
 
 // mapAll maps and reads the same files in each container, as programs and
 // their libraries are.
@@ -151,12 +151,12 @@ func mapAll(dirs, files []string) (unmap func(), err error) {
 
 // mountInTurns mounts the containers one after another; all stay mounted until
 // the end.
-func (l *lap) mountInTurns(ids []string, id func(string) string) error {
-	if err := l.settle(); err != nil {
+func (l *turn) mountInTurns(ids []string, id func(string) string) error {
+	if err := l.awaitIdle(); err != nil {
 		return err
 	}
 	var took []float64
-	err := l.each(ids, func(c string) error {
+	err := l.forEach(ids, func(c string) error {
 		begin := time.Now()
 		_, err := l.Get(c, "")
 		took = append(took, milliseconds(time.Since(begin)))
@@ -164,14 +164,14 @@ func (l *lap) mountInTurns(ids []string, id func(string) string) error {
 	})
 	if err == nil {
 		tenth := max(1, len(took)/10)
-		l.sample(id("first"), result.SpreadOf(took[:tenth]).Median)
-		l.sample(id("last"), result.SpreadOf(took[len(took)-tenth:]).Median)
+		l.addSample(id("first"), result.MeasureSpread(took[:tenth]).Median)
+		l.addSample(id("last"), result.MeasureSpread(took[len(took)-tenth:]).Median)
 	}
-	return errors.Join(err, l.each(slices.Clone(ids[:len(took)]), l.Put))
+	return errors.Join(err, l.forEach(slices.Clone(ids[:len(took)]), l.Put))
 }
 
-// each does something with each layer, whatever becomes of the others.
-func (l *lap) each(ids []string, do func(id string) error) error {
+// forEach does something with each layer, whatever becomes of the others.
+func (l *turn) forEach(ids []string, do func(id string) error) error {
 	var errs []error
 	for _, id := range ids {
 		errs = append(errs, do(id))

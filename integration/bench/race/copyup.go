@@ -44,24 +44,24 @@ func copyUpGroup(c copyUpRace) group {
 	id := "copyup." + c.slug
 	note := fmt.Sprintf("Open for writing in a new container; the mean of %d files, after %d others. The files are on disk and read before. zfs has no copy-up: it clones the image when the container is made.", c.count, c.warm)
 	return group{
-		name:   id,
-		budget: c.budget,
-		rows:   []result.Row{ms("copy-up", id, note, "%s", c.title)},
-		lanes:  lanesFor(c.field, c.rounds, func(l *lap) error { return l.copyUpLap(c, id) }),
+		name:    id,
+		budget:  c.budget,
+		rows:    []result.Row{makeTimeRow("copy-up", id, note, "%s", c.title)},
+		entries: entriesFor(c.field, c.rounds, func(l *turn) error { return l.measureCopyUp(c, id) }),
 	}
 }
 
-func (l *lap) copyUpLap(c copyUpRace, id string) error {
+func (l *turn) measureCopyUp(c copyUpRace, id string) error {
 	image, err := l.Image(c.image)
 	if err != nil {
 		return err
 	}
-	container, init, err := l.container(image)
+	container, init, err := l.createContainer(image)
 	if err != nil {
 		return err
 	}
 	// A copy-up waits for a file that is not on disk yet, whatever sync says.
-	if err := l.settle(); err != nil {
+	if err := l.awaitIdle(); err != nil {
 		return err
 	}
 	err = l.Fill(container, func(dir string) error {
@@ -73,7 +73,7 @@ func (l *lap) copyUpLap(c copyUpRace, id string) error {
 		if err := openForWriting(names[c.warm:]...); err != nil {
 			return err
 		}
-		l.sample(id, milliseconds(time.Since(begin))/float64(c.count))
+		l.addSample(id, milliseconds(time.Since(begin))/float64(c.count))
 		return nil
 	})
 	if err != nil {
@@ -86,7 +86,7 @@ func (l *lap) copyUpLap(c copyUpRace, id string) error {
 func (c copyUpRace) names(dir string) []string {
 	var names []string
 	for n := range c.warm + c.count {
-		names = append(names, filepath.Join(dir, c.image.File(n)))
+		names = append(names, filepath.Join(dir, c.image.FilePath(n)))
 	}
 	return names
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// cycles are in one sample: one alone is too short to be told from noise.
-const cycles = 5
+// cyclesPerSample are in one sample: one alone is too short to be told from noise.
+const cyclesPerSample = 5
 
 // cycleGroup is the life of a layer without its content.
 func cycleGroup() group {
@@ -19,45 +19,45 @@ func cycleGroup() group {
 		name:   "layer cycle",
 		budget: 60 * time.Second,
 		rows: []result.Row{
-			ms("layers", id, "CreateReadWrite, Get, a file of 4 KB, Put, as a container's layer; the mean of 5 on one image of 20 files. Warm.",
+			makeTimeRow("layers", id, "CreateReadWrite, Get, a file of 4 KB, Put, as a container's layer; the mean of 5 on one image of 20 files. Warm.",
 				"create, mount, write, unmount a layer"),
-			ms("layers", id+".remove", "Remove of such a layer, the mean of 5.", "remove a container's small layer"),
-			ms("layers", id+".step", "Create, Get, a file of 4 KB, Put, as BuildKit does, after which ours is durable with all that was written; the mean of 5.",
+			makeTimeRow("layers", id+".remove", "Remove of such a layer, the mean of 5.", "remove a container's small layer"),
+			makeTimeRow("layers", id+".step", "Create, Get, a file of 4 KB, Put, as BuildKit does, after which ours is durable with all that was written; the mean of 5.",
 				"create, mount, write, unmount a build step"),
 		},
-		lanes: lanesFor(fullField, 3, func(l *lap) error {
+		entries: entriesFor(fullField, 3, func(l *turn) error {
 			image, err := l.Image(layers.Small)
 			if err != nil {
 				return err
 			}
-			if err := l.settle(); err != nil {
+			if err := l.awaitIdle(); err != nil {
 				return err
 			}
-			containers, err := l.cycle(id, l.NewID, func(id string) error { return l.CreateReadWrite(id, image, nil) })
+			containers, err := l.cycleLayers(id, l.NewID, func(id string) error { return l.CreateReadWrite(id, image, nil) })
 			if err != nil {
 				return err
 			}
-			if err := l.settle(); err != nil {
+			if err := l.awaitIdle(); err != nil {
 				return err
 			}
 			begin := time.Now()
 			if err := l.removeAll(containers...); err != nil {
 				return err
 			}
-			l.sample(id+".remove", milliseconds(time.Since(begin))/cycles)
-			if err := l.settle(); err != nil {
+			l.addSample(id+".remove", milliseconds(time.Since(begin))/cyclesPerSample)
+			if err := l.awaitIdle(); err != nil {
 				return err
 			}
-			steps, err := l.cycle(id+".step", l.NewBuildID, func(id string) error { return l.Create(id, image, nil) })
+			steps, err := l.cycleLayers(id+".step", l.NewBuildID, func(id string) error { return l.Create(id, image, nil) })
 			return errors.Join(err, l.removeAll(steps...))
 		}),
 	}
 }
 
-// cycle lets layers begin their lives.
-func (l *lap) cycle(row string, newID func() string, create func(id string) error) (ids []string, err error) {
+// cycleLayers lets layers begin their lives.
+func (l *turn) cycleLayers(row string, newID func() string, create func(id string) error) (ids []string, err error) {
 	begin := time.Now()
-	for range cycles {
+	for range cyclesPerSample {
 		id := newID()
 		ids = append(ids, id)
 		if err := create(id); err != nil {
@@ -68,7 +68,7 @@ func (l *lap) cycle(row string, newID func() string, create func(id string) erro
 			return ids, err
 		}
 	}
-	l.sample(row, milliseconds(time.Since(begin))/cycles)
+	l.addSample(row, milliseconds(time.Since(begin))/cyclesPerSample)
 	return ids, nil
 }
 
@@ -78,9 +78,9 @@ func rpcGroup() group {
 	return group{
 		name:   "rpc",
 		budget: 15 * time.Second,
-		rows: []result.Row{ms("layers", id, "Exists of a layer that is there, the mean of 200 calls in a row. Warm.",
+		rows: []result.Row{makeTimeRow("layers", id, "Exists of a layer that is there, the mean of 200 calls in a row. Warm.",
 			"one call (Exists)")},
-		lanes: lanesFor([]string{result.Ours, result.OursInProcess}, 5, func(l *lap) error {
+		entries: entriesFor([]string{result.Ours, result.OursInProcess}, 5, func(l *turn) error {
 			image, err := l.Image(layers.Small)
 			if err != nil {
 				return err
@@ -91,7 +91,7 @@ func rpcGroup() group {
 					return errors.New("the image is gone")
 				}
 			}
-			l.sample(id, milliseconds(time.Since(begin))/calls)
+			l.addSample(id, milliseconds(time.Since(begin))/calls)
 			return nil
 		}),
 	}

@@ -16,28 +16,28 @@ var depths = []int{1, 50, 125}
 func depthGroup() group {
 	g := group{name: "depth", budget: 110 * time.Second}
 	for _, depth := range depths {
-		g.rows = append(g.rows, ms("layers", depthID(depth), "Get and Put of a container's layer, the mean of 5. Warm.", "mount and unmount on %d layers", depth))
+		g.rows = append(g.rows, makeTimeRow("layers", depthID(depth), "Get and Put of a container's layer, the mean of 5. Warm.", "mount and unmount on %d layers", depth))
 	}
 	stacks := map[string][]string{}
 	// moby's zfs makes 125 layers in two minutes, to say what 50 say.
 	deepest := map[string]int{result.ZFS: 50}
-	g.lanes = lanesFor(mainField, 4, func(l *lap) error {
+	g.entries = entriesFor(mainField, 4, func(l *turn) error {
 		depths := depthsTo(deepest[l.Name])
-		stack, err := l.stack(stacks[l.Name], depths[len(depths)-1])
+		stack, err := l.makeStack(stacks[l.Name], depths[len(depths)-1])
 		stacks[l.Name] = stack
 		if err != nil {
 			return err
 		}
 		for _, depth := range depths {
-			if err := l.mountOn(stack[depth-1], depth); err != nil {
+			if err := l.timeMounts(stack[depth-1], depth); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	for i, lane := range g.lanes {
-		for _, depth := range depthsTo(deepest[lane.contender]) {
-			g.lanes[i].rows = append(g.lanes[i].rows, depthID(depth))
+	for i, entry := range g.entries {
+		for _, depth := range depthsTo(deepest[entry.contender]) {
+			g.entries[i].rows = append(g.entries[i].rows, depthID(depth))
 		}
 	}
 	return g
@@ -53,8 +53,8 @@ func depthsTo(deepest int) []int {
 	return slices.DeleteFunc(slices.Clone(depths), func(depth int) bool { return depth > deepest })
 }
 
-// stack makes layers, one on the other, up to a depth.
-func (l *lap) stack(stack []string, deepest int) ([]string, error) {
+// makeStack makes layers, one on the other, up to a depth.
+func (l *turn) makeStack(stack []string, deepest int) ([]string, error) {
 	if len(stack) > 0 {
 		return stack, nil
 	}
@@ -73,13 +73,13 @@ func (l *lap) stack(stack []string, deepest int) ([]string, error) {
 	return stack, nil
 }
 
-func (l *lap) mountOn(parent string, depth int) error {
+func (l *turn) timeMounts(parent string, depth int) error {
 	const mounts = 5
 	id := l.NewID()
 	if err := l.CreateReadWrite(id, parent, nil); err != nil {
 		return err
 	}
-	if err := l.settle(); err != nil {
+	if err := l.awaitIdle(); err != nil {
 		return err
 	}
 	begin := time.Now()
@@ -88,6 +88,6 @@ func (l *lap) mountOn(parent string, depth int) error {
 			return err
 		}
 	}
-	l.sample(depthID(depth), milliseconds(time.Since(begin))/mounts)
+	l.addSample(depthID(depth), milliseconds(time.Since(begin))/mounts)
 	return l.Remove(id)
 }

@@ -3,6 +3,6 @@
 //
 // Between two measurements the pool is synced and everybody's background work is
 // over, so that nobody pays for what another wrote. Nothing is cold unless its
-// row says so. Who runs lives in integration/bench/stable, what the figures mean
+// row says so. Who runs lives in integration/bench/contenders, what the figures mean
 // in integration/bench/judge.
 package race

@@ -33,7 +33,7 @@ func writeFile(name string, size int) error {
 // old one: overlayfs copies nothing up.
 func replaceFiles(dir string, image layers.Shape, from, to int) error {
 	for n := from; n < to; n++ {
-		name := filepath.Join(dir, image.File(n%image.Files))
+		name := filepath.Join(dir, image.FilePath(n%image.Files))
 		if n >= image.Files {
 			name += fmt.Sprintf(".%d", n)
 		}

@@ -43,26 +43,26 @@ func groups(r *runner) []group {
 	}
 }
 
-// lanesFor gives each contender the same lane.
-func lanesFor(contenders []string, rounds int, run func(*lap) error) []lane {
-	var lanes []lane
+// entriesFor gives each contender the same entry.
+func entriesFor(contenders []string, rounds int, run func(*turn) error) []entry {
+	var entries []entry
 	for _, c := range contenders {
-		lanes = append(lanes, lane{contender: c, rounds: rounds, run: run})
+		entries = append(entries, entry{contender: c, rounds: rounds, run: run})
 	}
-	return lanes
+	return entries
 }
 
-// once lets a contender run one round only: more would take everybody's time.
-func once(lanes []lane, contender string) []lane {
-	for i := range lanes {
-		if lanes[i].contender == contender {
-			lanes[i].rounds = 1
+// limitToOneRound lets a contender run one round only: more would take everybody's time.
+func limitToOneRound(entries []entry, contender string) []entry {
+	for i := range entries {
+		if entries[i].contender == contender {
+			entries[i].rounds = 1
 		}
 	}
-	return lanes
+	return entries
 }
 
-// ms is a row of times.
-func ms(group, id, note, title string, args ...any) result.Row {
+// makeTimeRow makes a row whose samples are times.
+func makeTimeRow(group, id, note, title string, args ...any) result.Row {
 	return result.Row{ID: id, Group: group, Note: note, Title: fmt.Sprintf(title, args...), Unit: result.Milliseconds}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// Machine is what this race runs on.
-func Machine() (result.Machine, error) {
+// DescribeMachine is what this race runs on.
+func DescribeMachine() (result.Machine, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return result.Machine{}, err

@@ -39,45 +39,45 @@ func cyclesGroup() group {
 			row("goroutines.early", "Of the driver's whole process, idle.", result.Count, "goroutines before 500 layers"),
 			row("goroutines.late", "", result.Count, "goroutines after 500 layers"),
 		},
-		lanes: []lane{
-			{result.Ours, 1, threads, (*lap).lifetimesLap},
-			{result.OursInProcess, 1, []string{"cycles.goroutines.early", "cycles.goroutines.late"}, (*lap).goroutinesLap},
+		entries: []entry{
+			{result.Ours, 1, threads, (*turn).measureLifetimes},
+			{result.OursInProcess, 1, []string{"cycles.goroutines.early", "cycles.goroutines.late"}, (*turn).measureGoroutines},
 		},
 	}
 }
 
-func (l *lap) lifetimesLap() error {
+func (l *turn) measureLifetimes() error {
 	image, err := l.Image(layers.Small)
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
-	if err := l.lifetimes(image, warmLifetimes); err != nil {
+	if err := l.runLifetimes(image, warmLifetimes); err != nil {
 		return err
 	}
 	if err := l.sampleProcess("early"); err != nil {
 		return err
 	}
-	if err := l.lifetimes(image, lifetimes-warmLifetimes); err != nil {
+	if err := l.runLifetimes(image, lifetimes-warmLifetimes); err != nil {
 		return err
 	}
-	l.sample("cycles.mean", milliseconds(time.Since(begin))/lifetimes)
+	l.addSample("cycles.mean", milliseconds(time.Since(begin))/lifetimes)
 	return l.sampleProcess("late")
 }
 
-func (l *lap) sampleProcess(when string) error {
+func (l *turn) sampleProcess(when string) error {
 	pid, _ := l.Pid()
-	p, err := processUsage(pid)
+	p, err := readProcessUsage(pid)
 	if err != nil {
 		return err
 	}
-	l.sample("cycles.rss."+when, float64(p.rss))
-	l.sample("cycles.threads."+when, float64(p.threads))
+	l.addSample("cycles.rss."+when, float64(p.rss))
+	l.addSample("cycles.threads."+when, float64(p.threads))
 	return nil
 }
 
-// lifetimes lets layers come and go.
-func (l *lap) lifetimes(image string, n int) error {
+// runLifetimes lets layers come and go.
+func (l *turn) runLifetimes(image string, n int) error {
 	ids := make(chan string, n)
 	for range n {
 		ids <- l.NewBuildID()
@@ -89,7 +89,7 @@ func (l *lap) lifetimes(image string, n int) error {
 	for i := range callers {
 		all.Go(func() {
 			for id := range ids {
-				if errs[i] = l.lifetime(id, image); errs[i] != nil {
+				if errs[i] = l.runLifetime(id, image); errs[i] != nil {
 					failed.Store(true)
 				}
 				if failed.Load() || time.Now().After(l.runner.end) {
@@ -105,7 +105,7 @@ func (l *lap) lifetimes(image string, n int) error {
 	return errors.Join(errs...)
 }
 
-func (l *lap) lifetime(id, image string) error {
+func (l *turn) runLifetime(id, image string) error {
 	if err := l.Create(id, image, nil); err != nil {
 		return err
 	}
@@ -115,9 +115,9 @@ func (l *lap) lifetime(id, image string) error {
 	return l.Remove(id)
 }
 
-// goroutinesLap counts what the driver leaves behind. The plugin's own cannot be
+// measureGoroutines counts what the driver leaves behind. The plugin's own cannot be
 // counted from outside.
-func (l *lap) goroutinesLap() error {
+func (l *turn) measureGoroutines() error {
 	image, err := l.Image(layers.Small)
 	if err != nil {
 		return err
@@ -125,17 +125,17 @@ func (l *lap) goroutinesLap() error {
 	if err := l.sampleGoroutines("early"); err != nil {
 		return err
 	}
-	if err := l.lifetimes(image, inProcessLifetimes); err != nil {
+	if err := l.runLifetimes(image, inProcessLifetimes); err != nil {
 		return err
 	}
 	return l.sampleGoroutines("late")
 }
 
-func (l *lap) sampleGoroutines(when string) error {
-	if err := l.settle(); err != nil {
+func (l *turn) sampleGoroutines(when string) error {
+	if err := l.awaitIdle(); err != nil {
 		return err
 	}
-	l.sample("cycles.goroutines."+when, float64(runtime.NumGoroutine()))
+	l.addSample("cycles.goroutines."+when, float64(runtime.NumGoroutine()))
 	return nil
 }
 
@@ -147,17 +147,17 @@ func memoryGroup() group {
 			{ID: "memory.peak", Group: "plugin", Unit: result.Bytes, Title: "greatest memory of the plugin", Note: "VmHWM: the most that was resident at any time of the rows above."},
 			{ID: "memory.end", Group: "plugin", Unit: result.Bytes, Title: "memory of the plugin at the end", Note: "VmRSS after all rows above."},
 		},
-		lanes: lanesFor([]string{result.Ours, result.OursDisabled}, 1, func(l *lap) error {
+		entries: entriesFor([]string{result.Ours, result.OursDisabled}, 1, func(l *turn) error {
 			pid, ok := l.Pid()
 			if !ok {
 				return errors.New("no process of its own")
 			}
-			p, err := processUsage(pid)
+			p, err := readProcessUsage(pid)
 			if err != nil {
 				return err
 			}
-			l.sample("memory.peak", float64(p.peak))
-			l.sample("memory.end", float64(p.rss))
+			l.addSample("memory.peak", float64(p.peak))
+			l.addSample("memory.end", float64(p.rss))
 			return nil
 		}),
 	}

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/overlayzfs/overlayzfs/integration/bench/contenders"
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
-	"github.com/overlayzfs/overlayzfs/integration/bench/stable"
 )
 
 // Config is what a race may take.
@@ -34,24 +34,24 @@ type group struct {
 	rows []result.Row
 	// budget is how long it may take, of all groups' together. Whoever has not
 	// run at all still runs once.
-	budget time.Duration
-	lanes  []lane
-	always bool // costs nothing: also when the race's budget is used up
+	budget  time.Duration
+	entries []entry
+	always  bool // costs nothing: also when the race's budget is used up
 }
 
-// lane is what one contender does in a group.
-type lane struct {
+// entry is what one contender does in a group.
+type entry struct {
 	contender string
 	rounds    int
 	rows      []string // their IDs; nil for all of the group's
-	run       func(*lap) error
+	run       func(*turn) error
 }
 
 // runner runs groups.
 type runner struct {
 	Config
-	stable *stable.Stable
-	tars   *tars
+	open   *contenders.Set
+	tars   *tarCache
 	report *result.Shared
 	end    time.Time
 }
@@ -60,9 +60,9 @@ type runner struct {
 // with the reason; an error is of the race itself.
 func Run(ctx context.Context, c Config, report *result.Shared) (err error) {
 	r := &runner{
-		Config: c, stable: stable.New(c.Pool, c.Dir), tars: &tars{dir: c.Dir}, report: report, end: time.Now().Add(c.Budget),
+		Config: c, open: contenders.New(c.Pool, c.Dir), tars: &tarCache{dir: c.Dir}, report: report, end: time.Now().Add(c.Budget),
 	}
-	defer func() { err = errors.Join(err, r.stable.Close()) }()
+	defer func() { err = errors.Join(err, r.open.Close()) }()
 	chosen := slices.DeleteFunc(groups(r), func(g group) bool { return !g.matches(c.Rows) })
 	var all time.Duration
 	for _, g := range chosen {
@@ -83,22 +83,22 @@ func (g group) matches(rows *regexp.Regexp) bool {
 	return slices.ContainsFunc(g.rows, func(row result.Row) bool { return rows.MatchString(row.ID) })
 }
 
-// runGroup runs a group's lanes in turns, each round from another one on.
+// runGroup runs a group's entries in turns, each round from another one on.
 func (r *runner) runGroup(g group) {
 	begin := time.Now()
-	var runs []*laneRun
-	for _, l := range g.lanes {
+	var runs []*entryRun
+	for _, l := range g.entries {
 		if r.Contenders.MatchString(l.contender) {
-			runs = append(runs, &laneRun{lane: l, runner: r, group: &g})
+			runs = append(runs, &entryRun{entry: l, runner: r, group: &g})
 		}
 	}
 	for round := range r.Rounds {
 		for i := range runs {
-			runs[(i+round)%len(runs)].lap(round, begin)
+			runs[(i+round)%len(runs)].runTurn(round, begin)
 		}
 	}
 	for _, run := range runs {
-		run.missed()
+		run.recordMissing()
 	}
 	r.logf("%s: %v of %v", g.name, time.Since(begin).Round(time.Second), g.budget.Round(time.Second))
 }
@@ -107,86 +107,86 @@ func (r *runner) logf(format string, args ...any) {
 	fmt.Fprintf(r.Log, format+"\n", args...)
 }
 
-// laneRun is a lane under way.
-type laneRun struct {
-	lane
+// entryRun is a entry under way.
+type entryRun struct {
+	entry
 	runner *runner
 	group  *group
-	last   time.Duration // what the last lap took
+	last   time.Duration // what the last turn took
 	failed error
-	laps   int
+	turns  int
 }
 
-// lap runs the lane once more, if it may.
-func (l *laneRun) lap(round int, begin time.Time) {
+// runTurn runs the entry once more, if it may.
+func (l *entryRun) runTurn(round int, begin time.Time) {
 	if round >= l.rounds || l.failed != nil {
 		return
 	}
-	if err := l.within(begin); err != nil {
-		if l.laps == 0 {
+	if err := l.checkTime(begin); err != nil {
+		if l.turns == 0 {
 			l.failed = err
 		}
 		return
 	}
 	start := time.Now()
-	l.failed = l.once(round)
+	l.failed = l.runOnce(round)
 	l.last = time.Since(start)
-	l.laps++
+	l.turns++
 	l.runner.logf("  %-24s %-24s round %d: %v", l.group.name, l.contender, round+1, l.last.Round(time.Millisecond))
 	if l.failed != nil {
 		l.runner.logf("  %s: %s: %v", l.group.name, l.contender, l.failed)
 	}
 }
 
-// within makes sure that there is time for another lap: in the whole race for a
+// checkTime makes sure that there is time for another turn: in the whole race for a
 // first one, in the group for any other.
-func (l *laneRun) within(begin time.Time) error {
-	return clock{l.runner.end, l.group.budget, l.group.always}.allows(time.Now(), begin, l.laps, l.last)
+func (l *entryRun) checkTime(begin time.Time) error {
+	return clock{l.runner.end, l.group.budget, l.group.always}.allows(time.Now(), begin, l.turns, l.last)
 }
 
-// clock is what a lane may take.
+// clock is what a entry may take.
 type clock struct {
 	end    time.Time     // of the race
 	budget time.Duration // of the group
 	always bool          // also after the end
 }
 
-// allows a lap of a group that began at begin, after some others, the last of
+// allows a turn of a group that began at begin, after some others, the last of
 // which took so long.
-func (c clock) allows(now, begin time.Time, laps int, last time.Duration) error {
+func (c clock) allows(now, begin time.Time, turns int, last time.Duration) error {
 	if now.After(c.end) && !c.always {
 		return errors.New("the race's budget was used up before its turn")
 	}
-	if laps > 0 && now.Sub(begin)+last > c.budget {
+	if turns > 0 && now.Sub(begin)+last > c.budget {
 		return fmt.Errorf("the group's budget of %v is used up", c.budget)
 	}
 	return nil
 }
 
-func (l *laneRun) once(round int) error {
-	c, err := l.runner.stable.Contender(l.contender)
+func (l *entryRun) runOnce(round int) error {
+	c, err := l.runner.open.Contender(l.contender)
 	if err != nil {
 		return err
 	}
-	one := &lap{Contender: c, runner: l.runner, group: l.group, round: round}
-	if err := one.settle(); err != nil {
+	one := &turn{Contender: c, runner: l.runner, group: l.group, round: round}
+	if err := one.awaitIdle(); err != nil {
 		return err
 	}
-	return one.attempt(l.run)
+	return one.runRecovering(l.run)
 }
 
-// missed notes every row that got no sample, or not all because of an error.
-func (l *laneRun) missed() {
+// recordMissing notes every row that got no sample, or not all because of an error.
+func (l *entryRun) recordMissing() {
 	for _, row := range l.group.rows {
 		if l.rows != nil && !slices.Contains(l.rows, row.ID) {
 			continue
 		}
-		why := "its lane gave none"
+		why := "it gave no sample"
 		if l.failed != nil {
 			why = l.failed.Error()
 		}
-		if !l.runner.report.Has(row.ID, l.contender) {
-			l.runner.report.Miss(row, l.contender, why)
+		if !l.runner.report.HasSample(row.ID, l.contender) {
+			l.runner.report.SetMissing(row, l.contender, why)
 		}
 	}
 }

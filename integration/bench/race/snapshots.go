@@ -19,29 +19,29 @@ func snapshotGroup(r *runner) group {
 	return group{
 		name:   "snapshot cycle",
 		budget: 30 * time.Second,
-		rows: []result.Row{ms("snapshots", id, "Prepare, Mounts, Remove; the mean of 5 on one image of 20 files. Ours is on disk when Prepare and Remove have answered, the others sync their records only. Warm.",
+		rows: []result.Row{makeTimeRow("snapshots", id, "Prepare, Mounts, Remove; the mean of 5 on one image of 20 files. Ours is on disk when Prepare and Remove have answered, the others sync their records only. Warm.",
 			"prepare, mounts, remove of a snapshot")},
-		lanes: lanesFor(snapshotField, 5, func(l *lap) error {
+		entries: entriesFor(snapshotField, 5, func(l *turn) error {
 			image, err := l.snapshotImage(r)
 			if err != nil {
 				return err
 			}
-			if err := l.settle(); err != nil {
+			if err := l.awaitIdle(); err != nil {
 				return err
 			}
 			begin := time.Now()
-			for range cycles {
+			for range cyclesPerSample {
 				if err := l.snapshotCycle(image); err != nil {
 					return err
 				}
 			}
-			l.sample(id, milliseconds(time.Since(begin))/cycles)
+			l.addSample(id, milliseconds(time.Since(begin))/cyclesPerSample)
 			return nil
 		}),
 	}
 }
 
-func (l *lap) snapshotCycle(image string) error {
+func (l *turn) snapshotCycle(image string) error {
 	ctx, key := context.Background(), l.NewID()
 	if _, err := l.Snapshots.Prepare(ctx, key, image); err != nil {
 		return err
@@ -51,11 +51,11 @@ func (l *lap) snapshotCycle(image string) error {
 }
 
 // snapshotImage is a small image, unpacked when there is none.
-func (l *lap) snapshotImage(r *runner) (string, error) {
-	if l.Has(layers.Small) {
+func (l *turn) snapshotImage(r *runner) (string, error) {
+	if l.HasImage(layers.Small) {
 		return l.Image(layers.Small)
 	}
-	tar, size, err := r.tars.file(layers.Small)
+	tar, size, err := r.tars.openFile(layers.Small)
 	if err != nil {
 		return "", err
 	}
@@ -64,7 +64,7 @@ func (l *lap) snapshotImage(r *runner) (string, error) {
 	if err := snapclient.Unpack(context.Background(), l.Snapshots, id, "", tar, size); err != nil {
 		return "", err
 	}
-	l.Keep(layers.Small, id)
+	l.KeepImage(layers.Small, id)
 	return id, nil
 }
 
@@ -87,23 +87,23 @@ func unpackGroup(r *runner, u unpackRace) group {
 		name:   "unpack " + name,
 		budget: u.budget,
 		rows: []result.Row{
-			ms("snapshots", "unpack."+name, "Prepare, containerd's own unpacking into the mounts, Commit. Ours is on disk then, the others sync their records only. The tar is in memory.", "unpack a %s", u.size),
-			ms("snapshots", "unpacked."+name, "The same until all of it is on disk for everybody.", "unpack a %s, to the disk", u.size),
-			ms("snapshots", "usage."+name, "Usage of the snapshot before its Commit, the mean of 3 calls. Warm.", "usage of a %s, active", u.size),
+			makeTimeRow("snapshots", "unpack."+name, "Prepare, containerd's own unpacking into the mounts, Commit. Ours is on disk then, the others sync their records only. The tar is in memory.", "unpack a %s", u.size),
+			makeTimeRow("snapshots", "unpacked."+name, "The same until all of it is on disk for everybody.", "unpack a %s, to the disk", u.size),
+			makeTimeRow("snapshots", "usage."+name, "Usage of the snapshot before its Commit, the mean of 3 calls. Warm.", "usage of a %s, active", u.size),
 		},
-		lanes: lanesFor(snapshotField, u.rounds, func(l *lap) error { return l.unpackLap(r, u) }),
+		entries: entriesFor(snapshotField, u.rounds, func(l *turn) error { return l.measureUnpack(r, u) }),
 	}
 }
 
-// unpackLap does what containerd does for a layer. What Usage takes between is
+// measureUnpack does what containerd does for a layer. What Usage takes between is
 // no part of the unpacking.
-func (l *lap) unpackLap(r *runner, u unpackRace) error {
-	tar, size, err := r.tars.file(u.shape)
+func (l *turn) measureUnpack(r *runner, u unpackRace) error {
+	tar, size, err := r.tars.openFile(u.shape)
 	if err != nil {
 		return err
 	}
 	defer tar.Close()
-	if err := l.settle(); err != nil {
+	if err := l.awaitIdle(); err != nil {
 		return err
 	}
 	ctx, id := context.Background(), l.NewID()
@@ -124,15 +124,15 @@ func (l *lap) unpackLap(r *runner, u unpackRace) error {
 	if err := l.Snapshots.Commit(ctx, id, key); err != nil {
 		return err
 	}
-	l.sample("unpack."+u.shape.Name, milliseconds(took+time.Since(begin)))
-	if err := l.synced(); err != nil {
+	l.addSample("unpack."+u.shape.Name, milliseconds(took+time.Since(begin)))
+	if err := l.syncPool(); err != nil {
 		return err
 	}
-	l.sample("unpacked."+u.shape.Name, milliseconds(took+time.Since(begin)))
+	l.addSample("unpacked."+u.shape.Name, milliseconds(took+time.Since(begin)))
 	return l.Snapshots.Remove(ctx, id)
 }
 
-func (l *lap) usages(row, key string) error {
+func (l *turn) usages(row, key string) error {
 	const calls = 3
 	begin := time.Now()
 	for range calls {
@@ -140,6 +140,6 @@ func (l *lap) usages(row, key string) error {
 			return err
 		}
 	}
-	l.sample(row, milliseconds(time.Since(begin))/calls)
+	l.addSample(row, milliseconds(time.Since(begin))/calls)
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/overlayzfs/overlayzfs/integration/bench/contenders"
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
-	"github.com/overlayzfs/overlayzfs/integration/bench/stable"
 )
 
 // storeSizes are how many layers the plugin finds at its start.
@@ -19,11 +19,11 @@ var storeSizes = []int{0, 100, 1000, 10_000}
 func startGroup(r *runner) group {
 	g := group{name: "start", budget: 60 * time.Second}
 	for _, n := range storeSizes {
-		g.rows = append(g.rows, ms("plugin", startID(n), "The process started until it has answered Init, as at a start of the engine; images of ten layers. Warm.",
+		g.rows = append(g.rows, makeTimeRow("plugin", startID(n), "The process started until it has answered Init, as at a start of the engine; images of ten layers. Warm.",
 			"start of the plugin with %d layers", n))
 	}
 	g.rows = append(g.rows, result.Row{ID: startMemory, Group: "plugin", Unit: result.Bytes, Title: "greatest memory of the plugin, started with 10,000 layers", Note: "VmHWM."})
-	g.lanes = lanesFor([]string{result.Ours}, 1, func(l *lap) error { return l.startLap(r.stable) })
+	g.entries = entriesFor([]string{result.Ours}, 1, func(l *turn) error { return l.measureStart(r.open) })
 	return g
 }
 
@@ -31,8 +31,8 @@ const startMemory = "start.memory"
 
 func startID(n int) string { return fmt.Sprintf("start.%d", n) }
 
-func (l *lap) startLap(s *stable.Stable) (err error) {
-	c, err := s.Another(l.Name, "start")
+func (l *turn) measureStart(s *contenders.Set) (err error) {
+	c, err := s.OpenSecond(l.Name, "start")
 	if err != nil {
 		return err
 	}
@@ -43,33 +43,33 @@ func (l *lap) startLap(s *stable.Stable) (err error) {
 			return err
 		}
 		made = n
-		if err := l.starts(c, n); err != nil {
+		if err := l.timeStarts(c, n); err != nil {
 			return err
 		}
 	}
 	pid, _ := c.Pid()
-	p, err := processUsage(pid)
-	l.sample(startMemory, float64(p.peak))
+	p, err := readProcessUsage(pid)
+	l.addSample(startMemory, float64(p.peak))
 	return err
 }
 
-func (l *lap) starts(c *stable.Contender, layers int) error {
+func (l *turn) timeStarts(c *contenders.Contender, layers int) error {
 	const starts = 3
 	for range starts {
 		if err := c.StopPlugin(); err != nil {
 			return err
 		}
-		if err := l.settledTimed(startID(layers), c.StartAgain); err != nil {
+		if err := l.timeIdleRow(startID(layers), c.StartPlugin); err != nil {
 			return err
 		}
-		if layers > 0 && !c.Exists(storedID(layers-1)) {
+		if layers > 0 && !c.Exists(storedLayerID(layers-1)) {
 			return errors.New("it does not know the layers it was started with")
 		}
 	}
 	return nil
 }
 
-func storedID(n int) string { return fmt.Sprintf("%064x", n) }
+func storedLayerID(n int) string { return fmt.Sprintf("%064x", n) }
 
 // fillStore writes layers into a store as docs/on-disk-format.md has them: made
 // by calls, they would take an hour. Each tenth is an image's base.
@@ -84,7 +84,7 @@ func fillStore(home string, from, to int) error {
 
 func writeLayer(home string, n int) error {
 	const perImage = 10
-	dir := filepath.Join(home, storedID(n))
+	dir := filepath.Join(home, storedLayerID(n))
 	short := func(n int) string { return fmt.Sprintf("%026d", n) }
 	if err := errors.Join(os.Mkdir(dir, 0o710), os.Mkdir(filepath.Join(dir, "diff"), 0o755)); err != nil {
 		return err
@@ -107,5 +107,5 @@ func writeLayer(home string, n int) error {
 			return err
 		}
 	}
-	return os.Symlink("../"+storedID(n)+"/diff", filepath.Join(home, "l", short(n)))
+	return os.Symlink("../"+storedLayerID(n)+"/diff", filepath.Join(home, "l", short(n)))
 }

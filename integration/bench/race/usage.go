@@ -14,8 +14,8 @@ import (
 // usage is what a contender and the machine take, in bytes.
 type usage struct{ disk, memory, cache int64 }
 
-func (l *lap) usage() (u usage, err error) {
-	if u.disk, err = l.Used(); err != nil {
+func (l *turn) readUsage() (u usage, err error) {
+	if u.disk, err = l.ReadUsed(); err != nil {
 		return usage{}, err
 	}
 	info, err := readFigures("/proc/meminfo", 1)
@@ -39,10 +39,10 @@ func readFigures(name string, column int) (map[string]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	return figures(string(text), column), nil
+	return parseFigures(string(text), column), nil
 }
 
-func figures(text string, column int) map[string]int64 {
+func parseFigures(text string, column int) map[string]int64 {
 	found := map[string]int64{}
 	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
 		words := strings.Fields(lines.Text())
@@ -56,16 +56,16 @@ func figures(text string, column int) map[string]int64 {
 	return found
 }
 
-// process is what a process takes.
-type process struct{ rss, peak, threads int64 }
+// processFigures is what a process takes.
+type processFigures struct{ rss, peak, threads int64 }
 
-func processUsage(pid int) (process, error) {
+func readProcessUsage(pid int) (processFigures, error) {
 	f, err := readFigures(fmt.Sprintf("/proc/%d/status", pid), 1)
 	if err != nil {
-		return process{}, err
+		return processFigures{}, err
 	}
 	const kib = 1024
-	return process{rss: f["VmRSS"] * kib, peak: f["VmHWM"] * kib, threads: f["Threads"]}, nil
+	return processFigures{rss: f["VmRSS"] * kib, peak: f["VmHWM"] * kib, threads: f["Threads"]}, nil
 }
 
 // mapFile maps a file and reads all of it.

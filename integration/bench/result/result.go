@@ -73,14 +73,14 @@ type Report struct {
 	Measurements []Measurement `json:"measurements"`
 }
 
-// Sample adds a sample of a row, which is made known with its first one.
-func (r *Report) Sample(row Row, contender string, value float64) {
+// AddSample adds a sample of a row, which is made known with its first one.
+func (r *Report) AddSample(row Row, contender string, value float64) {
 	m := r.measurement(row, contender)
 	m.Samples = append(m.Samples, value)
 }
 
-// Miss notes that a contender could not be measured in a row, and why.
-func (r *Report) Miss(row Row, contender, why string) {
+// SetMissing notes that a contender could not be measured in a row, and why.
+func (r *Report) SetMissing(row Row, contender, why string) {
 	r.measurement(row, contender).Missing = why
 }
 
@@ -104,8 +104,8 @@ func (r *Report) Row(id string) (Row, bool) {
 	return r.Rows[i], true
 }
 
-// Of is what a contender gave in a row; false when it gave no sample.
-func (r *Report) Of(row, contender string) (Spread, bool) {
+// SpreadOf is what a contender gave in a row; false when it gave no sample.
+func (r *Report) SpreadOf(row, contender string) (Spread, bool) {
 	m := r.find(row, contender)
 	if m == nil || len(m.Samples) == 0 {
 		return Spread{}, false

@@ -19,7 +19,7 @@ func TestSpread(t *testing.T) {
 		{[]float64{9, 1, 2}, Spread{2, 1, 9, 3}},
 		{[]float64{4, 3, 2, 1}, Spread{2.5, 1, 4, 4}},
 	} {
-		if got := SpreadOf(c.samples); got != c.want {
+		if got := MeasureSpread(c.samples); got != c.want {
 			t.Errorf("%v: %v, want %v", c.samples, got, c.want)
 		}
 	}
@@ -27,7 +27,7 @@ func TestSpread(t *testing.T) {
 
 func TestSpreadLeavesTheSamplesInOrder(t *testing.T) {
 	samples := []float64{3, 1, 2}
-	SpreadOf(samples)
+	MeasureSpread(samples)
 	if !reflect.DeepEqual(samples, []float64{3, 1, 2}) {
 		t.Errorf("the samples are now %v", samples)
 	}
@@ -65,9 +65,9 @@ func TestRead(t *testing.T) {
 func TestWriteThenRead(t *testing.T) {
 	r := &Report{Version: "v1"}
 	row := Row{ID: "a", Title: "A", Unit: Bytes, Group: "g", Note: "n"}
-	r.Sample(row, Ours, 1)
-	r.Sample(row, Ours, 2)
-	r.Miss(row, ZFS, "no time")
+	r.AddSample(row, Ours, 1)
+	r.AddSample(row, Ours, 2)
+	r.SetMissing(row, ZFS, "no time")
 	name := filepath.Join(t.TempDir(), "report.json")
 	if err := r.WriteFile(name); err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestWriteThenRead(t *testing.T) {
 	if !reflect.DeepEqual(r, again) {
 		t.Errorf("%+v, want %+v", again, r)
 	}
-	if _, ok := again.Of("a", ZFS); ok {
+	if _, ok := again.SpreadOf("a", ZFS); ok {
 		t.Error("what was not measured has a spread")
 	}
 }
@@ -94,10 +94,10 @@ func TestWriteRefusesWhatReadWould(t *testing.T) {
 func TestMerge(t *testing.T) {
 	a, b := Row{ID: "a", Unit: Count}, Row{ID: "b", Unit: Count}
 	one, two := &Report{Version: "v1"}, &Report{Version: "v2"}
-	one.Sample(a, Ours, 1)
-	two.Sample(a, Ours, 2)
-	two.Sample(b, Ours, 3)
-	two.Miss(b, ZFS, "no time")
+	one.AddSample(a, Ours, 1)
+	two.AddSample(a, Ours, 2)
+	two.AddSample(b, Ours, 3)
+	two.SetMissing(b, ZFS, "no time")
 	merged, err := Merge(one, two)
 	if err != nil {
 		t.Fatal(err)

@@ -14,30 +14,30 @@ type Shared struct {
 // NewShared starts with what is known before anything was measured.
 func NewShared(r Report) *Shared { return &Shared{report: r} }
 
-// Sample is Report.Sample.
-func (s *Shared) Sample(row Row, contender string, value float64) {
+// AddSample is Report.Sample.
+func (s *Shared) AddSample(row Row, contender string, value float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.report.Sample(row, contender, value)
+	s.report.AddSample(row, contender, value)
 }
 
-// Miss is Report.Miss.
-func (s *Shared) Miss(row Row, contender, why string) {
+// SetMissing is Report.Miss.
+func (s *Shared) SetMissing(row Row, contender, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.report.Miss(row, contender, why)
+	s.report.SetMissing(row, contender, why)
 }
 
-// Has reports whether a contender has a sample in a row.
-func (s *Shared) Has(row, contender string) bool {
+// HasSample reports whether a contender has a sample in a row.
+func (s *Shared) HasSample(row, contender string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.report.Of(row, contender)
+	_, ok := s.report.SpreadOf(row, contender)
 	return ok
 }
 
-// Now is the report as it is.
-func (s *Shared) Now() *Report {
+// Snapshot is the report as it is.
+func (s *Shared) Snapshot() *Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.report

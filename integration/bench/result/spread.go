@@ -9,10 +9,10 @@ type Spread struct {
 }
 
 // Spread of the samples; zero when there is none.
-func (m Measurement) Spread() Spread { return SpreadOf(m.Samples) }
+func (m Measurement) Spread() Spread { return MeasureSpread(m.Samples) }
 
-// SpreadOf samples; zero when there is none.
-func SpreadOf(samples []float64) Spread {
+// MeasureSpread samples; zero when there is none.
+func MeasureSpread(samples []float64) Spread {
 	if len(samples) == 0 {
 		return Spread{}
 	}

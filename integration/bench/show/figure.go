@@ -8,32 +8,32 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// Figure writes a value as people read it, with three digits that count.
-func Figure(v float64, unit result.Unit) string {
+// FormatFigure writes a value as people read it, with three digits that count.
+func FormatFigure(v float64, unit result.Unit) string {
 	switch {
 	case unit == result.Milliseconds && v >= 1000:
-		return digits(v/1000) + " s"
+		return formatDigits(v/1000) + " s"
 	case unit == result.Milliseconds:
-		return digits(v) + " ms"
+		return formatDigits(v) + " ms"
 	case unit == result.Bytes:
-		return size(v)
+		return formatSize(v)
 	}
 	return strconv.FormatFloat(v, 'g', 6, 64)
 }
 
-func size(v float64) string {
+func formatSize(v float64) string {
 	const step = 1024
 	for _, unit := range []string{"B", "KiB", "MiB"} {
 		if v < step {
-			return digits(v) + " " + unit
+			return formatDigits(v) + " " + unit
 		}
 		v /= step
 	}
-	return digits(v) + " GiB"
+	return formatDigits(v) + " GiB"
 }
 
-// digits keeps three digits that count, and all before the point.
-func digits(v float64) string {
+// formatDigits keeps three digits that count, and all before the point.
+func formatDigits(v float64) string {
 	switch {
 	case v >= 100 || v == 0:
 		return fmt.Sprintf("%.0f", v)
@@ -45,18 +45,18 @@ func digits(v float64) string {
 	return strconv.FormatFloat(v, 'g', 2, 64)
 }
 
-// times writes a ratio.
-func times(v float64) string {
+// formatRatio writes a ratio.
+func formatRatio(v float64) string {
 	if math.IsInf(v, 0) {
 		return "–"
 	}
-	return digits(v) + "×"
+	return formatDigits(v) + "×"
 }
 
-// spread writes from where to where samples reach, if there are several.
-func spread(s result.Spread, unit result.Unit) string {
+// formatSpread writes from where to where samples reach, if there are several.
+func formatSpread(s result.Spread, unit result.Unit) string {
 	if s.N < 2 {
 		return ""
 	}
-	return Figure(s.Min, unit) + " – " + Figure(s.Max, unit)
+	return FormatFigure(s.Min, unit) + " – " + FormatFigure(s.Max, unit)
 }

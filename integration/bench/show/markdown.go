@@ -25,15 +25,15 @@ func Splice(page, text string) (string, error) {
 	return before + begin + "\n" + strings.TrimSpace(text) + "\n" + end + after, nil
 }
 
-// order is how contenders stand in tables; those that are not named come last.
-var order = []string{
+// contenders is how contenders stand in tables; those that are not named come last.
+var contenders = []string{
 	result.Ours, result.OursDisabled, result.OursInProcess, result.Overlay2, result.Overlay2Dis, result.ZFS, result.VFS,
 	result.Overlay2Tmpfs, result.GNU,
 	result.Snapshotter, result.SnapshotterInProcess, result.ContainerdOverlayfs, result.ContainerdZFS,
 }
 
-// Markdown is what a reader of the project should know of a run.
-func Markdown(r *result.Report, plot string) string {
+// RenderMarkdown is what a reader of the project should know of a run.
+func RenderMarkdown(r *result.Report, plot string) string {
 	var b strings.Builder
 	writeMachine(&b, r)
 	fmt.Fprintf(&b, "![What peers need, relative to overlayzfs](%s)\n\n", plot)
@@ -58,7 +58,7 @@ func writeTargets(b *strings.Builder, verdicts []judge.Verdict) {
 		if v.State != judge.Met {
 			state = "**" + state + "**"
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", v.Title, wanted(v), cell(reached(v)), ours(v), against(v), state)
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", v.Title, formatWanted(v), tableCell(formatReached(v)), formatOurs(v), formatOther(v), state)
 	}
 	b.WriteString("\n")
 }
@@ -71,13 +71,13 @@ func writeWins(b *strings.Builder, wins []judge.Win) {
 	}
 	b.WriteString("| row | peer | it needs | we need | we need more by | |\n|---|---|---|---|---|---|\n")
 	for _, w := range wins {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", w.Row.Title, w.Peer, Figure(w.Them, w.Row.Unit), Figure(w.Ours, w.Row.Unit), times(w.Ratio), doubt(w))
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", w.Row.Title, w.Peer, FormatFigure(w.Them, w.Row.Unit), FormatFigure(w.Ours, w.Row.Unit), formatRatio(w.Ratio), describeDoubt(w))
 	}
 	b.WriteString("\n")
 }
 
-// doubt is why a win may be none.
-func doubt(w judge.Win) string {
+// describeDoubt is why a win may be none.
+func describeDoubt(w judge.Win) string {
 	switch {
 	case !w.Sure:
 		return "within the spread"
@@ -105,12 +105,12 @@ func writeRows(b *strings.Builder, r *result.Report) {
 
 func writeGroup(b *strings.Builder, r *result.Report, group string) {
 	rows := slices.DeleteFunc(slices.Clone(r.Rows), func(row result.Row) bool { return row.Group != group })
-	contenders := contendersOf(r, rows)
+	contenders := listContenders(r, rows)
 	fmt.Fprintf(b, "| %s | %s |\n|---%s|\n", group, strings.Join(contenders, " | "), strings.Repeat("|---", len(contenders)))
 	for _, row := range rows {
 		fmt.Fprintf(b, "| %s |", row.Title)
 		for _, c := range contenders {
-			fmt.Fprintf(b, " %s |", medianOf(r, row, c))
+			fmt.Fprintf(b, " %s |", formatMedian(r, row, c))
 		}
 		b.WriteString("\n")
 	}
@@ -137,23 +137,23 @@ func writeNotes(b *strings.Builder, rows []result.Row) {
 	b.WriteString("\n")
 }
 
-func medianOf(r *result.Report, row result.Row, contender string) string {
-	s, ok := r.Of(row.ID, contender)
+func formatMedian(r *result.Report, row result.Row, contender string) string {
+	s, ok := r.SpreadOf(row.ID, contender)
 	if !ok {
 		return ""
 	}
-	text := Figure(s.Median, row.Unit)
+	text := FormatFigure(s.Median, row.Unit)
 	if s.N == 1 {
 		text += "¹"
 	}
-	if ours, ok := r.Of(row.ID, result.Ours); ok && contender != result.Ours {
-		text += " (" + times(judge.Ratio(s.Median, ours.Median)) + ")"
+	if ours, ok := r.SpreadOf(row.ID, result.Ours); ok && contender != result.Ours {
+		text += " (" + formatRatio(judge.Ratio(s.Median, ours.Median)) + ")"
 	}
 	return text
 }
 
-// contendersOf rows, in order.
-func contendersOf(r *result.Report, rows []result.Row) []string {
+// listContenders rows, in order.
+func listContenders(r *result.Report, rows []result.Row) []string {
 	var found []string
 	for _, m := range r.Measurements {
 		in := slices.ContainsFunc(rows, func(row result.Row) bool { return row.ID == m.Row })
@@ -161,15 +161,15 @@ func contendersOf(r *result.Report, rows []result.Row) []string {
 			found = append(found, m.Contender)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b string) int { return place(a) - place(b) })
+	slices.SortStableFunc(found, func(a, b string) int { return contenderOrder(a) - contenderOrder(b) })
 	return found
 }
 
-func place(contender string) int {
-	if i := slices.Index(order, contender); i >= 0 {
+func contenderOrder(contender string) int {
+	if i := slices.Index(contenders, contender); i >= 0 {
 		return i
 	}
-	return len(order)
+	return len(contenders)
 }
 
 func writeMissing(b *strings.Builder, r *result.Report) {
@@ -185,7 +185,7 @@ func writeMissing(b *strings.Builder, r *result.Report) {
 	}
 }
 
-// cell is text that fits a table's cell.
-func cell(text string) string {
+// tableCell is text that fits a table's cell.
+func tableCell(text string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", "\\|")
 }

@@ -15,15 +15,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// mark is how somebody is drawn.
-type mark struct {
+// peerMark is how somebody is drawn.
+type peerMark struct {
 	name  string
 	color color.Color
 	shape draw.GlyphDrawer
 }
 
 // peers are who is in the plot, each with its own mark.
-var peers = []mark{
+var peers = []peerMark{
 	{result.ZFS, color.RGBA{0xc0, 0x39, 0x2b, 0xff}, draw.CircleGlyph{}},
 	{result.Overlay2, color.RGBA{0x1f, 0x77, 0xb4, 0xff}, draw.BoxGlyph{}},
 	{result.VFS, color.RGBA{0x2c, 0xa0, 0x2c, 0xff}, draw.PyramidGlyph{}},
@@ -34,10 +34,10 @@ var peers = []mark{
 // legendRows is what the legend takes below the last row.
 const legendRows = 5
 
-// Plot draws what each peer needs in each row, relative to ours, as an SVG, PNG
+// WritePlot draws what each peer needs in each row, relative to ours, as an SVG, PNG
 // or PDF after the file's name: right of the line ours is better.
-func Plot(r *result.Report, file string) error {
-	rows := plotted(r)
+func WritePlot(r *result.Report, file string) error {
+	rows := plotRows(r)
 	p := plot.New()
 	p.Title.Text = "Time of peers, relative to overlayzfs (1 = the same; right of it overlayzfs is faster)"
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, powers{}
@@ -49,7 +49,7 @@ func Plot(r *result.Report, file string) error {
 	}
 	p.NominalY(titles...)
 	for _, peer := range peers {
-		points := ratios(r, rows, peer.name)
+		points := plotPoints(r, rows, peer.name)
 		if len(points) == 0 {
 			continue
 		}
@@ -71,15 +71,15 @@ func Plot(r *result.Report, file string) error {
 	return p.Save(26*vg.Centimeter, vg.Length(len(rows)+legendRows)*0.55*vg.Centimeter+2*vg.Centimeter, file)
 }
 
-// plotted are the rows of times that ours and a peer have, the first on top.
-func plotted(r *result.Report) []result.Row {
+// plotRows are the rows of times that ours and a peer have, the first on top.
+func plotRows(r *result.Report) []result.Row {
 	var rows []result.Row
 	for _, row := range r.Rows {
 		anybody := slices.ContainsFunc(r.Measurements, func(m result.Measurement) bool {
 			return m.Row == row.ID && m.Contender != result.Ours && len(m.Samples) > 0 &&
-				slices.ContainsFunc(peers, func(p mark) bool { return p.name == m.Contender })
+				slices.ContainsFunc(peers, func(p peerMark) bool { return p.name == m.Contender })
 		})
-		if _, ok := r.Of(row.ID, result.Ours); ok && anybody && row.Unit == result.Milliseconds {
+		if _, ok := r.SpreadOf(row.ID, result.Ours); ok && anybody && row.Unit == result.Milliseconds {
 			rows = append(rows, row)
 		}
 	}
@@ -87,11 +87,11 @@ func plotted(r *result.Report) []result.Row {
 	return rows
 }
 
-func ratios(r *result.Report, rows []result.Row, peer string) plotter.XYs {
+func plotPoints(r *result.Report, rows []result.Row, peer string) plotter.XYs {
 	var points plotter.XYs
 	for y, row := range rows {
-		ours, _ := r.Of(row.ID, result.Ours)
-		theirs, ok := r.Of(row.ID, peer)
+		ours, _ := r.SpreadOf(row.ID, result.Ours)
+		theirs, ok := r.SpreadOf(row.ID, peer)
 		if ratio := judge.Ratio(theirs.Median, ours.Median); ok && ratio > 0 && !math.IsInf(ratio, 0) {
 			points = append(points, plotter.XY{X: ratio, Y: float64(y)})
 		}

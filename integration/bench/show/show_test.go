@@ -30,7 +30,7 @@ func TestFigure(t *testing.T) {
 		{10_000.5, result.Count, "10000.5"},
 		{7, result.Count, "7"},
 	} {
-		if got := Figure(c.value, c.unit); got != c.want {
+		if got := FormatFigure(c.value, c.unit); got != c.want {
 			t.Errorf("%v %s: %q, want %q", c.value, c.unit, got, c.want)
 		}
 	}
@@ -52,17 +52,17 @@ func TestSplice(t *testing.T) {
 func example() *result.Report {
 	r := &result.Report{Version: "v1.2", Date: "2026-01-02T03:04:05Z", Machine: result.Machine{Kernel: "6.12", OpenZFS: "2.3.9", CPUs: 2, Accelerator: "tcg"}}
 	cycle := result.Row{ID: "cycle", Title: "a layer", Unit: result.Milliseconds, Group: "layers", Note: "Warm."}
-	r.Sample(cycle, result.ZFS, 1000)
-	r.Sample(cycle, result.Ours, 10)
-	r.Sample(cycle, result.Ours, 20)
-	r.Sample(cycle, result.Overlay2, 5)
-	r.Miss(cycle, result.Overlay2Tmpfs, "no | time")
-	r.Sample(result.Row{ID: "memory.peak", Title: "memory", Unit: result.Bytes, Group: "plugin"}, result.Ours, 1<<20)
+	r.AddSample(cycle, result.ZFS, 1000)
+	r.AddSample(cycle, result.Ours, 10)
+	r.AddSample(cycle, result.Ours, 20)
+	r.AddSample(cycle, result.Overlay2, 5)
+	r.SetMissing(cycle, result.Overlay2Tmpfs, "no | time")
+	r.AddSample(result.Row{ID: "memory.peak", Title: "memory", Unit: result.Bytes, Group: "plugin"}, result.Ours, 1<<20)
 	return r
 }
 
 func TestMarkdown(t *testing.T) {
-	text := Markdown(example(), "plot.svg")
+	text := RenderMarkdown(example(), "plot.svg")
 	for _, want := range []string{
 		"overlayzfs v1.2, 2026-01-02. Linux 6.12, OpenZFS 2.3.9, 2 processors",
 		"emulated",
@@ -84,10 +84,10 @@ func TestMarkdown(t *testing.T) {
 func TestTerminal(t *testing.T) {
 	var out bytes.Buffer
 	r := example()
-	Table(&out, r)
-	Verdicts(&out, judge.Judge(r, judge.Targets()))
-	Slower(&out, "v1.1", []judge.Slower{{Row: r.Rows[0], Contender: result.Ours, Factor: 1.5, Peer: result.ZFS}})
-	Slower(&out, "v1.1", nil)
+	WriteTable(&out, r)
+	WriteVerdicts(&out, judge.Judge(r, judge.Targets()))
+	WriteSlower(&out, "v1.1", []judge.Slower{{Row: r.Rows[0], Contender: result.Ours, Factor: 1.5, Peer: result.ZFS}})
+	WriteSlower(&out, "v1.1", nil)
 	for _, want := range []string{
 		"10.0 ms – 20.0 ms", "66.7×", "not measured", "no | time",
 		"a layer, overlayzfs: 1.50×, measured against zfs", "Nothing is slower than in v1.1",
@@ -100,7 +100,7 @@ func TestTerminal(t *testing.T) {
 
 func TestPlot(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "plot.svg")
-	if err := Plot(example(), file); err != nil {
+	if err := WritePlot(example(), file); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(file)

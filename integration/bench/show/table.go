@@ -10,9 +10,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// Table prints everything that was measured, row by row, with what each
+// WriteTable prints everything that was measured, row by row, with what each
 // contender needs relative to ours.
-func Table(to io.Writer, r *result.Report) {
+func WriteTable(to io.Writer, r *result.Report) {
 	t := table.NewWriter()
 	t.SetOutputMirror(to)
 	t.SetStyle(table.StyleLight)
@@ -34,17 +34,17 @@ func Table(to io.Writer, r *result.Report) {
 func tableRow(r *result.Report, row result.Row, m result.Measurement, title string) table.Row {
 	s := m.Spread()
 	if s.N == 0 {
-		return table.Row{title, m.Contender, "not measured", short(m.Missing), "", ""}
+		return table.Row{title, m.Contender, "not measured", truncate(m.Missing), "", ""}
 	}
 	ratio := ""
-	if ours, ok := r.Of(row.ID, result.Ours); ok && m.Contender != result.Ours {
-		ratio = times(judge.Ratio(s.Median, ours.Median))
+	if ours, ok := r.SpreadOf(row.ID, result.Ours); ok && m.Contender != result.Ours {
+		ratio = formatRatio(judge.Ratio(s.Median, ours.Median))
 	}
-	return table.Row{title, m.Contender, Figure(s.Median, row.Unit), spread(s, row.Unit), s.N, ratio}
+	return table.Row{title, m.Contender, FormatFigure(s.Median, row.Unit), formatSpread(s, row.Unit), s.N, ratio}
 }
 
-// short keeps a table's column from becoming a page.
-func short(text string) string {
+// truncate keeps a table's column from becoming a page.
+func truncate(text string) string {
 	const longest = 60
 	if runes := []rune(text); len(runes) > longest {
 		return string(runes[:longest]) + "…"
@@ -52,21 +52,21 @@ func short(text string) string {
 	return text
 }
 
-// Verdicts prints what became of the targets.
-func Verdicts(to io.Writer, verdicts []judge.Verdict) {
+// WriteVerdicts prints what became of the targets.
+func WriteVerdicts(to io.Writer, verdicts []judge.Verdict) {
 	t := table.NewWriter()
 	t.SetOutputMirror(to)
 	t.SetStyle(table.StyleLight)
 	t.AppendHeader(table.Row{"target", "wanted", "reached", "ours", "other", ""})
 	for _, v := range verdicts {
-		t.AppendRow(table.Row{v.Title, wanted(v), reached(v), ours(v), against(v), v.State})
+		t.AppendRow(table.Row{v.Title, formatWanted(v), formatReached(v), formatOurs(v), formatOther(v), v.State})
 	}
 	t.Render()
 }
 
-func wanted(v judge.Verdict) string {
+func formatWanted(v judge.Verdict) string {
 	if v.Rule == judge.More || v.Rule == judge.Below {
-		return fmt.Sprintf(plainRule(v.Rule), Figure(v.Want, v.Unit))
+		return fmt.Sprintf(plainRule(v.Rule), FormatFigure(v.Want, v.Unit))
 	}
 	return fmt.Sprintf(string(v.Rule), v.Want)
 }
@@ -79,45 +79,45 @@ func plainRule(r judge.Rule) string {
 	return "below %s"
 }
 
-func reached(v judge.Verdict) string {
+func formatReached(v judge.Verdict) string {
 	switch {
 	case v.State == judge.Unmeasured:
-		return short(v.Why)
+		return truncate(v.Why)
 	case v.Rule == judge.More || v.Rule == judge.Below:
-		return signed(v.Reached, v.Shown)
+		return formatSigned(v.Reached, v.Shown)
 	}
-	return times(v.Reached)
+	return formatRatio(v.Reached)
 }
 
-func signed(v float64, unit result.Unit) string {
+func formatSigned(v float64, unit result.Unit) string {
 	if v < 0 {
-		return "−" + Figure(-v, unit)
+		return "−" + FormatFigure(-v, unit)
 	}
-	return Figure(v, unit)
+	return FormatFigure(v, unit)
 }
 
-func ours(v judge.Verdict) string {
+func formatOurs(v judge.Verdict) string {
 	if v.State == judge.Unmeasured {
 		return ""
 	}
-	return Figure(v.Figure, v.Shown)
+	return FormatFigure(v.Figure, v.Shown)
 }
 
-func against(v judge.Verdict) string {
+func formatOther(v judge.Verdict) string {
 	if v.State == judge.Unmeasured || v.Rule == judge.Below {
 		return ""
 	}
-	return Figure(v.Against, v.Shown)
+	return FormatFigure(v.Against, v.Shown)
 }
 
-// Slower prints what lost ground since the release.
-func Slower(to io.Writer, release string, slower []judge.Slower) {
+// WriteSlower prints what lost ground since the release.
+func WriteSlower(to io.Writer, release string, slower []judge.Slower) {
 	if len(slower) == 0 {
 		fmt.Fprintf(to, "Nothing is slower than in %s beyond the noise.\n", release)
 		return
 	}
 	fmt.Fprintf(to, "Slower than in %s, beyond the noise:\n", release)
 	for _, s := range slower {
-		fmt.Fprintf(to, "  %s, %s: %s, measured against %s\n", s.Row.Title, s.Contender, times(s.Factor), s.Peer)
+		fmt.Fprintf(to, "  %s, %s: %s, measured against %s\n", s.Row.Title, s.Contender, formatRatio(s.Factor), s.Peer)
 	}
 }

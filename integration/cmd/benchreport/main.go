@@ -26,14 +26,14 @@ func main() {
 	}
 }
 
-// places are the files a report goes to; an empty one is not written.
-type places struct {
+// outputs are the files a report goes to; an empty one is not written.
+type outputs struct {
 	report, page, plot, release string
 	partial                     bool // rows were chosen: targets on others do not count
 }
 
 func command() *cobra.Command {
-	var to places
+	var to outputs
 	var store bool
 	cmd := &cobra.Command{
 		Use:           "benchreport REPORT...",
@@ -75,26 +75,26 @@ func merge(files []string) (*result.Report, error) {
 }
 
 // publish shows a report everywhere.
-func (p places) publish(r *result.Report) error {
+func (p outputs) publish(r *result.Report) error {
 	if p.report != "" {
 		if err := r.WriteFile(p.report); err != nil {
 			return err
 		}
 	}
-	show.Table(os.Stdout, r)
+	show.WriteTable(os.Stdout, r)
 	targets := judge.Targets()
 	if p.partial {
-		targets = judge.About(r, targets)
+		targets = judge.SelectTargets(r, targets)
 	}
 	verdicts := judge.Judge(r, targets)
-	show.Verdicts(os.Stdout, verdicts)
+	show.WriteVerdicts(os.Stdout, verdicts)
 	if err := errors.Join(p.compare(r), p.document(r)); err != nil {
 		return err
 	}
 	return complete(r, verdicts)
 }
 
-func (p places) compare(r *result.Report) error {
+func (p outputs) compare(r *result.Report) error {
 	if p.release == "" {
 		return nil
 	}
@@ -106,13 +106,13 @@ func (p places) compare(r *result.Report) error {
 	if err != nil {
 		return err
 	}
-	show.Slower(os.Stdout, former.Version, judge.SlowerThan(former, r))
+	show.WriteSlower(os.Stdout, former.Version, judge.SlowerThan(former, r))
 	return nil
 }
 
-func (p places) document(r *result.Report) error {
+func (p outputs) document(r *result.Report) error {
 	if p.plot != "" {
-		if err := show.Plot(r, p.plot); err != nil {
+		if err := show.WritePlot(r, p.plot); err != nil {
 			return fmt.Errorf("plot: %w", err)
 		}
 	}
@@ -123,7 +123,7 @@ func (p places) document(r *result.Report) error {
 	if err != nil {
 		return err
 	}
-	text, err := show.Splice(string(page), show.Markdown(r, filepath.Base(p.plot)))
+	text, err := show.Splice(string(page), show.RenderMarkdown(r, filepath.Base(p.plot)))
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.page, err)
 	}

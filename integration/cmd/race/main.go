@@ -88,7 +88,7 @@ func profiled(file string, do func() error) error {
 func run(ctx context.Context, c race.Config, version, out string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	machine, err := race.Machine()
+	machine, err := race.DescribeMachine()
 	if err != nil {
 		return err
 	}
@@ -100,5 +100,5 @@ func run(ctx context.Context, c race.Config, version, out string) error {
 	case <-time.After(c.Budget + overtime):
 		err = fmt.Errorf("a row is still under way %v after the budget of %v", overtime, c.Budget)
 	}
-	return errors.Join(err, report.Now().WriteFile(out))
+	return errors.Join(err, report.Snapshot().WriteFile(out))
 }

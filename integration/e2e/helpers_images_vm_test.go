@@ -29,26 +29,26 @@ func newImageLab(t *testing.T) *imageLab {
 	l := &imageLab{dataset: "tank/images", dir: inguest.MakeDiskDir(t), start: time.Now().Add(-time.Minute), built: make(map[string]bool)}
 	l.vfs = engine.Start(t, engine.Options{Root: inguest.MakeDiskDir(t), Driver: "vfs"})
 	l.ours = engine.StartOnPlugin(t, engine.Options{Root: inguest.MakeDiskDir(t)}, l.dataset)
-	l.store = storeOf(t, l.dataset)
+	l.store = findStore(t, l.dataset)
 	l.used = inguest.UsedSpace(t, l.dataset)
-	must(t, l.each(func(e *engine.Engine) error { return images.Import(e, "odds", images.WriteOdds) }))
+	must(t, l.onBothEngines(func(e *engine.Engine) error { return images.Import(e, "odds", images.WriteOdds) }))
 	return l
 }
 
-// each does the same with both engines at once.
-func (l *imageLab) each(do func(e *engine.Engine) error) error {
-	return inguest.RunParallel(func() error { return wrapped("ours", do(l.ours)) }, func() error { return wrapped("vfs", do(l.vfs)) })
+// onBothEngines does the same with both engines at once.
+func (l *imageLab) onBothEngines(do func(e *engine.Engine) error) error {
+	return inguest.RunParallel(func() error { return labelEngineError("ours", do(l.ours)) }, func() error { return labelEngineError("vfs", do(l.vfs)) })
 }
 
-func wrapped(who string, err error) error {
+func labelEngineError(who string, err error) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", who, err)
 	}
 	return nil
 }
 
-// storeOf is where the host sees the dataset.
-func storeOf(t testing.TB, dataset string) string {
+// findStore is where the host sees the dataset.
+func findStore(t testing.TB, dataset string) string {
 	t.Helper()
 	out := run(t, "findmnt", "-n", "-o", "TARGET", "-S", dataset)
 	store, _, _ := strings.Cut(out, "\n")

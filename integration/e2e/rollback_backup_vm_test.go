@@ -11,47 +11,47 @@ import (
 // limited containers and Docker's records, taken under a running engine, and
 // brought back when all of it is lost.
 func TestRollbackFromABackup(t *testing.T) {
-	s := newRecordedSite(t)
+	s := newSnapshotEngine(t)
 	importTiny(t, s.Engine, "tiny")
 	startContainer(t, s.Engine, "plain")
 	startContainer(t, s.Engine, "limited", "--storage-opt", "size=24M")
 	s.Docker(t, "stop", "plain", "limited")
-	before := s.everything(t)
-	name, code := operator(t, "snapshot", "--dataset", s.dataset, "--records", s.records)
+	before := s.collectFacts(t)
+	name, code := runOperator(t, "snapshot", "--dataset", s.dataset, "--records", s.records)
 	if code != 0 {
 		t.Fatalf("snapshot exits with %d and says\n%s", code, name)
 	}
 	const backup = "tank/backup"
-	stream(t, s.records+"@"+name, backup)
+	sendReceive(t, s.records+"@"+name, backup)
 	t.Cleanup(func() { run(t, "zfs", "destroy", "-r", backup) })
 
 	s.Stop(t)
-	s.released(t)
+	s.awaitUnmounted(t)
 	run(t, "umount", s.Root)
 	run(t, "zfs", "destroy", "-r", s.records)
-	stream(t, backup+"@"+name, s.records)
+	sendReceive(t, backup+"@"+name, s.records)
 	run(t, "zfs", "set", "mountpoint=legacy", s.dataset)
 	run(t, "mount", "-t", "zfs", s.records, s.Root)
 
 	s.Again(t)
-	for _, d := range differences(s.everything(t), before) {
+	for _, d := range differences(s.collectFacts(t), before) {
 		t.Error(d)
 	}
-	if out, code := operator(t, "verify", "--config-file", s.UsedConfig()); code != 0 {
+	if out, code := runOperator(t, "verify", "--config-file", s.UsedConfig()); code != 0 {
 		t.Errorf("verify exits with %d and says\n%s", code, out)
 	}
 	for _, container := range []string{"plain", "limited"} {
 		s.Docker(t, "start", container)
-		intact(t, s.Engine, container)
+		requireIntact(t, s.Engine, container)
 	}
-	requireTotal(t, s.site, "limited", 24*mib)
+	requireTotal(t, s.testEngine, "limited", 24*mib)
 	s.Docker(t, "rm", "-f", "plain", "limited")
 	s.Stop(t)
-	s.released(t)
+	s.awaitUnmounted(t)
 }
 
-// stream sends a snapshot with all below it, and receives it as a new dataset.
-func stream(t *testing.T, snapshot, dataset string) {
+// sendReceive sends a snapshot with all below it, and receives it as a new dataset.
+func sendReceive(t *testing.T, snapshot, dataset string) {
 	t.Helper()
 	if _, _, ok := strings.Cut(snapshot, "@"); !ok {
 		t.Fatalf("%q is no snapshot", snapshot)

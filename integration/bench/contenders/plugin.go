@@ -1,4 +1,4 @@
-package stable
+package contenders
 
 import (
 	"errors"
@@ -15,22 +15,22 @@ func (c *Contender) startPlugin() (err error) {
 		return err
 	}
 	c.close = func() error { return errors.Join(c.plugin.Stop(), c.plugin.Remove()) }
-	return c.dial()
+	return c.dialPlugin()
 }
 
 // StopPlugin ends the plugin's process, until StartAgain.
 func (c *Contender) StopPlugin() error { return c.plugin.Stop() }
 
-// StartAgain starts the process anew and returns when it has answered Init, as
+// StartPlugin starts the process anew and returns when it has answered Init, as
 // at a start of dockerd.
-func (c *Contender) StartAgain() error {
+func (c *Contender) StartPlugin() error {
 	if err := c.plugin.Again(); err != nil {
 		return err
 	}
-	return c.dial()
+	return c.dialPlugin()
 }
 
-func (c *Contender) dial() (err error) {
+func (c *Contender) dialPlugin() (err error) {
 	c.Driver, err = mobyproxy.Open(c.plugin.Socket, graphdriver.Options{Root: c.Root})
 	return err
 }

@@ -20,33 +20,33 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/images"
 )
 
-// podSpace is containerd's name space of what Kubernetes runs.
-const podSpace = "k8s.io"
+// kubernetesNamespace is containerd's name space of what Kubernetes runs.
+const kubernetesNamespace = "k8s.io"
 
 // node is a containerd as a kubelet sees it. Its pods are in the host's network
 // name space, which needs no CNI.
 type node struct {
-	*nest
+	*testContainerd
 	runtime cri.RuntimeServiceClient
 	images  cri.ImageServiceClient
 }
 
 func newNode(t *testing.T, settings map[string]string) *node {
 	t.Helper()
-	n := &node{nest: newNest(t, podSpace, settings)}
+	n := &node{testContainerd: newTestContainerd(t, kubernetesNamespace, settings)}
 	conn, err := grpc.NewClient("unix:"+n.Address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	must(t, err)
 	t.Cleanup(func() { must(t, conn.Close()) })
 	n.runtime, n.images = cri.NewRuntimeServiceClient(conn), cri.NewImageServiceClient(conn)
 	t.Cleanup(func() { n.removePods(t) })
-	waitFor(t, n.ready)
-	n.bring(t, images.WriteArchive(t, n.sandboxImage(t), []string{"/bin/busybox", "sleep", "1000000"}, images.BusyboxLayer(t)))
+	waitFor(t, n.checkReady)
+	n.importImage(t, images.WriteArchive(t, n.sandboxImage(t), []string{"/bin/busybox", "sleep", "1000000"}, images.BusyboxLayer(t)))
 	return n
 }
 
-// ready is an error until the CRI serves.
-func (n *node) ready() error {
-	_, err := n.runtime.Version(bare, &cri.VersionRequest{})
+// checkReady is an error until the CRI serves.
+func (n *node) checkReady() error {
+	_, err := n.runtime.Version(background, &cri.VersionRequest{})
 	return err
 }
 
@@ -63,9 +63,9 @@ func (n *node) sandboxImage(t testing.TB) string {
 	return string(found[1])
 }
 
-// bring imports an image without unpacking it, and waits until the CRI knows
+// importImage imports an image without unpacking it, and waits until the CRI knows
 // of it. A kubelet would have it pulled.
-func (n *node) bring(t testing.TB, archive string) {
+func (n *node) importImage(t testing.TB, archive string) {
 	t.Helper()
 	before := n.imageCount(t)
 	n.ctr(t, "images", "import", "--no-unpack", archive)
@@ -108,13 +108,13 @@ func (n *node) runPod(t testing.TB, name string) *pod {
 	return p
 }
 
-// run creates and starts a container of the image of three layers.
-func (p *pod) run(t testing.TB, name string, command ...string) string {
+// runThreeLayers creates and starts a container of the image of three layers.
+func (p *pod) runThreeLayers(t testing.TB, name string, command ...string) string {
 	t.Helper()
-	return p.runImage(t, name, multi, command...)
+	return p.runContainer(t, name, threeLayerImage, command...)
 }
 
-func (p *pod) runImage(t testing.TB, name, image string, command ...string) string {
+func (p *pod) runContainer(t testing.TB, name, image string, command ...string) string {
 	t.Helper()
 	created, err := p.runtime.CreateContainer(t.Context(), &cri.CreateContainerRequest{
 		PodSandboxId: p.id, SandboxConfig: p.config,
@@ -129,8 +129,8 @@ func (p *pod) runImage(t testing.TB, name, image string, command ...string) stri
 	return created.ContainerId
 }
 
-// inside runs a script in a container.
-func (n *node) inside(t testing.TB, container, script string) (string, error) {
+// execShell runs a script in a container.
+func (n *node) execShell(t testing.TB, container, script string) (string, error) {
 	t.Helper()
 	resp, err := n.runtime.ExecSync(t.Context(), &cri.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}})
 	must(t, err)
@@ -147,14 +147,14 @@ func (p *pod) remove(t testing.TB) {
 }
 
 func (n *node) removePod(id string) error {
-	_, err := n.runtime.StopPodSandbox(bare, &cri.StopPodSandboxRequest{PodSandboxId: id})
-	_, removeErr := n.runtime.RemovePodSandbox(bare, &cri.RemovePodSandboxRequest{PodSandboxId: id})
+	_, err := n.runtime.StopPodSandbox(background, &cri.StopPodSandboxRequest{PodSandboxId: id})
+	_, removeErr := n.runtime.RemovePodSandbox(background, &cri.RemovePodSandboxRequest{PodSandboxId: id})
 	return errors.Join(err, removeErr)
 }
 
 // removePods is for what a failed test leaves.
 func (n *node) removePods(t testing.TB) {
-	list, err := n.runtime.ListPodSandbox(bare, &cri.ListPodSandboxRequest{})
+	list, err := n.runtime.ListPodSandbox(background, &cri.ListPodSandboxRequest{})
 	if err != nil {
 		t.Error(err)
 		return

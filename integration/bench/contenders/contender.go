@@ -1,4 +1,4 @@
-package stable
+package contenders
 
 import (
 	"crypto/sha256"
@@ -47,11 +47,11 @@ func (c *Contender) NewID() string {
 // NewBuildID is an unused name of a layer, as BuildKit gives them.
 func (c *Contender) NewBuildID() string { return c.NewID()[:25] }
 
-// Has reports whether there is an image of that shape already.
-func (c *Contender) Has(s layers.Shape) bool { return c.images[s] != "" }
+// HasImage reports whether there is an image of that shape already.
+func (c *Contender) HasImage(s layers.Shape) bool { return c.images[s] != "" }
 
-// Keep notes that a layer is the image of a shape from now on.
-func (c *Contender) Keep(s layers.Shape, id string) {
+// KeepImage notes that a layer is the image of a shape from now on.
+func (c *Contender) KeepImage(s layers.Shape, id string) {
 	if c.images == nil {
 		c.images = map[layers.Shape]string{}
 	}
@@ -60,7 +60,7 @@ func (c *Contender) Keep(s layers.Shape, id string) {
 
 // Image is a layer of that shape, made when there is none.
 func (c *Contender) Image(s layers.Shape) (string, error) {
-	if c.Has(s) {
+	if c.HasImage(s) {
 		return c.images[s], nil
 	}
 	id := c.NewID()
@@ -72,7 +72,7 @@ func (c *Contender) Image(s layers.Shape) (string, error) {
 	if _, err := c.ApplyDiff(id, "", tar); err != nil {
 		return "", err
 	}
-	c.Keep(s, id)
+	c.KeepImage(s, id)
 	return id, nil
 }
 
@@ -93,8 +93,8 @@ func (c *Contender) Pid() (pid int, ok bool) {
 	return c.plugin.Pid(), true
 }
 
-// Used is what the dataset takes on disk, as of the last transaction group.
-func (c *Contender) Used() (int64, error) {
+// ReadUsed is what the dataset takes on disk, as of the last transaction group.
+func (c *Contender) ReadUsed() (int64, error) {
 	out, err := exec.Command("zfs", "get", "-Hpo", "value", "used", c.Dataset).Output()
 	if err != nil {
 		return 0, fmt.Errorf("space used by %s: %w", c.Dataset, err)
@@ -102,19 +102,19 @@ func (c *Contender) Used() (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
 }
 
-// settleLimit is how long a contender may go on in the background.
-const settleLimit = 5 * time.Minute
+// idleLimit is how long a contender may go on in the background.
+const idleLimit = 5 * time.Minute
 
-// Settle returns once the contender does nothing any more: what it still
+// AwaitIdle returns once the contender does nothing any more: what it still
 // removes would be billed to the next.
-func (c *Contender) Settle() error {
-	if err := c.cleanUp(); err != nil {
+func (c *Contender) AwaitIdle() error {
+	if err := c.cleanUpSnapshotter(); err != nil {
 		return err
 	}
 	trash := filepath.Join(c.Root, mobyproxy.Name, ".overlayzfs", "trash")
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
-	limit := time.After(settleLimit)
+	limit := time.After(idleLimit)
 	for {
 		entries, err := os.ReadDir(trash)
 		if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
@@ -125,7 +125,7 @@ func (c *Contender) Settle() error {
 		}
 		select {
 		case <-limit:
-			return fmt.Errorf("%s still removes %d layers after %v", c.Name, len(entries), settleLimit)
+			return fmt.Errorf("%s still removes %d layers after %v", c.Name, len(entries), idleLimit)
 		case <-poll.C:
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/walkthrough"
 )
 
-// known is what TestNewcomer knows of a step of README.md.
-type known struct {
+// expectedStep is what TestNewcomer knows of a step of README.md.
+type expectedStep struct {
 	begins string // its first words
 	sees   string // what is looked at after it: a key of newcomer.looks
 	fails  string // it is meant to fail, and says this
@@ -16,9 +16,9 @@ type known struct {
 	not    string // why it is not followed
 }
 
-// newcomersWay is every step of README.md, in its order. Those that the lab cannot
-// follow to the letter stand in newcomer.instead and inTheLab, too.
-var newcomersWay = []known{
+// newcomerSteps is every step of README.md, in its order. Those that the lab cannot
+// follow to the letter stand in newcomer.instead and adaptCommand, too.
+var newcomerSteps = []expectedStep{
 	{begins: "make demo", not: "boots the lab, which this is"},
 	{begins: "make test", not: "runs this"},
 
@@ -81,42 +81,42 @@ var newcomersWay = []known{
 	{begins: "rm /usr/local/sbin/overlayzfs", sees: "nothing of ours"},
 }
 
-// newcomersStep is one step, and what is known of it.
-type newcomersStep struct {
+// readmeStep is one step, and what is known of it.
+type readmeStep struct {
 	walkthrough.Step
-	known
+	expectedStep
 }
 
-// newcomersSteps are those of a document, each of which has to be known, and all
+// matchSteps are those of a document, each of which has to be known, and all
 // that are known to be there.
-func newcomersSteps(document string) (all []newcomersStep, err error) {
+func matchSteps(document string) (all []readmeStep, err error) {
 	steps, err := walkthrough.Read(document)
 	if err != nil {
 		return nil, err
 	}
 	for i, step := range steps {
-		if i == len(newcomersWay) {
-			return nil, fmt.Errorf("line %d: nothing is known of %q: add it to newcomersWay", step.Line, step.Text)
+		if i == len(newcomerSteps) {
+			return nil, fmt.Errorf("line %d: nothing is known of %q: add it to newcomerSteps", step.Line, step.Text)
 		}
-		if want := newcomersWay[i]; !want.is(step.Text) {
-			return nil, fmt.Errorf("line %d: there is %q, and newcomersWay has %q", step.Line, step.Text, want.begins)
+		if want := newcomerSteps[i]; !want.is(step.Text) {
+			return nil, fmt.Errorf("line %d: there is %q, and newcomerSteps has %q", step.Line, step.Text, want.begins)
 		}
-		all = append(all, newcomersStep{step, newcomersWay[i]})
+		all = append(all, readmeStep{step, newcomerSteps[i]})
 	}
-	if n := len(all); n < len(newcomersWay) {
-		return nil, fmt.Errorf("%q, of newcomersWay, is not there", newcomersWay[n].begins)
+	if n := len(all); n < len(newcomerSteps) {
+		return nil, fmt.Errorf("%q, of newcomerSteps, is not there", newcomerSteps[n].begins)
 	}
 	return all, nil
 }
 
 // is reports whether a text begins with these very words.
-func (k known) is(text string) bool {
+func (k expectedStep) is(text string) bool {
 	rest, ok := strings.CutPrefix(text, k.begins)
 	return ok && (rest == "" || strings.ContainsAny(rest[:1], " \n:"))
 }
 
-// inTheLab puts a reader's own names into a command. The guest has no network.
-func inTheLab(command, snapshot string) string {
+// adaptCommand puts a reader's own names into a command. The guest has no network.
+func adaptCommand(command, snapshot string) string {
 	return strings.NewReplacer(
 		"POOL", "tank", "NAME", snapshot,
 		"docker run ", "docker run --network none ", "docker build ", "docker build --network none ",

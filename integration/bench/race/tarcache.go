@@ -10,28 +10,28 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
 )
 
-// keptBelow is what a tar may have to be kept in memory rather than made anew
+// memoryLimit is what a tar may have to be kept in memory rather than made anew
 // each time it is read.
-const keptBelow = 512 << 20
+const memoryLimit = 512 << 20
 
-// tars are the layers' tars, kept on tmpfs as far as they fit.
-type tars struct{ dir string }
+// tarCache are the layers' tars, kept on tmpfs as far as they fit.
+type tarCache struct{ dir string }
 
 // open is the tar of a shape; reading it costs the same for everybody.
-func (t *tars) open(s layers.Shape) (io.ReadCloser, error) {
-	if s.Bytes >= keptBelow {
+func (t *tarCache) open(s layers.Shape) (io.ReadCloser, error) {
+	if s.Bytes >= memoryLimit {
 		return s.Open(), nil
 	}
 	name := filepath.Join(t.dir, s.Name+".tar")
 	f, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return t.keep(s, name)
+		return t.create(s, name)
 	}
 	return f, err
 }
 
-// file is the tar of a shape that is small enough to be kept.
-func (t *tars) file(s layers.Shape) (*os.File, int64, error) {
+// openFile is the tar of a shape that is small enough to be kept.
+func (t *tarCache) openFile(s layers.Shape) (*os.File, int64, error) {
 	opened, err := t.open(s)
 	if err != nil {
 		return nil, 0, err
@@ -47,7 +47,7 @@ func (t *tars) file(s layers.Shape) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
-func (t *tars) keep(s layers.Shape, name string) (io.ReadCloser, error) {
+func (t *tarCache) create(s layers.Shape, name string) (io.ReadCloser, error) {
 	f, err := os.Create(name)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package stable
+package contenders
 
 import (
 	"errors"
@@ -15,32 +15,32 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// Stable holds the contenders that were asked for so far.
-type Stable struct {
+// Set holds the contenders that were asked for so far.
+type Set struct {
 	pool, dir string
 	all       map[string]*Contender
 }
 
 // New makes a stable on a pool; stores are mounted below dir.
-func New(pool, dir string) *Stable {
-	return &Stable{pool: pool, dir: dir, all: map[string]*Contender{}}
+func New(pool, dir string) *Set {
+	return &Set{pool: pool, dir: dir, all: map[string]*Contender{}}
 }
 
-// breed is how a contender is made.
-type breed struct {
+// recipe is how a contender is made.
+type recipe struct {
 	slug string // in datasets' names
 	sync string // of its dataset; empty for a store on tmpfs
 	open func(c *Contender) error
 }
 
-var breeds = map[string]breed{
+var recipes = map[string]recipe{
 	result.Ours:                 {"ours", "standard", (*Contender).startPlugin},
 	result.OursDisabled:         {"ours-disabled", "disabled", (*Contender).startPlugin},
 	result.OursInProcess:        {"ours-in-process", "standard", (*Contender).openOurs},
-	result.ZFS:                  {"zfs", "standard", builtIn("zfs")},
-	result.Overlay2:             {"overlay2", "standard", builtIn("overlay2")},
-	result.Overlay2Dis:          {"overlay2-disabled", "disabled", builtIn("overlay2")},
-	result.Overlay2Tmpfs:        {"overlay2-tmpfs", "", builtIn("overlay2")},
+	result.ZFS:                  {"zfs", "standard", openMobyDriver("zfs")},
+	result.Overlay2:             {"overlay2", "standard", openMobyDriver("overlay2")},
+	result.Overlay2Dis:          {"overlay2-disabled", "disabled", openMobyDriver("overlay2")},
+	result.Overlay2Tmpfs:        {"overlay2-tmpfs", "", openMobyDriver("overlay2")},
 	result.Snapshotter:          {"snapshotter", "standard", (*Contender).startSnapshotter},
 	result.SnapshotterInProcess: {"snapshotter-in-process", "standard", (*Contender).openSnapshotter},
 	result.ContainerdOverlayfs:  {"containerd-overlayfs", "standard", (*Contender).openOverlayfs},
@@ -50,11 +50,11 @@ var breeds = map[string]breed{
 }
 
 // Contender is the contender of a name.
-func (s *Stable) Contender(name string) (*Contender, error) {
+func (s *Set) Contender(name string) (*Contender, error) {
 	if c, ok := s.all[name]; ok {
 		return c, nil
 	}
-	b, ok := breeds[name]
+	b, ok := recipes[name]
 	if !ok {
 		return nil, fmt.Errorf("no contender %q", name)
 	}
@@ -66,15 +66,15 @@ func (s *Stable) Contender(name string) (*Contender, error) {
 	return c, nil
 }
 
-// Another is a contender of the same kind with a new store of its own, which
+// OpenSecond is a contender of the same kind with a new store of its own, which
 // the caller closes.
-func (s *Stable) Another(name, slug string) (*Contender, error) {
-	b := breeds[name]
+func (s *Set) OpenSecond(name, slug string) (*Contender, error) {
+	b := recipes[name]
 	b.slug = slug
 	return s.open(name, b)
 }
 
-func (s *Stable) open(name string, b breed) (*Contender, error) {
+func (s *Set) open(name string, b recipe) (*Contender, error) {
 	c := &Contender{Name: name, Root: filepath.Join(s.dir, b.slug), slug: b.slug}
 	if err := os.MkdirAll(c.Root, 0o700); err != nil {
 		return nil, err
@@ -82,20 +82,20 @@ func (s *Stable) open(name string, b breed) (*Contender, error) {
 	mount := []string{"-t", "tmpfs", "-o", "size=80%", "tmpfs", c.Root}
 	if b.sync != "" {
 		c.Dataset = s.pool + "/" + b.slug
-		if err := Command("zfs", "create", "-o", "mountpoint=legacy", "-o", "sync="+b.sync, c.Dataset); err != nil {
+		if err := RunCommand("zfs", "create", "-o", "mountpoint=legacy", "-o", "sync="+b.sync, c.Dataset); err != nil {
 			return nil, err
 		}
 		// mount(8) ignores the dataset's atime.
 		mount = []string{"-t", "zfs", "-o", "noatime", c.Dataset, c.Root}
 	}
-	if err := Command("mount", mount...); err != nil {
+	if err := RunCommand("mount", mount...); err != nil {
 		return nil, err
 	}
 	return c, b.open(c)
 }
 
-// Opened are the contenders that were asked for so far.
-func (s *Stable) Opened() []*Contender {
+// ListOpened are the contenders that were asked for so far.
+func (s *Set) ListOpened() []*Contender {
 	var opened []*Contender
 	for _, c := range s.all {
 		opened = append(opened, c)
@@ -105,7 +105,7 @@ func (s *Stable) Opened() []*Contender {
 
 // Close ends what was started. Stores stay as they are: they die with the
 // machine.
-func (s *Stable) Close() error {
+func (s *Set) Close() error {
 	var errs []error
 	for _, c := range s.all {
 		errs = append(errs, c.Close())
@@ -113,15 +113,15 @@ func (s *Stable) Close() error {
 	return errors.Join(errs...)
 }
 
-func builtIn(driver string) func(c *Contender) error {
+func openMobyDriver(driver string) func(c *Contender) error {
 	return func(c *Contender) (err error) {
 		c.Driver, err = graphdriver.GetDriver(driver, nil, graphdriver.Options{Root: c.Root})
 		return err
 	}
 }
 
-// Command runs a program of which only an error is of interest.
-func Command(name string, args ...string) error {
+// RunCommand runs a program of which only an error is of interest.
+func RunCommand(name string, args ...string) error {
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)

@@ -23,104 +23,104 @@ var kills = flag.Int("kills", 20, "how often a migration is killed")
 // that when it was seen to work.
 func TestMigrateFromZFS(t *testing.T) {
 	const old, layers = "tank/old", "tank/new"
-	m := onZFS(t, old, layers)
-	before := m.facts(t)
-	if out := m.operate(t, 3, "migrate", "--yes"); !strings.Contains(out, "stop docker") {
+	m := startOnZFS(t, old, layers)
+	before := m.collectFacts(t)
+	if out := m.runOperator(t, 3, "migrate", "--yes"); !strings.Contains(out, "stop docker") {
 		t.Errorf("under a running engine it says\n%s", out)
 	}
 	m.Stop(t)
-	datasets := datasetsBelow(t, old)
-	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
+	datasets := listDatasets(t, old)
+	t.Log(m.runOperator(t, 0, "migrate", "--dry-run"))
 	m.migrate(t, 0)
-	must(t, differ(datasetsBelow(t, old), datasets))
+	must(t, compareLists(listDatasets(t, old), datasets))
 	if out := m.migrate(t, 3, "--finish"); !strings.Contains(out, "has not run with the driver") {
 		t.Errorf("before anything ran on the new layers it says\n%s", out)
 	}
-	m.startsOn(t, engine.PluginName)
-	unchangedBy(t, "migrated", m.facts(t), before)
-	m.operate(t, 0, "verify")
-	m.works(t)
-	m.limitIs(t, 64<<20)
+	m.startMigrated(t, engine.PluginName)
+	requireSameFacts(t, "migrated", m.collectFacts(t), before)
+	m.runOperator(t, 0, "verify")
+	m.exerciseContent(t)
+	m.requireLimit(t, 64<<20)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--finish"))
-	must(t, differ(datasetsBelow(t, old), []string{old}))
-	m.startsOn(t, engine.PluginName)
-	m.works(t)
-	m.clear(t)
+	must(t, compareLists(listDatasets(t, old), []string{old}))
+	m.startMigrated(t, engine.PluginName)
+	m.exerciseContent(t)
+	m.removeContent(t)
 }
 
 // TestMigrateFromZFSIsUndone after the engine has run on the plugin.
 func TestMigrateFromZFSIsUndone(t *testing.T) {
 	const old, layers = "tank/undone", "tank/undone-layers"
-	m := onZFS(t, old, layers)
-	before := m.facts(t)
+	m := startOnZFS(t, old, layers)
+	before := m.collectFacts(t)
 	m.Stop(t)
 	m.migrate(t, 0)
-	m.startsOn(t, engine.PluginName)
-	m.works(t)
+	m.startMigrated(t, engine.PluginName)
+	m.exerciseContent(t)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--undo"))
-	must(t, differ(datasetsBelow(t, layers), []string{layers}))
-	m.startsOn(t, "zfs")
-	unchangedBy(t, "undone", butForRuns(m.facts(t)), butForRuns(before))
-	m.clear(t)
+	must(t, compareLists(listDatasets(t, layers), []string{layers}))
+	m.startMigrated(t, "zfs")
+	requireSameFacts(t, "undone", dropRunTraces(m.collectFacts(t)), dropRunTraces(before))
+	m.removeContent(t)
 }
 
 // TestMigrateFromZFSSurvives being killed again and again on the way, and back.
 func TestMigrateFromZFSSurvives(t *testing.T) {
 	const old, layers = "tank/killed", "tank/killed-layers"
-	m := onZFS(t, old, layers)
-	before := m.facts(t)
+	m := startOnZFS(t, old, layers)
+	before := m.collectFacts(t)
 	m.Stop(t)
-	m.survives(t)
-	m.startsOn(t, engine.PluginName)
-	unchangedBy(t, "after all that", m.facts(t), before)
-	m.clear(t)
+	m.migrateUnderKills(t)
+	m.startMigrated(t, engine.PluginName)
+	requireSameFacts(t, "after all that", m.collectFacts(t), before)
+	m.removeContent(t)
 }
 
 // TestMigrateBackToZFS makes clones of what the plugin has, killed on the way.
 func TestMigrateBackToZFS(t *testing.T) {
 	const old, layers = "tank/back", "tank/back-layers"
 	engine.CreateDataset(t, old)
-	m := &mover{engine.StartOnPlugin(t, engine.Options{Root: dataRoot(t)}, layers)}
-	m.fill(t, "--storage-opt", "size=64M")
-	before := m.facts(t)
+	m := &migratedEngine{engine.StartOnPlugin(t, engine.Options{Root: makeDataRoot(t)}, layers)}
+	m.createContent(t, "--storage-opt", "size=64M")
+	before := m.collectFacts(t)
 	m.Stop(t)
-	m.survives(t, "--back", "--to", "zfs", "--zfs-dataset", old)
-	m.startsOn(t, "zfs")
-	unchangedBy(t, "back", m.facts(t), before)
-	m.works(t)
+	m.migrateUnderKills(t, "--back", "--to", "zfs", "--zfs-dataset", old)
+	m.startMigrated(t, "zfs")
+	requireSameFacts(t, "back", m.collectFacts(t), before)
+	m.exerciseContent(t)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--finish"))
-	m.startsOn(t, "zfs")
-	m.works(t)
-	m.clear(t)
+	m.startMigrated(t, "zfs")
+	m.exerciseContent(t)
+	m.removeContent(t)
 }
 
-// onZFS is an engine on moby's zfs driver, with all that fill makes and the plugin.
-func onZFS(t *testing.T, old, layers string) *mover {
+// startOnZFS is an engine on moby's zfs driver, with all that fill makes and the plugin.
+func startOnZFS(t *testing.T, old, layers string) *migratedEngine {
 	t.Helper()
 	for _, dataset := range []string{old, layers} {
 		engine.CreateDataset(t, dataset)
 	}
-	m := &mover{engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "zfs", Config: map[string]any{"storage-opts": []string{"zfs.fsname=" + old}}})}
+	m := &migratedEngine{engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "zfs", Config: map[string]any{"storage-opts": []string{"zfs.fsname=" + old}}})}
 	m.InstallPlugin(t, layers)
-	m.fill(t, "--storage-opt", "size=64M")
+	m.createContent(t, "--storage-opt", "size=64M")
 	return m
 }
 
-// clear removes all that fill made.
-func (m *mover) clear(t *testing.T) {
+// removeContent removes all that fill made.
+func (m *migratedEngine) removeContent(t *testing.T) {
 	t.Helper()
 	m.Docker(t, append([]string{"rm", "-f"}, movedContainers...)...)
 	m.Docker(t, "system", "prune", "-af")
 	m.Stop(t)
 }
 
-// survives kills a migration at random moments, and its undo when it got to an end,
+// migrateUnderKills kills a migration at random moments, and its undo when it got to an end,
 // and then lets it run to its end. A run that ends before is no kill, and says how
 // long the next one may take.
-func (m *mover) survives(t *testing.T, args ...string) {
+func (m *migratedEngine) migrateUnderKills(t *testing.T, args ...string) {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -133,7 +133,7 @@ func (m *mover) survives(t *testing.T, args ...string) {
 	took[true] = time.Since(begin)
 	phases := map[string]int{}
 	for n := 0; n < *kills; {
-		phase, next := m.phase(t), args
+		phase, next := m.currentPhase(t), args
 		undo := phase == "done" || phase == "undoing"
 		if undo {
 			next = []string{"--undo"}
@@ -141,19 +141,19 @@ func (m *mover) survives(t *testing.T, args ...string) {
 		// Every third ends, so that all kills are not of one undo that never does.
 		delay := time.Duration(random.Int64N(int64(took[undo]) * 3 / 2))
 		begin := time.Now()
-		if m.killed(t, func(kill func()) { time.AfterFunc(delay, kill) }, next...) {
+		if m.migrateAndKill(t, func(kill func()) { time.AfterFunc(delay, kill) }, next...) {
 			took[undo] = time.Since(begin)
 			phases["ended before"]++
 			continue
 		}
-		phases[m.phase(t)]++
+		phases[m.currentPhase(t)]++
 		n++
 	}
 	t.Logf("%d kills in runs of %v, and undos of %v: %v", *kills, took[false], took[true], phases)
-	if m.phase(t) == "undoing" {
+	if m.currentPhase(t) == "undoing" {
 		m.migrate(t, 0, "--undo")
 	}
-	if m.phase(t) != "done" {
+	if m.currentPhase(t) != "done" {
 		m.migrate(t, 0, args...)
 	}
 }
@@ -162,61 +162,61 @@ func (m *mover) survives(t *testing.T, args ...string) {
 // on the same dataset: nothing is copied.
 func TestMigrateFromOverlay2InPlace(t *testing.T) {
 	const dataset = "tank/inplace"
-	m := inPlace(t, dataset)
-	before := m.facts(t)
+	m := startOnOverlay2(t, dataset)
+	before := m.collectFacts(t)
 	m.Stop(t)
 	used := inguest.UsedSpace(t, dataset)
-	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
+	t.Log(m.runOperator(t, 0, "migrate", "--dry-run"))
 	begin := time.Now()
 	t.Log(m.migrate(t, 0))
 	t.Logf("it took %v", time.Since(begin))
 	if now := inguest.UsedSpace(t, dataset); now > used+used/100 {
 		t.Errorf("the dataset has %d bytes, and had %d", now, used)
 	}
-	m.startsOn(t, engine.PluginName)
-	unchangedBy(t, "migrated", m.facts(t), before)
-	m.operate(t, 0, "verify")
-	m.works(t)
+	m.startMigrated(t, engine.PluginName)
+	requireSameFacts(t, "migrated", m.collectFacts(t), before)
+	m.runOperator(t, 0, "verify")
+	m.exerciseContent(t)
 	m.Stop(t)
 	m.migrate(t, 0, "--finish")
-	m.startsOn(t, engine.PluginName)
-	m.clear(t)
+	m.startMigrated(t, engine.PluginName)
+	m.removeContent(t)
 }
 
 // TestMigrateInPlaceAndBack loses nothing of what was made since, by an undo and by the
 // way back.
 func TestMigrateInPlaceAndBack(t *testing.T) {
-	m := inPlace(t, "tank/toandfro")
+	m := startOnOverlay2(t, "tank/toandfro")
 	m.Stop(t)
 	m.migrate(t, 0)
-	m.startsOn(t, engine.PluginName)
-	m.works(t)
+	m.startMigrated(t, engine.PluginName)
+	m.exerciseContent(t)
 	m.Docker(t, "commit", "changed", "later")
-	after := m.facts(t)
+	after := m.collectFacts(t)
 	m.Stop(t)
 	m.migrate(t, 0, "--undo")
-	m.startsOn(t, "overlay2")
-	unchangedBy(t, "undone", m.facts(t), after)
+	m.startMigrated(t, "overlay2")
+	requireSameFacts(t, "undone", m.collectFacts(t), after)
 	m.Stop(t)
 	m.migrate(t, 0)
 	m.migrate(t, 0, "--finish")
 	t.Log(m.migrate(t, 0, "--back"))
-	m.startsOn(t, "overlay2")
-	m.works(t)
+	m.startMigrated(t, "overlay2")
+	m.exerciseContent(t)
 	m.Stop(t)
 	m.migrate(t, 0, "--finish")
-	m.startsOn(t, "overlay2")
-	m.clear(t)
+	m.startMigrated(t, "overlay2")
+	m.removeContent(t)
 }
 
-// inPlace is an engine on overlay2 on a dataset, with all that fill makes, and the
+// startOnOverlay2 is an engine on overlay2 on a dataset, with all that fill makes, and the
 // plugin, which has none of its own.
-func inPlace(t *testing.T, dataset string) *mover {
+func startOnOverlay2(t *testing.T, dataset string) *migratedEngine {
 	t.Helper()
-	m := &mover{engine.Start(t, engine.Options{Root: rootOn(t, dataset), Driver: "overlay2"})}
+	m := &migratedEngine{engine.Start(t, engine.Options{Root: mountDataRoot(t, dataset), Driver: "overlay2"})}
 	m.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
 	m.Docker(t, "plugin", "enable", engine.PluginName)
-	m.fill(t)
+	m.createContent(t)
 	return m
 }
 
@@ -224,56 +224,56 @@ func inPlace(t *testing.T, dataset string) *mover {
 // another dataset of the pool: files share their blocks.
 func TestMigrateFromOverlay2Apart(t *testing.T) {
 	const old, layers = "tank/apart", "tank/apart-layers"
-	root := rootOn(t, old)
+	root := mountDataRoot(t, old)
 	engine.CreateDataset(t, layers)
-	m := &mover{engine.Start(t, engine.Options{Root: root, Driver: "overlay2"})}
+	m := &migratedEngine{engine.Start(t, engine.Options{Root: root, Driver: "overlay2"})}
 	m.InstallPlugin(t, layers)
-	m.fill(t)
-	before := m.facts(t)
+	m.createContent(t)
+	before := m.collectFacts(t)
 	m.Stop(t)
-	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
+	t.Log(m.runOperator(t, 0, "migrate", "--dry-run"))
 	m.migrate(t, 0)
 	t.Logf("block clones: %s", run(t, "zpool", "get", "-Hp", "-o", "value", "bcloneused,bclonesaved", "tank"))
-	m.startsOn(t, engine.PluginName)
-	unchangedBy(t, "migrated", m.facts(t), before)
-	m.works(t)
+	m.startMigrated(t, engine.PluginName)
+	requireSameFacts(t, "migrated", m.collectFacts(t), before)
+	m.exerciseContent(t)
 	m.Stop(t)
 	m.migrate(t, 0, "--finish")
 	if _, err := os.Stat(filepath.Join(root, "overlay2")); err == nil {
 		t.Error("overlay2's layers are left")
 	}
-	m.startsOn(t, engine.PluginName)
-	m.clear(t)
+	m.startMigrated(t, engine.PluginName)
+	m.removeContent(t)
 }
 
 // TestMigrateBackToOverlay2 copies layers from the plugin's dataset to another one.
 func TestMigrateBackToOverlay2(t *testing.T) {
-	m := &mover{engine.StartOnPlugin(t, engine.Options{Root: rootOn(t, "tank/backto")}, "tank/backto-layers")}
-	m.fill(t)
-	before := m.facts(t)
+	m := &migratedEngine{engine.StartOnPlugin(t, engine.Options{Root: mountDataRoot(t, "tank/backto")}, "tank/backto-layers")}
+	m.createContent(t)
+	before := m.collectFacts(t)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--back"))
-	m.startsOn(t, "overlay2")
-	unchangedBy(t, "back", m.facts(t), before)
-	m.works(t)
+	m.startMigrated(t, "overlay2")
+	requireSameFacts(t, "back", m.collectFacts(t), before)
+	m.exerciseContent(t)
 	m.Stop(t)
 	m.migrate(t, 0, "--finish")
-	m.startsOn(t, "overlay2")
-	m.clear(t)
+	m.startMigrated(t, "overlay2")
+	m.removeContent(t)
 }
 
 // TestMigrateFromVFS moves an engine from vfs, freeing the old layers on the way.
 func TestMigrateFromVFS(t *testing.T) {
 	const layers = "tank/fromvfs"
 	engine.CreateDataset(t, layers)
-	m := &mover{engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs"})}
+	m := &migratedEngine{engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs"})}
 	m.InstallPlugin(t, layers)
-	m.fill(t)
-	before := m.facts(t)
+	m.createContent(t)
+	before := m.collectFacts(t)
 	m.Stop(t)
 	m.migrate(t, 0, "--reclaim")
 	// What is left is BuildKit's cache, which is not carried.
-	recorded := m.recorded(t)
+	recorded := m.listRecordedLayers(t)
 	left, err := os.ReadDir(filepath.Join(m.Root, "vfs/dir"))
 	must(t, err)
 	for _, layer := range left {
@@ -281,17 +281,17 @@ func TestMigrateFromVFS(t *testing.T) {
 			t.Errorf("the old layer %s is left", layer.Name())
 		}
 	}
-	m.startsOn(t, engine.PluginName)
-	unchangedBy(t, "migrated", m.facts(t), before)
+	m.startMigrated(t, engine.PluginName)
+	requireSameFacts(t, "migrated", m.collectFacts(t), before)
 	m.Stop(t)
 	m.migrate(t, 3, "--undo")
 	m.migrate(t, 0, "--finish")
 	if _, err := os.Stat(filepath.Join(m.Root, "vfs")); err == nil {
 		t.Error("vfs's directory is left")
 	}
-	m.startsOn(t, engine.PluginName)
-	m.works(t)
-	m.clear(t)
+	m.startMigrated(t, engine.PluginName)
+	m.exerciseContent(t)
+	m.removeContent(t)
 }
 
 // TestMigrateFromBtrfs moves an engine from btrfs, back, and again, and deletes the old
@@ -299,38 +299,38 @@ func TestMigrateFromVFS(t *testing.T) {
 func TestMigrateFromBtrfs(t *testing.T) {
 	const layers = "tank/frombtrfs"
 	engine.CreateDataset(t, layers)
-	root := rootOnBtrfs(t)
-	m := &mover{engine.Start(t, engine.Options{Root: root, Driver: "btrfs", Config: map[string]any{"storage-opts": []string{"btrfs.min_space=1M"}}})}
+	root := makeBtrfsDataRoot(t)
+	m := &migratedEngine{engine.Start(t, engine.Options{Root: root, Driver: "btrfs", Config: map[string]any{"storage-opts": []string{"btrfs.min_space=1M"}}})}
 	m.InstallPlugin(t, layers)
-	m.fill(t, "--storage-opt", "size=64M")
-	m.subvolumesIn(t, "changed")
-	before := m.facts(t)
+	m.createContent(t, "--storage-opt", "size=64M")
+	m.createSubvolumes(t, "changed")
+	before := m.collectFacts(t)
 	m.Stop(t)
-	old := subvolumesOf(t, root)
-	t.Log(m.operate(t, 0, "migrate", "--dry-run"))
+	old := listSubvolumes(t, root)
+	t.Log(m.runOperator(t, 0, "migrate", "--dry-run"))
 	m.migrate(t, 0)
-	must(t, differ(subvolumesOf(t, root), old))
-	m.startsOn(t, engine.PluginName)
-	unchangedBy(t, "migrated", m.facts(t), before)
-	m.operate(t, 0, "verify")
-	m.works(t)
-	m.limitIs(t, 64<<20)
+	must(t, compareLists(listSubvolumes(t, root), old))
+	m.startMigrated(t, engine.PluginName)
+	requireSameFacts(t, "migrated", m.collectFacts(t), before)
+	m.runOperator(t, 0, "verify")
+	m.exerciseContent(t)
+	m.requireLimit(t, 64<<20)
 	m.Stop(t)
 	m.migrate(t, 0, "--undo")
-	m.startsOn(t, "btrfs")
-	unchangedBy(t, "undone", butForRuns(m.facts(t)), butForRuns(before))
+	m.startMigrated(t, "btrfs")
+	requireSameFacts(t, "undone", dropRunTraces(m.collectFacts(t)), dropRunTraces(before))
 	m.Stop(t)
 	m.migrate(t, 0)
-	m.startsOn(t, engine.PluginName)
+	m.startMigrated(t, engine.PluginName)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--finish"))
-	must(t, differ(subvolumesOf(t, root), nil))
+	must(t, compareLists(listSubvolumes(t, root), nil))
 	if _, err := os.Stat(filepath.Join(root, "btrfs")); err == nil {
 		t.Error("the driver's directory is left")
 	}
-	m.startsOn(t, engine.PluginName)
-	m.works(t)
-	m.clear(t)
+	m.startMigrated(t, engine.PluginName)
+	m.exerciseContent(t)
+	m.removeContent(t)
 }
 
 // TestMigrateUnderLiveRestore is refused while a container goes on without dockerd,
@@ -338,7 +338,7 @@ func TestMigrateFromBtrfs(t *testing.T) {
 func TestMigrateUnderLiveRestore(t *testing.T) {
 	const layers = "tank/outlived"
 	engine.CreateDataset(t, layers)
-	m := &mover{engine.Start(t, engine.Options{Root: dataRoot(t), Driver: "vfs", Config: map[string]any{"live-restore": true}})}
+	m := &migratedEngine{engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs", Config: map[string]any{"live-restore": true}})}
 	m.InstallPlugin(t, layers)
 	importTiny(t, m.Engine, "tiny")
 	startContainer(t, m.Engine, "worker")
@@ -351,11 +351,11 @@ func TestMigrateUnderLiveRestore(t *testing.T) {
 	m.Stop(t)
 	refused()
 	m.Again(t)
-	intact(t, m.Engine, "worker")
+	requireIntact(t, m.Engine, "worker")
 	m.Docker(t, "stop", "worker")
-	m.withoutLiveRestore(t)
+	m.stopWithPlugin(t)
 	m.migrate(t, 0)
-	m.startsOn(t, engine.PluginName)
+	m.startMigrated(t, engine.PluginName)
 	m.Stop(t)
 	m.Config["live-restore"] = true
 	m.Again(t)
@@ -364,14 +364,14 @@ func TestMigrateUnderLiveRestore(t *testing.T) {
 	refused("--undo")
 	refused("--finish")
 	m.Again(t)
-	intact(t, m.Engine, "worker")
+	requireIntact(t, m.Engine, "worker")
 	m.Docker(t, "rm", "-f", "worker")
-	m.withoutLiveRestore(t)
+	m.stopWithPlugin(t)
 	m.migrate(t, 0, "--finish")
 }
 
-// withoutLiveRestore stops the engine and its plugin.
-func (m *mover) withoutLiveRestore(t *testing.T) {
+// stopWithPlugin stops the engine and its plugin.
+func (m *migratedEngine) stopWithPlugin(t *testing.T) {
 	t.Helper()
 	m.Stop(t)
 	delete(m.Config, "live-restore")
@@ -379,11 +379,11 @@ func (m *mover) withoutLiveRestore(t *testing.T) {
 	m.Stop(t)
 }
 
-// rootOn is a data-root that is a dataset of its own.
-func rootOn(t *testing.T, dataset string) string {
+// mountDataRoot is a data-root that is a dataset of its own.
+func mountDataRoot(t *testing.T, dataset string) string {
 	t.Helper()
 	engine.CreateDataset(t, dataset)
-	dir := dataRoot(t)
+	dir := makeDataRoot(t)
 	run(t, "mount", "-t", "zfs", dataset, dir)
 	return dir
 }

@@ -1,4 +1,4 @@
-package stable
+package contenders
 
 import (
 	"context"
@@ -46,16 +46,16 @@ func (c *Contender) openSnapshotter() error {
 // itself.
 func (c *Contender) openOverlayfs() error {
 	s, err := overlay.NewSnapshotter(filepath.Join(c.Root, "overlayfs"), overlay.AsynchronousRemove, overlay.WithRemapIDs)
-	return c.peer(s, err)
+	return c.setSnapshotter(s, err)
 }
 
 // openZFS opens containerd's snapshotter that clones a dataset for each layer.
 func (c *Contender) openZFS() error {
 	s, err := zfs.NewSnapshotter(c.Root)
-	return c.peer(s, err)
+	return c.setSnapshotter(s, err)
 }
 
-func (c *Contender) peer(s snapshots.Snapshotter, err error) error {
+func (c *Contender) setSnapshotter(s snapshots.Snapshotter, err error) error {
 	if err == nil {
 		c.Snapshots, c.close = s, s.Close
 	}
@@ -65,9 +65,9 @@ func (c *Contender) peer(s snapshots.Snapshotter, err error) error {
 // snapshotHome is where Settle looks for what is still being removed.
 func (c *Contender) snapshotHome() string { return filepath.Join(c.Root, mobyproxy.Name) }
 
-// cleanUp lets a snapshotter delete what it has put off: containerd asks for it
+// cleanUpSnapshotter lets a snapshotter delete what it has put off: containerd asks for it
 // after each garbage collection.
-func (c *Contender) cleanUp() error {
+func (c *Contender) cleanUpSnapshotter() error {
 	cleaner, ok := c.Snapshots.(snapshots.Cleaner)
 	if !ok {
 		return nil

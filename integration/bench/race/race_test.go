@@ -12,17 +12,17 @@ import (
 
 func TestFigures(t *testing.T) {
 	const text = "12 1 0x01 99 4752 1 2\nname  type data\nsize\t4\t123\nVmRSS:\t  56 kB\nName:\tplugin\nalone\n"
-	if got, want := figures(text, 2), map[string]int64{"size": 123}; !maps.Equal(got, want) {
+	if got, want := parseFigures(text, 2), map[string]int64{"size": 123}; !maps.Equal(got, want) {
 		t.Errorf("column 2: %v, want %v", got, want)
 	}
-	if got := figures(text, 1); got["VmRSS"] != 56 || got["size"] != 4 {
+	if got := parseFigures(text, 1); got["VmRSS"] != 56 || got["size"] != 4 {
 		t.Errorf("column 1: %v", got)
 	}
 }
 
 func TestCountOf(t *testing.T) {
 	for n, want := range map[int]string{1: "1 change", 100: "100 changes", 10_000: "10,000 changes", 1_005: "1,005 changes"} {
-		if got := countOf(n); got != want {
+		if got := formatCount(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
 	}
@@ -44,18 +44,18 @@ func TestBudgets(t *testing.T) {
 	begin := time.Unix(1000, 0)
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	for name, c := range map[string]struct {
-		now, laps, last int // seconds but laps
+		now, turns, last int // seconds but turns
 		always, want    bool
 	}{
-		"a first lap":                    {0, 0, 0, false, true},
-		"a first lap beyond the group's": {50, 0, 0, false, true},
-		"a first lap after the end":      {101, 0, 0, false, false},
+		"a first turn":                    {0, 0, 0, false, true},
+		"a first turn beyond the group's": {50, 0, 0, false, true},
+		"a first turn after the end":      {101, 0, 0, false, false},
 		"that costs nothing":             {101, 0, 0, true, true},
 		"another that fits":              {10, 1, 20, false, true},
 		"another that would not":         {11, 1, 20, false, false},
 	} {
 		clock := clock{end: at(100), budget: 30 * time.Second, always: c.always}
-		err := clock.allows(at(c.now), begin, c.laps, time.Duration(c.last)*time.Second)
+		err := clock.allows(at(c.now), begin, c.turns, time.Duration(c.last)*time.Second)
 		if (err == nil) != c.want {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -65,27 +65,27 @@ func TestBudgets(t *testing.T) {
 // TestGroups: a row has one home, and every target on storage has its row and
 // runners.
 func TestGroups(t *testing.T) {
-	lanes := map[string][]string{}
+	entries := map[string][]string{}
 	var budget time.Duration
 	for _, g := range groups(&runner{}) {
 		budget += g.budget
 		for _, row := range g.rows {
-			if lanes[row.ID] != nil {
+			if entries[row.ID] != nil {
 				t.Errorf("row %s is in two groups", row.ID)
 			}
 			if row.Group == "" || row.Title == "" || row.Unit == "" {
 				t.Errorf("%+v lacks something", row)
 			}
-			for _, l := range g.lanes {
+			for _, l := range g.entries {
 				if l.rows == nil || slices.Contains(l.rows, row.ID) {
-					lanes[row.ID] = append(lanes[row.ID], l.contender)
+					entries[row.ID] = append(entries[row.ID], l.contender)
 				}
 			}
 		}
 	}
 	for _, target := range judge.Targets() {
 		for _, side := range []judge.Side{target.Ours, target.Other} {
-			if side.Row != "" && !strings.HasPrefix(side.Row, "engine.") && !slices.Contains(lanes[side.Row], side.Contender) {
+			if side.Row != "" && !strings.HasPrefix(side.Row, "engine.") && !slices.Contains(entries[side.Row], side.Contender) {
 				t.Errorf("target %q: %s does not run in %q", target.Title, side.Contender, side.Row)
 			}
 		}

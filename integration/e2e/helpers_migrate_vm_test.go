@@ -22,14 +22,14 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-// mover is an engine that is moved from one storage driver to another.
-type mover struct{ *engine.Engine }
+// migratedEngine is an engine that is moved from one storage driver to another.
+type migratedEngine struct{ *engine.Engine }
 
-// operate runs the operator's command as an administrator who says only where
+// runOperator runs the operator's command as an administrator who says only where
 // daemon.json is.
-func (m *mover) operate(t testing.TB, code int, args ...string) string {
+func (m *migratedEngine) runOperator(t testing.TB, code int, args ...string) string {
 	t.Helper()
-	out, got := operator(t, append(args, "--config-file", m.UsedConfig())...)
+	out, got := runOperator(t, append(args, "--config-file", m.UsedConfig())...)
 	if got != code {
 		t.Fatalf("overlayzfs %q exits with %d, want %d\n%s", args, got, code, out)
 	}
@@ -37,13 +37,13 @@ func (m *mover) operate(t testing.TB, code int, args ...string) string {
 }
 
 // migrate runs the migration with consent.
-func (m *mover) migrate(t testing.TB, code int, args ...string) string {
+func (m *migratedEngine) migrate(t testing.TB, code int, args ...string) string {
 	t.Helper()
-	return m.operate(t, code, append([]string{"migrate", "--yes"}, args...)...)
+	return m.runOperator(t, code, append([]string{"migrate", "--yes"}, args...)...)
 }
 
-// startsOn starts the engine by the daemon.json that the migration left.
-func (m *mover) startsOn(t testing.TB, driver string) {
+// startMigrated starts the engine by the daemon.json that the migration left.
+func (m *migratedEngine) startMigrated(t testing.TB, driver string) {
 	t.Helper()
 	raw, err := os.ReadFile(m.UsedConfig())
 	must(t, err)
@@ -67,16 +67,16 @@ func (m *mover) startsOn(t testing.TB, driver string) {
 	}
 }
 
-// fill makes eight images, with shared bases, many layers, and files that are
+// createContent makes eight images, with shared bases, many layers, and files that are
 // deleted and replaced, and five containers.
-func (m *mover) fill(t testing.TB, limit ...string) {
+func (m *migratedEngine) createContent(t testing.TB, limit ...string) {
 	t.Helper()
 	importTiny(t, m.Engine, "tiny")
 	importTiny(t, m.Engine, "other")
 	must(t, images.Import(m.Engine, "odds", images.WriteOdds))
 	buildImage(t, m.Engine, "built")
-	must(t, images.BuildKit.Build(m.Engine, "long", longContext(t)))
-	m.Docker(t, "load", "-i", images.WriteArchive(t, "opaque:1", []string{"/bin/busybox"}, opaqueLayers(t)...))
+	must(t, images.BuildKit.Build(m.Engine, "long", writeLongContext(t)))
+	m.Docker(t, "load", "-i", images.WriteArchive(t, "opaque:1", []string{"/bin/busybox"}, makeOpaqueLayers(t)...))
 	startContainer(t, m.Engine, "changed")
 	m.Docker(t, "exec", "changed", "sh", "-c", "mkdir -p /data/a; echo kept >/data/a/b; ln /data/a/b /data/c; ln -s b /data/a/l; mkfifo /data/pipe; chmod 2750 /data; rm /etc/marker; echo new >/etc/new")
 	m.Docker(t, "commit", "changed", "committed")
@@ -91,8 +91,8 @@ func (m *mover) fill(t testing.TB, limit ...string) {
 	m.Docker(t, "run", "--network", "none", "--name", "of-long", "long", "sh", "-c", "rm -r /dir && mkdir /dir && echo mine >/dir/mine; echo mine >/file1")
 }
 
-// longContext builds an image of sixteen layers on tiny.
-func longContext(t testing.TB) string {
+// writeLongContext builds an image of sixteen layers on tiny.
+func writeLongContext(t testing.TB) string {
 	t.Helper()
 	dir, file := t.TempDir(), &strings.Builder{}
 	fmt.Fprintln(file, "FROM tiny")
@@ -106,8 +106,8 @@ func longContext(t testing.TB) string {
 	return dir
 }
 
-// opaqueLayers are a program, a directory on it, and one that hides that.
-func opaqueLayers(t testing.TB) [][]byte {
+// makeOpaqueLayers are a program, a directory on it, and one that hides that.
+func makeOpaqueLayers(t testing.TB) [][]byte {
 	t.Helper()
 	entry := func(name string, kind byte, body string) images.Entry {
 		return images.Entry{Header: tar.Header{Name: name, Mode: 0o755, Typeflag: kind}, Body: body}
@@ -124,9 +124,9 @@ var (
 	movedContainers = []string{"changed", "limited", "restarted", "plain", "of-long"}
 )
 
-// facts are all that an engine says of its images and containers, and every file
+// collectFacts are all that an engine says of its images and containers, and every file
 // of the containers.
-func (m *mover) facts(t testing.TB) (facts []string) {
+func (m *migratedEngine) collectFacts(t testing.TB) (facts []string) {
 	t.Helper()
 	add := func(what, text string) {
 		for line := range strings.Lines(text) {
@@ -136,18 +136,18 @@ func (m *mover) facts(t testing.TB) (facts []string) {
 	add("image", m.Docker(t, "images", "-a", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}} {{.CreatedAt}} {{.Size}}"))
 	add("container", m.Docker(t, "ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.Image}} {{.Command}} {{.CreatedAt}} {{.State}}"))
 	for _, name := range movedImages {
-		add("inspect "+name, m.inspect(t, "image", name))
-		add("saved "+name, strings.Join(m.saved(t, name), "\n"))
+		add("inspect "+name, m.inspectWithoutDriver(t, "image", name))
+		add("saved "+name, strings.Join(m.saveDigests(t, name), "\n"))
 	}
 	for _, name := range movedContainers {
-		add("inspect "+name, m.inspect(t, "container", name))
+		add("inspect "+name, m.inspectWithoutDriver(t, "container", name))
 		diff := strings.Split(m.Docker(t, "diff", name), "\n")
 		// Of a directory that was deleted and made again moby's overlay2 says that it
 		// was deleted, and other drivers what in it was.
 		diff = slices.DeleteFunc(diff, func(line string) bool { return strings.Contains(line, " /dir") })
 		slices.Sort(diff)
 		add("diff "+name, strings.Join(diff, "\n"))
-		add("files of "+name, strings.Join(m.files(t, name), "\n"))
+		add("files of "+name, strings.Join(m.listContainerFiles(t, name), "\n"))
 	}
 	if len(facts) < 200 {
 		t.Fatalf("what is there shows nothing: %q", facts)
@@ -155,8 +155,8 @@ func (m *mover) facts(t testing.TB) (facts []string) {
 	return facts
 }
 
-// inspect is what docker says, but for the driver.
-func (m *mover) inspect(t testing.TB, kind, name string) string {
+// inspectWithoutDriver is what docker says, but for the driver.
+func (m *migratedEngine) inspectWithoutDriver(t testing.TB, kind, name string) string {
 	t.Helper()
 	var all []map[string]any
 	must(t, json.Unmarshal([]byte(m.Docker(t, kind, "inspect", name)), &all))
@@ -169,8 +169,8 @@ func (m *mover) inspect(t testing.TB, kind, name string) string {
 	return string(raw)
 }
 
-// saved are the digests of an image's layers, each compared with its content.
-func (m *mover) saved(t testing.TB, name string) []string {
+// saveDigests are the digests of an image's layers, each compared with its content.
+func (m *migratedEngine) saveDigests(t testing.TB, name string) []string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "saved.tar")
 	m.Docker(t, "save", "-o", path, name)
@@ -181,9 +181,9 @@ func (m *mover) saved(t testing.TB, name string) []string {
 	return append([]string{image.ID}, image.DiffIDs...)
 }
 
-// files are those of a container that does not run. Times of directories that a
+// listContainerFiles are those of a container that does not run. Times of directories that a
 // layer only passes through are each driver's own.
-func (m *mover) files(t testing.TB, container string) (lines []string) {
+func (m *migratedEngine) listContainerFiles(t testing.TB, container string) (lines []string) {
 	t.Helper()
 	cmd := m.Command("cp", container+":/", "-")
 	out, err := cmd.StdoutPipe()
@@ -205,8 +205,8 @@ func (m *mover) files(t testing.TB, container string) (lines []string) {
 	return lines
 }
 
-// unchangedBy compares facts.
-func unchangedBy(t testing.TB, what string, got, want []string) {
+// requireSameFacts compares facts.
+func requireSameFacts(t testing.TB, what string, got, want []string) {
 	t.Helper()
 	different := differences(got, want)
 	if len(different) > 0 {
@@ -214,27 +214,27 @@ func unchangedBy(t testing.TB, what string, got, want []string) {
 	}
 }
 
-// butForRuns leaves out what Docker itself has written of runs, none of it in layers:
+// dropRunTraces leaves out what Docker itself has written of runs, none of it in layers:
 // an undo does not take it back.
-func butForRuns(facts []string) []string {
+func dropRunTraces(facts []string) []string {
 	return slices.DeleteFunc(slices.Clone(facts), func(fact string) bool {
-		return slices.ContainsFunc(tracesOfRuns, func(trace string) bool { return strings.Contains(fact, trace) })
+		return slices.ContainsFunc(runTraces, func(trace string) bool { return strings.Contains(fact, trace) })
 	})
 }
 
-var tracesOfRuns = []string{
+var runTraces = []string{
 	`"SandboxID"`, `"SandboxKey"`, `"StartedAt"`, `"FinishedAt"`,
 	`"path":"etc/hostname"`, `"path":"etc/hosts"`, `"path":"etc/resolv.conf"`,
 }
 
-// works starts every container and runs something of every image that can.
-func (m *mover) works(t testing.TB) {
+// exerciseContent starts every container and runs something of every image that can.
+func (m *migratedEngine) exerciseContent(t testing.TB) {
 	t.Helper()
 	for _, name := range []string{"changed", "limited", "restarted"} {
 		m.Docker(t, "start", name)
 	}
-	intact(t, m.Engine, "limited")
-	intact(t, m.Engine, "restarted")
+	requireIntact(t, m.Engine, "limited")
+	requireIntact(t, m.Engine, "restarted")
 	if out := m.Docker(t, "exec", "changed", "sh", "-c", "cat /data/c /etc/new; ls /etc/marker 2>/dev/null; true"); out != "kept\nnew" {
 		t.Errorf("container changed has %q", out)
 	}
@@ -244,8 +244,8 @@ func (m *mover) works(t testing.TB) {
 	m.Docker(t, "stop", "changed", "limited", "restarted")
 }
 
-// recorded are the layers that Docker has of images and containers.
-func (m *mover) recorded(t testing.TB) (ids []string) {
+// listRecordedLayers are the layers that Docker has of images and containers.
+func (m *migratedEngine) listRecordedLayers(t testing.TB) (ids []string) {
 	t.Helper()
 	for _, pattern := range []string{"sha256/*/cache-id", "mounts/*/mount-id", "mounts/*/init-id"} {
 		files, err := filepath.Glob(filepath.Join(m.Root, "image/*/layerdb", pattern))
@@ -262,17 +262,17 @@ func (m *mover) recorded(t testing.TB) (ids []string) {
 	return ids
 }
 
-// limitIs checks what the plugin says of the container that has a limit.
-func (m *mover) limitIs(t testing.TB, want int) {
+// requireLimit checks what the plugin says of the container that has a limit.
+func (m *migratedEngine) requireLimit(t testing.TB, want int) {
 	t.Helper()
 	if size := m.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "Size"}}`, "limited"); size != strconv.Itoa(want) {
 		t.Errorf("the limit is %s bytes, want %d", size, want)
 	}
 }
 
-// phaseIn is how far a migration is, by the journal in a data-root; empty when none
+// readPhase is how far a migration is, by the journal in a data-root; empty when none
 // is under way.
-func phaseIn(t testing.TB, root string) string {
+func readPhase(t testing.TB, root string) string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(root, "overlayzfs-migrate/journal.json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -284,13 +284,13 @@ func phaseIn(t testing.TB, root string) string {
 	return job.Phase
 }
 
-func (m *mover) phase(t testing.TB) string { return phaseIn(t, m.Root) }
+func (m *migratedEngine) currentPhase(t testing.TB) string { return readPhase(t, m.Root) }
 
-// killed runs a migration and kills it at some point; it reports whether it had
+// migrateAndKill runs a migration and kills it at some point; it reports whether it had
 // ended before.
-func (m *mover) killed(t testing.TB, after func(kill func()), args ...string) (ended bool) {
+func (m *migratedEngine) migrateAndKill(t testing.TB, after func(kill func()), args ...string) (ended bool) {
 	t.Helper()
-	cmd := exec.Command(operatorsCommand, append([]string{"migrate", "--yes", "--config-file", m.UsedConfig()}, args...)...)
+	cmd := exec.Command(operatorPath, append([]string{"migrate", "--yes", "--config-file", m.UsedConfig()}, args...)...)
 	out := &strings.Builder{}
 	cmd.Stdout, cmd.Stderr = out, out
 	must(t, cmd.Start())

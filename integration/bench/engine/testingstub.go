@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"testing"
+)
+
+// testingStub lets the engines' harness, made for tests, run outside of one. What is
+// fatal to a test ends with a panic that try catches; what tests clean up is
+// done by close, the last first.
+type testingStub struct {
+	testing.TB
+	log      io.Writer
+	cleanups []func()
+	failed   bool
+}
+
+type fatal struct{ error }
+
+// try calls do and returns what was fatal in it.
+func (s *testingStub) try(do func()) (err error) {
+	defer func() {
+		switch cause := recover().(type) {
+		case nil:
+		case fatal:
+			s.failed = true
+			err = cause.error
+		default:
+			panic(cause)
+		}
+	}()
+	do()
+	return nil
+}
+
+// close cleans up, whatever fails meanwhile.
+func (s *testingStub) close() error {
+	var errs []error
+	for _, cleanup := range slices.Backward(s.cleanups) {
+		errs = append(errs, s.try(cleanup))
+	}
+	s.cleanups = nil
+	return errors.Join(errs...)
+}
+
+func (s *testingStub) Helper()                    {}
+func (s *testingStub) Cleanup(do func())          { s.cleanups = append(s.cleanups, do) }
+func (s *testingStub) Failed() bool               { return s.failed }
+func (s *testingStub) Log(args ...any)            { fmt.Fprintln(s.log, args...) }
+func (s *testingStub) Logf(f string, args ...any) { fmt.Fprintf(s.log, f+"\n", args...) }
+func (s *testingStub) Error(args ...any)          { s.Fatal(args...) }
+func (s *testingStub) Errorf(f string, a ...any)  { s.Fatalf(f, a...) }
+func (s *testingStub) Fatal(args ...any)          { panic(fatal{errors.New(fmt.Sprintln(args...))}) }
+func (s *testingStub) Fatalf(f string, a ...any)  { panic(fatal{fmt.Errorf(f, a...)}) }

@@ -1,0 +1,167 @@
+//go:build vm
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/pluginclient"
+)
+
+const mib = 1 << 20
+
+// execShell runs a script in a container.
+func (s *testEngine) execShell(container, script string) (string, error) {
+	return s.Try("exec", container, "sh", "-c", script)
+}
+
+func (s *testEngine) mustExecShell(t testing.TB, container, script string) string {
+	t.Helper()
+	out, err := s.execShell(container, script)
+	must(t, err)
+	return out
+}
+
+// fillToLimit has a container write noise until it is refused, at the limit and for
+// that reason, and take it away again.
+func (s *testEngine) fillToLimit(t testing.TB, container string, limit int64) {
+	t.Helper()
+	const noise = "dd if=/dev/urandom of=/noise bs=1M count=1000"
+	out, err := s.execShell(container, noise)
+	if err == nil || !strings.Contains(out, "quota exceeded") {
+		t.Errorf("container %s is not stopped at %d bytes: %v %s", container, limit, err, out)
+	}
+	size, err := strconv.ParseInt(s.mustExecShell(t, container, "set -- $(ls -l /noise); echo $5"), 10, 64)
+	must(t, err)
+	if size > limit || size < limit/2 {
+		t.Errorf("container %s of %d bytes took a file of %d", container, limit, size)
+	}
+	s.mustExecShell(t, container, "rm /noise")
+	// What was deleted is free again with the next transaction group.
+	waitFor(t, func() error {
+		run(t, "zpool", "sync", "tank")
+		_, err := s.execShell(container, fmt.Sprintf("dd if=/dev/urandom of=/noise bs=1M count=%d", limit/mib/2))
+		return err
+	})
+	s.mustExecShell(t, container, "rm /noise")
+	run(t, "zpool", "sync", "tank")
+}
+
+// readTotal is what df calls the size of a container's file system.
+func (s *testEngine) readTotal(t testing.TB, container string) int64 {
+	t.Helper()
+	pid := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", container)
+	var n, size int64
+	out := run(t, "stat", "-f", "-c", "%b %S", "/proc/"+pid+"/root")
+	_, err := fmt.Sscan(out, &n, &size)
+	must(t, err)
+	return n * size
+}
+
+func requireTotal(t testing.TB, s *testEngine, container string, limit int64) {
+	t.Helper()
+	if got := s.readTotal(t, container); got > limit || got < limit-mib {
+		t.Errorf("df shows %d bytes in container %s, whose limit is %d", got, container, limit)
+	}
+}
+
+// readDriverData is what the driver says of a container's layer.
+func (s *testEngine) readDriverData(t testing.TB, container, key string) string {
+	t.Helper()
+	return s.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "`+key+`"}}`, container)
+}
+
+// readLayerID is the ID of a container's layer.
+func (s *testEngine) readLayerID(t testing.TB, container string) string {
+	t.Helper()
+	return path.Base(path.Dir(s.readDriverData(t, container, "UpperDir")))
+}
+
+// hostPath is a path of the plugin's as the host sees it.
+func (s *testEngine) hostPath(t testing.TB, inPlugin string) string {
+	t.Helper()
+	const mount = "/var/lib/overlayzfs"
+	rest, ok := strings.CutPrefix(inPlugin, mount)
+	if !ok {
+		t.Errorf("%s does not lie below %s", inPlugin, mount)
+	}
+	return filepath.Join(propagatedMountOf(t, s.Engine), rest)
+}
+
+// listLimitDatasets lists the datasets below the store's.
+func (s *testEngine) listLimitDatasets(t testing.TB) []string {
+	t.Helper()
+	return listDatasets(t, s.dataset)[1:]
+}
+
+// requireOneDataset is the only one that a limited layer has, checked to be that of a
+// container.
+func (s *testEngine) requireOneDataset(t testing.TB, container string) string {
+	t.Helper()
+	all := s.listLimitDatasets(t)
+	if len(all) != 1 {
+		t.Fatalf("there are the datasets %q, want one, of container %s", all, container)
+	}
+	if owner := readProperty(t, all[0], "overlayzfs:layer"); owner != s.readLayerID(t, container) {
+		t.Errorf("dataset %s is that of layer %s, want %s", all[0], owner, s.readLayerID(t, container))
+	}
+	if said := s.readDriverData(t, container, "Dataset"); said != all[0] {
+		t.Errorf("docker inspect names dataset %s, want %s", said, all[0])
+	}
+	return all[0]
+}
+
+func readProperty(t testing.TB, dataset, name string) string {
+	t.Helper()
+	return run(t, "zfs", "get", "-Hp", "-o", "value", name, dataset)
+}
+
+// requireDetached checks that no container's dataset is mounted.
+func (s *testEngine) requireDetached(t testing.TB) {
+	t.Helper()
+	err := poll(func() error {
+		for _, m := range listMounts(t) {
+			if strings.HasPrefix(m.Source, s.dataset+"/") {
+				return fmt.Errorf("%s is mounted on %s", m.Source, m.Target)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// requireNoLimitRecords checks that the store knows of no limit.
+func (s *testEngine) requireNoLimitRecords(t testing.TB) {
+	t.Helper()
+	home := s.storeDir(t)
+	err := poll(func() error {
+		entries, err := os.ReadDir(filepath.Join(home, ".overlayzfs", "limits"))
+		var left []string
+		for _, entry := range entries {
+			left = append(left, entry.Name())
+		}
+		return errors.Join(err, compareLists(left, nil))
+	})
+	if err != nil {
+		t.Errorf("records of limits: %v", err)
+	}
+}
+
+// dialPlugin calls the plugin beside the engine, as an administrator's tool does.
+func (s *testEngine) dialPlugin(t testing.TB) *pluginclient.Client {
+	t.Helper()
+	id := s.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName)
+	c := pluginclient.New(filepath.Join("/run/docker/plugins", id, "overlayzfs.sock"))
+	t.Cleanup(func() { must(t, c.Close()) })
+	return c
+}
