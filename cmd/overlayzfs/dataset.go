@@ -39,7 +39,7 @@ func (p *place) find() (host.Location, error) {
 	}
 	p.wanted.Dataset = p.dataset
 	p.wanted.Config = cmp.Or(p.wanted.Config, p.config)
-	s, err := host.Find(p.wanted)
+	s, err := host.FindStore(p.wanted)
 	if errors.Is(err, fault.NotFound) {
 		return s, usagef("which store? %w", err)
 	}

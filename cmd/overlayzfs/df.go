@@ -38,8 +38,8 @@ func dfCommand(c console) *cobra.Command {
 				} else {
 					err = writeTotals(c.out, totals)
 				}
-				if err == nil && totals.Promise.Beyond > 0 {
-					err = findings{fmt.Sprintf("pool %s is promised to %s more than it has", totals.Pool.Name, bytesText(totals.Promise.Beyond)), exitWarning}
+				if err == nil && totals.Overcommit.Excess > 0 {
+					err = findings{fmt.Sprintf("pool %s is promised to %s more than it has", totals.Pool.Name, bytesText(totals.Overcommit.Excess)), exitWarning}
 				}
 				return err
 			})
@@ -60,7 +60,7 @@ func (s *shelf) totals(ctx context.Context, c console) (t inventory.Totals, err 
 	if err := s.measure(ctx, c, inv, func(l inventory.Layer) bool { return l.Kind != inventory.Image }); err != nil {
 		return t, err
 	}
-	if err := t.Measured(s.zfs, s.dataset, zfs.PoolOf(s.dataset)); err != nil {
+	if err := t.Measure(s.zfs, s.dataset, zfs.PoolOf(s.dataset)); err != nil {
 		return t, err
 	}
 	infos, err := snapshot.List(s.zfs, s.dataset)
@@ -68,8 +68,8 @@ func (s *shelf) totals(ctx context.Context, c console) (t inventory.Totals, err 
 		return t, err
 	}
 	t.Snapshots = inventory.Snapshots{Count: len(infos), Used: t.Space.Snapshots}
-	inv.Groups(&t, s.records)
-	t.Promise = inv.Promised(s.records, t.Space.Available)
+	inv.CountGroups(&t, s.records)
+	t.Overcommit = inv.ComputeOvercommit(s.records, t.Space.Available)
 	return t, nil
 }
 
@@ -79,7 +79,7 @@ func writeTotals(w io.Writer, t inventory.Totals) error {
 
 	kinds := newTable(table.Row{"KIND", "COUNT", "ACTIVE", "LAYERS", "SIZE", "SAVED BY SHARING"}, "COUNT", "ACTIVE", "LAYERS", "SIZE", "SAVED BY SHARING")
 	kinds.AppendRow(table.Row{"images", t.Images.Count, t.Images.Active, t.Images.Layers, bytesText(t.Images.Apparent), bytesText(t.Images.Shared)})
-	kinds.AppendRow(table.Row{"containers", t.Contained.Count, t.Contained.Active, t.Contained.Layers, bytesText(t.Contained.Apparent), "-"})
+	kinds.AppendRow(table.Row{"containers", t.Containers.Count, t.Containers.Active, t.Containers.Layers, bytesText(t.Containers.Apparent), "-"})
 	kinds.AppendRow(table.Row{"build cache", t.Cache.Count, "-", t.Cache.Layers, bytesText(t.Cache.Apparent), "-"})
 	kinds.AppendRow(table.Row{"unknown to Docker", t.Unknown.Count, "-", t.Unknown.Layers, bytesText(t.Unknown.Apparent), "-"})
 	if err := writeTable(w, kinds); err != nil {
@@ -95,14 +95,14 @@ func writeTotals(w io.Writer, t inventory.Totals) error {
 		return err
 	}
 	fmt.Fprintln(w)
-	return writePromise(w, t.Promise)
+	return writePromise(w, t.Overcommit)
 }
 
-func writePromise(w io.Writer, p inventory.Promise) error {
+func writePromise(w io.Writer, p inventory.Overcommit) error {
 	t := newTable(table.Row{"PROMISED", "CONTAINERS", "MAY STILL WRITE"}, "CONTAINERS", "MAY STILL WRITE")
 	t.AppendRow(table.Row{fmt.Sprintf("limits, %s in all", bytesText(p.Limits)), p.Limited, bytesText(p.Free)})
 	t.AppendRow(table.Row{"no limit: all files of the image changed", p.Unlimited, bytesText(p.Divergence)})
 	t.AppendRow(table.Row{"available", "", bytesText(p.Available)})
-	t.AppendRow(table.Row{"promised beyond", "", bytesText(p.Beyond)})
+	t.AppendRow(table.Row{"promised beyond", "", bytesText(p.Excess)})
 	return writeTable(w, t)
 }

@@ -82,15 +82,15 @@ func (f *doctorFlags) examine(ctx context.Context, c console) error {
 
 // gather collects facts. What cannot be found out is a fact, too.
 func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts, err error) {
-	facts.Host("")
+	facts.GatherHost("")
 	f.docker(ctx, c, &facts)
 	z, err := zfs.Open()
 	facts.Device, facts.DeviceErr = true, err
-	if err != nil || facts.Docker.SiteErr != nil {
+	if err != nil || facts.Docker.LocationErr != nil {
 		return facts, z.Close()
 	}
 	defer func() { err = errors.Join(err, z.Close()) }()
-	facts.Space(z, f.on)
+	facts.GatherDataset(z, f.on)
 	if facts.Stats == nil {
 		return facts, nil
 	}
@@ -106,7 +106,7 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 	}
 	if err := c.changing("doctor", func() error {
 		defer c.waiting("trying what layers need")()
-		facts.Probe = doctor.Try(ctx, z, f.on)
+		facts.Probe = doctor.RunProbe(ctx, z, f.on)
 		return nil
 	}); err != nil {
 		facts.Probe = &doctor.Probe{Err: err}
@@ -117,7 +117,7 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 // docker reads the configuration, and asks dockerd if it runs.
 func (f *doctorFlags) docker(ctx context.Context, c console, facts *doctor.Facts) {
 	d := &facts.Docker
-	d.ConfigFile, d.Packaged = cmp.Or(f.wanted.Config, c.config), doctor.Packaged("")
+	d.ConfigFile, d.Packaged = cmp.Or(f.wanted.Config, c.config), doctor.FindPackagedPlugin("")
 	d.Config, d.ConfigErr = dockerconf.Read(d.ConfigFile)
 	if engine, err := askEngine(ctx, f.host); err == nil {
 		d.Engine = engine
@@ -125,14 +125,14 @@ func (f *doctorFlags) docker(ctx context.Context, c console, facts *doctor.Facts
 	s, err := f.findAny(host.SnapshotterConfig)
 	d.Driver, d.Plugin = cmp.Or(s.Driver, "overlayzfs"), s.Plugin
 	if err != nil {
-		d.SiteErr = err
+		d.LocationErr = err
 		return
 	}
 	d.Migration, d.MigrationErr = migrationOf(s.Root, c)
 	_, d.OptionsErr = overlayzfs.ParseOptions(s.Options)
 	facts.InPlace = s.Dataset == ""
 	if f.on, err = datasetOf(s); err != nil {
-		d.SiteErr = err
+		d.LocationErr = err
 	}
 }
 
@@ -152,12 +152,12 @@ func (f *doctorFlags) findAny(snapshotter string) (host.Location, error) {
 
 // migrationOf is one that was begun in the data-root, unless it is under way.
 func migrationOf(root string, c console) (*doctor.Migration, error) {
-	job, err := migrate.Begun(root)
+	job, err := migrate.FindJob(root)
 	if job == nil || err != nil || c.busy() {
 		return nil, err
 	}
 	return &doctor.Migration{
-		From: job.From, To: job.To, Phase: string(job.Phase), Next: job.Next(), Undoable: job.Undoable() && job.Phase != migrate.Undoing,
+		From: job.From, To: job.To, Phase: string(job.Phase), Next: job.NextCommand(), Undoable: job.IsUndoable() && job.Phase != migrate.Undoing,
 		Done:      job.Phase == migrate.Done,
 		Switching: job.Phase == migrate.Switching || job.Phase == migrate.Configuring || job.Phase == migrate.Undoing,
 	}, nil
@@ -184,7 +184,7 @@ func (f *doctorFlags) store(z *zfs.Handle) *doctor.Store {
 	if errs[2] = err; receiving != nil {
 		found.Receiving = receiving.To
 	}
-	found.Scratch, errs[1] = doctor.Scratch(z, f.on)
+	found.Scratch, errs[1] = doctor.FindScratch(z, f.on)
 	if err := errors.Join(errs[:]...); err != nil && found.Err == nil {
 		found.Err = err
 	}

@@ -136,8 +136,8 @@ func fits(t *testing.T, args []string) error {
 // asAdvised makes sure that a dataset for layers is made as the doctor advises; the
 // recordsize is ZFS's own.
 func asAdvised(words []string) (err error) {
-	for _, s := range doctor.Advised() {
-		if property := s.Property + "=" + s.Value; s.Property != "recordsize" && !slices.Contains(words, property) {
+	for _, s := range doctor.AdvisedProperties() {
+		if property := s.Property + "=" + s.Advised; s.Property != "recordsize" && !slices.Contains(words, property) {
 			err = errors.Join(err, fmt.Errorf("it lacks %s", property))
 		}
 	}

@@ -37,7 +37,7 @@ func askEngine(ctx context.Context, host string) (*doctor.Engine, error) {
 	if err := errors.Join(get(ctx, client, "/version", &version), get(ctx, client, "/info", &info)); err != nil {
 		return nil, err
 	}
-	return &doctor.Engine{Version: version.Version, Driver: info.Driver, Deprecated: doctor.DeprecatedPlugins("")}, nil
+	return &doctor.Engine{Version: version.Version, Driver: info.Driver, Deprecated: doctor.AllowsDeprecatedPlugins("")}, nil
 }
 
 // maxAnswer bounds what is read of an answer.

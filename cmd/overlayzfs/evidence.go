@@ -42,7 +42,7 @@ func mountsOf(layers []inventory.Layer, mounts []*mount.Info) (why []string) {
 	for _, l := range layers {
 		for _, m := range mounts {
 			if m.FSType == "overlay" && strings.HasSuffix(m.Mountpoint, "/"+l.ID+"/merged") {
-				why = append(why, fmt.Sprintf("layer %s is mounted on %s: stop what uses it, and unmount it", inventory.Short(l.ID), m.Mountpoint))
+				why = append(why, fmt.Sprintf("layer %s is mounted on %s: stop what uses it, and unmount it", inventory.ShortID(l.ID), m.Mountpoint))
 			}
 		}
 	}
@@ -63,7 +63,7 @@ func (s *shelf) evidence() (gc.Evidence, error) {
 	drivers, err := s.docker.Drivers()
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") { // they are joined
-			e.Unread = append(e.Unread, fault.Printable(line))
+			e.Unreadable = append(e.Unreadable, fault.Printable(line))
 		}
 	}
 	for _, driver := range drivers {
@@ -85,7 +85,7 @@ func (s *shelf) tokens() ([]string, error) {
 	if s.host.Plugin == nil {
 		return nil, nil
 	}
-	raw, err := s.docker.Kept(*s.host.Plugin, plugin.StateName)
+	raw, err := s.docker.ReadPluginFile(*s.host.Plugin, plugin.StateName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

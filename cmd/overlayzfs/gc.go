@@ -107,7 +107,7 @@ func writePlan(w io.Writer, plan gc.Plan) error {
 		fmt.Fprintln(w)
 	}
 	_, err := fmt.Fprintf(w, "By its records of driver %s in %s, Docker does not know %s on %s; %d stay.\n",
-		plan.Driver, plan.Root, number(len(plan.Layers), "layer"), plan.Dataset, plan.Kept)
+		plan.Driver, plan.Root, number(len(plan.Layers), "layer"), plan.Dataset, plan.Remaining)
 	for _, why := range plan.Obstacles {
 		fmt.Fprintln(w, "  but", fault.Printable(why))
 	}
@@ -183,7 +183,7 @@ func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Drive
 	if err != nil {
 		return nil, err
 	}
-	doomed := plan.Both(agreed).Layers
+	doomed := plan.Intersect(agreed).Layers
 	step, done := c.progress("removing layers", int64(len(doomed)))
 	defer done()
 	for _, l := range doomed {
@@ -191,7 +191,7 @@ func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Drive
 			return removed, err
 		}
 		if err := store.Remove(ctx, l.ID); err != nil {
-			return removed, fmt.Errorf("layer %s: %w", inventory.Short(l.ID), err)
+			return removed, fmt.Errorf("layer %s: %w", inventory.ShortID(l.ID), err)
 		}
 		removed = append(removed, l.ID)
 		step(1)

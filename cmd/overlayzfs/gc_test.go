@@ -60,8 +60,8 @@ func TestNoNameReachesTheTerminalAsItIs(t *testing.T) {
 		t.Fatalf("%+v, %v", records, err)
 	}
 	_, none := docker.Read("none")
-	inv := inventory.Take("tank/docker", nil, records)
-	plan := gc.Decide(inv, gc.Evidence{Root: root, Driver: "overlayzfs", Unread: []string{"\x1b[3m"}})
+	inv := inventory.Build("tank/docker", nil, records)
+	plan := gc.Decide(inv, gc.Evidence{Root: root, Driver: "overlayzfs", Unreadable: []string{"\x1b[3m"}})
 	var out bytes.Buffer
 	warn(console{err: &out}, inv)
 	err = errors.Join(writePlan(&out, plan), writeVerdict(&out, verdict{Warnings: inv.Warnings}, inv))

@@ -117,7 +117,7 @@ func (s keptStore) planned(code int) gc.Plan {
 func TestCollect(t *testing.T) {
 	s := newKeptStore(t)
 	plan := s.planned(0)
-	if len(plan.Layers) != 2 || plan.Layers[0].ID != id("3") || plan.Layers[1].ID != id("2") || plan.Kept != 2 {
+	if len(plan.Layers) != 2 || plan.Layers[0].ID != id("3") || plan.Layers[1].ID != id("2") || plan.Remaining != 2 {
 		t.Fatalf("%+v", plan)
 	}
 	s.collect(exitRefused, "no\n")
@@ -151,7 +151,7 @@ func TestCollect(t *testing.T) {
 	if out := s.collect(0, "", "--yes", "--json"); json.Unmarshal([]byte(out), &done) != nil || len(done.Removed) != 2 || len(done.Layers) != 2 {
 		t.Errorf("%s", out)
 	}
-	if plan := s.planned(0); len(plan.Layers) != 0 || plan.Kept != 2 {
+	if plan := s.planned(0); len(plan.Layers) != 0 || plan.Remaining != 2 {
 		t.Errorf("%+v", plan)
 	}
 	open = s.open()
@@ -211,7 +211,7 @@ func TestCollectBelievesTheLastEngine(t *testing.T) {
 	if out := s.collect(0, "yes\n", "--only-root"); !strings.Contains(out, "Removed 2 layers.") || !strings.Contains(out, s.root) {
 		t.Errorf("%s", out)
 	}
-	if plan := s.planned(0); len(plan.Layers) != 0 || plan.Kept != 2 {
+	if plan := s.planned(0); len(plan.Layers) != 0 || plan.Remaining != 2 {
 		t.Errorf("%+v", plan)
 	}
 }

@@ -79,8 +79,8 @@ func TestAFlagThatSaysWhatIsSoAnyway(t *testing.T) {
 // TestANameThatIsNotUsed is refused: a migration that was begun has its own datasets
 // and daemon.json, and only the driver zfs has datasets of its own.
 func TestANameThatIsNotUsed(t *testing.T) {
-	begun := migrate.Job{Phase: migrate.Carrying, Way: migrate.Copy, From: "zfs", To: "overlayzfs", Dataset: "tank/layers", ZFSDataset: "tank/docker"}
-	fromVFS := migrate.Job{Way: migrate.Copy, From: "vfs", To: "overlayzfs", Dataset: "tank/layers"}
+	begun := migrate.Job{Phase: migrate.Carrying, Method: migrate.Copy, From: "zfs", To: "overlayzfs", Dataset: "tank/layers", ZFSDataset: "tank/docker"}
+	fromVFS := migrate.Job{Method: migrate.Copy, From: "vfs", To: "overlayzfs", Dataset: "tank/layers"}
 	for _, tt := range []struct {
 		flags   migrateFlags
 		job     migrate.Job
@@ -97,12 +97,12 @@ func TestANameThatIsNotUsed(t *testing.T) {
 		{migrateFlags{place: place{wanted: host.Overrides{Config: "/srv/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
 		{migrateFlags{place: place{wanted: host.Overrides{Config: "/srv/other.json"}}, undo: true}, begun, true, "changes /srv/daemon.json"},
 		{migrateFlags{place: place{wanted: host.Overrides{Config: "/srv/other.json"}}}, fromVFS, false, ""},
-		{migrateFlags{place: place{dataset: "tank/other"}}, migrate.Job{Way: migrate.Move, From: "overlay2", To: "overlayzfs"}, true, "in the data-root"},
+		{migrateFlags{place: place{dataset: "tank/other"}}, migrate.Job{Method: migrate.Move, From: "overlay2", To: "overlayzfs"}, true, "in the data-root"},
 	} {
 		plan := &migrate.Plan{Job: tt.job, Resumed: tt.resumed}
 		plan.Job.Config = "/srv/daemon.json"
 		tt.flags.requireUsed(plan)
-		if err := plan.Refused(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+		if err := plan.CheckObstacles(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%+v: %v", tt.flags, err)
 		}
 	}

@@ -52,7 +52,7 @@ func inspectCommand(c console) *cobra.Command {
 	return command
 }
 
-func writeFound(w io.Writer, f *inventory.Found) error {
+func writeFound(w io.Writer, f *inventory.Match) error {
 	fmt.Fprintf(w, "%s %s\n", strings.ToUpper(f.Kind[:1])+f.Kind[1:], f.Name)
 	lines := [][2]string{{"ID", f.ID}, {"Tags", strings.Join(f.Tags, ", ")}, {"Image", f.Image}, {"Used by", strings.Join(f.SharedBy, ", ")}}
 	if f.Kind == "container" {

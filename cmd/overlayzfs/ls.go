@@ -82,7 +82,7 @@ func writeLayers(w io.Writer, layers []inventory.Layer, full bool) error {
 	for _, l := range layers {
 		id, parent, by := l.ID, l.Parent, strings.Join(usersOf(l), ", ")
 		if !full {
-			id, parent, by = inventory.Short(id), inventory.Short(parent), users(usersOf(l))
+			id, parent, by = inventory.ShortID(id), inventory.ShortID(parent), users(usersOf(l))
 		}
 		t.AppendRow(table.Row{id, kindText(l), dash(parent), sizeText(l), onDiskText(l), ratioText(l), limitText(l.Limit), by})
 	}

@@ -95,7 +95,7 @@ func (f *migrateFlags) migrate(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	plan, err := migrate.Look(f.wish(where))
+	plan, err := migrate.MakePlan(f.wish(where))
 	if err != nil {
 		return err
 	}
@@ -113,8 +113,8 @@ func (f *migrateFlags) migrate(ctx context.Context, c console) error {
 }
 
 // wish is what is asked for, in terms of the place.
-func (f *migrateFlags) wish(where host.Location) migrate.Wanted {
-	w := migrate.Wanted{
+func (f *migrateFlags) wish(where host.Location) migrate.Request {
+	w := migrate.Request{
 		Root: where.Root, Driver: where.Driver, Dataset: where.Dataset, Home: where.Home,
 		From: f.from, ZFSDataset: cmp.Or(f.zfsDataset, where.ZFSDataset), Back: f.back, To: f.to, Reclaim: f.reclaim, Action: f.which(),
 	}
@@ -128,11 +128,11 @@ func (f *migrateFlags) wish(where host.Location) migrate.Wanted {
 func (f *migrateFlags) which() migrate.Action {
 	switch {
 	case f.undo:
-		return migrate.Backward
+		return migrate.ActionUndo
 	case f.finish:
-		return migrate.Ending
+		return migrate.ActionFinish
 	}
-	return migrate.Forward
+	return migrate.ActionMigrate
 }
 
 // show prints what would be done. The error is why it cannot be begun.
@@ -148,7 +148,7 @@ func (f *migrateFlags) show(c console, plan *migrate.Plan, where host.Location) 
 	} else if err := writeMigration(c.out, plan, f.which()); err != nil {
 		return err
 	}
-	if err := plan.Refused(); err != nil {
+	if err := plan.CheckObstacles(); err != nil {
 		return fmt.Errorf("%w: %w", err, errRefused)
 	}
 	return nil
@@ -184,7 +184,7 @@ func (f *migrateFlags) requireUsed(plan *migrate.Plan) {
 	default:
 		refuse("--zfs-dataset names %s, and the migration that was begun has the layers of the driver zfs on %s: leave it out, or go back with --undo", f.zfsDataset, job.ZFSDataset)
 	}
-	if plan.Resumed && f.which() == migrate.Forward && f.dataset != "" && f.dataset != job.Dataset {
+	if plan.Resumed && f.which() == migrate.ActionMigrate && f.dataset != "" && f.dataset != job.Dataset {
 		refuse("--dataset (%s) names %s, and the migration that was begun has the plugin's layers %s: leave it out, or go back with --undo", datasetEnv, f.dataset, placeOf(job))
 	}
 	if !plan.Resumed || f.wanted.Config == f.config || job.Config == "" {
@@ -223,9 +223,9 @@ func (f *migrateFlags) action(c console, plan *migrate.Plan, where host.Location
 		Progress: c.progress,
 	}
 	switch f.which() {
-	case migrate.Backward:
+	case migrate.ActionUndo:
 		return "Go back to the driver " + plan.Job.From + "?", func(ctx context.Context) error { return migrate.Undo(ctx, plan.Root, tools) }
-	case migrate.Ending:
+	case migrate.ActionFinish:
 		return "Delete what going back would need?", func(ctx context.Context) error { return migrate.Finish(ctx, plan.Root, tools) }
 	}
 	return "Migrate?", func(ctx context.Context) error { return plan.Run(ctx, tools) }
@@ -233,7 +233,7 @@ func (f *migrateFlags) action(c console, plan *migrate.Plan, where host.Location
 
 // unfinished gives a migration that stopped half-way its exit code.
 func unfinished(err error) error {
-	if errors.Is(err, migrate.ErrBegun) {
+	if errors.Is(err, migrate.ErrUnfinished) {
 		return fmt.Errorf("%w: %w", err, errUnfinished)
 	}
 	return err
@@ -285,9 +285,9 @@ func (f *migrateFlags) done(c console, plan *migrate.Plan) error {
 	}
 	var next string
 	switch f.which() {
-	case migrate.Backward:
+	case migrate.ActionUndo:
 		next = fmt.Sprintf("Everything is as it was. dockerd can be started with the driver %s.", plan.Job.From)
-	case migrate.Ending:
+	case migrate.ActionFinish:
 		next = "The migration is finished."
 	default:
 		next = fmt.Sprintf("Migrated. dockerd can be started with the driver %s.\n"+

@@ -19,9 +19,9 @@ func writeMigration(w io.Writer, p *migrate.Plan, a migrate.Action) error {
 	}
 	steps := forward(p)
 	switch a {
-	case migrate.Backward:
+	case migrate.ActionUndo:
 		steps = backward(p)
-	case migrate.Ending:
+	case migrate.ActionFinish:
 		steps = howItEnds(p)
 	}
 	for i, step := range steps {
@@ -41,7 +41,7 @@ func writeMigration(w io.Writer, p *migrate.Plan, a migrate.Action) error {
 func forward(p *migrate.Plan) []string {
 	j := p.Job
 	steps := []string{layersText(p), fmt.Sprintf("have Docker's records of images and containers name the driver %s", j.To)}
-	if j.Way == migrate.Copy {
+	if j.Method == migrate.Copy {
 		steps = append(steps, "set BuildKit's cache aside, which is not carried")
 	}
 	return append(steps, configText(j, j.To))
@@ -50,7 +50,7 @@ func forward(p *migrate.Plan) []string {
 // layersText is how layers get to where they are wanted.
 func layersText(p *migrate.Plan) string {
 	j := p.Job
-	switch j.Way {
+	switch j.Method {
 	case migrate.Move:
 		return fmt.Sprintf("rename %s to %s; nothing is copied", j.Layers, j.Target)
 	case migrate.Stay:
@@ -93,10 +93,10 @@ func configText(j migrate.Job, driver string) string {
 func backward(p *migrate.Plan) []string {
 	j := p.Job
 	steps := []string{configText(j, j.From), fmt.Sprintf("have Docker's records of images and containers name the driver %s", j.From)}
-	if j.Way == migrate.Move {
+	if j.Method == migrate.Move {
 		steps = append(steps, fmt.Sprintf("rename %s to %s", j.Target, j.Layers))
 	}
-	if j.Way == migrate.Copy {
+	if j.Method == migrate.Copy {
 		steps = append(steps, "bring back BuildKit's cache", "delete the layers that were carried, and what was made or written since: that is lost")
 	}
 	return steps
@@ -104,7 +104,7 @@ func backward(p *migrate.Plan) []string {
 
 // howItEnds is what finishing does.
 func howItEnds(p *migrate.Plan) []string {
-	if p.Job.Way != migrate.Copy {
+	if p.Job.Method != migrate.Copy {
 		return []string{"forget how to undo the migration"}
 	}
 	if to := p.Job.To; to == "overlay2" || to == "zfs" {

@@ -13,10 +13,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/migrate"
 )
 
-func aPlan(way migrate.Way) *migrate.Plan {
+func aPlan(way migrate.Method) *migrate.Plan {
 	return &migrate.Plan{
 		Root: "/var/lib/docker", Images: 8, Layers: 25, Containers: 5, Bytes: 3 << 30, Available: 100 << 30,
-		Job: migrate.Job{Way: way, From: "zfs", To: "overlayzfs", Layers: "zfs", Dataset: "tank/layers", Config: "/etc/docker/daemon.json"},
+		Job: migrate.Job{Method: way, From: "zfs", To: "overlayzfs", Layers: "zfs", Dataset: "tank/layers", Config: "/etc/docker/daemon.json"},
 	}
 }
 
@@ -41,8 +41,8 @@ func TestMigrationsAreShown(t *testing.T) {
 		plan   *migrate.Plan
 		action migrate.Action
 	}{
-		{aPlan(migrate.Copy), migrate.Forward}, {move, migrate.Forward}, {stay, migrate.Forward}, {shared, migrate.Forward}, {begun, migrate.Forward}, {refused, migrate.Forward},
-		{back, migrate.Forward}, {back, migrate.Ending}, {done, migrate.Backward}, {move, migrate.Backward}, {done, migrate.Ending}, {move, migrate.Ending},
+		{aPlan(migrate.Copy), migrate.ActionMigrate}, {move, migrate.ActionMigrate}, {stay, migrate.ActionMigrate}, {shared, migrate.ActionMigrate}, {begun, migrate.ActionMigrate}, {refused, migrate.ActionMigrate},
+		{back, migrate.ActionMigrate}, {back, migrate.ActionFinish}, {done, migrate.ActionUndo}, {move, migrate.ActionUndo}, {done, migrate.ActionFinish}, {move, migrate.ActionFinish},
 	} {
 		if err := writeMigration(&out, shown.plan, shown.action); err != nil {
 			t.Fatal(err)
@@ -81,13 +81,13 @@ func TestDockerdHasToStartAfterwards(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			write(config, fmt.Sprintf(tt.daemon, root))
 			write(record, fmt.Sprintf(`{"plugin":{"Id":%q,"Name":"overlayzfs:latest","Enabled":%s,"Config":{"Interface":{"Types":["docker.graphdriver/1.0"]}}}}`, strings.Repeat("a", 64), tt.enabled))
-			where, err := host.Find(host.Overrides{Config: config, New: true})
+			where, err := host.FindStore(host.Overrides{Config: config, New: true})
 			if err != nil {
 				t.Fatal(err)
 			}
 			plan := &migrate.Plan{}
 			(&migrateFlags{}).requirePlugin(plan, where)
-			if err := plan.Refused(); err == nil || !strings.Contains(err.Error(), tt.says) {
+			if err := plan.CheckObstacles(); err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v", err)
 			}
 		})
@@ -95,16 +95,16 @@ func TestDockerdHasToStartAfterwards(t *testing.T) {
 	where := host.Location{Driver: "overlayzfs", Root: root}
 	plan := &migrate.Plan{}
 	(&migrateFlags{}).requirePlugin(plan, where)
-	if err := plan.Refused(); err == nil || !strings.Contains(err.Error(), "docker plugin install") {
+	if err := plan.CheckObstacles(); err == nil || !strings.Contains(err.Error(), "docker plugin install") {
 		t.Errorf("not installed: %v", err)
 	}
 }
 
 // TestWhereTheStoreIs: where layers go to, and on the way back where they come from.
 func TestWhereTheStoreIs(t *testing.T) {
-	forward := migrate.Job{Way: migrate.Copy, From: "vfs", To: "overlayzfs", Layers: "vfs", Target: "plugins/a/overlayzfs"}
-	back := migrate.Job{Way: migrate.Copy, From: "overlayzfs", To: "zfs", Layers: "plugins/a/overlayzfs", ZFSDataset: "tank/docker"}
-	moved := migrate.Job{Way: migrate.Move, From: "overlayzfs", To: "overlay2", Layers: "plugins/a/overlayzfs", Target: "overlay2"}
+	forward := migrate.Job{Method: migrate.Copy, From: "vfs", To: "overlayzfs", Layers: "vfs", Target: "plugins/a/overlayzfs"}
+	back := migrate.Job{Method: migrate.Copy, From: "overlayzfs", To: "zfs", Layers: "plugins/a/overlayzfs", ZFSDataset: "tank/docker"}
+	moved := migrate.Job{Method: migrate.Move, From: "overlayzfs", To: "overlay2", Layers: "plugins/a/overlayzfs", Target: "overlay2"}
 	for _, job := range []migrate.Job{forward, back, moved} {
 		got := storeOf(&migrate.Plan{Root: "/data", Job: job}, host.Location{Home: "/elsewhere", Dataset: "tank/now"})
 		if got.Home != "/data/plugins/a/overlayzfs" || got.Dataset != "" {
@@ -135,7 +135,7 @@ func TestNothingToUndo(t *testing.T) {
 // TestAMigrationBegunElsewhere is gone on with by what its journal says.
 func TestAMigrationBegunElsewhere(t *testing.T) {
 	root := t.TempDir()
-	raw, err := json.Marshal(migrate.Job{Version: 2, Phase: migrate.Finishing, Way: migrate.Move, From: "overlay2", To: "overlayzfs"})
+	raw, err := json.Marshal(migrate.Job{Version: 2, Phase: migrate.Finishing, Method: migrate.Move, From: "overlay2", To: "overlayzfs"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,7 +110,7 @@ func (f *sendFlags) resolve(s *shelf) (zfs.Dataset, error) {
 	case "":
 		return zfs.Dataset{}, nil
 	case lastSent:
-		sent, err := transfer.Sent(s.zfs, s.dataset)
+		sent, err := transfer.FindSent(s.zfs, s.dataset)
 		if err == nil && len(sent) == 0 {
 			err = fault.New(fault.NotFound, "nothing was sent of %s yet: send everything first, without --from", s.dataset)
 		}
@@ -161,7 +161,7 @@ func headerOf(s *shelf, from zfs.Dataset) transfer.Header {
 // describeHeader is a stream in words.
 func describeHeader(h transfer.Header) string {
 	what := "everything"
-	if !h.Full() {
+	if !h.IsFull() {
 		what = "what has changed since " + h.From
 	}
 	return fmt.Sprintf("%s and %s, %s: about %s", number(h.Images, "image"), number(h.Layers, "layer"), what, bytesText(h.Bytes))
@@ -211,7 +211,7 @@ func (f *sendFlags) ship(ctx context.Context, c console, s *shelf, from zfs.Data
 
 // sweep destroys what commands left that were killed. None runs now.
 func sweep(s *shelf, from string) error {
-	names, err := transfer.Abandoned(s.zfs, s.dataset)
+	names, err := transfer.FindAbandoned(s.zfs, s.dataset)
 	if err != nil || len(names) == 0 {
 		return err
 	}
@@ -290,13 +290,13 @@ func takeSent(s *shelf) (snap string, err error) {
 		return "", err
 	}
 	snap = fmt.Sprintf("%s@%s%s", s.dataset, sentPrefix, time.Now().UTC().Format("20060102T150405.000Z"))
-	if err := transfer.Snapshot(s.zfs, snap); err != nil {
+	if err := transfer.TakeSnapshot(s.zfs, snap); err != nil {
 		return "", err
 	}
 	// A layer that was recorded before and is there after is in the snapshot.
 	seen, err := s.view.Layers()
 	if err == nil {
-		_, err = transfer.Strangers(seen, imagesOnly(s.records))
+		_, err = transfer.FindForeignLayers(seen, imagesOnly(s.records))
 	}
 	if err != nil {
 		return "", errors.Join(err, s.zfs.DestroySnapshots([]string{snap}, false))

@@ -79,7 +79,7 @@ func (f *setupFlags) setUp(ctx context.Context, c console, parent string) error 
 }
 
 // wants makes of flags what package host is asked for.
-func (f *setupFlags) wants(ctx context.Context, parent string) (w host.Wanted, err error) {
+func (f *setupFlags) wants(ctx context.Context, parent string) (w host.Request, err error) {
 	if parent == "" && f.dataset == "" {
 		return w, usagef("name a dataset: `overlayzfs setup POOL/NAME`, or one for the layers alone with --dataset POOL/NAME")
 	}
@@ -95,19 +95,19 @@ func (f *setupFlags) wants(ctx context.Context, parent string) (w host.Wanted, e
 	if err != nil {
 		return w, err
 	}
-	w = host.Wanted{
-		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: cmp.Or(f.wanted.Root, config.DataRoot), Driver: cmp.Or(f.wanted.Driver, host.DriverOf(config), host.DefaultDriver),
+	w = host.Request{
+		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: cmp.Or(f.wanted.Root, config.DataRoot), Driver: cmp.Or(f.wanted.Driver, host.PluginDriver(config), host.DefaultDriver),
 		Sync: f.sync, Options: f.options,
 	}
-	w.Way, err = f.wayIn(ctx)
+	w.Door, err = f.wayIn(ctx)
 	return w, err
 }
 
 func (f *setupFlags) configFile() string { return cmp.Or(f.wanted.Config, f.config) }
 
 // wayIn is what was said, or what fits the dockerd that answers.
-func (f *setupFlags) wayIn(ctx context.Context) (host.Way, error) {
-	switch way := host.Way(f.way); way {
+func (f *setupFlags) wayIn(ctx context.Context) (host.Door, error) {
+	switch way := host.Door(f.way); way {
 	case host.Plugin, host.Snapshotter:
 		return way, nil
 	case "":
@@ -118,20 +118,20 @@ func (f *setupFlags) wayIn(ctx context.Context) (host.Way, error) {
 	if err != nil {
 		return "", usagef("dockerd does not answer, so its version is not known: say --way plugin for Docker up to 27, --way snapshotter for 28 and later (%w)", err)
 	}
-	if doctor.TakesPlugins(engine.Version) {
+	if doctor.HasGraphdriverPlugins(engine.Version) {
 		return host.Plugin, nil
 	}
 	return host.Snapshotter, nil
 }
 
 // plan decides what there is to do, and prints it.
-func (f *setupFlags) plan(c console, z *zfs.Handle, w host.Wanted) (host.Plan, error) {
+func (f *setupFlags) plan(c console, z *zfs.Handle, w host.Request) (host.Plan, error) {
 	facts, err := host.Gather(z, w, f.configFile())
 	if err != nil {
 		return host.Plan{}, err
 	}
 	// That no store is found is no error: there is none yet.
-	if s, err := host.Find(host.Overrides{Config: f.configFile(), Root: w.Root, Driver: w.Driver, Dataset: w.Layers}); err == nil {
+	if s, err := host.FindStore(host.Overrides{Config: f.configFile(), Root: w.Root, Driver: w.Driver, Dataset: w.Layers}); err == nil {
 		facts.PluginDataset = s.PluginDataset()
 	}
 	plan, err := host.Decide(facts, w)
@@ -144,7 +144,7 @@ func (f *setupFlags) plan(c console, z *zfs.Handle, w host.Wanted) (host.Plan, e
 	return plan, writeSetup(c.out, plan)
 }
 
-func (f *setupFlags) carryOut(ctx context.Context, c console, z *zfs.Handle, w host.Wanted) error {
+func (f *setupFlags) carryOut(ctx context.Context, c console, z *zfs.Handle, w host.Request) error {
 	plan, err := f.plan(c, z, w)
 	if err != nil || len(plan.Steps) == 0 {
 		return err
@@ -153,7 +153,7 @@ func (f *setupFlags) carryOut(ctx context.Context, c console, z *zfs.Handle, w h
 		return err
 	}
 	end := c.waiting("preparing the host")
-	done, err := plan.Do(ctx, z)
+	done, err := plan.Apply(ctx, z)
 	end()
 	if err != nil {
 		if done > 0 {
@@ -175,9 +175,9 @@ func writeSetup(w io.Writer, plan host.Plan) error {
 	for i, step := range plan.Steps {
 		fmt.Fprintf(w, "%d. %s\n", i+1, step.Do)
 	}
-	if undo := plan.Undo(len(plan.Steps)); len(undo) > 0 {
+	if undo := plan.UndoCommands(len(plan.Steps)); len(undo) > 0 {
 		fmt.Fprintf(w, "\nTo take it back, with dockerd stopped:\n  %s\n", strings.Join(undo, "\n  "))
 	}
-	_, err := fmt.Fprintf(w, "\nWhat is left to do:\n  %s\n", strings.Join(plan.Then, "\n  "))
+	_, err := fmt.Fprintf(w, "\nWhat is left to do:\n  %s\n", strings.Join(plan.Remaining, "\n  "))
 	return err
 }

@@ -16,18 +16,18 @@ func TestSetupIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := dockerconf.File{Path: "/etc/docker/daemon.json", Raw: []byte(config), Exists: true}
-	wanted := host.Wanted{
-		Parent: "tank/docker", Layers: "tank/docker/layers", Root: "/var/lib/docker", Driver: "overlayzfs", Way: host.Plugin,
+	wanted := host.Request{
+		Parent: "tank/docker", Layers: "tank/docker/layers", Root: "/var/lib/docker", Driver: "overlayzfs", Door: host.Plugin,
 		Sync: "disabled", Options: []string{"overlayzfs.size=10G"},
 	}
 	later := wanted
-	later.Parent, later.Way, later.Options = "", host.Snapshotter, nil
+	later.Parent, later.Door, later.Options = "", host.Snapshotter, nil
 	for name, tt := range map[string]struct {
 		facts  host.Facts
-		wanted host.Wanted
+		wanted host.Request
 	}{
 		"setup":             {host.Facts{Module: "2.3.9", File: file, Config: read}, wanted},
-		"setup-full":        {host.Facts{Module: "2.3.9", File: file, Config: read, RootFull: true}, wanted},
+		"setup-full":        {host.Facts{Module: "2.3.9", File: file, Config: read, RootHasContent: true}, wanted},
 		"setup-snapshotter": {host.Facts{Module: "2.3.9", File: file, Config: read}, later},
 	} {
 		plan, err := host.Decide(tt.facts, tt.wanted)
@@ -46,7 +46,7 @@ func TestSetupIsShown(t *testing.T) {
 		golden(t, name+".json", out.String())
 	}
 	var out bytes.Buffer
-	if err := writeSetup(&out, host.Plan{Then: []string{"x"}}); err != nil {
+	if err := writeSetup(&out, host.Plan{Remaining: []string{"x"}}); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "setup-nothing.txt", out.String())

@@ -47,7 +47,7 @@ func someRecords() *dockerstore.Records {
 			{Name: id("4"), MountID: id("6"), InitID: id("6") + "-init", Parent: sum("b")},
 			{Name: id("5"), MountID: id("7"), InitID: id("7") + "-init", Parent: sum("b")},
 		},
-		Others: map[string]string{"bk1": dockerstore.BuildCache, id("0"): dockerstore.Leaving},
+		OtherLayers: map[string]string{"bk1": dockerstore.BuildCache, id("0"): dockerstore.PendingRemoval},
 		Damaged: []dockerstore.Damage{
 			{Path: "image/overlayzfs/layerdb/sha512", Err: errors.New("not known of Docker 20.10 to 27")},
 		},
@@ -65,7 +65,7 @@ func someStore() *inventory.Inventory {
 	unfinished.State = overlayzfs.Mutable
 	damaged := ready(id("8"), "", 0)
 	damaged.Damaged = errors.New("link does not hold a short link's name")
-	inv := inventory.Take("tank/docker", []overlayzfs.LayerInfo{
+	inv := inventory.Build("tank/docker", []overlayzfs.LayerInfo{
 		ready(id("1"), "", 0), ready(id("2"), id("1"), 1), ready(id("3"), id("1"), 1),
 		ready(id("6")+"-init", id("2"), 2), limited, ready(id("7")+"-init", id("2"), 2), ready(id("7"), id("7")+"-init", 3), unfinished, damaged,
 	}, someRecords())
@@ -80,7 +80,7 @@ func someStore() *inventory.Inventory {
 // TestWhatIsShown keeps what the looking commands print.
 func TestWhatIsShown(t *testing.T) {
 	inv, records := someStore(), someRecords()
-	found := func(name string) *inventory.Found {
+	found := func(name string) *inventory.Match {
 		f, err := inv.Find(records, name)
 		if err != nil {
 			t.Fatal(err)
@@ -91,8 +91,8 @@ func TestWhatIsShown(t *testing.T) {
 	totals := inventory.Totals{Dataset: "tank/docker", Pool: inventory.Pool{Name: "tank", Health: "ONLINE", Size: 20 << 30, Allocated: 5 << 30, Free: 15 << 30}}
 	totals.Space = inventory.Space{Used: 4 << 30, Logical: 6 << 30, Layers: 3 << 30, Limited: 512 << 20, Snapshots: 512 << 20, Available: 8 << 30}
 	totals.Snapshots = inventory.Snapshots{Count: 3, Used: totals.Space.Snapshots}
-	inv.Groups(&totals, records)
-	totals.Promise = inv.Promised(records, totals.Space.Available)
+	inv.CountGroups(&totals, records)
+	totals.Overcommit = inv.ComputeOvercommit(records, totals.Space.Available)
 	for name, show := range map[string]func(*bytes.Buffer) error{
 		"ls.txt":                func(out *bytes.Buffer) error { return writeLayers(out, inv.Layers, false) },
 		"ls-no-trunc.txt":       func(out *bytes.Buffer) error { return writeLayers(out, inv.Layers, true) },
@@ -112,7 +112,7 @@ func TestWhatIsShown(t *testing.T) {
 		"gc.txt":                func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "")) },
 		"gc.json":               func(out *bytes.Buffer) error { return writeJSON(out, someDecision(inv, "")) },
 		"gc-done.json": func(out *bytes.Buffer) error {
-			return writeJSON(out, outcome{gc.Plan{Dataset: "tank/docker", Root: "/var/lib/docker", Driver: "overlayzfs", Layers: []inventory.Layer{}, Kept: 1}, list([]string(nil))})
+			return writeJSON(out, outcome{gc.Plan{Dataset: "tank/docker", Root: "/var/lib/docker", Driver: "overlayzfs", Layers: []inventory.Layer{}, Remaining: 1}, list([]string(nil))})
 		},
 		"gc-refused.txt": func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "x")) },
 		"verify.txt":     func(out *bytes.Buffer) error { return writeVerdict(out, someVerdict(inv), inv) },
@@ -146,7 +146,7 @@ func someVerdict(inv *inventory.Inventory) verdict {
 		{ID: id("2"), Chain: sum("b"), Diff: sum("7"), Status: verify.Changed, Reason: `file integrity checksum failed for "etc/passwd"`},
 		{ID: id("9"), Chain: sum("d"), Diff: sum("d"), Status: verify.Missing, Reason: "the store does not have it"},
 		{ID: id("3"), Chain: sum("c"), Diff: sum("8"), Status: verify.Unproven, Reason: "unexpected EOF"},
-		{ID: id("8"), Status: verify.Gone},
+		{ID: id("8"), Status: verify.Removed},
 	}, layers, inv)
 }
 
@@ -162,7 +162,7 @@ func someFindings() []doctor.Finding {
 // TestWhatAVerdictExitsWith: the worst layer decides.
 func TestWhatAVerdictExitsWith(t *testing.T) {
 	for code, statuses := range map[int][]verify.Status{
-		0: {verify.OK, verify.Gone}, exitWarning: {verify.OK, verify.Unproven}, exitBroken: {verify.Unproven, verify.Missing},
+		0: {verify.OK, verify.Removed}, exitWarning: {verify.OK, verify.Unproven}, exitBroken: {verify.Unproven, verify.Missing},
 	} {
 		var v verdict
 		for _, s := range statuses {
@@ -175,7 +175,7 @@ func TestWhatAVerdictExitsWith(t *testing.T) {
 	fine := []verify.Result{{Status: verify.OK}}
 	for code, v := range map[int]verdict{
 		exitWarning: {Layers: fine, Warnings: []string{"a layer's record"}},
-		exitBroken:  {Layers: fine, Warnings: []string{"a layer's record"}, Gaps: []dockerstore.Gap{{Of: "image x", Lacks: "y"}}},
+		exitBroken:  {Layers: fine, Warnings: []string{"a layer's record"}, Gaps: []dockerstore.Gap{{Record: "image x", Missing: "y"}}},
 	} {
 		if got := exitCode(v.findings()); got != code {
 			t.Errorf("%+v: %d, want %d", v, got, code)
@@ -186,7 +186,7 @@ func TestWhatAVerdictExitsWith(t *testing.T) {
 // TestWhatIsCompared: by Docker's records, whatever the store has.
 func TestWhatIsCompared(t *testing.T) {
 	records := someRecords()
-	inv := inventory.Take("tank/docker", []overlayzfs.LayerInfo{{ID: id("1")}, {ID: id("8")}, {ID: "bk1"}}, records)
+	inv := inventory.Build("tank/docker", []overlayzfs.LayerInfo{{ID: id("1")}, {ID: id("8")}, {ID: "bk1"}}, records)
 	for name, want := range map[string][]digest.Digest{
 		"web:1": {sum("a"), sum("b")}, "front": {sum("a"), sum("b")}, string(sum("f")): {sum("a"), sum("c")}, id("1"): {sum("a")},
 		"": {sum("a"), sum("b"), sum("c"), sum("d")},
@@ -206,10 +206,10 @@ func TestWhatIsCompared(t *testing.T) {
 		}
 	}
 	delete(records.Layers, sum("b"))
-	inv = inventory.Take("tank/docker", nil, records)
+	inv = inventory.Build("tank/docker", nil, records)
 	for _, name := range []string{"web:1", "front", ""} {
 		layers, gaps, err := selected(records, inv, strings.Fields(name))
-		if err != nil || len(gaps) == 0 || !strings.Contains(gaps[len(gaps)-1].Lacks, string(sum("b"))) {
+		if err != nil || len(gaps) == 0 || !strings.Contains(gaps[len(gaps)-1].Missing, string(sum("b"))) {
 			t.Errorf("%q: %v, %v, %v", name, layers, gaps, err)
 		}
 	}

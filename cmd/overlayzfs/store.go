@@ -115,7 +115,7 @@ func (s *shelf) take() (*inventory.Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return inventory.Take(s.dataset, seen, s.records), nil
+	return inventory.Build(s.dataset, seen, s.records), nil
 }
 
 // measure finds out what the layers hold that are wanted.
@@ -128,7 +128,7 @@ func (s *shelf) measure(ctx context.Context, c console, inv *inventory.Inventory
 	}
 	step, done := c.progress("measuring layers", int64(len(layers)))
 	defer done()
-	return inventory.Scale{View: s.view, ZFS: s.zfs, Dataset: s.dataset}.Measure(ctx, layers, func() { step(1) })
+	return inventory.Measurer{View: s.view, ZFS: s.zfs, Dataset: s.dataset}.Measure(ctx, layers, func() { step(1) })
 }
 
 // warn says on standard error which records could not be read.
@@ -140,6 +140,6 @@ func warn(c console, inv *inventory.Inventory) {
 		fmt.Fprintln(c.err, "warning: in Docker's records", gap)
 	}
 	for _, missing := range inv.Missing {
-		fmt.Fprintf(c.err, "warning: Docker knows layer %s (%s), which is not in the store\n", inventory.Short(missing.ID), users(missing.Users))
+		fmt.Fprintf(c.err, "warning: Docker knows layer %s (%s), which is not in the store\n", inventory.ShortID(missing.ID), users(missing.Users))
 	}
 }

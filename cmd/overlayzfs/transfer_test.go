@@ -27,7 +27,7 @@ func TestStreamsAreShown(t *testing.T) {
 	more := full
 	more.From, more.FromGUID, more.Bytes = "overlayzfs-sent-20260823T101500.000Z", 5, 5<<20
 	misfit := arrival{Header: more, Dataset: "tank/docker", Root: "/var/lib/docker", Lost: []string{`image 0123456789ab ["mine:1"]`},
-		Refused: transfer.Target{Dataset: "tank/docker"}.Misfits(more, false)}
+		Refused: transfer.Target{Dataset: "tank/docker"}.FindMisfits(more, false)}
 	for name, show := range map[string]func(*bytes.Buffer) error{
 		"receive.txt": func(out *bytes.Buffer) error {
 			return writeArrival(out, arrival{Header: full, Dataset: "tank/docker", Root: "/var/lib/docker"})

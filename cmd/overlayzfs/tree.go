@@ -65,7 +65,7 @@ func topsOf(s *shelf) map[string][]string {
 func grow(layers []inventory.Layer, tops map[string][]string) (roots []*node) {
 	nodes := make(map[string]*node, len(layers))
 	for _, l := range layers {
-		slices.SortFunc(tops[l.ID], inventory.ByName)
+		slices.SortFunc(tops[l.ID], inventory.CompareImageNames)
 		nodes[l.ID] = &node{Layer: l, Tops: tops[l.ID]}
 	}
 	for _, l := range layers { // in the order of the inventory
@@ -97,7 +97,7 @@ func writeTree(w io.Writer, roots []*node) error {
 
 func (n *node) text() string {
 	l := n.Layer
-	text := inventory.Short(l.ID)
+	text := inventory.ShortID(l.ID)
 	if l.Recorded > 0 {
 		text += "  " + bytesText(l.Recorded)
 	}

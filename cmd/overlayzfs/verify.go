@@ -103,7 +103,7 @@ func selected(records *dockerstore.Records, inv *inventory.Inventory, names []st
 		if len(found.Chains) == 0 {
 			return nil, nil, fault.New(fault.Invalid, "there is nothing to compare of %s %q: Docker has no digest of any layer of it", found.Kind, name)
 		}
-		if gap, ok := records.Lacking(found.Kind+" "+found.Name, found.Chains...); ok {
+		if gap, ok := records.FindGap(found.Kind+" "+found.Name, found.Chains...); ok {
 			gaps = append(gaps, gap)
 		}
 		for _, chain := range found.Chains {
@@ -126,8 +126,8 @@ func (s *shelf) compare(ctx context.Context, c console, layers []dockerstore.Lay
 	}
 	step, done := c.progress("comparing layers", total)
 	defer done()
-	v := verify.Verifier{View: s.view, Docker: s.docker, Driver: s.host.Driver, Read: func(n int) { step(int64(n)) }}
-	return v.Layers(ctx, layers)
+	v := verify.Verifier{View: s.view, Docker: s.docker, Driver: s.host.Driver, Progress: func(n int) { step(int64(n)) }}
+	return v.VerifyLayers(ctx, layers)
 }
 
 func verdictOf(results []verify.Result, layers []dockerstore.Layer, inv *inventory.Inventory) verdict {
@@ -137,7 +137,7 @@ func verdictOf(results []verify.Result, layers []dockerstore.Layer, inv *invento
 		if r.Status == verify.OK {
 			v.Bytes += layers[i].Size
 		}
-		if !r.Wrong() {
+		if !r.IsWrong() {
 			continue
 		}
 		for _, name := range imagesWith(inv, r.ID) {
@@ -174,8 +174,8 @@ func writeVerdict(w io.Writer, v verdict, inv *inventory.Inventory) error {
 	t := newTable(table.Row{"LAYER", "STATUS", "USED BY", "REASON"})
 	for _, r := range v.Layers {
 		counts[r.Status]++
-		if r.Status != verify.OK && r.Status != verify.Gone {
-			t.AppendRow(table.Row{inventory.Short(r.ID), r.Status, users(imagesWith(inv, r.ID)), r.Reason})
+		if r.Status != verify.OK && r.Status != verify.Removed {
+			t.AppendRow(table.Row{inventory.ShortID(r.ID), r.Status, users(imagesWith(inv, r.ID)), r.Reason})
 		}
 	}
 	if t.Length() > 0 {
@@ -193,7 +193,7 @@ func (v verdict) findings() error {
 	var wrong, unproven int
 	for _, r := range v.Layers {
 		switch {
-		case r.Wrong():
+		case r.IsWrong():
 			wrong++
 		case r.Status == verify.Unproven:
 			unproven++

@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 )
 
-// Back are the changes that give keys of the content now what they had in the
+// DiffKeys are the changes that give keys of the content now what they had in the
 // content before, to the letter.
-func Back(now, before []byte, keys ...string) (changes []Change, err error) {
-	has, err := members(now)
+func DiffKeys(now, before []byte, keys ...string) (changes []Change, err error) {
+	has, err := parseMembers(now)
 	if err != nil {
 		return nil, err
 	}
-	had, err := members(before)
+	had, err := parseMembers(before)
 	if err != nil {
 		return nil, err
 	}
@@ -29,14 +29,14 @@ func Back(now, before []byte, keys ...string) (changes []Change, err error) {
 	return changes, nil
 }
 
-// members are the keys of a daemon.json, with their values as they are written.
-func members(raw []byte) (map[string]json.RawMessage, error) {
+// parseMembers are the keys of a daemon.json, with their values as they are written.
+func parseMembers(raw []byte) (map[string]json.RawMessage, error) {
 	all := map[string]json.RawMessage{}
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return all, nil
 	}
 	if err := json.Unmarshal(raw, &all); err != nil {
-		return nil, located(raw, err)
+		return nil, addLocation(raw, err)
 	}
 	return all, nil
 }

@@ -32,8 +32,8 @@ type Config struct {
 	Features      map[string]bool `json:"features"`
 }
 
-// Builtin reports whether a storage driver is one of Docker's own, and no plugin.
-func Builtin(driver string) bool {
+// IsBuiltin reports whether a storage driver is one of Docker's own, and no plugin.
+func IsBuiltin(driver string) bool {
 	switch driver {
 	case "overlay2", "zfs", "btrfs", "vfs", "fuse-overlayfs", "devicemapper", "aufs", "overlay":
 		return true
@@ -43,7 +43,7 @@ func Builtin(driver string) bool {
 
 // Read reads daemon.json. A file that is not there leaves the defaults.
 func Read(path string) (Config, error) {
-	raw, err := read(path)
+	raw, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Decode(nil)
 	}
@@ -57,7 +57,7 @@ func Read(path string) (Config, error) {
 	return c, nil
 }
 
-func read(path string) ([]byte, error) {
+func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func Decode(raw []byte) (Config, error) {
 		return c, nil
 	}
 	if err := json.Unmarshal(raw, &c); err != nil {
-		return Config{}, located(raw, err)
+		return Config{}, addLocation(raw, err)
 	}
 	if c.DataRoot == "" {
 		c.DataRoot = DefaultDataRoot
@@ -87,8 +87,8 @@ func Decode(raw []byte) (Config, error) {
 	return c, nil
 }
 
-// located says where in the file an error is.
-func located(raw []byte, err error) error {
+// addLocation says where in the file an error is.
+func addLocation(raw []byte, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	var offset int64

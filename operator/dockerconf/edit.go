@@ -25,7 +25,7 @@ func (c Change) String() string {
 	if c.Value == nil {
 		return fmt.Sprintf("without %q", key)
 	}
-	value, err := literal(c.Value)
+	value, err := formatValue(c.Value)
 	if err != nil {
 		return err.Error()
 	}
@@ -55,7 +55,7 @@ func Edit(raw []byte, changes []Change) ([]byte, error) {
 		return nil, fault.New(fault.Invalid, "it holds no object")
 	}
 	for _, c := range changes {
-		if err := set(top, c.Path, c.Value, "\n  "); err != nil {
+		if err := setKey(top, c.Path, c.Value, "\n  "); err != nil {
 			return nil, err
 		}
 	}
@@ -64,25 +64,25 @@ func Edit(raw []byte, changes []Change) ([]byte, error) {
 	return edited, err
 }
 
-// set changes one key; what is new is laid out as what is there, or as indent
+// setKey changes one key; what is new is laid out as what is there, or as indent
 // says.
-func set(object *hujson.Object, path []string, value any, indent string) error {
-	i := find(object, path[0])
+func setKey(object *hujson.Object, path []string, value any, indent string) error {
+	i := findMember(object, path[0])
 	if value == nil && i < 0 {
 		return nil
 	}
 	if len(path) == 1 && value == nil {
-		for ; i >= 0; i = find(object, path[0]) {
-			remove(object, i)
+		for ; i >= 0; i = findMember(object, path[0]) {
+			removeMember(object, i)
 		}
 		return nil
 	}
 	if i < 0 {
-		i = add(object, path[0], indent)
+		i = addMember(object, path[0], indent)
 	}
 	member := &object.Members[i].Value
 	if len(path) == 1 {
-		return assign(member, value)
+		return setValue(member, value)
 	}
 	if kind := member.Value.Kind(); kind == 'n' { // null
 		member.Value = &hujson.Object{}
@@ -91,11 +91,11 @@ func set(object *hujson.Object, path []string, value any, indent string) error {
 	if !ok {
 		return fault.New(fault.Invalid, "%q is no object", path[0])
 	}
-	return set(below, path[1:], value, indent+"  ")
+	return setKey(below, path[1:], value, indent+"  ")
 }
 
-// find is the last member of a name, which is the one that counts.
-func find(object *hujson.Object, name string) int {
+// findMember is the last member of a name, which is the one that counts.
+func findMember(object *hujson.Object, name string) int {
 	for i := len(object.Members) - 1; i >= 0; i-- {
 		if object.Members[i].Name.Value.(hujson.Literal).String() == name {
 			return i
@@ -104,16 +104,16 @@ func find(object *hujson.Object, name string) int {
 	return -1
 }
 
-// remove takes a member away. The one that is the first then begins where that did.
-func remove(object *hujson.Object, i int) {
+// removeMember takes a member away. The one that is the first then begins where that did.
+func removeMember(object *hujson.Object, i int) {
 	if i == 0 && len(object.Members) > 1 {
 		object.Members[1].Name.BeforeExtra = object.Members[0].Name.BeforeExtra
 	}
 	object.Members = slices.Delete(object.Members, i, i+1)
 }
 
-// add appends a member, an empty object, and returns where it is.
-func add(object *hujson.Object, name, indent string) int {
+// addMember appends a member, an empty object, and returns where it is.
+func addMember(object *hujson.Object, name, indent string) int {
 	member := hujson.ObjectMember{
 		Name:  hujson.Value{BeforeExtra: hujson.Extra(indent), Value: hujson.String(name)},
 		Value: hujson.Value{BeforeExtra: hujson.Extra(" "), Value: &hujson.Object{}},
@@ -131,9 +131,9 @@ func add(object *hujson.Object, name, indent string) int {
 	return len(object.Members) - 1
 }
 
-// assign keeps the space around a value.
-func assign(member *hujson.Value, value any) error {
-	text, err := literal(value)
+// setValue keeps the space around a value.
+func setValue(member *hujson.Value, value any) error {
+	text, err := formatValue(value)
 	if err != nil {
 		return err
 	}
@@ -145,9 +145,9 @@ func assign(member *hujson.Value, value any) error {
 	return nil
 }
 
-// literal is a value as people write it: with a space after a comma. What is
+// formatValue is a value as people write it: with a space after a comma. What is
 // written already stays as it is.
-func literal(value any) ([]byte, error) {
+func formatValue(value any) ([]byte, error) {
 	if written, ok := value.(json.RawMessage); ok {
 		return written, nil
 	}

@@ -80,7 +80,7 @@ func TestBack(t *testing.T) {
 		{`{"a": 1}`, ` {"a": 1}`, ` {"a": 1}`},
 		{"", "", ""},
 	} {
-		changes, err := Back([]byte(tt.now), []byte(tt.before), "a", "b")
+		changes, err := DiffKeys([]byte(tt.now), []byte(tt.before), "a", "b")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func TestBack(t *testing.T) {
 		}
 	}
 	for _, contents := range [][2]string{{"{", "{}"}, {"{}", "{\n,"}} {
-		if _, err := Back([]byte(contents[0]), []byte(contents[1]), "a"); err == nil || !strings.Contains(err.Error(), "line") {
+		if _, err := DiffKeys([]byte(contents[0]), []byte(contents[1]), "a"); err == nil || !strings.Contains(err.Error(), "line") {
 			t.Errorf("%q: %v", contents, err)
 		}
 	}
@@ -180,7 +180,7 @@ func TestReplaceWithoutABackup(t *testing.T) {
 		return f
 	}
 	old := load()
-	if err := errors.Join(old.Writable(), old.Replace([]byte(`{"debug": true}`), "")); err != nil {
+	if err := errors.Join(old.CheckWritable(), old.Replace([]byte(`{"debug": true}`), "")); err != nil {
 		t.Fatal(err)
 	}
 	if entries, err := os.ReadDir(dir); len(entries) != 1 || err != nil {
@@ -204,7 +204,7 @@ func TestWhereNoFileCanBeMade(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Writable(); (err == nil) != can {
+		if err := f.CheckWritable(); (err == nil) != can {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

@@ -40,7 +40,7 @@ func Load(path string) (File, error) {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		f.uid, f.gid = int(stat.Uid), int(stat.Gid)
 	}
-	f.Raw, err = read(real)
+	f.Raw, err = readFile(real)
 	return f, err
 }
 
@@ -84,7 +84,7 @@ func (f File) Replace(raw []byte, backup string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	next, err := f.write(dir, raw)
+	next, err := f.writeBeside(dir, raw)
 	if err != nil {
 		return err
 	}
@@ -119,26 +119,26 @@ func (f File) requireUnchanged() error {
 	return nil
 }
 
-// Writable makes sure that Replace can make a file there, by making one and
+// CheckWritable makes sure that Replace can make a file there, by making one and
 // removing it again. A directory that is not there yet is going to be made.
-func (f File) Writable() error {
+func (f File) CheckWritable() error {
 	dir := filepath.Dir(f.Path)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	next, err := os.CreateTemp(dir, nextPattern)
+	next, err := os.CreateTemp(dir, tempPattern)
 	if err != nil {
 		return err
 	}
 	return errors.Join(next.Close(), os.Remove(next.Name()))
 }
 
-// nextPattern is what the new file is called before it takes the old one's place.
-const nextPattern = ".daemon.json-"
+// tempPattern is what the new file is called before it takes the old one's place.
+const tempPattern = ".daemon.json-"
 
-// write makes the new file beside the old one, with its mode and owner.
-func (f File) write(dir string, raw []byte) (name string, err error) {
-	next, err := os.CreateTemp(dir, nextPattern)
+// writeBeside makes the new file beside the old one, with its mode and owner.
+func (f File) writeBeside(dir string, raw []byte) (name string, err error) {
+	next, err := os.CreateTemp(dir, tempPattern)
 	if err != nil {
 		return "", err
 	}

@@ -18,8 +18,8 @@ import (
 
 // What Docker knows a layer for that no image or container has.
 const (
-	BuildCache = "build cache"
-	Leaving    = "removed at Docker's next start"
+	BuildCache     = "build cache"
+	PendingRemoval = "removed at Docker's next start"
 )
 
 // buildsName is where dockerd's BuildKit keeps which layers it has made
@@ -30,14 +30,14 @@ const buildsName = "buildkit/snapshots.db"
 // time, is waited for.
 const openTimeout = 100 * time.Millisecond
 
-// BuildKitID reports whether a layer's ID is one that BuildKit chooses.
-func BuildKitID(id string) bool { return buildKitID.MatchString(id) }
+// IsBuildKitID reports whether a layer's ID is one that BuildKit chooses.
+func IsBuildKitID(id string) bool { return buildKitID.MatchString(id) }
 
 var buildKitID = regexp.MustCompile(`^[a-z0-9]{25}$`)
 
-// builds reads the IDs of layers that BuildKit knows. Its records are a database
+// readBuilds reads the IDs of layers that BuildKit knows. Its records are a database
 // that only one process opens: not while dockerd runs.
-func (r *reader) builds() error {
+func (r *reader) readBuilds() error {
 	f, err := r.open(buildsName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -46,23 +46,23 @@ func (r *reader) builds() error {
 		return err
 	}
 	f.Close()
-	if err := guarded(func() error { return r.readBuilds(filepath.Join(r.dir, buildsName)) }); err != nil {
-		r.damaged(buildsName, err)
+	if err := recoverPanic(func() error { return r.readBuildDatabase(filepath.Join(r.dir, buildsName)) }); err != nil {
+		r.addDamage(buildsName, err)
 	}
 	return nil
 }
 
-// Builds are the IDs of layers that a database of BuildKit's names which no
+// ReadBuildLayers are the IDs of layers that a database of BuildKit's names which no
 // dockerd has open.
-func Builds(file string) (ids []string, err error) {
-	r := &reader{records: &Records{Others: map[string]string{}}}
-	if err := guarded(func() error { return r.readBuilds(file) }); err != nil {
+func ReadBuildLayers(file string) (ids []string, err error) {
+	r := &reader{records: &Records{OtherLayers: map[string]string{}}}
+	if err := recoverPanic(func() error { return r.readBuildDatabase(file) }); err != nil {
 		return nil, err
 	}
 	if r.records.BuildsLocked {
 		return nil, fault.New(fault.Busy, "%s is open elsewhere", file)
 	}
-	for id := range r.records.Others {
+	for id := range r.records.OtherLayers {
 		if layerID.MatchString(id) {
 			ids = append(ids, id)
 		}
@@ -70,9 +70,9 @@ func Builds(file string) (ids []string, err error) {
 	return ids, nil
 }
 
-// guarded runs what trusts the pages of a database, which are a file's, mapped:
+// recoverPanic runs what trusts the pages of a database, which are a file's, mapped:
 // what is wrong in them is a panic, and what is missing of them a fault of memory.
-func guarded(run func() error) (err error) {
+func recoverPanic(run func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if v := recover(); v != nil {
@@ -82,7 +82,7 @@ func guarded(run func() error) (err error) {
 	return run()
 }
 
-func (r *reader) readBuilds(file string) (err error) {
+func (r *reader) readBuildDatabase(file string) (err error) {
 	db, err := bbolt.Open(file, 0, &bbolt.Options{ReadOnly: true, Timeout: openTimeout})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		r.records.BuildsLocked = true
@@ -93,21 +93,21 @@ func (r *reader) readBuilds(file string) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return db.View(func(tx *bbolt.Tx) error {
-		if err := isWhole(file, tx); err != nil {
+		if err := checkComplete(file, tx); err != nil {
 			return err
 		}
 		return tx.ForEach(func(key []byte, b *bbolt.Bucket) error {
-			r.records.Others[string(key)] = BuildCache
+			r.records.OtherLayers[string(key)] = BuildCache
 			if committed := b.Get([]byte("committed")); committed != nil {
-				r.records.Others[string(committed)] = BuildCache
+				r.records.OtherLayers[string(committed)] = BuildCache
 			}
 			return nil
 		})
 	})
 }
 
-// isWhole makes sure that the file has all pages that its head tells of.
-func isWhole(file string, tx *bbolt.Tx) error {
+// checkComplete makes sure that the file has all pages that its head tells of.
+func checkComplete(file string, tx *bbolt.Tx) error {
 	fi, err := os.Stat(file)
 	if err == nil && fi.Size() < tx.Size() {
 		err = fault.New(fault.Invalid, "the database has %d bytes and should have %d", fi.Size(), tx.Size())

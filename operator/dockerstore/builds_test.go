@@ -76,8 +76,8 @@ func TestATruncatedDatabaseIsDamaged(t *testing.T) {
 		}
 	}
 	s.write(buildsName, string(whole))
-	if got := s.read(); len(got.Damaged) > 0 || len(got.Others) != 2*len(many) {
-		t.Errorf("whole: %v, %d", got.Damaged, len(got.Others))
+	if got := s.read(); len(got.Damaged) > 0 || len(got.OtherLayers) != 2*len(many) {
+		t.Errorf("whole: %v, %d", got.Damaged, len(got.OtherLayers))
 	}
 }
 
@@ -88,7 +88,7 @@ func TestAFaultIsDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Munmap(page)
-	if err := guarded(func() error { return fmt.Errorf("read %d", page[0]) }); !errors.Is(err, fault.Invalid) {
+	if err := recoverPanic(func() error { return fmt.Errorf("read %d", page[0]) }); !errors.Is(err, fault.Invalid) {
 		t.Errorf("%v", err)
 	}
 }

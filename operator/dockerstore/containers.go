@@ -33,11 +33,11 @@ type containerConfig struct {
 	State   *struct{ Running, Dead bool }
 }
 
-// containers reads the containers that were made with the driver. Of those of
+// readContainers reads the containers that were made with the driver. Of those of
 // others only is noted that there are some.
-func (r *reader) containers() error {
-	return r.each("containers", func(entry fs.DirEntry, name string) error {
-		raw, err := r.read(path.Join(name, "config.v2.json"), maxJSON)
+func (r *reader) readContainers() error {
+	return r.forEachEntry("containers", func(entry fs.DirEntry, name string) error {
+		raw, err := r.readFile(path.Join(name, "config.v2.json"), maxJSON)
 		if err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func (r *reader) containers() error {
 		if driver == r.records.Driver {
 			r.records.Containers = append(r.records.Containers, c)
 		} else {
-			r.records.Elsewhere[driver] = c.ID
+			r.records.OtherDrivers[driver] = c.ID
 		}
 		return nil
 	})
@@ -72,7 +72,7 @@ func decodeContainer(raw []byte) (c Container, driver string, err error) {
 		return c, "", fault.New(fault.UnsafeInput, "%.100q is no name of a container", c.Name)
 	}
 	if config.Image != "" {
-		c.Image, err = parse(config.Image)
+		c.Image, err = parseDigest(config.Image)
 	}
 	return c, config.Driver, err
 }
@@ -83,7 +83,7 @@ func (r *Root) StorageOptions(id string) (map[string]string, error) {
 		return nil, fault.New(fault.Invalid, "%.80q is no container's ID", id)
 	}
 	name := path.Join("containers", id, "hostconfig.json")
-	raw, err := r.read(name, maxJSON)
+	raw, err := r.readFile(name, maxJSON)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // a writable layer of a build, or of a container half made
 	}

@@ -47,7 +47,7 @@ func (s site) write(name, content string) {
 func (s site) layer(parent digest.Digest, content, cacheID string) digest.Digest {
 	s.Helper()
 	diff := digest.FromString(content)
-	c := chain(parent, diff)
+	c := chainID(parent, diff)
 	dir := "image/" + driver + "/layerdb/sha256/" + c.Encoded() + "/"
 	s.write(dir+"cache-id", cacheID)
 	s.write(dir+"diff", string(diff))
@@ -134,7 +134,7 @@ func TestRecords(t *testing.T) {
 	if len(got.Mounts) != 2 || got.Mounts[0].Parent != top || !strings.HasSuffix(got.Mounts[0].InitID, "-init") {
 		t.Errorf("mounts: %+v", got.Mounts)
 	}
-	if diff := cmp.Diff(map[string]string{"abc": BuildCache, "sha256:x": BuildCache, "def": BuildCache, "leaving": Leaving}, got.Others); diff != "" {
+	if diff := cmp.Diff(map[string]string{"abc": BuildCache, "sha256:x": BuildCache, "def": BuildCache, "leaving": PendingRemoval}, got.OtherLayers); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -254,11 +254,11 @@ func TestPlugins(t *testing.T) {
 		t.Fatalf("%+v, %v", plugins, err)
 	}
 	p := plugins[0]
-	if !p.Is("overlayzfs") || !p.Is("overlayzfs:latest") || p.Is("overlayzfs:1") || !p.Enabled || p.Setting("OVERLAYZFS_OPTS") != "overlayzfs.dataset=tank/a" || p.Setting("X") != "" {
+	if !p.HasName("overlayzfs") || !p.HasName("overlayzfs:latest") || p.HasName("overlayzfs:1") || !p.Enabled || p.Setting("OVERLAYZFS_OPTS") != "overlayzfs.dataset=tank/a" || p.Setting("X") != "" {
 		t.Errorf("%+v", p)
 	}
 	s.write("plugins/"+hexID("a")+"/propagated-mount/kept", "x")
-	if raw, err := r.Kept(p, "kept"); err != nil || string(raw) != "x" {
+	if raw, err := r.ReadPluginFile(p, "kept"); err != nil || string(raw) != "x" {
 		t.Errorf("%q, %v", raw, err)
 	}
 	s.write("plugins/"+hexID("a")+"/config.json", "{")

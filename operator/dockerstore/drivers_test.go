@@ -31,7 +31,7 @@ func TestDrivers(t *testing.T) {
 	if got, err := drivers(); !cmp.Equal(got, want) || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
-	deep := "image" + strings.Repeat("/x", mostParts+1) + "/layerdb/x"
+	deep := "image" + strings.Repeat("/x", maxNameParts+1) + "/layerdb/x"
 	for name, spoil := range map[string]func(){
 		"image/file":               func() { s.write("image/file", "") },
 		"image/linked":             func() { s.write("image/linked", ""); s.link("overlayzfs", "image/linked") },

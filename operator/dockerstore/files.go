@@ -15,31 +15,31 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// File opens one of Docker's files by its path below the data-root.
-func (r *Root) File(name string) (*os.File, error) { return r.open(name) }
+// OpenFile opens one of Docker's files by its path below the data-root.
+func (r *Root) OpenFile(name string) (*os.File, error) { return r.open(name) }
 
 // ImageFiles lists the files that hold what Docker knows of the images in records
 // and of their layers, by their paths below ImagesDir. Those of containers,
 // builds and layers without an image are not among them.
 func (r *Root) ImageFiles(records *Records) ([]string, error) {
 	l := &lister{Root: r, base: ImagesDir(records.Driver)}
-	l.optional("repositories.json")
+	l.addOptional("repositories.json")
 	chains, diffs := map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for _, image := range records.Images {
-		l.required("imagedb/content/sha256/" + image.ID.Encoded())
-		l.below("imagedb/metadata/sha256/"+image.ID.Encoded(), metadataFiles)
+		l.addRequired("imagedb/content/sha256/" + image.ID.Encoded())
+		l.addExisting("imagedb/metadata/sha256/"+image.ID.Encoded(), metadataFiles)
 		for _, chain := range image.Chains {
 			chains[chain], diffs[records.Layers[chain].Diff] = true, true
 		}
 	}
 	for chain := range chains {
-		l.required("layerdb/sha256/" + chain.Encoded() + "/cache-id")
-		l.below("layerdb/sha256/"+chain.Encoded(), layerFiles)
+		l.addRequired("layerdb/sha256/" + chain.Encoded() + "/cache-id")
+		l.addExisting("layerdb/sha256/"+chain.Encoded(), layerFiles)
 	}
 	for diff := range diffs {
-		l.optional("distribution/v2metadata-by-diffid/sha256/" + diff.Encoded())
+		l.addOptional("distribution/v2metadata-by-diffid/sha256/" + diff.Encoded())
 	}
-	l.digestsOf(diffs)
+	l.addDigestsOf(diffs)
 	slices.Sort(l.names)
 	return slices.Compact(l.names), errors.Join(l.errs...)
 }
@@ -56,8 +56,8 @@ var (
 // many files.
 const maxTarSplit = 1 << 30
 
-// LongestRecord is how long a file of ImageFiles may be.
-func LongestRecord(name string) int64 {
+// MaxRecordSize is how long a file of ImageFiles may be.
+func MaxRecordSize(name string) int64 {
 	switch base := path.Base(name); {
 	case base == tarSplitName:
 		return maxTarSplit
@@ -78,7 +78,7 @@ type lister struct {
 	errs  []error
 }
 
-func (l *lister) required(name string) {
+func (l *lister) addRequired(name string) {
 	if !l.exists(path.Join(l.base, name)) {
 		l.errs = append(l.errs, fault.New(fault.NotFound, "Docker's record %s is not there any more", path.Join(l.base, name)))
 		return
@@ -86,14 +86,14 @@ func (l *lister) required(name string) {
 	l.names = append(l.names, name)
 }
 
-func (l *lister) optional(name string) {
+func (l *lister) addOptional(name string) {
 	if l.exists(path.Join(l.base, name)) {
 		l.names = append(l.names, name)
 	}
 }
 
-// below adds the files of these names in a directory that may be missing.
-func (l *lister) below(dir string, names []string) {
+// addExisting adds the files of these names in a directory that may be missing.
+func (l *lister) addExisting(dir string, names []string) {
 	entries, err := l.list(path.Join(l.base, dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
@@ -106,8 +106,8 @@ func (l *lister) below(dir string, names []string) {
 	}
 }
 
-// digestsOf adds the records of which digest in a registry is which layer.
-func (l *lister) digestsOf(diffs map[digest.Digest]bool) {
+// addDigestsOf adds the records of which digest in a registry is which layer.
+func (l *lister) addDigestsOf(diffs map[digest.Digest]bool) {
 	const dir = "distribution/diffid-by-digest/sha256"
 	entries, err := l.list(path.Join(l.base, dir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -116,17 +116,17 @@ func (l *lister) digestsOf(diffs map[digest.Digest]bool) {
 	l.errs = append(l.errs, err)
 	for _, entry := range entries {
 		name := path.Join(dir, entry.Name())
-		if diff, err := l.line(path.Join(l.base, name), false); err == nil && diffs[digest.Digest(diff)] {
+		if diff, err := l.readLine(path.Join(l.base, name), false); err == nil && diffs[digest.Digest(diff)] {
 			l.names = append(l.names, name)
 		}
 	}
 }
 
-// Claim keeps dockerd from starting on the data-root until the file is closed; it
+// LockDockerd keeps dockerd from starting on the data-root until the file is closed; it
 // fails with fault.Busy while dockerd runs. It takes the lock that dockerd has on
 // its records of volumes all the time. A data-root that dockerd never used has
 // none: the file is nil then.
-func (r *Root) Claim() (*os.File, error) {
+func (r *Root) LockDockerd() (*os.File, error) {
 	const name = "volumes/metadata.db"
 	f, err := r.root.OpenFile(name, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -18,18 +18,18 @@ func TestClaim(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if f, err := root.Claim(); f != nil || err != nil {
+	if f, err := root.LockDockerd(); f != nil || err != nil {
 		t.Fatalf("%v, %v", f, err)
 	}
 	if err := errors.Join(os.Mkdir(filepath.Join(dir, "volumes"), 0o700), os.WriteFile(filepath.Join(dir, "volumes/metadata.db"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time after the first was given up
-		f, err := root.Claim()
+		f, err := root.LockDockerd()
 		if err != nil || f == nil {
 			t.Fatalf("%v, %v", f, err)
 		}
-		if other, err := root.Claim(); !errors.Is(err, fault.Busy) {
+		if other, err := root.LockDockerd(); !errors.Is(err, fault.Busy) {
 			t.Errorf("%v, %v", other, err)
 		}
 		if err := f.Close(); err != nil {

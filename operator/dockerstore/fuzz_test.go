@@ -51,7 +51,7 @@ func FuzzPlugin(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, raw []byte) {
 		p, _, _ := decodePlugin(raw)
 		p.Setting("A")
-		p.Is("x")
+		p.HasName("x")
 	})
 }
 

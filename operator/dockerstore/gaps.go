@@ -12,16 +12,16 @@ import (
 // what is counted on first and removes it last, so records with a gap are not
 // whole.
 type Gap struct {
-	Of    string `json:"of"`    // the image, container or layer
-	Lacks string `json:"lacks"` // what it counts on
+	Record  string `json:"of"`    // the image, container or layer
+	Missing string `json:"lacks"` // what it counts on
 }
 
 // String says both.
-func (g Gap) String() string { return g.Of + " lacks " + g.Lacks }
+func (g Gap) String() string { return g.Record + " lacks " + g.Missing }
 
-// Lacking is the gap of something that stands on layers, if one has no record:
+// FindGap is the gap of something that stands on layers, if one has no record:
 // the lowest of these.
-func (r *Records) Lacking(of string, chains ...digest.Digest) (Gap, bool) {
+func (r *Records) FindGap(of string, chains ...digest.Digest) (Gap, bool) {
 	for _, chain := range chains {
 		if _, ok := r.Layers[chain]; !ok && chain != "" {
 			return Gap{of, "the record of layer " + string(chain)}, true
@@ -34,7 +34,7 @@ func (r *Records) Lacking(of string, chains ...digest.Digest) (Gap, bool) {
 func (r *Records) Gaps() []Gap {
 	var gaps []Gap
 	add := func(of string, chains ...digest.Digest) {
-		if gap, ok := r.Lacking(of, chains...); ok {
+		if gap, ok := r.FindGap(of, chains...); ok {
 			gaps = append(gaps, gap)
 		}
 	}
@@ -54,6 +54,6 @@ func (r *Records) Gaps() []Gap {
 			gaps = append(gaps, Gap{fmt.Sprintf("container %s (%s)", c.ID, c.Name), "the record of its writable layer"})
 		}
 	}
-	slices.SortFunc(gaps, func(a, b Gap) int { return cmp.Or(cmp.Compare(a.Of, b.Of), cmp.Compare(a.Lacks, b.Lacks)) })
+	slices.SortFunc(gaps, func(a, b Gap) int { return cmp.Or(cmp.Compare(a.Record, b.Record), cmp.Compare(a.Missing, b.Missing)) })
 	return gaps
 }

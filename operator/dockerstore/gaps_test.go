@@ -37,12 +37,12 @@ func TestGaps(t *testing.T) {
 				t.Fatalf("%v, %v", gaps, records.Damaged)
 			}
 			for i, gap := range gaps {
-				if !strings.HasPrefix(gap.Of, tt.of[i]) {
+				if !strings.HasPrefix(gap.Record, tt.of[i]) {
 					t.Errorf("%v, want %s", gap, tt.of[i])
 				}
 			}
-			if lost := records.Elsewhere["lost"] != ""; lost != (name == "all of another driver") {
-				t.Errorf("elsewhere: %v", records.Elsewhere)
+			if lost := records.OtherDrivers["lost"] != ""; lost != (name == "all of another driver") {
+				t.Errorf("elsewhere: %v", records.OtherDrivers)
 			}
 		})
 	}

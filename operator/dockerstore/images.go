@@ -40,18 +40,18 @@ type imageConfig struct {
 	} `json:"rootfs"`
 }
 
-// images reads imagedb, and the names that images have.
-func (r *reader) images() error {
-	tags, err := r.tags()
+// readImages reads imagedb, and the names that images have.
+func (r *reader) readImages() error {
+	tags, err := r.readTags()
 	if err != nil {
 		return err
 	}
-	return r.each(path.Join(r.base, "imagedb/content/sha256"), func(entry fs.DirEntry, name string) error {
-		id, err := encoded(entry.Name())
+	return r.forEachEntry(path.Join(r.base, "imagedb/content/sha256"), func(entry fs.DirEntry, name string) error {
+		id, err := parseEncoded(entry.Name())
 		if err != nil {
 			return err
 		}
-		raw, err := r.read(name, maxJSON)
+		raw, err := r.readFile(name, maxJSON)
 		if err != nil {
 			return err
 		}
@@ -86,23 +86,23 @@ func decodeImage(raw []byte) (Image, error) {
 	}
 	var top digest.Digest
 	for _, text := range c.RootFS.DiffIDs {
-		diff, err := parse(text)
+		diff, err := parseDigest(text)
 		if err != nil {
 			return Image{}, err
 		}
-		top = chain(top, diff)
+		top = chainID(top, diff)
 		image.Chains = append(image.Chains, top)
 	}
 	return image, nil
 }
 
-// printable is what names of images are made of; they end up on terminals.
-var printable = regexp.MustCompile(`^[!-~]+$`)
+// printableName is what names of images are made of; they end up on terminals.
+var printableName = regexp.MustCompile(`^[!-~]+$`)
 
-// tags reads which names lead to which image.
-func (r *reader) tags() (map[digest.Digest][]string, error) {
+// readTags reads which names lead to which image.
+func (r *reader) readTags() (map[digest.Digest][]string, error) {
 	name := path.Join(r.base, "repositories.json")
-	raw, err := r.read(name, maxJSON)
+	raw, err := r.readFile(name, maxJSON)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -111,7 +111,7 @@ func (r *reader) tags() (map[digest.Digest][]string, error) {
 	}
 	tags, err := decodeTags(raw)
 	if err != nil {
-		r.damaged(name, err)
+		r.addDamage(name, err)
 	}
 	return tags, nil
 }
@@ -127,11 +127,11 @@ func decodeTags(raw []byte) (map[digest.Digest][]string, error) {
 	tags := map[digest.Digest][]string{}
 	for _, repository := range store.Repositories {
 		for name, text := range repository {
-			id, err := parse(text)
+			id, err := parseDigest(text)
 			if err != nil {
 				return nil, err
 			}
-			if !printable.MatchString(name) {
+			if !printableName.MatchString(name) {
 				return nil, fault.New(fault.UnsafeInput, "%.100q is no name of an image", name)
 			}
 			tags[id] = append(tags[id], name)

@@ -36,18 +36,18 @@ var layerID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$`)
 
 const removingSuffix = "-removing"
 
-// layers reads layerdb.
-func (r *reader) layers() error {
-	if err := r.onlyKnown(); err != nil {
+// readLayers reads layerdb.
+func (r *reader) readLayers() error {
+	if err := r.refuseUnknownDigests(); err != nil {
 		return err
 	}
-	return r.each(path.Join(r.base, "layerdb/sha256"), func(entry fs.DirEntry, name string) error {
-		layer, err := r.layer(entry.Name(), name)
+	return r.forEachEntry(path.Join(r.base, "layerdb/sha256"), func(entry fs.DirEntry, name string) error {
+		layer, err := r.readLayer(entry.Name(), name)
 		if err != nil {
 			return err
 		}
 		if layer.Removing {
-			r.records.Others[layer.CacheID] = Leaving
+			r.records.OtherLayers[layer.CacheID] = PendingRemoval
 			return nil
 		}
 		r.records.Layers[layer.Chain] = layer
@@ -55,9 +55,9 @@ func (r *reader) layers() error {
 	})
 }
 
-// onlyKnown refuses a layerdb with digests of another kind.
-func (r *reader) onlyKnown() error {
-	return r.each(path.Join(r.base, "layerdb"), func(entry fs.DirEntry, _ string) error {
+// refuseUnknownDigests refuses a layerdb with digests of another kind.
+func (r *reader) refuseUnknownDigests() error {
+	return r.forEachEntry(path.Join(r.base, "layerdb"), func(entry fs.DirEntry, _ string) error {
 		switch entry.Name() {
 		case "sha256", "mounts", "tmp":
 			return nil
@@ -72,25 +72,25 @@ func (r *Root) HasLayer(driver string, chain digest.Digest) bool {
 		r.exists(path.Join(imagesDir, driver, "layerdb/sha256", chain.Encoded()))
 }
 
-func (r *reader) layer(entry, name string) (l Layer, err error) {
+func (r *reader) readLayer(entry, name string) (l Layer, err error) {
 	encodedChain, rest, suffixed := strings.Cut(entry, "-")
 	l.Removing = suffixed && strings.HasSuffix(rest, removingSuffix[1:])
 	if suffixed && !l.Removing {
 		return l, fault.New(fault.Unsupported, "no name of a layer's record")
 	}
-	if l.Chain, err = encoded(encodedChain); err != nil {
+	if l.Chain, err = parseEncoded(encodedChain); err != nil {
 		return l, err
 	}
-	if l.CacheID, err = r.id(name, "cache-id", false); err != nil || l.Removing {
+	if l.CacheID, err = r.readID(name, "cache-id", false); err != nil || l.Removing {
 		return l, err
 	}
-	if l.Diff, err = r.digest(name, "diff", false); err != nil {
+	if l.Diff, err = r.readDigest(name, "diff", false); err != nil {
 		return l, err
 	}
-	if l.Parent, err = r.digest(name, "parent", true); err != nil {
+	if l.Parent, err = r.readDigest(name, "parent", true); err != nil {
 		return l, err
 	}
-	if l.Size, err = r.size(name); err != nil {
+	if l.Size, err = r.readSize(name); err != nil {
 		return l, err
 	}
 	return l, checkChain(l)
@@ -98,34 +98,34 @@ func (r *reader) layer(entry, name string) (l Layer, err error) {
 
 // checkChain makes sure that the record is of the layer it is named after.
 func checkChain(l Layer) error {
-	if want := chain(l.Parent, l.Diff); want != l.Chain {
+	if want := chainID(l.Parent, l.Diff); want != l.Chain {
 		return fault.New(fault.Invalid, "diff and parent make the chain %s", want)
 	}
 	return nil
 }
 
-// chain is the chain ID of a layer on a parent (image-spec, "Layer ChainID").
-func chain(parent, diff digest.Digest) digest.Digest {
+// chainID is the chain ID of a layer on a parent (image-spec, "Layer ChainID").
+func chainID(parent, diff digest.Digest) digest.Digest {
 	if parent == "" {
 		return diff
 	}
 	return digest.FromString(string(parent) + " " + string(diff))
 }
 
-// mounts reads the records of writable layers.
-func (r *reader) mounts() error {
-	return r.each(path.Join(r.base, "layerdb/mounts"), func(entry fs.DirEntry, name string) (err error) {
+// readMounts reads the records of writable layers.
+func (r *reader) readMounts() error {
+	return r.forEachEntry(path.Join(r.base, "layerdb/mounts"), func(entry fs.DirEntry, name string) (err error) {
 		m := Mount{Name: entry.Name()}
 		if !layerID.MatchString(m.Name) {
 			return fault.New(fault.Invalid, "no name of a container")
 		}
-		if m.MountID, err = r.id(name, "mount-id", false); err != nil {
+		if m.MountID, err = r.readID(name, "mount-id", false); err != nil {
 			return err
 		}
-		if m.InitID, err = r.id(name, "init-id", true); err != nil {
+		if m.InitID, err = r.readID(name, "init-id", true); err != nil {
 			return err
 		}
-		if m.Parent, err = r.digest(name, "parent", true); err != nil {
+		if m.Parent, err = r.readDigest(name, "parent", true); err != nil {
 			return err
 		}
 		r.records.Mounts = append(r.records.Mounts, m)
@@ -133,24 +133,24 @@ func (r *reader) mounts() error {
 	})
 }
 
-func (r *reader) id(dir, file string, optional bool) (string, error) {
-	text, err := r.line(path.Join(dir, file), optional)
+func (r *reader) readID(dir, file string, optional bool) (string, error) {
+	text, err := r.readLine(path.Join(dir, file), optional)
 	if err == nil && !layerID.MatchString(text) && (text != "" || !optional) {
 		err = fault.New(fault.Invalid, "%s holds %.100q, no layer's ID", file, text)
 	}
 	return text, err
 }
 
-func (r *reader) digest(dir, file string, optional bool) (digest.Digest, error) {
-	text, err := r.line(path.Join(dir, file), optional)
+func (r *reader) readDigest(dir, file string, optional bool) (digest.Digest, error) {
+	text, err := r.readLine(path.Join(dir, file), optional)
 	if err != nil || text == "" && optional {
 		return "", err
 	}
-	return parse(text)
+	return parseDigest(text)
 }
 
-func (r *reader) size(dir string) (int64, error) {
-	text, err := r.line(path.Join(dir, "size"), false)
+func (r *reader) readSize(dir string) (int64, error) {
+	text, err := r.readLine(path.Join(dir, "size"), false)
 	if err != nil {
 		return 0, err
 	}

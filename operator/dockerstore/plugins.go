@@ -22,9 +22,9 @@ type Plugin struct {
 	Mount   string   // where what it mounts shows on the host
 }
 
-// Is reports whether a storage driver's name in Docker's configuration means
+// HasName reports whether a storage driver's name in Docker's configuration means
 // this plugin: its tag may be left out.
-func (p Plugin) Is(driver string) bool {
+func (p Plugin) HasName(driver string) bool {
 	return p.Name == driver || p.Name == driver+":latest"
 }
 
@@ -58,9 +58,9 @@ var pluginID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // mountName is where a plugin's mounts show, with what it keeps there.
 const mountName = "propagated-mount"
 
-// Kept returns a small file that a plugin keeps beside its mounts.
-func (r *Root) Kept(p Plugin, name string) ([]byte, error) {
-	return r.read(path.Join("plugins", p.ID, mountName, name), maxJSON)
+// ReadPluginFile returns a small file that a plugin keeps beside its mounts.
+func (r *Root) ReadPluginFile(p Plugin, name string) ([]byte, error) {
+	return r.readFile(path.Join("plugins", p.ID, mountName, name), maxJSON)
 }
 
 // Plugins lists the managed plugins that are storage drivers. What is no
@@ -75,7 +75,7 @@ func (r *Root) Plugins() ([]Plugin, error) {
 		if !pluginID.MatchString(entry.Name()) {
 			continue
 		}
-		raw, readErr := r.read(path.Join("plugins", entry.Name(), "config.json"), maxJSON)
+		raw, readErr := r.readFile(path.Join("plugins", entry.Name(), "config.json"), maxJSON)
 		if readErr != nil {
 			continue // it is just being installed or removed
 		}

@@ -19,11 +19,11 @@ type Records struct {
 	Mounts     []Mount
 	Images     []Image
 	Containers []Container
-	// Elsewhere are the other drivers that containers were made with, and one
+	// OtherDrivers are the other drivers that containers were made with, and one
 	// such container of each.
-	Elsewhere map[string]string
-	// Others are further layer IDs that Docker knows, and what for.
-	Others map[string]string
+	OtherDrivers map[string]string
+	// OtherLayers are further layer IDs that Docker knows, and what for.
+	OtherLayers map[string]string
 	// BuildsLocked: BuildKit's records were not read, because a running dockerd
 	// has them locked.
 	BuildsLocked bool
@@ -49,14 +49,14 @@ func (r *Root) Read(driver string) (*Records, error) {
 		return nil, err
 	}
 	reader := &reader{Root: r, base: path.Join(imagesDir, driver), records: &Records{
-		Driver: driver, Layers: map[digest.Digest]Layer{}, Others: map[string]string{}, Elsewhere: map[string]string{},
+		Driver: driver, Layers: map[digest.Digest]Layer{}, OtherLayers: map[string]string{}, OtherDrivers: map[string]string{},
 	}}
 	if !r.exists(reader.base) {
 		drivers, err := r.Drivers()
 		return nil, errors.Join(err, fault.New(fault.NotFound, "Docker has no records of a storage driver %q in %s; it has of %s",
-			driver, r.dir, orNone(drivers)))
+			driver, r.dir, joinOrNone(drivers)))
 	}
-	for _, step := range []func() error{reader.layers, reader.mounts, reader.images, reader.containers, reader.builds} {
+	for _, step := range []func() error{reader.readLayers, reader.readMounts, reader.readImages, reader.readContainers, reader.readBuilds} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("records of Docker in %s: %w", r.dir, err)
 		}
@@ -64,7 +64,7 @@ func (r *Root) Read(driver string) (*Records, error) {
 	return reader.records, nil
 }
 
-func orNone(names []string) string {
+func joinOrNone(names []string) string {
 	if len(names) == 0 {
 		return "none"
 	}
@@ -78,9 +78,9 @@ type reader struct {
 	records *Records
 }
 
-// each shows every entry of a directory. What show cannot read is damaged,
+// forEachEntry shows every entry of a directory. What show cannot read is damaged,
 // unless it is gone meanwhile.
-func (r *reader) each(dir string, show func(entry fs.DirEntry, name string) error) error {
+func (r *reader) forEachEntry(dir string, show func(entry fs.DirEntry, name string) error) error {
 	entries, err := r.list(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -91,18 +91,18 @@ func (r *reader) each(dir string, show func(entry fs.DirEntry, name string) erro
 	for _, entry := range entries {
 		name := path.Join(dir, entry.Name())
 		if err := show(entry, name); err != nil && r.exists(name) {
-			r.damaged(name, err)
+			r.addDamage(name, err)
 		}
 	}
 	return nil
 }
 
-func (r *reader) damaged(name string, err error) {
+func (r *reader) addDamage(name string, err error) {
 	r.records.Damaged = append(r.records.Damaged, Damage{name, err})
 }
 
-// parse checks a digest; Docker uses no other algorithm.
-func parse(text string) (digest.Digest, error) {
+// parseDigest checks a digest; Docker uses no other algorithm.
+func parseDigest(text string) (digest.Digest, error) {
 	d, err := digest.Parse(text)
 	if err != nil {
 		return "", fault.New(fault.Invalid, "%.100q is no digest: %w", text, err)
@@ -113,5 +113,5 @@ func parse(text string) (digest.Digest, error) {
 	return d, nil
 }
 
-// encoded checks the name of a file that stands for a digest.
-func encoded(name string) (digest.Digest, error) { return parse("sha256:" + name) }
+// parseEncoded checks the name of a file that stands for a digest.
+func parseEncoded(name string) (digest.Digest, error) { return parseDigest("sha256:" + name) }

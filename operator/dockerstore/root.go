@@ -38,9 +38,9 @@ func Open(dir string) (*Root, error) {
 	return &Root{root, dir}, nil
 }
 
-// In is a data-root that is open already. Close it when done; what it is in stays
+// OpenRoot is a data-root that is open already. Close it when done; what it is in stays
 // open.
-func In(root *os.Root) (*Root, error) {
+func OpenRoot(root *os.Root) (*Root, error) {
 	own, err := root.OpenRoot(".")
 	if err != nil {
 		return nil, err
@@ -76,8 +76,8 @@ func (r *Root) open(name string) (*os.File, error) {
 	return f, nil
 }
 
-// read returns a file of at most limit bytes.
-func (r *Root) read(name string, limit int64) ([]byte, error) {
+// readFile returns a file of at most limit bytes.
+func (r *Root) readFile(name string, limit int64) ([]byte, error) {
 	f, err := r.open(name)
 	if err != nil {
 		return nil, err
@@ -92,10 +92,10 @@ func (r *Root) read(name string, limit int64) ([]byte, error) {
 	return raw, nil
 }
 
-// line returns the one line of a file, or "" when there is no file and optional
+// readLine returns the one line of a file, or "" when there is no file and optional
 // is set.
-func (r *Root) line(name string, optional bool) (string, error) {
-	raw, err := r.read(name, maxLine)
+func (r *Root) readLine(name string, optional bool) (string, error) {
+	raw, err := r.readFile(name, maxLine)
 	if optional && errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

@@ -57,24 +57,24 @@ func (t *TarSplit) WriteTar(w io.Writer, get func(name string) (io.ReadCloser, e
 
 func writeTar(name string, record io.Reader, w io.Writer, get func(name string) (io.ReadCloser, error)) error {
 	bounded := &entryReader{r: record}
-	unpacker := &entries{storage.NewJSONUnpacker(bounded), bounded, name}
-	return asm.WriteOutputTarStream(getter(get), unpacker, w)
+	unpacker := &checkedUnpacker{storage.NewJSONUnpacker(bounded), bounded, name}
+	return asm.WriteOutputTarStream(fileGetter(get), unpacker, w)
 }
 
-// getter is a storage.FileGetter.
-type getter func(name string) (io.ReadCloser, error)
+// fileGetter is a storage.FileGetter.
+type fileGetter func(name string) (io.ReadCloser, error)
 
-func (g getter) Get(name string) (io.ReadCloser, error) { return g(name) }
+func (g fileGetter) Get(name string) (io.ReadCloser, error) { return g(name) }
 
-// entries checks what comes out of a record.
-type entries struct {
+// checkedUnpacker checks what comes out of a record.
+type checkedUnpacker struct {
 	storage.Unpacker
 	bounded *entryReader
 	name    string
 }
 
 // Next returns the next entry.
-func (e *entries) Next() (*storage.Entry, error) {
+func (e *checkedUnpacker) Next() (*storage.Entry, error) {
 	entry, err := e.Unpacker.Next()
 	e.bounded.n = 0
 	if err == nil && entry.Type != storage.FileType && entry.Type != storage.SegmentType {

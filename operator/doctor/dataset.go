@@ -11,30 +11,30 @@ import (
 
 // advice is what a property of the store's dataset should be.
 type advice struct {
-	property string
-	good     []uint64
-	words    map[uint64]string // of numbers that stand for words
-	unset    func(module version) uint64
-	severity Severity
-	reason   string
-	set      string // the value to copy
+	property     string
+	good         []uint64
+	words        map[uint64]string // of numbers that stand for words
+	defaultValue func(module version) uint64
+	severity     Severity
+	reason       string
+	set          string // the value to copy
 }
 
 // The numbers are those of include/sys/fs/zfs.h and include/sys/zio_compress.h,
 // the defaults those of module/zcommon/zfs_prop.c.
 var advices = []advice{
 	{"compression", []uint64{1, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, zstd}, map[uint64]string{0: "inherit", 1: "on", 2: "off", 4: "empty", 14: "zle", 15: "lz4", zstd: "zstd"},
-		since(version{2, 2, 0}, 2, 1), Warning, "layers compress to half, and reading less is faster than unpacking it", "lz4"},
+		changedSince(version{2, 2, 0}, 2, 1), Warning, "layers compress to half, and reading less is faster than unpacking it", "lz4"},
 	{"xattr", []uint64{2}, map[uint64]string{0: "off", 1: "on (dir)", 2: "sa"},
-		since(version{2, 3, 0}, 1, 2), Warning, "opaque directories and capabilities are extended attributes; otherwise each is a hidden directory of its own", "sa"},
+		changedSince(version{2, 3, 0}, 1, 2), Warning, "opaque directories and capabilities are extended attributes; otherwise each is a hidden directory of its own", "sa"},
 	{"dnodesize", []uint64{1, 1024, 2048, 4096, 8192, 16384}, map[uint64]string{0: "legacy", 1: "auto"},
-		always(0), Note, "extended attributes fit into a larger dnode, and cost no block of their own then", "auto"},
+		constant(0), Note, "extended attributes fit into a larger dnode, and cost no block of their own then", "auto"},
 	{"acltype", []uint64{1}, map[uint64]string{0: "off", 1: "posix", 2: "nfsv4"},
-		always(0), Note, "images may carry POSIX ACLs, and programs in containers set them", "posix"},
+		constant(0), Note, "images may carry POSIX ACLs, and programs in containers set them", "posix"},
 	{"atime", []uint64{0}, map[uint64]string{0: "off", 1: "on"},
-		always(1), Note, "the plugin mounts without access times whatever it says; other mounts of the dataset would write for each read", "off"},
+		constant(1), Note, "the plugin mounts without access times whatever it says; other mounts of the dataset would write for each read", "off"},
 	{"recordsize", []uint64{32768, 65536, 131072, 262144, 524288, 1048576}, nil,
-		always(131072), Note, "small records make large files of images slow to read and to compress; a database gets its own with --storage-opt recordsize=16K", "128K"},
+		constant(131072), Note, "small records make large files of images slow to read and to compress; a database gets its own with --storage-opt recordsize=16K", "128K"},
 }
 
 // The property compression has the algorithm's level above the algorithm
@@ -46,51 +46,51 @@ const (
 	fastZstd   = 102
 )
 
-// choice is what of a value is judged.
-func (a advice) choice(value uint64) uint64 {
+// judgedPart is what of a value is judged.
+func (a advice) judgedPart(value uint64) uint64 {
 	if a.property == "compression" {
 		return value & (1<<levelShift - 1)
 	}
 	return value
 }
 
-// fits reports whether the value is good.
-func (a advice) fits(value uint64) bool { return slices.Contains(a.good, a.choice(value)) }
+// isGood reports whether the value is good.
+func (a advice) isGood(value uint64) bool { return slices.Contains(a.good, a.judgedPart(value)) }
 
-func always(n uint64) func(version) uint64 { return func(version) uint64 { return n } }
+func constant(n uint64) func(version) uint64 { return func(version) uint64 { return n } }
 
-// since is a default that changed with a version.
-func since(v version, before, after uint64) func(version) uint64 {
+// changedSince is a default that changed with a version.
+func changedSince(v version, before, after uint64) func(version) uint64 {
 	return func(module version) uint64 {
-		if module.before(v) {
+		if module.isBefore(v) {
 			return before
 		}
 		return after
 	}
 }
 
-// properties compares the dataset with the advice.
-func properties(f Facts) (found []Finding) {
+// checkProperties compares the dataset with the advice.
+func checkProperties(f Facts) (found []Finding) {
 	const check = "dataset"
 	switch {
 	case f.DatasetErr != nil:
-		return []Finding{{check, Broken, f.DatasetErr.Error(), "layers lie on it", bringBack(f)}}
+		return []Finding{{check, Broken, f.DatasetErr.Error(), "layers lie on it", restoreCommand(f)}}
 	case f.Stats == nil:
 		return nil
 	}
-	found = ok(check, f.Dataset)
+	found = okFinding(check, f.Dataset)
 	for _, a := range advices {
 		found = append(found, a.judge(f)...)
 	}
-	for _, more := range [][]Finding{durability(*f.Stats), readable(*f.Stats), mounted(f), quotas(*f.Stats)} {
+	for _, more := range [][]Finding{checkSync(*f.Stats), checkUsable(*f.Stats), checkMountpoint(f), checkQuotas(*f.Stats)} {
 		found = append(found, more...)
 	}
 	return found
 }
 
-// quotas looks whether an administrator's quota of the whole dataset is about to
+// checkQuotas looks whether an administrator's quota of the whole dataset is about to
 // be reached.
-func quotas(d zfs.Dataset) (found []Finding) {
+func checkQuotas(d zfs.Dataset) (found []Finding) {
 	for _, q := range []struct {
 		name        string
 		limit, used uint64
@@ -104,15 +104,15 @@ func quotas(d zfs.Dataset) (found []Finding) {
 	return found
 }
 
-// bringBack imports the pool, or makes the dataset as it should be.
-func bringBack(f Facts) string {
+// restoreCommand imports the pool, or makes the dataset as it should be.
+func restoreCommand(f Facts) string {
 	pool := zfs.PoolOf(f.Dataset)
 	if f.Pool == nil {
 		return "zpool import " + pool
 	}
 	create := "zfs create -p -o mountpoint=legacy"
-	for _, s := range Advised() {
-		create += " -o " + s.Property + "=" + s.Value
+	for _, s := range AdvisedProperties() {
+		create += " -o " + s.Property + "=" + s.Advised
 	}
 	return create + " " + f.Dataset + "    # with nothing in it: all images are gone, unless it was only renamed"
 }
@@ -120,23 +120,23 @@ func bringBack(f Facts) string {
 // Setting is a property that is advised.
 type Setting struct {
 	Property string
-	Is       string // what it is, in words; empty where there is no dataset yet
-	Value    string // what it should be
+	Current  string // what it is, in words; empty where there is no dataset yet
+	Advised  string // what it should be
 }
 
-// Advised are the properties that a dataset of layers should be made with.
-func Advised() (settings []Setting) {
+// AdvisedProperties are the properties that a dataset of layers should be made with.
+func AdvisedProperties() (settings []Setting) {
 	for _, a := range advices {
-		settings = append(settings, Setting{Property: a.property, Value: a.set})
+		settings = append(settings, Setting{Property: a.property, Advised: a.set})
 	}
 	return settings
 }
 
-// Unadvised are the properties of a dataset that are not as advised, under a
+// FindUnadvised are the properties of a dataset that are not as advised, under a
 // module of that version.
-func Unadvised(d zfs.Dataset, module string) (settings []Setting) {
+func FindUnadvised(d zfs.Dataset, module string) (settings []Setting) {
 	for _, a := range advices {
-		if value := a.value(d, module); !a.fits(value) {
+		if value := a.value(d, module); !a.isGood(value) {
 			settings = append(settings, Setting{a.property, a.text(value), a.set})
 		}
 	}
@@ -147,22 +147,22 @@ func (a advice) value(d zfs.Dataset, module string) uint64 {
 	if p, ok := d.Property(a.property); ok {
 		return p.Uint()
 	}
-	v, _ := parse(module)
-	return a.unset(v)
+	v, _ := parseVersion(module)
+	return a.defaultValue(v)
 }
 
 func (a advice) judge(f Facts) []Finding {
 	value := a.value(*f.Stats, f.Module)
 	text := a.property + "=" + a.text(value)
-	if a.fits(value) {
-		return ok("property", text)
+	if a.isGood(value) {
+		return okFinding("property", text)
 	}
 	return []Finding{{"property", a.severity, text, a.reason, fmt.Sprintf("zfs set %s=%s %s    # new files only", a.property, a.set, f.Dataset)}}
 }
 
 func (a advice) text(value uint64) string {
-	if word, ok := a.words[a.choice(value)]; ok {
-		return word + levelOf(value, a)
+	if word, ok := a.words[a.judgedPart(value)]; ok {
+		return word + compressionLevel(value, a)
 	}
 	if a.property == "recordsize" {
 		return units.CustomSize("%.4g%s", float64(value), 1024, []string{"", "K", "M"})
@@ -170,9 +170,9 @@ func (a advice) text(value uint64) string {
 	return fmt.Sprint(value)
 }
 
-// levelOf is the level of a compression, as it follows the algorithm's name.
-func levelOf(value uint64, a advice) string {
-	level := (value - a.choice(value)) >> levelShift
+// compressionLevel is the level of a compression, as it follows the algorithm's name.
+func compressionLevel(value uint64, a advice) string {
+	level := (value - a.judgedPart(value)) >> levelShift
 	switch {
 	case level == 0:
 		return ""
@@ -182,19 +182,19 @@ func levelOf(value uint64, a advice) string {
 	return fmt.Sprintf("-%d", level)
 }
 
-// durability says what sync costs or risks. It is the administrator's choice.
-func durability(d zfs.Dataset) []Finding {
+// checkSync says what sync costs or risks. It is the administrator's choice.
+func checkSync(d zfs.Dataset) []Finding {
 	switch d.SyncMode() {
 	case zfs.SyncDisabled:
 		return []Finding{{"property", Note, "sync=disabled", "fast copy-ups; a power cut takes up to the last five seconds of what containers wrote, also what they fsynced. Images are safe", "zfs set sync=standard " + d.Name + "    # for databases, or --storage-opt sync=standard for one container"}}
 	case zfs.SyncAlways:
 		return []Finding{{"property", Warning, "sync=always", "every write waits for the disk, also those that nobody wants to be durable", "zfs set sync=standard " + d.Name}}
 	}
-	return ok("property", "sync=standard")
+	return okFinding("property", "sync=standard")
 }
 
-// readable looks at what keeps the dataset from being used at all.
-func readable(d zfs.Dataset) (found []Finding) {
+// checkUsable looks at what keeps the dataset from being used at all.
+func checkUsable(d zfs.Dataset) (found []Finding) {
 	if d.ReadOnly() {
 		found = append(found, Finding{"property", Broken, "readonly=on", "layers cannot be written", "zfs set readonly=off " + d.Name})
 	}
@@ -204,9 +204,9 @@ func readable(d zfs.Dataset) (found []Finding) {
 	return found
 }
 
-// mounted looks whether somebody else mounts what the plugin mounts by itself.
+// checkMountpoint looks whether somebody else mounts what the plugin mounts by itself.
 // The dataset of a store in place is mounted as Docker's data-root.
-func mounted(f Facts) []Finding {
+func checkMountpoint(f Facts) []Finding {
 	m := f.Stats.Mountpoint()
 	if f.InPlace || m == "legacy" || m == "none" {
 		return nil

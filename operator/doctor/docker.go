@@ -6,8 +6,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 )
 
-// daemonJSON looks at dockerd's configuration.
-func daemonJSON(f Facts) []Finding {
+// checkDaemonJSON looks at dockerd's configuration.
+func checkDaemonJSON(f Facts) []Finding {
 	const check = "daemon.json"
 	d := f.Docker
 	switch {
@@ -17,29 +17,29 @@ func daemonJSON(f Facts) []Finding {
 		return []Finding{{check, Broken, "userns-remap=" + d.Config.UsernsRemap, "with a managed plugin a remapped container's runtime cannot reach its layers", "remove \"userns-remap\" from " + d.ConfigFile}}
 	case d.OptionsErr != nil:
 		return []Finding{{check, Broken, d.OptionsErr.Error(), "the driver refuses to start with it", "mend the storage options in " + d.ConfigFile + " or with `docker plugin set`"}}
-	case d.Config.StorageDriver == d.Driver && !d.Config.Experimental && !modern(d):
-		return []Finding{{check, Broken, "\"experimental\" is not true", "dockerd takes a plugin as its storage driver only then", prepare(f) + "    # then: systemctl restart docker"}}
+	case d.Config.StorageDriver == d.Driver && !d.Config.Experimental && !isModern(d):
+		return []Finding{{check, Broken, "\"experimental\" is not true", "dockerd takes a plugin as its storage driver only then", setupCommand(f) + "    # then: systemctl restart docker"}}
 	case d.Config.StorageDriver == "":
-		return []Finding{{check, Note, "no storage-driver", "dockerd chooses one of its own, and not overlayzfs", prepare(f)}}
+		return []Finding{{check, Note, "no storage-driver", "dockerd chooses one of its own, and not overlayzfs", setupCommand(f)}}
 	}
-	return ok(check, "storage-driver="+d.Config.StorageDriver)
+	return okFinding(check, "storage-driver="+d.Config.StorageDriver)
 }
 
-// prepare is the command that makes of daemon.json what it should be.
-func prepare(f Facts) string {
+// setupCommand is the command that makes of daemon.json what it should be.
+func setupCommand(f Facts) string {
 	dataset := f.Dataset
 	if dataset == "" {
 		dataset = "POOL/NAME"
 	}
 	way := "plugin"
-	if modern(f.Docker) {
+	if isModern(f.Docker) {
 		way = "snapshotter"
 	}
-	return "overlayzfs setup --way " + way + " --dataset " + dataset + f.Docker.flags()
+	return "overlayzfs setup --way " + way + " --dataset " + dataset + f.Docker.commandFlags()
 }
 
-// flags are those that the operator's commands need to find the same host.
-func (d Docker) flags() (flags string) {
+// commandFlags are those that the operator's commands need to find the same host.
+func (d Docker) commandFlags() (flags string) {
 	if d.ConfigFile != "" && d.ConfigFile != dockerconf.DefaultFile {
 		flags += " --config-file " + d.ConfigFile
 	}
@@ -49,61 +49,61 @@ func (d Docker) flags() (flags string) {
 	return flags
 }
 
-// modern reports whether the engine is one that has no graphdriver plugins.
-func modern(d Docker) bool {
+// isModern reports whether the engine is one that has no graphdriver plugins.
+func isModern(d Docker) bool {
 	if d.Config.Features["containerd-snapshotter"] {
 		return true
 	}
 	if d.Engine == nil {
 		return false
 	}
-	v, ok := parse(d.Engine.Version)
-	return ok && !v.before(pluginsGone)
+	v, ok := parseVersion(d.Engine.Version)
+	return ok && !v.isBefore(pluginsGone)
 }
 
-// plugged looks at the managed plugin.
-func plugged(f Facts) []Finding {
+// checkPlugin looks at the managed plugin.
+func checkPlugin(f Facts) []Finding {
 	const check = "plugin"
 	d := f.Docker
 	wanted := d.Config.StorageDriver == d.Driver && d.ConfigErr == nil
 	switch {
-	case modern(d) || d.ConfigErr != nil:
+	case isModern(d) || d.ConfigErr != nil:
 		return nil
 	case d.Plugin == nil && wanted:
-		return []Finding{{check, Broken, "no plugin " + d.Driver + " is installed", "dockerd does not start with a storage driver that it does not have", withoutUs(d.ConfigFile) + "; " + d.create() + "; docker plugin enable " + d.Driver + "; " + withUs}}
+		return []Finding{{check, Broken, "no plugin " + d.Driver + " is installed", "dockerd does not start with a storage driver that it does not have", switchToVFS(d.ConfigFile) + "; " + d.createCommand() + "; docker plugin enable " + d.Driver + "; " + switchBack}}
 	case d.Plugin == nil:
-		return []Finding{{check, Note, "not installed", "", d.create()}}
+		return []Finding{{check, Note, "not installed", "", d.createCommand()}}
 	case !d.Plugin.Enabled && wanted:
-		return []Finding{{check, Broken, d.Plugin.Name + " is disabled", "dockerd refuses to start: \"found but disabled\"", rescue(d)}}
+		return []Finding{{check, Broken, d.Plugin.Name + " is disabled", "dockerd refuses to start: \"found but disabled\"", rescueCommand(d)}}
 	case !d.Plugin.Enabled:
 		return []Finding{{check, Note, d.Plugin.Name + " is disabled", "it has to be enabled before it becomes the storage driver", "docker plugin enable " + d.Plugin.Name}}
 	}
-	return ok(check, d.Plugin.Name+" is enabled")
+	return okFinding(check, d.Plugin.Name+" is enabled")
 }
 
-// create hands the plugin to a running engine.
-func (d Docker) create() string {
+// createCommand hands the plugin to a running engine.
+func (d Docker) createCommand() string {
 	if d.Packaged == "" {
 		return "make plugin; docker plugin create " + d.Driver + " build/plugin"
 	}
 	return "docker plugin create " + d.Driver + " " + d.Packaged
 }
 
-func rescue(d Docker) string {
-	return withoutUs(d.ConfigFile) + "; docker plugin enable " + d.Plugin.Name + "; " + withUs
+func rescueCommand(d Docker) string {
+	return switchToVFS(d.ConfigFile) + "; docker plugin enable " + d.Plugin.Name + "; " + switchBack
 }
 
-// withoutUs starts dockerd by a driver that is always there. It would refuse our
+// switchToVFS starts dockerd by a driver that is always there. It would refuse our
 // options.
-func withoutUs(config string) string {
+func switchToVFS(config string) string {
 	return "in " + config + " set \"storage-driver\": \"vfs\" and take \"storage-opts\" out; systemctl start docker"
 }
 
-// withUs puts back what withoutUs has changed.
-const withUs = "set both back; systemctl restart docker"
+// switchBack puts back what withoutUs has changed.
+const switchBack = "set both back; systemctl restart docker"
 
-// migration looks for one that is not finished.
-func migration(f Facts) []Finding {
+// checkMigration looks for one that is not finished.
+func checkMigration(f Facts) []Finding {
 	const check = "migration"
 	if err := f.Docker.MigrationErr; err != nil {
 		return []Finding{{check, Broken, err.Error(), "a migration was begun, and cannot be gone on with", "bring the file back from a backup or a snapshot of the data-root"}}
@@ -131,33 +131,33 @@ func migration(f Facts) []Finding {
 	return []Finding{{check, Warning, found, "what Docker makes meanwhile can keep it from going on", next}}
 }
 
-// engine looks at the version of a running dockerd, and which way in fits it.
-func engine(f Facts) []Finding {
+// checkEngine looks at the version of a running dockerd, and which way in fits it.
+func checkEngine(f Facts) []Finding {
 	const check = "dockerd"
 	e := f.Docker.Engine
 	if e == nil {
 		return []Finding{{check, Note, "does not answer", "it is stopped, or not here; its version is not known then", "systemctl status docker"}}
 	}
-	v, readable := parse(e.Version)
+	v, readable := parseVersion(e.Version)
 	switch {
 	case !readable:
 		return []Finding{{check, Note, "version " + e.Version, "it cannot be read", ""}}
-	case v.before(pluginsFirst):
+	case v.isBefore(pluginsFirst):
 		return []Finding{{check, Warning, "version " + e.Version, "overlayzfs was made for Docker 20.10 and later", "install a newer Docker"}}
-	case !v.before(pluginsGone):
-		return wayInOfToday(f)
-	case !v.before(pluginsGated) && !e.Deprecated:
+	case !v.isBefore(pluginsGone):
+		return checkSnapshotterDoor(f)
+	case !v.isBefore(pluginsGated) && !e.Deprecated:
 		return []Finding{{check, Broken, "version " + e.Version, "it takes graphdriver plugins only with DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1 in its environment",
 			"mkdir -p /etc/systemd/system/docker.service.d; printf '[Service]\\nEnvironment=DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1\\n' >/etc/systemd/system/docker.service.d/overlayzfs.conf; systemctl daemon-reload; systemctl restart docker"}}
 	}
-	return ok(check, "version "+e.Version+", by the managed plugin; it uses "+e.Driver)
+	return okFinding(check, "version "+e.Version+", by the managed plugin; it uses "+e.Driver)
 }
 
-// wayInOfToday is that of engines that have no graphdriver plugins.
-func wayInOfToday(f Facts) []Finding {
+// checkSnapshotterDoor is that of engines that have no graphdriver plugins.
+func checkSnapshotterDoor(f Facts) []Finding {
 	e := f.Docker.Engine
 	if f.Docker.Config.Features["containerd-snapshotter"] && strings.Contains(e.Driver, f.Docker.Driver) {
-		return ok("dockerd", "version "+e.Version+", by the snapshotter")
+		return okFinding("dockerd", "version "+e.Version+", by the snapshotter")
 	}
-	return []Finding{{"dockerd", Broken, "version " + e.Version, "Docker 28 and later have no graphdriver plugins; the way in is the containerd snapshotter", prepare(f) + "    # and what it says is left to do; docs/containerd.md has all of it"}}
+	return []Finding{{"dockerd", Broken, "version " + e.Version, "Docker 28 and later have no graphdriver plugins; the way in is the containerd snapshotter", setupCommand(f) + "    # and what it says is left to do; docs/containerd.md has all of it"}}
 }

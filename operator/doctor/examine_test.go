@@ -145,7 +145,7 @@ func TestEachFaultIsFound(t *testing.T) {
 		"damaged layers":          {func(f *Facts) { f.Store.Damaged = 1 }, Broken, "store", "overlayzfs verify"},
 		"missing layers":          {func(f *Facts) { f.Store.Missing = 1 }, Broken, "store", "overlayzfs verify"},
 		"a store not looked at":   {func(f *Facts) { f.Store.Err = errors.New("x") }, Note, "store", ""},
-		"a store that is nowhere": {func(f *Facts) { f.Docker.SiteErr = errors.New("x") }, Note, "store", ""},
+		"a store that is nowhere": {func(f *Facts) { f.Docker.LocationErr = errors.New("x") }, Note, "store", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := fit()
@@ -187,7 +187,7 @@ func TestLevelsOfCompression(t *testing.T) {
 	for value, want := range map[uint64]string{16: "zstd", 16 | 3<<7: "zstd-3", 16 | 19<<7: "zstd-19", 16 | 103<<7: "zstd-fast", 15: "lz4"} {
 		f := fit()
 		f.Stats.Properties["compression"] = number(value)
-		if left := Unadvised(*f.Stats, f.Module); len(left) > 0 {
+		if left := FindUnadvised(*f.Stats, f.Module); len(left) > 0 {
 			t.Errorf("%s is to be %+v", want, left)
 		}
 		if found := Examine(f); !slices.ContainsFunc(found, func(f Finding) bool { return f.Found == "compression="+want && f.Severity == OK }) {
@@ -207,23 +207,23 @@ func TestAStoreInPlaceIsMountedAsTheDataRoot(t *testing.T) {
 
 func TestVersions(t *testing.T) {
 	for text, linux := range map[string]string{"2.2.2-1": "6.6", "2.3.0-rc5": "6.12", "2.3.8": "7.0", "2.4.4-1": "7.2", "2.2.11": "6.17"} {
-		v, readable := parse(text)
-		if got, ok := supports(v); !readable || !ok || got.String() != linux {
+		v, readable := parseVersion(text)
+		if got, ok := newestKernel(v); !readable || !ok || got.String() != linux {
 			t.Errorf("%s is for kernels up to %s, %v", text, got, ok)
 		}
 	}
 	for _, text := range []string{"2.4.5", "2.5.0", "3.0.0"} {
-		v, _ := parse(text)
-		if _, ok := supports(v); ok {
+		v, _ := parseVersion(text)
+		if _, ok := newestKernel(v); ok {
 			t.Errorf("%s is known", text)
 		}
 		for _, d := range defects {
-			if _, has := d.has(v); has {
+			if _, has := d.affects(v); has {
 				t.Errorf("%s has #%d", text, d.issue)
 			}
 		}
 	}
-	if _, ok := parse("unknown"); ok {
+	if _, ok := parseVersion("unknown"); ok {
 		t.Error("no version is one")
 	}
 }

@@ -43,16 +43,16 @@ type Memory struct {
 
 // Docker is what is configured and what runs.
 type Docker struct {
-	ConfigFile string
-	Config     dockerconf.Config
-	ConfigErr  error
-	OptionsErr error // of the driver's storage options
-	SiteErr    error // of finding the store
-	Driver     string
-	Plugin     *dockerstore.Plugin
-	Packaged   string // where a package has put the plugin; empty: nowhere
-	Engine     *Engine
-	Migration  *Migration
+	ConfigFile  string
+	Config      dockerconf.Config
+	ConfigErr   error
+	OptionsErr  error // of the driver's storage options
+	LocationErr error // of finding the store
+	Driver      string
+	Plugin      *dockerstore.Plugin
+	Packaged    string // where a package has put the plugin; empty: nowhere
+	Engine      *Engine
+	Migration   *Migration
 
 	MigrationErr error // of its journal
 }

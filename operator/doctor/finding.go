@@ -38,7 +38,7 @@ type Finding struct {
 func Examine(f Facts) []Finding {
 	var all []Finding
 	for _, check := range []func(Facts) []Finding{
-		kernel, module, device, knownBad, pool, properties, probed, memory, trim, daemonJSON, plugged, engine, migration, store,
+		checkKernel, checkModule, checkDevice, checkDefects, checkPool, checkProperties, checkProbe, checkMemory, checkTrim, checkDaemonJSON, checkPlugin, checkEngine, checkMigration, checkStore,
 	} {
 		all = append(all, check(f)...)
 	}
@@ -54,5 +54,5 @@ func Worst(findings []Finding) (worst Severity) {
 	return worst
 }
 
-// ok is a finding of something that is as it should be.
-func ok(check, found string) []Finding { return []Finding{{Check: check, Found: found}} }
+// okFinding is a finding of something that is as it should be.
+func okFinding(check, found string) []Finding { return []Finding{{Check: check, Found: found}} }

@@ -15,17 +15,17 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Host reads what is the same for every store of the host. root is where its
+// GatherHost reads what is the same for every store of the host. root is where its
 // /proc and /sys are; "" outside of tests.
-func (f *Facts) Host(root string) {
-	f.Kernel = release()
+func (f *Facts) GatherHost(root string) {
+	f.Kernel = kernelRelease()
 	f.Overlay = hasOverlay(root, f.Kernel)
 	f.Module, f.ModuleErr = zfs.Version()
 	f.Memory = Memory{Total: memTotal(root), ARCMax: arcMax(root)}
 	f.SolidState = solidState(root)
 }
 
-func release() string {
+func kernelRelease() string {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return "unknown"
@@ -35,14 +35,14 @@ func release() string {
 
 // hasOverlay looks for overlayfs in the kernel, or for its module.
 func hasOverlay(root, release string) bool {
-	if strings.Contains(text(root, "/proc/filesystems"), "\toverlay\n") {
+	if strings.Contains(readText(root, "/proc/filesystems"), "\toverlay\n") {
 		return true
 	}
 	found, err := filepath.Glob(filepath.Join(root, "/lib/modules", release, "kernel/fs/overlayfs/overlay.ko*"))
 	return err == nil && len(found) > 0
 }
 
-func text(root, path string) string {
+func readText(root, path string) string {
 	raw, err := os.ReadFile(root + path)
 	if err != nil {
 		return "" // what is not there says nothing
@@ -51,15 +51,17 @@ func text(root, path string) string {
 }
 
 // memTotal is /proc/meminfo's, in bytes.
-func memTotal(root string) uint64 { return field(text(root, "/proc/meminfo"), "MemTotal:", 1) << 10 }
+func memTotal(root string) uint64 {
+	return readField(readText(root, "/proc/meminfo"), "MemTotal:", 1) << 10
+}
 
 // arcMax is the most that ZFS's cache takes.
 func arcMax(root string) uint64 {
-	return field(text(root, "/proc/spl/kstat/zfs/arcstats"), "c_max", 2)
+	return readField(readText(root, "/proc/spl/kstat/zfs/arcstats"), "c_max", 2)
 }
 
-// field is the number in a column of the line that begins with a word.
-func field(table, word string, column int) uint64 {
+// readField is the number in a column of the line that begins with a word.
+func readField(table, word string, column int) uint64 {
 	lines := bufio.NewScanner(strings.NewReader(table))
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
@@ -87,7 +89,7 @@ func solidState(root string) bool {
 		if strings.HasPrefix(name, "loop") || strings.HasPrefix(name, "zd") || strings.HasPrefix(name, "ram") || strings.HasPrefix(name, "sr") {
 			continue
 		}
-		if strings.TrimSpace(text("", path)) != "0" {
+		if strings.TrimSpace(readText("", path)) != "0" {
 			return false
 		}
 		any = true
@@ -95,8 +97,8 @@ func solidState(root string) bool {
 	return any
 }
 
-// Space asks ZFS about the dataset and its pool.
-func (f *Facts) Space(z *zfs.Handle, dataset string) {
+// GatherDataset asks ZFS about the dataset and its pool.
+func (f *Facts) GatherDataset(z *zfs.Handle, dataset string) {
 	f.Dataset = dataset
 	if p, err := z.PoolStats(zfs.PoolOf(dataset)); err == nil {
 		f.Pool = &p
@@ -117,18 +119,18 @@ func (f *Facts) Space(z *zfs.Handle, dataset string) {
 	f.Stats = &d
 }
 
-// DeprecatedPlugins reports whether a dockerd that runs may take graphdriver
+// AllowsDeprecatedPlugins reports whether a dockerd that runs may take graphdriver
 // plugins though they are deprecated: its environment says so.
-func DeprecatedPlugins(root string) bool {
+func AllowsDeprecatedPlugins(root string) bool {
 	processes, err := filepath.Glob(root + "/proc/[0-9]*/comm")
 	if err != nil {
 		return false
 	}
 	for _, path := range processes {
-		if strings.TrimSpace(text("", path)) != "dockerd" {
+		if strings.TrimSpace(readText("", path)) != "dockerd" {
 			continue
 		}
-		for variable := range strings.SplitSeq(text("", filepath.Join(filepath.Dir(path), "environ")), "\x00") {
+		for variable := range strings.SplitSeq(readText("", filepath.Join(filepath.Dir(path), "environ")), "\x00") {
 			if value, ok := strings.CutPrefix(variable, "DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS="); ok && value != "" {
 				return true
 			}
@@ -137,22 +139,22 @@ func DeprecatedPlugins(root string) bool {
 	return false
 }
 
-// packaged is where the Debian package has the plugin for `docker plugin create`.
-const packaged = "/usr/share/overlayzfs/plugin"
+// packagedPath is where the Debian package has the plugin for `docker plugin create`.
+const packagedPath = "/usr/share/overlayzfs/plugin"
 
-// Packaged is where a package has put the plugin; empty where none has.
-func Packaged(root string) string {
-	if _, err := os.Stat(root + packaged); err != nil {
+// FindPackagedPlugin is where a package has put the plugin; empty where none has.
+func FindPackagedPlugin(root string) string {
+	if _, err := os.Stat(root + packagedPath); err != nil {
 		return ""
 	}
-	return packaged
+	return packagedPath
 }
 
 // ScratchPrefix begins the names of datasets that an examination makes.
 const ScratchPrefix = "overlayzfs-doctor-"
 
-// Scratch lists datasets that an earlier examination left.
-func Scratch(z *zfs.Handle, dataset string) (left []string, err error) {
+// FindScratch lists datasets that an earlier examination left.
+func FindScratch(z *zfs.Handle, dataset string) (left []string, err error) {
 	for child, err := range z.Children(dataset) {
 		if err != nil {
 			return left, fmt.Errorf("datasets below %s: %w", dataset, err)

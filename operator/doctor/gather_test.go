@@ -37,10 +37,10 @@ func TestMemory(t *testing.T) {
 }
 
 func TestPackaged(t *testing.T) {
-	if got := Packaged(host(t, map[string]string{packaged + "/config.json": "{}"})); got != packaged {
+	if got := FindPackagedPlugin(host(t, map[string]string{packagedPath + "/config.json": "{}"})); got != packagedPath {
 		t.Errorf("it is in %q", got)
 	}
-	if got := Packaged(t.TempDir()); got != "" {
+	if got := FindPackagedPlugin(t.TempDir()); got != "" {
 		t.Errorf("without a package it is in %q", got)
 	}
 }
@@ -79,7 +79,7 @@ func TestDeprecatedPlugins(t *testing.T) {
 	const variable = "DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1"
 	for environ, want := range map[string]bool{"HOME=/\x00" + variable + "\x00": true, "HOME=/\x00": false} {
 		root := host(t, map[string]string{"proc/7/comm": "dockerd\n", "proc/7/environ": environ, "proc/8/comm": "sh\n", "proc/8/environ": variable})
-		if got := DeprecatedPlugins(root); got != want {
+		if got := AllowsDeprecatedPlugins(root); got != want {
 			t.Errorf("%q: %v", environ, got)
 		}
 	}

@@ -13,17 +13,17 @@ const (
 	overfull = 95
 )
 
-// pool looks at the pool's health and space.
-func pool(f Facts) []Finding {
+// checkPool looks at the pool's health and space.
+func checkPool(f Facts) []Finding {
 	if f.Pool == nil {
 		return nil
 	}
 	p := f.Pool
-	health := ok("pool health", p.Name+" is "+p.Health)
+	health := okFinding("pool health", p.Name+" is "+p.Health)
 	switch p.Health {
 	case "ONLINE":
 	case "DEGRADED":
-		health = []Finding{{"pool health", Warning, p.Name + " is DEGRADED", "a device is missing or failing; the next one may take the data", repair(f)}}
+		health = []Finding{{"pool health", Warning, p.Name + " is DEGRADED", "a device is missing or failing; the next one may take the data", repairCommand(f)}}
 	case "SUSPENDED":
 		return []Finding{{"pool health", Broken, p.Name + " is SUSPENDED", "its devices are gone, and nothing can be read or written", "zpool status " + p.Name + "; zpool clear " + p.Name + "    # when the devices are back"}}
 	default:
@@ -32,12 +32,12 @@ func pool(f Facts) []Finding {
 	if p.ReadOnly {
 		health = append(health, Finding{"pool health", Broken, p.Name + " is imported read-only", "layers cannot be written", "zpool export " + p.Name + "; zpool import " + p.Name})
 	}
-	return append(health, space(f)...)
+	return append(health, checkSpace(f)...)
 }
 
-// repair brings back the devices that are gone, each in the way that fits its
+// repairCommand brings back the devices that are gone, each in the way that fits its
 // state.
-func repair(f Facts) string {
+func repairCommand(f Facts) string {
 	remedy := ""
 	for _, d := range f.Devices {
 		switch d.State {
@@ -53,7 +53,7 @@ func repair(f Facts) string {
 	return remedy + "zpool status -x " + f.Pool.Name
 }
 
-func space(f Facts) []Finding {
+func checkSpace(f Facts) []Finding {
 	const check = "pool space"
 	found := fmt.Sprintf("%d%% of %s", f.Pool.Capacity, units.BytesSize(float64(f.Pool.Size)))
 	remedy := "overlayzfs df    # what takes it; docker system prune; zfs list -t snapshot -o name,used"
@@ -63,21 +63,21 @@ func space(f Facts) []Finding {
 	case f.Pool.Capacity >= crowded:
 		return []Finding{{check, Warning, found, "ZFS gets slow when it has to look for free space", remedy}}
 	}
-	return ok(check, found)
+	return okFinding(check, found)
 }
 
-// trim looks whether a pool on solid-state disks tells them what is free.
-func trim(f Facts) []Finding {
+// checkTrim looks whether a pool on solid-state disks tells them what is free.
+func checkTrim(f Facts) []Finding {
 	const check = "autotrim"
 	switch {
 	case f.Pool == nil || f.Pool.Suspended():
 		return nil
 	case f.Pool.AutoTrim:
-		return ok(check, "on")
+		return okFinding(check, "on")
 	case f.SolidState:
 		return []Finding{{check, Note, "off, and no disk here rotates", "solid-state disks get slow when they are not told what is free, and layers come and go", "zpool set autotrim=on " + f.Pool.Name + "    # or `zpool trim` by a timer"}}
 	}
-	return ok(check, "off")
+	return okFinding(check, "off")
 }
 
 // The shares of memory that ZFS's cache should have.
@@ -86,8 +86,8 @@ const (
 	meagre = 16
 )
 
-// memory compares the most that the ARC may take with what there is.
-func memory(f Facts) []Finding {
+// checkMemory compares the most that the ARC may take with what there is.
+func checkMemory(f Facts) []Finding {
 	const check = "ARC"
 	m := f.Memory
 	if m.ARCMax == 0 || m.Total == 0 {
@@ -96,13 +96,13 @@ func memory(f Facts) []Finding {
 	found := fmt.Sprintf("up to %s of %s of memory", units.BytesSize(float64(m.ARCMax)), units.BytesSize(float64(m.Total)))
 	switch {
 	case m.ARCMax > m.Total-m.Total/greedy:
-		return []Finding{{check, Note, found, "the cache gives memory back, but not always as fast as starting containers need it", set(m.Total / 2)}}
+		return []Finding{{check, Note, found, "the cache gives memory back, but not always as fast as starting containers need it", limitARCCommand(m.Total / 2)}}
 	case m.ARCMax < m.Total/meagre:
-		return []Finding{{check, Note, found, "layers are read again from disk that would fit into memory", set(m.Total / 4)}}
+		return []Finding{{check, Note, found, "layers are read again from disk that would fit into memory", limitARCCommand(m.Total / 4)}}
 	}
-	return ok(check, found)
+	return okFinding(check, found)
 }
 
-func set(n uint64) string {
+func limitARCCommand(n uint64) string {
 	return fmt.Sprintf("echo %d >/sys/module/zfs/parameters/zfs_arc_max; echo 'options zfs zfs_arc_max=%d' >/etc/modprobe.d/overlayzfs-arc.conf", n, n)
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Try makes a scratch dataset below the store's, with its properties, opens a
+// RunProbe makes a scratch dataset below the store's, with its properties, opens a
 // store of layers there as the plugin would, and destroys it again: that tries
 // all that overlayfs and limits need, and measures a copy-up.
-func Try(ctx context.Context, z *zfs.Handle, dataset string) *Probe {
+func RunProbe(ctx context.Context, z *zfs.Handle, dataset string) *Probe {
 	p := &Probe{}
-	p.Err = p.try(ctx, z, dataset)
+	p.Err = p.run(ctx, z, dataset)
 	return p
 }
 
-func (p *Probe) try(ctx context.Context, z *zfs.Handle, dataset string) (err error) {
+func (p *Probe) run(ctx context.Context, z *zfs.Handle, dataset string) (err error) {
 	dir, err := os.MkdirTemp("/run", ScratchPrefix)
 	if err != nil {
 		return err
@@ -33,10 +33,10 @@ func (p *Probe) try(ctx context.Context, z *zfs.Handle, dataset string) (err err
 	}
 	// Also when the caller has gone: nothing is left behind.
 	defer func() { err = errors.Join(err, z.DestroyRetry(context.WithoutCancel(ctx), name)) }()
-	return p.open(ctx, dir, name)
+	return p.probeStore(ctx, dir, name)
 }
 
-func (p *Probe) open(ctx context.Context, dir, dataset string) (err error) {
+func (p *Probe) probeStore(ctx context.Context, dir, dataset string) (err error) {
 	d, err := overlayzfs.Open(ctx, dir, overlayzfs.Options{Dataset: dataset})
 	if err != nil {
 		return err

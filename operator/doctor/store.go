@@ -9,24 +9,24 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// store looks at what lies in the store and should not.
-func store(f Facts) []Finding {
+// checkStore looks at what lies in the store and should not.
+func checkStore(f Facts) []Finding {
 	const check = "store"
 	s := f.Store
 	switch {
-	case f.Docker.SiteErr != nil:
-		return []Finding{{check, Note, f.Docker.SiteErr.Error(), "", ""}}
+	case f.Docker.LocationErr != nil:
+		return []Finding{{check, Note, f.Docker.LocationErr.Error(), "", ""}}
 	case s == nil:
 		return nil
 	case s.Err != nil:
 		return []Finding{{check, Note, s.Err.Error(), "it was not looked into", ""}}
 	}
-	found := leftovers(s, f.Docker.flags())
+	found := findLeftovers(s, f.Docker.commandFlags())
 	if s.Rollback != "" {
 		found = append(found, Finding{check, Broken, "a rollback to " + s.Rollback + " was cut short", "the store does not open until it is finished", fmt.Sprintf("overlayzfs rollback %s@%s%s", f.Dataset, s.Rollback, s.RollbackFlags)})
 	}
 	if s.Receiving != "" {
-		found = append(found, Finding{check, Broken, "receiving the stream " + s.Receiving + " was cut short", "the store does not open until it is finished", fmt.Sprintf("overlayzfs receive --finish --yes --dataset %s%s    # dockerd stopped", f.Dataset, f.Docker.flags())})
+		found = append(found, Finding{check, Broken, "receiving the stream " + s.Receiving + " was cut short", "the store does not open until it is finished", fmt.Sprintf("overlayzfs receive --finish --yes --dataset %s%s    # dockerd stopped", f.Dataset, f.Docker.commandFlags())})
 	}
 	if s.Damaged > 0 {
 		found = append(found, Finding{check, Broken, fmt.Sprintf("%d layers are damaged", s.Damaged), "what stands on them cannot be mounted", "overlayzfs ls | grep damaged; overlayzfs verify"})
@@ -35,12 +35,12 @@ func store(f Facts) []Finding {
 		found = append(found, Finding{check, Broken, fmt.Sprintf("Docker knows %d layers that are not there", s.Missing), "their images and containers do not start", "overlayzfs verify    # names the images: remove them and pull them again"})
 	}
 	if len(found) == 0 {
-		return ok(check, "in order")
+		return okFinding(check, "in order")
 	}
 	return found
 }
 
-func leftovers(s *Store, flags string) (found []Finding) {
+func findLeftovers(s *Store, flags string) (found []Finding) {
 	const check = "leftovers"
 	if s.Unknown > 0 && s.Warnings == 0 {
 		found = append(found, Finding{check, Note, fmt.Sprintf("%d layers that Docker does not know", s.Unknown), "they take space", "overlayzfs gc" + flags + "    # dockerd stopped; it shows them and asks"})
@@ -57,13 +57,13 @@ func leftovers(s *Store, flags string) (found []Finding) {
 	return found
 }
 
-// slow is a copy-up that a person notices.
-const slow = 5 * time.Millisecond
+// slowCopyUp is a copy-up that a person notices.
+const slowCopyUp = 5 * time.Millisecond
 
 const overlayCheck = "overlayfs on ZFS"
 
-// probed judges what trying things showed.
-func probed(f Facts) []Finding {
+// checkProbe judges what trying things showed.
+func checkProbe(f Facts) []Finding {
 	p := f.Probe
 	switch {
 	case p == nil:
@@ -73,22 +73,22 @@ func probed(f Facts) []Finding {
 	case p.Err != nil:
 		return []Finding{{"probe", Warning, p.Err.Error(), "what overlayfs and limits need was not tried", ""}}
 	}
-	found := ok(overlayCheck, "all that layers need works")
-	found = append(found, ok("limits", p.Quota)...)
+	found := okFinding(overlayCheck, "all that layers need works")
+	found = append(found, okFinding("limits", p.Quota)...)
 	if strings.HasPrefix(p.Quota, "off") {
 		found[1] = Finding{"limits", Warning, p.Quota, "docker run --storage-opt size= is refused", ""}
 	}
-	return append(found, copyUp(p, f.Dataset)...)
+	return append(found, checkCopyUp(p, f.Dataset)...)
 }
 
-func copyUp(p *Probe, dataset string) []Finding {
+func checkCopyUp(p *Probe, dataset string) []Finding {
 	const check = "copy-up"
 	took := p.CopyUp.Round(10 * time.Microsecond).String()
 	switch {
 	case p.CopyUp == 0:
 		return []Finding{{check, Note, "not measured", "", ""}}
-	case p.CopyUp > slow && p.Sync != "disabled":
+	case p.CopyUp > slowCopyUp && p.Sync != "disabled":
 		return []Finding{{check, Note, took + " for a file's first change in a container, with sync=" + p.Sync, "it waits for a transaction group", "zfs set sync=disabled " + dataset + "    # no wait; a power cut then takes up to five seconds of what containers wrote, images are safe"}}
 	}
-	return ok(check, took+" for a file's first change in a container, with sync="+p.Sync)
+	return okFinding(check, took+" for a file's first change in a container, with sync="+p.Sync)
 }

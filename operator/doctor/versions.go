@@ -8,13 +8,13 @@ import (
 // version are the first three numbers of a version or release.
 type version [3]int
 
-// parse reads "2.3.9-0+deb13u1" and "6.12.107+deb13-cloud-amd64".
-func parse(text string) (v version, ok bool) {
+// parseVersion reads "2.3.9-0+deb13u1" and "6.12.107+deb13-cloud-amd64".
+func parseVersion(text string) (v version, ok bool) {
 	n, _ := fmt.Sscanf(text, "%d.%d.%d", &v[0], &v[1], &v[2])
 	return v, n >= 2
 }
 
-func (v version) before(o version) bool {
+func (v version) isBefore(o version) bool {
 	return cmp.Or(cmp.Compare(v[0], o[0]), cmp.Compare(v[1], o[1]), cmp.Compare(v[2], o[2])) < 0
 }
 
@@ -36,11 +36,11 @@ var (
 	pluginsGone   = version{28, 0, 0}
 )
 
-// TakesPlugins reports whether a Docker of that version has graphdriver plugins.
+// HasGraphdriverPlugins reports whether a Docker of that version has graphdriver plugins.
 // One that cannot be read is taken for a new one.
-func TakesPlugins(docker string) bool {
-	v, ok := parse(docker)
-	return ok && v.before(pluginsGone)
+func HasGraphdriverPlugins(docker string) bool {
+	v, ok := parseVersion(docker)
+	return ok && v.isBefore(pluginsGone)
 }
 
 // newestLinux is the newest kernel that a release of OpenZFS supports: META's
@@ -56,16 +56,16 @@ var newestLinux = []struct{ openZFS, linux version }{
 	{version{2, 4, 4}, version{7, 2}},
 }
 
-// supports is the newest kernel for a release; false for one that is newer than
+// newestKernel is the newest kernel for a release; false for one that is newer than
 // this table.
-func supports(v version) (linux version, ok bool) {
+func newestKernel(v version) (linux version, ok bool) {
 	for _, row := range newestLinux {
-		if row.openZFS[0] == v[0] && row.openZFS[1] == v[1] && !v.before(row.openZFS) {
+		if row.openZFS[0] == v[0] && row.openZFS[1] == v[1] && !v.isBefore(row.openZFS) {
 			linux, ok = row.linux, true
 		}
 	}
 	last := newestLinux[len(newestLinux)-1].openZFS
-	return linux, ok && !last.before(v)
+	return linux, ok && !last.isBefore(v)
 }
 
 // defect is a fault of OpenZFS that layers meet.
@@ -85,13 +85,13 @@ var defects = []defect{
 	{17138, Warning, "mounting datasets under load can hang; reported with 2.3.1, and the code at fault was replaced", []version{{2, 2, 8}, {2, 3, 2}}},
 }
 
-// has reports whether a version has the defect, and the release of its line that
+// affects reports whether a version has the defect, and the release of its line that
 // does not.
-func (d defect) has(v version) (fixed version, has bool) {
+func (d defect) affects(v version) (fixed version, has bool) {
 	for _, f := range d.fixed {
 		if f[0] == v[0] && f[1] == v[1] {
-			return f, v.before(f)
+			return f, v.isBefore(f)
 		}
 	}
-	return d.fixed[0], v.before(d.fixed[0])
+	return d.fixed[0], v.isBefore(d.fixed[0])
 }

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// stale is why these records may not be those of the engine that used the store
+// checkEngine is why these records may not be those of the engine that used the store
 // last, or not of the only one.
-func (e Evidence) stale() []string {
+func (e Evidence) checkEngine() []string {
 	records := fmt.Sprintf("the records of driver %s in data-root %s", e.Driver, e.Root)
 	start := "start dockerd once on the right data-root, with this version of the plugin, or name that with --root"
 	switch {
@@ -23,9 +23,9 @@ func (e Evidence) stale() []string {
 	return nil
 }
 
-// elsewhere are the layers that Docker has records of under other names of a
+// otherDriversLayers are the layers that Docker has records of under other names of a
 // driver.
-func (e Evidence) elsewhere() map[string]bool {
+func (e Evidence) otherDriversLayers() map[string]bool {
 	known := map[string]bool{}
 	for _, records := range e.Records {
 		if records.Driver == e.Driver {
@@ -37,37 +37,37 @@ func (e Evidence) elsewhere() map[string]bool {
 		for _, m := range records.Mounts {
 			known[m.MountID], known[m.InitID] = true, true
 		}
-		for id := range records.Others {
+		for id := range records.OtherLayers {
 			known[id] = true
 		}
 	}
 	return known
 }
 
-// contradictions are why the records of other drivers are not believed, or those
+// checkOtherDrivers are why the records of other drivers are not believed, or those
 // of all together. The inventory has those of its own driver.
-func (e Evidence) contradictions() (why []string) {
-	for _, name := range e.Unread {
-		why = append(why, unread(name))
+func (e Evidence) checkOtherDrivers() (why []string) {
+	for _, name := range e.Unreadable {
+		why = append(why, describeUnread(name))
 	}
 	drivers := map[string]bool{}
 	for _, records := range e.Records {
 		drivers[records.Driver] = true
 	}
 	for _, records := range e.Records {
-		for _, driver := range slices.Sorted(maps.Keys(records.Elsewhere)) {
+		for _, driver := range slices.Sorted(maps.Keys(records.OtherDrivers)) {
 			if !drivers[driver] {
-				why = append(why, fmt.Sprintf("container %s was made with storage driver %q, of which Docker has no other records: they are lost, and might name a layer", records.Elsewhere[driver], driver))
+				why = append(why, fmt.Sprintf("container %s was made with storage driver %q, of which Docker has no other records: they are lost, and might name a layer", records.OtherDrivers[driver], driver))
 			}
 		}
 		if records.Driver == e.Driver {
 			continue
 		}
 		for _, damage := range records.Damaged {
-			why = append(why, unread(damage.Error()))
+			why = append(why, describeUnread(damage.Error()))
 		}
 		for _, gap := range records.Gaps() {
-			why = append(why, gapped(gap))
+			why = append(why, describeGap(gap))
 		}
 	}
 	return why

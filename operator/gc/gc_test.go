@@ -28,7 +28,7 @@ func some() *inventory.Inventory {
 		{ID: "below", Kind: inventory.Unknown, Parent: "base", Depth: 1},
 		{ID: "rw", Kind: inventory.Container, Parent: "below", Depth: 2},
 		{ID: "cache", Kind: inventory.BuildCache},
-		{ID: "leaving", Kind: inventory.Leaving},
+		{ID: "leaving", Kind: inventory.PendingRemoval},
 		{ID: "alone", Kind: inventory.Unknown},
 		{ID: "lower", Kind: inventory.Unknown, Parent: "base", Depth: 1},
 		{ID: "upper", Kind: inventory.Unknown, Parent: "lower", Depth: 2},
@@ -44,11 +44,11 @@ func ids(p Plan) (all []string) {
 
 func TestOnlyWhatNobodyNeedsGoes(t *testing.T) {
 	p := Decide(some(), whole)
-	if got, want := ids(p), []string{"upper", "lower", "alone"}; !slices.Equal(got, want) || p.Kept != 5 || len(p.Obstacles) > 0 {
-		t.Errorf("%q goes, %d stay, %q", got, p.Kept, p.Obstacles)
+	if got, want := ids(p), []string{"upper", "lower", "alone"}; !slices.Equal(got, want) || p.Remaining != 5 || len(p.Obstacles) > 0 {
+		t.Errorf("%q goes, %d stay, %q", got, p.Remaining, p.Obstacles)
 	}
 	p = Decide(some(), believed(Evidence{Driver: "overlayzfs", Records: []*dockerstore.Records{
-		{Driver: "overlayzfs", Others: map[string]string{"alone": ""}}, // the inventory says what these are
+		{Driver: "overlayzfs", OtherLayers: map[string]string{"alone": ""}}, // the inventory says what these are
 		{Driver: "overlayzfs:latest", Mounts: []dockerstore.Mount{{MountID: "upper"}}},
 	}}))
 	if got, want := ids(p), []string{"alone"}; !slices.Equal(got, want) {
@@ -97,14 +97,14 @@ func TestADamagedLayerInTheMiddle(t *testing.T) {
 
 // TestRecordsThatContradictAreRefused: what is lost might have named a layer.
 func TestRecordsThatContradictAreRefused(t *testing.T) {
-	gap := dockerstore.Gap{Of: "image x", Lacks: "the record of layer y"}
+	gap := dockerstore.Gap{Record: "image x", Missing: "the record of layer y"}
 	inv := some()
 	inv.Gaps = []dockerstore.Gap{gap}
 	for word, p := range map[string]Plan{
 		gap.String():   Decide(inv, whole),
-		"image/x is y": Decide(some(), believed(Evidence{Unread: []string{"image/x is y"}})),
+		"image/x is y": Decide(some(), believed(Evidence{Unreadable: []string{"image/x is y"}})),
 		"container c was made with storage driver \"lost\"": Decide(some(), believed(Evidence{Driver: "a", Records: []*dockerstore.Records{
-			{Driver: "a", Elsewhere: map[string]string{"b": "d", "lost": "c"}}, {Driver: "b", Elsewhere: map[string]string{"a": "e", "lost": "c"}},
+			{Driver: "a", OtherDrivers: map[string]string{"b": "d", "lost": "c"}}, {Driver: "b", OtherDrivers: map[string]string{"a": "e", "lost": "c"}},
 		}})),
 		"image/b/x: damaged": Decide(some(), believed(Evidence{Driver: "a", Records: []*dockerstore.Records{
 			{Driver: "b", Damaged: []dockerstore.Damage{{Path: "image/b/x", Err: errors.New("damaged")}}},
@@ -151,7 +151,7 @@ func TestOnlyWhatWasAgreedToGoes(t *testing.T) {
 	later := some()
 	later.Layers = append(later.Layers, inventory.Layer{ID: "new", Kind: inventory.Unknown})
 	later.Layers[5].Kind = inventory.Image // alone became somebody's
-	if got, want := ids(Decide(later, whole).Both(agreed)), []string{"upper", "lower"}; !slices.Equal(got, want) {
+	if got, want := ids(Decide(later, whole).Intersect(agreed)), []string{"upper", "lower"}; !slices.Equal(got, want) {
 		t.Errorf("%q goes", got)
 	}
 }

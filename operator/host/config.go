@@ -11,12 +11,12 @@ import (
 
 const (
 	datasetOption = "overlayzfs.dataset"
-	ours          = "overlayzfs." // what the driver's options begin with
+	driverPrefix  = "overlayzfs." // what the driver's options begin with
 )
 
-// config edits daemon.json, if it does not say already what it should.
-func (p *Plan) config(f Facts, w Wanted) error {
-	changes, err := changesOf(f, w)
+// planConfig edits daemon.json, if it does not say already what it should.
+func (p *Plan) planConfig(f Facts, w Request) error {
+	changes, err := diffConfig(f, w)
 	if err != nil {
 		return err
 	}
@@ -33,12 +33,12 @@ func (p *Plan) config(f Facts, w Wanted) error {
 		backup = f.File.BackupName()
 		what, undo = "edit "+f.File.Path+", kept as "+backup, "mv "+backup+" "+f.File.Path
 	}
-	p.add(func(*zfs.Handle) error { return f.File.Replace(edited, backup) }, undo, "%s: %s", what, strings.Join(texts, ", "))
+	p.addStep(func(*zfs.Handle) error { return f.File.Replace(edited, backup) }, undo, "%s: %s", what, strings.Join(texts, ", "))
 	return nil
 }
 
-// changesOf are what daemon.json does not say yet.
-func changesOf(f Facts, w Wanted) (changes []dockerconf.Change, err error) {
+// diffConfig are what daemon.json does not say yet.
+func diffConfig(f Facts, w Request) (changes []dockerconf.Change, err error) {
 	change := func(value any, path ...string) {
 		changes = append(changes, dockerconf.Change{Path: path, Value: value})
 	}
@@ -49,7 +49,7 @@ func changesOf(f Facts, w Wanted) (changes []dockerconf.Change, err error) {
 	if c.StorageDriver != w.Driver {
 		change(w.Driver, "storage-driver")
 	}
-	if w.Way == Snapshotter {
+	if w.Door == Snapshotter {
 		if !c.Features["containerd-snapshotter"] {
 			change(true, "features", "containerd-snapshotter")
 		}
@@ -61,7 +61,7 @@ func changesOf(f Facts, w Wanted) (changes []dockerconf.Change, err error) {
 	if c.Features["containerd-snapshotter"] { // it would look for a snapshotter of that name
 		change(nil, "features", "containerd-snapshotter")
 	}
-	options := optionsOf(f, w)
+	options := mergeOptions(f, w)
 	if _, err := overlayzfs.ParseOptions(options); err != nil {
 		return nil, err
 	}
@@ -71,31 +71,31 @@ func changesOf(f Facts, w Wanted) (changes []dockerconf.Change, err error) {
 	return changes, nil
 }
 
-// optionsOf are the storage options that daemon.json should have: those that it
+// mergeOptions are the storage options that daemon.json should have: those that it
 // has, without those of another driver, which ours would refuse, and with what is
 // wanted. The dataset is named in one place only.
-func optionsOf(f Facts, w Wanted) (options []string) {
+func mergeOptions(f Facts, w Request) (options []string) {
 	wanted := w.Options
 	if f.PluginDataset != w.Layers {
 		wanted = append([]string{datasetOption + "=" + w.Layers}, wanted...)
 	}
 	for _, option := range f.Config.StorageOpts {
-		key := keyOf(option)
-		i := slices.IndexFunc(wanted, func(other string) bool { return keyOf(other) == key })
+		key := optionKey(option)
+		i := slices.IndexFunc(wanted, func(other string) bool { return optionKey(other) == key })
 		switch {
 		case i >= 0:
 			options = append(options, wanted[i])
 			wanted = slices.Delete(slices.Clone(wanted), i, i+1)
 		case key == datasetOption: // the plugin names the one that is wanted
-		case strings.HasPrefix(key, ours) || f.Config.StorageDriver == w.Driver:
+		case strings.HasPrefix(key, driverPrefix) || f.Config.StorageDriver == w.Driver:
 			options = append(options, option)
 		}
 	}
 	return append(options, wanted...)
 }
 
-// keyOf is an option's name, which is not case-sensitive.
-func keyOf(option string) string {
+// optionKey is an option's name, which is not case-sensitive.
+func optionKey(option string) string {
 	key, _, _ := strings.Cut(option, "=")
 	return strings.ToLower(strings.TrimSpace(key))
 }

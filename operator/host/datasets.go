@@ -18,24 +18,24 @@ import (
 // property is one to set, in words.
 type property struct{ name, value string }
 
-// advised are what every dataset here is made with, and more.
-func advised(more ...property) []property {
+// advisedProperties are what every dataset here is made with, and more.
+func advisedProperties(more ...property) []property {
 	var all []property
-	for _, s := range doctor.Advised() {
-		all = append(all, property{s.Property, s.Value})
+	for _, s := range doctor.AdvisedProperties() {
+		all = append(all, property{s.Property, s.Advised})
 	}
 	return append(all, more...)
 }
 
 // LayerProperties are those that a dataset of layers is made with.
 func LayerProperties() (zfs.Properties, error) {
-	return pack(advised(property{"mountpoint", "legacy"}))
+	return encodeProperties(advisedProperties(property{"mountpoint", "legacy"}))
 }
 
-// datasets makes the layout: the data-root, what is mounted in it, the layers.
-func (p *Plan) datasets(f Facts, w Wanted) error {
+// planDatasets makes the layout: the data-root, what is mounted in it, the layers.
+func (p *Plan) planDatasets(f Facts, w Request) error {
 	if w.Parent != "" {
-		if err := p.parent(f, w); err != nil {
+		if err := p.planParent(f, w); err != nil {
 			return err
 		}
 	}
@@ -45,156 +45,156 @@ func (p *Plan) datasets(f Facts, w Wanted) error {
 	}
 	layers, there := f.Datasets[w.Layers]
 	if !there {
-		p.create(w.Layers, advised(more...), "layers")
+		p.createDataset(w.Layers, advisedProperties(more...), "layers")
 	} else {
 		before := len(p.Steps)
-		p.mend(f, layers)
-		p.resync(layers, w.Sync)
-		if wholePool(w.Layers) && len(p.Steps) > before {
-			return errWholePool(w.Layers)
+		p.setAdvised(f, layers)
+		p.setSync(layers, w.Sync)
+		if isWholePool(w.Layers) && len(p.Steps) > before {
+			return wholePoolError(w.Layers)
 		}
 	}
-	if p.hasRoot(f, w) {
-		p.volumes(f, w)
+	if p.hasDataRoot(f, w) {
+		p.planVolumes(f, w)
 	}
 	return nil
 }
 
-// hasRoot reports whether the data-root lies, or will lie, on the parent: one
+// hasDataRoot reports whether the data-root lies, or will lie, on the parent: one
 // that has content is not hidden by a mount.
-func (p *Plan) hasRoot(f Facts, w Wanted) bool {
-	return w.Parent != "" && (f.RootOn == w.Parent || !f.RootFull)
+func (p *Plan) hasDataRoot(f Facts, w Request) bool {
+	return w.Parent != "" && (f.RootOn == w.Parent || !f.RootHasContent)
 }
 
-// parent is the dataset of the data-root, or only the name above the others.
-func (p *Plan) parent(f Facts, w Wanted) error {
+// planParent is the dataset of the data-root, or only the name above the others.
+func (p *Plan) planParent(f Facts, w Request) error {
 	d, there := f.Datasets[w.Parent]
-	if err := alone(f, w, d, there); err != nil {
+	if err := checkInheritance(f, w, d, there); err != nil {
 		return err
 	}
 	switch {
 	case there && f.RootOn == w.Parent:
-		p.mend(f, d)
-	case there && d.CanMount() != "on" && !f.RootFull && f.RootOn != w.Parent:
+		p.setAdvised(f, d)
+	case there && d.CanMount() != "on" && !f.RootHasContent && f.RootOn != w.Parent:
 		return fault.New(fault.Exists, "dataset %s has canmount=%s, and would not be mounted at the next boot: `zfs set canmount=on %s` first", w.Parent, d.CanMount(), w.Parent)
-	case there && (d.Mountpoint() == w.Root && !f.RootFull):
-		p.mend(f, d)
-		p.mount(w.Parent, w.Root, "data-root")
-	case there && d.Mountpoint() == "none" && f.RootFull:
-		p.mend(f, d)
+	case there && (d.Mountpoint() == w.Root && !f.RootHasContent):
+		p.setAdvised(f, d)
+		p.mountDataset(w.Parent, w.Root, "data-root")
+	case there && d.Mountpoint() == "none" && f.RootHasContent:
+		p.setAdvised(f, d)
 	case there && d.Mountpoint() == "none": // the content was moved away meanwhile
-		p.mend(f, d)
-		p.set(d, property{"mountpoint", w.Root}, "none")
-		p.mount(w.Parent, w.Root, "data-root")
+		p.setAdvised(f, d)
+		p.setProperty(d, property{"mountpoint", w.Root}, "none")
+		p.mountDataset(w.Parent, w.Root, "data-root")
 	case there:
 		return fault.New(fault.Exists, "dataset %s exists, and its mountpoint is %s, not the data-root %s: name another, or only a dataset for layers with --dataset", w.Parent, d.Mountpoint(), w.Root)
-	case p.hasRoot(f, w):
-		p.create(w.Parent, advised(property{"mountpoint", w.Root}), "data-root")
-		p.mount(w.Parent, w.Root, "data-root")
+	case p.hasDataRoot(f, w):
+		p.createDataset(w.Parent, advisedProperties(property{"mountpoint", w.Root}), "data-root")
+		p.mountDataset(w.Parent, w.Root, "data-root")
 	default:
-		p.create(w.Parent, advised(property{"mountpoint", "none"}), "the datasets below")
+		p.createDataset(w.Parent, advisedProperties(property{"mountpoint", "none"}), "the datasets below")
 	}
 	return nil
 }
 
-// alone refuses to set on the parent what others would inherit: a mountpoint, for
+// checkInheritance refuses to set on the parent what others would inherit: a mountpoint, for
 // one, which would put each of them into the data-root.
-func alone(f Facts, w Wanted, d zfs.Dataset, there bool) error {
-	moves := d.Mountpoint() == "none" && !f.RootFull && f.RootOn != w.Parent
-	if !there || !moves && len(doctor.Unadvised(d, f.Module)) == 0 {
+func checkInheritance(f Facts, w Request, d zfs.Dataset, there bool) error {
+	moves := d.Mountpoint() == "none" && !f.RootHasContent && f.RootOn != w.Parent
+	if !there || !moves && len(doctor.FindUnadvised(d, f.Module)) == 0 {
 		return nil
 	}
-	if wholePool(w.Parent) {
-		return errWholePool(w.Parent)
+	if isWholePool(w.Parent) {
+		return wholePoolError(w.Parent)
 	}
-	if len(f.Others) > 0 {
-		return fault.New(fault.Exists, "dataset %s has others below it, such as %s, which would inherit what Docker needs: name a new dataset, or one for layers alone with --dataset", w.Parent, f.Others[0])
+	if len(f.ForeignDatasets) > 0 {
+		return fault.New(fault.Exists, "dataset %s has others below it, such as %s, which would inherit what Docker needs: name a new dataset, or one for layers alone with --dataset", w.Parent, f.ForeignDatasets[0])
 	}
 	return nil
 }
 
-func wholePool(dataset string) bool { return !strings.Contains(dataset, "/") }
+func isWholePool(dataset string) bool { return !strings.Contains(dataset, "/") }
 
-func errWholePool(pool string) error {
+func wholePoolError(pool string) error {
 	return fault.New(fault.Exists, "%s is a whole pool, and all that is made on it would inherit what Docker needs: name a dataset on it, such as %s/docker", pool, pool)
 }
 
-// atBoot reports whether the next boot mounts the data-root's dataset as
+// isMountedAtBoot reports whether the next boot mounts the data-root's dataset as
 // `zfs mount -a` does, before what is below it. One that is mounted in another way
 // may come later, and hide that.
-func atBoot(f Facts, w Wanted) bool {
+func isMountedAtBoot(f Facts, w Request) bool {
 	d, there := f.Datasets[w.Parent]
 	return !there || d.CanMount() == "on" && (d.Mountpoint() == w.Root || d.Mountpoint() == "none" && f.RootOn != w.Parent)
 }
 
-// volumes get a dataset of their own, so that they are snapshotted, limited and
+// planVolumes get a dataset of their own, so that they are snapshotted, limited and
 // tuned apart from layers. It has sync=standard: databases lie there.
-func (p *Plan) volumes(f Facts, w Wanted) {
-	d, there := f.Datasets[w.volumes()]
-	if f.VolumesOn == w.volumes() || f.VolumesFull || there && d.Mountpoint() != w.volumesDir() {
+func (p *Plan) planVolumes(f Facts, w Request) {
+	d, there := f.Datasets[w.volumesDataset()]
+	if f.VolumesOn == w.volumesDataset() || f.VolumesHaveContent || there && d.Mountpoint() != w.volumesDir() {
 		return
 	}
-	if !atBoot(f, w) {
-		p.then("Volumes stay on %s: it is mounted otherwise than by `zfs mount -a`, and a dataset of theirs could be hidden below it after the next boot.", w.Parent)
+	if !isMountedAtBoot(f, w) {
+		p.addRemaining("Volumes stay on %s: it is mounted otherwise than by `zfs mount -a`, and a dataset of theirs could be hidden below it after the next boot.", w.Parent)
 		return
 	}
 	if there && d.CanMount() != "on" {
-		p.set(d, property{"canmount", "on"}, d.CanMount())
+		p.setProperty(d, property{"canmount", "on"}, d.CanMount())
 	}
 	if !there {
-		p.create(w.volumes(), []property{{"sync", "standard"}}, "volumes")
+		p.createDataset(w.volumesDataset(), []property{{"sync", "standard"}}, "volumes")
 	}
-	p.mount(w.volumes(), w.volumesDir(), "volumes")
+	p.mountDataset(w.volumesDataset(), w.volumesDir(), "volumes")
 }
 
-func (p *Plan) create(name string, properties []property, what string) {
-	p.add(func(z *zfs.Handle) error {
-		packed, err := pack(properties)
+func (p *Plan) createDataset(name string, properties []property, what string) {
+	p.addStep(func(z *zfs.Handle) error {
+		packed, err := encodeProperties(properties)
 		if err != nil {
 			return err
 		}
 		return z.CreateFilesystem(name, packed)
-	}, "zfs destroy "+name, "create dataset %s for %s:%s", name, what, describe(properties))
+	}, "zfs destroy "+name, "create dataset %s for %s:%s", name, what, formatProperties(properties))
 }
 
-// mount mounts as `zfs mount` would; at the next boot that does it.
-func (p *Plan) mount(name, dir, what string) {
-	p.add(func(*zfs.Handle) error {
+// mountDataset mounts as `zfs mount` would; at the next boot that does it.
+func (p *Plan) mountDataset(name, dir, what string) {
+	p.addStep(func(*zfs.Handle) error {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return err
 		}
 		if mounts, err := mount.ListAt(dir); err != nil || len(mounts) > 0 && mounts[len(mounts)-1].Source == name {
 			return err
 		}
-		if hides, err := full(dir); err != nil || hides {
+		if hides, err := hasContent(dir); err != nil || hides {
 			return errors.Join(err, fault.New(fault.Exists, "there is something in %s now, which the mount would hide", dir))
 		}
 		return zfs.MountDataset(name, dir)
 	}, "umount "+dir, "mount dataset %s on %s, %s", name, dir, what)
 }
 
-// mend sets what is not as advised.
-func (p *Plan) mend(f Facts, d zfs.Dataset) {
-	for _, s := range doctor.Unadvised(d, f.Module) {
-		p.set(d, property{s.Property, s.Value}, s.Is)
+// setAdvised sets what is not as advised.
+func (p *Plan) setAdvised(f Facts, d zfs.Dataset) {
+	for _, s := range doctor.FindUnadvised(d, f.Module) {
+		p.setProperty(d, property{s.Property, s.Advised}, s.Current)
 	}
 }
 
-// resync sets sync, if that was asked for.
-func (p *Plan) resync(d zfs.Dataset, sync string) {
+// setSync sets sync, if that was asked for.
+func (p *Plan) setSync(d zfs.Dataset, sync string) {
 	if sync != "" && d.Sync() != sync {
-		p.set(d, property{"sync", sync}, d.Sync())
+		p.setProperty(d, property{"sync", sync}, d.Sync())
 	}
 }
 
-func (p *Plan) set(d zfs.Dataset, to property, is string) {
+func (p *Plan) setProperty(d zfs.Dataset, to property, is string) {
 	undo := "zfs inherit " + to.name + " " + d.Name
 	if d.IsLocal(to.name) {
 		word, _, _ := strings.Cut(is, " ")
 		undo = "zfs set " + to.name + "=" + word + " " + d.Name
 	}
-	p.add(func(z *zfs.Handle) error {
-		packed, err := pack([]property{to})
+	p.addStep(func(z *zfs.Handle) error {
+		packed, err := encodeProperties([]property{to})
 		if err != nil {
 			return err
 		}
@@ -202,15 +202,15 @@ func (p *Plan) set(d zfs.Dataset, to property, is string) {
 	}, undo, "set %s=%s on %s, where it is %s", to.name, to.value, d.Name, is)
 }
 
-// sizes are the properties whose words are sizes.
-var sizes = []string{"recordsize"}
+// sizeProperties are the properties whose words are sizes.
+var sizeProperties = []string{"recordsize"}
 
-// pack turns words into what ZFS takes.
-func pack(properties []property) (zfs.Properties, error) {
+// encodeProperties turns words into what ZFS takes.
+func encodeProperties(properties []property) (zfs.Properties, error) {
 	packed := zfs.Properties{}
 	for _, p := range properties {
 		packed[p.name] = zfs.String(p.value)
-		if slices.Contains(sizes, p.name) {
+		if slices.Contains(sizeProperties, p.name) {
 			n, err := units.RAMInBytes(p.value)
 			if err != nil {
 				return nil, fault.New(fault.Invalid, "%s=%s: %w", p.name, strconv.Quote(p.value), err)

@@ -7,23 +7,23 @@ import (
 )
 
 // Decide makes the plan. An error says why there is none; nothing was changed.
-func Decide(f Facts, w Wanted) (Plan, error) {
-	p := Plan{Steps: []Step{}, Then: []string{}}
-	for _, part := range []func(Facts, Wanted) error{check, p.datasets, p.config} {
+func Decide(f Facts, w Request) (Plan, error) {
+	p := Plan{Steps: []Step{}, Remaining: []string{}}
+	for _, part := range []func(Facts, Request) error{checkRequest, p.planDatasets, p.planConfig} {
 		if err := part(f, w); err != nil {
 			return Plan{}, err
 		}
 	}
-	p.remains(f, w)
+	p.listRemaining(f, w)
 	return p, nil
 }
 
-// check refuses what would not work or would hide something.
-func check(f Facts, w Wanted) error {
+// checkRequest refuses what would not work or would hide something.
+func checkRequest(f Facts, w Request) error {
 	if f.Occupied {
 		return fault.New(fault.Exists, "dataset %s holds something that is no store of layers: name another", w.Layers)
 	}
-	if f.Config.UsernsRemap != "" && w.Way == Plugin {
+	if f.Config.UsernsRemap != "" && w.Door == Plugin {
 		return fault.New(fault.Unsupported, "%s has \"userns-remap\", which does not work with a managed plugin: take it out, or use Docker 28 with the snapshotter", f.File.Path)
 	}
 	return checkOptions(w)
@@ -31,35 +31,35 @@ func check(f Facts, w Wanted) error {
 
 // checkOptions refuses options that nobody would read, or that name another dataset
 // than the one that is made.
-func checkOptions(w Wanted) error {
-	if len(w.Options) > 0 && w.Way == Snapshotter {
+func checkOptions(w Request) error {
+	if len(w.Options) > 0 && w.Door == Snapshotter {
 		return fault.New(fault.Invalid, "--opt %s means nothing with the snapshotter, which does not read daemon.json: leave it out, and set it in /etc/overlayzfs/snapshotter.toml", w.Options[0])
 	}
 	for _, option := range w.Options {
-		if keyOf(option) == datasetOption {
+		if optionKey(option) == datasetOption {
 			return fault.New(fault.Invalid, "--opt %s names a dataset beside %s, which is the one for layers: name it with --dataset", option, w.Layers)
 		}
 	}
 	return nil
 }
 
-// remains says what is left to a person.
-func (p *Plan) remains(f Facts, w Wanted) {
-	if w.Parent != "" && !p.hasRoot(f, w) {
-		p.then("Docker's data-root stays in %s, where it has content. To have it on %s: stop dockerd, move the content away, run this again, and move it back.", w.Root, w.Parent)
+// listRemaining says what is left to a person.
+func (p *Plan) listRemaining(f Facts, w Request) {
+	if w.Parent != "" && !p.hasDataRoot(f, w) {
+		p.addRemaining("Docker's data-root stays in %s, where it has content. To have it on %s: stop dockerd, move the content away, run this again, and move it back.", w.Root, w.Parent)
 	}
-	if w.Way == Snapshotter {
-		p.then("Install the snapshotter with dataset = %q in /etc/overlayzfs/snapshotter.toml, and name it in containerd's configuration: docs/containerd.md.", w.Layers)
-		p.then("systemctl restart containerd docker")
+	if w.Door == Snapshotter {
+		p.addRemaining("Install the snapshotter with dataset = %q in /etc/overlayzfs/snapshotter.toml, and name it in containerd's configuration: docs/containerd.md.", w.Layers)
+		p.addRemaining("systemctl restart containerd docker")
 		return
 	}
-	p.then("The plugin has to be enabled before dockerd is restarted: docker plugin create %s build/plugin; docker plugin enable %s", w.Driver, w.Driver)
-	p.then("Docker 27 only: set DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1 in dockerd's environment.")
-	p.then("systemctl restart docker; overlayzfs doctor")
+	p.addRemaining("The plugin has to be enabled before dockerd is restarted: docker plugin create %s build/plugin; docker plugin enable %s", w.Driver, w.Driver)
+	p.addRemaining("Docker 27 only: set DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1 in dockerd's environment.")
+	p.addRemaining("systemctl restart docker; overlayzfs doctor")
 }
 
-// describe is a list of properties as zfs(8) takes them.
-func describe(properties []property) (text string) {
+// formatProperties is a list of properties as zfs(8) takes them.
+func formatProperties(properties []property) (text string) {
 	for _, p := range properties {
 		text += fmt.Sprintf(" %s=%s", p.name, p.value)
 	}

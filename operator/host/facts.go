@@ -15,57 +15,57 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Way is how Docker reaches the layers.
-type Way string
+// Door is how Docker reaches the layers.
+type Door string
 
 // The ways in.
 const (
-	Plugin      Way = "plugin"      // Docker up to 27
-	Snapshotter Way = "snapshotter" // Docker 28 and later
+	Plugin      Door = "plugin"      // Docker up to 27
+	Snapshotter Door = "snapshotter" // Docker 28 and later
 )
 
-// Wanted is what was asked for.
-type Wanted struct {
+// Request is what was asked for.
+type Request struct {
 	// Parent gets the layout: data-root on itself, layers and volumes below it.
 	// It is empty where only layers are to have a dataset.
 	Parent  string
 	Layers  string // the dataset of the layers
 	Root    string // Docker's data-root
 	Driver  string
-	Way     Way
+	Door    Door
 	Sync    string   // of the layers; empty leaves it
 	Options []string // storage options for daemon.json, beside the dataset's
 }
 
-// volumes is the dataset of the layout that Docker's volumes get.
-func (w Wanted) volumes() string {
+// volumesDataset is the dataset of the layout that Docker's volumes get.
+func (w Request) volumesDataset() string {
 	if w.Parent == "" {
 		return ""
 	}
 	return w.Parent + "/volumes"
 }
 
-func (w Wanted) volumesDir() string { return filepath.Join(w.Root, "volumes") }
+func (w Request) volumesDir() string { return filepath.Join(w.Root, "volumes") }
 
 // Facts are what is there.
 type Facts struct {
-	Module   string                 // the zfs module's version
-	Datasets map[string]zfs.Dataset // those wanted that exist
-	Occupied bool                   // the layers' dataset holds something that is no store
-	Others   []string               // datasets below the parent that are not of the layout
-	RootOn   string                 // the dataset mounted on the data-root, if one is
-	RootFull bool                   // there is something in the data-root
+	Module          string                 // the zfs module's version
+	Datasets        map[string]zfs.Dataset // those wanted that exist
+	Occupied        bool                   // the layers' dataset holds something that is no store
+	ForeignDatasets []string               // datasets below the parent that are not of the layout
+	RootOn          string                 // the dataset mounted on the data-root, if one is
+	RootHasContent  bool                   // there is something in the data-root
 	// VolumesOn and VolumesFull are the same of its directory of volumes.
-	VolumesOn   string
-	VolumesFull bool
-	File        dockerconf.File
-	Config      dockerconf.Config
+	VolumesOn          string
+	VolumesHaveContent bool
+	File               dockerconf.File
+	Config             dockerconf.Config
 	// PluginDataset is what the installed plugin's own settings name.
 	PluginDataset string
 }
 
 // Gather looks at the host.
-func Gather(z *zfs.Handle, w Wanted, config string) (f Facts, err error) {
+func Gather(z *zfs.Handle, w Request, config string) (f Facts, err error) {
 	f.Module, f.Datasets = z.ABI().Version, map[string]zfs.Dataset{}
 	if f.File, err = dockerconf.Load(config); err != nil {
 		return f, err
@@ -73,7 +73,7 @@ func Gather(z *zfs.Handle, w Wanted, config string) (f Facts, err error) {
 	if f.Config, err = dockerconf.Read(config); err != nil {
 		return f, err
 	}
-	for _, name := range []string{w.Parent, w.Layers, w.volumes()} {
+	for _, name := range []string{w.Parent, w.Layers, w.volumesDataset()} {
 		if name == "" {
 			continue
 		}
@@ -85,34 +85,34 @@ func Gather(z *zfs.Handle, w Wanted, config string) (f Facts, err error) {
 		}
 	}
 	if _, there := f.Datasets[w.Layers]; there {
-		if f.Occupied, err = occupied(w.Layers); err != nil {
+		if f.Occupied, err = isOccupied(w.Layers); err != nil {
 			return f, err
 		}
 	}
 	if _, there := f.Datasets[w.Parent]; there {
-		if f.Others, err = others(z, w); err != nil {
+		if f.ForeignDatasets, err = findForeign(z, w); err != nil {
 			return f, err
 		}
 	}
-	return f, f.lookAt(w)
+	return f, f.inspectDirs(w)
 }
 
-// others are the datasets below the parent that inherit from it, beside those of
+// findForeign are the datasets below the parent that inherit from it, beside those of
 // the layout.
-func others(z *zfs.Handle, w Wanted) (names []string, err error) {
+func findForeign(z *zfs.Handle, w Request) (names []string, err error) {
 	for child, err := range z.Children(w.Parent) {
 		if err != nil {
 			return nil, err
 		}
-		if child.Name != w.volumes() && child.Name != w.Layers && !strings.HasPrefix(w.Layers, child.Name+"/") {
+		if child.Name != w.volumesDataset() && child.Name != w.Layers && !strings.HasPrefix(w.Layers, child.Name+"/") {
 			names = append(names, child.Name)
 		}
 	}
 	return names, nil
 }
 
-// occupied reports whether a dataset holds something that is no store of layers.
-func occupied(dataset string) (bool, error) {
+// isOccupied reports whether a dataset holds something that is no store of layers.
+func isOccupied(dataset string) (bool, error) {
 	view, err := overlayzfs.OpenDatasetReadOnly(dataset)
 	if err == nil {
 		return false, view.Close()
@@ -124,20 +124,20 @@ func occupied(dataset string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	hides, err := full(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) // a detached mount is not read by itself
+	hides, err := hasContent(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) // a detached mount is not read by itself
 	return hides, errors.Join(err, root.Close())
 }
 
-// lookAt finds out what is on and in the data-root and its volumes.
-func (f *Facts) lookAt(w Wanted) (err error) {
-	if f.RootOn, f.RootFull, err = lookAt(w.Root); err != nil {
+// inspectDirs finds out what is on and in the data-root and its volumes.
+func (f *Facts) inspectDirs(w Request) (err error) {
+	if f.RootOn, f.RootHasContent, err = inspectDir(w.Root); err != nil {
 		return err
 	}
-	f.VolumesOn, f.VolumesFull, err = lookAt(w.volumesDir())
+	f.VolumesOn, f.VolumesHaveContent, err = inspectDir(w.volumesDir())
 	return err
 }
 
-func lookAt(dir string) (dataset string, hides bool, err error) {
+func inspectDir(dir string) (dataset string, hides bool, err error) {
 	mounts, err := mount.ListAt(dir)
 	if err != nil {
 		return "", false, err
@@ -145,12 +145,12 @@ func lookAt(dir string) (dataset string, hides bool, err error) {
 	if n := len(mounts); n > 0 && mounts[n-1].FSType == "zfs" {
 		dataset = mounts[n-1].Source
 	}
-	hides, err = full(dir)
+	hides, err = hasContent(dir)
 	return dataset, hides, err
 }
 
-// full reports whether there is something in a directory that a mount would hide.
-func full(dir string) (bool, error) {
+// hasContent reports whether there is something in a directory that a mount would hide.
+func hasContent(dir string) (bool, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil

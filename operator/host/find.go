@@ -48,13 +48,13 @@ type Location struct {
 	Options []string
 }
 
-// Find finds the store.
-func Find(w Overrides) (Location, error) {
-	config, err := configOf(w)
+// FindStore finds the store.
+func FindStore(w Overrides) (Location, error) {
+	config, err := readConfig(w)
 	if err != nil {
 		return Location{}, err
 	}
-	s := Location{Root: cmp.Or(w.Root, config.DataRoot), Driver: cmp.Or(w.Driver, DriverOf(config), DefaultDriver)}
+	s := Location{Root: cmp.Or(w.Root, config.DataRoot), Driver: cmp.Or(w.Driver, PluginDriver(config), DefaultDriver)}
 	if err := s.findPlugin(); err != nil {
 		return Location{}, err
 	}
@@ -62,19 +62,19 @@ func Find(w Overrides) (Location, error) {
 		s.Options = overlayzfs.SplitOptions(s.Plugin.Setting(envOpts))
 		s.Home = filepath.Join(s.Plugin.Mount, s.Driver)
 	}
-	if DriverOf(config) == s.Driver {
+	if PluginDriver(config) == s.Driver {
 		s.Options = append(s.Options, config.StorageOpts...)
 	}
-	s.Dataset = cmp.Or(w.Dataset, option(s.Options, datasetOption))
+	s.Dataset = cmp.Or(w.Dataset, lastOption(s.Options, datasetOption))
 	if s.Dataset == "" && !isDir(s.Home) && (!w.New || s.Plugin == nil) {
 		return Location{}, fault.New(fault.NotFound, "neither daemon.json nor a plugin %q in %s names a dataset: name the one of overlayzfs.dataset with --dataset POOL/NAME", s.Driver, s.Root)
 	}
-	s.Config, s.ZFSDataset, s.UsernsRemap = w.Config, option(config.StorageOpts, "zfs.fsname"), config.UsernsRemap != ""
+	s.Config, s.ZFSDataset, s.UsernsRemap = w.Config, lastOption(config.StorageOpts, "zfs.fsname"), config.UsernsRemap != ""
 	return s, nil
 }
 
-// configOf reads daemon.json, unless all that it could say was said.
-func configOf(w Overrides) (dockerconf.Config, error) {
+// readConfig reads daemon.json, unless all that it could say was said.
+func readConfig(w Overrides) (dockerconf.Config, error) {
 	c, err := dockerconf.Read(w.Config)
 	if err != nil && w.Root != "" && w.Dataset != "" {
 		return dockerconf.Config{}, nil
@@ -82,10 +82,10 @@ func configOf(w Overrides) (dockerconf.Config, error) {
 	return c, err
 }
 
-// DriverOf is the storage driver of daemon.json, if it is a plugin and none of
+// PluginDriver is the storage driver of daemon.json, if it is a plugin and none of
 // Docker's own.
-func DriverOf(c dockerconf.Config) string {
-	if dockerconf.Builtin(c.StorageDriver) {
+func PluginDriver(c dockerconf.Config) string {
+	if dockerconf.IsBuiltin(c.StorageDriver) {
 		return ""
 	}
 	return c.StorageDriver
@@ -103,7 +103,7 @@ func (s *Location) findPlugin() error {
 	}
 	plugins, err := docker.Plugins()
 	for _, p := range plugins {
-		if p.Is(s.Driver) {
+		if p.HasName(s.Driver) {
 			s.Plugin = &p
 		}
 	}
@@ -116,11 +116,11 @@ func (s Location) PluginDataset() string {
 	if s.Plugin == nil {
 		return ""
 	}
-	return option(overlayzfs.SplitOptions(s.Plugin.Setting(envOpts)), datasetOption)
+	return lastOption(overlayzfs.SplitOptions(s.Plugin.Setting(envOpts)), datasetOption)
 }
 
-// option is the last value of an option, whose name is not case-sensitive.
-func option(options []string, name string) (value string) {
+// lastOption is the last value of an option, whose name is not case-sensitive.
+func lastOption(options []string, name string) (value string) {
 	for _, item := range options {
 		key, v, _ := strings.Cut(item, "=")
 		if strings.EqualFold(strings.TrimSpace(key), name) {

@@ -45,7 +45,7 @@ func TestFind(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.wanted.Config = host(t, tt.daemon, tt.setting).Config
-			s, err := Find(tt.wanted)
+			s, err := FindStore(tt.wanted)
 			if err != nil || s.Dataset != tt.dataset || s.Driver != DefaultDriver {
 				t.Errorf("%+v, %v", s, err)
 			}
@@ -55,20 +55,20 @@ func TestFind(t *testing.T) {
 
 func TestInPlace(t *testing.T) {
 	w := host(t, `{"data-root":"ROOT","storage-driver":"overlayzfs"}`, "")
-	if _, err := Find(w); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "--dataset") {
+	if _, err := FindStore(w); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "--dataset") {
 		t.Errorf("without a store: %v", err)
 	}
 	home := filepath.Join(filepath.Dir(w.Config), "docker", "plugins", strings.Repeat("a", 64), "propagated-mount", "overlayzfs")
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := Find(w); err != nil || s.Dataset != "" || s.Home != home || s.Plugin == nil {
+	if s, err := FindStore(w); err != nil || s.Dataset != "" || s.Home != home || s.Plugin == nil {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
 
 func TestABrokenDaemonJSONIsSaid(t *testing.T) {
-	if _, err := Find(host(t, "{", "overlayzfs.dataset=tank/plugin")); err == nil || !strings.Contains(err.Error(), "line 1") {
+	if _, err := FindStore(host(t, "{", "overlayzfs.dataset=tank/plugin")); err == nil || !strings.Contains(err.Error(), "line 1") {
 		t.Errorf("%v", err)
 	}
 }

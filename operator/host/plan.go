@@ -18,28 +18,28 @@ type Step struct {
 // Plan is what there is to do.
 type Plan struct {
 	Steps []Step `json:"steps"`
-	// Then is what is left to a person.
-	Then []string `json:"then"`
+	// Remaining is what is left to a person.
+	Remaining []string `json:"then"`
 }
 
-func (p *Plan) add(run func(z *zfs.Handle) error, undo, do string, args ...any) {
+func (p *Plan) addStep(run func(z *zfs.Handle) error, undo, do string, args ...any) {
 	p.Steps = append(p.Steps, Step{fmt.Sprintf(do, args...), undo, run})
 }
 
-func (p *Plan) then(format string, args ...any) {
-	p.Then = append(p.Then, fmt.Sprintf(format, args...))
+func (p *Plan) addRemaining(format string, args ...any) {
+	p.Remaining = append(p.Remaining, fmt.Sprintf(format, args...))
 }
 
-// Undo are the commands that take back the first steps, the last one first.
-func (p Plan) Undo(steps int) (commands []string) {
+// UndoCommands are the commands that take back the first steps, the last one first.
+func (p Plan) UndoCommands(steps int) (commands []string) {
 	for i := steps - 1; i >= 0; i-- {
 		commands = append(commands, p.Steps[i].Undo)
 	}
 	return commands
 }
 
-// Do carries the steps out, and returns how many are done.
-func (p Plan) Do(ctx context.Context, z *zfs.Handle) (done int, err error) {
+// Apply carries the steps out, and returns how many are done.
+func (p Plan) Apply(ctx context.Context, z *zfs.Handle) (done int, err error) {
 	for i, step := range p.Steps {
 		if err := ctx.Err(); err != nil {
 			return i, err

@@ -15,7 +15,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-var wanted = Wanted{Parent: "tank/docker", Layers: "tank/docker/layers", Root: "/var/lib/docker", Driver: "overlayzfs", Way: Plugin}
+var wanted = Request{Parent: "tank/docker", Layers: "tank/docker/layers", Root: "/var/lib/docker", Driver: "overlayzfs", Door: Plugin}
 
 // facts are those of a host on which nothing was done, with a daemon.json.
 func facts(t *testing.T, config string) Facts {
@@ -37,7 +37,7 @@ func facts(t *testing.T, config string) Facts {
 	return Facts{Module: "2.3.9-1", Datasets: map[string]zfs.Dataset{}, File: file, Config: c}
 }
 
-func decide(t *testing.T, f Facts, w Wanted) []string {
+func decide(t *testing.T, f Facts, w Request) []string {
 	t.Helper()
 	p, err := Decide(f, w)
 	if err != nil {
@@ -72,47 +72,47 @@ func TestTheSteps(t *testing.T) {
 	layers, parent, volumes := made("tank/docker/layers", "legacy"), made("tank/docker", "/var/lib/docker"), made("tank/docker/volumes", "/var/lib/docker/volumes")
 	for name, tt := range map[string]struct {
 		config string
-		with   func(*Facts, *Wanted)
+		with   func(*Facts, *Request)
 		steps  []string
 	}{
-		"a new host": {"", func(*Facts, *Wanted) {}, []string{
+		"a new host": {"", func(*Facts, *Request) {}, []string{
 			"create dataset tank/docker for data-root", "mount dataset tank/docker on /var/lib/docker, data-root", "create dataset tank/docker/layers for layers",
 			"create dataset tank/docker/volumes for volumes", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes", "write FILE",
 		}},
-		"a data-root with content": {`{"debug": true}`, func(f *Facts, _ *Wanted) { f.RootFull = true }, []string{
+		"a data-root with content": {`{"debug": true}`, func(f *Facts, _ *Request) { f.RootHasContent = true }, []string{
 			"create dataset tank/docker", "create dataset tank/docker/layers for layers", "edit FILE, kept as FILE.before-overlayzfs",
 		}},
-		"layers alone": {"", func(_ *Facts, w *Wanted) { w.Parent, w.Layers = "", "tank/layers" }, []string{"create dataset tank/layers for layers", "write FILE"}},
-		"all is done": {done, func(f *Facts, _ *Wanted) {
+		"layers alone": {"", func(_ *Facts, w *Request) { w.Parent, w.Layers = "", "tank/layers" }, []string{"create dataset tank/layers for layers", "write FILE"}},
+		"all is done": {done, func(f *Facts, _ *Request) {
 			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, volumes
-			f.RootOn, f.RootFull, f.VolumesOn = "tank/docker", true, "tank/docker/volumes"
+			f.RootOn, f.RootHasContent, f.VolumesOn = "tank/docker", true, "tank/docker/volumes"
 		}, nil},
-		"not mounted yet": {done, func(f *Facts, _ *Wanted) {
+		"not mounted yet": {done, func(f *Facts, _ *Request) {
 			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, volumes
 		}, []string{"mount dataset tank/docker on /var/lib/docker, data-root", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes"}},
-		"content was moved away": {done, func(f *Facts, _ *Wanted) {
+		"content was moved away": {done, func(f *Facts, _ *Request) {
 			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = made("tank/docker", "none"), layers
 		}, []string{
 			"set mountpoint=/var/lib/docker on tank/docker, where it is none", "mount dataset tank/docker on /var/lib/docker, data-root",
 			"create dataset tank/docker/volumes for volumes", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes",
 		}},
-		"a data-root mounted by fstab": {done, func(f *Facts, _ *Wanted) {
+		"a data-root mounted by fstab": {done, func(f *Facts, _ *Request) {
 			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = made("tank/docker", "legacy"), layers
-			f.RootOn, f.RootFull = "tank/docker", true
+			f.RootOn, f.RootHasContent = "tank/docker", true
 		}, nil},
-		"a data-root that is not mounted at boot": {done, func(f *Facts, _ *Wanted) {
+		"a data-root that is not mounted at boot": {done, func(f *Facts, _ *Request) {
 			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = noauto(parent), layers
-			f.RootOn, f.RootFull = "tank/docker", true
+			f.RootOn, f.RootHasContent = "tank/docker", true
 		}, nil},
-		"volumes that are not mounted at boot": {done, func(f *Facts, _ *Wanted) {
+		"volumes that are not mounted at boot": {done, func(f *Facts, _ *Request) {
 			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, noauto(volumes)
-			f.RootOn, f.RootFull = "tank/docker", true
+			f.RootOn, f.RootHasContent = "tank/docker", true
 		}, []string{"set canmount=on on tank/docker/volumes, where it is noauto", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes"}},
-		"others that inherit nothing": {done, func(f *Facts, _ *Wanted) {
+		"others that inherit nothing": {done, func(f *Facts, _ *Request) {
 			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, volumes
-			f.RootOn, f.RootFull, f.VolumesOn, f.Others = "tank/docker", true, "tank/docker/volumes", []string{"tank/docker/mine"}
+			f.RootOn, f.RootHasContent, f.VolumesOn, f.ForeignDatasets = "tank/docker", true, "tank/docker/volumes", []string{"tank/docker/mine"}
 		}, nil},
-		"properties": {done, func(f *Facts, w *Wanted) {
+		"properties": {done, func(f *Facts, w *Request) {
 			w.Parent, w.Sync = "", "disabled"
 			other := made("tank/docker/layers", "legacy")
 			other.Properties["xattr"] = zfs.Property{Value: zfs.Uint(1), Source: "tank"}
@@ -135,27 +135,27 @@ func TestTheSteps(t *testing.T) {
 func TestDaemonJSON(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before, after string
-		with          func(*Facts, *Wanted)
+		with          func(*Facts, *Request)
 	}{
 		"options of another driver go": {
 			`{"storage-driver": "overlay2", "storage-opts": ["overlay2.size=1G"], "x": 1}`,
 			`{"storage-driver": "overlayzfs", "storage-opts": ["overlayzfs.dataset=tank/docker/layers", "overlayzfs.size=2G"], "x": 1, "experimental": true}`,
-			func(_ *Facts, w *Wanted) { w.Options = []string{"overlayzfs.size=2G"} },
+			func(_ *Facts, w *Request) { w.Options = []string{"overlayzfs.size=2G"} },
 		},
 		"options of ours stay": {
 			`{"experimental": true, "storage-driver": "overlayzfs", "storage-opts": ["overlayzfs.quota=off", "OverlayZFS.Size=1G", "overlayzfs.dataset=tank/old"]}`,
 			`{"experimental": true, "storage-driver": "overlayzfs", "storage-opts": ["overlayzfs.quota=off", "overlayzfs.size=2G", "overlayzfs.dataset=tank/docker/layers"]}`,
-			func(_ *Facts, w *Wanted) { w.Options = []string{"overlayzfs.size=2G"} },
+			func(_ *Facts, w *Request) { w.Options = []string{"overlayzfs.size=2G"} },
 		},
 		"the plugin names the dataset": {
 			`{"features": {"containerd-snapshotter": true}, "experimental": true, "storage-driver": "overlayzfs"}`,
 			`{"features": {}, "experimental": true, "storage-driver": "overlayzfs"}`,
-			func(f *Facts, _ *Wanted) { f.PluginDataset = "tank/docker/layers" },
+			func(f *Facts, _ *Request) { f.PluginDataset = "tank/docker/layers" },
 		},
 		"the snapshotter": {
 			`{"storage-driver": "overlay2", "features": {"buildkit": true}}`,
 			"{\"storage-driver\": \"overlayzfs\", \"features\": {\"buildkit\": true, \"containerd-snapshotter\": true}, \"data-root\": \"/srv\"}",
-			func(_ *Facts, w *Wanted) { w.Way, w.Root = Snapshotter, "/srv" },
+			func(_ *Facts, w *Request) { w.Door, w.Root = Snapshotter, "/srv" },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestDaemonJSON(t *testing.T) {
 			if err != nil || len(p.Steps) != 1 {
 				t.Fatalf("%+v, %v", p, err)
 			}
-			if _, err := p.Do(t.Context(), nil); err != nil {
+			if _, err := p.Apply(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 			after, err := dockerconf.Load(f.File.Path)
@@ -190,28 +190,28 @@ func TestDaemonJSON(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	for name, with := range map[string]func(*Facts, *Wanted){
-		"something else in it": func(f *Facts, _ *Wanted) { f.Occupied = true },
-		"userns-remap":         func(f *Facts, _ *Wanted) { f.Config.UsernsRemap = "default" },
-		"an unknown option":    func(_ *Facts, w *Wanted) { w.Options = []string{"overlayzfs.nonsense=1"} },
-		"another's parent":     func(f *Facts, w *Wanted) { f.Datasets[w.Parent] = made(w.Parent, "/srv") },
-		"others would inherit": func(f *Facts, w *Wanted) {
-			f.Datasets[w.Parent], f.Others = made(w.Parent, "none"), []string{"tank/docker/mine"}
+	for name, with := range map[string]func(*Facts, *Request){
+		"something else in it": func(f *Facts, _ *Request) { f.Occupied = true },
+		"userns-remap":         func(f *Facts, _ *Request) { f.Config.UsernsRemap = "default" },
+		"an unknown option":    func(_ *Facts, w *Request) { w.Options = []string{"overlayzfs.nonsense=1"} },
+		"another's parent":     func(f *Facts, w *Request) { f.Datasets[w.Parent] = made(w.Parent, "/srv") },
+		"others would inherit": func(f *Facts, w *Request) {
+			f.Datasets[w.Parent], f.ForeignDatasets = made(w.Parent, "none"), []string{"tank/docker/mine"}
 		},
-		"others' properties": func(f *Facts, w *Wanted) {
-			f.Datasets[w.Parent], f.Others = made(w.Parent, w.Root), []string{"tank/docker/mine"}
+		"others' properties": func(f *Facts, w *Request) {
+			f.Datasets[w.Parent], f.ForeignDatasets = made(w.Parent, w.Root), []string{"tank/docker/mine"}
 			f.Datasets[w.Parent].Properties["compression"] = zfs.Property{Value: zfs.Uint(2), Source: w.Parent}
 		},
-		"a whole pool": func(f *Facts, w *Wanted) {
+		"a whole pool": func(f *Facts, w *Request) {
 			w.Parent, w.Layers = "tank", "tank/layers"
 			f.Datasets[w.Parent] = made(w.Parent, "none")
 		},
-		"a whole pool for layers": func(f *Facts, w *Wanted) {
+		"a whole pool for layers": func(f *Facts, w *Request) {
 			w.Parent, w.Layers, w.Sync = "", "tank", "disabled"
 			f.Datasets[w.Layers] = made(w.Layers, "legacy")
 		},
-		"not mounted at boot": func(f *Facts, w *Wanted) { f.Datasets[w.Parent] = noauto(made(w.Parent, w.Root)) },
-		"a broken file":       func(f *Facts, _ *Wanted) { f.File.Raw = []byte("{,") },
+		"not mounted at boot": func(f *Facts, w *Request) { f.Datasets[w.Parent] = noauto(made(w.Parent, w.Root)) },
+		"a broken file":       func(f *Facts, _ *Request) { f.File.Raw = []byte("{,") },
 	} {
 		f, w := facts(t, ""), wanted
 		with(&f, &w)
@@ -225,14 +225,14 @@ func TestRefused(t *testing.T) {
 // TestOptionsThatWouldBeIgnored are refused by name, and with where to say it.
 func TestOptionsThatWouldBeIgnored(t *testing.T) {
 	for option, tt := range map[string]struct {
-		way  Way
+		way  Door
 		says string
 	}{
 		"overlayzfs.size=1G":             {Snapshotter, "/etc/overlayzfs/snapshotter.toml"},
 		"OverlayZFS.dataset = tank/mine": {Plugin, "name it with --dataset"},
 	} {
 		w := wanted
-		w.Way, w.Options = tt.way, []string{option}
+		w.Door, w.Options = tt.way, []string{option}
 		if _, err := Decide(facts(t, ""), w); err == nil || !strings.Contains(err.Error(), "--opt "+option) || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v", option, err)
 		}
@@ -244,7 +244,7 @@ func TestUndoSaysTheLastFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	undo := p.Undo(len(p.Steps) - 1) // without the file, whose name differs
+	undo := p.UndoCommands(len(p.Steps) - 1) // without the file, whose name differs
 	want := []string{"umount /var/lib/docker/volumes", "zfs destroy tank/docker/volumes", "zfs destroy tank/docker/layers", "umount /var/lib/docker", "zfs destroy tank/docker"}
 	if diff := cmp.Diff(want, undo); diff != "" {
 		t.Error(diff)
@@ -252,11 +252,11 @@ func TestUndoSaysTheLastFirst(t *testing.T) {
 }
 
 func TestWordsBecomeWhatZFSTakes(t *testing.T) {
-	packed, err := pack([]property{{"recordsize", "128K"}, {"xattr", "sa"}})
+	packed, err := encodeProperties([]property{{"recordsize", "128K"}, {"xattr", "sa"}})
 	if err != nil || packed["recordsize"].Uint() != 131072 || packed["xattr"].String() != "sa" {
 		t.Errorf("%v, %v", packed, err)
 	}
-	if _, err := pack([]property{{"recordsize", "much"}}); !errors.Is(err, fault.Invalid) {
+	if _, err := encodeProperties([]property{{"recordsize", "much"}}); !errors.Is(err, fault.Invalid) {
 		t.Error(err)
 	}
 }

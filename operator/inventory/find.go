@@ -10,8 +10,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// Found is one thing that a person named: a layer, an image or a container.
-type Found struct {
+// Match is one thing that a person named: a layer, an image or a container.
+type Match struct {
 	Kind      string   `json:"kind"` // layer, image or container
 	Name      string   `json:"name"`
 	ID        string   `json:"id"`
@@ -28,64 +28,64 @@ type Found struct {
 
 // Find finds what a person means: a container's name or ID, an image's name or
 // ID, or a layer's ID; IDs may be shortened.
-func (inv *Inventory) Find(records *dockerstore.Records, name string) (*Found, error) {
-	var all []*Found
+func (inv *Inventory) Find(records *dockerstore.Records, name string) (*Match, error) {
+	var all []*Match
 	for _, c := range records.Containers {
-		if c.Name == name || prefixes(name, c.ID) {
-			all = append(all, inv.container(records, c))
+		if c.Name == name || isIDPrefix(name, c.ID) {
+			all = append(all, inv.matchContainer(records, c))
 		}
 	}
 	for _, image := range records.Images {
-		if named(image, name) || prefixes(strings.TrimPrefix(name, "sha256:"), image.ID.Encoded()) {
-			all = append(all, inv.image(image))
+		if hasTag(image, name) || isIDPrefix(strings.TrimPrefix(name, "sha256:"), image.ID.Encoded()) {
+			all = append(all, inv.matchImage(image))
 		}
 	}
 	for i := range inv.Layers {
-		if l := &inv.Layers[i]; l.ID == name || prefixes(name, l.ID) && !strings.HasSuffix(l.ID, "-init") {
-			all = append(all, layerFound(l))
+		if l := &inv.Layers[i]; l.ID == name || isIDPrefix(name, l.ID) && !strings.HasSuffix(l.ID, "-init") {
+			all = append(all, matchLayer(l))
 		}
 	}
 	switch len(all) {
 	case 0:
 		return nil, fault.New(fault.NotFound, "no container, image or layer is called %q", name)
 	case 1:
-		inv.share(all[0])
+		inv.addSharers(all[0])
 		return all[0], nil
 	}
 	var names []string
 	for _, f := range all {
-		names = append(names, f.Kind+" "+f.Name+" "+Short(f.ID))
+		names = append(names, f.Kind+" "+f.Name+" "+ShortID(f.ID))
 	}
 	return nil, fault.New(fault.Invalid, "%q can be %s: write more of the ID", name, strings.Join(names, ", or "))
 }
 
-// shortest is the least of an ID that is taken for one.
-const shortest = 4
+// minIDLength is the least of an ID that is taken for one.
+const minIDLength = 4
 
-func prefixes(name, id string) bool { return len(name) >= shortest && strings.HasPrefix(id, name) }
+func isIDPrefix(name, id string) bool { return len(name) >= minIDLength && strings.HasPrefix(id, name) }
 
-func named(image dockerstore.Image, name string) bool {
+func hasTag(image dockerstore.Image, name string) bool {
 	return slices.Contains(image.Tags, name) || slices.Contains(image.Tags, name+":latest")
 }
 
-func layerFound(l *Layer) *Found {
-	f := &Found{Kind: "layer", Name: Short(l.ID), ID: l.ID, Layers: []*Layer{l}}
+func matchLayer(l *Layer) *Match {
+	f := &Match{Kind: "layer", Name: ShortID(l.ID), ID: l.ID, Layers: []*Layer{l}}
 	if l.Chain != "" {
 		f.Chains = []digest.Digest{l.Chain}
 	}
 	return f
 }
 
-func (inv *Inventory) image(image dockerstore.Image) *Found {
-	f := &Found{Kind: "image", Name: ImageName(image), ID: image.ID.Encoded(), Tags: image.Tags, Layers: []*Layer{}, Chains: image.Chains}
+func (inv *Inventory) matchImage(image dockerstore.Image) *Match {
+	f := &Match{Kind: "image", Name: ImageName(image), ID: image.ID.Encoded(), Tags: image.Tags, Layers: []*Layer{}, Chains: image.Chains}
 	for _, chain := range image.Chains {
-		f.Layers = append(f.Layers, inv.pick(func(l *Layer) bool { return l.Chain == chain })...)
+		f.Layers = append(f.Layers, inv.selectLayers(func(l *Layer) bool { return l.Chain == chain })...)
 	}
 	return f
 }
 
-func (inv *Inventory) container(records *dockerstore.Records, c dockerstore.Container) *Found {
-	f := &Found{Kind: "container", Name: c.Name, ID: c.ID, Running: c.Running, Layers: []*Layer{}}
+func (inv *Inventory) matchContainer(records *dockerstore.Records, c dockerstore.Container) *Match {
+	f := &Match{Kind: "container", Name: c.Name, ID: c.ID, Running: c.Running, Layers: []*Layer{}}
 	for _, image := range records.Images {
 		if image.ID == c.Image {
 			f.Image = ImageName(image)
@@ -97,16 +97,16 @@ func (inv *Inventory) container(records *dockerstore.Records, c dockerstore.Cont
 		}
 		for chain := m.Parent; chain != ""; chain = records.Layers[chain].Parent {
 			f.Chains = append(f.Chains, chain)
-			f.Layers = append(inv.pick(func(l *Layer) bool { return l.Chain == chain }), f.Layers...)
+			f.Layers = append(inv.selectLayers(func(l *Layer) bool { return l.Chain == chain }), f.Layers...)
 		}
 		slices.Reverse(f.Chains)
-		f.Layers = append(f.Layers, inv.pick(func(l *Layer) bool { return l.ID == m.InitID })...)
-		f.Layers = append(f.Layers, inv.pick(func(l *Layer) bool { return l.ID == m.MountID })...)
+		f.Layers = append(f.Layers, inv.selectLayers(func(l *Layer) bool { return l.ID == m.InitID })...)
+		f.Layers = append(f.Layers, inv.selectLayers(func(l *Layer) bool { return l.ID == m.MountID })...)
 	}
 	return f
 }
 
-func (inv *Inventory) pick(want func(*Layer) bool) (found []*Layer) {
+func (inv *Inventory) selectLayers(want func(*Layer) bool) (found []*Layer) {
 	for i := range inv.Layers {
 		if want(&inv.Layers[i]) {
 			found = append(found, &inv.Layers[i])
@@ -115,15 +115,15 @@ func (inv *Inventory) pick(want func(*Layer) bool) (found []*Layer) {
 	return found
 }
 
-// share says who else uses the layers.
-func (inv *Inventory) share(f *Found) {
+// addSharers says who else uses the layers.
+func (inv *Inventory) addSharers(f *Match) {
 	for _, l := range f.Layers {
 		others := slices.DeleteFunc(slices.Concat(l.Images, l.Containers), func(user string) bool { return user == f.Name })
 		if f.Kind == "layer" {
 			others = slices.Concat(l.Images, l.Containers)
 		}
 		if len(others) == 0 {
-			f.Exclusive += l.apparent()
+			f.Exclusive += l.apparentSize()
 		}
 		f.SharedBy = append(f.SharedBy, others...)
 	}

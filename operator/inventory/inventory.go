@@ -16,12 +16,12 @@ type Kind string
 
 // The kinds of layers.
 const (
-	Image      Kind = "image"       // of an image
-	Container  Kind = "container"   // a container's writable layer
-	Init       Kind = "init"        // between a container and its image
-	BuildCache Kind = "build cache" // BuildKit's
-	Leaving    Kind = "leaving"     // Docker removes it at its next start
-	Unknown    Kind = "unknown"     // Docker does not know it
+	Image          Kind = "image"       // of an image
+	Container      Kind = "container"   // a container's writable layer
+	Init           Kind = "init"        // between a container and its image
+	BuildCache     Kind = "build cache" // BuildKit's
+	PendingRemoval Kind = "leaving"     // Docker removes it at its next start
+	Unknown        Kind = "unknown"     // Docker does not know it
 )
 
 // Layer is a layer of the store, with what Docker knows of it.
@@ -80,18 +80,18 @@ type Inventory struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// Take puts an inventory together, without sizes. Without records no layer is
+// Build puts an inventory together, without sizes. Without records no layer is
 // known to Docker.
-func Take(dataset string, seen []overlayzfs.LayerInfo, records *dockerstore.Records) *Inventory {
-	users := usersOf(records)
+func Build(dataset string, seen []overlayzfs.LayerInfo, records *dockerstore.Records) *Inventory {
+	users := indexUsers(records)
 	inv := &Inventory{Dataset: dataset, Layers: []Layer{}, BuildsLocked: records.BuildsLocked, Gaps: records.Gaps()}
 	there := make(map[string]bool, len(seen))
 	for _, s := range seen {
 		there[s.ID] = true
-		inv.Layers = append(inv.Layers, users.layer(dataset, s))
+		inv.Layers = append(inv.Layers, users.describeLayer(dataset, s))
 	}
 	for id, u := range users.byID {
-		if !there[id] && u.kind != Leaving && u.kind != BuildCache {
+		if !there[id] && u.kind != PendingRemoval && u.kind != BuildCache {
 			inv.Missing = append(inv.Missing, Missing{id, slices.Concat(u.images, u.containers)})
 		}
 	}
@@ -106,17 +106,17 @@ func Take(dataset string, seen []overlayzfs.LayerInfo, records *dockerstore.Reco
 // sort puts what is of one kind together, containers behind images, and each
 // layer behind that which it stands on.
 func (inv *Inventory) sort() {
-	paths := inv.paths()
+	paths := inv.pathsFromBase()
 	slices.SortFunc(inv.Layers, func(a, b Layer) int {
 		return cmp.Or(
-			cmp.Compare(rank(a.Kind), rank(b.Kind)),
+			cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)),
 			slices.Compare(paths[a.ID], paths[b.ID]),
 		)
 	})
 }
 
-// paths lead from base layers to each layer.
-func (inv *Inventory) paths() map[string][]string {
+// pathsFromBase lead from base layers to each layer.
+func (inv *Inventory) pathsFromBase() map[string][]string {
 	parents := make(map[string]string, len(inv.Layers))
 	for _, l := range inv.Layers {
 		parents[l.ID] = l.Parent
@@ -133,12 +133,12 @@ func (inv *Inventory) paths() map[string][]string {
 	return paths
 }
 
-func rank(k Kind) int {
-	return slices.Index([]Kind{Image, Init, Container, BuildCache, Leaving, Unknown}, k)
+func kindRank(k Kind) int {
+	return slices.Index([]Kind{Image, Init, Container, BuildCache, PendingRemoval, Unknown}, k)
 }
 
-// limit describes the limit of a layer as the store has it.
-func limit(dataset string, s overlayzfs.LayerInfo) *Limit {
+// describeLimit describes the limit of a layer as the store has it.
+func describeLimit(dataset string, s overlayzfs.LayerInfo) *Limit {
 	r := s.Limit
 	if r == nil {
 		return nil

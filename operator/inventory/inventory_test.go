@@ -29,9 +29,9 @@ func site() ([]overlayzfs.LayerInfo, *dockerstore.Records) {
 			{ID: digest.FromString("1"), Tags: []string{"one:latest"}, Chains: []digest.Digest{base, top}},
 			{ID: digest.FromString("2"), Chains: []digest.Digest{base, other}},
 		},
-		Containers: []dockerstore.Container{{ID: "cid", Name: "web", Image: digest.FromString("1"), Running: true}},
-		Mounts:     []dockerstore.Mount{{Name: "cid", MountID: "rw", InitID: "rw-init", Parent: top}, {Name: "build1", MountID: "brw", Parent: base}},
-		Others:     map[string]string{"cache": dockerstore.BuildCache, "gone": dockerstore.Leaving, "elsewhere": dockerstore.BuildCache},
+		Containers:  []dockerstore.Container{{ID: "cid", Name: "web", Image: digest.FromString("1"), Running: true}},
+		Mounts:      []dockerstore.Mount{{Name: "cid", MountID: "rw", InitID: "rw-init", Parent: top}, {Name: "build1", MountID: "brw", Parent: base}},
+		OtherLayers: map[string]string{"cache": dockerstore.BuildCache, "gone": dockerstore.PendingRemoval, "elsewhere": dockerstore.BuildCache},
 	}
 	var seen []overlayzfs.LayerInfo
 	for _, id := range []string{"base", "top", "rw-init", "rw", "brw", "cache", "gone", "stray"} {
@@ -47,15 +47,15 @@ func (inv *Inventory) layer(id string) Layer {
 
 func TestWhoUsesWhat(t *testing.T) {
 	seen, records := site()
-	inv := Take("tank/a", seen, records)
+	inv := Build("tank/a", seen, records)
 	for id, kind := range map[string]Kind{
-		"base": Image, "top": Image, "rw": Container, "rw-init": Init, "brw": Container, "cache": BuildCache, "gone": Leaving, "stray": Unknown,
+		"base": Image, "top": Image, "rw": Container, "rw-init": Init, "brw": Container, "cache": BuildCache, "gone": PendingRemoval, "stray": Unknown,
 	} {
 		if got := inv.layer(id).Kind; got != kind {
 			t.Errorf("%s is %s, want %s", id, got, kind)
 		}
 	}
-	if diff := cmp.Diff([]string{"one:latest", Short(digest.FromString("2").Encoded())}, inv.layer("base").Images); diff != "" {
+	if diff := cmp.Diff([]string{"one:latest", ShortID(digest.FromString("2").Encoded())}, inv.layer("base").Images); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{"build1", "web"}, inv.layer("base").Containers); diff != "" {
@@ -63,7 +63,7 @@ func TestWhoUsesWhat(t *testing.T) {
 	}
 	records.BuildsLocked = true
 	const build = "c4x8p3m0q1w2e3r4t5y6u7i8o"
-	if got := Take("tank/a", append(seen, overlayzfs.LayerInfo{ID: build}), records).layer(build).Kind; got != BuildCache {
+	if got := Build("tank/a", append(seen, overlayzfs.LayerInfo{ID: build}), records).layer(build).Kind; got != BuildCache {
 		t.Errorf("while BuildKit's records are locked a layer with its ID is %s", got)
 	}
 	// What Docker recorded and the store lacks; not what BuildKit gave up.
@@ -79,29 +79,29 @@ func TestWhatIsPromised(t *testing.T) {
 			seen[i].Limit = &quota.Record{Mode: quota.Project, Limits: quota.Limits{Bytes: 1000}}
 		}
 	}
-	inv := Take("tank/a", seen, records)
-	want := Promise{Limited: 1, Limits: 1000, Free: 1000, Unlimited: 1, Divergence: 110, Available: 500, Beyond: 610}
-	if diff := cmp.Diff(want, inv.Promised(records, 500)); diff != "" {
+	inv := Build("tank/a", seen, records)
+	want := Overcommit{Limited: 1, Limits: 1000, Free: 1000, Unlimited: 1, Divergence: 110, Available: 500, Excess: 610}
+	if diff := cmp.Diff(want, inv.ComputeOvercommit(records, 500)); diff != "" {
 		t.Error(diff)
 	}
 	for i := range inv.Layers {
 		inv.Layers[i].Size = &Size{Allocated: 900}
 	}
-	want.Free, want.Available, want.Beyond = 100, 210, 0
-	if diff := cmp.Diff(want, inv.Promised(records, 210)); diff != "" {
+	want.Free, want.Available, want.Excess = 100, 210, 0
+	if diff := cmp.Diff(want, inv.ComputeOvercommit(records, 210)); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestGroups(t *testing.T) {
 	seen, records := site()
-	inv := Take("tank/a", seen, records)
+	inv := Build("tank/a", seen, records)
 	var totals Totals
-	inv.Groups(&totals, records)
+	inv.CountGroups(&totals, records)
 	if got, want := totals.Images, (Group{Count: 2, Active: 1, Layers: 2, Apparent: 110, Shared: 101}); got != want {
 		t.Errorf("images %+v, want %+v", got, want)
 	}
-	if got := totals.Contained; got.Count != 1 || got.Active != 1 || got.Layers != 3 {
+	if got := totals.Containers; got.Count != 1 || got.Active != 1 || got.Layers != 3 {
 		t.Errorf("containers %+v", got)
 	}
 	if totals.Cache.Count != 1 || totals.Unknown.Count != 2 {
@@ -111,7 +111,7 @@ func TestGroups(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	seen, records := site()
-	inv := Take("tank/a", seen, records)
+	inv := Build("tank/a", seen, records)
 	for name, want := range map[string]string{"web": "container", "one": "image", "one:latest": "image", "stray": "layer", digest.FromString("2").Encoded()[:8]: "image"} {
 		f, err := inv.Find(records, name)
 		if err != nil || f.Kind != want || len(f.Layers) == 0 {

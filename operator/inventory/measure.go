@@ -14,8 +14,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Scale measures layers.
-type Scale struct {
+// Measurer measures layers.
+type Measurer struct {
 	View    *overlayzfs.StoreView
 	ZFS     *zfs.Handle
 	Dataset string
@@ -23,13 +23,13 @@ type Scale struct {
 
 // Measure finds out what layers hold, several at once; measured is called after
 // each. A layer that is removed meanwhile stays without size.
-func (s Scale) Measure(ctx context.Context, layers []*Layer, measured func()) error {
+func (s Measurer) Measure(ctx context.Context, layers []*Layer, measured func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, l := range layers {
 		group.Go(func() (err error) {
 			defer measured()
-			if l.Size, err = s.size(ctx, l); errors.Is(err, fs.ErrNotExist) || errors.Is(err, zfs.ErrNotExist) {
+			if l.Size, err = s.measureLayer(ctx, l); errors.Is(err, fs.ErrNotExist) || errors.Is(err, zfs.ErrNotExist) {
 				l.Size, err = nil, nil
 			}
 			if err != nil {
@@ -41,7 +41,7 @@ func (s Scale) Measure(ctx context.Context, layers []*Layer, measured func()) er
 	return group.Wait()
 }
 
-func (s Scale) size(ctx context.Context, l *Layer) (*Size, error) {
+func (s Measurer) measureLayer(ctx context.Context, l *Layer) (*Size, error) {
 	switch {
 	case l.Damaged != "":
 		return nil, nil

@@ -4,9 +4,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Measured asks ZFS what the store's dataset takes, with the datasets of limited
+// Measure asks ZFS what the store's dataset takes, with the datasets of limited
 // containers and what snapshots hold.
-func (t *Totals) Measured(z *zfs.Handle, dataset, pool string) error {
+func (t *Totals) Measure(z *zfs.Handle, dataset, pool string) error {
 	p, err := z.PoolStats(pool)
 	if err != nil {
 		return err

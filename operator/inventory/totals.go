@@ -8,15 +8,15 @@ import (
 
 // Totals is what a store takes of its pool, and what it was promised.
 type Totals struct {
-	Dataset   string    `json:"dataset"`
-	Pool      Pool      `json:"pool"`
-	Space     Space     `json:"space"`
-	Images    Group     `json:"images"`
-	Cache     Group     `json:"build_cache"`
-	Contained Group     `json:"containers"`
-	Unknown   Group     `json:"unknown"`
-	Snapshots Snapshots `json:"snapshots"`
-	Promise   Promise   `json:"promise"`
+	Dataset    string     `json:"dataset"`
+	Pool       Pool       `json:"pool"`
+	Space      Space      `json:"space"`
+	Images     Group      `json:"images"`
+	Cache      Group      `json:"build_cache"`
+	Containers Group      `json:"containers"`
+	Unknown    Group      `json:"unknown"`
+	Snapshots  Snapshots  `json:"snapshots"`
+	Overcommit Overcommit `json:"promise"`
 }
 
 // Pool is the pool that the store lies on.
@@ -55,38 +55,38 @@ type Snapshots struct {
 	Used  uint64 `json:"used"`
 }
 
-// Promise is how much more may be written by what is there already.
+// Overcommit is how much more may be written by what is there already.
 //
 // A limited container may grow to its limit. One without a limit shares its
 // image's files until it changes them, each then a copy of its own; what it
 // would write in changing all of them stands for it, though nothing keeps it
 // from writing more.
-type Promise struct {
+type Overcommit struct {
 	Limited    int    `json:"limited"`    // containers with a limit
 	Limits     uint64 `json:"limits"`     // the sum of their limits
 	Free       uint64 `json:"free"`       // of that not used yet
 	Unlimited  int    `json:"unlimited"`  // containers without one
 	Divergence uint64 `json:"divergence"` // the size of the images that they share
 	Available  uint64 `json:"available"`  // what the pool can still take
-	Beyond     uint64 `json:"beyond"`     // what is promised and not there
+	Excess     uint64 `json:"beyond"`     // what is promised and not there
 }
 
-// Groups counts images, containers and what else there is.
-func (inv *Inventory) Groups(t *Totals, records *dockerstore.Records) {
+// CountGroups counts images, containers and what else there is.
+func (inv *Inventory) CountGroups(t *Totals, records *dockerstore.Records) {
 	for _, l := range inv.Layers {
 		group := t.group(l.Kind)
 		group.Layers++
-		group.Apparent += l.apparent()
-		if l.Kind == Unknown || l.Kind == BuildCache || l.Kind == Leaving {
+		group.Apparent += l.apparentSize()
+		if l.Kind == Unknown || l.Kind == BuildCache || l.Kind == PendingRemoval {
 			group.Count++
 		}
 	}
 	sizes := imageSizes(records)
 	used := map[digest.Digest]bool{}
 	for _, c := range records.Containers {
-		t.Contained.Count++
+		t.Containers.Count++
 		if c.Running {
-			t.Contained.Active++
+			t.Containers.Active++
 		}
 		used[c.Image] = true
 	}
@@ -106,15 +106,15 @@ func (t *Totals) group(k Kind) *Group {
 	case Image:
 		return &t.Images
 	case Container, Init:
-		return &t.Contained
+		return &t.Containers
 	case BuildCache:
 		return &t.Cache
 	}
 	return &t.Unknown
 }
 
-// apparent is the measured size, or else what Docker recorded.
-func (l Layer) apparent() int64 {
+// apparentSize is the measured size, or else what Docker recorded.
+func (l Layer) apparentSize() int64 {
 	if l.Size != nil {
 		return l.Size.Apparent
 	}
@@ -132,9 +132,9 @@ func imageSizes(records *dockerstore.Records) map[digest.Digest]int64 {
 	return sizes
 }
 
-// Promised adds up what containers may still write.
-func (inv *Inventory) Promised(records *dockerstore.Records, available uint64) Promise {
-	p := Promise{Available: available}
+// ComputeOvercommit adds up what containers may still write.
+func (inv *Inventory) ComputeOvercommit(records *dockerstore.Records, available uint64) Overcommit {
+	p := Overcommit{Available: available}
 	sizes := imageSizes(records)
 	below := map[string]digest.Digest{}
 	for _, m := range records.Mounts {
@@ -146,20 +146,20 @@ func (inv *Inventory) Promised(records *dockerstore.Records, available uint64) P
 		case l.Limit != nil && l.Limit.Bytes > 0:
 			p.Limited++
 			p.Limits += l.Limit.Bytes
-			p.Free += l.left()
+			p.Free += l.remainingBytes()
 		default:
 			p.Unlimited++
 			p.Divergence += uint64(sizes[below[l.ID]])
 		}
 	}
 	if promised := p.Free + p.Divergence; promised > available {
-		p.Beyond = promised - available
+		p.Excess = promised - available
 	}
 	return p
 }
 
-// left is what a limited layer may still hold.
-func (l Layer) left() uint64 {
+// remainingBytes is what a limited layer may still hold.
+func (l Layer) remainingBytes() uint64 {
 	if l.Size == nil || l.Size.Allocated <= 0 {
 		return l.Limit.Bytes
 	}

@@ -17,29 +17,29 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// adopt plans to take overlay2's layers as they are, when they lie in the store
+// planInPlace plans to take overlay2's layers as they are, when they lie in the store
 // already or can be renamed into it.
-func (p *planner) adopt() (bool, error) {
+func (p *planner) planInPlace() (bool, error) {
 	j := &p.plan.Job
 	if p.Dataset != "" {
-		return p.stay()
+		return p.planStay()
 	}
 	from := filepath.Join(p.Root, j.Layers)
-	apart, err := p.onAnotherFileSystem(from)
+	apart, err := p.isOnOtherFileSystem(from)
 	if err != nil || apart {
 		return false, err
 	}
-	j.Way, j.Reclaim = Move, false
+	j.Method, j.Reclaim = Move, false
 	view, err := overlayzfs.ViewHome(from)
 	if err != nil {
 		return true, err
 	}
-	return true, errors.Join(p.adoptable(view, from, from), view.Close())
+	return true, errors.Join(p.checkAdoptable(view, from, from), view.Close())
 }
 
-// stay finds out whether the store's dataset holds the layers already: it was
+// planStay finds out whether the store's dataset holds the layers already: it was
 // mounted on overlay2's directory.
-func (p *planner) stay() (holds bool, err error) {
+func (p *planner) planStay() (holds bool, err error) {
 	root, err := zfs.OpenDatasetReadOnly(p.Dataset)
 	if err != nil {
 		return false, err
@@ -58,12 +58,12 @@ func (p *planner) stay() (holds bool, err error) {
 	if err != nil || len(layers) == 0 {
 		return false, err
 	}
-	p.plan.Job.Way, p.plan.Job.Reclaim = Stay, false
-	return true, p.adoptable(view, dir, "dataset "+p.Dataset)
+	p.plan.Job.Method, p.plan.Job.Reclaim = Stay, false
+	return true, p.checkAdoptable(view, dir, "dataset "+p.Dataset)
 }
 
-// onAnotherFileSystem reports whether layers cannot be renamed into the store.
-func (p *planner) onAnotherFileSystem(from string) (bool, error) {
+// isOnOtherFileSystem reports whether layers cannot be renamed into the store.
+func (p *planner) isOnOtherFileSystem(from string) (bool, error) {
 	mounts, err := mount.ListAt(from)
 	if err != nil || len(mounts) > 0 {
 		return true, err
@@ -76,8 +76,8 @@ func (p *planner) onAnotherFileSystem(from string) (bool, error) {
 	return theirs != ours, err
 }
 
-// adoptable makes sure that overlay2's layers are what a store understands.
-func (p *planner) adoptable(view *overlayzfs.StoreView, dir, where string) error {
+// checkAdoptable makes sure that overlay2's layers are what a store understands.
+func (p *planner) checkAdoptable(view *overlayzfs.StoreView, dir, where string) error {
 	layers, err := view.Layers()
 	if err != nil {
 		return err
@@ -90,27 +90,27 @@ func (p *planner) adoptable(view *overlayzfs.StoreView, dir, where string) error
 		l, ok := seen[it.id]
 		switch {
 		case !ok:
-			p.plan.obstacle("layer %s, which Docker has recorded, is not in %s", it.id, where)
+			p.plan.addObstacle("layer %s, which Docker has recorded, is not in %s", it.id, where)
 		case l.Damaged != nil:
-			p.plan.obstacle("layer %s: %v", it.id, l.Damaged)
+			p.plan.addObstacle("layer %s: %v", it.id, l.Damaged)
 		case l.Parent != it.parent:
-			p.plan.obstacle("layer %s stands on %q in %s, and Docker has recorded %q", it.id, l.Parent, where, it.parent)
+			p.plan.addObstacle("layer %s stands on %q in %s, and Docker has recorded %q", it.id, l.Parent, where, it.parent)
 		}
-		if err := p.selfContained(dir, it); err != nil {
+		if err := p.checkSelfContained(dir, it); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// selfContained refuses a layer that was mounted to be written to with features
+// checkSelfContained refuses a layer that was mounted to be written to with features
 // of overlayfs that a store has off. Only such layers can have them.
-func (p *planner) selfContained(dir string, it item) error {
-	if it.image != nil && !dockerstore.BuildKitID(it.id) {
+func (p *planner) checkSelfContained(dir string, it item) error {
+	if it.image != nil && !dockerstore.IsBuildKitID(it.id) {
 		return nil // unpacked from a tar
 	}
 	if _, err := os.Lstat(filepath.Join(dir, it.id, "work", "index")); !errors.Is(err, fs.ErrNotExist) {
-		p.plan.obstacle("layer %s was mounted with overlayfs's index on, which a store has off: commit the container and remove it", it.id)
+		p.plan.addObstacle("layer %s was mounted with overlayfs's index on, which a store has off: commit the container and remove it", it.id)
 	}
 	upper, err := os.Open(filepath.Join(dir, it.id, "diff"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -120,36 +120,36 @@ func (p *planner) selfContained(dir string, it item) error {
 		return err
 	}
 	defer upper.Close()
-	return fsat.Walk(context.Background(), int(upper.Fd()), false, &scan{p, it})
+	return fsat.Walk(context.Background(), int(upper.Fd()), false, &xattrScan{p, it})
 }
 
-// scan looks for attributes that tie a layer's files to another layer's.
-type scan struct {
+// xattrScan looks for attributes that tie a layer's files to another layer's.
+type xattrScan struct {
 	p  *planner
 	it item
 }
 
-func (s *scan) Enter(_ int, path fsat.Path, fd int) error {
+func (s *xattrScan) Enter(_ int, path fsat.Path, fd int) error {
 	names, err := fsat.ListXattrFD(fd)
-	s.found(path, names)
+	s.refuseXattrs(path, names)
 	return err
 }
 
-func (s *scan) File(parent int, path fsat.Path, typ uint8) error {
+func (s *xattrScan) File(parent int, path fsat.Path, typ uint8) error {
 	if typ != dtReg {
 		return nil
 	}
 	names, err := fsat.ListXattr(parent, path.Name)
-	s.found(path, names)
+	s.refuseXattrs(path, names)
 	return err
 }
 
-func (s *scan) Leave(int, fsat.Path) error { return nil }
+func (s *xattrScan) Leave(int, fsat.Path) error { return nil }
 
-func (s *scan) found(path fsat.Path, names []string) {
+func (s *xattrScan) refuseXattrs(path fsat.Path, names []string) {
 	for _, name := range names {
 		if name == overlayfs.RedirectXattr || name == overlayfs.MetacopyXattr {
-			s.p.plan.obstacle("%q in layer %s has the attribute %s, of overlayfs's redirect_dir or metacopy, which a store has off: commit the container and remove it, or build the image again, with both off", path, s.it.id, name)
+			s.p.plan.addObstacle("%q in layer %s has the attribute %s, of overlayfs's redirect_dir or metacopy, which a store has off: commit the container and remove it, or build the image again, with both off", path, s.it.id, name)
 		}
 	}
 }

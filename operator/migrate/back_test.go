@@ -23,8 +23,8 @@ func TestALayerOfOverlay2s(t *testing.T) {
 	before := h.everything()
 	h.no(h.within(func(r *dataRoot) error {
 		h.no(r.Mkdir(workDir, 0o700))
-		s := overlay2{r}
-		h.no(s.open())
+		s := overlay2Store{r}
+		h.no(s.makeDirs())
 		h.no(s.Create(t.Context(), hexID("base"), "", overlayzfs.CreateOptions{}))
 		if layers, err := s.Layers(t.Context()); err != nil || len(layers) > 0 {
 			t.Errorf("there before it is whole: %v, %v", layers, err)
@@ -57,7 +57,7 @@ func TestALayerOfOverlay2s(t *testing.T) {
 		for _, id := range []string{"child", "top", "base", "base"} {
 			h.no(s.Remove(t.Context(), hexID(id)))
 		}
-		left, err := r.names("overlay2/l")
+		left, err := r.listNames("overlay2/l")
 		h.no(err)
 		if len(left) > 0 {
 			t.Errorf("short names are left: %q", left)
@@ -95,7 +95,7 @@ func TestCopyBack(t *testing.T) {
 			h.no(h.run(h.moveJob(), &shelf{}))
 			h.no(Finish(t.Context(), h.dir, (&shelf{}).tools()))
 			before := h.everything()
-			j := &Job{Way: Copy, From: "overlayzfs", To: "overlay2", Layers: target, Target: overlay2Dir, Share: share, Config: h.config, ConfigWas: h.configWas()}
+			j := &Job{Method: Copy, From: "overlayzfs", To: "overlay2", Layers: target, Target: overlay2Dir, Share: share, Config: h.config, ConfigWas: h.configWas()}
 			h.no(h.run(j, &shelf{}))
 			view, err := overlayzfs.ViewHome(h.path("overlay2"))
 			h.no(err)
@@ -132,8 +132,8 @@ func TestBackDoesNotForgetWhatRan(t *testing.T) {
 	}{
 		{Carrying, "x", true}, {Switching, "x", false}, {Switching, "y", true},
 	} {
-		j := &Job{Way: Copy, From: "overlayzfs", To: "overlay2", Phase: tt.phase, Token: "x"}
-		again, err := j.toCarry((&shelf{token: tt.token}).tools())
+		j := &Job{Method: Copy, From: "overlayzfs", To: "overlay2", Phase: tt.phase, Token: "x"}
+		again, err := j.needsCarry((&shelf{token: tt.token}).tools())
 		if err != nil || again != tt.again {
 			t.Errorf("%+v: %v, %v", tt, again, err)
 		}
@@ -164,14 +164,14 @@ func TestBackToClones(t *testing.T) {
 	h.no(err)
 	defer docker.Close()
 	carry := func() (trees, error) {
-		j := &Job{Way: Copy, From: "overlayzfs", To: "zfs", Layers: target, Emptied: true}
-		from, err := j.shelves(r)
+		j := &Job{Method: Copy, From: "overlayzfs", To: "zfs", Layers: target, StoreWasEmpty: true}
+		from, err := j.openStoreSource(r)
 		h.no(err)
 		defer from.root.Close()
 		s := trees{&shelf{dir: t.TempDir()}}
-		items, err := itemsOf(h.records("overlayzfs"), docker.StorageOptions)
+		items, err := listItems(h.records("overlayzfs"), docker.StorageOptions)
 		h.no(err)
-		c := &carrier{job: j, root: r, docker: docker, records: h.records("overlayzfs"), source: from, store: s, copied: func(int64) {}}
+		c := &carrier{job: j, root: r, docker: docker, records: h.records("overlayzfs"), source: from, store: s, progress: func(int64) {}}
 		return s, c.carry(t.Context(), items)
 	}
 	s, err := carry()

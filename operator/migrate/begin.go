@@ -6,8 +6,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// prepare writes the journal of a new job, when the places that it wants are free.
-func (j *Job) prepare(r *dataRoot, tools Tools) (err error) {
+// startJob writes the journal of a new job, when the places that it wants are free.
+func (j *Job) startJob(r *dataRoot, tools Tools) (err error) {
 	if j.Phase != "" {
 		return nil
 	}
@@ -15,14 +15,14 @@ func (j *Job) prepare(r *dataRoot, tools Tools) (err error) {
 	if err := r.RemoveAll(workDir); err != nil {
 		return err
 	}
-	if err := r.dropEmptyRecords(j.To); err != nil {
+	if err := r.removeEmptyRecords(j.To); err != nil {
 		return err
 	}
-	if err := j.freeTarget(r); err != nil {
+	if err := j.clearTarget(r); err != nil {
 		return err
 	}
 	j.Phase = Switching
-	if j.Way == Copy {
+	if j.Method == Copy {
 		j.Phase = Carrying
 		if j.Token, err = tools.Token(); err != nil {
 			return err
@@ -31,12 +31,12 @@ func (j *Job) prepare(r *dataRoot, tools Tools) (err error) {
 	return j.save(r)
 }
 
-// freeTarget removes the directory that layers are to have, when it holds none.
-func (j *Job) freeTarget(r *dataRoot) error {
+// clearTarget removes the directory that layers are to have, when it holds none.
+func (j *Job) clearTarget(r *dataRoot) error {
 	if j.Target == "" {
 		return nil
 	}
-	empty, err := r.noLayers(j.Target)
+	empty, err := r.hasNoLayers(j.Target)
 	if err != nil {
 		return err
 	}

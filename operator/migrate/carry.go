@@ -32,17 +32,17 @@ type Store interface {
 
 // carrier carries layers over.
 type carrier struct {
-	job     *Job
-	root    *dataRoot
-	docker  *dockerstore.Root
-	records *dockerstore.Records
-	source  source
-	store   Store
-	share   bool // blocks of files can be shared with the old ones
-	copied  func(n int64)
+	job         *Job
+	root        *dataRoot
+	docker      *dockerstore.Root
+	records     *dockerstore.Records
+	source      source
+	store       Store
+	shareBlocks bool // blocks of files can be shared with the old ones
+	progress    func(n int64)
 
-	mu      sync.Mutex
-	waiting map[string]int // how many that stand on a layer are still to be carried
+	mu           sync.Mutex
+	childrenLeft map[string]int // how many that stand on a layer are still to be carried
 }
 
 // carry brings every layer to the store that is not there yet.
@@ -50,22 +50,22 @@ type carrier struct {
 // Image layers never change, so what a run before left is kept. Containers may
 // have run in between, so theirs are carried again: unless the old one is gone.
 func (c *carrier) carry(ctx context.Context, items []item) error {
-	there, err := c.clean(ctx, items)
+	there, err := c.removeStale(ctx, items)
 	if err != nil {
 		return err
 	}
-	below := byID(items)
-	c.waiting = map[string]int{}
+	below := indexByID(items)
+	c.childrenLeft = map[string]int{}
 	for _, it := range items {
-		c.waiting[it.parent]++
+		c.childrenLeft[it.parent]++
 	}
-	err = inOrder(ctx, items, func(ctx context.Context, it item) error {
+	err = runInOrder(ctx, items, func(ctx context.Context, it item) error {
 		if there[it.id] {
-			c.copied(it.size)
-		} else if err := c.one(ctx, it); err != nil {
-			return c.explain(it, err)
+			c.progress(it.size)
+		} else if err := c.carryLayer(ctx, it); err != nil {
+			return c.explainError(it, err)
 		}
-		return c.reclaim(ctx, it, below)
+		return c.reclaimSource(ctx, it, below)
 	})
 	if err != nil {
 		return err
@@ -73,17 +73,17 @@ func (c *carrier) carry(ctx context.Context, items []item) error {
 	return c.store.WaitReaper(ctx)
 }
 
-// clean removes what a run before left and is no good, and says what is.
-func (c *carrier) clean(ctx context.Context, items []item) (map[string]bool, error) {
+// removeStale removes what a run before left and is no good, and says what is.
+func (c *carrier) removeStale(ctx context.Context, items []item) (map[string]bool, error) {
 	layers, err := c.store.Layers(ctx)
 	if err == nil {
-		err = c.claim(ctx, layers)
+		err = c.claimStore(ctx, layers)
 	}
 	if err != nil {
 		return nil, err
 	}
 	var bad []string
-	wanted, good := byID(items), map[string]bool{}
+	wanted, good := indexByID(items), map[string]bool{}
 	for _, id := range c.job.Reclaimed {
 		if !slices.Contains(layers, id) {
 			return nil, fault.New(fault.NotFound, "layer %s is gone from the store, and the old one was deleted when it was carried", id)
@@ -101,29 +101,29 @@ func (c *carrier) clean(ctx context.Context, items []item) (map[string]bool, err
 	return good, removeAll(ctx, bad, c.store.Remove)
 }
 
-// claim makes sure that the store holds nobody else's layers: those of this job may
+// claimStore makes sure that the store holds nobody else's layers: those of this job may
 // be removed again.
-func (c *carrier) claim(ctx context.Context, layers []string) error {
-	if c.job.Emptied {
+func (c *carrier) claimStore(ctx context.Context, layers []string) error {
+	if c.job.StoreWasEmpty {
 		return nil
 	}
 	if len(layers) > 0 {
 		return fault.New(fault.Exists, "the store holds %d layers that Docker does not know here, %s for one: give the plugin an empty dataset, and begin again after --undo", len(layers), layers[0])
 	}
-	c.job.Emptied = true
-	return c.job.settle(ctx, c.root)
+	c.job.StoreWasEmpty = true
+	return c.job.saveDurably(ctx, c.root)
 }
 
-// inOrder runs something for every item, several at once, for none before it was
+// runInOrder runs something for every item, several at once, for none before it was
 // done for the one below.
-func inOrder(ctx context.Context, items []item, run func(context.Context, item) error) error {
+func runInOrder(ctx context.Context, items []item, run func(context.Context, item) error) error {
 	done := make(map[string]chan struct{}, len(items))
 	for _, it := range items {
 		done[it.id] = make(chan struct{})
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	// Who waits has begun after the one it waits for: all can never wait.
-	group.SetLimit(carriers())
+	group.SetLimit(maxParallel())
 	for _, it := range items {
 		group.Go(func() error {
 			if below, ok := done[it.parent]; ok {
@@ -145,61 +145,61 @@ func inOrder(ctx context.Context, items []item, run func(context.Context, item) 
 	return group.Wait()
 }
 
-// one carries one layer.
-func (c *carrier) one(ctx context.Context, it item) error {
+// carryLayer carries one layer.
+func (c *carrier) carryLayer(ctx context.Context, it item) error {
 	limited := len(it.limit) > 0
 	o := overlayzfs.CreateOptions{StorageOpt: it.limit, ReadWrite: limited}
 	if err := c.store.Create(ctx, it.id, it.parent, o); err != nil {
 		return err
 	}
-	err := c.content(ctx, it)
+	err := c.copyContent(ctx, it)
 	if err != nil { // the next run must not take it for whole
 		err = errors.Join(err, c.store.Remove(context.WithoutCancel(ctx), it.id))
 	}
 	return err
 }
 
-func (c *carrier) content(ctx context.Context, it item) (err error) {
-	layer, err := c.source.open(it.id)
+func (c *carrier) copyContent(ctx context.Context, it item) (err error) {
+	layer, err := c.source.openLayer(it.id)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, layer.Close()) }()
 	switch {
 	case c.job.To == "zfs":
-		return c.store.Fill(ctx, it.id, func(dir *os.File) error { return c.onto(ctx, it, dir, layer.File) })
-	case c.source.upper() && (c.share || it.image == nil):
+		return c.store.Fill(ctx, it.id, func(dir *os.File) error { return c.changeClone(ctx, it, dir, layer.File) })
+	case c.source.isUpperOnly() && (c.shareBlocks || it.image == nil):
 		return c.store.Fill(ctx, it.id, func(dir *os.File) error {
-			return treecopy.Upper(ctx, dir, layer.File, treecopy.Options{Copied: c.copied})
+			return treecopy.Upper(ctx, dir, layer.File, treecopy.Options{Copied: c.progress})
 		})
 	case it.image != nil:
-		return c.unpack(ctx, it, layer.File)
+		return c.unpackImage(ctx, it, layer.File)
 	}
-	return c.changes(ctx, it, layer.File)
+	return c.copyChanges(ctx, it, layer.File)
 }
 
-// onto changes a copy of all that the layer below shows, on the way back to a driver
+// changeClone changes a copy of all that the layer below shows, on the way back to a driver
 // of clones. Of an image's layer the digest is compared.
-func (c *carrier) onto(ctx context.Context, it item, dir, layer *os.File) error {
+func (c *carrier) changeClone(ctx context.Context, it item, dir, layer *os.File) error {
 	if err := treecopy.Onto(ctx, dir, layer, treecopy.Options{}); err != nil || it.image == nil {
 		return err
 	}
-	return c.rebuild(io.Discard, it, dir)
+	return c.writeTar(io.Discard, it, dir)
 }
 
-// changes writes what a container has changed, found by comparing all that it
+// copyChanges writes what a container has changed, found by comparing all that it
 // shows with all that the layer below shows.
-func (c *carrier) changes(ctx context.Context, it item, layer *os.File) (err error) {
+func (c *carrier) copyChanges(ctx context.Context, it item, layer *os.File) (err error) {
 	var below *os.File
 	if it.parent != "" {
-		parent, err := c.source.open(it.parent)
+		parent, err := c.source.openLayer(it.parent)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, parent.Close()) }()
 		below = parent.File
 	}
-	found, err := treediff.Exact(ctx, layer, below, cloning(c.job.From))
+	found, err := treediff.Exact(ctx, layer, below, isCloningDriver(c.job.From))
 	if err != nil {
 		return err
 	}
@@ -208,47 +208,47 @@ func (c *carrier) changes(ctx context.Context, it item, layer *os.File) (err err
 	})
 }
 
-// cloning reports whether a driver has the file system make a layer's tree of the one
+// isCloningDriver reports whether a driver has the file system make a layer's tree of the one
 // below, so that files which nobody touched have the same inodes. vfs copies them.
-func cloning(driver string) bool { return driver == "zfs" || driver == "btrfs" }
+func isCloningDriver(driver string) bool { return driver == "zfs" || driver == "btrfs" }
 
-// explain says whose layer it is, and what to do about it.
-func (c *carrier) explain(it item, err error) error {
+// explainError says whose layer it is, and what to do about it.
+func (c *carrier) explainError(it item, err error) error {
 	var difference rebuild.Difference
 	switch {
 	case it.image == nil:
-		return fmt.Errorf("the writable layer %s of container %.12s: %w", it.id, it.of, err)
+		return fmt.Errorf("the writable layer %s of container %.12s: %w", it.id, it.owner, err)
 	case errors.As(err, &difference):
-		return fmt.Errorf("layer %s of %s: its files are not what Docker recorded: %w; start dockerd with the driver %s, remove the image and pull or build it again", it.id, usersOf(c.records, it.image.Chain), err, c.job.From)
+		return fmt.Errorf("layer %s of %s: its files are not what Docker recorded: %w; start dockerd with the driver %s, remove the image and pull or build it again", it.id, imageNames(c.records, it.image.Chain), err, c.job.From)
 	}
-	return fmt.Errorf("layer %s of %s: %w", it.id, usersOf(c.records, it.image.Chain), err)
+	return fmt.Errorf("layer %s of %s: %w", it.id, imageNames(c.records, it.image.Chain), err)
 }
 
-// reclaim deletes the old layer when it and all that stands on it are carried,
+// reclaimSource deletes the old layer when it and all that stands on it are carried,
 // and then perhaps the one below. That it is going is noted first.
-func (c *carrier) reclaim(ctx context.Context, it item, items map[string]item) error {
+func (c *carrier) reclaimSource(ctx context.Context, it item, items map[string]item) error {
 	if !c.job.Reclaim {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for ok := true; ok && c.waiting[it.id] == 0; it, ok = items[it.parent] {
-		if err := c.discard(ctx, it.id); err != nil {
+	for ok := true; ok && c.childrenLeft[it.id] == 0; it, ok = items[it.parent] {
+		if err := c.deleteSource(ctx, it.id); err != nil {
 			return err
 		}
-		c.waiting[it.parent]--
+		c.childrenLeft[it.parent]--
 	}
 	return nil
 }
 
-func (c *carrier) discard(ctx context.Context, id string) error {
+func (c *carrier) deleteSource(ctx context.Context, id string) error {
 	if !slices.Contains(c.job.Reclaimed, id) {
 		c.job.Reclaimed = append(c.job.Reclaimed, id)
-		if err := c.job.settle(ctx, c.root); err != nil {
+		if err := c.job.saveDurably(ctx, c.root); err != nil {
 			return err
 		}
 	}
-	err := c.source.discard(ctx, id)
+	err := c.source.deleteLayer(ctx, id)
 	if errors.Is(err, fault.Busy) {
 		return nil // a build's cache stands on it; it goes in the end
 	}

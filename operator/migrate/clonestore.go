@@ -22,41 +22,41 @@ import (
 // fillingProperty is on a dataset that does not have all its content yet.
 const fillingProperty = "overlayzfs:filling"
 
-// busyTime is how long a dataset that is busy is waited for: a mount that ended may
+// busyTimeout is how long a dataset that is busy is waited for: a mount that ended may
 // linger.
-const busyTime = 5 * time.Second
+const busyTimeout = 5 * time.Second
 
 // layerName is what moby's zfs driver calls datasets of layers. Others beside them
 // are somebody else's.
 var layerName = regexp.MustCompile(`^([0-9a-f]{64}(-init)?|[a-z0-9]{25})$`)
 
-// cloneStore is a Store in the layout of moby's zfs driver, for the way back: each
+// zfsStore is a Store in the layout of moby's zfs driver, for the way back: each
 // layer a dataset, cloned from the one below and then changed.
-type cloneStore struct {
+type zfsStore struct {
 	zfs     *zfs.Handle
 	dataset string
 }
 
-// openClones opens the datasets. Of a job that may remove what it finds it removes
+// openZFSStore opens the datasets. Of a job that may remove what it finds it removes
 // what a run that was killed left half made.
-func (j *Job) openClones(ctx context.Context) (Store, func() error, error) {
+func (j *Job) openZFSStore(ctx context.Context) (Store, func() error, error) {
 	z, err := zfs.Open()
 	if err != nil {
 		return nil, nil, err
 	}
-	s := cloneStore{z, j.ZFSDataset}
-	if j.Emptied {
-		if err := s.recover(ctx); err != nil {
+	s := zfsStore{z, j.ZFSDataset}
+	if j.StoreWasEmpty {
+		if err := s.removeHalfFilled(ctx); err != nil {
 			return nil, nil, errors.Join(err, z.Close())
 		}
 	}
 	return s, z.Close, nil
 }
 
-// recover destroys datasets that do not have all their content, and the snapshots
+// removeHalfFilled destroys datasets that do not have all their content, and the snapshots
 // that were to be cloned: both keep the layer below from being destroyed.
-func (s cloneStore) recover(ctx context.Context) error {
-	half, whole, err := s.list()
+func (s zfsStore) removeHalfFilled(ctx context.Context) error {
+	half, whole, err := s.listLayers()
 	if err != nil {
 		return err
 	}
@@ -66,18 +66,18 @@ func (s cloneStore) recover(ctx context.Context) error {
 		}
 	}
 	for _, id := range whole {
-		if err := s.dropSnapshots(id); err != nil {
+		if err := s.destroySnapshots(id); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// dropSnapshots destroys the snapshots that layers were cloned from, those with a
+// destroySnapshots destroys the snapshots that layers were cloned from, those with a
 // clone when that goes.
-func (s cloneStore) dropSnapshots(id string) error {
+func (s zfsStore) destroySnapshots(id string) error {
 	var snaps []string
-	for snap, err := range s.zfs.SnapshotNames(s.name(id)) {
+	for snap, err := range s.zfs.SnapshotNames(s.datasetName(id)) {
 		if err != nil {
 			return err
 		}
@@ -88,21 +88,21 @@ func (s cloneStore) dropSnapshots(id string) error {
 	return s.zfs.DestroySnapshots(snaps, true)
 }
 
-func (s cloneStore) name(id string) string { return path.Join(s.dataset, id) }
+func (s zfsStore) datasetName(id string) string { return path.Join(s.dataset, id) }
 
 // Create clones the parent.
-func (s cloneStore) Create(ctx context.Context, id, parent string, o overlayzfs.CreateOptions) error {
+func (s zfsStore) Create(ctx context.Context, id, parent string, o overlayzfs.CreateOptions) error {
 	props := zfs.Properties{"mountpoint": zfs.String("legacy"), fillingProperty: zfs.String("y")}
-	if err := sized(props, o.StorageOpt); err != nil {
+	if err := setQuota(props, o.StorageOpt); err != nil {
 		return err
 	}
 	if err := s.Remove(ctx, id); err != nil { // what a run before had not filled
 		return err
 	}
 	if parent == "" {
-		return s.zfs.CreateFilesystem(s.name(id), props)
+		return s.zfs.CreateFilesystem(s.datasetName(id), props)
 	}
-	snap := s.name(parent) + "@" + id
+	snap := s.datasetName(parent) + "@" + id
 	if err := s.zfs.DestroySnapshots([]string{snap}, false); err != nil {
 		return err
 	}
@@ -110,11 +110,11 @@ func (s cloneStore) Create(ctx context.Context, id, parent string, o overlayzfs.
 		return err
 	}
 	// The snapshot goes with the clone, or at once when there is none.
-	return errors.Join(s.zfs.Clone(snap, s.name(id), props), s.zfs.DestroySnapshots([]string{snap}, true))
+	return errors.Join(s.zfs.Clone(snap, s.datasetName(id), props), s.zfs.DestroySnapshots([]string{snap}, true))
 }
 
-// sized gives a container's dataset its limit, as the driver does.
-func sized(props zfs.Properties, options map[string]string) error {
+// setQuota gives a container's dataset its limit, as the driver does.
+func setQuota(props zfs.Properties, options map[string]string) error {
 	for key, value := range options {
 		if key != "size" {
 			return fault.New(fault.Unsupported, "the driver zfs does not know the storage option %s", key)
@@ -129,13 +129,13 @@ func sized(props zfs.Properties, options map[string]string) error {
 }
 
 // ApplyDiff is of no use here: a clone is changed by Fill.
-func (s cloneStore) ApplyDiff(context.Context, string, string, io.Reader) (int64, error) {
+func (s zfsStore) ApplyDiff(context.Context, string, string, io.Reader) (int64, error) {
 	return 0, errors.ErrUnsupported
 }
 
 // Fill changes the clone. It counts when all of that is done.
-func (s cloneStore) Fill(_ context.Context, id string, write func(dir *os.File) error) error {
-	root, err := zfs.OpenDataset(s.name(id))
+func (s zfsStore) Fill(_ context.Context, id string, write func(dir *os.File) error) error {
+	root, err := zfs.OpenDataset(s.datasetName(id))
 	if err != nil {
 		return err
 	}
@@ -146,14 +146,14 @@ func (s cloneStore) Fill(_ context.Context, id string, write func(dir *os.File) 
 	if err := errors.Join(err, root.Close()); err != nil {
 		return err
 	}
-	return s.zfs.Inherit(s.name(id), fillingProperty)
+	return s.zfs.Inherit(s.datasetName(id), fillingProperty)
 }
 
 // Remove destroys a layer's dataset; that it is gone is no error.
-func (s cloneStore) Remove(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, busyTime)
+func (s zfsStore) Remove(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
 	defer cancel()
-	err := s.zfs.DestroyRetry(ctx, s.name(id))
+	err := s.zfs.DestroyRetry(ctx, s.datasetName(id))
 	switch {
 	case errors.Is(err, zfs.ErrNotExist):
 		return nil
@@ -164,15 +164,15 @@ func (s cloneStore) Remove(ctx context.Context, id string) error {
 }
 
 // Layers lists the layers that have all their content.
-func (s cloneStore) Layers(context.Context) ([]string, error) {
-	_, whole, err := s.list()
+func (s zfsStore) Layers(context.Context) ([]string, error) {
+	_, whole, err := s.listLayers()
 	return whole, err
 }
 
-// list lists the layers that have not, and that have, all their content. The youngest
+// listLayers lists the layers that have not, and that have, all their content. The youngest
 // are first: nothing stands on them, and a dataset that has clones is waited for before
 // it is known as busy.
-func (s cloneStore) list() (half, whole []string, err error) {
+func (s zfsStore) listLayers() (half, whole []string, err error) {
 	all, err := zfs.Collect(s.zfs.Children(s.dataset))
 	if err != nil {
 		return nil, nil, err
@@ -192,6 +192,6 @@ func (s cloneStore) list() (half, whole []string, err error) {
 }
 
 // WaitReaper waits until everything is on disk.
-func (s cloneStore) WaitReaper(ctx context.Context) error {
+func (s zfsStore) WaitReaper(ctx context.Context) error {
 	return s.zfs.SyncPool(ctx, zfs.PoolOf(s.dataset))
 }

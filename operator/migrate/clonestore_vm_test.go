@@ -35,12 +35,12 @@ func command(t *testing.T, args ...string) {
 func TestClonesLeftHalfMade(t *testing.T) {
 	name := dataset(t, "tank/clones")
 	base, whole, half, early := hexID("base"), hexID("whole"), hexID("half"), hexID("early")
-	j := &Job{To: "zfs", ZFSDataset: name, Emptied: true}
-	made, release, err := j.openClones(t.Context())
+	j := &Job{To: "zfs", ZFSDataset: name, StoreWasEmpty: true}
+	made, release, err := j.openZFSStore(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, fill := made.(cloneStore), func(*os.File) error { return nil }
+	s, fill := made.(zfsStore), func(*os.File) error { return nil }
 	for _, layer := range [][2]string{{base, ""}, {whole, base}} {
 		if err := s.Create(t.Context(), layer[0], layer[1], overlayzfs.CreateOptions{}); err != nil {
 			t.Fatal(err)
@@ -52,12 +52,12 @@ func TestClonesLeftHalfMade(t *testing.T) {
 	if err := s.Create(t.Context(), half, whole, overlayzfs.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	command(t, "zfs", "snapshot", s.name(whole)+"@"+early)
-	command(t, "zfs", "snapshot", s.name(base)+"@"+early)
+	command(t, "zfs", "snapshot", s.datasetName(whole)+"@"+early)
+	command(t, "zfs", "snapshot", s.datasetName(base)+"@"+early)
 	if err := release(); err != nil {
 		t.Fatal(err)
 	}
-	again, release, err := j.openClones(t.Context())
+	again, release, err := j.openZFSStore(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestClonesLeftHalfMade(t *testing.T) {
 	if err := removeAll(t.Context(), layers, again.Remove); err != nil {
 		t.Errorf("what is left cannot be removed: %v", err)
 	}
-	left, err := zfs.Collect(again.(cloneStore).zfs.Children(name))
+	left, err := zfs.Collect(again.(zfsStore).zfs.Children(name))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
@@ -88,10 +88,10 @@ func TestTheEndOfAMountedDirectory(t *testing.T) {
 	r, err := openDataRoot(h.dir)
 	h.no(err)
 	defer r.Close()
-	s := dirs{r, "overlay2"}
-	h.no(s.discard(t.Context(), hexID("base")))
+	s := dirSource{r, "overlay2"}
+	h.no(s.deleteLayer(t.Context(), hexID("base")))
 	h.write("overlay2/left/by/somebody", "x")
-	h.no(s.clear(t.Context()))
+	h.no(s.deleteRest(t.Context()))
 	if entries, err := os.ReadDir(filepath.Join(h.dir, "overlay2")); err != nil || len(entries) > 0 {
 		t.Errorf("%v, %v", entries, err)
 	}

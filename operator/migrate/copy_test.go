@@ -18,7 +18,7 @@ import (
 // copyJob is a migration from vfs as Look plans it.
 func (h host) copyJob() *Job {
 	h.Helper()
-	return &Job{Way: Copy, From: "vfs", To: "overlayzfs", Layers: "vfs", Dataset: "tank/layers", Config: h.config, ConfigWas: h.configWas()}
+	return &Job{Method: Copy, From: "vfs", To: "overlayzfs", Layers: "vfs", Dataset: "tank/layers", Config: h.config, ConfigWas: h.configWas()}
 }
 
 // run carries out a job, or goes on with it.
@@ -31,10 +31,10 @@ func (h host) run(j *Job, s *shelf) error {
 			}
 			j = known
 		}
-		if err := j.prepare(r, s.tools()); err != nil {
+		if err := j.startJob(r, s.tools()); err != nil {
 			return err
 		}
-		return begun(j.run(h.Context(), r, s.tools()))
+		return markUnfinished(j.runPhases(h.Context(), r, s.tools()))
 	})
 }
 
@@ -112,7 +112,7 @@ func TestCutShort(t *testing.T) {
 	for _, at := range []string{"base", "top", hexID("mount of db") + "-init", hexID("mount of web")} {
 		h := onVFS(t)
 		s := &shelf{dir: t.TempDir(), refuse: at}
-		if err := h.run(h.copyJob(), s); !errors.Is(err, ErrBegun) || !strings.Contains(err.Error(), "takes nothing") {
+		if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) || !strings.Contains(err.Error(), "takes nothing") {
 			t.Fatalf("%v", err)
 		}
 		if _, err := os.Stat(h.path("image/overlayzfs")); err == nil {
@@ -208,12 +208,12 @@ func TestWhatAnEndLeftIsNotTakenForTheNextOnes(t *testing.T) {
 func TestRecordsThatBrokeInBetween(t *testing.T) {
 	h := onVFS(t)
 	s := &shelf{dir: t.TempDir(), refuse: "top"}
-	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrBegun) {
+	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}
 	s.refuse = ""
 	h.write("image/vfs/layerdb/sha256/x/diff", "x")
-	if err := h.run(nil, s); !errors.Is(err, ErrBegun) || !strings.Contains(err.Error(), "not understood") {
+	if err := h.run(nil, s); !errors.Is(err, ErrUnfinished) || !strings.Contains(err.Error(), "not understood") {
 		t.Errorf("%v", err)
 	}
 }
@@ -222,7 +222,7 @@ func TestRecordsThatBrokeInBetween(t *testing.T) {
 func TestAStoreUsedInBetween(t *testing.T) {
 	h := onVFS(t)
 	s := &shelf{dir: t.TempDir(), refuse: "top"}
-	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrBegun) {
+	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}
 	s.refuse, s.token = "", "another"
@@ -237,7 +237,7 @@ func TestReclaim(t *testing.T) {
 	s := &shelf{dir: t.TempDir(), refuse: hexID("mount of web")}
 	j := h.copyJob()
 	j.Reclaim = true
-	if err := h.run(j, s); !errors.Is(err, ErrBegun) {
+	if err := h.run(j, s); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}
 	for _, needed := range []string{"base", "top", hexID("mount of web")} {

@@ -22,27 +22,27 @@ const containerdStore = "containerd-snapshotter"
 
 // switchConfig has dockerd use the driver that was migrated to.
 func (j *Job) switchConfig() error {
-	return j.edit(j.switched)
+	return j.editConfig(j.switchedContent)
 }
 
 // restoreConfig has dockerd use the driver of before. Where daemon.json named the
 // new one already, that is what layers and records say.
 func (j *Job) restoreConfig() error {
-	return j.edit(func(content []byte) ([]byte, error) {
-		before, err := dockerconf.Decode(j.was())
+	return j.editConfig(func(content []byte) ([]byte, error) {
+		before, err := dockerconf.Decode(j.contentBefore())
 		if err != nil {
 			return nil, err
 		}
 		if before.StorageDriver == j.To {
-			return using(content, j.To, j.From, j.option(j.From))
+			return contentWithDriver(content, j.To, j.From, j.driverOption(j.From))
 		}
-		return j.restored(content)
+		return j.restoredContent(content)
 	})
 }
 
-// edit changes daemon.json, unless it is to be left alone. Of content that is nil
+// editConfig changes daemon.json, unless it is to be left alone. Of content that is nil
 // there is no file.
-func (j *Job) edit(change func(content []byte) ([]byte, error)) error {
+func (j *Job) editConfig(change func(content []byte) ([]byte, error)) error {
 	if j.Config == "" {
 		return nil
 	}
@@ -63,38 +63,38 @@ func (j *Job) edit(change func(content []byte) ([]byte, error)) error {
 	return f.Replace(content, "")
 }
 
-// switched is the content of daemon.json with the driver that is migrated to.
-func (j *Job) switched(content []byte) ([]byte, error) {
-	return using(content, j.From, j.To, j.option(j.To))
+// switchedContent is the content of daemon.json with the driver that is migrated to.
+func (j *Job) switchedContent(content []byte) ([]byte, error) {
+	return contentWithDriver(content, j.From, j.To, j.driverOption(j.To))
 }
 
-// restored is what daemon.json was, to the letter. Where somebody has changed it
+// restoredContent is what daemon.json was, to the letter. Where somebody has changed it
 // since it was switched, only the keys that the migration changed go back.
-func (j *Job) restored(content []byte) ([]byte, error) {
-	ours, err := j.switched(j.was())
+func (j *Job) restoredContent(content []byte) ([]byte, error) {
+	ours, err := j.switchedContent(j.contentBefore())
 	if err != nil {
 		return nil, err
 	}
 	if bytes.Equal(content, ours) {
-		return j.was(), nil
+		return j.contentBefore(), nil
 	}
-	changes, err := dockerconf.Back(content, j.was(), driverKey, optionsKey, experimentalKey)
+	changes, err := dockerconf.DiffKeys(content, j.contentBefore(), driverKey, optionsKey, experimentalKey)
 	if err != nil {
 		return nil, err
 	}
 	return dockerconf.Edit(content, changes)
 }
 
-// was is the content that daemon.json had; nil where there was no file.
-func (j *Job) was() []byte {
+// contentBefore is the content that daemon.json had; nil where there was no file.
+func (j *Job) contentBefore() []byte {
 	if j.ConfigWas == nil {
 		return nil
 	}
 	return append([]byte{}, *j.ConfigWas...)
 }
 
-// remember keeps what daemon.json is.
-func (j *Job) remember(f dockerconf.File) {
+// rememberConfig keeps what daemon.json is.
+func (j *Job) rememberConfig(f dockerconf.File) {
 	if f.Exists {
 		content := string(f.Raw)
 		j.ConfigWas = &content
@@ -104,17 +104,17 @@ func (j *Job) remember(f dockerconf.File) {
 // requireWritable makes sure that daemon.json can be put in place, when that is what
 // is going to be done.
 func (j *Job) requireWritable(f dockerconf.File) error {
-	content, err := j.switched(f.Raw)
+	content, err := j.switchedContent(f.Raw)
 	if err != nil || bytes.Equal(content, f.Raw) {
 		return err
 	}
-	return f.Writable()
+	return f.CheckWritable()
 }
 
-// using is the content of a daemon.json with another driver, and an option that it
+// contentWithDriver is the content of a daemon.json with another driver, and an option that it
 // needs. The options of the driver before go: dockerd does not start with options
 // that its driver does not know.
-func using(content []byte, from, to, option string) ([]byte, error) {
+func contentWithDriver(content []byte, from, to, option string) ([]byte, error) {
 	c, err := dockerconf.Decode(content)
 	if err != nil {
 		return nil, err
@@ -123,10 +123,10 @@ func using(content []byte, from, to, option string) ([]byte, error) {
 	change := func(key string, value any) {
 		changes = append(changes, dockerconf.Change{Path: []string{key}, Value: value})
 	}
-	if !dockerconf.Builtin(to) && !c.Experimental {
+	if !dockerconf.IsBuiltin(to) && !c.Experimental {
 		change(experimentalKey, true)
 	}
-	switch options := optionsFor(c.StorageOpts, from, option); {
+	switch options := replaceOptions(c.StorageOpts, from, option); {
 	case slices.Equal(options, c.StorageOpts):
 	case len(options) == 0:
 		change(optionsKey, nil)
@@ -139,8 +139,8 @@ func using(content []byte, from, to, option string) ([]byte, error) {
 	return dockerconf.Edit(content, changes)
 }
 
-// optionsFor are storage options without those of a driver, and with another, once.
-func optionsFor(options []string, without, with string) []string {
+// replaceOptions are storage options without those of a driver, and with another, once.
+func replaceOptions(options []string, without, with string) []string {
 	key, _, _ := strings.Cut(with, "=")
 	kept := slices.DeleteFunc(slices.Clone(options), func(o string) bool {
 		o = strings.ToLower(o)
@@ -152,8 +152,8 @@ func optionsFor(options []string, without, with string) []string {
 	return kept
 }
 
-// option is what a driver has to be told to find its layers.
-func (j *Job) option(driver string) string {
+// driverOption is what a driver has to be told to find its layers.
+func (j *Job) driverOption(driver string) string {
 	if driver != "zfs" {
 		return ""
 	}
@@ -162,7 +162,7 @@ func (j *Job) option(driver string) string {
 
 // optionPrefix is what the names of a driver's options begin with.
 func optionPrefix(driver string) string {
-	if dockerconf.Builtin(driver) {
+	if dockerconf.IsBuiltin(driver) {
 		return driver + "."
 	}
 	return "overlayzfs."

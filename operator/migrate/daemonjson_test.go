@@ -109,7 +109,7 @@ func TestDaemonJSONThatDockerdWouldNotRead(t *testing.T) {
 	j := &Job{From: "vfs", To: "overlayzfs", Config: h.config, ConfigWas: h.configWas()}
 	broken := "{\n  broken"
 	h.setConfig(&broken)
-	for _, err := range []error{j.switchConfig(), j.restoreConfig(), j.configured(), h.planning(Wanted{Config: h.config}).config()} {
+	for _, err := range []error{j.switchConfig(), j.restoreConfig(), j.checkConfigured(), h.planning(Request{Config: h.config}).planConfig()} {
 		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), h.config) || !strings.Contains(err.Error(), "line 2") {
 			t.Errorf("%v", err)
 		}
@@ -137,7 +137,7 @@ func TestAHostThatWasSetUpBefore(t *testing.T) {
 func TestDaemonJSONIsTheSameEverywhere(t *testing.T) {
 	h := newHost(t, "vfs")
 	t.Chdir(filepath.Dir(h.config))
-	w := Wanted{Root: h.dir, Config: "daemon.json"}
+	w := Request{Root: h.dir, Config: "daemon.json"}
 	h.no(h.within(func(r *dataRoot) error { return w.resolve(r) }))
 	if !filepath.IsAbs(w.Config) || filepath.Base(w.Config) != "daemon.json" {
 		t.Errorf("it is %s", w.Config)

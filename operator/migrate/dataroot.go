@@ -45,8 +45,8 @@ func (r *dataRoot) exists(name string) (bool, error) {
 	return err == nil, err
 }
 
-// write puts a file in place in one step, and on disk.
-func (r *dataRoot) write(name string, data []byte, mode fs.FileMode) error {
+// writeFile puts a file in place in one step, and on disk.
+func (r *dataRoot) writeFile(name string, data []byte, mode fs.FileMode) error {
 	next := name + ".overlayzfs"
 	f, err := r.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
 	if err != nil {
@@ -56,19 +56,19 @@ func (r *dataRoot) write(name string, data []byte, mode fs.FileMode) error {
 	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return r.rename(next, name)
+	return r.renameDurably(next, name)
 }
 
-// rename gives something another name, and waits until that is on disk.
-func (r *dataRoot) rename(from, to string) error {
+// renameDurably gives something another name, and waits until that is on disk.
+func (r *dataRoot) renameDurably(from, to string) error {
 	if err := r.Rename(from, to); err != nil {
 		return err
 	}
-	return errors.Join(r.sync(path.Dir(from)), r.sync(path.Dir(to)))
+	return errors.Join(r.syncDir(path.Dir(from)), r.syncDir(path.Dir(to)))
 }
 
-// sync waits until the names in a directory are on disk.
-func (r *dataRoot) sync(dir string) error {
+// syncDir waits until the names in a directory are on disk.
+func (r *dataRoot) syncDir(dir string) error {
 	f, err := r.Open(dir)
 	if err != nil {
 		return err
@@ -76,17 +76,17 @@ func (r *dataRoot) sync(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// settle waits until all that was written to the data-root is on disk, in whatever
+// syncStorage waits until all that was written to the data-root is on disk, in whatever
 // order it was: on ZFS fsync(2) promises nothing where sync=disabled, on btrfs it
 // says nothing of what was removed elsewhere before, and what comes next may be done
 // on another pool.
-func (r *dataRoot) settle(ctx context.Context) (err error) {
+func (r *dataRoot) syncStorage(ctx context.Context) (err error) {
 	onZFS, err := zfs.IsZFS(r.Name())
 	if err != nil {
 		return err
 	}
 	if !onZFS {
-		return r.syncAll()
+		return r.syncFileSystem()
 	}
 	dataset, err := zfs.DatasetOf(r.Name())
 	if err != nil {
@@ -99,8 +99,8 @@ func (r *dataRoot) settle(ctx context.Context) (err error) {
 	return errors.Join(z.SyncPool(ctx, zfs.PoolOf(dataset)), z.Close())
 }
 
-// syncAll waits until the data-root's file system has everything on disk.
-func (r *dataRoot) syncAll() error {
+// syncFileSystem waits until the data-root's file system has everything on disk.
+func (r *dataRoot) syncFileSystem() error {
 	dir, err := r.Open(".")
 	if err != nil {
 		return err
@@ -108,10 +108,10 @@ func (r *dataRoot) syncAll() error {
 	return errors.Join(fsat.SyncFileSystem(int(dir.Fd())), dir.Close())
 }
 
-// move renames, unless that was done already. What is at neither place is lost.
+// moveOnce renames, unless that was done already. What is at neither place is lost.
 // Where something is at both, the one in which empty finds nothing is what a
 // start of dockerd in between has made.
-func (r *dataRoot) move(from, to string, empty func(name string) (bool, error)) error {
+func (r *dataRoot) moveOnce(from, to string, empty func(name string) (bool, error)) error {
 	here, err := r.exists(from)
 	if err != nil {
 		return err
@@ -126,7 +126,7 @@ func (r *dataRoot) move(from, to string, empty func(name string) (bool, error)) 
 	case !here:
 		return nil
 	case there:
-		spare, err := r.spare(from, to, empty)
+		spare, err := r.findSpare(from, to, empty)
 		if err != nil {
 			return err
 		}
@@ -137,11 +137,11 @@ func (r *dataRoot) move(from, to string, empty func(name string) (bool, error)) 
 	if err := r.MkdirAll(path.Dir(to), 0o710); err != nil {
 		return err
 	}
-	return r.rename(from, to)
+	return r.renameDurably(from, to)
 }
 
-// spare is the one of two that holds nothing.
-func (r *dataRoot) spare(from, to string, empty func(name string) (bool, error)) (string, error) {
+// findSpare is the one of two that holds nothing.
+func (r *dataRoot) findSpare(from, to string, empty func(name string) (bool, error)) (string, error) {
 	for _, name := range []string{from, to} {
 		if ok, err := empty(name); err != nil || ok {
 			return name, err
@@ -150,8 +150,8 @@ func (r *dataRoot) spare(from, to string, empty func(name string) (bool, error))
 	return "", fault.New(fault.Exists, "both %s and %s are in %s, and both hold something: dockerd was started in the middle of a migration; move away what is not wanted", from, to, r.Name())
 }
 
-// names lists a directory; nothing for one that is not there.
-func (r *dataRoot) names(dir string) ([]string, error) {
+// listNames lists a directory; nothing for one that is not there.
+func (r *dataRoot) listNames(dir string) ([]string, error) {
 	entries, err := fs.ReadDir(r.FS(), dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -12,20 +12,20 @@ import (
 
 // Finish deletes what undoing a migration would need.
 func Finish(ctx context.Context, root string, tools Tools) error {
-	return within(root, tools, func(r *dataRoot) error {
-		j, err := allowedJob(r, Ending, tools)
+	return withDataRoot(root, tools, func(r *dataRoot) error {
+		j, err := readAllowedJob(r, ActionFinish, tools)
 		if err == nil {
-			err = refused(j.oldUnneeded(ctx, r, tools))
+			err = markRefused(j.checkOldUnneeded(ctx, r, tools))
 		}
 		if err != nil {
 			return err
 		}
-		return begun(j.finish(ctx, r))
+		return markUnfinished(j.finish(ctx, r))
 	})
 }
 
-// refused makes an obstacle of what keeps a job from being begun.
-func refused(err error) error {
+// markRefused makes an obstacle of what keeps a job from being begun.
+func markRefused(err error) error {
 	if fault.ClassOf(err) == fault.Invalid {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -37,19 +37,19 @@ var ErrRefused = errors.New("refused, and nothing was changed")
 
 func (j *Job) finish(ctx context.Context, r *dataRoot) error {
 	j.Phase = Finishing
-	if err := j.settle(ctx, r); err != nil {
+	if err := j.saveDurably(ctx, r); err != nil {
 		return err
 	}
-	if j.Way == Copy {
-		if err := j.dropOld(ctx, r); err != nil {
+	if j.Method == Copy {
+		if err := j.deleteOld(ctx, r); err != nil {
 			return err
 		}
 	}
-	return j.forget(ctx, r)
+	return j.removeJournal(ctx, r)
 }
 
-// dropOld deletes the layers that were carried, then the records of them.
-func (j *Job) dropOld(ctx context.Context, r *dataRoot) (err error) {
+// deleteOld deletes the layers that were carried, then the records of them.
+func (j *Job) deleteOld(ctx context.Context, r *dataRoot) (err error) {
 	docker, err := dockerstore.Open(r.Name())
 	if err != nil {
 		return err
@@ -62,19 +62,19 @@ func (j *Job) dropOld(ctx context.Context, r *dataRoot) (err error) {
 	if err != nil {
 		return err
 	}
-	from, closeSource, err := j.newSource(r)
+	from, closeSource, err := j.openSource(r)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	ids, err := oldLayers(records, r)
+	ids, err := listOldLayers(records, r)
 	if err != nil {
 		return err
 	}
-	if err := removeAll(ctx, ids, from.discard); err != nil {
+	if err := removeAll(ctx, ids, from.deleteLayer); err != nil {
 		return err
 	}
-	if err := from.clear(ctx); err != nil {
+	if err := from.deleteRest(ctx); err != nil {
 		return err
 	}
 	return r.RemoveAll(imageDir(j.From))
@@ -83,19 +83,19 @@ func (j *Job) dropOld(ctx context.Context, r *dataRoot) (err error) {
 // noOptions is for itemsOf where limits do not matter.
 func noOptions(string) (map[string]string, error) { return nil, nil }
 
-// oldLayers are all that Docker knows under the old driver, those that stand on
+// listOldLayers are all that Docker knows under the old driver, those that stand on
 // others first, BuildKit's cache before all.
-func oldLayers(records *dockerstore.Records, r *dataRoot) ([]string, error) {
-	items, err := itemsOf(records, noOptions)
+func listOldLayers(records *dockerstore.Records, r *dataRoot) ([]string, error) {
+	items, err := listItems(records, noOptions)
 	if err != nil {
 		return nil, err
 	}
 	var ids []string
-	aside, err := buildsAside(r)
+	aside, err := listBuildsAside(r)
 	if err != nil {
 		return nil, err
 	}
-	known := byID(items)
+	known := indexByID(items)
 	for _, id := range aside {
 		if _, ok := known[id]; !ok {
 			ids = append(ids, id)
@@ -107,13 +107,13 @@ func oldLayers(records *dockerstore.Records, r *dataRoot) ([]string, error) {
 	return ids, nil
 }
 
-// buildsAside are the layers that BuildKit's records name that were set aside.
-func buildsAside(r *dataRoot) ([]string, error) {
+// listBuildsAside are the layers that BuildKit's records name that were set aside.
+func listBuildsAside(r *dataRoot) ([]string, error) {
 	there, err := r.exists(buildsName + "/snapshots.db")
 	if err != nil || !there {
 		return nil, err
 	}
-	return dockerstore.Builds(r.Name() + "/" + buildsName + "/snapshots.db")
+	return dockerstore.ReadBuildLayers(r.Name() + "/" + buildsName + "/snapshots.db")
 }
 
 // removeAll removes layers. One that others stand on waits for those: it is not

@@ -67,11 +67,11 @@ func TestUntried(t *testing.T) {
 // TestRecordsOfAStoreThatRanAreKept: on the way back it is the old one that must not
 // have run.
 func TestRecordsOfAStoreThatRanAreKept(t *testing.T) {
-	j := &Job{Way: Copy, From: "overlayzfs", To: "overlay2", Token: "x"}
-	if err := j.tried((&shelf{token: "x"}).tools()); err != nil {
+	j := &Job{Method: Copy, From: "overlayzfs", To: "overlay2", Token: "x"}
+	if err := j.checkTried((&shelf{token: "x"}).tools()); err != nil {
 		t.Error(err)
 	}
-	if err := j.tried((&shelf{token: "y"}).tools()); err == nil || !strings.Contains(err.Error(), "has run") {
+	if err := j.checkTried((&shelf{token: "y"}).tools()); err == nil || !strings.Contains(err.Error(), "has run") {
 		t.Errorf("%v", err)
 	}
 }
@@ -84,8 +84,8 @@ func TestTheEndOfBtrfs(t *testing.T) {
 		h.write("btrfs/"+name, "x")
 	}
 	h.no(h.within(func(r *dataRoot) error {
-		s := dirs{r, "btrfs"}
-		return errors.Join(s.discard(t.Context(), "layer"), s.discard(t.Context(), "layer"), s.clear(t.Context()))
+		s := dirSource{r, "btrfs"}
+		return errors.Join(s.deleteLayer(t.Context(), "layer"), s.deleteLayer(t.Context(), "layer"), s.deleteRest(t.Context()))
 	}))
 	if _, err := os.Stat(h.path("btrfs")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it is left: %v", err)

@@ -52,7 +52,7 @@ func (h host) daemonJSON(options, driver, more string) string {
 func (h host) configWas() *string {
 	h.Helper()
 	j, f := Job{}, h.loaded()
-	j.remember(f)
+	j.rememberConfig(f)
 	return j.ConfigWas
 }
 
@@ -241,7 +241,7 @@ func (h host) records(driver string) *dockerstore.Records {
 // within runs something on the data-root.
 func (h host) within(run func(r *dataRoot) error) error {
 	h.Helper()
-	return within(h.dir, (&shelf{}).tools(), run)
+	return withDataRoot(h.dir, (&shelf{}).tools(), run)
 }
 
 // shelf is a store in a directory: what a carrier is to be tested with where there

@@ -18,33 +18,33 @@ type item struct {
 	depth  int
 	// image is the record of an image's layer; nil for a writable one.
 	image *dockerstore.Layer
-	// of is the container that has the writable layer, or what else made it.
-	of string
+	// owner is the container that has the writable layer, or what else made it.
+	owner string
 	// limit: it is the layer that the container writes to, with these options.
 	limit map[string]string
 	size  int64 // of an image's layer, apparent
 }
 
-// itemsOf lists all layers that Docker has recorded, each after the one below it.
-func itemsOf(records *dockerstore.Records, options func(container string) (map[string]string, error)) ([]item, error) {
+// listItems lists all layers that Docker has recorded, each after the one below it.
+func listItems(records *dockerstore.Records, options func(container string) (map[string]string, error)) ([]item, error) {
 	var items []item
 	for _, layer := range records.Layers {
 		items = append(items, item{
-			id: layer.CacheID, parent: records.Layers[layer.Parent].CacheID, depth: depthOf(records, layer.Chain), image: &layer, size: layer.Size,
+			id: layer.CacheID, parent: records.Layers[layer.Parent].CacheID, depth: chainDepth(records, layer.Chain), image: &layer, size: layer.Size,
 		})
 	}
 	for _, m := range records.Mounts {
-		below, depth := records.Layers[m.Parent].CacheID, depthOf(records, m.Parent)
+		below, depth := records.Layers[m.Parent].CacheID, chainDepth(records, m.Parent)
 		if m.InitID != "" {
 			depth++
-			items = append(items, item{id: m.InitID, parent: below, depth: depth, of: m.Name})
+			items = append(items, item{id: m.InitID, parent: below, depth: depth, owner: m.Name})
 			below = m.InitID
 		}
 		limit, err := options(m.Name)
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, item{id: m.MountID, parent: below, depth: depth + 1, of: m.Name, limit: limit})
+		items = append(items, item{id: m.MountID, parent: below, depth: depth + 1, owner: m.Name, limit: limit})
 	}
 	slices.SortFunc(items, func(a, b item) int {
 		return cmp.Or(cmp.Compare(a.depth, b.depth), strings.Compare(a.id, b.id))
@@ -52,8 +52,8 @@ func itemsOf(records *dockerstore.Records, options func(container string) (map[s
 	return items, nil
 }
 
-// depthOf is how many layers a chain has.
-func depthOf(records *dockerstore.Records, chain digest.Digest) (n int) {
+// chainDepth is how many layers a chain has.
+func chainDepth(records *dockerstore.Records, chain digest.Digest) (n int) {
 	for chain != "" {
 		layer, ok := records.Layers[chain]
 		if !ok {
@@ -64,8 +64,8 @@ func depthOf(records *dockerstore.Records, chain digest.Digest) (n int) {
 	return n
 }
 
-// byID are the items by their IDs.
-func byID(items []item) map[string]item {
+// indexByID are the items by their IDs.
+func indexByID(items []item) map[string]item {
 	all := make(map[string]item, len(items))
 	for _, it := range items {
 		all[it.id] = it
@@ -73,8 +73,8 @@ func byID(items []item) map[string]item {
 	return all
 }
 
-// usersOf are the names of images that have a layer, for people.
-func usersOf(records *dockerstore.Records, chain digest.Digest) string {
+// imageNames are the names of images that have a layer, for people.
+func imageNames(records *dockerstore.Records, chain digest.Digest) string {
 	names := map[string]bool{}
 	for _, image := range records.Images {
 		if !slices.Contains(image.Chains, chain) {

@@ -24,14 +24,14 @@ const (
 // journalVersion is the version of the journal's format.
 const journalVersion = 2
 
-// Way is how layers get to where they are wanted.
-type Way string
+// Method is how layers get to where they are wanted.
+type Method string
 
 // The ways.
 const (
-	Move Way = "move" // their directory is renamed
-	Stay Way = "stay" // they lie there already
-	Copy Way = "copy" // each is carried over; the old ones stay until the end
+	Move Method = "move" // their directory is renamed
+	Stay Method = "stay" // they lie there already
+	Copy Method = "copy" // each is carried over; the old ones stay until the end
 )
 
 // Phase is how far a migration is.
@@ -51,7 +51,7 @@ const (
 type Job struct {
 	Version int    `json:"version"`
 	Phase   Phase  `json:"phase"`
-	Way     Way    `json:"way"`
+	Method  Method `json:"way"`
 	From    string `json:"from"` // names of storage drivers
 	To      string `json:"to"`
 	// Layers is where From has its layers and Target where To has them, in the
@@ -61,9 +61,9 @@ type Job struct {
 	// Dataset is that of the store, ZFSDataset that of moby's zfs driver.
 	Dataset    string `json:"dataset,omitempty"`
 	ZFSDataset string `json:"zfs_dataset,omitempty"`
-	// Emptied: the store was seen to hold nothing, so that what it holds since is
+	// StoreWasEmpty: the store was seen to hold nothing, so that what it holds since is
 	// this job's.
-	Emptied bool `json:"emptied,omitempty"`
+	StoreWasEmpty bool `json:"emptied,omitempty"`
 	// Token is that of the engine which had the store last when it began.
 	Token string `json:"token,omitempty"`
 	// Share: files can share their blocks with the old ones.
@@ -79,21 +79,21 @@ type Job struct {
 	ConfigWas *string `json:"config_was,omitempty"`
 }
 
-// back: it goes from the plugin to overlay2.
-func (j *Job) back() bool { return dockerconf.Builtin(j.To) }
+// isBack: it goes from the plugin to overlay2.
+func (j *Job) isBack() bool { return dockerconf.IsBuiltin(j.To) }
 
 // Home is where the plugin's store lies in the data-root, if it has no dataset of its
 // own.
 func (j *Job) Home() string {
-	if j.back() {
+	if j.isBack() {
 		return j.Layers
 	}
 	return j.Target
 }
 
-// Begun is the migration that was begun in a data-root and is not finished; nil when
+// FindJob is the migration that was begun in a data-root and is not finished; nil when
 // there is none.
-func Begun(root string) (*Job, error) {
+func FindJob(root string) (*Job, error) {
 	r, err := openDataRoot(root)
 	if errors.Is(err, fault.NotFound) {
 		return nil, nil
@@ -105,19 +105,19 @@ func Begun(root string) (*Job, error) {
 	return job, errors.Join(err, r.Close())
 }
 
-// Next is the command that brings it further.
-func (j *Job) Next() string {
+// NextCommand is the command that brings it further.
+func (j *Job) NextCommand() string {
 	switch j.Phase {
 	case Undoing:
 		return "overlayzfs migrate --undo"
 	case Done, Finishing:
 		return "overlayzfs migrate --finish"
 	}
-	return j.command()
+	return j.resumeCommand()
 }
 
-// Undoable reports whether there is still a way back to where it began.
-func (j *Job) Undoable() bool { return j.allows(Backward) == nil }
+// IsUndoable reports whether there is still a way back to where it began.
+func (j *Job) IsUndoable() bool { return j.checkAction(ActionUndo) == nil }
 
 // readJob reads the journal; nil where no migration is under way.
 func readJob(r *dataRoot) (*Job, error) {
@@ -148,37 +148,37 @@ func (j *Job) save(r *dataRoot) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.write(journalName, append(raw, '\n'), 0o600), r.sync("."))
+	return errors.Join(r.writeFile(journalName, append(raw, '\n'), 0o600), r.syncDir("."))
 }
 
-// settle is save before something is made or destroyed elsewhere by what the journal
+// saveDurably is save before something is made or destroyed elsewhere by what the journal
 // says.
-func (j *Job) settle(ctx context.Context, r *dataRoot) error {
+func (j *Job) saveDurably(ctx context.Context, r *dataRoot) error {
 	if err := j.save(r); err != nil {
 		return err
 	}
-	return r.settle(ctx)
+	return r.syncStorage(ctx)
 }
 
-// enter notes that a phase begins.
-func (j *Job) enter(r *dataRoot, phase Phase) error {
+// enterPhase notes that a phase begins.
+func (j *Job) enterPhase(r *dataRoot, phase Phase) error {
 	j.Phase = phase
 	return j.save(r)
 }
 
-// forget ends the job, once all that it did is on disk: the journal goes first, the
+// removeJournal ends the job, once all that it did is on disk: the journal goes first, the
 // rest is nobody's then.
-func (j *Job) forget(ctx context.Context, r *dataRoot) error {
-	if err := r.settle(ctx); err != nil {
+func (j *Job) removeJournal(ctx context.Context, r *dataRoot) error {
+	if err := r.syncStorage(ctx); err != nil {
 		return err
 	}
 	if err := r.Remove(journalName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := r.sync(workDir); err != nil {
+	if err := r.syncDir(workDir); err != nil {
 		return err
 	}
-	return errors.Join(r.RemoveAll(workDir), r.sync("."))
+	return errors.Join(r.RemoveAll(workDir), r.syncDir("."))
 }
 
 // step is one change of Docker's records. Both directions can be made again when

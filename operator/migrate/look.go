@@ -15,19 +15,19 @@ import (
 
 // planner makes a plan.
 type planner struct {
-	Wanted
-	root    *dataRoot
-	docker  *dockerstore.Root
-	records *dockerstore.Records
-	items   []item
-	held    []overlayzfs.LayerInfo // layers that the store holds
-	sizes   map[string]int64       // of layers, as far as they are carried
-	plan    *Plan
+	Request
+	root        *dataRoot
+	docker      *dockerstore.Root
+	records     *dockerstore.Records
+	items       []item
+	storeLayers []overlayzfs.LayerInfo // layers that the store holds
+	sizes       map[string]int64       // of layers, as far as they are carried
+	plan        *Plan
 }
 
-// Look thinks a migration through, and changes nothing. A migration that was
+// MakePlan thinks a migration through, and changes nothing. A migration that was
 // begun is gone on with, whatever is wanted.
-func Look(w Wanted) (_ *Plan, err error) {
+func MakePlan(w Request) (_ *Plan, err error) {
 	r, err := openDataRoot(w.Root)
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func Look(w Wanted) (_ *Plan, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, docker.Close()) }()
-	p := &planner{Wanted: w, root: r, docker: docker, plan: &Plan{Root: w.Root}}
+	p := &planner{Request: w, root: r, docker: docker, plan: &Plan{Root: w.Root}}
 	job, err := readJob(r)
 	if err != nil {
 		return nil, err
@@ -51,18 +51,18 @@ func Look(w Wanted) (_ *Plan, err error) {
 		if w.Config == "" {
 			p.plan.Job.Config = ""
 		}
-		return p.plan, p.resume()
+		return p.plan, p.planResume()
 	}
-	if w.Action != Forward {
+	if w.Action != ActionMigrate {
 		return nil, errNoJob
 	}
-	return p.plan, p.begin()
+	return p.plan, p.planNew()
 }
 
 // resolve names the data-root, and the store's directory in it, as the mount table
 // does: without symlinks. daemon.json's name goes into the journal, and has to mean
 // the same in another directory.
-func (w *Wanted) resolve(r *dataRoot) error {
+func (w *Request) resolve(r *dataRoot) error {
 	if w.Config != "" {
 		config, err := filepath.Abs(w.Config)
 		if err != nil {
@@ -81,59 +81,59 @@ func (w *Wanted) resolve(r *dataRoot) error {
 	return nil
 }
 
-// begin plans a new migration.
-func (p *planner) begin() error {
-	if err := p.drivers(); err != nil {
+// planNew plans a new migration.
+func (p *planner) planNew() error {
+	if err := p.chooseDrivers(); err != nil {
 		return err
 	}
-	p.running()
+	p.checkDockerdStopped()
 	records, err := p.docker.Read(p.plan.Job.From)
 	if err != nil {
 		return err
 	}
 	p.records = records
-	if err := p.count(); err != nil {
+	if err := p.countRecords(); err != nil {
 		return err
 	}
-	p.whole()
+	p.checkComplete()
 	if has, err := p.root.hasRecords(imageDir(p.plan.Job.To)); err != nil {
 		return err
 	} else if has {
-		p.plan.obstacle("Docker has images or containers under the driver %s already, and two sets are not merged: remove those first", p.plan.Job.To)
+		p.plan.addObstacle("Docker has images or containers under the driver %s already, and two sets are not merged: remove those first", p.plan.Job.To)
 	}
-	if err := p.config(); err != nil {
+	if err := p.planConfig(); err != nil {
 		return err
 	}
-	if err := p.unused(); err != nil {
+	if err := p.checkStoreUnused(); err != nil {
 		return err
 	}
 	if p.Back {
-		return p.wayBack()
+		return p.planBack()
 	}
-	if err := p.way(); err != nil {
+	if err := p.planForward(); err != nil {
 		return err
 	}
-	p.reclaims()
+	p.checkReclaim()
 	return nil
 }
 
-// reclaims says when --reclaim is of no use, or comes too late: what a run before
+// checkReclaim says when --reclaim is of no use, or comes too late: what a run before
 // has copied as it is, is only compared at the end.
-func (p *planner) reclaims() {
+func (p *planner) checkReclaim() {
 	j := &p.plan.Job
 	switch {
 	case !p.Reclaim || j.Reclaim:
-	case j.Way == Copy:
-		p.plan.obstacle("the migration was begun without --reclaim, and goes on without: leave it out, or go back with --undo and begin again with it")
+	case j.Method == Copy:
+		p.plan.addObstacle("the migration was begun without --reclaim, and goes on without: leave it out, or go back with --undo and begin again with it")
 	default:
 		p.plan.Notes = append(p.plan.Notes, "nothing is copied, so --reclaim has nothing to delete, and the migration can be undone")
 	}
 }
 
-// unused makes sure that no plugin has the store open: under live-restore it
+// checkStoreUnused makes sure that no plugin has the store open: under live-restore it
 // outlives dockerd.
-func (p *planner) unused() (err error) {
-	view, err := p.view()
+func (p *planner) checkStoreUnused() (err error) {
+	view, err := p.openView()
 	if errors.Is(err, fault.NotFound) {
 		return nil // there is none yet
 	}
@@ -142,7 +142,7 @@ func (p *planner) unused() (err error) {
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
 	if err := view.RequireUnused(); errors.Is(err, fault.Busy) {
-		p.plan.obstacle("the plugin still runs: %v. Stop it with dockerd, without live-restore", err)
+		p.plan.addObstacle("the plugin still runs: %v. Stop it with dockerd, without live-restore", err)
 	} else if err != nil {
 		return err
 	}
@@ -151,31 +151,31 @@ func (p *planner) unused() (err error) {
 		return err
 	}
 	if door != "" {
-		p.plan.obstacle("the store is kept by %s: give the plugin a dataset of its own", door)
+		p.plan.addObstacle("the store is kept by %s: give the plugin a dataset of its own", door)
 	}
-	p.held, err = view.Layers()
+	p.storeLayers, err = view.Layers()
 	return err
 }
 
-func (p *planner) view() (*overlayzfs.StoreView, error) {
+func (p *planner) openView() (*overlayzfs.StoreView, error) {
 	if p.Dataset != "" {
 		return overlayzfs.OpenDatasetReadOnly(p.Dataset)
 	}
 	return overlayzfs.ViewHome(p.Home)
 }
 
-// drivers decides from where to where.
-func (p *planner) drivers() error {
+// chooseDrivers decides from where to where.
+func (p *planner) chooseDrivers() error {
 	j := &p.plan.Job
 	if p.Back {
 		j.From, j.To = p.Driver, cmp.Or(p.To, overlay2Dir)
-		return builtBack(j.To)
+		return checkBackDriver(j.To)
 	}
 	j.From, j.To = p.From, p.Driver
 	if j.From == "" {
 		return p.findDriver()
 	}
-	if !dockerconf.Builtin(j.From) {
+	if !dockerconf.IsBuiltin(j.From) {
 		return fault.New(fault.Invalid, "%q is none of Docker's own drivers", j.From)
 	}
 	return nil
@@ -207,40 +207,40 @@ func (p *planner) findDriver() error {
 	return fault.New(fault.Invalid, "Docker has images under several drivers (%s): say which with --from", strings.Join(found, ", "))
 }
 
-// running notes that dockerd and all containers have to be stopped.
-func (p *planner) running() {
-	release, err := p.root.quiet()
+// checkDockerdStopped notes that dockerd and all containers have to be stopped.
+func (p *planner) checkDockerdStopped() {
+	release, err := p.root.lockDockerd()
 	if err == nil {
-		err = errors.Join(p.root.stopped(procDir), release())
+		err = errors.Join(p.root.requireStopped(procDir), release())
 	}
 	if err != nil {
-		p.plan.obstacle("%v", err)
+		p.plan.addObstacle("%v", err)
 	}
 }
 
-func (p *planner) count() (err error) {
-	p.items, err = itemsOf(p.records, p.docker.StorageOptions)
+func (p *planner) countRecords() (err error) {
+	p.items, err = listItems(p.records, p.docker.StorageOptions)
 	p.plan.Driver = p.records.Driver
 	p.plan.Images, p.plan.Layers, p.plan.Containers = len(p.records.Images), len(p.items), len(p.records.Containers)
 	return err
 }
 
-// whole refuses records that are damaged or lack something: what is not
+// checkComplete refuses records that are damaged or lack something: what is not
 // understood is not moved.
-func (p *planner) whole() {
+func (p *planner) checkComplete() {
 	var why Obstacles
-	if errors.As(requireWhole(p.records), &why) {
+	if errors.As(requireComplete(p.records), &why) {
 		for _, text := range why {
-			p.plan.obstacle("%s", text)
+			p.plan.addObstacle("%s", text)
 		}
 	}
-	for driver, container := range p.records.Elsewhere {
+	for driver, container := range p.records.OtherDrivers {
 		p.plan.Notes = append(p.plan.Notes, fault.Printable(fmt.Sprintf("containers of the driver %s, %.12s for one, stay as they are", driver, container)))
 	}
 }
 
-// config notes what daemon.json says.
-func (p *planner) config() error {
+// planConfig notes what daemon.json says.
+func (p *planner) planConfig() error {
 	if p.Config == "" {
 		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("daemon.json is left alone: have dockerd use the driver %s yourself", p.plan.Job.To))
 		return nil
@@ -254,12 +254,12 @@ func (p *planner) config() error {
 		return err
 	}
 	if c.Features[containerdStore] {
-		p.plan.obstacle("%s has the feature %s: Docker's images are in containerd's store then, and no storage driver is used. Take it out first", p.Config, containerdStore)
+		p.plan.addObstacle("%s has the feature %s: Docker's images are in containerd's store then, and no storage driver is used. Take it out first", p.Config, containerdStore)
 	}
 	p.plan.Job.Config = p.Config
-	p.plan.Job.remember(f)
+	p.plan.Job.rememberConfig(f)
 	if err := p.plan.Job.requireWritable(f); err != nil {
-		p.plan.obstacle("daemon.json cannot be written: %v; with --leave-config it is left alone", err)
+		p.plan.addObstacle("daemon.json cannot be written: %v; with --leave-config it is left alone", err)
 	}
 	return nil
 }

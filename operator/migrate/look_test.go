@@ -12,7 +12,7 @@ import (
 )
 
 // planning is a planner on the host, as far as it needs no ZFS.
-func (h host) planning(w Wanted) *planner {
+func (h host) planning(w Request) *planner {
 	h.Helper()
 	w.Root, w.Driver = h.dir, "overlayzfs"
 	r, err := openDataRoot(h.dir)
@@ -20,29 +20,29 @@ func (h host) planning(w Wanted) *planner {
 	docker, err := dockerstore.Open(h.dir)
 	h.no(err)
 	h.Cleanup(func() { h.no(errors.Join(r.Close(), docker.Close())) })
-	return &planner{Wanted: w, root: r, docker: docker, plan: &Plan{Root: h.dir}}
+	return &planner{Request: w, root: r, docker: docker, plan: &Plan{Root: h.dir}}
 }
 
 func TestTheDriverIsFound(t *testing.T) {
 	h := onVFS(t)
 	h.write("image/overlay2/layerdb/tmp/left", "") // no layer
-	p := h.planning(Wanted{})
-	h.no(p.drivers())
+	p := h.planning(Request{})
+	h.no(p.chooseDrivers())
 	if p.plan.Job.From != "vfs" || p.plan.Job.To != "overlayzfs" {
 		t.Errorf("%+v", p.plan.Job)
 	}
 	h.write("image/overlay2/imagedb/content/sha256/"+hexID("x"), "x")
-	if err := h.planning(Wanted{}).drivers(); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "--from") {
+	if err := h.planning(Request{}).chooseDrivers(); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "--from") {
 		t.Errorf("of two: %v", err)
 	}
-	h.no(h.planning(Wanted{From: "overlay2"}).drivers())
-	for _, w := range []Wanted{{From: "another/plugin"}, {Back: true, To: "vfs"}} {
-		if err := h.planning(w).drivers(); !errors.Is(err, fault.Invalid) {
+	h.no(h.planning(Request{From: "overlay2"}).chooseDrivers())
+	for _, w := range []Request{{From: "another/plugin"}, {Back: true, To: "vfs"}} {
+		if err := h.planning(w).chooseDrivers(); !errors.Is(err, fault.Invalid) {
 			t.Errorf("%+v: %v", w, err)
 		}
 	}
 	h.no(os.RemoveAll(h.path("image")))
-	if err := h.planning(Wanted{}).drivers(); !errors.Is(err, fault.NotFound) {
+	if err := h.planning(Request{}).chooseDrivers(); !errors.Is(err, fault.NotFound) {
 		t.Errorf("of none: %v", err)
 	}
 }
@@ -67,14 +67,14 @@ func TestObstacles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := onVFS(t)
 			tt.spoil(h)
-			p := h.planning(Wanted{From: "vfs", Config: h.config})
-			h.no(p.drivers())
-			h.no(p.config())
+			p := h.planning(Request{From: "vfs", Config: h.config})
+			h.no(p.chooseDrivers())
+			h.no(p.planConfig())
 			p.records = h.records("vfs")
-			h.no(p.count())
-			p.whole()
-			h.no(p.present())
-			if err := p.plan.Refused(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			h.no(p.countRecords())
+			p.checkComplete()
+			h.no(p.checkLayersPresent())
+			if err := p.plan.CheckObstacles(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v, want %q", err, tt.says)
 			}
 			if tt.says == "" && (p.plan.Images != 1 || p.plan.Layers != 6 || p.plan.Containers != 2 || p.plan.Bytes == 0) {
@@ -86,12 +86,12 @@ func TestObstacles(t *testing.T) {
 
 // TestOnlyLayersAreDestroyed: of the datasets below that of moby's zfs driver.
 func TestOnlyLayersAreDestroyed(t *testing.T) {
-	s := clones{dataset: "tank/docker"}
+	s := zfsSource{dataset: "tank/docker"}
 	for _, id := range []string{"home", hexID("x")[:63], hexID("x") + "-old", "a/b", ""} {
-		if err := s.discard(t.Context(), id); !errors.Is(err, fault.UnsafeInput) {
+		if err := s.deleteLayer(t.Context(), id); !errors.Is(err, fault.UnsafeInput) {
 			t.Errorf("%q: %v", id, err)
 		}
-		if _, err := s.open(id); !errors.Is(err, fault.UnsafeInput) {
+		if _, err := s.openLayer(id); !errors.Is(err, fault.UnsafeInput) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
@@ -111,27 +111,27 @@ func (h host) split() string {
 func TestDaemonJSONThatCannotBeWritten(t *testing.T) {
 	for after, says := range map[string]string{"overlayzfs": "--leave-config", "vfs": ""} {
 		h := onVFS(t)
-		p := h.planning(Wanted{From: "vfs", Config: "/proc/self/daemon.json"})
-		h.no(p.drivers())
+		p := h.planning(Request{From: "vfs", Config: "/proc/self/daemon.json"})
+		h.no(p.chooseDrivers())
 		p.plan.Job.To = after
 		if p.plan.Job.From == after { // it names what it should already
 			p.Config = h.config
 			p.plan.Job.From = "zfs"
 		}
-		h.no(p.config())
-		if err := p.plan.Refused(); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+		h.no(p.planConfig())
+		if err := p.plan.CheckObstacles(); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", after, err)
 		}
 	}
 	h, s := onVFS(t), &shelf{dir: t.TempDir()}
 	j := h.copyJob()
 	j.Config = "/proc/self/daemon.json"
-	if err := h.run(j, s); !errors.Is(err, ErrBegun) {
+	if err := h.run(j, s); !errors.Is(err, ErrUnfinished) {
 		t.Fatalf("%v", err)
 	}
 	tools := s.tools()
 	tools.LeaveConfig = true
-	plan, err := Look(Wanted{Root: h.dir, Driver: "overlayzfs"})
+	plan, err := MakePlan(Request{Root: h.dir, Driver: "overlayzfs"})
 	h.no(err)
 	h.no(plan.Run(t.Context(), tools))
 	h.no(Undo(t.Context(), h.dir, tools))
@@ -143,28 +143,28 @@ func TestReclaimIsNotIgnored(t *testing.T) {
 	h := onVFS(t)
 	look := func(h host, reclaim bool) *Plan {
 		t.Helper()
-		plan, err := Look(Wanted{Root: h.dir, Driver: "overlayzfs", Reclaim: reclaim})
+		plan, err := MakePlan(Request{Root: h.dir, Driver: "overlayzfs", Reclaim: reclaim})
 		h.no(err)
 		return plan
 	}
-	if err := h.run(h.copyJob(), &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrBegun) {
+	if err := h.run(h.copyJob(), &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}
-	h.no(look(h, false).Refused())
-	if err := look(h, true).Refused(); err == nil || !strings.Contains(err.Error(), "--reclaim") || !strings.Contains(err.Error(), "--undo") {
+	h.no(look(h, false).CheckObstacles())
+	if err := look(h, true).CheckObstacles(); err == nil || !strings.Contains(err.Error(), "--reclaim") || !strings.Contains(err.Error(), "--undo") {
 		t.Errorf("too late: %v", err)
 	}
 	h = onVFS(t)
 	j := h.copyJob()
 	j.Reclaim = true
-	if err := h.run(j, &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrBegun) {
+	if err := h.run(j, &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}
-	h.no(look(h, true).Refused())
+	h.no(look(h, true).CheckObstacles())
 	h = onOverlay2(t)
 	h.cutShort(2, false)
 	plan := look(h, true)
-	if h.no(plan.Refused()); !strings.Contains(strings.Join(plan.Notes, "\n"), "nothing is copied") {
+	if h.no(plan.CheckObstacles()); !strings.Contains(strings.Join(plan.Notes, "\n"), "nothing is copied") {
 		t.Errorf("of a rename: %q", plan.Notes)
 	}
 }
@@ -172,20 +172,20 @@ func TestReclaimIsNotIgnored(t *testing.T) {
 // TestAnotherMigrationIsAskedFor than the one that was begun.
 func TestAnotherMigrationIsAskedFor(t *testing.T) {
 	h, s := onVFS(t), &shelf{dir: t.TempDir(), refuse: "top"}
-	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrBegun) {
+	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		wanted Wanted
+		wanted Request
 		is     bool
 	}{
-		{Wanted{}, true}, {Wanted{From: "vfs"}, true}, {Wanted{Action: Backward, Back: true}, true},
-		{Wanted{From: "zfs"}, false}, {Wanted{Back: true}, false}, {Wanted{Driver: "another"}, false},
+		{Request{}, true}, {Request{From: "vfs"}, true}, {Request{Action: ActionUndo, Back: true}, true},
+		{Request{From: "zfs"}, false}, {Request{Back: true}, false}, {Request{Driver: "another"}, false},
 	} {
 		tt.wanted.Root, tt.wanted.Driver = h.dir, cmp.Or(tt.wanted.Driver, "overlayzfs")
-		plan, err := Look(tt.wanted)
+		plan, err := MakePlan(tt.wanted)
 		h.no(err)
-		if err := plan.Refused(); (err == nil) != tt.is || err != nil && !strings.Contains(err.Error(), "--from vfs --driver overlayzfs") {
+		if err := plan.CheckObstacles(); (err == nil) != tt.is || err != nil && !strings.Contains(err.Error(), "--from vfs --driver overlayzfs") {
 			t.Errorf("%+v: %v", tt.wanted, err)
 		}
 	}

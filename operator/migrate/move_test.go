@@ -63,7 +63,7 @@ func onOverlay2(t *testing.T) host {
 
 func (h host) moveJob() *Job {
 	h.Helper()
-	return &Job{Way: Move, From: "overlay2", To: "overlayzfs", Layers: "overlay2", Target: target, Config: h.config, ConfigWas: h.configWas()}
+	return &Job{Method: Move, From: "overlay2", To: "overlayzfs", Layers: "overlay2", Target: target, Config: h.config, ConfigWas: h.configWas()}
 }
 
 // moved checks that everything is the plugin's.
@@ -121,9 +121,9 @@ func TestAnUndoTakesWhatTheOldDriverKnows(t *testing.T) {
 			h := onOverlay2(t)
 			h.no(h.run(h.moveJob(), &shelf{}))
 			tt.spoil(h)
-			plan, err := Look(Wanted{Root: h.dir, Driver: "overlayzfs", Config: h.config, Action: Backward})
+			plan, err := MakePlan(Request{Root: h.dir, Driver: "overlayzfs", Config: h.config, Action: ActionUndo})
 			h.no(err)
-			if err := plan.Refused(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			if err := plan.CheckObstacles(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v, want %q", err, tt.says)
 			}
 		})
@@ -157,15 +157,15 @@ func (h host) cutShort(n int, restarted bool) {
 	h.Helper()
 	h.no(h.within(func(r *dataRoot) error {
 		j := h.moveJob()
-		err := j.prepare(r, Tools{})
-		for _, s := range j.steps(r)[:min(n, 2)] {
+		err := j.startJob(r, Tools{})
+		for _, s := range j.recordSteps(r)[:min(n, 2)] {
 			err = errors.Join(err, s.do())
 		}
 		if n == 3 {
 			err = errors.Join(err, r.setDrivers(j.From, j.To, func(id string) bool { return id == hexID("db") }))
 		}
 		if n == 4 {
-			err = errors.Join(err, j.containers(r).do(), j.enter(r, Configuring), j.switchConfig())
+			err = errors.Join(err, j.nameDriver(r).do(), j.enterPhase(r, Configuring), j.switchConfig())
 		}
 		return err
 	}))
@@ -220,13 +220,13 @@ func TestWhatIsAdopted(t *testing.T) {
 			r, err := openDataRoot(h.dir)
 			h.no(err)
 			defer r.Close()
-			items, err := itemsOf(h.records("overlay2"), func(string) (map[string]string, error) { return nil, nil })
+			items, err := listItems(h.records("overlay2"), func(string) (map[string]string, error) { return nil, nil })
 			h.no(err)
 			p := &planner{root: r, items: items, plan: &Plan{}}
 			view, err := overlayzfs.ViewHome(h.path("overlay2"))
 			h.no(err)
-			h.no(p.adoptable(view, h.path("overlay2"), "overlay2"))
-			if err := p.plan.Refused(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			h.no(p.checkAdoptable(view, h.path("overlay2"), "overlay2"))
+			if err := p.plan.CheckObstacles(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v, want %q", err, tt.says)
 			}
 		})
@@ -240,7 +240,7 @@ func TestItemsStandOnEarlierOnes(t *testing.T) {
 	h.no(err)
 	defer docker.Close()
 	h.write("containers/"+hexID("web")+"/hostconfig.json", `{"StorageOpt":{"size":"1G"}}`)
-	items, err := itemsOf(h.records("overlay2"), docker.StorageOptions)
+	items, err := listItems(h.records("overlay2"), docker.StorageOptions)
 	h.no(err)
 	seen := map[string]bool{"": true}
 	limited := 0

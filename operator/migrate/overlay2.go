@@ -20,21 +20,21 @@ import (
 // overlay2Dir is where overlay2 has its layers, in the data-root.
 const overlay2Dir = "overlay2"
 
-// newLayers is where layers of overlay2's are made before they are put in place.
-const newLayers = workDir + "/new"
+// stagingDir is where layers of overlay2's are made before they are put in place.
+const stagingDir = workDir + "/new"
 
-// overlay2Lowers is how many layers overlay2 stacks (maxDepth of its overlay.go).
-const overlay2Lowers = 128
+// maxOverlay2Lowers is how many layers overlay2 stacks (maxDepth of its overlay.go).
+const maxOverlay2Lowers = 128
 
-// overlay2 is a Store in the layout of moby's driver, for the way back. A layer is
+// overlay2Store is a Store in the layout of moby's driver, for the way back. A layer is
 // made aside, filled, put on disk and renamed into place.
-type overlay2 struct {
+type overlay2Store struct {
 	root *dataRoot
 }
 
-// open makes the directories that the driver would.
-func (s overlay2) open() error {
-	for _, dir := range []string{overlay2Dir, overlay2Dir + "/l", newLayers} {
+// makeDirs makes the directories that the driver would.
+func (s overlay2Store) makeDirs() error {
+	for _, dir := range []string{overlay2Dir, overlay2Dir + "/l", stagingDir} {
 		mode := fs.FileMode(0o700)
 		if dir == overlay2Dir {
 			mode = 0o710
@@ -47,11 +47,11 @@ func (s overlay2) open() error {
 }
 
 // Create makes a layer aside.
-func (s overlay2) Create(_ context.Context, id, parent string, o overlayzfs.CreateOptions) error {
+func (s overlay2Store) Create(_ context.Context, id, parent string, o overlayzfs.CreateOptions) error {
 	if len(o.StorageOpt) > 0 {
 		return fault.New(fault.Unsupported, "overlay2 keeps no limit here")
 	}
-	stage := path.Join(newLayers, id)
+	stage := path.Join(stagingDir, id)
 	if err := s.root.RemoveAll(stage); err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (s overlay2) Create(_ context.Context, id, parent string, o overlayzfs.Crea
 	if err != nil || parent == "" {
 		return err
 	}
-	lowers, err := s.lowers(parent)
+	lowers, err := s.listLowers(parent)
 	if err != nil {
 		return err
 	}
@@ -69,8 +69,8 @@ func (s overlay2) Create(_ context.Context, id, parent string, o overlayzfs.Crea
 	)
 }
 
-// lowers is what a child of a layer stands on.
-func (s overlay2) lowers(parent string) ([]string, error) {
+// listLowers is what a child of a layer stands on.
+func (s overlay2Store) listLowers(parent string) ([]string, error) {
 	short, err := s.root.ReadFile(path.Join(overlay2Dir, parent, "link"))
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func newShort() string {
 }
 
 // ApplyDiff unpacks a tar into a layer that was just made, and puts it in place.
-func (s overlay2) ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (size int64, err error) {
+func (s overlay2Store) ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (size int64, err error) {
 	err = s.Fill(ctx, id, func(dir *os.File) error {
 		size, err = layertar.Extract(ctx, dir, diff, layertar.Options{Base: parent == ""})
 		return err
@@ -102,8 +102,8 @@ func (s overlay2) ApplyDiff(ctx context.Context, id, parent string, diff io.Read
 }
 
 // Fill fills a layer that was just made, and puts it in place.
-func (s overlay2) Fill(ctx context.Context, id string, write func(dir *os.File) error) error {
-	stage := path.Join(newLayers, id)
+func (s overlay2Store) Fill(ctx context.Context, id string, write func(dir *os.File) error) error {
+	stage := path.Join(stagingDir, id)
 	dir, err := s.root.Open(stage + "/diff")
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (s overlay2) Fill(ctx context.Context, id string, write func(dir *os.File) 
 	if err := errors.Join(write(dir), fsat.SyncFileSystem(int(dir.Fd())), dir.Close()); err != nil {
 		return err
 	}
-	if err := s.root.settle(ctx); err != nil {
+	if err := s.root.syncStorage(ctx); err != nil {
 		return err
 	}
 	short, err := s.root.ReadFile(stage + "/link")
@@ -121,11 +121,11 @@ func (s overlay2) Fill(ctx context.Context, id string, write func(dir *os.File) 
 	if err := s.root.Symlink(path.Join("..", id, "diff"), path.Join(overlay2Dir, "l", string(short))); err != nil {
 		return err
 	}
-	return s.root.rename(stage, path.Join(overlay2Dir, id))
+	return s.root.renameDurably(stage, path.Join(overlay2Dir, id))
 }
 
 // Remove removes a layer, its short name first: without a layer that leads nowhere.
-func (s overlay2) Remove(ctx context.Context, id string) error {
+func (s overlay2Store) Remove(ctx context.Context, id string) error {
 	dir := path.Join(overlay2Dir, id)
 	short, err := s.root.ReadFile(dir + "/link")
 	if err == nil {
@@ -134,12 +134,12 @@ func (s overlay2) Remove(ctx context.Context, id string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return dirs{s.root, "overlay2"}.remove(ctx, dir)
+	return dirSource{s.root, "overlay2"}.removeDir(ctx, dir)
 }
 
 // Layers lists the layers.
-func (s overlay2) Layers(context.Context) ([]string, error) {
-	names, err := s.root.names(overlay2Dir)
+func (s overlay2Store) Layers(context.Context) ([]string, error) {
+	names, err := s.root.listNames(overlay2Dir)
 	var ids []string
 	for _, name := range names {
 		if name != "l" && name != ".overlayzfs" {
@@ -150,4 +150,4 @@ func (s overlay2) Layers(context.Context) ([]string, error) {
 }
 
 // WaitReaper removes what was made aside and is nobody's.
-func (s overlay2) WaitReaper(context.Context) error { return s.root.RemoveAll(newLayers) }
+func (s overlay2Store) WaitReaper(context.Context) error { return s.root.RemoveAll(stagingDir) }

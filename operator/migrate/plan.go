@@ -8,8 +8,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Wanted is what is asked for.
-type Wanted struct {
+// Request is what is asked for.
+type Request struct {
 	Root   string // Docker's data-root
 	Config string // daemon.json; empty to leave it alone
 	// Driver is the plugin's name, in Docker's records. Its store lies on Dataset
@@ -35,9 +35,9 @@ type Action string
 
 // The actions.
 const (
-	Forward  Action = ""
-	Backward Action = "undo"
-	Ending   Action = "finish"
+	ActionMigrate Action = ""
+	ActionUndo    Action = "undo"
+	ActionFinish  Action = "finish"
 )
 
 // Plan is a migration thought through.
@@ -73,14 +73,14 @@ func (p Plan) MarshalJSON() ([]byte, error) {
 	return json.Marshal(plain(p))
 }
 
-// Refused is the obstacles as an error; nil when there are none.
-func (p *Plan) Refused() error {
+// CheckObstacles is the obstacles as an error; nil when there are none.
+func (p *Plan) CheckObstacles() error {
 	if len(p.Obstacles) == 0 {
 		return nil
 	}
 	return Obstacles(p.Obstacles)
 }
 
-func (p *Plan) obstacle(format string, args ...any) {
+func (p *Plan) addObstacle(format string, args ...any) {
 	p.Obstacles = append(p.Obstacles, fault.Printable(fmt.Sprintf(format, args...)))
 }

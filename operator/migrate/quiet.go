@@ -28,9 +28,9 @@ const procDir = "/proc"
 // ErrRunning is of a dockerd that has to be stopped first.
 var ErrRunning = fault.New(fault.Busy, "dockerd is running on this data-root: stop it, and its socket unit with it (`systemctl stop docker.socket docker`)")
 
-// quiet makes sure that no dockerd uses the data-root, and that none begins to
+// lockDockerd makes sure that no dockerd uses the data-root, and that none begins to
 // until release is called.
-func (r *dataRoot) quiet() (release func() error, err error) {
+func (r *dataRoot) lockDockerd() (release func() error, err error) {
 	f, err := r.OpenFile(volumesDB, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return func() error { return nil }, nil // no dockerd was ever started here
@@ -48,22 +48,22 @@ func (r *dataRoot) quiet() (release func() error, err error) {
 	return f.Close, nil
 }
 
-// outlived is what to do about a container that runs without dockerd.
-const outlived = "a container outlived dockerd. Start dockerd without live-restore, stop the container, and stop dockerd again"
+// outlivedRemedy is what to do about a container that runs without dockerd.
+const outlivedRemedy = "a container outlived dockerd. Start dockerd without live-restore, stop the container, and stop dockerd again"
 
 // layerDirs are where drivers mount layers, in the data-root.
 var layerDirs = []string{"overlay2", "zfs", "plugins"}
 
-// stopped makes sure that no container has outlived a dockerd that was killed, or has
+// requireStopped makes sure that no container has outlived a dockerd that was killed, or has
 // live-restore: that no layer is mounted, and no container has a process. Some
 // drivers mount nothing, and a dockerd may mount where nobody else sees it.
-func (r *dataRoot) stopped(proc string) error {
+func (r *dataRoot) requireStopped(proc string) error {
 	for _, dir := range layerDirs {
 		if err := requireUnmounted(filepath.Join(r.Name(), dir)); err != nil {
 			return err
 		}
 	}
-	names, err := r.names("containers")
+	names, err := r.listNames("containers")
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func requireUnmounted(dir string) error {
 	}
 	for _, m := range mounts {
 		if m.FSType == "overlay" || strings.Contains(m.Mountpoint, "/graph/") {
-			return fault.New(fault.Busy, "%s is still mounted: %s", m.Mountpoint, outlived)
+			return fault.New(fault.Busy, "%s is still mounted: %s", m.Mountpoint, outlivedRemedy)
 		}
 	}
 	return nil
@@ -114,7 +114,7 @@ func (r *dataRoot) requireEnded(proc, id string) error {
 		return nil
 	}
 	if err == nil && strings.Contains(string(groups), id) {
-		err = fault.New(fault.Busy, "container %.12s runs as process %d: %s", id, record.State.Pid, outlived)
+		err = fault.New(fault.Busy, "container %.12s runs as process %d: %s", id, record.State.Pid, outlivedRemedy)
 	}
 	return err
 }

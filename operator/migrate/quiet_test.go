@@ -31,7 +31,7 @@ func TestAContainerThatOutlivedDockerd(t *testing.T) {
 		}
 		r, err := openDataRoot(h.dir)
 		h.no(err)
-		if err := r.stopped(proc); errors.Is(err, fault.Busy) != busy || !busy && err != nil {
+		if err := r.requireStopped(proc); errors.Is(err, fault.Busy) != busy || !busy && err != nil {
 			t.Errorf("with %q: %v", content, err)
 		}
 		h.no(r.Close())
@@ -67,7 +67,7 @@ func TestASymlinkToTheDataRoot(t *testing.T) {
 	r, err := openDataRoot(link)
 	h.no(err)
 	defer r.Close()
-	w := Wanted{Root: link, Home: link + "/plugins/x/overlayzfs"}
+	w := Request{Root: link, Home: link + "/plugins/x/overlayzfs"}
 	h.no(w.resolve(r))
 	if r.Name() != h.dir || w.Root != h.dir || w.Home != h.path("plugins/x/overlayzfs") {
 		t.Errorf("%s, %+v", r.Name(), w)

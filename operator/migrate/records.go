@@ -21,7 +21,7 @@ var recordLists = []string{"layerdb/sha256", "layerdb/mounts", "imagedb/content/
 // hasRecords reports whether a directory of records names a layer or an image.
 func (r *dataRoot) hasRecords(dir string) (bool, error) {
 	for _, below := range recordLists {
-		names, err := r.names(path.Join(dir, below))
+		names, err := r.listNames(path.Join(dir, below))
 		if err != nil || len(names) > 0 {
 			return true, err
 		}
@@ -32,7 +32,7 @@ func (r *dataRoot) hasRecords(dir string) (bool, error) {
 // recordNames are the entries for layers, writable layers and images.
 func (r *dataRoot) recordNames(dir string) (all []string, err error) {
 	for _, below := range recordLists {
-		names, err := r.names(path.Join(dir, below))
+		names, err := r.listNames(path.Join(dir, below))
 		if err != nil {
 			return nil, err
 		}
@@ -43,15 +43,15 @@ func (r *dataRoot) recordNames(dir string) (all []string, err error) {
 	return all, nil
 }
 
-// noRecords is the opposite, for move.
-func (r *dataRoot) noRecords(dir string) (bool, error) {
+// hasNoRecords is the opposite, for move.
+func (r *dataRoot) hasNoRecords(dir string) (bool, error) {
 	has, err := r.hasRecords(dir)
 	return !has, err
 }
 
-// dropEmptyRecords removes records of a driver that name nothing, such as its
+// removeEmptyRecords removes records of a driver that name nothing, such as its
 // first start leaves.
-func (r *dataRoot) dropEmptyRecords(driver string) error {
+func (r *dataRoot) removeEmptyRecords(driver string) error {
 	dir := imageDir(driver)
 	has, err := r.hasRecords(dir)
 	if err != nil {
@@ -66,7 +66,7 @@ func (r *dataRoot) dropEmptyRecords(driver string) error {
 // copyRecords makes the records of one driver those of another, too. What is
 // there is a copy of before.
 func (r *dataRoot) copyRecords(from, to string) error {
-	if err := r.nothingNew(imageDir(to), imageDir(from)); err != nil {
+	if err := r.requireNothingNew(imageDir(to), imageDir(from)); err != nil {
 		return err
 	}
 	if err := errors.Join(r.RemoveAll(imageDir(to)), r.RemoveAll(stagedName)); err != nil {
@@ -78,14 +78,14 @@ func (r *dataRoot) copyRecords(from, to string) error {
 	if err := r.MkdirAll(path.Dir(imageDir(to)), 0o700); err != nil {
 		return err
 	}
-	return r.rename(stagedName, imageDir(to))
+	return r.renameDurably(stagedName, imageDir(to))
 }
 
-// nothingNew makes sure that records which a run before copied have nothing that
+// requireNothingNew makes sure that records which a run before copied have nothing that
 // the original has not: dockerd may have been started with them.
-func (r *dataRoot) nothingNew(dir, original string) error {
+func (r *dataRoot) requireNothingNew(dir, original string) error {
 	for _, below := range recordLists {
-		names, err := r.names(path.Join(dir, below))
+		names, err := r.listNames(path.Join(dir, below))
 		if err != nil {
 			return err
 		}
@@ -105,9 +105,9 @@ func (r *dataRoot) nothingNew(dir, original string) error {
 // containerID is what the directories of containers are called.
 var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// drivers are those that containers were made with, and one such container of each.
-func (r *dataRoot) drivers() (map[string]string, error) {
-	names, err := r.names("containers")
+// containerDrivers are those that containers were made with, and one such container of each.
+func (r *dataRoot) containerDrivers() (map[string]string, error) {
+	names, err := r.listNames("containers")
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (r *dataRoot) drivers() (map[string]string, error) {
 
 // setDrivers changes the driver in the records of the containers that want says.
 func (r *dataRoot) setDrivers(from, to string, want func(id string) bool) error {
-	names, err := r.names("containers")
+	names, err := r.listNames("containers")
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (r *dataRoot) setDriver(name, from, to string) error {
 	if raw, err = json.Marshal(fields); err != nil {
 		return err
 	}
-	return r.write(name, raw, info.Mode().Perm())
+	return r.writeFile(name, raw, info.Mode().Perm())
 }
 
 // setBuildsAside keeps BuildKit's records for an undo. They name layers that
@@ -189,12 +189,12 @@ func (r *dataRoot) setBuildsAside() error {
 	if err != nil || !there {
 		return err
 	}
-	return r.rename("buildkit", buildsName)
+	return r.renameDurably("buildkit", buildsName)
 }
 
-// bringBuildsBack puts BuildKit's records in the place of those that it made
+// restoreBuilds puts BuildKit's records in the place of those that it made
 // meanwhile, which name layers of another driver.
-func (r *dataRoot) bringBuildsBack() error {
+func (r *dataRoot) restoreBuilds() error {
 	aside, err := r.exists(buildsName)
 	if err != nil || !aside {
 		return err
@@ -202,5 +202,5 @@ func (r *dataRoot) bringBuildsBack() error {
 	if err := r.RemoveAll("buildkit"); err != nil {
 		return err
 	}
-	return r.rename(buildsName, "buildkit")
+	return r.renameDurably(buildsName, "buildkit")
 }

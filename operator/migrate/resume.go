@@ -11,33 +11,33 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// resume looks at a migration that was begun.
-func (p *planner) resume() error {
-	p.running()
-	if p.Action == Forward {
-		p.contradiction()
-		p.reclaims()
+// planResume looks at a migration that was begun.
+func (p *planner) planResume() error {
+	p.checkDockerdStopped()
+	if p.Action == ActionMigrate {
+		p.checkSameJob()
+		p.checkReclaim()
 	}
-	if err := p.plan.Job.allows(p.Action); err != nil {
-		p.plan.obstacle("%v", err)
-	} else if p.Action == Ending {
-		if err := p.plan.Job.oldUnused(p.root); err != nil {
-			p.plan.obstacle("%v", err)
+	if err := p.plan.Job.checkAction(p.Action); err != nil {
+		p.plan.addObstacle("%v", err)
+	} else if p.Action == ActionFinish {
+		if err := p.plan.Job.checkOldUnused(p.root); err != nil {
+			p.plan.addObstacle("%v", err)
 		}
-		if err := p.mountedOld(); err != nil {
+		if err := p.noteMountedSource(); err != nil {
 			return err
 		}
 	}
-	both, err := p.both()
+	both, err := p.readBothRecords()
 	if err != nil || len(both) == 0 {
 		return err
 	}
 	p.records = both[0]
-	return errors.Join(p.countAll(both), p.newer(), p.returnable())
+	return errors.Join(p.countBothRecords(both), p.noteUndoLosses(), p.checkUndoInPlace())
 }
 
-// both are the records of the old driver and of the new one, as far as there are any.
-func (p *planner) both() (both []*dockerstore.Records, err error) {
+// readBothRecords are the records of the old driver and of the new one, as far as there are any.
+func (p *planner) readBothRecords() (both []*dockerstore.Records, err error) {
 	for _, driver := range []string{p.plan.Job.From, p.plan.Job.To} {
 		records, err := p.docker.Read(driver)
 		if err == nil {
@@ -49,14 +49,14 @@ func (p *planner) both() (both []*dockerstore.Records, err error) {
 	return both, nil
 }
 
-// countAll counts what Docker has in the middle of a migration: once that is done, in
+// countBothRecords counts what Docker has in the middle of a migration: once that is done, in
 // the new driver's records. A container is the old driver's until its own record was
 // switched, and the new one's then.
-func (p *planner) countAll(both []*dockerstore.Records) error {
-	err := p.count()
+func (p *planner) countBothRecords(both []*dockerstore.Records) error {
+	err := p.countRecords()
 	now := both[len(both)-1]
 	if phase := p.plan.Job.Phase; (phase == Done || phase == Finishing) && now != p.records {
-		items, wrong := itemsOf(now, noOptions)
+		items, wrong := listItems(now, noOptions)
 		p.plan.Driver, p.plan.Images, p.plan.Layers = now.Driver, len(now.Images), len(items)
 		err = errors.Join(err, wrong)
 	}
@@ -67,30 +67,30 @@ func (p *planner) countAll(both []*dockerstore.Records) error {
 	return err
 }
 
-// contradiction refuses to go on with another migration than the one that is asked
+// checkSameJob refuses to go on with another migration than the one that is asked
 // for.
-func (p *planner) contradiction() {
+func (p *planner) checkSameJob() {
 	j, driver := &p.plan.Job, p.plan.Job.To
-	if j.back() {
+	if j.isBack() {
 		driver = j.From
 	}
-	if p.Back != j.back() || p.From != "" && p.From != j.From || p.To != "" && p.To != j.To || p.Driver != driver {
-		p.plan.obstacle("another migration is under way, from %s to %s: `%s` goes on with it, and with --undo it is undone", j.From, j.To, j.command())
+	if p.Back != j.isBack() || p.From != "" && p.From != j.From || p.To != "" && p.To != j.To || p.Driver != driver {
+		p.plan.addObstacle("another migration is under way, from %s to %s: `%s` goes on with it, and with --undo it is undone", j.From, j.To, j.resumeCommand())
 	}
 }
 
-// command is what goes on with a job.
-func (j *Job) command() string {
-	if j.back() {
+// resumeCommand is what goes on with a job.
+func (j *Job) resumeCommand() string {
+	if j.isBack() {
 		return fmt.Sprintf("overlayzfs migrate --back --to %s --driver %s", j.To, j.From)
 	}
 	return fmt.Sprintf("overlayzfs migrate --from %s --driver %s", j.From, j.To)
 }
 
-// mountedOld notes that a directory of old layers stays, for it is a mount point.
-func (p *planner) mountedOld() error {
+// noteMountedSource notes that a directory of old layers stays, for it is a mount point.
+func (p *planner) noteMountedSource() error {
 	j := p.plan.Job
-	if j.Way != Copy || j.back() {
+	if j.Method != Copy || j.isBack() {
 		return nil
 	}
 	dir := filepath.Join(p.Root, j.From)
@@ -101,9 +101,9 @@ func (p *planner) mountedOld() error {
 	return err
 }
 
-// newer notes what an undo would lose: what was made since layers were copied.
-func (p *planner) newer() error {
-	if p.Action != Backward || p.plan.Job.Way != Copy || p.records.Driver != p.plan.Job.From {
+// noteUndoLosses notes what an undo would lose: what was made since layers were copied.
+func (p *planner) noteUndoLosses() error {
+	if p.Action != ActionUndo || p.plan.Job.Method != Copy || p.records.Driver != p.plan.Job.From {
 		return nil
 	}
 	now, err := p.docker.Read(p.plan.Job.To)

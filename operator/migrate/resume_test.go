@@ -8,7 +8,7 @@ func TestWhatIsCountedOfAMigrationThatWasBegun(t *testing.T) {
 	h, s := onVFS(t), &shelf{dir: t.TempDir()}
 	looked := func(a Action, driver string) {
 		t.Helper()
-		plan, err := Look(Wanted{Root: h.dir, Driver: "overlayzfs", Action: a})
+		plan, err := MakePlan(Request{Root: h.dir, Driver: "overlayzfs", Action: a})
 		h.no(err)
 		if !plan.Resumed || plan.Driver != driver || plan.Images != 1 || plan.Layers != 6 || plan.Containers != 2 {
 			t.Errorf("%q: %d images, %d containers, %d layers of %s", a, plan.Images, plan.Containers, plan.Layers, plan.Driver)
@@ -18,16 +18,16 @@ func TestWhatIsCountedOfAMigrationThatWasBegun(t *testing.T) {
 	if err := h.run(h.copyJob(), s); err == nil {
 		t.Fatal("it was not cut short")
 	}
-	looked(Forward, "vfs")
+	looked(ActionMigrate, "vfs")
 	s.refuse = ""
 	h.no(h.run(h.copyJob(), s))
-	looked(Ending, "overlayzfs")
-	looked(Backward, "overlayzfs")
+	looked(ActionFinish, "overlayzfs")
+	looked(ActionUndo, "overlayzfs")
 	h.no(h.within(func(r *dataRoot) error { // one of two was switched back when an undo was cut short
 		j, err := readJob(r)
 		h.no(err)
-		h.no(j.enter(r, Undoing))
+		h.no(j.enterPhase(r, Undoing))
 		return r.setDrivers("overlayzfs", "vfs", func(id string) bool { return id == hexID("web") })
 	}))
-	looked(Backward, "vfs")
+	looked(ActionUndo, "vfs")
 }

@@ -14,18 +14,18 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// samePool reports whether a directory lies on the store's pool.
-func (p *planner) samePool(dir string) bool {
+// isOnStorePool reports whether a directory lies on the store's pool.
+func (p *planner) isOnStorePool(dir string) bool {
 	onZFS, err := zfs.IsZFS(dir)
 	if err != nil || !onZFS {
 		return false
 	}
 	dataset, err := zfs.DatasetOf(dir)
-	return err == nil && zfs.PoolOf(dataset) == p.pool()
+	return err == nil && zfs.PoolOf(dataset) == p.storePool()
 }
 
-// pool is that of the store; empty when that lies on none.
-func (p *planner) pool() string {
+// storePool is that of the store; empty when that lies on none.
+func (p *planner) storePool() string {
 	if p.Dataset != "" {
 		return zfs.PoolOf(p.Dataset)
 	}
@@ -40,27 +40,27 @@ func (p *planner) pool() string {
 // (SPA_FEATURE_BLOCK_CLONING of module/zcommon/zfeature_common.c, OpenZFS 2.2).
 const blockCloning = "com.fudosecurity:block_cloning"
 
-// shares reports whether files copied from a directory share their blocks with the
+// canShareBlocks reports whether files copied from a directory share their blocks with the
 // originals. What is not known is not counted on.
-func (p *planner) shares(dir string) bool {
+func (p *planner) canShareBlocks(dir string) bool {
 	enabled, err := zfs.ModuleParam("zfs_bclone_enabled")
-	if err != nil || enabled != "1" || !p.samePool(dir) {
+	if err != nil || enabled != "1" || !p.isOnStorePool(dir) {
 		return false
 	}
 	z, err := zfs.Open()
 	if err != nil {
 		return false
 	}
-	can, err := z.PoolFeature(p.pool(), blockCloning)
+	can, err := z.PoolFeature(p.storePool(), blockCloning)
 	return errors.Join(err, z.Close()) == nil && can
 }
 
-// measure finds out how much of a writable layer is its own, and whether that fits
+// measureWritable finds out how much of a writable layer is its own, and whether that fits
 // below its limit.
-func (p *planner) measure(s source, it item, layer *tree) error {
-	found, err := p.own(s, it, layer)
+func (p *planner) measureWritable(s source, it item, layer *tree) error {
+	found, err := p.compareWithParent(s, it, layer)
 	if err != nil {
-		return fmt.Errorf("layer %s of container %.12s: %w", it.id, it.of, err)
+		return fmt.Errorf("layer %s of container %.12s: %w", it.id, it.owner, err)
 	}
 	p.plan.Bytes += found.Size
 	p.sizes[it.id] = found.Size
@@ -70,32 +70,32 @@ func (p *planner) measure(s source, it item, layer *tree) error {
 	}
 	most, err := quota.ParseBytes("size", limit)
 	if err != nil {
-		p.plan.obstacle("container %.12s: %v", it.of, err)
+		p.plan.addObstacle("container %.12s: %v", it.owner, err)
 	} else if uint64(found.Allocated) > most {
-		p.plan.obstacle("container %.12s has changed files of %d bytes, and its limit is %d: delete some of them, or commit it and remove it", it.of, found.Allocated, most)
+		p.plan.addObstacle("container %.12s has changed files of %d bytes, and its limit is %d: delete some of them, or commit it and remove it", it.owner, found.Allocated, most)
 	}
 	return nil
 }
 
-// own compares a writable layer with the one below, where it shows all of that. Content
+// compareWithParent compares a writable layer with the one below, where it shows all of that. Content
 // is not read: what hides from that is little.
-func (p *planner) own(s source, it item, layer *tree) (found treediff.Result, err error) {
-	if s.upper() || it.parent == "" {
+func (p *planner) compareWithParent(s source, it item, layer *tree) (found treediff.Result, err error) {
+	if s.isUpperOnly() || it.parent == "" {
 		return treediff.Trees(context.Background(), layer.File, nil)
 	}
-	below, err := s.open(it.parent)
+	below, err := s.openLayer(it.parent)
 	if err != nil {
 		return found, err
 	}
 	defer func() { err = errors.Join(err, below.Close()) }()
-	if cloning(p.plan.Job.From) {
+	if isCloningDriver(p.plan.Job.From) {
 		return treediff.Exact(context.Background(), layer.File, below.File, true)
 	}
 	return treediff.Trees(context.Background(), layer.File, below.File)
 }
 
-// room makes sure that all of it fits, before anything is carried.
-func (p *planner) room() error {
+// checkSpace makes sure that all of it fits, before anything is carried.
+func (p *planner) checkSpace() error {
 	dataset := p.Dataset
 	if dataset == "" {
 		var err error
@@ -103,11 +103,11 @@ func (p *planner) room() error {
 			return fmt.Errorf("the plugin has no dataset, and the data-root is not on ZFS: set overlayzfs.dataset (`docker plugin set`) while dockerd runs: %w", err)
 		}
 	}
-	return p.roomOn(dataset)
+	return p.checkDatasetSpace(dataset)
 }
 
-// roomOn is room on a dataset.
-func (p *planner) roomOn(dataset string) error {
+// checkDatasetSpace is room on a dataset.
+func (p *planner) checkDatasetSpace(dataset string) error {
 	z, err := zfs.Open()
 	if err != nil {
 		return err
@@ -117,51 +117,51 @@ func (p *planner) roomOn(dataset string) error {
 		return err
 	}
 	p.plan.Available = stats.Available()
-	p.fits(dataset)
+	p.compareSpace(dataset)
 	return nil
 }
 
-// roomIn is room for a directory on any file system.
-func (p *planner) roomIn(dir string) error {
+// checkDirSpace is room for a directory on any file system.
+func (p *planner) checkDirSpace(dir string) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return fmt.Errorf("statfs %s: %w", dir, err)
 	}
 	p.plan.Available = st.Bavail * uint64(st.Bsize)
-	p.fits(dir)
+	p.compareSpace(dir)
 	return nil
 }
 
-// fits refuses what has no room.
-func (p *planner) fits(where string) {
+// compareSpace refuses what has no room.
+func (p *planner) compareSpace(where string) {
 	need, shared := p.plan.Bytes, p.plan.Job.Share && !p.plan.Job.Reclaim
-	if p.frees() {
-		need = peak(p.items, p.sizes, carriers())
+	if p.hasReclaimEffect() {
+		need = peakUsage(p.items, p.sizes, maxParallel())
 	}
 	if uint64(need) > p.plan.Available && !shared {
-		p.plan.obstacle("up to %d bytes are to be there at a time, and %s has room for %d: make room, or say --reclaim to delete old layers as they are carried, which helps on the same pool", need, where, p.plan.Available)
+		p.plan.addObstacle("up to %d bytes are to be there at a time, and %s has room for %d: make room, or say --reclaim to delete old layers as they are carried, which helps on the same pool", need, where, p.plan.Available)
 	}
 }
 
-// frees reports whether old layers that are deleted make room for new ones.
-func (p *planner) frees() bool {
+// hasReclaimEffect reports whether old layers that are deleted make room for new ones.
+func (p *planner) hasReclaimEffect() bool {
 	j := &p.plan.Job
 	if !j.Reclaim {
 		return false
 	}
 	if j.From == "zfs" {
-		return zfs.PoolOf(j.ZFSDataset) == p.pool()
+		return zfs.PoolOf(j.ZFSDataset) == p.storePool()
 	}
-	return p.samePool(filepath.Join(p.Root, j.From))
+	return p.isOnStorePool(filepath.Join(p.Root, j.From))
 }
 
-// carriers is how many layers are carried at a time.
-func carriers() int { return 2 * runtime.GOMAXPROCS(0) }
+// maxParallel is how many layers are carried at a time.
+func maxParallel() int { return 2 * runtime.GOMAXPROCS(0) }
 
-// peak is the most that is there at a time when an old layer is deleted as soon as all
+// peakUsage is the most that is there at a time when an old layer is deleted as soon as all
 // that stand on it are carried, some at a time.
-func peak(items []item, sizes map[string]int64, atOnce int) (most int64) {
-	waiting, known := map[string]int{}, byID(items)
+func peakUsage(items []item, sizes map[string]int64, atOnce int) (most int64) {
+	waiting, known := map[string]int{}, indexByID(items)
 	for _, it := range items {
 		waiting[it.parent]++
 	}

@@ -28,7 +28,7 @@ func TestPeak(t *testing.T) {
 		atOnce int
 		want   int64
 	}{{chain, 1, 40}, {apart, 1, 10}, {apart, 2, 20}, {apart, 9, 40}, {nil, 1, 0}} {
-		if got := peak(tt.items, sizes, tt.atOnce); got != tt.want {
+		if got := peakUsage(tt.items, sizes, tt.atOnce); got != tt.want {
 			t.Errorf("%d items, %d at once: %d, want %d", len(tt.items), tt.atOnce, got, tt.want)
 		}
 	}
@@ -40,15 +40,15 @@ func TestWhatContainersHaveCounts(t *testing.T) {
 	h := onVFS(t)
 	bytes := func(limit string) (*Plan, error) {
 		h.write("containers/"+hexID("web")+"/hostconfig.json", fmt.Sprintf(`{"StorageOpt":{"size":%q}}`, limit))
-		p := h.planning(Wanted{From: "vfs"})
-		h.no(p.drivers())
+		p := h.planning(Request{From: "vfs"})
+		h.no(p.chooseDrivers())
 		p.records = h.records("vfs")
-		h.no(p.count())
-		h.no(p.root.settle(t.Context())) // ZFS knows only then what files take
-		h.no(p.present())
+		h.no(p.countRecords())
+		h.no(p.root.syncStorage(t.Context())) // ZFS knows only then what files take
+		h.no(p.checkLayersPresent())
 		p.plan.Available = 1 << 20
-		p.fits("here")
-		return p.plan, p.plan.Refused()
+		p.compareSpace("here")
+		return p.plan, p.plan.CheckObstacles()
 	}
 	before, err := bytes("1G")
 	h.no(err)

@@ -28,29 +28,29 @@ type Tools struct {
 	Progress func(what string, total int64) (step func(n int64), done func())
 }
 
-// ErrBegun is of a job that was begun and stopped half-way: all that there was is
+// ErrUnfinished is of a job that was begun and stopped half-way: all that there was is
 // there, and the same command goes on.
-var ErrBegun = errors.New("run the same command again to go on")
+var ErrUnfinished = errors.New("run the same command again to go on")
 
-// begun says of an error that the job is under way.
-func begun(err error) error {
+// markUnfinished says of an error that the job is under way.
+func markUnfinished(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w; %w", err, ErrBegun)
+	return fmt.Errorf("%w; %w", err, ErrUnfinished)
 }
 
 // Run migrates, or goes on with what a run before began.
 func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
-	if err := p.Refused(); err != nil {
+	if err := p.CheckObstacles(); err != nil {
 		return err
 	}
-	return within(p.Root, tools, func(r *dataRoot) error {
-		p.Job.leaving(tools)
-		if err := p.Job.prepare(r, tools); err != nil {
+	return withDataRoot(p.Root, tools, func(r *dataRoot) error {
+		p.Job.applyLeaveConfig(tools)
+		if err := p.Job.startJob(r, tools); err != nil {
 			return err
 		}
-		err := begun(p.Job.run(ctx, r, tools))
+		err := markUnfinished(p.Job.runPhases(ctx, r, tools))
 		if err != nil && len(p.Job.Reclaimed) == 0 {
 			err = fmt.Errorf("%w, or with --undo to go back", err)
 		}
@@ -58,20 +58,20 @@ func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
 	})
 }
 
-// within runs something on a data-root that no dockerd, and no container that
+// withDataRoot runs something on a data-root that no dockerd, and no container that
 // outlived one, uses meanwhile.
-func within(dir string, tools Tools, run func(*dataRoot) error) (err error) {
+func withDataRoot(dir string, tools Tools, run func(*dataRoot) error) (err error) {
 	r, err := openDataRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	release, err := r.quiet()
+	release, err := r.lockDockerd()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if err := r.stopped(procDir); err != nil {
+	if err := r.requireStopped(procDir); err != nil {
 		return err
 	}
 	if err := tools.Unused(); err != nil {
@@ -80,9 +80,9 @@ func within(dir string, tools Tools, run func(*dataRoot) error) (err error) {
 	return run(r)
 }
 
-// run does what the phase leaves to do. A copy is always carried again from the
+// runPhases does what the phase leaves to do. A copy is always carried again from the
 // start, which costs little where layers are there: dockerd may have run since.
-func (j *Job) run(ctx context.Context, r *dataRoot, tools Tools) error {
+func (j *Job) runPhases(ctx context.Context, r *dataRoot, tools Tools) error {
 	switch j.Phase {
 	case Carrying, Switching:
 		if err := j.carryAndSwitch(ctx, r, tools); err != nil {
@@ -90,40 +90,40 @@ func (j *Job) run(ctx context.Context, r *dataRoot, tools Tools) error {
 		}
 	case Configuring:
 	default:
-		return j.allows(Forward)
+		return j.checkAction(ActionMigrate)
 	}
-	if err := j.configuring(r); err != nil {
+	if err := j.enterConfiguring(r); err != nil {
 		return err
 	}
 	if err := j.switchConfig(); err != nil {
 		return err
 	}
-	return j.enter(r, Done)
+	return j.enterPhase(r, Done)
 }
 
-// configuring notes what the old driver has at the end, so that it shows when that
+// enterConfiguring notes what the old driver has at the end, so that it shows when that
 // is used again.
-func (j *Job) configuring(r *dataRoot) (err error) {
-	if j.Way == Copy && j.Phase != Configuring {
+func (j *Job) enterConfiguring(r *dataRoot) (err error) {
+	if j.Method == Copy && j.Phase != Configuring {
 		if j.Old, err = r.recordNames(imageDir(j.From)); err != nil {
 			return err
 		}
 	}
-	return j.enter(r, Configuring)
+	return j.enterPhase(r, Configuring)
 }
 
 func (j *Job) carryAndSwitch(ctx context.Context, r *dataRoot, tools Tools) error {
-	if again, err := j.toCarry(tools); err != nil {
+	if again, err := j.needsCarry(tools); err != nil {
 		return err
 	} else if again {
-		if err := j.carry(ctx, r, tools); err != nil {
+		if err := j.carryLayers(ctx, r, tools); err != nil {
 			return err
 		}
 	}
-	if err := j.enter(r, Switching); err != nil {
+	if err := j.enterPhase(r, Switching); err != nil {
 		return err
 	}
-	for _, s := range j.steps(r) {
+	for _, s := range j.recordSteps(r) {
 		if err := errors.Join(ctx.Err(), s.do()); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -131,19 +131,19 @@ func (j *Job) carryAndSwitch(ctx context.Context, r *dataRoot, tools Tools) erro
 	return nil
 }
 
-// toCarry reports whether layers are to be carried. On the way back, once
+// needsCarry reports whether layers are to be carried. On the way back, once
 // records are being switched, containers may have run on what was carried: unless
 // it is the store that had an engine since.
-func (j *Job) toCarry(tools Tools) (bool, error) {
-	if j.Way != Copy || !j.back() || j.Phase != Switching {
-		return j.Way == Copy, nil
+func (j *Job) needsCarry(tools Tools) (bool, error) {
+	if j.Method != Copy || !j.isBack() || j.Phase != Switching {
+		return j.Method == Copy, nil
 	}
 	token, err := tools.Token()
 	return token != j.Token, err
 }
 
-// carry opens what carrying needs.
-func (j *Job) carry(ctx context.Context, r *dataRoot, tools Tools) (err error) {
+// carryLayers opens what carrying needs.
+func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err error) {
 	docker, err := dockerstore.Open(r.Name())
 	if err != nil {
 		return err
@@ -153,14 +153,14 @@ func (j *Job) carry(ctx context.Context, r *dataRoot, tools Tools) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := requireWhole(records); err != nil {
+	if err := requireComplete(records); err != nil {
 		return err
 	}
-	items, err := itemsOf(records, docker.StorageOptions)
+	items, err := listItems(records, docker.StorageOptions)
 	if err != nil {
 		return err
 	}
-	from, closeSource, err := j.newSource(r)
+	from, closeSource, err := j.openSource(r)
 	if err != nil {
 		return err
 	}
@@ -168,23 +168,23 @@ func (j *Job) carry(ctx context.Context, r *dataRoot, tools Tools) (err error) {
 	if err := j.requireUnused(tools); err != nil {
 		return err
 	}
-	store, closeStore, err := j.open(ctx, r, tools)
+	store, closeStore, err := j.openTarget(ctx, r, tools)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeStore()) }()
-	step, done := tools.Progress("carrying layers", sizeOf(items))
+	step, done := tools.Progress("carrying layers", totalSize(items))
 	defer done()
-	c := &carrier{job: j, root: r, docker: docker, records: records, source: from, store: store, share: j.Share && !j.Reclaim, copied: step}
-	if err := c.carry(ctx, items); err != nil || !c.share {
+	c := &carrier{job: j, root: r, docker: docker, records: records, source: from, store: store, shareBlocks: j.Share && !j.Reclaim, progress: step}
+	if err := c.carry(ctx, items); err != nil || !c.shareBlocks {
 		return err
 	}
-	return c.verify(ctx)
+	return c.verifyCopies(ctx)
 }
 
-// requireWhole refuses records that are damaged or lack something: dockerd may have
+// requireComplete refuses records that are damaged or lack something: dockerd may have
 // run since they were looked at.
-func requireWhole(records *dockerstore.Records) error {
+func requireComplete(records *dockerstore.Records) error {
 	var why Obstacles
 	for _, damage := range records.Damaged {
 		why = append(why, fmt.Sprintf("a record of Docker is not understood: %v", damage))
@@ -192,7 +192,7 @@ func requireWhole(records *dockerstore.Records) error {
 	for _, gap := range records.Gaps() {
 		why = append(why, fmt.Sprintf("Docker's records are not whole: %v; remove what lacks it", gap))
 	}
-	for _, id := range ambiguous(records) {
+	for _, id := range findAmbiguousIDs(records) {
 		why = append(why, fmt.Sprintf("Docker's records contradict each other: %q is more than one layer", id))
 	}
 	if len(why) == 0 {
@@ -201,9 +201,9 @@ func requireWhole(records *dockerstore.Records) error {
 	return why
 }
 
-// ambiguous are the layers' IDs that are recorded more than once, or are the name of
+// findAmbiguousIDs are the layers' IDs that are recorded more than once, or are the name of
 // something else where layers lie.
-func ambiguous(records *dockerstore.Records) []string {
+func findAmbiguousIDs(records *dockerstore.Records) []string {
 	count := map[string]int{"l": 1}
 	for _, layer := range records.Layers {
 		count[layer.CacheID]++
@@ -218,22 +218,22 @@ func ambiguous(records *dockerstore.Records) []string {
 	return slices.Sorted(maps.Keys(count))
 }
 
-// open opens what layers are carried to.
-func (j *Job) open(ctx context.Context, r *dataRoot, tools Tools) (Store, func() error, error) {
-	if !j.back() {
+// openTarget opens what layers are carried to.
+func (j *Job) openTarget(ctx context.Context, r *dataRoot, tools Tools) (Store, func() error, error) {
+	if !j.isBack() {
 		return tools.Open(ctx)
 	}
 	if j.To == "zfs" {
-		return j.openClones(ctx)
+		return j.openZFSStore(ctx)
 	}
-	store := overlay2{r}
-	return store, func() error { return nil }, store.open()
+	store := overlay2Store{r}
+	return store, func() error { return nil }, store.makeDirs()
 }
 
 // requireUnused refuses to carry containers again into a store in which they may
 // have run meanwhile.
 func (j *Job) requireUnused(tools Tools) error {
-	if j.back() {
+	if j.isBack() {
 		return nil
 	}
 	token, err := tools.Token()
@@ -243,7 +243,7 @@ func (j *Job) requireUnused(tools Tools) error {
 	return err
 }
 
-func sizeOf(items []item) (n int64) {
+func totalSize(items []item) (n int64) {
 	for _, it := range items {
 		n += it.size
 	}

@@ -16,16 +16,16 @@ import (
 
 // source is where another driver keeps its layers.
 type source interface {
-	// open opens a layer: its own content where the driver stacks layers, else
+	// openLayer opens a layer: its own content where the driver stacks layers, else
 	// all that it shows.
-	open(id string) (*tree, error)
-	// upper: layers have their own content only, as overlayfs wrote it.
-	upper() bool
-	// discard deletes a layer that nothing stands on any more. That it is gone
+	openLayer(id string) (*tree, error)
+	// isUpperOnly: layers have their own content only, as overlayfs wrote it.
+	isUpperOnly() bool
+	// deleteLayer deletes a layer that nothing stands on any more. That it is gone
 	// already is no error.
-	discard(ctx context.Context, id string) error
-	// clear deletes what is left when all layers are gone.
-	clear(ctx context.Context) error
+	deleteLayer(ctx context.Context, id string) error
+	// deleteRest deletes what is left when all layers are gone.
+	deleteRest(ctx context.Context) error
 }
 
 // tree is a directory of a layer, and what keeps it reachable.
@@ -43,9 +43,9 @@ func (t *tree) Close() error {
 	return err
 }
 
-// layouts are the drivers that keep each layer in a directory: where, below the
+// dirLayouts are the drivers that keep each layer in a directory: where, below the
 // data-root, and whether it is the layer's own content only.
-var layouts = map[string]struct {
+var dirLayouts = map[string]struct {
 	dir   func(id string) string
 	upper bool
 }{
@@ -58,61 +58,61 @@ var layouts = map[string]struct {
 // quotas beside them repeat the limits that Docker has recorded of containers.
 const btrfsDir = "btrfs"
 
-// dirs is a driver of directories.
-type dirs struct {
+// dirSource is a driver of directories.
+type dirSource struct {
 	root   *dataRoot
 	driver string
 }
 
-func (s dirs) upper() bool { return layouts[s.driver].upper }
+func (s dirSource) isUpperOnly() bool { return dirLayouts[s.driver].upper }
 
-func (s dirs) open(id string) (*tree, error) {
-	f, err := s.root.Open(layouts[s.driver].dir(id))
+func (s dirSource) openLayer(id string) (*tree, error) {
+	f, err := s.root.Open(dirLayouts[s.driver].dir(id))
 	if err != nil {
 		return nil, err
 	}
 	return &tree{File: f}, nil
 }
 
-func (s dirs) discard(ctx context.Context, id string) error {
-	name := layouts[s.driver].dir(id)
-	if s.upper() {
+func (s dirSource) deleteLayer(ctx context.Context, id string) error {
+	name := dirLayouts[s.driver].dir(id)
+	if s.isUpperOnly() {
 		name = filepath.Dir(name)
 	}
 	if s.driver == btrfsDir {
-		return s.discardSubvolume(ctx, name)
+		return s.deleteSubvolume(ctx, name)
 	}
-	return s.remove(ctx, name)
+	return s.removeDir(ctx, name)
 }
 
-// discardSubvolume deletes a layer at once: it shows all that is below it, too, and
+// deleteSubvolume deletes a layer at once: it shows all that is below it, too, and
 // removing that file by file would take long, and room on a file system that is full.
-func (s dirs) discardSubvolume(ctx context.Context, name string) error {
-	err := s.removeBy(ctx, name, fsat.RemoveSubvolume)
+func (s dirSource) deleteSubvolume(ctx context.Context, name string) error {
+	err := s.removeWith(ctx, name, fsat.RemoveSubvolume)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) {
 		err = fmt.Errorf("%w: it, or a subvolume in it, is being sent, is the default one, or lies in a read-only one (`btrfs subvolume show %s`): end that, and run the command again", err, filepath.Join(s.root.Name(), name))
 	}
 	return err
 }
 
-// discardAll deletes every layer, those too that Docker has not recorded.
-func (s dirs) discardAll(ctx context.Context) error {
-	ids, err := s.root.names(layouts[s.driver].dir(""))
+// deleteAll deletes every layer, those too that Docker has not recorded.
+func (s dirSource) deleteAll(ctx context.Context) error {
+	ids, err := s.root.listNames(dirLayouts[s.driver].dir(""))
 	if err != nil {
 		return err
 	}
-	return removeAll(ctx, ids, s.discard)
+	return removeAll(ctx, ids, s.deleteLayer)
 }
 
-// clear removes the driver's directory. Of a mount point only what is in it: that is
+// deleteRest removes the driver's directory. Of a mount point only what is in it: that is
 // the administrator's.
-func (s dirs) clear(ctx context.Context) error {
+func (s dirSource) deleteRest(ctx context.Context) error {
 	if s.driver == btrfsDir {
-		if err := s.discardAll(ctx); err != nil {
+		if err := s.deleteAll(ctx); err != nil {
 			return err
 		}
 	}
-	err := s.remove(ctx, s.driver)
+	err := s.removeDir(ctx, s.driver)
 	if !errors.Is(err, unix.EXDEV) {
 		return err
 	}
@@ -123,12 +123,12 @@ func (s dirs) clear(ctx context.Context) error {
 	return errors.Join(fsat.RemoveContents(ctx, int(dir.Fd())), fsat.SyncFileSystem(int(dir.Fd())), dir.Close())
 }
 
-// remove removes a directory of the data-root and all in it, across no mount.
-func (s dirs) remove(ctx context.Context, name string) error {
-	return s.removeBy(ctx, name, fsat.RemoveAll)
+// removeDir removes a directory of the data-root and all in it, across no mount.
+func (s dirSource) removeDir(ctx context.Context, name string) error {
+	return s.removeWith(ctx, name, fsat.RemoveAll)
 }
 
-func (s dirs) removeBy(ctx context.Context, name string, remove func(ctx context.Context, dirfd int, name string) error) error {
+func (s dirSource) removeWith(ctx context.Context, name string, remove func(ctx context.Context, dirfd int, name string) error) error {
 	dir, err := s.root.Open(filepath.Dir(name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -140,37 +140,37 @@ func (s dirs) removeBy(ctx context.Context, name string, remove func(ctx context
 	return remove(ctx, int(dir.Fd()), filepath.Base(name))
 }
 
-// clones is moby's zfs driver: each layer a dataset, cloned from the one below.
-type clones struct {
+// zfsSource is moby's zfs driver: each layer a dataset, cloned from the one below.
+type zfsSource struct {
 	root    *dataRoot
 	zfs     *zfs.Handle
 	dataset string
-	views   *views
+	mounts  *datasetMounts
 }
 
-func (s clones) upper() bool { return false }
+func (s zfsSource) isUpperOnly() bool { return false }
 
-func (s clones) open(id string) (*tree, error) {
-	name, err := s.name(id)
+func (s zfsSource) openLayer(id string) (*tree, error) {
+	name, err := s.datasetName(id)
 	if err != nil {
 		return nil, err
 	}
-	return s.views.open(name, ".")
+	return s.mounts.openDir(name, ".")
 }
 
-// name is a layer's dataset. Others below the same one are somebody else's, whatever a
+// datasetName is a layer's dataset. Others below the same one are somebody else's, whatever a
 // record says.
-func (s clones) name(id string) (string, error) {
+func (s zfsSource) datasetName(id string) (string, error) {
 	if !layerName.MatchString(id) {
 		return "", fault.New(fault.UnsafeInput, "%.100q is no name that the driver zfs gives to layers", id)
 	}
 	return s.dataset + "/" + id, nil
 }
 
-// discard destroys a layer's dataset. The snapshot it was cloned from goes with
+// deleteLayer destroys a layer's dataset. The snapshot it was cloned from goes with
 // it: the driver has marked that for deletion.
-func (s clones) discard(ctx context.Context, id string) error {
-	name, err := s.name(id)
+func (s zfsSource) deleteLayer(ctx context.Context, id string) error {
+	name, err := s.datasetName(id)
 	if err != nil {
 		return err
 	}
@@ -184,29 +184,29 @@ func (s clones) discard(ctx context.Context, id string) error {
 	return errors.Join(err, ctx.Err())
 }
 
-func (s clones) clear(ctx context.Context) error {
-	return dirs{s.root, "zfs"}.remove(ctx, "zfs")
+func (s zfsSource) deleteRest(ctx context.Context) error {
+	return dirSource{s.root, "zfs"}.removeDir(ctx, "zfs")
 }
 
-// shelves is a store, for the way back. What is to become of it when its layers
+// storeSource is a store, for the way back. What is to become of it when its layers
 // were copied is the administrator's to say.
-type shelves struct {
+type storeSource struct {
 	root *os.File
 	// dataset is that of the store, below which those of limited layers are.
 	dataset func() (string, error)
-	views   *views
+	mounts  *datasetMounts
 }
 
-func (s shelves) upper() bool { return true }
+func (s storeSource) isUpperOnly() bool { return true }
 
-func (s shelves) open(id string) (*tree, error) {
+func (s storeSource) openLayer(id string) (*tree, error) {
 	dir := fmt.Sprintf("/proc/self/fd/%d/%s/", s.root.Fd(), id)
 	info, err := os.Lstat(dir + "diff")
 	if err != nil {
 		return nil, err
 	}
 	if info.Mode().Type() == os.ModeSymlink {
-		return s.openApart(dir)
+		return s.openLimited(dir)
 	}
 	f, err := os.Open(dir + "diff")
 	if err != nil {
@@ -215,8 +215,8 @@ func (s shelves) open(id string) (*tree, error) {
 	return &tree{File: f}, nil
 }
 
-// openApart opens a limited layer, whose files lie on a dataset of its own.
-func (s shelves) openApart(dir string) (*tree, error) {
+// openLimited opens a limited layer, whose files lie on a dataset of its own.
+func (s storeSource) openLimited(dir string) (*tree, error) {
 	short, err := os.ReadFile(dir + "link")
 	if err != nil {
 		return nil, err
@@ -225,15 +225,15 @@ func (s shelves) openApart(dir string) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.views.open(dataset+"/"+string(short), "diff")
+	return s.mounts.openDir(dataset+"/"+string(short), "diff")
 }
 
-func (s shelves) discard(context.Context, string) error { return nil }
-func (s shelves) clear(context.Context) error           { return nil }
+func (s storeSource) deleteLayer(context.Context, string) error { return nil }
+func (s storeSource) deleteRest(context.Context) error          { return nil }
 
-// shelves opens the store on the way back.
-func (j *Job) shelves(r *dataRoot) (s shelves, err error) {
-	s.views = &views{}
+// openStoreSource opens the store on the way back.
+func (j *Job) openStoreSource(r *dataRoot) (s storeSource, err error) {
+	s.mounts = &datasetMounts{}
 	if j.Dataset != "" {
 		s.dataset = func() (string, error) { return j.Dataset, nil }
 		s.root, err = zfs.OpenDatasetReadOnly(j.Dataset)
@@ -245,15 +245,15 @@ func (j *Job) shelves(r *dataRoot) (s shelves, err error) {
 	return s, err
 }
 
-// newSource opens the layers of a driver.
-func (j *Job) newSource(r *dataRoot) (source, func() error, error) {
+// openSource opens the layers of a driver.
+func (j *Job) openSource(r *dataRoot) (source, func() error, error) {
 	nothing := func() error { return nil }
-	if j.back() {
-		s, err := j.shelves(r)
+	if j.isBack() {
+		s, err := j.openStoreSource(r)
 		return s, s.root.Close, err
 	}
-	if _, ok := layouts[j.From]; ok {
-		return dirs{r, j.From}, nothing, nil
+	if _, ok := dirLayouts[j.From]; ok {
+		return dirSource{r, j.From}, nothing, nil
 	}
 	if j.From != "zfs" {
 		return nil, nothing, fault.New(fault.Unsupported, "there is no way from the driver %s: known are overlay2, zfs, vfs and btrfs", j.From)
@@ -262,5 +262,5 @@ func (j *Job) newSource(r *dataRoot) (source, func() error, error) {
 	if err != nil {
 		return nil, nothing, err
 	}
-	return clones{r, z, j.ZFSDataset, &views{}}, z.Close, nil
+	return zfsSource{r, z, j.ZFSDataset, &datasetMounts{}}, z.Close, nil
 }

@@ -5,36 +5,36 @@ import (
 	"slices"
 )
 
-// steps are the changes of Docker's records, in the order they are made. Until
+// recordSteps are the changes of Docker's records, in the order they are made. Until
 // the last nothing was changed that dockerd would lose.
-func (j *Job) steps(r *dataRoot) []step {
-	switch j.Way {
+func (j *Job) recordSteps(r *dataRoot) []step {
+	switch j.Method {
 	case Copy:
-		return []step{j.copiedRecords(r), j.builds(r), j.containers(r)}
+		return []step{j.copyRecords(r), j.setBuildsAside(r), j.nameDriver(r)}
 	case Stay:
-		return []step{j.renamedRecords(r), j.containers(r)}
+		return []step{j.renameRecords(r), j.nameDriver(r)}
 	}
-	return []step{j.renamedRecords(r), j.renamedLayers(r), j.containers(r)}
+	return []step{j.renameRecords(r), j.renameLayers(r), j.nameDriver(r)}
 }
 
-func (j *Job) renamedRecords(r *dataRoot) step {
+func (j *Job) renameRecords(r *dataRoot) step {
 	from, to := imageDir(j.From), imageDir(j.To)
 	return step{
 		"rename records of images",
-		func() error { return r.move(from, to, r.noRecords) },
-		func() error { return r.move(to, from, r.noRecords) },
+		func() error { return r.moveOnce(from, to, r.hasNoRecords) },
+		func() error { return r.moveOnce(to, from, r.hasNoRecords) },
 	}
 }
 
-func (j *Job) renamedLayers(r *dataRoot) step {
+func (j *Job) renameLayers(r *dataRoot) step {
 	return step{
 		"rename layers",
-		func() error { return r.move(j.Layers, j.Target, r.noLayers) },
-		func() error { return r.move(j.Target, j.Layers, r.noLayers) },
+		func() error { return r.moveOnce(j.Layers, j.Target, r.hasNoLayers) },
+		func() error { return r.moveOnce(j.Target, j.Layers, r.hasNoLayers) },
 	}
 }
 
-func (j *Job) copiedRecords(r *dataRoot) step {
+func (j *Job) copyRecords(r *dataRoot) step {
 	return step{
 		"copy records of images",
 		func() error { return r.copyRecords(j.From, j.To) },
@@ -42,19 +42,19 @@ func (j *Job) copiedRecords(r *dataRoot) step {
 	}
 }
 
-func (j *Job) builds(r *dataRoot) step {
-	return step{"set BuildKit's cache aside", r.setBuildsAside, r.bringBuildsBack}
+func (j *Job) setBuildsAside(r *dataRoot) step {
+	return step{"set BuildKit's cache aside", r.setBuildsAside, r.restoreBuilds}
 }
 
-// containers names the driver in containers' records. Back go those only that
+// nameDriver names the driver in containers' records. Back go those only that
 // have a layer there.
-func (j *Job) containers(r *dataRoot) step {
+func (j *Job) nameDriver(r *dataRoot) step {
 	all := func(string) bool { return true }
 	known := func(id string) bool {
-		names, err := r.names(path.Join(imageDir(j.From), "layerdb/mounts"))
+		names, err := r.listNames(path.Join(imageDir(j.From), "layerdb/mounts"))
 		return err == nil && slices.Contains(names, id)
 	}
-	if j.Way != Copy {
+	if j.Method != Copy {
 		known = all
 	}
 	return step{
@@ -64,10 +64,10 @@ func (j *Job) containers(r *dataRoot) step {
 	}
 }
 
-// noLayers reports whether a directory holds no layer: only what a driver makes at
+// hasNoLayers reports whether a directory holds no layer: only what a driver makes at
 // its start.
-func (r *dataRoot) noLayers(dir string) (bool, error) {
-	names, err := r.names(dir)
+func (r *dataRoot) hasNoLayers(dir string) (bool, error) {
+	names, err := r.listNames(dir)
 	for _, name := range names {
 		if name != "l" && name != ".overlayzfs" {
 			return false, err

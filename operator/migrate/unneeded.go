@@ -12,13 +12,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// oldUnneeded makes sure, before the old layers are deleted, that nobody went back to
+// checkOldUnneeded makes sure, before the old layers are deleted, that nobody went back to
 // them, and that the new ones are there and were used.
-func (j *Job) oldUnneeded(ctx context.Context, r *dataRoot, tools Tools) (err error) {
-	if err := j.oldUnused(r); err != nil || j.Way != Copy {
+func (j *Job) checkOldUnneeded(ctx context.Context, r *dataRoot, tools Tools) (err error) {
+	if err := j.checkOldUnused(r); err != nil || j.Method != Copy {
 		return err
 	}
-	if err := j.tried(tools); err != nil {
+	if err := j.checkTried(tools); err != nil {
 		return err
 	}
 	docker, err := dockerstore.Open(r.Name())
@@ -30,15 +30,15 @@ func (j *Job) oldUnneeded(ctx context.Context, r *dataRoot, tools Tools) (err er
 	if err != nil {
 		return err
 	}
-	return j.allThere(ctx, r, records, tools)
+	return j.checkAllCarried(ctx, r, records, tools)
 }
 
-// oldUnused looks for traces of the old driver's use since the migration.
-func (j *Job) oldUnused(r *dataRoot) error {
-	if err := j.configured(); err != nil || j.Way != Copy {
+// checkOldUnused looks for traces of the old driver's use since the migration.
+func (j *Job) checkOldUnused(r *dataRoot) error {
+	if err := j.checkConfigured(); err != nil || j.Method != Copy {
 		return err
 	}
-	drivers, err := r.drivers()
+	drivers, err := r.containerDrivers()
 	if err != nil {
 		return err
 	}
@@ -57,8 +57,8 @@ func (j *Job) oldUnused(r *dataRoot) error {
 	return nil
 }
 
-// configured makes sure that daemon.json has dockerd use the new driver.
-func (j *Job) configured() error {
+// checkConfigured makes sure that daemon.json has dockerd use the new driver.
+func (j *Job) checkConfigured() error {
 	if j.Config == "" {
 		return nil
 	}
@@ -73,9 +73,9 @@ func (j *Job) configured() error {
 	return fault.New(fault.Invalid, "%s names %s, and the layers of the driver %s are to be deleted: say %s there, or go back with --undo; say --leave-config when dockerd's command line names it", j.Config, got, j.From, j.To)
 }
 
-// tried makes sure that an engine has run on the plugin's store since layers were
+// checkTried makes sure that an engine has run on the plugin's store since layers were
 // carried there, and since they were carried from there that none has.
-func (j *Job) tried(tools Tools) error {
+func (j *Job) checkTried(tools Tools) error {
 	if tools.Untried {
 		return nil
 	}
@@ -83,23 +83,23 @@ func (j *Job) tried(tools Tools) error {
 	switch {
 	case err != nil:
 		return err
-	case j.back() && token != j.Token:
+	case j.isBack() && token != j.Token:
 		return fault.New(fault.Invalid, "dockerd has run with the driver %s since layers were carried from it: go back with --undo; --untried deletes its records all the same", j.From)
-	case !j.back() && token == j.Token:
+	case !j.isBack() && token == j.Token:
 		return fault.New(fault.Invalid, "dockerd has not run with the driver %s since the migration: start it and see that all is well; --untried deletes the old layers all the same", j.To)
 	}
 	return nil
 }
 
-// allThere makes sure that every layer which Docker has recorded is where it was
+// checkAllCarried makes sure that every layer which Docker has recorded is where it was
 // carried to.
-func (j *Job) allThere(ctx context.Context, r *dataRoot, records *dockerstore.Records, tools Tools) (err error) {
+func (j *Job) checkAllCarried(ctx context.Context, r *dataRoot, records *dockerstore.Records, tools Tools) (err error) {
 	none := func(string) (map[string]string, error) { return nil, nil }
-	items, err := itemsOf(records, none)
+	items, err := listItems(records, none)
 	if err != nil {
 		return err
 	}
-	store, closeStore, err := j.open(ctx, r, tools)
+	store, closeStore, err := j.openTarget(ctx, r, tools)
 	if err != nil {
 		return err
 	}

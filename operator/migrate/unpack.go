@@ -10,16 +10,16 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 )
 
-// unpack makes an image layer's tar again, from Docker's record of it and the
+// unpackImage makes an image layer's tar again, from Docker's record of it and the
 // old layer's files, and unpacks it. Only when its digest is the recorded one
 // does the stream end well, and only then is there a layer.
-func (c *carrier) unpack(ctx context.Context, it item, layer *os.File) error {
+func (c *carrier) unpackImage(ctx context.Context, it item, layer *os.File) error {
 	r, w := io.Pipe()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		out := bufio.NewWriterSize(w, 1<<20)
-		err := c.rebuild(out, it, layer)
+		err := c.writeTar(out, it, layer)
 		if err == nil {
 			err = out.Flush()
 		}
@@ -31,20 +31,20 @@ func (c *carrier) unpack(ctx context.Context, it item, layer *os.File) error {
 	return err
 }
 
-// rebuild makes an image layer's tar again, and compares its digest.
-func (c *carrier) rebuild(w io.Writer, it item, layer *os.File) error {
+// writeTar makes an image layer's tar again, and compares its digest.
+func (c *carrier) writeTar(w io.Writer, it item, layer *os.File) error {
 	record, err := c.docker.TarSplit(c.job.From, it.image.Chain)
 	if err != nil {
 		return err
 	}
-	err = rebuild.Tar(io.MultiWriter(w, counter(c.copied)), record, layer, it.image.Diff)
+	err = rebuild.WriteTar(io.MultiWriter(w, countingWriter(c.progress)), record, layer, it.image.Diff)
 	return errors.Join(err, record.Close())
 }
 
-// counter counts what is written to it.
-type counter func(n int64)
+// countingWriter counts what is written to it.
+type countingWriter func(n int64)
 
-func (c counter) Write(p []byte) (int, error) {
+func (c countingWriter) Write(p []byte) (int, error) {
 	c(int64(len(p)))
 	return len(p), nil
 }

@@ -12,29 +12,29 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// verify compares every image layer that was copied as it is with its digest.
+// verifyCopies compares every image layer that was copied as it is with its digest.
 // What was unpacked from its tar was compared on the way.
-func (c *carrier) verify(ctx context.Context) (err error) {
-	view, err := c.view()
+func (c *carrier) verifyCopies(ctx context.Context) (err error) {
+	view, err := c.openView()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
 	v := verify.Verifier{View: view, Docker: c.docker, Driver: c.job.From}
-	results, err := v.Layers(ctx, slices.Collect(maps.Values(c.records.Layers)))
+	results, err := v.VerifyLayers(ctx, slices.Collect(maps.Values(c.records.Layers)))
 	if err != nil {
 		return err
 	}
 	for _, r := range results {
 		if r.Status != verify.OK {
-			err = errors.Join(err, fmt.Errorf("layer %s of %s is not as Docker recorded it: %s", r.ID, usersOf(c.records, r.Chain), r.Reason))
+			err = errors.Join(err, fmt.Errorf("layer %s of %s is not as Docker recorded it: %s", r.ID, imageNames(c.records, r.Chain), r.Reason))
 		}
 	}
 	return err
 }
 
-// view looks at the layers that were carried.
-func (c *carrier) view() (*overlayzfs.StoreView, error) {
+// openView looks at the layers that were carried.
+func (c *carrier) openView() (*overlayzfs.StoreView, error) {
 	if c.job.Target == "" {
 		return overlayzfs.OpenDatasetReadOnly(c.job.Dataset)
 	}

@@ -11,27 +11,27 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// views are mounts of datasets to be read, in no name space. Several readers of one
+// datasetMounts are mounts of datasets to be read, in no name space. Several readers of one
 // dataset share its mount, and none is made while the one before is ending: the
 // module refuses a dataset that is in between.
-type views struct {
+type datasetMounts struct {
 	mount func(dataset string) (*os.File, error) // nil: zfs.OpenDatasetReadOnly
 
 	mu  sync.Mutex
-	all map[string]*view
+	all map[string]*sharedMount
 }
 
-// view is a mount, as long as there are readers.
-type view struct {
+// sharedMount is a mount, as long as there are readers.
+type sharedMount struct {
 	mu      sync.Mutex
 	root    *os.File
 	readers int
 }
 
-// open opens a directory of a dataset.
-func (v *views) open(dataset, dir string) (*tree, error) {
-	shared := v.of(dataset)
-	if err := shared.take(func() (*os.File, error) { return v.idle(dataset) }); err != nil {
+// openDir opens a directory of a dataset.
+func (v *datasetMounts) openDir(dataset, dir string) (*tree, error) {
+	shared := v.get(dataset)
+	if err := shared.acquire(func() (*os.File, error) { return v.mountWhenIdle(dataset) }); err != nil {
 		return nil, err
 	}
 	// What fsmount(2) gives names a directory and reads none.
@@ -42,19 +42,19 @@ func (v *views) open(dataset, dir string) (*tree, error) {
 	return &tree{f, shared.release}, nil
 }
 
-func (v *views) of(dataset string) *view {
+func (v *datasetMounts) get(dataset string) *sharedMount {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.all == nil {
-		v.all = map[string]*view{}
+		v.all = map[string]*sharedMount{}
 	}
 	if v.all[dataset] == nil {
-		v.all[dataset] = &view{}
+		v.all[dataset] = &sharedMount{}
 	}
 	return v.all[dataset]
 }
 
-func (s *view) take(mount func() (*os.File, error)) (err error) {
+func (s *sharedMount) acquire(mount func() (*os.File, error)) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.readers == 0 {
@@ -66,14 +66,14 @@ func (s *view) take(mount func() (*os.File, error)) (err error) {
 	return nil
 }
 
-// idle mounts a dataset, and waits for the end of another mount of it, such as a
+// mountWhenIdle mounts a dataset, and waits for the end of another mount of it, such as a
 // process that was killed leaves for a moment.
-func (v *views) idle(dataset string) (*os.File, error) {
+func (v *datasetMounts) mountWhenIdle(dataset string) (*os.File, error) {
 	mount := v.mount
 	if mount == nil {
 		mount = zfs.OpenDatasetReadOnly
 	}
-	limit := time.After(busyTime)
+	limit := time.After(busyTimeout)
 	for pause := 10 * time.Millisecond; ; pause *= 2 {
 		root, err := mount(dataset)
 		if !errors.Is(err, fault.Busy) {
@@ -87,7 +87,7 @@ func (v *views) idle(dataset string) (*os.File, error) {
 	}
 }
 
-func (s *view) release() error {
+func (s *sharedMount) release() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.readers--; s.readers > 0 {

@@ -16,7 +16,7 @@ func TestReadersShareAMount(t *testing.T) {
 	dir := t.TempDir()
 	var mounts, refusals atomic.Int64
 	var root *os.File
-	v := &views{mount: func(string) (*os.File, error) {
+	v := &datasetMounts{mount: func(string) (*os.File, error) {
 		if mounts.Add(1) == 1 { // a process that was killed had it
 			refusals.Add(1)
 			return nil, fault.New(fault.Busy, "in between")
@@ -25,14 +25,14 @@ func TestReadersShareAMount(t *testing.T) {
 		root = f
 		return f, err
 	}}
-	first, err := v.open("tank/a", ".")
+	first, err := v.openDir("tank/a", ".")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var readers sync.WaitGroup
 	for range 20 {
 		readers.Go(func() {
-			f, err := v.open("tank/a", ".")
+			f, err := v.openDir("tank/a", ".")
 			if err == nil {
 				_, err = f.Readdirnames(-1)
 				err = errors.Join(err, f.Close())
@@ -53,7 +53,7 @@ func TestReadersShareAMount(t *testing.T) {
 	if _, err := shared.Stat(); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("the mount outlives its readers: %v", err)
 	}
-	again, err := v.open("tank/a", ".")
+	again, err := v.openDir("tank/a", ".")
 	if err != nil || mounts.Load() != 3 {
 		t.Fatalf("mounted %d times, %v", mounts.Load(), err)
 	}
@@ -62,7 +62,7 @@ func TestReadersShareAMount(t *testing.T) {
 	}
 	missing := errors.New("no such dataset")
 	v.mount = func(string) (*os.File, error) { return nil, missing }
-	if _, err := v.open("tank/b", "."); !errors.Is(err, missing) {
+	if _, err := v.openDir("tank/b", "."); !errors.Is(err, missing) {
 		t.Errorf("%v", err)
 	}
 }

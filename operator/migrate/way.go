@@ -9,8 +9,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// way decides how layers get to the store.
-func (p *planner) way() error {
+// planForward decides how layers get to the store.
+func (p *planner) planForward() error {
 	j := &p.plan.Job
 	j.Layers, j.Dataset, j.Reclaim = j.From, p.Dataset, p.Reclaim
 	if p.Dataset == "" {
@@ -21,26 +21,26 @@ func (p *planner) way() error {
 		j.Target = target
 	}
 	if j.From == "overlay2" {
-		adopted, err := p.adopt()
+		adopted, err := p.planInPlace()
 		if err != nil || adopted {
 			return err
 		}
 	}
-	j.Way = Copy
-	if n := len(p.held); n > 0 {
-		p.plan.obstacle("the store holds %d layers, which Docker does not know under the driver %s: give the plugin an empty dataset", n, j.To)
+	j.Method = Copy
+	if n := len(p.storeLayers); n > 0 {
+		p.plan.addObstacle("the store holds %d layers, which Docker does not know under the driver %s: give the plugin an empty dataset", n, j.To)
 	}
-	if _, known := layouts[j.From]; !known && j.From != "zfs" {
+	if _, known := dirLayouts[j.From]; !known && j.From != "zfs" {
 		return fault.New(fault.Unsupported, "there is no way from the driver %s: known are overlay2, zfs, vfs and btrfs. Save its images with `docker save` and load them afterwards", j.From)
 	}
-	if err := p.from(); err != nil {
+	if err := p.planSource(); err != nil {
 		return err
 	}
-	return p.room()
+	return p.checkSpace()
 }
 
-// from finds out where moby's zfs driver has its layers.
-func (p *planner) from() (err error) {
+// planSource finds out where moby's zfs driver has its layers.
+func (p *planner) planSource() (err error) {
 	j := &p.plan.Job
 	if j.From == "zfs" {
 		if j.ZFSDataset = p.ZFSDataset; j.ZFSDataset == "" {
@@ -51,31 +51,31 @@ func (p *planner) from() (err error) {
 		}
 	}
 	if j.From == "overlay2" {
-		j.Share = p.shares(filepath.Join(p.Root, "overlay2"))
+		j.Share = p.canShareBlocks(filepath.Join(p.Root, "overlay2"))
 	}
-	return p.present()
+	return p.checkLayersPresent()
 }
 
-// present makes sure that every layer is there to be carried.
-func (p *planner) present() (err error) {
-	s, closeSource, err := p.plan.Job.newSource(p.root)
+// checkLayersPresent makes sure that every layer is there to be carried.
+func (p *planner) checkLayersPresent() (err error) {
+	s, closeSource, err := p.plan.Job.openSource(p.root)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
 	p.sizes = map[string]int64{}
 	for _, it := range p.items {
-		layer, err := s.open(it.id)
+		layer, err := s.openLayer(it.id)
 		if err != nil {
-			p.plan.obstacle("layer %s, which Docker has recorded, cannot be read: %v", it.id, err)
+			p.plan.addObstacle("layer %s, which Docker has recorded, cannot be read: %v", it.id, err)
 			continue
 		}
 		if it.image == nil {
-			if err := p.measure(s, it, layer); err != nil {
+			if err := p.measureWritable(s, it, layer); err != nil {
 				return errors.Join(err, layer.Close())
 			}
-		} else if err := p.recorded(it); err != nil {
-			p.plan.obstacle("layer %s of %s cannot be compared, nor saved by Docker: %v; remove the image, and pull or build it again", it.id, usersOf(p.records, it.image.Chain), err)
+		} else if err := p.checkTarSplit(it); err != nil {
+			p.plan.addObstacle("layer %s of %s cannot be compared, nor saved by Docker: %v; remove the image, and pull or build it again", it.id, imageNames(p.records, it.image.Chain), err)
 		}
 		p.plan.Bytes += it.size
 		p.sizes[it.id] += it.size
@@ -86,8 +86,8 @@ func (p *planner) present() (err error) {
 	return nil
 }
 
-// recorded makes sure that Docker has a record of an image layer's tar.
-func (p *planner) recorded(it item) error {
+// checkTarSplit makes sure that Docker has a record of an image layer's tar.
+func (p *planner) checkTarSplit(it item) error {
 	record, err := p.docker.TarSplit(p.plan.Job.From, it.image.Chain)
 	if err != nil {
 		return err

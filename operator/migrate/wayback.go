@@ -12,8 +12,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// wayBack decides how layers get from the store to a driver of Docker's own.
-func (p *planner) wayBack() error {
+// planBack decides how layers get from the store to a driver of Docker's own.
+func (p *planner) planBack() error {
 	j := &p.plan.Job
 	j.Dataset = p.Dataset
 	if p.Dataset == "" {
@@ -24,27 +24,27 @@ func (p *planner) wayBack() error {
 		j.Layers = home
 	}
 	if j.To == "zfs" {
-		return p.backToZFS()
+		return p.planBackToZFS()
 	}
-	p.unlimited()
+	p.refuseLimits()
 	j.Target = overlay2Dir
 	dir := filepath.Join(p.Root, overlay2Dir)
 	if mounts, err := mount.ListAt(dir); err != nil {
 		return err
 	} else if len(mounts) > 0 {
-		p.plan.obstacle("%s is a mount point, into which no layer can be renamed: unmount it", dir)
+		p.plan.addObstacle("%s is a mount point, into which no layer can be renamed: unmount it", dir)
 	}
 	if p.Dataset != "" {
-		return p.copyBack()
+		return p.planCopyBack()
 	}
-	return p.moveBack()
+	return p.planMoveBack()
 }
 
-// unlimited refuses containers with a limit.
-func (p *planner) unlimited() {
+// refuseLimits refuses containers with a limit.
+func (p *planner) refuseLimits() {
 	for _, it := range p.items {
 		if p.hasLimit(it) {
-			p.plan.obstacle("container %.12s has a limit, which overlay2 on ZFS cannot keep: commit it and remove it", it.of)
+			p.plan.addObstacle("container %.12s has a limit, which overlay2 on ZFS cannot keep: commit it and remove it", it.owner)
 		}
 	}
 }
@@ -52,69 +52,69 @@ func (p *planner) unlimited() {
 // hasLimit reports whether a layer has a limit: its container's, or the plugin's
 // default, of which Docker's records know nothing.
 func (p *planner) hasLimit(it item) bool {
-	return len(it.limit) > 0 || slices.ContainsFunc(p.held, func(l overlayzfs.LayerInfo) bool { return l.ID == it.id && l.Limit != nil })
+	return len(it.limit) > 0 || slices.ContainsFunc(p.storeLayers, func(l overlayzfs.LayerInfo) bool { return l.ID == it.id && l.Limit != nil })
 }
 
-// moveBack plans to rename the store's directory.
-func (p *planner) moveBack() error {
-	p.plan.Job.Way = Move
+// planMoveBack plans to rename the store's directory.
+func (p *planner) planMoveBack() error {
+	p.plan.Job.Method = Move
 	view, err := overlayzfs.ViewHome(p.Home)
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.nothingRemoving(view), p.adoptable(view, p.Home, p.Home), view.Close())
+	return errors.Join(p.refuseRemoving(view), p.checkAdoptable(view, p.Home, p.Home), view.Close())
 }
 
-// nothingRemoving refuses a store that still deletes files: nobody would afterwards.
-func (p *planner) nothingRemoving(view *overlayzfs.StoreView) error {
+// refuseRemoving refuses a store that still deletes files: nobody would afterwards.
+func (p *planner) refuseRemoving(view *overlayzfs.StoreView) error {
 	removing, err := view.CountRemoving()
 	if removing > 0 {
-		p.plan.obstacle("%d removed layers are still being deleted: run `overlayzfs gc` first", removing)
+		p.plan.addObstacle("%d removed layers are still being deleted: run `overlayzfs gc` first", removing)
 	}
 	return err
 }
 
-// copyBack plans to copy layers from a dataset of their own. They might be mounted
+// planCopyBack plans to copy layers from a dataset of their own. They might be mounted
 // where overlay2 wants them, but it unmounts that when it stops.
-func (p *planner) copyBack() error {
+func (p *planner) planCopyBack() error {
 	j := &p.plan.Job
-	j.Way, j.Share = Copy, p.shares(p.Root)
+	j.Method, j.Share = Copy, p.canShareBlocks(p.Root)
 	for _, it := range p.items {
-		if it.depth > overlay2Lowers {
-			p.plan.obstacle("layer %s has %d below it; overlay2 stacks %d", it.id, it.depth-1, overlay2Lowers)
+		if it.depth > maxOverlay2Lowers {
+			p.plan.addObstacle("layer %s has %d below it; overlay2 stacks %d", it.id, it.depth-1, maxOverlay2Lowers)
 		}
 	}
-	if err := p.present(); err != nil {
+	if err := p.checkLayersPresent(); err != nil {
 		return err
 	}
-	return p.roomIn(p.Root)
+	return p.checkDirSpace(p.Root)
 }
 
-// backToZFS plans to make a dataset of each layer.
-func (p *planner) backToZFS() (err error) {
+// planBackToZFS plans to make a dataset of each layer.
+func (p *planner) planBackToZFS() (err error) {
 	j := &p.plan.Job
-	j.Way = Copy
+	j.Method = Copy
 	if j.ZFSDataset = p.ZFSDataset; j.ZFSDataset == "" {
 		if j.ZFSDataset, err = zfs.DatasetOf(p.Root); err != nil {
 			return fmt.Errorf("where the driver zfs is to have its layers: name a dataset with --zfs-dataset: %w", err)
 		}
 	}
 	for _, it := range p.items {
-		if err := sized(zfs.Properties{}, it.limit); err != nil {
-			p.plan.obstacle("container %.12s: %v: commit it and remove it", it.of, err)
+		if err := setQuota(zfs.Properties{}, it.limit); err != nil {
+			p.plan.addObstacle("container %.12s: %v: commit it and remove it", it.owner, err)
 		}
 		if len(it.limit) == 0 && p.hasLimit(it) {
-			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("container %.12s has the plugin's default limit, and will have none", it.of))
+			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("container %.12s has the plugin's default limit, and will have none", it.owner))
 		}
 	}
-	if err := p.present(); err != nil {
+	if err := p.checkLayersPresent(); err != nil {
 		return err
 	}
-	return p.roomOn(j.ZFSDataset)
+	return p.checkDatasetSpace(j.ZFSDataset)
 }
 
-// builtBack are the drivers that there is a way back to.
-func builtBack(driver string) error {
+// checkBackDriver are the drivers that there is a way back to.
+func checkBackDriver(driver string) error {
 	if driver != overlay2Dir && driver != "zfs" {
 		return fault.New(fault.Invalid, "there is a way back to overlay2 and to zfs, and none to %q", driver)
 	}

@@ -15,13 +15,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
-// files are a layer's, found as they were when the layer was unpacked.
-type files struct{ *fsat.Resolver }
+// fileFinder are a layer's, found as they were when the layer was unpacked.
+type fileFinder struct{ *fsat.Resolver }
 
-func newFiles(layer *os.File) files { return files{fsat.NewResolver(int(layer.Fd()))} }
+func newFileFinder(layer *os.File) fileFinder { return fileFinder{fsat.NewResolver(int(layer.Fd()))} }
 
-// content opens a regular file by its name in the tar.
-func (f files) content(name string) (io.ReadCloser, error) {
+// openContent opens a regular file by its name in the tar.
+func (f fileFinder) openContent(name string) (io.ReadCloser, error) {
 	clean := path.Clean(strings.TrimLeft(name, "/"))
 	if kind, _, err := whiteout.Classify(clean); err != nil || kind != whiteout.None {
 		return nil, Unproven{fmt.Errorf("%.200q was no file of the layer, and its content is nowhere", name)}
@@ -29,15 +29,15 @@ func (f files) content(name string) (io.ReadCloser, error) {
 	dir, base := path.Split(clean)
 	dirfd, err := f.Dir(strings.TrimSuffix(dir, "/"), nil)
 	if err != nil {
-		return nil, gone(name, err)
+		return nil, explainMissing(name, err)
 	}
 	fd, err := fsat.OpenFile(dirfd, base)
 	if err != nil {
-		return nil, gone(name, err)
+		return nil, explainMissing(name, err)
 	}
 	st, err := fsat.StatFD(fd)
 	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
-		err = noFile(name)
+		err = notRegularError(name)
 	}
 	if err != nil {
 		fsat.CloseQuietly(fd)
@@ -46,18 +46,18 @@ func (f files) content(name string) (io.ReadCloser, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// gone makes a difference of what the kernel says of a name that is not what was
+// explainMissing makes a difference of what the kernel says of a name that is not what was
 // recorded.
-func gone(name string, err error) error {
+func explainMissing(name string, err error) error {
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return Difference{fault.New(fault.Invalid, "%.200q is missing", name)}
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
-		return noFile(name)
+		return notRegularError(name)
 	}
 	return err
 }
 
-func noFile(name string) error {
+func notRegularError(name string) error {
 	return Difference{fault.New(fault.Invalid, "%.200q is no file any more", name)}
 }

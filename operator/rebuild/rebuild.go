@@ -33,15 +33,15 @@ func (u Unproven) Error() string { return u.Err.Error() }
 // Unwrap returns the cause.
 func (u Unproven) Unwrap() error { return u.Err }
 
-// Tar writes the tar of a layer, whose directory is given. Only when it has come to
+// WriteTar writes the tar of a layer, whose directory is given. Only when it has come to
 // its end without an error is what was written the recorded tar.
-func Tar(w io.Writer, r Record, layer *os.File, want digest.Digest) error {
+func WriteTar(w io.Writer, r Record, layer *os.File, want digest.Digest) error {
 	digester := digest.SHA256.Digester()
 	out := &sink{Writer: io.MultiWriter(digester.Hash(), w)}
-	found := newFiles(layer)
+	found := newFileFinder(layer)
 	defer found.Forget()
-	if err := r.WriteTar(out, found.content); err != nil {
-		return out.explain(err)
+	if err := r.WriteTar(out, found.openContent); err != nil {
+		return out.classify(err)
 	}
 	if got := digester.Digest(); got != want {
 		return Difference{fault.New(fault.Invalid, "its tar has the digest %s", got)}
@@ -63,9 +63,9 @@ func (s *sink) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// explain says whose fault an error is. tar-split has a checksum of each file, and
+// classify says whose fault an error is. tar-split has a checksum of each file, and
 // no type for the error of one that is not the recorded one.
-func (s *sink) explain(err error) error {
+func (s *sink) classify(err error) error {
 	var difference Difference
 	var unproven Unproven
 	var damage dockerstore.Damage

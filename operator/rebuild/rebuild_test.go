@@ -97,7 +97,7 @@ func (l layer) rebuild(w io.Writer, want digest.Digest) error {
 	dir, err := os.Open(l.dir)
 	l.no(err)
 	defer dir.Close()
-	return Tar(w, record, dir, want)
+	return WriteTar(w, record, dir, want)
 }
 
 func TestTheTarIsTheRecordedOne(t *testing.T) {

@@ -14,12 +14,12 @@ func TestOnlyWhatWasSentIsGoneOnFrom(t *testing.T) {
 		return zfs.Dataset{Name: name, CreateTXG: txg, Properties: map[string]zfs.Property{sentProperty: {Value: zfs.String(state), Source: source}}}
 	}
 	all := func() []zfs.Dataset {
-		return []zfs.Dataset{snap("a@3", 3, sending, "a@3"), snap("a@2", 2, wasSent, "a@2"), snap("a@1", 1, wasSent, "a@1"), {Name: "a@received", CreateTXG: 4}, snap("a@x", 5, sending, "a")}
+		return []zfs.Dataset{snap("a@3", 3, stateSending, "a@3"), snap("a@2", 2, stateSent, "a@2"), snap("a@1", 1, stateSent, "a@1"), {Name: "a@received", CreateTXG: 4}, snap("a@x", 5, stateSending, "a")}
 	}
-	if got := only(all(), wasSent); len(got) != 2 || got[1].Name != "a@2" {
+	if got := filterByState(all(), stateSent); len(got) != 2 || got[1].Name != "a@2" {
 		t.Errorf("sent: %+v", got)
 	}
-	if got := only(all(), sending); len(got) != 1 || got[0].Name != "a@3" {
+	if got := filterByState(all(), stateSending); len(got) != 1 || got[0].Name != "a@3" {
 		t.Errorf("abandoned: %+v", got)
 	}
 }
@@ -40,7 +40,7 @@ func TestMisfits(t *testing.T) {
 		"a second time":        {there, full, "already"},
 		"no parent":            {with(free, func(t *Target) { t.Parent = false }), full, "tank does not exist"},
 		"no room":              {with(free, func(t *Target) { t.Available = 99 }), full, "and there are 99B"},
-		"features":             {with(free, func(t *Target) { t.Lacking = []string{"org.freebsd:zstd_compress"} }), full, "zstd_compress"},
+		"features":             {with(free, func(t *Target) { t.MissingFeatures = []string{"org.freebsd:zstd_compress"} }), full, "zstd_compress"},
 		"a format of tomorrow": {free, Header{Name: "x", GUID: 9, Format: 2}, "format version 2"},
 		"what has changed":     {there, more, ""},
 		"without the first":    {free, more, "send everything first"},
@@ -48,17 +48,17 @@ func TestMisfits(t *testing.T) {
 		"the same again":       {there, Header{Name: "s2", GUID: 2, From: "s1", FromGUID: 1, Format: 1}, "already"},
 		"newer snapshots":      {there, Header{Name: "s3", GUID: 3, From: "s1", FromGUID: 1, Format: 1}, "s2. Allow it with --discard"},
 		"another of that name": {there, Header{Name: "s1", GUID: 9, From: "s2", FromGUID: 2, Format: 1}, "another snapshot called s1"},
-		"a limited container":  {with(there, func(t *Target) { t.Limited = []string{"tank/docker/X"} }), more, "tank/docker/X"},
+		"a limited container":  {with(there, func(t *Target) { t.LimitedChildren = []string{"tank/docker/X"} }), more, "tank/docker/X"},
 	} {
-		why := tt.target.Misfits(tt.header, false)
+		why := tt.target.FindMisfits(tt.header, false)
 		if tt.says == "" && len(why) > 0 || tt.says != "" && (len(why) != 1 || !strings.Contains(why[0], tt.says)) {
 			t.Errorf("%s: %q", name, why)
 		}
 	}
-	if got := []string{there.Common(more), there.Common(full), free.Common(more)}; strings.Join(got, ",") != "tank/docker@s2,," {
+	if got := []string{there.CommonSnapshot(more), there.CommonSnapshot(full), free.CommonSnapshot(more)}; strings.Join(got, ",") != "tank/docker@s2,," {
 		t.Errorf("it goes on from %q", got)
 	}
-	if why := there.Misfits(Header{Name: "s3", GUID: 3, From: "s1", FromGUID: 1, Format: 1}, true); len(why) > 0 {
+	if why := there.FindMisfits(Header{Name: "s3", GUID: 3, From: "s1", FromGUID: 1, Format: 1}, true); len(why) > 0 {
 		t.Errorf("with --discard: %q", why)
 	}
 }

@@ -34,19 +34,19 @@ type Header struct {
 	OpenZFS  string    `json:"openzfs"`
 }
 
-// Full reports whether the stream has everything.
-func (h Header) Full() bool { return h.FromGUID == 0 }
+// IsFull reports whether the stream has everything.
+func (h Header) IsFull() bool { return h.FromGUID == 0 }
 
 func (h Header) check() error {
 	for _, name := range []string{h.Name, h.From} {
-		if name == "" && h.Full() && name == h.From {
+		if name == "" && h.IsFull() && name == h.From {
 			continue
 		}
 		if strings.Contains(name, "@") || zfs.CheckSnapshotName("pool@"+name) != nil {
 			return fault.New(fault.UnsafeInput, "the stream names a snapshot %.80q, which none can be called", name)
 		}
 	}
-	if h.GUID == 0 || h.Images < 0 || h.Layers < 0 || h.Full() != (h.From == "") {
+	if h.GUID == 0 || h.Images < 0 || h.Layers < 0 || h.IsFull() != (h.From == "") {
 		return fault.New(fault.Invalid, "the stream's header contradicts itself")
 	}
 	return nil

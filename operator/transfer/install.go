@@ -11,7 +11,7 @@ import (
 
 // Names in the data-root, which dockerd does not look at.
 const (
-	comingName   = "overlayzfs-received"
+	incomingName = "overlayzfs-received"
 	replacedName = "overlayzfs-replaced"
 )
 
@@ -35,14 +35,14 @@ func install(to *os.Root, driver string, carried *dockerstore.Root, records *doc
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(to.RemoveAll(comingName), to.Mkdir(comingName, 0o700)); err != nil {
+	if err := errors.Join(to.RemoveAll(incomingName), to.Mkdir(incomingName, 0o700)); err != nil {
 		return err
 	}
-	if err := Mirror(to, comingName, names, below(carried, dockerstore.ImagesDir(carriedDriver))); err != nil {
+	if err := Mirror(to, incomingName, names, openerBelow(carried, dockerstore.ImagesDir(carriedDriver))); err != nil {
 		return err
 	}
 	place := dockerstore.ImagesDir(driver)
-	if err := errors.Join(syncTree(to, comingName), to.MkdirAll(path.Dir(place), 0o700)); err != nil {
+	if err := errors.Join(syncTree(to, incomingName), to.MkdirAll(path.Dir(place), 0o700)); err != nil {
 		return err
 	}
 	return exchange(to, place)
@@ -56,10 +56,10 @@ func exchange(to *os.Root, place string) error {
 	if err := to.Rename(place, replacedName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := to.Rename(comingName, place); err != nil {
+	if err := to.Rename(incomingName, place); err != nil {
 		return err
 	}
-	if err := errors.Join(syncOne(to, path.Dir(place)), syncOne(to, ".")); err != nil {
+	if err := errors.Join(syncFile(to, path.Dir(place)), syncFile(to, ".")); err != nil {
 		return err
 	}
 	return to.RemoveAll(replacedName)

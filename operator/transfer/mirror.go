@@ -41,12 +41,12 @@ func copyFile(to *os.Root, dir, name string, left int64, open func(string) (*os.
 		return 0, err
 	}
 	defer from.Close()
-	info, err := record(from, min(dockerstore.LongestRecord(name), left))
+	info, err := checkRecordFile(from, min(dockerstore.MaxRecordSize(name), left))
 	if err != nil {
 		return 0, err
 	}
 	name = path.Join(dir, name)
-	if has, err := holds(to, name, from, info.Size()); has || err != nil {
+	if has, err := hasContent(to, name, from, info.Size()); has || err != nil {
 		return info.Size(), err
 	}
 	if err := errors.Join(to.MkdirAll(path.Dir(name), 0o700), ignoreMissing(to.RemoveAll(name))); err != nil {
@@ -60,8 +60,8 @@ func copyFile(to *os.Root, dir, name string, left int64, open func(string) (*os.
 	return info.Size(), errors.Join(err, out.Close())
 }
 
-// record makes sure that a file is one that Docker could have written.
-func record(f *os.File, longest int64) (fs.FileInfo, error) {
+// checkRecordFile makes sure that a file is one that Docker could have written.
+func checkRecordFile(f *os.File, longest int64) (fs.FileInfo, error) {
 	info, err := f.Stat()
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > longest) {
 		err = fault.New(fault.UnsafeInput, "%s is no record of Docker, or too long for one", f.Name())
@@ -69,8 +69,8 @@ func record(f *os.File, longest int64) (fs.FileInfo, error) {
 	return info, err
 }
 
-// holds reports whether a file is there with the content that another has.
-func holds(to *os.Root, name string, want *os.File, size int64) (bool, error) {
+// hasContent reports whether a file is there with the content that another has.
+func hasContent(to *os.Root, name string, want *os.File, size int64) (bool, error) {
 	info, err := to.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && (!info.Mode().IsRegular() || info.Size() != size) {
 		return false, nil
@@ -83,11 +83,11 @@ func holds(to *os.Root, name string, want *os.File, size int64) (bool, error) {
 		return false, err
 	}
 	defer has.Close()
-	return same(has, io.NewSectionReader(want, 0, size))
+	return haveSameContent(has, io.NewSectionReader(want, 0, size))
 }
 
-// same compares two contents, piece by piece.
-func same(a, b io.Reader) (bool, error) {
+// haveSameContent compares two contents, piece by piece.
+func haveSameContent(a, b io.Reader) (bool, error) {
 	var of [2][64 << 10]byte
 	for {
 		n, errA := io.ReadFull(a, of[0][:])
@@ -95,7 +95,7 @@ func same(a, b io.Reader) (bool, error) {
 		if !bytes.Equal(of[0][:n], of[1][:m]) {
 			return false, nil
 		}
-		if ended(errA) && ended(errB) {
+		if isEnd(errA) && isEnd(errB) {
 			return true, nil
 		}
 		if err := errors.Join(errA, errB); err != nil {
@@ -104,7 +104,7 @@ func same(a, b io.Reader) (bool, error) {
 	}
 }
 
-func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // prune removes what is not one of the files, and directories without any.
 func prune(root *os.Root, dir string, names []string) error {
@@ -148,11 +148,11 @@ func syncTree(root *os.Root, dir string) error {
 		if err != nil {
 			return err
 		}
-		return syncOne(root, name)
+		return syncFile(root, name)
 	})
 }
 
-func syncOne(root *os.Root, name string) error {
+func syncFile(root *os.Root, name string) error {
 	f, err := root.Open(name)
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ const carriedDriver = "overlayzfs"
 
 // Pack copies Docker's records of its images into a store.
 func Pack(docker *dockerstore.Root, records *dockerstore.Records, to *overlayzfs.CarriedDir) error {
-	if err := whole(records); err != nil {
+	if err := checkComplete(records); err != nil {
 		return err
 	}
 	names, err := docker.ImageFiles(records)
@@ -26,16 +26,16 @@ func Pack(docker *dockerstore.Root, records *dockerstore.Records, to *overlayzfs
 		return err
 	}
 	from := dockerstore.ImagesDir(records.Driver)
-	return Mirror(to.Root, dockerstore.ImagesDir(carriedDriver), names, below(docker, from))
+	return Mirror(to.Root, dockerstore.ImagesDir(carriedDriver), names, openerBelow(docker, from))
 }
 
-// whole refuses records that do not stand by themselves.
-func whole(records *dockerstore.Records) error {
+// checkComplete refuses records that do not stand by themselves.
+func checkComplete(records *dockerstore.Records) error {
 	if len(records.Damaged) > 0 {
 		return fault.New(fault.Invalid, "a record of Docker cannot be read: %w", records.Damaged[0])
 	}
 	for _, image := range records.Images {
-		if gap, lacking := records.Lacking("image "+string(image.ID), image.Chains...); lacking {
+		if gap, lacking := records.FindGap("image "+string(image.ID), image.Chains...); lacking {
 			return fault.New(fault.Invalid, "Docker's records are not whole: %s", gap)
 		}
 	}
@@ -44,13 +44,13 @@ func whole(records *dockerstore.Records) error {
 
 // Unpack reads the records that a store carries.
 func Unpack(from *overlayzfs.CarriedDir) (*dockerstore.Root, *dockerstore.Records, error) {
-	docker, err := dockerstore.In(from.Root)
+	docker, err := dockerstore.OpenRoot(from.Root)
 	if err != nil {
 		return nil, nil, err
 	}
 	records, err := docker.Read(carriedDriver)
 	if err == nil {
-		err = whole(records)
+		err = checkComplete(records)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, docker.Close())
@@ -58,10 +58,10 @@ func Unpack(from *overlayzfs.CarriedDir) (*dockerstore.Root, *dockerstore.Record
 	return docker, records, nil
 }
 
-// Strangers are the layers that no carried record names and nothing recorded
+// FindForeignLayers are the layers that no carried record names and nothing recorded
 // stands on, the uppermost first: those of containers and builds. A layer that is
 // recorded and not there is an error.
-func Strangers(seen []overlayzfs.LayerInfo, records *dockerstore.Records) ([]string, error) {
+func FindForeignLayers(seen []overlayzfs.LayerInfo, records *dockerstore.Records) ([]string, error) {
 	layers := map[string]overlayzfs.LayerInfo{}
 	for _, s := range seen {
 		layers[s.ID] = s
@@ -91,9 +91,9 @@ func Strangers(seen []overlayzfs.LayerInfo, records *dockerstore.Records) ([]str
 	return ids, nil
 }
 
-// Unnamed are the layers that known records do not name, be they a container's, a
+// FindUnrecordedLayers are the layers that known records do not name, be they a container's, a
 // build's or an image's that was made since.
-func Unnamed(seen []overlayzfs.LayerInfo, known *dockerstore.Records) (ids []string) {
+func FindUnrecordedLayers(seen []overlayzfs.LayerInfo, known *dockerstore.Records) (ids []string) {
 	named := map[string]bool{}
 	if known != nil {
 		for _, layer := range known.Layers {
@@ -108,19 +108,19 @@ func Unnamed(seen []overlayzfs.LayerInfo, known *dockerstore.Records) (ids []str
 	return ids
 }
 
-// Conflicts are what a data-root has beyond what some of the known records say,
+// FindConflicts are what a data-root has beyond what some of the known records say,
 // those that it received, and would lose; and what has to go first because Docker
 // could not do without.
-func Conflicts(local *dockerstore.Records, known ...*dockerstore.Records) (lost, first []string) {
+func FindConflicts(local *dockerstore.Records, known ...*dockerstore.Records) (lost, first []string) {
 	for _, image := range local.Images {
-		if !slices.ContainsFunc(known, func(k *dockerstore.Records) bool { return knows(k, image) }) {
+		if !slices.ContainsFunc(known, func(k *dockerstore.Records) bool { return isKnown(k, image) }) {
 			lost = append(lost, fmt.Sprintf("image %s %q", abbreviated(image.ID.Encoded()), image.Tags))
 		}
 	}
 	for _, c := range local.Containers {
 		first = append(first, fmt.Sprintf("container %s (%s): docker rm %s", abbreviated(c.ID), c.Name, abbreviated(c.ID)))
 	}
-	if n := len(local.Others); n > 0 {
+	if n := len(local.OtherLayers); n > 0 {
 		first = append(first, fmt.Sprintf("%d layers of the build cache: docker builder prune --all", n))
 	}
 	if len(local.Containers) == 0 && len(local.Mounts) > 0 {
@@ -130,8 +130,8 @@ func Conflicts(local *dockerstore.Records, known ...*dockerstore.Records) (lost,
 	return lost, first
 }
 
-// knows reports whether an image is known with all its names.
-func knows(known *dockerstore.Records, image dockerstore.Image) bool {
+// isKnown reports whether an image is known with all its names.
+func isKnown(known *dockerstore.Records, image dockerstore.Image) bool {
 	if known == nil {
 		return false
 	}
@@ -146,7 +146,7 @@ func knows(known *dockerstore.Records, image dockerstore.Image) bool {
 
 func abbreviated(id string) string { return id[:min(len(id), 12)] }
 
-// below opens files of a data-root below a directory.
-func below(docker *dockerstore.Root, dir string) func(string) (*os.File, error) {
-	return func(name string) (*os.File, error) { return docker.File(path.Join(dir, name)) }
+// openerBelow opens files of a data-root below a directory.
+func openerBelow(docker *dockerstore.Root, dir string) func(string) (*os.File, error) {
+	return func(name string) (*os.File, error) { return docker.OpenFile(path.Join(dir, name)) }
 }

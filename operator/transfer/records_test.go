@@ -130,7 +130,7 @@ func TestRecordsThereAndBack(t *testing.T) {
 	if diff := cmp.Diff(records.Images, received.Images); diff != "" {
 		t.Error(diff)
 	}
-	if lost, first := Conflicts(received, known); len(lost)+len(first) > 0 {
+	if lost, first := FindConflicts(received, known); len(lost)+len(first) > 0 {
 		t.Errorf("%q, %q", lost, first)
 	}
 }
@@ -213,11 +213,11 @@ func TestOnlyRecordsAreCopied(t *testing.T) {
 func TestTheSameIsTheSame(t *testing.T) {
 	for _, n := range []int{0, 1, 64 << 10, 200_000} {
 		content := bytes.Repeat([]byte("x"), n)
-		if is, err := same(bytes.NewReader(content), bytes.NewReader(content)); !is || err != nil {
+		if is, err := haveSameContent(bytes.NewReader(content), bytes.NewReader(content)); !is || err != nil {
 			t.Errorf("%d bytes: %v, %v", n, is, err)
 		}
 		other := append(bytes.Clone(content), 'y')
-		if is, err := same(bytes.NewReader(content), bytes.NewReader(other)); is || err != nil {
+		if is, err := haveSameContent(bytes.NewReader(content), bytes.NewReader(other)); is || err != nil {
 			t.Errorf("%d bytes and one more: %v, %v", n, is, err)
 		}
 	}
@@ -230,22 +230,22 @@ func TestWhatWouldBeLost(t *testing.T) {
 	_, known := b.read("overlayzfs")
 	b.image("overlayzfs", "layer2", "mine:1")
 	_, local := b.read("overlayzfs")
-	lost, first := Conflicts(local, known)
+	lost, first := FindConflicts(local, known)
 	if len(lost) != 1 || !strings.Contains(lost[0], "mine:1") || len(first) > 0 {
 		t.Errorf("%q, %q", lost, first)
 	}
 	b.image("overlayzfs", "layer1", "renamed:1")
 	_, local = b.read("overlayzfs")
-	lost, _ = Conflicts(local, known)
+	lost, _ = FindConflicts(local, known)
 	if !slices.ContainsFunc(lost, func(l string) bool { return strings.Contains(l, id.Encoded()[:12]) && strings.Contains(l, "renamed:1") }) {
 		t.Errorf("a name that only this host has: %q", lost)
 	}
-	if lost, _ := Conflicts(local, nil); len(lost) != 2 {
+	if lost, _ := FindConflicts(local, nil); len(lost) != 2 {
 		t.Errorf("where nothing was received: %q", lost)
 	}
 	local.Containers = []dockerstore.Container{{ID: "c1", Name: "front"}}
-	local.Others = map[string]string{"bk": dockerstore.BuildCache}
-	if _, first := Conflicts(local, known); len(first) != 2 || !strings.Contains(first[0], "docker rm c1") || !strings.Contains(first[1], "builder prune") {
+	local.OtherLayers = map[string]string{"bk": dockerstore.BuildCache}
+	if _, first := FindConflicts(local, known); len(first) != 2 || !strings.Contains(first[0], "docker rm c1") || !strings.Contains(first[1], "builder prune") {
 		t.Errorf("%q", first)
 	}
 }
@@ -259,11 +259,11 @@ func TestWhatEitherKnowsIsNotLost(t *testing.T) {
 	_, old := before.read("overlayzfs")
 	_, came := now.read("overlayzfs")
 	for _, local := range []*dockerstore.Records{old, came} {
-		if lost, first := Conflicts(local, came, old); len(lost)+len(first) > 0 {
+		if lost, first := FindConflicts(local, came, old); len(lost)+len(first) > 0 {
 			t.Errorf("%q, %q", lost, first)
 		}
 	}
-	if lost, _ := Conflicts(old, came, nil); len(lost) != 1 {
+	if lost, _ := FindConflicts(old, came, nil); len(lost) != 1 {
 		t.Errorf("what neither knows: %q", lost)
 	}
 }
@@ -272,10 +272,10 @@ func TestUnnamedLayers(t *testing.T) {
 	chain := digest.FromString("x")
 	known := &dockerstore.Records{Layers: map[digest.Digest]dockerstore.Layer{chain: {Chain: chain, CacheID: "came"}}}
 	seen := []overlayzfs.LayerInfo{{ID: "came"}, {ID: "made"}}
-	if ids := Unnamed(seen, known); !slices.Equal(ids, []string{"made"}) {
+	if ids := FindUnrecordedLayers(seen, known); !slices.Equal(ids, []string{"made"}) {
 		t.Errorf("%q", ids)
 	}
-	if ids := Unnamed(seen, nil); len(ids) != 2 {
+	if ids := FindUnrecordedLayers(seen, nil); len(ids) != 2 {
 		t.Errorf("without records: %q", ids)
 	}
 }
@@ -287,19 +287,19 @@ func TestStrangers(t *testing.T) {
 		{ID: "base"}, {ID: "top", Lowers: []string{"base"}, Depth: 1}, {ID: "c-init", Lowers: []string{"top", "base"}, Depth: 2},
 		{ID: "c", Lowers: []string{"c-init", "top", "base"}, Depth: 3}, {ID: "bk"},
 	}
-	got, err := Strangers(seen, records)
+	got, err := FindForeignLayers(seen, records)
 	if want := []string{"c", "c-init", "bk"}; !slices.Equal(got, want) || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 	seen[1].Damaged = errors.New("x")
-	if _, err := Strangers(seen, records); err == nil {
+	if _, err := FindForeignLayers(seen, records); err == nil {
 		t.Error("a damaged layer passes")
 	}
 	seen[1].Damaged, seen[1].State = nil, overlayzfs.Building
-	if _, err := Strangers(seen, records); err == nil {
+	if _, err := FindForeignLayers(seen, records); err == nil {
 		t.Error("a layer without content passes")
 	}
-	if _, err := Strangers(seen[:1], records); err == nil {
+	if _, err := FindForeignLayers(seen[:1], records); err == nil {
 		t.Error("a missing layer passes")
 	}
 }

@@ -41,7 +41,7 @@ func (s *Writer) Close() error {
 	if err := s.parts.Flush(); err != nil {
 		return err
 	}
-	return s.end.part(nil)
+	return s.end.writePart(nil)
 }
 
 // partWriter makes parts of what it is given.
@@ -55,14 +55,14 @@ func (p partWriter) Write(all []byte) (int, error) {
 	for rest := all; len(rest) > 0; {
 		part := rest[:min(len(rest), maxPart)]
 		rest = rest[len(part):]
-		if err := p.part(part); err != nil {
+		if err := p.writePart(part); err != nil {
 			return 0, err
 		}
 	}
 	return len(all), nil
 }
 
-func (p partWriter) part(part []byte) error {
+func (p partWriter) writePart(part []byte) error {
 	if _, err := p.summed.Write(le.AppendUint32(nil, uint32(len(part)))); err != nil {
 		return err
 	}
@@ -78,10 +78,10 @@ type Reader struct {
 	Header Header
 	Begin  zfs.Begin // the first record
 
-	r      io.Reader // the stream
-	sum    hash.Hash
-	summed io.Reader // the stream, counted in sum
-	now    []byte    // to be given away
+	r       io.Reader // the stream
+	sum     hash.Hash
+	summed  io.Reader // the stream, counted in sum
+	pending []byte    // to be given away
 }
 
 // NewReader reads the beginning of a stream.
@@ -92,39 +92,39 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.now, err = s.part(); err != nil {
+	if s.pending, err = s.readPart(); err != nil {
 		return nil, err
 	}
-	if s.Begin, err = zfs.ParseBegin(s.now); err != nil {
+	if s.Begin, err = zfs.ParseBegin(s.pending); err != nil {
 		return nil, err
 	}
 	if s.Begin.ToGUID != h.GUID || s.Begin.FromGUID != h.FromGUID || s.Begin.Type != zfs.Filesystem {
 		return nil, fault.New(fault.Invalid, "the stream's header does not belong to what follows")
 	}
-	s.Header, s.now = h, s.now[zfs.BeginSize:]
+	s.Header, s.pending = h, s.pending[zfs.BeginSize:]
 	return s, nil
 }
 
 // Read gives ZFS's stream away, as far as it is known to be right.
 func (s *Reader) Read(p []byte) (n int, err error) {
-	for len(s.now) == 0 {
-		if s.now, err = s.part(); err != nil {
+	for len(s.pending) == 0 {
+		if s.pending, err = s.readPart(); err != nil {
 			return 0, err
 		}
-		if s.now == nil {
+		if s.pending == nil {
 			return 0, io.EOF
 		}
 	}
-	n = copy(p, s.now)
-	s.now = s.now[n:]
+	n = copy(p, s.pending)
+	s.pending = s.pending[n:]
 	return n, nil
 }
 
-// part reads a part; nil at the end.
-func (s *Reader) part() (part []byte, err error) {
+// readPart reads a part; nil at the end.
+func (s *Reader) readPart() (part []byte, err error) {
 	var size [4]byte
 	if _, err := io.ReadFull(s.summed, size[:]); err != nil {
-		return nil, short(err)
+		return nil, explainEarlyEnd(err)
 	}
 	n := le.Uint32(size[:])
 	if n > maxPart {
@@ -134,16 +134,16 @@ func (s *Reader) part() (part []byte, err error) {
 		part = make([]byte, n)
 	}
 	if _, err := io.ReadFull(s.summed, part); err != nil {
-		return nil, short(err)
+		return nil, explainEarlyEnd(err)
 	}
-	return part, s.compare()
+	return part, s.checkSum()
 }
 
-// compare reads a checksum.
-func (s *Reader) compare() error {
+// checkSum reads a checksum.
+func (s *Reader) checkSum() error {
 	got := make([]byte, sha256.Size)
 	if _, err := io.ReadFull(s.r, got); err != nil {
-		return short(err)
+		return explainEarlyEnd(err)
 	}
 	if !bytes.Equal(got, s.sum.Sum(nil)) {
 		return errDamaged
@@ -151,8 +151,8 @@ func (s *Reader) compare() error {
 	return nil
 }
 
-// short makes an early end an error of its own.
-func short(err error) error {
+// explainEarlyEnd makes an early end an error of its own.
+func explainEarlyEnd(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errShort
 	}

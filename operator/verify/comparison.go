@@ -33,7 +33,7 @@ func (c comparison) run(r rebuild.Record, want digest.Digest) error {
 		}
 		parsed <- err
 	}()
-	err := rebuild.Tar(counted{pw, c}, r, c.dir, want)
+	err := rebuild.WriteTar(countingWriter{pw, c}, r, c.dir, want)
 	pw.CloseWithError(err)
 	if parseErr := <-parsed; err == nil {
 		err = parseErr
@@ -44,13 +44,13 @@ func (c comparison) run(r rebuild.Record, want digest.Digest) error {
 	return named.compare(c.ctx, c.dir, c.base)
 }
 
-// counted passes on what is compared, until the caller has gone.
-type counted struct {
+// countingWriter passes on what is compared, until the caller has gone.
+type countingWriter struct {
 	io.Writer
 	c comparison
 }
 
-func (w counted) Write(p []byte) (int, error) {
+func (w countingWriter) Write(p []byte) (int, error) {
 	if err := w.c.ctx.Err(); err != nil {
 		return 0, err
 	}

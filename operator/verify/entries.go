@@ -15,8 +15,8 @@ import (
 
 // entries are what a layer's tar names, as a tree; of one named twice the last.
 type entries struct {
-	root node
-	read int // how many entries were
+	root  node
+	count int // how many entries were
 }
 
 // node is a name in the tree, with an entry or only on the way to some.
@@ -51,23 +51,23 @@ func (e *entries) readAll(r io.Reader) error {
 		if len(header.Name) > maxName {
 			return fault.New(fault.UnsafeInput, "a name of %d bytes, and no layer has one longer than %d", len(header.Name), maxName)
 		}
-		e.add(header)
+		e.addEntry(header)
 	}
 }
 
 // maxName bounds names: each part of one takes a place in the tree.
 const maxName = 32 << 10
 
-// add notes an entry. One that is no directory takes the place of all that was
+// addEntry notes an entry. One that is no directory takes the place of all that was
 // below; a directory merges with one that is there.
-func (e *entries) add(header *tar.Header) {
-	name := clean(header.Name)
+func (e *entries) addEntry(header *tar.Header) {
+	name := cleanPath(header.Name)
 	if header.Typeflag == tar.TypeXGlobalHeader || name == "." {
 		return
 	}
-	e.read++
-	n := e.make(name)
-	next := &entry{header: header, name: name, number: e.read, xattrs: xattrsOf(header)}
+	e.count++
+	n := e.makeNode(name)
+	next := &entry{header: header, name: name, number: e.count, xattrs: comparedXattrs(header)}
 	if header.Typeflag != tar.TypeDir {
 		n.below = nil
 	} else if n.entry != nil && n.header.Typeflag == tar.TypeDir {
@@ -78,10 +78,10 @@ func (e *entries) add(header *tar.Header) {
 	n.entry = next
 }
 
-// clean is a path of the tar relative to the layer's root.
-func clean(name string) string { return path.Clean(strings.TrimLeft(name, "/")) }
+// cleanPath is a path of the tar relative to the layer's root.
+func cleanPath(name string) string { return path.Clean(strings.TrimLeft(name, "/")) }
 
-func (e *entries) make(name string) *node {
+func (e *entries) makeNode(name string) *node {
 	n := &e.root
 	for part := range strings.SplitSeq(name, "/") {
 		if n.below == nil {
@@ -97,8 +97,8 @@ func (e *entries) make(name string) *node {
 	return n
 }
 
-// at is the entry of a path, or nil.
-func (e *entries) at(name string) *entry {
+// findEntry is the entry of a path, or nil.
+func (e *entries) findEntry(name string) *entry {
 	n := &e.root
 	for part := range strings.SplitSeq(name, "/") {
 		next, ok := n.below[part]
@@ -110,8 +110,8 @@ func (e *entries) at(name string) *entry {
 	return n.entry
 }
 
-// inOrder are the entries as the tar has them.
-func (e *entries) inOrder() []*entry {
+// sortedEntries are the entries as the tar has them.
+func (e *entries) sortedEntries() []*entry {
 	var all []*entry
 	var collect func(*node)
 	collect = func(n *node) {

@@ -11,37 +11,37 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
-// extra looks for what the tar does not name.
-type extra struct {
-	*there
-	way []level // directories from the root to where the walk is
+// extraFinder looks for what the tar does not name.
+type extraFinder struct {
+	*layerTree
+	ancestors []ancestor // directories from the root to where the walk is
 }
 
-// level is a directory on the way.
-type level struct {
+// ancestor is a directory on the way.
+type ancestor struct {
 	ino   uint64
 	leads bool // to something that the tar names
 }
 
-// nothingElse makes sure that all that is there was named, or leads to what was.
-func (t *there) nothingElse(ctx context.Context) error {
+// checkNothingExtra makes sure that all that is there was named, or leads to what was.
+func (t *layerTree) checkNothingExtra(ctx context.Context) error {
 	st, err := fsat.StatFD(t.root)
 	if err != nil {
 		return err
 	}
-	return fsat.Walk(ctx, t.root, false, &extra{t, []level{{ino: st.Ino}}})
+	return fsat.Walk(ctx, t.root, false, &extraFinder{t, []ancestor{{ino: st.Ino}}})
 }
 
-func (x *extra) here() *level { return &x.way[len(x.way)-1] }
+func (x *extraFinder) current() *ancestor { return &x.ancestors[len(x.ancestors)-1] }
 
 // Enter is part of fsat.Visitor.
-func (x *extra) Enter(_ int, at fsat.Path, fd int) error {
+func (x *extraFinder) Enter(_ int, at fsat.Path, fd int) error {
 	st, err := fsat.StatFD(fd)
 	if err != nil {
 		return err
 	}
-	x.way = append(x.way, level{ino: st.Ino})
-	if x.base || x.hides[st.Ino] {
+	x.ancestors = append(x.ancestors, ancestor{ino: st.Ino})
+	if x.base || x.opaqueDirs[st.Ino] {
 		return nil
 	}
 	value, err := fsat.GetXattrFD(fd, overlayfs.OpaqueXattr)
@@ -55,9 +55,9 @@ func (x *extra) Enter(_ int, at fsat.Path, fd int) error {
 }
 
 // File is part of fsat.Visitor. Sockets are in no tar.
-func (x *extra) File(parent int, at fsat.Path, _ uint8) error {
-	if x.known[spot{x.here().ino, at.Name}] {
-		x.here().leads = true
+func (x *extraFinder) File(parent int, at fsat.Path, _ uint8) error {
+	if x.namedLocations[location{x.current().ino, at.Name}] {
+		x.current().leads = true
 		return nil
 	}
 	st, err := fsat.Stat(parent, at.Name)
@@ -67,21 +67,21 @@ func (x *extra) File(parent int, at fsat.Path, _ uint8) error {
 	if err != nil {
 		return err
 	}
-	return unnamed(at)
+	return unnamedError(at)
 }
 
 // Leave is part of fsat.Visitor. Directories that no entry names are there when
 // they lead to what one names.
-func (x *extra) Leave(_ int, at fsat.Path) error {
-	left := *x.here()
-	x.way = x.way[:len(x.way)-1]
-	if !left.leads && !x.known[spot{x.here().ino, at.Name}] {
-		return unnamed(at)
+func (x *extraFinder) Leave(_ int, at fsat.Path) error {
+	left := *x.current()
+	x.ancestors = x.ancestors[:len(x.ancestors)-1]
+	if !left.leads && !x.namedLocations[location{x.current().ino, at.Name}] {
+		return unnamedError(at)
 	}
-	x.here().leads = true
+	x.current().leads = true
 	return nil
 }
 
-func unnamed(at fsat.Path) error {
+func unnamedError(at fsat.Path) error {
 	return fmt.Errorf("%q is there, and the tar does not name it", at.String())
 }

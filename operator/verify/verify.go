@@ -24,7 +24,7 @@ const (
 	Changed  Status = "changed"  // it is not what Docker recorded
 	Missing  Status = "missing"  // the store does not have it
 	Unproven Status = "unproven" // Docker's record of its tar cannot be read
-	Gone     Status = "gone"     // Docker removed it meanwhile
+	Removed  Status = "gone"     // Docker removed it meanwhile
 )
 
 // Result is what was found out about one layer.
@@ -36,39 +36,39 @@ type Result struct {
 	Reason string        `json:"reason,omitempty"`
 }
 
-// Wrong reports whether the layer is not what Docker recorded.
-func (r Result) Wrong() bool { return r.Status == Changed || r.Status == Missing }
+// IsWrong reports whether the layer is not what Docker recorded.
+func (r Result) IsWrong() bool { return r.Status == Changed || r.Status == Missing }
 
 // Verifier compares layers.
 type Verifier struct {
 	View   *overlayzfs.StoreView
 	Docker *dockerstore.Root
 	Driver string
-	// Read is called with the number of bytes that were compared, by any
+	// Progress is called with the number of bytes that were compared, by any
 	// goroutine; nil for nobody.
-	Read func(n int)
+	Progress func(n int)
 }
 
-// Layers compares layers, several at once, and returns the results in their
+// VerifyLayers compares layers, several at once, and returns the results in their
 // order.
-func (v Verifier) Layers(ctx context.Context, layers []dockerstore.Layer) ([]Result, error) {
+func (v Verifier) VerifyLayers(ctx context.Context, layers []dockerstore.Layer) ([]Result, error) {
 	results := make([]Result, len(layers))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, layer := range layers {
 		group.Go(func() error {
-			results[i] = v.layer(ctx, layer)
+			results[i] = v.verifyLayer(ctx, layer)
 			return ctx.Err()
 		})
 	}
 	return results, group.Wait()
 }
 
-func (v Verifier) layer(ctx context.Context, layer dockerstore.Layer) Result {
+func (v Verifier) verifyLayer(ctx context.Context, layer dockerstore.Layer) Result {
 	r := Result{ID: layer.CacheID, Chain: layer.Chain, Diff: layer.Diff}
-	err := v.compare(ctx, layer)
+	err := v.compareLayer(ctx, layer)
 	if err != nil && !v.Docker.HasLayer(v.Driver, layer.Chain) {
-		r.Status = Gone
+		r.Status = Removed
 		return r
 	}
 	var unproven rebuild.Unproven
@@ -90,7 +90,7 @@ func (v Verifier) layer(ctx context.Context, layer dockerstore.Layer) Result {
 // errNoLayer is a layer that the store does not have.
 var errNoLayer = errors.New("the store does not have it")
 
-func (v Verifier) compare(ctx context.Context, layer dockerstore.Layer) (err error) {
+func (v Verifier) compareLayer(ctx context.Context, layer dockerstore.Layer) (err error) {
 	record, err := v.Docker.TarSplit(v.Driver, layer.Chain)
 	if err != nil {
 		return rebuild.Unproven{Err: err}
@@ -104,5 +104,5 @@ func (v Verifier) compare(ctx context.Context, layer dockerstore.Layer) (err err
 		return err
 	}
 	defer dir.Close()
-	return comparison{ctx, dir, layer.Parent == "", v.Read}.run(record, layer.Diff)
+	return comparison{ctx, dir, layer.Parent == "", v.Progress}.run(record, layer.Diff)
 }

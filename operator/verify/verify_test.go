@@ -232,10 +232,10 @@ func TestItStopsWhenAsked(t *testing.T) {
 func TestAFileThatTookADirectorysPlace(t *testing.T) {
 	e := newEntries()
 	for _, h := range []*tar.Header{header("a/", tar.TypeDir, 0o755), header("a/b", tar.TypeReg, 0o644), header("a", tar.TypeReg, 0o644), header("pax", tar.TypeXGlobalHeader, 0)} {
-		e.add(h)
+		e.addEntry(h)
 	}
-	if all := e.inOrder(); len(all) != 1 || all[0].header.Typeflag != tar.TypeReg {
-		t.Errorf("%v", e.inOrder())
+	if all := e.sortedEntries(); len(all) != 1 || all[0].header.Typeflag != tar.TypeReg {
+		t.Errorf("%v", e.sortedEntries())
 	}
 }
 
@@ -245,15 +245,15 @@ func TestNamesThatTakeTurns(t *testing.T) {
 	const others, turns = 30000, 30000
 	e := newEntries()
 	for i := range others {
-		e.add(header(fmt.Sprintf("other/%d", i), tar.TypeReg, 0o644))
+		e.addEntry(header(fmt.Sprintf("other/%d", i), tar.TypeReg, 0o644))
 	}
 	for range turns {
 		for _, h := range []*tar.Header{header("a/", tar.TypeDir, 0o755), header("a/b", tar.TypeReg, 0o644), header("a", tar.TypeReg, 0o644)} {
-			e.add(h)
+			e.addEntry(h)
 		}
 	}
-	all := e.inOrder()
-	if last := all[len(all)-1]; len(all) != others+1 || last.name != "a" || e.at("a/b") != nil {
+	all := e.sortedEntries()
+	if last := all[len(all)-1]; len(all) != others+1 || last.name != "a" || e.findEntry("a/b") != nil {
 		t.Errorf("%d entries, the last is %q", len(all), last.name)
 	}
 }

@@ -17,10 +17,10 @@ import (
 // paxXattr is what a tar calls extended attributes.
 const paxXattr = "SCHILY.xattr."
 
-// xattrsOf are the extended attributes of an entry that are compared: those that
+// comparedXattrs are the extended attributes of an entry that are compared: those that
 // every store keeps. Capabilities are part of what a program may do; others than
 // these and the users' own depend on the host.
-func xattrsOf(header *tar.Header) map[string]string {
+func comparedXattrs(header *tar.Header) map[string]string {
 	xattrs := map[string]string{}
 	for key, value := range header.PAXRecords {
 		name, ok := strings.CutPrefix(key, paxXattr)
@@ -34,14 +34,14 @@ func xattrsOf(header *tar.Header) map[string]string {
 	return xattrs
 }
 
-// sameXattrs compares the users' own attributes of a file or directory. What was
+// checkXattrs compares the users' own attributes of a file or directory. What was
 // added is in no record of Docker's: not every engine puts it into a tar.
-func (f *file) sameXattrs(dirfd int, name string) error {
+func (f *file) checkXattrs(dirfd int, name string) error {
 	for _, attr := range slices.Sorted(maps.Keys(f.xattr)) {
 		if attr == layertar.Capabilities {
 			continue
 		}
-		got, has, err := xattr(dirfd, name, attr)
+		got, has, err := readXattr(dirfd, name, attr)
 		switch {
 		case err != nil:
 			return err
@@ -54,12 +54,12 @@ func (f *file) sameXattrs(dirfd int, name string) error {
 	return nil
 }
 
-func (f *file) sameCapabilities(dirfd int, name string) error {
-	if f.unclear {
+func (f *file) checkCapabilities(dirfd int, name string) error {
+	if f.capabilitiesUnclear {
 		return nil
 	}
 	want, recorded := f.xattr[layertar.Capabilities]
-	got, has, err := xattr(dirfd, name, layertar.Capabilities)
+	got, has, err := readXattr(dirfd, name, layertar.Capabilities)
 	switch {
 	case err != nil:
 		return err
@@ -67,23 +67,23 @@ func (f *file) sameCapabilities(dirfd int, name string) error {
 		return errors.New("has capabilities, recorded none")
 	case recorded && !has:
 		return errors.New("has lost its capabilities")
-	case recorded && got != portable(layertar.Capabilities, want):
+	case recorded && got != portableXattr(layertar.Capabilities, want):
 		return errors.New("has other capabilities than recorded")
 	}
 	return nil
 }
 
-// xattr reads an attribute as a tar would have it. A file system without them has
+// readXattr reads an attribute as a tar would have it. A file system without them has
 // none.
-func xattr(dirfd int, name, attr string) (value string, has bool, err error) {
+func readXattr(dirfd int, name, attr string) (value string, has bool, err error) {
 	raw, err := fsat.GetXattr(dirfd, name, attr)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
 		return "", false, nil
 	}
-	return portable(attr, string(raw)), err == nil, err
+	return portableXattr(attr, string(raw)), err == nil, err
 }
 
-func portable(attr, value string) string {
+func portableXattr(attr, value string) string {
 	if attr != layertar.Capabilities {
 		return value
 	}

@@ -90,7 +90,7 @@ func findStrangers(where host.Location) (strangers []string, torn bool, err erro
 	}
 	carried, err := readRecords(view)
 	if err == nil {
-		strangers, err = transfer.Strangers(seen, carried)
+		strangers, err = transfer.FindForeignLayers(seen, carried)
 	}
 	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.Invalid) {
 		return nil, false, nil
@@ -105,7 +105,7 @@ func findStrangers(where host.Location) (strangers []string, torn bool, err erro
 	if len(local.Damaged) > 0 {
 		return nil, false, nil
 	}
-	inv := inventory.Take(where.Dataset, seen, local)
+	inv := inventory.Build(where.Dataset, seen, local)
 	for _, l := range inv.Layers {
 		if l.Kind != inventory.Unknown {
 			strangers = slices.DeleteFunc(strangers, func(id string) bool { return id == l.ID })

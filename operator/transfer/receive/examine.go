@@ -44,7 +44,7 @@ func (p *Plan) Check() error {
 // is closed: dockerd's data-root could be another than the one that was locked.
 func (r *Receiver) Examine(stream *transfer.Reader) (*Plan, error) {
 	p := &Plan{Lost: []string{}, Refused: []string{}, receiver: r, stream: stream}
-	if !stream.Header.Full() {
+	if !stream.Header.IsFull() {
 		claim, err := overlayzfs.ClaimDataset(r.Where.Dataset)
 		switch {
 		case errors.Is(err, fault.NotFound): // which examine says
@@ -62,17 +62,17 @@ func (r *Receiver) Examine(stream *transfer.Reader) (*Plan, error) {
 
 func (p *Plan) examine() error {
 	r, header := p.receiver, p.stream.Header
-	target, err := transfer.LookAt(r.ZFS, r.Where.Dataset, p.stream.Begin)
+	target, err := transfer.InspectTarget(r.ZFS, r.Where.Dataset, p.stream.Begin)
 	if err != nil {
 		return err
 	}
-	p.Refused = append(p.Refused, target.Misfits(header, r.Discard)...)
+	p.Refused = append(p.Refused, target.FindMisfits(header, r.Discard)...)
 	unfinished, err := r.findUnfinished()
 	if err != nil {
 		return err
 	}
 	p.Refused = append(p.Refused, unfinished...)
-	common := target.Common(header)
+	common := target.CommonSnapshot(header)
 	lost, first, err := findLosses(r.Where, common)
 	if err != nil {
 		return err

@@ -105,7 +105,7 @@ func installRecords(where host.Location) (images int, strangers []string, err er
 		if err != nil {
 			return err
 		}
-		if strangers, err = transfer.Strangers(seen, records); err != nil {
+		if strangers, err = transfer.FindForeignLayers(seen, records); err != nil {
 			return err
 		}
 		return transfer.Install(where.Root, where.Driver, docker, records)

@@ -31,7 +31,7 @@ func findLosses(where host.Location, common string) (lost, first []string, err e
 	if err := errors.Join(err, view.Close()); err != nil {
 		return nil, nil, err
 	}
-	return lost, refuseUnrecorded(where, transfer.Unnamed(seen, known)), nil
+	return lost, refuseUnrecorded(where, transfer.FindUnrecordedLayers(seen, known)), nil
 }
 
 // refuseUnrecorded refuses to drop layers of which it is not known what they are: the
@@ -71,7 +71,7 @@ func compareRecords(where host.Location, known ...*dockerstore.Records) (lost, f
 	if err != nil || local == nil {
 		return nil, nil, false, err
 	}
-	lost, first = transfer.Conflicts(local, known...)
+	lost, first = transfer.FindConflicts(local, known...)
 	return lost, first, true, nil
 }
 

@@ -41,7 +41,7 @@ func LockDocker(where host.Location) (lock *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err = docker.Claim()
+	lock, err = docker.LockDockerd()
 	if errors.Is(err, fault.Busy) {
 		err = fmt.Errorf("%w: %w", err, ErrRefused)
 	}
