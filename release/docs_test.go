@@ -16,10 +16,10 @@ var (
 	fenced  = regexp.MustCompile("(?s)```.*?```")
 )
 
-// TestLinksLeadSomewhere: those between documents, and to headings in them.
+// TestLinksLeadSomewhere checks links between documents, and to headings in them.
 func TestLinksLeadSomewhere(t *testing.T) {
 	links := 0
-	for _, path := range published(t) {
+	for _, path := range documentPaths(t) {
 		for _, m := range link.FindAllStringSubmatch(prose(t, path), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
@@ -38,14 +38,14 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 	}
 	if links < 50 {
-		t.Errorf("%d links were looked at", links)
+		t.Errorf("%d links were checked", links)
 	}
 }
 
-// published are all documents that go with a release.
-func published(t *testing.T) []string {
+// documentPaths returns the paths of the documents for users and contributors.
+func documentPaths(t *testing.T) []string {
 	t.Helper()
-	all := []string{"../README.md", "../CHANGELOG.md"}
+	all := []string{"../README.md", "../CHANGELOG.md", "../CONTRIBUTING.md", "../SECURITY.md"}
 	err := filepath.WalkDir("../docs", func(path string, _ fs.DirEntry, err error) error {
 		if strings.HasSuffix(path, ".md") {
 			all = append(all, path)
@@ -58,13 +58,13 @@ func published(t *testing.T) []string {
 	return all
 }
 
-// prose is a document without its code.
+// prose returns a document without its fenced blocks.
 func prose(t *testing.T, path string) string {
 	t.Helper()
 	return fenced.ReplaceAllString(text(t, path), "")
 }
 
-// anchors are the headings of a document, as GitHub names them.
+// anchors returns the headings of a document, as GitHub names them.
 func anchors(t *testing.T, path string) map[string]bool {
 	t.Helper()
 	all := map[string]bool{}
@@ -81,16 +81,16 @@ var (
 	shared = regexp.MustCompile(`/usr/share/overlayzfs/[a-z0-9./-]*[a-z]`)
 )
 
-// TestWhatDocumentsCallIsThere: targets of make, tiers of tests, and files that the
-// package brings.
-func TestWhatDocumentsCallIsThere(t *testing.T) {
+// TestDocumentsNameWhatExists checks targets of make, tiers of tests, and files of the
+// package.
+func TestDocumentsNameWhatExists(t *testing.T) {
 	share := newTree()
 	if err := (&release{source: ".."}).addShare(share); err != nil {
 		t.Fatal(err)
 	}
 	makefile, tiers := text(t, "../Makefile"), text(t, "../scripts/test")
 	seen := 0
-	for _, path := range append(published(t), "../CONTRIBUTING.md") {
+	for _, path := range documentPaths(t) {
 		document := text(t, path)
 		for _, m := range made.FindAllStringSubmatch(code(document), -1) {
 			seen++
@@ -112,7 +112,7 @@ func TestWhatDocumentsCallIsThere(t *testing.T) {
 		}
 	}
 	if seen < 40 {
-		t.Errorf("%d were looked at", seen)
+		t.Errorf("%d names were checked", seen)
 	}
 }
 
@@ -127,5 +127,5 @@ func text(t *testing.T, path string) string {
 
 var span = regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
 
-// code is a document without its prose.
+// code returns a document's fenced blocks and code spans.
 func code(document string) string { return strings.Join(span.FindAllString(document, -1), "\n") }

@@ -16,7 +16,7 @@
 //	operator_*   the operator's command on the store of an engine, the doctor's
 //	             remedies among it
 //	setup_*      a host that the operator's command prepared
-//	newcomer_*   README.md, followed from its first command to its last
+//	newcomer_*   README.md and docs/quickstart-plugin.md, followed from the first command to the last
 //	transfer_*   images sent to an engine on another pool
 //
 // The images are of Debian packages and of files made by the tests: nothing is

@@ -7,7 +7,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/walkthrough"
 )
 
-// expectedStep is what TestNewcomer knows of a step of README.md.
+// newcomerDocuments are the documents that TestNewcomer follows, in this order.
+var newcomerDocuments = []string{"README.md", "docs/quickstart-plugin.md"}
+
+// expectedStep is what TestNewcomer knows of a step of these documents.
 type expectedStep struct {
 	begins string // its first words
 	sees   string // what is looked at after it: a key of newcomer.looks
@@ -16,8 +19,8 @@ type expectedStep struct {
 	not    string // why it is not followed
 }
 
-// newcomerSteps is every step of README.md, in its order. Those that the lab cannot
-// follow to the letter stand in newcomer.instead and adaptCommand, too.
+// newcomerSteps lists every step of newcomerDocuments, in their order. newcomer.instead
+// and adaptCommand have the steps that the lab follows in another way.
 var newcomerSteps = []expectedStep{
 	{begins: "make demo", not: "boots the lab, which this is"},
 	{begins: "make test", not: "runs this"},
@@ -81,41 +84,46 @@ var newcomerSteps = []expectedStep{
 	{begins: "rm /usr/local/sbin/overlayzfs", sees: "nothing of ours"},
 }
 
-// readmeStep is one step, and what is known of it.
-type readmeStep struct {
+// documentStep is one step of a document, and its entry in newcomerSteps.
+type documentStep struct {
 	walkthrough.Step
 	expectedStep
+	document string
 }
 
-// matchSteps are those of a document, each of which has to be known, and all
-// that are known to be there.
-func matchSteps(document string) (all []readmeStep, err error) {
-	steps, err := walkthrough.Read(document)
-	if err != nil {
-		return nil, err
-	}
-	for i, step := range steps {
-		if i == len(newcomerSteps) {
-			return nil, fmt.Errorf("line %d: nothing is known of %q: add it to newcomerSteps", step.Line, step.Text)
+// matchSteps returns the steps of newcomerDocuments, whose texts it is given. It returns
+// an error when a step is not in newcomerSteps, or one of newcomerSteps is missing.
+func matchSteps(texts []string) (all []documentStep, err error) {
+	for i, text := range texts {
+		document := newcomerDocuments[i]
+		steps, err := walkthrough.Read(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", document, err)
 		}
-		if want := newcomerSteps[i]; !want.is(step.Text) {
-			return nil, fmt.Errorf("line %d: there is %q, and newcomerSteps has %q", step.Line, step.Text, want.begins)
+		for _, step := range steps {
+			if len(all) == len(newcomerSteps) {
+				return nil, fmt.Errorf("%s, line %d: newcomerSteps has no step %q: add it", document, step.Line, step.Text)
+			}
+			want := newcomerSteps[len(all)]
+			if !want.is(step.Text) {
+				return nil, fmt.Errorf("%s, line %d: the step is %q, want %q of newcomerSteps", document, step.Line, step.Text, want.begins)
+			}
+			all = append(all, documentStep{step, want, document})
 		}
-		all = append(all, readmeStep{step, newcomerSteps[i]})
 	}
 	if n := len(all); n < len(newcomerSteps) {
-		return nil, fmt.Errorf("%q, of newcomerSteps, is not there", newcomerSteps[n].begins)
+		return nil, fmt.Errorf("no document has the step %q of newcomerSteps", newcomerSteps[n].begins)
 	}
 	return all, nil
 }
 
-// is reports whether a text begins with these very words.
+// is reports whether a text begins with the step's first words.
 func (k expectedStep) is(text string) bool {
 	rest, ok := strings.CutPrefix(text, k.begins)
 	return ok && (rest == "" || strings.ContainsAny(rest[:1], " \n:"))
 }
 
-// adaptCommand puts a reader's own names into a command. The guest has no network.
+// adaptCommand replaces the names in a command by the lab's. The guest has no network.
 func adaptCommand(command, snapshot string) string {
 	return strings.NewReplacer(
 		"POOL", "tank", "NAME", snapshot,

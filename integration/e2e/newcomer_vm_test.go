@@ -15,20 +15,24 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/walkthrough"
 )
 
-// Where a newcomer has what README.md speaks of.
+// Where a newcomer has what the documents speak of.
 const (
 	newcomerRoot   = "/var/lib/docker"
 	newcomerConfig = "/etc/docker/daemon.json"
-	newcomerData   = "tank/data"
-	newcomerLayers = "tank/docker"
+	newcomerData   = "tank/docker"
+	newcomerLayers = "tank/docker/layers"
 )
 
-// TestNewcomer follows README.md from its first command to its last, on a machine
-// whose Docker uses overlay2 on ZFS.
+// TestNewcomer follows README.md and the plugin's quick start from the first command to
+// the last, on a machine whose Docker uses overlay2 on ZFS.
 func TestNewcomer(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	must(t, err)
-	steps, err := matchSteps(string(readme))
+	var texts []string
+	for _, document := range newcomerDocuments {
+		raw, err := os.ReadFile(filepath.Base(document)) // scripts/test puts them beside the test
+		must(t, err)
+		texts = append(texts, string(raw))
+	}
+	steps, err := matchSteps(texts)
 	must(t, err)
 	n := newNewcomer(t)
 	looks := n.checks()
@@ -37,10 +41,10 @@ func TestNewcomer(t *testing.T) {
 			continue
 		}
 		out := n.runStep(t, step)
-		t.Logf("README.md, line %d: %s\n%s", step.Line, step.Text, out)
+		t.Logf("%s, line %d: %s\n%s", step.document, step.Line, step.Text, out)
 		for _, label := range step.Labels() {
 			if !strings.Contains(out, label+":") {
-				t.Errorf("README.md shows %q, which is not there", label)
+				t.Errorf("%s shows %q, which the command does not print", step.document, label)
 			}
 		}
 		if step.sees != "" {
@@ -94,7 +98,7 @@ func destroyIfThere(t *testing.T, datasets ...string) {
 }
 
 // runStep does a step, and returns what it printed.
-func (n *newcomer) runStep(t *testing.T, step readmeStep) string {
+func (n *newcomer) runStep(t *testing.T, step documentStep) string {
 	t.Helper()
 	instead, ok := n.replacements()[step.begins]
 	switch {
@@ -136,7 +140,7 @@ func (n *newcomer) stopEngine(t *testing.T) {
 }
 
 // runInShell has the shell run a command, on a terminal if it asks.
-func (n *newcomer) runInShell(t *testing.T, step readmeStep) string {
+func (n *newcomer) runInShell(t *testing.T, step documentStep) string {
 	t.Helper()
 	text := adaptCommand(step.Text, n.snapshot)
 	cmd := exec.Command("sh", "-c", text)
@@ -147,7 +151,7 @@ func (n *newcomer) runInShell(t *testing.T, step readmeStep) string {
 	cmd.Dir, cmd.Env = n.checkout, n.Command().Env
 	raw, err := cmd.CombinedOutput()
 	if out := string(raw); (err != nil) != (step.fails != "") || !strings.Contains(out, step.fails) {
-		t.Fatalf("README.md, line %d: %s: %v\n%s", step.Line, text, err, out)
+		t.Fatalf("%s, line %d: %s: %v\n%s", step.document, step.Line, text, err, out)
 	}
 	return strings.TrimSpace(string(raw))
 }
