@@ -1,11 +1,14 @@
 package migrate
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -16,6 +19,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
+	"github.com/overlayzfs/overlayzfs/operator/verify"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -224,33 +228,70 @@ func (c *carrier) explainError(it item, err error) error {
 	return fmt.Errorf("layer %s of %s: %w", it.id, imageNames(c.records, it.image.Chain), err)
 }
 
-// reclaimSource deletes the old layer when it and all that stands on it are carried,
-// and then perhaps the one below. That it is going is noted first.
-func (c *carrier) reclaimSource(ctx context.Context, it item, items map[string]item) error {
-	if !c.job.Reclaim {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for ok := true; ok && c.childrenLeft[it.id] == 0; it, ok = items[it.parent] {
-		if err := c.deleteSource(ctx, it.id); err != nil {
-			return err
+// unpackImage makes an image layer's tar again, from Docker's record of it and the
+// old layer's files, and unpacks it. Only when its digest is the recorded one
+// does the stream end well, and only then is there a layer.
+func (c *carrier) unpackImage(ctx context.Context, it item, layer *os.File) error {
+	r, w := io.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		out := bufio.NewWriterSize(w, 1<<20)
+		err := c.writeTar(out, it, layer)
+		if err == nil {
+			err = out.Flush()
 		}
-		c.childrenLeft[it.parent]--
-	}
-	return nil
+		w.CloseWithError(err)
+	}()
+	_, err := c.store.ApplyDiff(ctx, it.id, it.parent, r)
+	r.CloseWithError(errors.Join(io.ErrClosedPipe, err))
+	<-ended
+	return err
 }
 
-func (c *carrier) deleteSource(ctx context.Context, id string) error {
-	if !slices.Contains(c.job.Reclaimed, id) {
-		c.job.Reclaimed = append(c.job.Reclaimed, id)
-		if err := c.job.saveDurably(ctx, c.root); err != nil {
-			return err
+// writeTar makes an image layer's tar again, and compares its digest.
+func (c *carrier) writeTar(w io.Writer, it item, layer *os.File) error {
+	record, err := c.docker.TarSplit(c.job.From, it.image.Chain)
+	if err != nil {
+		return err
+	}
+	err = rebuild.WriteTar(io.MultiWriter(w, countingWriter(c.progress)), record, layer, it.image.Diff)
+	return errors.Join(err, record.Close())
+}
+
+// countingWriter counts what is written to it.
+type countingWriter func(n int64)
+
+func (c countingWriter) Write(p []byte) (int, error) {
+	c(int64(len(p)))
+	return len(p), nil
+}
+
+// verifyCopies compares every image layer that was copied as it is with its digest.
+// What was unpacked from its tar was compared on the way.
+func (c *carrier) verifyCopies(ctx context.Context) (err error) {
+	view, err := c.openView()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	v := verify.Verifier{View: view, Docker: c.docker, Driver: c.job.From}
+	results, err := v.VerifyLayers(ctx, slices.Collect(maps.Values(c.records.Layers)))
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		if r.Status != verify.OK {
+			err = errors.Join(err, fmt.Errorf("layer %s of %s is not as Docker recorded it: %s", r.ID, imageNames(c.records, r.Chain), r.Reason))
 		}
 	}
-	err := c.source.deleteLayer(ctx, id)
-	if errors.Is(err, fault.Busy) {
-		return nil // a build's cache stands on it; it goes in the end
-	}
 	return err
+}
+
+// openView looks at the layers that were carried.
+func (c *carrier) openView() (*overlayzfs.StoreView, error) {
+	if c.job.Target == "" {
+		return overlayzfs.OpenDatasetReadOnly(c.job.Dataset)
+	}
+	return overlayzfs.ViewHome(filepath.Join(c.root.Name(), c.job.Target))
 }

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -166,4 +167,29 @@ func optionPrefix(driver string) string {
 		return driver + "."
 	}
 	return "overlayzfs."
+}
+
+// planConfig notes what daemon.json says.
+func (p *planner) planConfig() error {
+	if p.Config == "" {
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("daemon.json is left alone: have dockerd use the driver %s yourself", p.plan.Job.To))
+		return nil
+	}
+	f, err := dockerconf.Load(p.Config)
+	if err != nil {
+		return err
+	}
+	c, err := f.Config()
+	if err != nil {
+		return err
+	}
+	if c.Features[containerdStore] {
+		p.plan.addObstacle("%s has the feature %s: Docker's images are in containerd's store then, and no storage driver is used. Take it out first", p.Config, containerdStore)
+	}
+	p.plan.Job.Config = p.Config
+	p.plan.Job.rememberConfig(f)
+	if err := p.plan.Job.requireWritable(f); err != nil {
+		p.plan.addObstacle("daemon.json cannot be written: %v; with --leave-config it is left alone", err)
+	}
+	return nil
 }

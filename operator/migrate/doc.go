@@ -1,25 +1,54 @@
-// Package migrate moves an engine's images and containers from one storage
-// driver to another while dockerd is stopped: to a store of layers from overlay2,
-// zfs, vfs or btrfs, and from a store back to overlay2.
+// Package migrate moves an engine's images and containers from one storage driver
+// to another while dockerd is stopped. It migrates from overlay2, zfs, vfs and btrfs
+// to a store of layers, and from a store back to overlay2 or zfs.
 //
-// A migration is a Job, kept in a journal in Docker's data-root. Layers come
-// first, in one of three ways: they are renamed as a whole (Move), they lie where
-// they are wanted already (Stay), or they are carried one by one and the old
-// ones stay until the end (Copy). Then Docker's records are switched, each by one
-// rename. Every step can be made again and undone, so that a job that was cut
-// short anywhere is continued or undone; docs/migration.md has the table.
+// A migration is a Job. The job's journal lies in Docker's data-root. Layers are
+// transferred first, by one of three methods:
 //
-//	plan.go       what would be done, and what is in the way
-//	look.go       how that is found out; adopt.go and way.go: how layers get there; room.go: whether they fit
-//	job.go        the journal; allow.go: what its phase allows
-//	return.go     what keeps renamed layers from being what they were; unneeded.go: old ones from being deleted
-//	begin.go, run.go, undo.go, finish.go   the order of things
-//	steps.go, records.go, daemonjson.go    Docker's records
-//	items.go, carry.go, unpack.go, verify.go   layers, one after the other
-//	source.go     how other drivers keep theirs; overlay2.go: how one makes them
-//	quiet.go      that dockerd is stopped, and stays so
-//	dataroot.go   Docker's data-root, changed in single steps
+//	Move  the directory of all layers is renamed
+//	Stay  the store's dataset holds the layers already
+//	Copy  each layer is copied; the old layers stay until Finish
 //
-// What does not live here: reading Docker's records (operator/dockerstore), what
-// a layer is (overlayzfs), and flags and questions (cmd/overlayzfs).
+// Docker's records are switched afterwards, each by one rename. Every step can be
+// repeated and undone, so an interrupted job is continued or undone.
+// docs/migration.md tells what an interruption leaves after each step.
+//
+// A job passes through these phases (the journal's "phase"):
+//
+//	carrying     layers are copied; Docker's records are unchanged
+//	switching    Docker's records are changed
+//	configuring  daemon.json is changed; everything else is done
+//	done         the job can be finished or undone
+//	undoing      the changes are being reverted
+//	finishing    the data that an undo needs is being deleted
+//
+// Files:
+//
+//	plan.go         MakePlan: the request, the plan and its obstacles
+//	forward.go      the plan from a driver of Docker's to the store, in place where possible
+//	back.go         the plan from the store to overlay2 or zfs
+//	space.go        whether the copies fit
+//	resume.go       the plan for a job that was started before; which action a phase allows
+//	journal.go      Job, its phases and its file
+//	run.go          Run: the phases in order
+//	steps.go        the changes of Docker's records, each with its undo
+//	records.go      Docker's records of images, containers and builds
+//	daemonjson.go   the storage driver in daemon.json
+//	layers.go       the list of layers to copy
+//	carry.go        copies layers, several at once
+//	reclaim.go      deletes old layers during the copy (--reclaim)
+//	source.go       reads and deletes the layers of each driver
+//	mounts.go       temporary read-only mounts of datasets
+//	overlay2store.go, zfsstore.go   write layers as overlay2 and zfs lay them out
+//	undo.go         Undo: reverts a job
+//	finish.go       Finish: checks the new layers, deletes the old ones
+//	dockerd.go      dockerd and containers are stopped, and stay so
+//	dataroot.go     atomic changes in Docker's data-root
+//
+// Package dockerstore reads Docker's records, package overlayzfs knows what a layer
+// is, and cmd/overlayzfs has the flags and questions.
+//
+// Paths in the data-root go through os.Root. Package fsat is used where os.Root
+// has no call: trees that must not be crossed into another mount, subvolumes,
+// extended attributes, syncfs and flock.
 package migrate

@@ -5,11 +5,50 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
+	"slices"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
+
+// requireComplete refuses records that are damaged or lack something: dockerd may have
+// run since they were looked at.
+func requireComplete(records *dockerstore.Records) error {
+	var why Obstacles
+	for _, damage := range records.Damaged {
+		why = append(why, fmt.Sprintf("a record of Docker is not understood: %v", damage))
+	}
+	for _, gap := range records.Gaps() {
+		why = append(why, fmt.Sprintf("Docker's records are not whole: %v; remove what lacks it", gap))
+	}
+	for _, id := range findAmbiguousIDs(records) {
+		why = append(why, fmt.Sprintf("Docker's records contradict each other: %q is more than one layer", id))
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return why
+}
+
+// findAmbiguousIDs are the layers' IDs that are recorded more than once, or are the name of
+// something else where layers lie.
+func findAmbiguousIDs(records *dockerstore.Records) []string {
+	count := map[string]int{"l": 1}
+	for _, layer := range records.Layers {
+		count[layer.CacheID]++
+	}
+	for _, m := range records.Mounts {
+		count[m.MountID]++
+		if m.InitID != "" {
+			count[m.InitID]++
+		}
+	}
+	maps.DeleteFunc(count, func(_ string, n int) bool { return n < 2 })
+	return slices.Sorted(maps.Keys(count))
+}
 
 // imageDir is where Docker has its records of a driver's images.
 func imageDir(driver string) string { return path.Join("image", driver) }

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"path"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
@@ -182,42 +181,6 @@ func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err er
 	return c.verifyCopies(ctx)
 }
 
-// requireComplete refuses records that are damaged or lack something: dockerd may have
-// run since they were looked at.
-func requireComplete(records *dockerstore.Records) error {
-	var why Obstacles
-	for _, damage := range records.Damaged {
-		why = append(why, fmt.Sprintf("a record of Docker is not understood: %v", damage))
-	}
-	for _, gap := range records.Gaps() {
-		why = append(why, fmt.Sprintf("Docker's records are not whole: %v; remove what lacks it", gap))
-	}
-	for _, id := range findAmbiguousIDs(records) {
-		why = append(why, fmt.Sprintf("Docker's records contradict each other: %q is more than one layer", id))
-	}
-	if len(why) == 0 {
-		return nil
-	}
-	return why
-}
-
-// findAmbiguousIDs are the layers' IDs that are recorded more than once, or are the name of
-// something else where layers lie.
-func findAmbiguousIDs(records *dockerstore.Records) []string {
-	count := map[string]int{"l": 1}
-	for _, layer := range records.Layers {
-		count[layer.CacheID]++
-	}
-	for _, m := range records.Mounts {
-		count[m.MountID]++
-		if m.InitID != "" {
-			count[m.InitID]++
-		}
-	}
-	maps.DeleteFunc(count, func(_ string, n int) bool { return n < 2 })
-	return slices.Sorted(maps.Keys(count))
-}
-
 // openTarget opens what layers are carried to.
 func (j *Job) openTarget(ctx context.Context, r *dataRoot, tools Tools) (Store, func() error, error) {
 	if !j.isBack() {
@@ -243,9 +206,42 @@ func (j *Job) requireUnused(tools Tools) error {
 	return err
 }
 
-func totalSize(items []item) (n int64) {
-	for _, it := range items {
-		n += it.size
+// startJob writes the journal of a new job, when the places that it wants are free.
+func (j *Job) startJob(r *dataRoot, tools Tools) (err error) {
+	if j.Phase != "" {
+		return nil
 	}
-	return n
+	// Without a journal what is there is nobody's, and no undo's.
+	if err := r.RemoveAll(workDir); err != nil {
+		return err
+	}
+	if err := r.removeEmptyRecords(j.To); err != nil {
+		return err
+	}
+	if err := j.clearTarget(r); err != nil {
+		return err
+	}
+	j.Phase = Switching
+	if j.Method == Copy {
+		j.Phase = Carrying
+		if j.Token, err = tools.Token(); err != nil {
+			return err
+		}
+	}
+	return j.save(r)
+}
+
+// clearTarget removes the directory that layers are to have, when it holds none.
+func (j *Job) clearTarget(r *dataRoot) error {
+	if j.Target == "" {
+		return nil
+	}
+	empty, err := r.hasNoLayers(j.Target)
+	if err != nil {
+		return err
+	}
+	if !empty {
+		return fault.New(fault.Exists, "there are layers in %s already", path.Join(r.Name(), j.Target))
+	}
+	return r.RemoveAll(j.Target)
 }

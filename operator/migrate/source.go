@@ -229,7 +229,8 @@ func (s storeSource) openLimited(dir string) (*tree, error) {
 }
 
 func (s storeSource) deleteLayer(context.Context, string) error { return nil }
-func (s storeSource) deleteRest(context.Context) error          { return nil }
+
+func (s storeSource) deleteRest(context.Context) error { return nil }
 
 // openStoreSource opens the store on the way back.
 func (j *Job) openStoreSource(r *dataRoot) (s storeSource, err error) {

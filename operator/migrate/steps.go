@@ -5,6 +5,13 @@ import (
 	"slices"
 )
 
+// step is one change of Docker's records. Both directions can be made again when
+// they were made before, wholly or in part.
+type step struct {
+	name     string
+	do, undo func() error
+}
+
 // recordSteps are the changes of Docker's records, in the order they are made. Until
 // the last nothing was changed that dockerd would lose.
 func (j *Job) recordSteps(r *dataRoot) []step {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -143,41 +142,5 @@ func (p *planner) compareSpace(where string) {
 	}
 }
 
-// hasReclaimEffect reports whether old layers that are deleted make room for new ones.
-func (p *planner) hasReclaimEffect() bool {
-	j := &p.plan.Job
-	if !j.Reclaim {
-		return false
-	}
-	if j.From == "zfs" {
-		return zfs.PoolOf(j.ZFSDataset) == p.storePool()
-	}
-	return p.isOnStorePool(filepath.Join(p.Root, j.From))
-}
-
 // maxParallel is how many layers are carried at a time.
 func maxParallel() int { return 2 * runtime.GOMAXPROCS(0) }
-
-// peakUsage is the most that is there at a time when an old layer is deleted as soon as all
-// that stand on it are carried, some at a time.
-func peakUsage(items []item, sizes map[string]int64, atOnce int) (most int64) {
-	waiting, known := map[string]int{}, indexByID(items)
-	for _, it := range items {
-		waiting[it.parent]++
-	}
-	var now int64
-	for i, it := range items {
-		now += sizes[it.id]
-		most = max(most, now)
-		if i+1 < atOnce {
-			continue
-		}
-		carried, ok := items[i+1-atOnce], true
-		for ok && waiting[carried.id] == 0 {
-			now -= sizes[carried.id]
-			waiting[carried.parent]--
-			carried, ok = known[carried.parent]
-		}
-	}
-	return most
-}

@@ -180,10 +180,3 @@ func (j *Job) removeJournal(ctx context.Context, r *dataRoot) error {
 	}
 	return errors.Join(r.RemoveAll(workDir), r.syncDir("."))
 }
-
-// step is one change of Docker's records. Both directions can be made again when
-// they were made before, wholly or in part.
-type step struct {
-	name     string
-	do, undo func() error
-}

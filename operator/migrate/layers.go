@@ -89,3 +89,10 @@ func imageNames(records *dockerstore.Records, chain digest.Digest) string {
 	}
 	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
 }
+
+func totalSize(items []item) (n int64) {
+	for _, it := range items {
+		n += it.size
+	}
+	return n
+}
