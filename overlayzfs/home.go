@@ -12,6 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/whiteout"
@@ -262,19 +263,7 @@ func writeFormat(h home) error {
 // on disk before what it names. It is for files that are written once. What an
 // earlier try left is not written to: it could be a link.
 func writeWhole(path string, data []byte) error {
-	next := path + newSuffix
-	if err := unlinkIfThere(next); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(next, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(next, path)
+	return atomicfile.Replace(path, data, atomicfile.Options{Mode: 0o644, Durability: atomicfile.Content, Suffix: newSuffix})
 }
 
 // claim makes sure that one process at a time works on the store.

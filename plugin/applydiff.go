@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A refused ApplyDiff's body is read for so long and so far after the answer
-// went out. Closing at once could cost the engine the answer.
+// Bounds on reading the body of an ApplyDiff that was refused. Closing the connection at
+// once could cost the engine the answer.
 const (
 	drainTime = 5 * time.Second
 	drainSize = 64 << 20
@@ -33,9 +33,9 @@ func (c *call) apply() (int64, error) {
 	}
 	body := bufio.NewReader(c.r.Body)
 	if _, err := body.Peek(1); errors.Is(err, io.EOF) {
-		return 0, errSpent
+		return 0, errNoBody
 	} else if err != nil {
-		return 0, cutBody(err)
+		return 0, wrapReadError(err)
 	}
 	s, err := c.server.keeper.acquire(c.ctx)
 	if err != nil {
@@ -46,23 +46,23 @@ func (c *call) apply() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// A tar may end before its stream does. The engine goes on reading its
-	// side of the stream once it is answered, and must not race itself.
+	// The stream can go on after the end of the tar. It is read to its end before the answer,
+	// because the engine goes on with its side of the stream once it has the answer.
 	if _, err := io.Copy(io.Discard, body); err != nil {
-		return 0, cutBody(err)
+		return 0, wrapReadError(err)
 	}
 	return size, nil
 }
 
-// cutBody names the trouble with a body that cannot be read to its end.
-func cutBody(err error) error {
+// wrapReadError explains an error of reading the body.
+func wrapReadError(err error) error {
 	return fmt.Errorf("the engine's stream broke: %w", err)
 }
 
-// refuseStream sends the error while the engine may still be sending. The
-// server would else read a part of the body before it answers, and close the
-// connection on the rest: the engine would find a broken pipe, not the error.
-func (c *call) refuseStream(text string) error {
+// refuseUpload sends the error while the engine may still be sending. Without full duplex
+// the HTTP server reads a part of the body before it answers, and closes the connection on
+// the rest: the engine would see a broken pipe and not the error.
+func (c *call) refuseUpload(text string) error {
 	control := http.NewResponseController(c.w)
 	if err := control.EnableFullDuplex(); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (c *call) refuseStream(text string) error {
 	return c.drain(control)
 }
 
-// drain reads on until the engine has stopped sending, within limits.
+// drain reads, within bounds, until the engine stops sending.
 func (c *call) drain(control *http.ResponseController) error {
 	if err := control.SetReadDeadline(time.Now().Add(drainTime)); err != nil {
 		return err

@@ -17,44 +17,44 @@ import (
 type call struct {
 	server *Server
 	name   string // on the wire
-	op     string // for people
+	op     string // in logs and errors
 	layer  string // known once the request is read
 	ctx    context.Context
 	w      http.ResponseWriter
 	r      *http.Request
 	ended  func(error) // see Server.Observe
 
-	started bool // part of a Diff is out: only breaking the connection can say it failed
+	started bool // part of a Diff is sent: a failure now has to break the connection
 }
 
-// callFunc does one call's work and sends its answer, unless it fails.
+// callFunc does the work of one call and, on success, sends the answer.
 type callFunc func(c *call) error
 
-// handle wraps what every call needs around run: counting, cancelling, making
-// panics errors, telling the engine, logging.
+// handle returns the handler of a call. Around run it does what every call needs: count
+// it, cancel it at a stop, turn a panic into an error, answer the engine, log.
 func (s *Server) handle(name, op string, run callFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		ctx, cancel := context.WithCancelCause(r.Context())
 		defer cancel(nil)
-		defer context.AfterFunc(s.flight.ctx, func() { cancel(errStopping) })()
+		defer context.AfterFunc(s.inFlight.ctx, func() { cancel(errStopping) })()
 		c := &call{server: s, name: name, op: op, ctx: ctx, w: w, r: r, ended: func(error) {}}
 		if s.Observe != nil {
 			c.ended = s.Observe(op)
 		}
-		if !s.flight.enter() {
+		if !s.inFlight.begin() {
 			c.finish(errStopping, began)
 			return
 		}
-		defer s.flight.leave()
-		c.finish(c.guarded(run), began)
+		defer s.inFlight.end()
+		c.finish(c.runGuarded(run), began)
 	}
 }
 
 var errStopping = errors.New("the plugin is stopping; repeat the command when it runs again")
 
-// guarded runs the call and makes a panic its error.
-func (c *call) guarded(run callFunc) (err error) {
+// runGuarded runs the call and turns a panic into its error.
+func (c *call) runGuarded(run callFunc) (err error) {
 	defer func() {
 		v := recover()
 		if v == nil {
@@ -82,8 +82,8 @@ func (c *call) finish(err error, began time.Time) {
 	if errors.Is(context.Cause(c.ctx), errStopping) && !errors.Is(err, errStopping) {
 		err = fmt.Errorf("%w: %w", errStopping, err)
 	}
-	if hungUp := c.r.Context().Err(); hungUp != nil {
-		c.ended(errors.Join(hungUp, err))
+	if wrapWriteError := c.r.Context().Err(); wrapWriteError != nil {
+		c.ended(errors.Join(wrapWriteError, err))
 		log.WithError(err).Warn("the engine hung up")
 	} else {
 		c.ended(err)
@@ -97,12 +97,12 @@ func (c *call) finish(err error, began time.Time) {
 	}
 }
 
-// refuse sends the error. The engine takes an answer of another status than
-// 200 as well, but keeps the text as it is only with 200; a Diff has no choice.
+// refuse sends the error. Only with status 200 the engine keeps the text unchanged. A Diff
+// needs another status, because a 200 starts its tar.
 func (c *call) refuse(text string) error {
 	switch c.name {
 	case callApplyDiff:
-		return c.refuseStream(text)
+		return c.refuseUpload(text)
 	case callDiff:
 		return writeJSON(c.w, http.StatusInternalServerError, errorResponse{text})
 	default:
@@ -110,7 +110,7 @@ func (c *call) refuse(text string) error {
 	}
 }
 
-// logger names the call; hostile or endless IDs are shortened.
+// logger returns a logger with the call's name and layer. A long ID is cut.
 func (c *call) logger() logrus.FieldLogger {
 	log := c.server.log.WithField("op", c.op)
 	if c.layer != "" {

@@ -12,7 +12,7 @@ import (
 func (s *Server) calls() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		callInit:            s.handle(callInit, "init", initialize),
-		callCapabilities:    s.handle(callCapabilities, "capabilities", tellCapabilities),
+		callCapabilities:    s.handle(callCapabilities, "capabilities", getCapabilities),
 		callCreate:          s.handle(callCreate, "create", layerCall(create(false))),
 		callCreateReadWrite: s.handle(callCreateReadWrite, "create read-write", layerCall(create(true))),
 		callGet:             s.handle(callGet, "get", layerCall(get)),
@@ -32,8 +32,8 @@ func (s *Server) calls() map[string]http.HandlerFunc {
 
 func initialize(c *call) error {
 	p, err := decodeInit(c.r.Body)
-	if errors.Is(err, errSpent) {
-		p, err = c.server.keeper.repeated(c.ctx)
+	if errors.Is(err, errNoBody) {
+		p, err = c.server.keeper.storedParams(c.ctx)
 	}
 	if err != nil {
 		return err
@@ -47,12 +47,11 @@ func initialize(c *call) error {
 	return c.answer(emptyResponse{})
 }
 
-func tellCapabilities(c *call) error {
+func getCapabilities(c *call) error {
 	return c.answer(capabilitiesResponse{capabilities{ReproducesExactDiffs: false}})
 }
 
-// driverCall makes a call out of work that needs the Driver and nothing from
-// the request: its body is not read.
+// driverCall returns a call that needs the Driver and does not read the request's body.
 func driverCall(run func(context.Context, Driver) (any, error)) callFunc {
 	return func(c *call) error {
 		s, err := c.server.keeper.acquire(c.ctx)
@@ -68,7 +67,7 @@ func driverCall(run func(context.Context, Driver) (any, error)) callFunc {
 	}
 }
 
-// layerCall makes a call out of work on the layer that the request names.
+// layerCall returns a call on the layer that the request names.
 func layerCall(run func(context.Context, Driver, layerRequest) (any, error)) callFunc {
 	return func(c *call) error {
 		q, err := decodeLayer(c.r.Body)
@@ -82,7 +81,7 @@ func layerCall(run func(context.Context, Driver, layerRequest) (any, error)) cal
 	}
 }
 
-// answer sends a success. That the engine is gone is no failure of the call.
+// answer sends a success. An engine that is gone does not make the call a failure.
 func (c *call) answer(value any) error {
 	if err := writeJSON(c.w, http.StatusOK, value); err != nil {
 		c.logger().WithError(err).Warn("done, but the engine did not take the answer")
@@ -94,7 +93,7 @@ func create(readWrite bool) func(context.Context, Driver, layerRequest) (any, er
 	return func(ctx context.Context, d Driver, q layerRequest) (any, error) {
 		return emptyResponse{}, d.Create(ctx, q.ID, q.Parent, CreateOptions{
 			MountLabel: q.MountLabel, StorageOpt: q.StorageOpt, ReadWrite: readWrite,
-			Recorded: recordedByCreate(q.ID, readWrite), Exempt: isInit(q.ID),
+			Recorded: isRecordedByCreate(q.ID, readWrite), Exempt: isInit(q.ID),
 		})
 	}
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// maxRequest bounds the body of a JSON call. Real ones are below a kilobyte;
-// with the longest options and ID maps still far below this.
+// maxRequest bounds the body of a JSON call. Real bodies are below a kilobyte, and with the
+// longest options and ID maps still far below this bound.
 const maxRequest = 1 << 20
 
-// errSpent is why a call without its body is refused.
-var errSpent = fault.New(fault.Invalid, "the request's body is empty: the engine repeats calls whose connection broke without their body; repeat the command")
+// errNoBody is returned when a call comes without its body.
+var errNoBody = fault.New(fault.Invalid, "the request's body is empty: the engine repeats calls whose connection broke without their body; repeat the command")
 
-// decodeJSON reads one JSON value. Unknown fields and whatever follows the
-// value are ignored, as newer engines may send more.
+// decodeJSON reads one JSON value. It ignores unknown fields and anything after the value,
+// because newer engines may send more.
 func decodeJSON(r io.Reader, into any) error {
 	body, err := io.ReadAll(io.LimitReader(r, maxRequest+1))
 	if err != nil {
@@ -30,12 +30,12 @@ func decodeJSON(r io.Reader, into any) error {
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if err := dec.Decode(into); errors.Is(err, io.EOF) {
-		return errSpent
+		return errNoBody
 	} else if err != nil {
 		return fault.New(fault.Invalid, "the request's body is not the JSON of this call: %w", err)
 	}
-	// The decoder would put U+FFFD for every stray byte, and so turn one
-	// name into another.
+	// The decoder replaces each invalid byte by U+FFFD, which would turn one name into
+	// another.
 	if !utf8.Valid(body[:dec.InputOffset()]) {
 		return fault.New(fault.Invalid, "the request's body is not UTF-8")
 	}
@@ -58,7 +58,7 @@ func decodeInit(r io.Reader) (InitParams, error) {
 	return p, p.check()
 }
 
-// decodeQuery reads ApplyDiff's parameters, which stand in the URL.
+// decodeQuery reads ApplyDiff's parameters from the URL.
 func decodeQuery(raw string) (layerRequest, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {

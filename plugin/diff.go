@@ -13,18 +13,18 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// headSize is how much of a Diff is read before the first byte is sent: a tar
-// that fails within it is a plain error, one that ends within it is known to be
-// whole and gets a length.
+// headSize is how much of a Diff is read before the first byte is sent. A tar that fails
+// within it is answered with a plain error. A tar that ends within it is whole, and gets a
+// Content-Length.
 const headSize = 64 << 10
 
-var heads = sync.Pool{New: func() any { return new([headSize]byte) }}
+var headBuffers = sync.Pool{New: func() any { return new([headSize]byte) }}
 
-// restSize is how much of what follows goes out at once: what the packer writes
-// at once. Each piece is a chunk of the answer, and wakes the engine twice.
-const restSize = 128 << 10
+// copySize is how much of the rest is sent at once, as much as the packer writes at once.
+// Each piece is a chunk of the answer and wakes the engine twice.
+const copySize = 128 << 10
 
-var rests = sync.Pool{New: func() any { return new([restSize]byte) }}
+var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 
 // diff streams a layer's tar.
 func diff(c *call) error {
@@ -48,11 +48,11 @@ func diff(c *call) error {
 	return c.stream(&closeOnce{ReadCloser: src})
 }
 
-// stream sends src. An error after the first byte leaves c.started set.
+// stream sends src. It sets c.started before the first byte is sent.
 func (c *call) stream(src *closeOnce) (err error) {
 	defer func() { err = errors.Join(err, src.Close()) }() // also when src panics
-	head := heads.Get().(*[headSize]byte)
-	defer heads.Put(head)
+	head := headBuffers.Get().(*[headSize]byte)
+	defer headBuffers.Put(head)
 	n, whole, err := fill(src, head[:])
 	if err != nil {
 		return err
@@ -67,35 +67,34 @@ func (c *call) stream(src *closeOnce) (err error) {
 	c.w.Header().Set("Content-Type", sdk.DefaultContentTypeV1_1)
 	c.w.WriteHeader(http.StatusOK)
 	if _, err := c.w.Write(head[:n]); err != nil || whole {
-		return hungUp(err)
+		return wrapWriteError(err)
 	}
 	return c.copyRest(src)
 }
 
-// copyRest sends what follows the head; only a stream that ended and closed
-// without complaint may end the answer.
+// copyRest sends what follows the head. The answer ends only after the stream ended and
+// closed without an error.
 func (c *call) copyRest(src *closeOnce) error {
-	rest := rests.Get().(*[restSize]byte)
-	defer rests.Put(rest)
-	// As a mere Writer: the response's own ReadFrom would use smaller pieces.
+	rest := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(rest)
+	// The response's own ReadFrom would send smaller pieces, so it is hidden.
 	if _, err := io.CopyBuffer(struct{ io.Writer }{c.w}, struct{ io.Reader }{src}, rest[:]); err != nil {
 		return fmt.Errorf("the stream broke: %w", err)
 	}
 	return src.Close()
 }
 
-func hungUp(err error) error {
+func wrapWriteError(err error) error {
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("the engine took no more: %w", err)
 }
 
-// fill reads until buf is full or r ends, and reports which. It is not
-// io.ReadFull, which calls both a short stream and one that was cut
-// io.ErrUnexpectedEOF.
+// fill reads until buf is full or r ends, and reports whether r ended. io.ReadFull does not
+// serve: it returns io.ErrUnexpectedEOF for a short stream and for one that was cut.
 func fill(r io.Reader, buf []byte) (n int, whole bool, err error) {
-	const patience = 100 // reads in a row that bring nothing
+	const patience = 100 // reads in a row that return nothing
 	for empty := 0; n < len(buf); {
 		m, err := r.Read(buf[n:])
 		n += m
@@ -115,14 +114,14 @@ func fill(r io.Reader, buf []byte) (n int, whole bool, err error) {
 	return n, false, nil
 }
 
-// closeOnce closes its source once and keeps the outcome.
+// closeOnce closes its source once and returns the same outcome each time.
 type closeOnce struct {
 	io.ReadCloser
 	once sync.Once
 	err  error
 }
 
-// Close is io.Closer's.
+// Close implements io.Closer.
 func (c *closeOnce) Close() error {
 	c.once.Do(func() { c.err = c.ReadCloser.Close() })
 	return c.err

@@ -15,8 +15,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// opened is an Opener that records what it opened and can be told to fail.
-type opened struct {
+// openRecorder is an Opener that records the parameters it gets, and fails on request.
+type openRecorder struct {
 	mu      sync.Mutex
 	events  []string
 	drivers []*fake
@@ -24,7 +24,7 @@ type opened struct {
 	before  func(ctx context.Context, p InitParams) // runs first
 }
 
-func (o *opened) open(ctx context.Context, p InitParams) (Driver, error) {
+func (o *openRecorder) open(ctx context.Context, p InitParams) (Driver, error) {
 	if o.before != nil {
 		o.before(ctx, p)
 	}
@@ -39,13 +39,13 @@ func (o *opened) open(ctx context.Context, p InitParams) (Driver, error) {
 	return d, nil
 }
 
-func (o *opened) fail(err error) {
+func (o *openRecorder) fail(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.err = err
 }
 
-func (o *opened) history() string {
+func (o *openRecorder) history() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return strings.Join(o.events, " ")
@@ -78,7 +78,7 @@ func TestCallsBeforeInit(t *testing.T) {
 }
 
 func TestFailedInit(t *testing.T) {
-	o := &opened{err: errors.New("no such pool")}
+	o := &openRecorder{err: errors.New("no such pool")}
 	r := serve(t, o.open, filepath.Join(t.TempDir(), "state"))
 	wantText(t, r.Init(t.Context(), InitParams{Home: "/h"}), "init: no such pool")
 	wantText(t, r.Put(t.Context(), "a"), "not initialised", "no such pool")
@@ -90,7 +90,7 @@ func TestFailedInit(t *testing.T) {
 }
 
 func TestInitAgainRestarts(t *testing.T) {
-	o := &opened{}
+	o := &openRecorder{}
 	r := serve(t, o.open, "")
 	p := InitParams{Home: "/h", Opts: []string{"k=v"}}
 	mustInit(t, r, p)
@@ -106,7 +106,7 @@ func TestInitAgainRestarts(t *testing.T) {
 }
 
 func TestInitElsewhere(t *testing.T) {
-	o := &opened{}
+	o := &openRecorder{}
 	r := serve(t, o.open, "")
 	mustInit(t, r, InitParams{Home: "/h"})
 	o.before = func(context.Context, InitParams) {
@@ -123,7 +123,7 @@ func TestInitElsewhere(t *testing.T) {
 // TestInitWhoseHomeIsGone: the process is asked to end, and its successor takes
 // the engine's repeated Init, which has no body any more.
 func TestInitWhoseHomeIsGone(t *testing.T) {
-	o, state := &opened{}, filepath.Join(t.TempDir(), "state")
+	o, state := &openRecorder{}, filepath.Join(t.TempDir(), "state")
 	ended := make(chan error, 1)
 	r := serve(t, o.open, state, func(s *Server) { s.Stale = func(err error) { ended <- err } })
 	mustInit(t, r, InitParams{Home: "/h"})
@@ -135,7 +135,7 @@ func TestInitWhoseHomeIsGone(t *testing.T) {
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	next := &opened{}
+	next := &openRecorder{}
 	r = serve(t, next.open, state)
 	if status, answer := r.post(t, callInit, strings.NewReader("")); status != http.StatusOK || strings.Contains(answer, "empty") {
 		t.Errorf("the repeated Init: %d %s", status, answer)
@@ -150,7 +150,7 @@ func TestInitWhoseHomeIsGone(t *testing.T) {
 
 // TestInitOfTheSameHomeClosesFirst: two drivers must not share a home.
 func TestInitOfTheSameHomeClosesFirst(t *testing.T) {
-	o := &opened{}
+	o := &openRecorder{}
 	r := serve(t, o.open, "")
 	mustInit(t, r, InitParams{Home: "/h", Opts: []string{"1"}})
 	o.before = func(context.Context, InitParams) {
@@ -172,7 +172,7 @@ func TestInitOfTheSameHomeClosesFirst(t *testing.T) {
 // TestASwitchWaitsForCalls: a driver is closed after its last call, and a
 // switch that nobody waits for any more leaves a server that works.
 func TestASwitchWaitsForCalls(t *testing.T) {
-	o := &opened{}
+	o := &openRecorder{}
 	r := serve(t, o.open, "")
 	mustInit(t, r, InitParams{Home: "/h"})
 	began, release := make(chan struct{}), make(chan struct{})
@@ -205,7 +205,7 @@ func TestASwitchWaitsForCalls(t *testing.T) {
 func TestRestoreAfterACrash(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "deep", "state")
 	p := InitParams{Home: "/h", Opts: []string{"k=v"}, UIDMaps: []IDMap{{0, 1, 2}}, GIDMaps: []IDMap{{0, 3, 4}}}
-	first := serve(t, (&opened{}).open, state)
+	first := serve(t, (&openRecorder{}).open, state)
 	mustInit(t, first, p)
 	info, err := os.Stat(state)
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -219,7 +219,7 @@ func TestRestoreAfterACrash(t *testing.T) {
 	// Calls that come while the second process opens its driver wait for it.
 	gate := make(chan struct{})
 	var got InitParams
-	o := &opened{before: func(_ context.Context, p InitParams) { got = p; <-gate }}
+	o := &openRecorder{before: func(_ context.Context, p InitParams) { got = p; <-gate }}
 	second := serve(t, o.open, state)
 	result := make(chan error, 1)
 	go func() { result <- second.Put(t.Context(), "a") }()
@@ -245,10 +245,10 @@ func TestRestoreAfterACrash(t *testing.T) {
 
 func TestRestoreHeals(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
-	if err := store(state).save(InitParams{Home: "/h"}); err != nil {
+	if err := stateFile(state).save(InitParams{Home: "/h"}); err != nil {
 		t.Fatal(err)
 	}
-	o := &opened{err: errors.New("pool is not imported")}
+	o := &openRecorder{err: errors.New("pool is not imported")}
 	r := serve(t, o.open, state)
 	wantText(t, r.Put(t.Context(), "a"), "put layer a", "the driver is not open", "pool is not imported")
 	o.fail(nil)
@@ -271,14 +271,14 @@ func TestStateFilesOfNoUse(t *testing.T) {
 			if err := os.WriteFile(state, []byte(data), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			o := &opened{}
+			o := &openRecorder{}
 			r := serve(t, o.open, state)
 			wantText(t, r.Put(t.Context(), "a"), "not initialised: state file "+state)
 			if got := o.history(); got != "" {
 				t.Errorf("opened %s", got)
 			}
 			mustInit(t, r, InitParams{Home: "/h"})
-			if p, err := store(state).load(); err != nil || p == nil || p.Home != "/h" {
+			if p, err := stateFile(state).load(); err != nil || p == nil || p.Home != "/h" {
 				t.Errorf("after Init the file says %+v, %v", p, err)
 			}
 		})
@@ -292,7 +292,7 @@ func TestStateThatCannotBeKept(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := &opened{}
+	o := &openRecorder{}
 	r := serve(t, o.open, filepath.Join(file, "state"))
 	if err := r.Init(t.Context(), InitParams{Home: "/h"}); err == nil {
 		t.Error("Init succeeded")
@@ -305,20 +305,20 @@ func TestStateThatCannotBeKept(t *testing.T) {
 func TestSaveLeavesWhatIsThere(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	p := InitParams{Home: "/h"}
-	if err := store(state).save(p); err != nil {
+	if err := stateFile(state).save(p); err != nil {
 		t.Fatal(err)
 	}
 	before, err := os.Stat(state)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store(state).save(p); err != nil {
+	if err := stateFile(state).save(p); err != nil {
 		t.Fatal(err)
 	}
 	if after, err := os.Stat(state); err != nil || !os.SameFile(before, after) {
 		t.Errorf("the same parameters were written again: %v", err)
 	}
-	if err := store(state).save(InitParams{Home: "/other"}); err != nil {
+	if err := stateFile(state).save(InitParams{Home: "/other"}); err != nil {
 		t.Fatal(err)
 	}
 	if after, err := os.Stat(state); err != nil || os.SameFile(before, after) {
@@ -328,7 +328,7 @@ func TestSaveLeavesWhatIsThere(t *testing.T) {
 
 func TestRefusedIDMaps(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
-	o := &opened{}
+	o := &openRecorder{}
 	r := serve(t, o.open, state, func(s *Server) { s.RefuseIDMaps = "not here" })
 	for _, p := range []InitParams{{Home: "/h", UIDMaps: []IDMap{{0, 1, 1}}}, {Home: "/h", GIDMaps: []IDMap{{0, 1, 1}}}} {
 		wantText(t, r.Init(t.Context(), p), "init: not here")
@@ -341,10 +341,10 @@ func TestRefusedIDMaps(t *testing.T) {
 
 func TestOpenerThatPanics(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
-	if err := store(state).save(InitParams{Home: "/h"}); err != nil {
+	if err := stateFile(state).save(InitParams{Home: "/h"}); err != nil {
 		t.Fatal(err)
 	}
-	o := &opened{before: func(context.Context, InitParams) { panic("lost") }}
+	o := &openRecorder{before: func(context.Context, InitParams) { panic("lost") }}
 	r := serve(t, o.open, state) // panics in the background already
 	wantText(t, r.Put(t.Context(), "a"), "opening the driver panicked: lost")
 	wantText(t, r.Init(t.Context(), InitParams{Home: "/h"}), "opening the driver panicked: lost")

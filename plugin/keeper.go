@@ -10,33 +10,32 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// keeper holds the one open Driver and hands it to calls. How it is opened
-// stands in opening.go.
+// keeper holds the one open Driver and gives it to calls. opening.go opens it.
 type keeper struct {
 	open  Opener
-	store store
+	state stateFile
 	log   logrus.FieldLogger
 
-	// turn is held by whoever opens or restarts a Driver. It is a channel
-	// because a caller that hangs up must be able to stop waiting for it.
+	// turn is the lock for opening and restarting a Driver. It is a channel, so that a
+	// caller that hangs up stops waiting for it.
 	turn chan struct{}
-	// introduced is true once an Init came. It belongs to the turn.
-	introduced bool
+	// hadInit is true once an Init came. The turn protects it.
+	hadInit bool
 	// stale, when set, ends the process: see Server.Stale.
 	stale func(error)
 
 	mu       sync.Mutex
 	current  *session
-	params   *InitParams // what current was opened with, or is to be opened with
+	params   *InitParams // the parameters of current, or of the next one to open
 	failure  error       // why there is no current
-	attempts uint64      // openings that ended, so that waiters share one's outcome
+	attempts uint64      // openings that ended: callers that waited share their outcome
 }
 
-func newKeeper(open Opener, store store, log logrus.FieldLogger) *keeper {
-	return &keeper{open: open, store: store, log: log, turn: make(chan struct{}, 1)}
+func newKeeper(open Opener, state stateFile, log logrus.FieldLogger) *keeper {
+	return &keeper{open: open, state: state, log: log, turn: make(chan struct{}, 1)}
 }
 
-// lock takes the turn, or gives up with ctx.
+// lock takes the turn, or fails when ctx ends first.
 func (k *keeper) lock(ctx context.Context) error {
 	select {
 	case k.turn <- struct{}{}:
@@ -48,8 +47,8 @@ func (k *keeper) lock(ctx context.Context) error {
 
 func (k *keeper) unlock() { <-k.turn }
 
-// acquire returns the current session for one call, which must release it.
-// Without one it waits for the opening under way, then tries once itself.
+// acquire returns the current session for one call, which must release it. Without a
+// session it waits for the opening under way. When none was, it opens one itself.
 func (k *keeper) acquire(ctx context.Context) (*session, error) {
 	s, seen := k.use()
 	if s != nil {
@@ -79,7 +78,8 @@ func (k *keeper) acquire(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// use returns the current session, counted in, and how many openings ended.
+// use returns the current session with one more user, and the number of openings that
+// ended.
 func (k *keeper) use() (*session, uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -95,7 +95,7 @@ func (k *keeper) outcome() (*InitParams, error) {
 	return k.params, k.failure
 }
 
-// close ends the use of the Driver; calls still at work finish with it.
+// close gives up the current session. Calls at work finish with it.
 func (k *keeper) close() {
 	k.mu.Lock()
 	s := k.current

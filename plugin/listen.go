@@ -11,12 +11,12 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/unixsock"
 )
 
-// Listen makes the unix socket that the engine dials, for its owner only. The
-// socket of a process that is gone is replaced; one that answers is not.
+// Listen creates the unix socket that the engine dials, for its owner only. It replaces the
+// socket of a process that is gone, and fails on one that answers.
 func Listen(path string) (net.Listener, error) { return unixsock.Listen(path) }
 
-// connections is a listener that remembers what it accepted: the sdk's server
-// keeps idle connections open and offers no way to close them.
+// connections is a listener that remembers the connections it accepted. The sdk's server
+// keeps idle connections open and has no way to close them.
 type connections struct {
 	net.Listener
 	mu   sync.Mutex
@@ -30,7 +30,7 @@ func trackConnections(l net.Listener) *connections {
 	return c
 }
 
-// Accept is net.Listener's.
+// Accept implements net.Listener.
 func (l *connections) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
@@ -43,15 +43,15 @@ func (l *connections) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// finish ends what is still open: answers already given go out, and no request
-// comes in any more. What has not ended by limit is closed.
+// finish ends the open connections: answers under way are sent, and no further request is
+// read. After limit it closes the remaining connections.
 func (l *connections) finish(limit time.Duration) {
 	for _, c := range l.left() {
 		c.closeRead()
 	}
 	timer := time.AfterFunc(limit, func() {
 		for _, c := range l.left() {
-			c.Close() // for good: whoever is at the other end had its time
+			c.Close()
 		}
 	})
 	defer timer.Stop()
@@ -73,7 +73,7 @@ type connection struct {
 	owner *connections
 }
 
-// Close is net.Conn's.
+// Close implements net.Conn.
 func (c *connection) Close() error {
 	c.owner.mu.Lock()
 	delete(c.owner.open, c)
@@ -84,8 +84,8 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets the HTTP server end an answer before the connection, so that
-// a client that still writes gets to read it.
+// CloseWrite lets the HTTP server end an answer before it closes the connection, so that a
+// client that still writes can read the answer.
 func (c *connection) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -93,8 +93,8 @@ func (c *connection) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// closeRead makes the HTTP server's next read its last, and closes a
-// connection of which only both sides can be ended.
+// closeRead makes the HTTP server's next read its last. A connection without CloseRead is
+// closed.
 func (c *connection) closeRead() {
 	half, ok := c.Conn.(interface{ CloseRead() error })
 	if ok && half.CloseRead() == nil {

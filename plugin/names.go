@@ -5,32 +5,32 @@ import (
 	"strings"
 )
 
-// What dockerd's names of layers tell. Its own layers have 64 hexadecimal
-// digits; the layer between a container and its image has the container's with
-// "-init" behind; BuildKit's have 25 letters and digits.
+// The ID of a layer tells its use. Layers of dockerd itself have 64 hexadecimal digits.
+// The init layer, between a container and its image, has the container's ID and "-init".
+// BuildKit's layers have 25 letters and digits.
 
 const initSuffix = "-init"
 
-// isInit reports whether a layer holds only the few files that dockerd puts
-// below every container. It is sent the container's limits, and needs none.
+// isInit reports whether a layer is an init layer, which holds only the few files that
+// dockerd puts below every container. dockerd sends the container's limits with it; it
+// needs none.
 func isInit(id string) bool { return strings.HasSuffix(id, initSuffix) }
 
 var dockerLayer = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// recordedWhenMade reports whether the engine may have recorded a layer that has
-// no content yet: BuildKit does so when it is made, dockerd once its content is
-// there.
-func recordedWhenMade(id string) bool { return !dockerLayer.MatchString(id) }
+// isRecordedEmpty reports whether the engine may record a layer before it has content.
+// BuildKit records a layer when it is created, dockerd when its content is complete.
+func isRecordedEmpty(id string) bool { return !dockerLayer.MatchString(id) }
 
-// recordedByCreate reports whether the engine records a layer when Create has
-// answered. An init layer is recorded together with its container's.
-func recordedByCreate(id string, readWrite bool) bool {
-	return !isInit(id) && (readWrite || recordedWhenMade(id))
+// isRecordedByCreate reports whether the engine records a layer when Create has answered.
+// An init layer is recorded later, together with its container's layer.
+func isRecordedByCreate(id string, readWrite bool) bool {
+	return !isInit(id) && (readWrite || isRecordedEmpty(id))
 }
 
-// strayInit reports whether a layer was made for a container that was not: an
-// engine that died between the two recorded neither.
-func strayInit(id string, exists func(id string) bool) bool {
+// isStrayInit reports whether a layer is an init layer without its container. An engine
+// that died between creating the two recorded neither.
+func isStrayInit(id string, exists func(id string) bool) bool {
 	container, ok := strings.CutSuffix(id, initSuffix)
 	return ok && dockerLayer.MatchString(container) && !exists(container)
 }

@@ -20,20 +20,20 @@ func TestWhatNamesTell(t *testing.T) {
 		if got := isInit(tt.id); got != tt.init {
 			t.Errorf("isInit(%s) is %t", tt.id, got)
 		}
-		if got := recordedWhenMade(tt.id); got != tt.recorded {
-			t.Errorf("recordedWhenMade(%s) is %t", tt.id, got)
+		if got := isRecordedEmpty(tt.id); got != tt.recorded {
+			t.Errorf("isRecordedEmpty(%s) is %t", tt.id, got)
 		}
-		if got := recordedByCreate(tt.id, false); got != (tt.recorded && !tt.init) {
-			t.Errorf("recordedByCreate(%s, false) is %t", tt.id, got)
+		if got := isRecordedByCreate(tt.id, false); got != (tt.recorded && !tt.init) {
+			t.Errorf("isRecordedByCreate(%s, false) is %t", tt.id, got)
 		}
-		if got := recordedByCreate(tt.id, true); got == tt.init {
-			t.Errorf("recordedByCreate(%s, true) is %t", tt.id, got)
+		if got := isRecordedByCreate(tt.id, true); got == tt.init {
+			t.Errorf("isRecordedByCreate(%s, true) is %t", tt.id, got)
 		}
-		if got := strayInit(tt.id, func(string) bool { return false }); got != tt.stray {
-			t.Errorf("strayInit(%s) without its container is %t", tt.id, got)
+		if got := isStrayInit(tt.id, func(string) bool { return false }); got != tt.stray {
+			t.Errorf("isStrayInit(%s) without its container is %t", tt.id, got)
 		}
-		if strayInit(tt.id, func(string) bool { return true }) {
-			t.Errorf("strayInit(%s) with its container", tt.id)
+		if isStrayInit(tt.id, func(string) bool { return true }) {
+			t.Errorf("isStrayInit(%s) with its container", tt.id)
 		}
 	}
 }

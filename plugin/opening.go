@@ -15,72 +15,72 @@ func (k *keeper) init(ctx context.Context, p InitParams) error {
 		return err
 	}
 	defer k.unlock()
-	k.introduced = true
-	if d := k.opened(p); d != nil {
-		err := errors.Join(k.store.save(p), d.Restart(ctx))
+	k.hadInit = true
+	if d := k.currentFor(p); d != nil {
+		err := errors.Join(k.state.save(p), d.Restart(ctx))
 		if errors.Is(err, fault.HomeGone) && k.stale != nil {
 			k.stale(err)
 		}
 		if err == nil {
-			k.pair(d, p)
+			k.bind(d, p)
 		}
 		return err
 	}
-	if err := k.vacate(ctx); err != nil {
+	if err := k.closeCurrent(ctx); err != nil {
 		return err
 	}
-	d, err := k.openGuarded(ctx, p)
+	d, err := k.openRecovering(ctx, p)
 	if err == nil {
-		if err = k.store.save(p); err != nil {
+		if err = k.state.save(p); err != nil {
 			err = errors.Join(err, d.Close())
 		}
 	}
 	if err != nil {
-		k.failed(ctx, err)
+		k.recordFailure(ctx, err)
 		return err
 	}
-	k.pair(d, p)
+	k.bind(d, p)
 	k.replace(d, p)
 	return nil
 }
 
-// pair gives the store and this side a token in common. Layers do without; only
-// what deletes by the engine's records does not believe them then. So it is not
-// worth an engine that does not start, on a full disk for example.
-func (k *keeper) pair(d Driver, p InitParams) {
-	err := d.BindEngine(k.store.tokens(), func(tokens []string) error { return k.store.keep(p, tokens) })
+// bind gives the store and the state file a token in common, by which `overlayzfs gc`
+// recognises the engine's records as this store's. A failure is only logged, because
+// layers work without a token: a full disk must not keep the engine from starting.
+func (k *keeper) bind(d Driver, p InitParams) {
+	err := d.BindEngine(k.state.tokens(), func(tokens []string) error { return k.state.saveTokens(p, tokens) })
 	if err != nil {
 		k.log.WithError(err).Warn("no token in common with the store: `overlayzfs gc` refuses until the engine's next start")
 	}
 }
 
-// repeated returns the parameters of an Init that came without a body. When the
-// process before ended during Init (see Server.Stale), the engine repeats it
-// with nothing left to send; what it said then was stored. Only the first Init
-// of a process can be such a one.
-func (k *keeper) repeated(ctx context.Context) (InitParams, error) {
+// storedParams returns the parameters for an Init that came without a body. When the
+// previous process ended during Init (see Server.Stale), the engine repeats the call and
+// has no body left, but the parameters were stored. Only a process's first Init can be
+// such a repetition.
+func (k *keeper) storedParams(ctx context.Context) (InitParams, error) {
 	if err := k.lock(ctx); err != nil {
 		return InitParams{}, err
 	}
 	defer k.unlock()
 	p, _ := k.outcome()
-	if k.introduced || p == nil {
-		return InitParams{}, errSpent
+	if k.hadInit || p == nil {
+		return InitParams{}, errNoBody
 	}
 	return *p, nil
 }
 
-// vacate closes the current Driver once its calls are done: an engine has one,
-// and two could meet on one home or dataset. When the next one then cannot be
-// opened, calls open the old one again.
-func (k *keeper) vacate(ctx context.Context) error {
+// closeCurrent closes the current Driver once its calls are done. Two open Drivers could
+// meet on one home or dataset. When the next one cannot be opened, calls open the old one
+// again.
+func (k *keeper) closeCurrent(ctx context.Context) error {
 	k.mu.Lock()
 	old := k.current
 	if old == nil {
 		k.mu.Unlock()
 		return nil
 	}
-	k.current, k.failure = nil, errVacated
+	k.current, k.failure = nil, errReplaced
 	k.mu.Unlock()
 	old.release()
 	select {
@@ -91,10 +91,10 @@ func (k *keeper) vacate(ctx context.Context) error {
 	}
 }
 
-var errVacated = errors.New("the engine sent other parameters and went away")
+var errReplaced = errors.New("the engine sent other parameters and went away")
 
-// opened returns the current Driver if p is what it was opened with.
-func (k *keeper) opened(p InitParams) Driver {
+// currentFor returns the current Driver if p are its parameters, or nil.
+func (k *keeper) currentFor(p InitParams) Driver {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.current == nil || !k.params.equal(p) {
@@ -103,13 +103,13 @@ func (k *keeper) opened(p InitParams) Driver {
 	return k.current.driver
 }
 
-// restore opens the Driver from the stored parameters, if there are any. The
-// caller holds the turn.
+// restore opens the Driver with the stored parameters, if there are any. The caller holds
+// the turn.
 func (k *keeper) restore(ctx context.Context) {
-	p, err := k.store.load()
+	p, err := k.state.load()
 	if err != nil {
-		k.log.WithError(err).Error("the stored parameters are of no use: waiting for the engine's Init")
-		k.failed(ctx, err)
+		k.log.WithError(err).Error("cannot read the stored parameters: waiting for the engine's Init")
+		k.recordFailure(ctx, err)
 		return
 	}
 	if p == nil {
@@ -124,21 +124,21 @@ func (k *keeper) restore(ctx context.Context) {
 	}
 }
 
-// reopen opens the Driver for parameters that are stored already. The caller
-// holds the turn.
+// reopen opens the Driver with parameters that are stored already. The caller holds the
+// turn.
 func (k *keeper) reopen(ctx context.Context, p InitParams) error {
-	d, err := k.openGuarded(ctx, p)
+	d, err := k.openRecovering(ctx, p)
 	if err != nil {
-		k.failed(ctx, err)
+		k.recordFailure(ctx, err)
 		return err
 	}
 	k.replace(d, p)
 	return nil
 }
 
-// openGuarded makes an Opener's panic an error: it also runs where no handler
-// would catch one.
-func (k *keeper) openGuarded(ctx context.Context, p InitParams) (d Driver, err error) {
+// openRecovering calls the Opener and turns its panic into an error. It also runs outside
+// of calls, where nothing else would catch one.
+func (k *keeper) openRecovering(ctx context.Context, p InitParams) (d Driver, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			k.log.WithField("stack", string(debug.Stack())).Errorf("opening the driver panicked: %v", v)
@@ -148,9 +148,9 @@ func (k *keeper) openGuarded(ctx context.Context, p InitParams) (d Driver, err e
 	return k.open(ctx, p)
 }
 
-// failed keeps why there is no Driver. An opening that ended because its caller
-// went away says nothing to the others.
-func (k *keeper) failed(ctx context.Context, err error) {
+// recordFailure stores why there is no Driver. An opening that ended because its caller
+// went away means nothing to others, and is not stored.
+func (k *keeper) recordFailure(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -160,7 +160,7 @@ func (k *keeper) failed(ctx context.Context, err error) {
 	k.attempts++
 }
 
-// replace makes d current; what was current closes when its last call is done.
+// replace makes d current. The old Driver closes when its last call is done.
 func (k *keeper) replace(d Driver, p InitParams) {
 	k.mu.Lock()
 	old := k.current

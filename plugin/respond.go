@@ -9,8 +9,8 @@ import (
 	"github.com/docker/go-plugins-helpers/sdk"
 )
 
-// writeJSON sends value as the whole answer. The error says the engine did
-// not get it, or value has no JSON.
+// writeJSON sends value as the whole answer. It fails when value has no JSON, or when the
+// engine does not take the answer.
 func writeJSON(w http.ResponseWriter, status int, value any) error {
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)

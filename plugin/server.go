@@ -10,46 +10,45 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// defaultStopTimeout leaves a stopping plugin time to end: the engine kills it
-// ten seconds after asking.
+// defaultStopTimeout is shorter than the ten seconds after which the engine kills a
+// stopping plugin.
 const defaultStopTimeout = 7 * time.Second
 
-// Server answers an engine's calls with a Driver. Its fields are set before
-// Serve.
+// Server answers an engine's calls with a Driver. Its fields are set before Serve.
 type Server struct {
-	// RefuseIDMaps, when not empty, is why Init with ID maps is refused.
+	// RefuseIDMaps, when not empty, is the reason for refusing an Init with ID maps.
 	RefuseIDMaps string
-	// Stale, when not nil, is called when Init comes for a Driver whose home is
-	// gone for this process: an engine with live-restore that stops unmounts
-	// what plugins mounted and lets them run, cut off from the host. It should
-	// end the process, which the engine starts again with fresh mounts.
+	// Stale, when not nil, is called when Init comes for a Driver whose home is gone for this
+	// process. An engine with live-restore that stops unmounts what plugins have mounted and
+	// leaves them running, cut off from the host. Stale should end the process: the engine
+	// starts it again with fresh mounts.
 	Stale func(error)
-	// Observe, when not nil, is told of each call as it begins, and what it
-	// returns of how it ended.
+	// Observe, when not nil, is called when a call begins. The function it returns is called
+	// with the call's outcome.
 	Observe func(op string) (ended func(error))
 	// StopTimeout is how long calls may take to end when the server stops.
 	StopTimeout time.Duration
 
-	keeper *keeper
-	flight *flight
-	log    logrus.FieldLogger
+	keeper   *keeper
+	inFlight *inFlight
+	log      logrus.FieldLogger
 }
 
-// NewServer returns a server that opens its Driver with open and keeps Init's
-// parameters at statePath ("" keeps nothing).
+// NewServer returns a Server that opens its Driver with open and stores Init's parameters
+// at statePath; with "" it stores nothing.
 func NewServer(open Opener, statePath string, log logrus.FieldLogger) *Server {
 	return &Server{
 		StopTimeout: defaultStopTimeout,
-		keeper:      newKeeper(open, store(statePath), log),
-		flight:      newFlight(),
+		keeper:      newKeeper(open, stateFile(statePath), log),
+		inFlight:    newInFlight(),
 		log:         log,
 	}
 }
 
-// Serve answers calls on l until ctx ends, then lets those at work finish.
-// Containers' mounts stay. A Server serves once.
+// Serve answers calls on l until ctx ends, then lets the calls at work finish. Mounts of
+// containers stay. A Server serves once.
 //
-// The Driver of the stored parameters is opened meanwhile; calls wait for it.
+// The Driver with the stored parameters is opened meanwhile; calls wait for it.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -66,22 +65,22 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		err = tracked.Close()
 		s.log.WithError(<-served).Debug("the listener is closed")
 	}
-	cancel() // the restore has no caller who would wait for it
-	if !s.flight.stop(s.StopTimeout) {
+	cancel() // no caller waits for the restore
+	if !s.inFlight.stop(s.StopTimeout) {
 		s.log.Warn("stopping although calls are still at work")
 	}
-	tracked.finish(cutGrace)
+	tracked.finish(cancelGrace)
 	s.keeper.close()
 	return err
 }
 
-// startRestore opens the Driver of the stored parameters in the background.
-// When it returns, calls wait for the outcome.
+// startRestore opens the Driver with the stored parameters in the background. Once it has
+// returned, calls wait for the outcome.
 func (s *Server) startRestore(ctx context.Context) {
 	s.keeper.turn <- struct{}{}
-	s.flight.enter()
+	s.inFlight.begin()
 	go func() {
-		defer s.flight.leave()
+		defer s.inFlight.end()
 		defer s.keeper.unlock()
 		s.keeper.restore(ctx)
 	}()

@@ -6,8 +6,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// session is an open Driver and how many use it: each call at work, and the
-// keeper while it is the current one. The last closes it.
+// session is an open Driver with a count of its users: each call at work, and the keeper
+// while the session is current. The last user closes the Driver.
 type session struct {
 	driver Driver
 	log    logrus.FieldLogger

@@ -9,31 +9,33 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
 )
 
-// stateVersion is the version of the state file's format. A file of another
-// version is left alone until Init writes a new one.
+// stateVersion is the version of the state file's format. A file of another version stays
+// until Init replaces it.
 const stateVersion = 1
 
-// StateName is what the state file is called, beside the home.
+// StateName is the name of the state file, beside the home.
 const StateName = ".overlayzfs-init.json"
 
-// state is the file in which Init's parameters outlive the process.
+// state is the content of the state file: Init's parameters, which outlive the process.
 type state struct {
 	Version int      `json:"version"`
 	Home    string   `json:"home"`
 	Opts    []string `json:"opts,omitempty"`
 	UIDMaps []IDMap  `json:"uid_maps,omitempty"`
 	GIDMaps []IDMap  `json:"gid_maps,omitempty"`
-	// Tokens are what ties the store to the engine whose data-root this lies in.
+	// Tokens tie the store to the engine in whose data-root the file lies.
 	Tokens []string `json:"tokens,omitempty"`
 }
 
-// store is the path of the state file; "" keeps nothing.
-type store string
+// stateFile is the path of the state file; with "" nothing is stored.
+type stateFile string
 
 // load returns the stored parameters, or nil when there are none.
-func (s store) load() (*InitParams, error) {
+func (s stateFile) load() (*InitParams, error) {
 	if s == "" {
 		return nil, nil
 	}
@@ -51,7 +53,7 @@ func (s store) load() (*InitParams, error) {
 	return &p, nil
 }
 
-func (s store) read() ([]byte, error) {
+func (s stateFile) read() ([]byte, error) {
 	f, err := os.Open(string(s))
 	if err != nil {
 		return nil, err
@@ -60,9 +62,9 @@ func (s store) read() ([]byte, error) {
 	return data, errors.Join(err, f.Close())
 }
 
-// save makes p what load returns, also after a power cut. Nothing is written
-// when that is so already, so that a full disk does not stop a restart.
-func (s store) save(p InitParams) error {
+// save stores p durably for load. It writes nothing when p is stored already, so that a
+// full disk does not stop a restart.
+func (s stateFile) save(p InitParams) error {
 	if s == "" {
 		return nil
 	}
@@ -74,13 +76,13 @@ func (s store) save(p InitParams) error {
 		return nil
 	}
 	if err := s.replace(data); err != nil {
-		return fmt.Errorf("keeping Init's parameters for a restart: %w", err)
+		return fmt.Errorf("store Init's parameters for a restart: %w", err)
 	}
 	return nil
 }
 
-// tokens are those that are kept; none where they cannot be read.
-func (s store) tokens() []string {
+// tokens returns the stored tokens, or none when the file cannot be read.
+func (s stateFile) tokens() []string {
 	data, err := s.read()
 	if err != nil {
 		return nil
@@ -88,7 +90,7 @@ func (s store) tokens() []string {
 	return Tokens(data)
 }
 
-// Tokens are those in a state file.
+// Tokens returns the tokens in a state file's content, or none when it is not one.
 func Tokens(data []byte) []string {
 	var s state
 	if json.Unmarshal(data, &s) != nil || s.Version != stateVersion {
@@ -97,8 +99,8 @@ func Tokens(data []byte) []string {
 	return s.Tokens
 }
 
-// keep replaces the tokens beside the parameters, also for after a power cut.
-func (s store) keep(p InitParams, tokens []string) error {
+// saveTokens stores the tokens beside the parameters, durably.
+func (s stateFile) saveTokens(p InitParams, tokens []string) error {
 	if s == "" {
 		return nil
 	}
@@ -109,37 +111,12 @@ func (s store) keep(p InitParams, tokens []string) error {
 	return s.replace(data)
 }
 
-// replace writes data beside the file, then puts it in the file's place.
-func (s store) replace(data []byte) error {
-	dir, base := filepath.Split(string(s))
-	if dir == "" {
-		dir = "."
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// replace replaces the file's content, durably.
+func (s stateFile) replace(data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(string(s)), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, base+".*.tmp") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), string(s))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes the names in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return atomicfile.Replace(string(s), data, atomicfile.Options{Mode: 0o600, Durability: atomicfile.ContentAndName})
 }
 
 func encodeState(p InitParams, tokens []string) ([]byte, error) {
@@ -152,7 +129,7 @@ func decodeState(data []byte) (InitParams, error) {
 		return InitParams{}, fmt.Errorf("not a state file: %w", err)
 	}
 	if s.Version != stateVersion {
-		return InitParams{}, fmt.Errorf("version %d, where this plugin knows %d", s.Version, stateVersion)
+		return InitParams{}, fmt.Errorf("version %d: this plugin knows version %d", s.Version, stateVersion)
 	}
 	p := InitParams{s.Home, s.Opts, s.UIDMaps, s.GIDMaps}
 	return p, p.check()

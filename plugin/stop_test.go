@@ -99,7 +99,7 @@ func (e endless) Read(p []byte) (int, error) { return len(p), e.ctx.Err() }
 
 func TestStopDuringRestore(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
-	if err := store(state).save(InitParams{Home: "/h"}); err != nil {
+	if err := stateFile(state).save(InitParams{Home: "/h"}); err != nil {
 		t.Fatal(err)
 	}
 	r := serve(t, func(ctx context.Context, _ InitParams) (Driver, error) { <-ctx.Done(); return nil, ctx.Err() }, state)
@@ -115,15 +115,15 @@ func TestStopDuringRestore(t *testing.T) {
 // TestCallsWhileStopping: a connection may outlive the listener.
 func TestCallsWhileStopping(t *testing.T) {
 	r := started(t, newFake())
-	r.server.flight.mu.Lock()
-	r.server.flight.stopping = true
-	r.server.flight.mu.Unlock()
+	r.server.inFlight.mu.Lock()
+	r.server.inFlight.stopping = true
+	r.server.inFlight.mu.Unlock()
 	for _, err := range everyCall(t.Context(), r.client) {
 		wantText(t, err, "the plugin is stopping")
 	}
-	r.server.flight.mu.Lock()
-	r.server.flight.stopping = false
-	r.server.flight.mu.Unlock()
+	r.server.inFlight.mu.Lock()
+	r.server.inFlight.stopping = false
+	r.server.inFlight.mu.Unlock()
 }
 
 func TestListen(t *testing.T) {

@@ -7,17 +7,18 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// StoreOptions are those that a store of dockerd's layers is opened with, whoever
-// opens it: they say which layers an engine may come back for.
+// StoreOptions parses the options of a store of dockerd's layers. To open such a store, the
+// plugin and the operator's command both need its rules about which layers an engine may
+// come back for.
 func StoreOptions(list []string) (overlayzfs.Options, error) {
 	o, err := overlayzfs.ParseOptions(list)
-	o.MayResume, o.IsStray = recordedWhenMade, strayInit
+	o.MayResume, o.IsStray = isRecordedEmpty, isStrayInit
 	return o, err
 }
 
-// StoreOpener opens the store that Init describes. Of one option given twice
-// the last counts, so the engine's own go after base, the plugin's. The observer,
-// which may be nil, is told of each store.
+// StoreOpener returns an Opener of the store that Init describes. Of an option that is
+// given twice the last one counts: the engine's options come after base, the plugin's.
+// observer, which may be nil, is told of each store.
 func StoreOpener(base []string, observer overlayzfs.Observer) Opener {
 	return func(ctx context.Context, p InitParams) (Driver, error) {
 		o, err := StoreOptions(slices.Concat(base, p.Opts))

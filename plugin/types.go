@@ -9,7 +9,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// activation is the answer to /Plugin.Activate: what this plugin implements.
+// activation is the answer to /Plugin.Activate: the protocols of this plugin.
 const activation = `{"Implements":["GraphDriver"]}`
 
 // The calls' names on the wire.
@@ -30,11 +30,11 @@ const (
 	callDiffSize        = "GraphDriver.DiffSize"
 	callApplyDiff       = "GraphDriver.ApplyDiff"
 
-	// Ours: the engine has no call for it.
+	// Our own: the engine has no call that changes limits.
 	callLimit = "OverlayZFS.Limit"
 )
 
-// InitParams are what an engine starts a driver with.
+// InitParams are the parameters with which an engine starts a driver.
 type InitParams struct {
 	Home    string
 	Opts    []string
@@ -49,7 +49,7 @@ type IDMap struct {
 	Size        int64 `json:"size"`
 }
 
-// Identity returns the maps in the form that drivers work with.
+// Identity returns the ID maps as an IdentityMapping.
 func (p InitParams) Identity() user.IdentityMapping {
 	return user.IdentityMapping{UIDMaps: userMaps(p.UIDMaps), GIDMaps: userMaps(p.GIDMaps)}
 }
@@ -62,7 +62,7 @@ func userMaps(in []IDMap) []user.IDMap {
 	return out
 }
 
-// equal reports whether both describe the same driver.
+// equal reports whether p and q describe the same driver.
 func (p InitParams) equal(q InitParams) bool {
 	return p.Home == q.Home && slices.Equal(p.Opts, q.Opts) &&
 		slices.Equal(p.UIDMaps, q.UIDMaps) && slices.Equal(p.GIDMaps, q.GIDMaps)
@@ -75,7 +75,7 @@ func (p InitParams) check() error {
 	}
 	for _, m := range slices.Concat(p.UIDMaps, p.GIDMaps) {
 		if !m.valid() {
-			return fault.New(fault.Invalid, "the ID map %+v lies outside the IDs there are", m)
+			return fault.New(fault.Invalid, "the ID map %+v lies outside the valid IDs", m)
 		}
 	}
 	return nil
@@ -87,8 +87,7 @@ func (m IDMap) valid() bool {
 		inRange(m.Size) && inRange(m.ContainerID+m.Size-1) && inRange(m.HostID+m.Size-1)
 }
 
-// layerRequest is the body of every call about a layer; each call uses the
-// fields it knows.
+// layerRequest is the body of every call about a layer. Each call uses some of the fields.
 type layerRequest struct {
 	ID         string            `json:",omitempty"`
 	Parent     string            `json:",omitempty"`
@@ -96,7 +95,7 @@ type layerRequest struct {
 	StorageOpt map[string]string `json:",omitempty"`
 }
 
-// The answers. A failure is errorResponse; every success lacks Err.
+// The answers. A failure is an errorResponse; a success has no Err.
 type (
 	errorResponse        struct{ Err string }
 	emptyResponse        struct{}
@@ -109,6 +108,6 @@ type (
 	sizeResponse         struct{ Size int64 }
 )
 
-// capabilities are fixed: a tar made from a mounted tree is equivalent to the
-// one that was applied, but not byte for byte.
+// capabilities are fixed: the tar of a layer is equivalent to the one that was applied, but
+// not equal byte for byte.
 type capabilities struct{ ReproducesExactDiffs bool }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
@@ -67,20 +68,7 @@ func (r records) save(key string, record Record) error {
 	if err != nil {
 		return err
 	}
-	next := r.path(key + newSuffix)
-	if err := writeSynced(next, raw); err != nil {
-		return errors.Join(err, ignoreMissing(os.Remove(next)))
-	}
-	return os.Rename(next, r.path(key))
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
+	return atomicfile.Replace(r.path(key), raw, atomicfile.Options{Mode: 0o600, Durability: atomicfile.Content, Suffix: newSuffix})
 }
 
 func (r records) remove(key string) error { return ignoreMissing(os.Remove(r.path(key))) }

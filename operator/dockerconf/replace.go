@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
@@ -97,7 +98,7 @@ func (f File) Replace(raw []byte, backup string) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(next))
 	}
-	return syncDir(dir)
+	return atomicfile.SyncDir(dir)
 }
 
 // Remove takes the file away, unless somebody changed it since Load.
@@ -105,7 +106,7 @@ func (f File) Remove() error {
 	if err := f.requireUnchanged(); err != nil {
 		return err
 	}
-	return errors.Join(os.Remove(f.Path), syncDir(filepath.Dir(f.Path)))
+	return errors.Join(os.Remove(f.Path), atomicfile.SyncDir(filepath.Dir(f.Path)))
 }
 
 func (f File) requireUnchanged() error {
@@ -151,12 +152,4 @@ func (f File) writeBeside(dir string, raw []byte) (name string, err error) {
 		return "", errors.Join(err, os.Remove(next.Name()))
 	}
 	return next.Name(), nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

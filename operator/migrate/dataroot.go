@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 
+	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -45,18 +46,12 @@ func (r *dataRoot) exists(name string) (bool, error) {
 	return err == nil, err
 }
 
-// writeFile puts a file in place in one step, and on disk.
+// writeFile replaces a file in one step, durably.
 func (r *dataRoot) writeFile(name string, data []byte, mode fs.FileMode) error {
-	next := name + ".overlayzfs"
-	f, err := r.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return r.renameDurably(next, name)
+	return atomicfile.Replace(name, data, atomicfile.Options{
+		Mode: mode, Durability: atomicfile.ContentAndName, Suffix: ".overlayzfs", Root: r.Root,
+		Prepare: func(f *os.File) error { return f.Chmod(mode) },
+	})
 }
 
 // renameDurably gives something another name, and waits until that is on disk.
