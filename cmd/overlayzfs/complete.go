@@ -9,25 +9,30 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// values are what flags take, by their names; of those with none here nothing is known
-// that a shell could offer. What is left out takes a file.
-var values = map[string][]cobra.Completion{
+// flagValues are the values that a shell offers for flags, by the flags' names. A
+// flag with nil takes a value that nobody can list. A flag without an entry takes a
+// file.
+var flagValues = map[string][]cobra.Completion{
 	"way": {"plugin", "snapshotter"}, "sync": {"standard", "disabled"}, "to": {"overlay2", "zfs"},
-	"dataset": nil, "zfs-dataset": nil, "records": nil, "driver": nil, "host": nil, "opt": nil,
+	"zfs-dataset": nil, "records": nil, "host": nil, "opt": nil,
 }
 
-// origins are what --from takes: a driver, or what a stream goes on from.
-var origins = map[string][]cobra.Completion{"migrate": {"overlay2", "zfs", "vfs", "btrfs"}, "send": {"last"}}
+// fromValues are the values of --from: a driver for migrate, a snapshot for send.
+var fromValues = map[string][]cobra.Completion{"migrate": {"overlay2", "zfs", "vfs", "btrfs"}, "send": {"last"}}
 
-// completes has a shell offer what a command takes, and no files where it takes none.
-// It is the shell that compares that with what was typed. An error is a mistake here.
-func completes(command *cobra.Command) error {
+// completeValues makes a shell offer the values of a command's own flags, and no
+// files as arguments of a command that takes none. An error is a mistake in this
+// program.
+func completeValues(command *cobra.Command) error {
 	if command.ValidArgsFunction == nil {
 		command.ValidArgsFunction = cobra.NoFileCompletions
 	}
-	offered := map[string][]cobra.Completion{"from": origins[command.Name()]}
-	for name, known := range values {
+	offered := map[string][]cobra.Completion{"from": fromValues[command.Name()]}
+	for name, known := range flagValues {
 		offered[name] = known
+	}
+	if flag := command.Flags().Lookup("columns"); flag != nil {
+		offered["columns"] = flag.Value.(choice).known
 	}
 	for name, known := range offered {
 		if command.Flags().Lookup(name) == nil {
@@ -37,19 +42,26 @@ func completes(command *cobra.Command) error {
 			return err
 		}
 	}
-	if command.Flags().Lookup("root") == nil {
-		return nil
-	}
-	return command.MarkFlagDirname("root")
+	return nil
 }
 
-// offerSnapshots are the snapshots to go back to, the newest first. What cannot be
-// found out is not offered: there is nobody to be told.
-func (p *place) offerSnapshots(_ *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+// completeStoreFlags makes a shell offer directories for --root, files for
+// --config-file, and nothing for the other global flags.
+func completeStoreFlags(root *cobra.Command) error {
+	return errors.Join(
+		root.RegisterFlagCompletionFunc("dataset", cobra.NoFileCompletions),
+		root.RegisterFlagCompletionFunc("driver", cobra.NoFileCompletions),
+		root.MarkPersistentFlagDirname("root"),
+	)
+}
+
+// offerSnapshots returns the snapshots to roll back to, the newest first. It offers
+// nothing on an error: a shell shows none.
+func (f *storeFlags) offerSnapshots(_ *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	infos, err := p.snapshots()
+	infos, err := f.listSnapshots()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -59,23 +71,23 @@ func (p *place) offerSnapshots(_ *cobra.Command, args []string, _ string) (names
 	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
-// offerOne are the images and containers that Docker knows, for commands that take one.
-func (p *place) offerOne(command *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// offerOneName returns Docker's images and containers, for a command that takes one.
+func (f *storeFlags) offerOneName(command *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return p.offerMany(command, args, typed)
+	return f.offerNames(command, args, typed)
 }
 
-// offerMany are those that were not named yet.
-func (p *place) offerMany(_ *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
-	records, err := p.records()
+// offerNames returns Docker's images and containers that args do not name yet.
+func (f *storeFlags) offerNames(_ *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+	records, err := f.readRecords()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	offer := func(name, what string) {
+	offer := func(name, kind string) {
 		if name != "" && !slices.Contains(args, name) {
-			names = append(names, cobra.CompletionWithDesc(name, what))
+			names = append(names, cobra.CompletionWithDesc(name, kind))
 		}
 	}
 	for _, image := range records.Images {
@@ -89,9 +101,9 @@ func (p *place) offerMany(_ *cobra.Command, args []string, _ string) (names []co
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// records are Docker's, without the store.
-func (p *place) records() (*dockerstore.Records, error) {
-	s, err := p.find()
+// readRecords reads Docker's records and leaves the store alone.
+func (f *storeFlags) readRecords() (*dockerstore.Records, error) {
+	s, err := f.locate()
 	if err != nil {
 		return nil, err
 	}

@@ -53,6 +53,8 @@ func TestWhatAShellIsOffered(t *testing.T) {
 		{"setup --sync", []string{"disabled", "standard"}, noFiles},
 		{"migrate --from", []string{"btrfs", "overlay2", "vfs", "zfs"}, noFiles},
 		{"send --from", []string{"last"}, noFiles},
+		{"snapshots --columns", []string{"datasets", "event", "kept-by", "name", "scope", "time", "used"}, noFiles},
+		{"ls --dataset", nil, noFiles},
 		{"send --output", nil, files},
 		{"migrate --config-file", nil, files},
 		{"gc --root", nil, directories},

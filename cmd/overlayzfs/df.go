@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 
@@ -9,100 +8,109 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/operator/inventory"
-	"github.com/overlayzfs/overlayzfs/snapshot"
-	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// dfCommand shows what takes the pool's space.
-func dfCommand(c console) *cobra.Command {
-	var p place
-	var o output
+// dfFlags are those of the df command.
+type dfFlags struct {
+	*storeFlags
+	output
+	tableFlags
+}
+
+// dfColumns are those of df's first table, which scripts read.
+var dfColumns = []column{{"KIND", false}, {"COUNT", true}, {"ACTIVE", true}, {"LAYERS", true}, {"SIZE", true}, {"SHARED", true}}
+
+// dfCommand shows how the pool's space is used.
+func dfCommand(c console, where *storeFlags) *cobra.Command {
+	f := dfFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "df [flags]",
-		Short: "Show what takes the pool's space, and what the pool is promised to",
-		Long: "Show what images, containers, build cache and snapshots take of the pool, and how much more may be\n" +
-			"written by what is there already: limited containers may grow to their limits, and others share an\n" +
-			"image's files until they change them. What is promised beyond what the pool has is said, and the\n" +
-			"exit code is 5 then.",
+		Short: "Show the space used in the pool, and how far it is overcommitted",
+		Long: "Show how much of the pool images, containers, build cache and snapshots use, and how much more running\n" +
+			"and stopped containers may write. A container with a limit may grow to its limit; a container without\n" +
+			"one may change every file of its image. When that exceeds the available space, the pool is\n" +
+			"overcommitted, and the exit code is 5.\n\n" +
+			"SIZE is the length of the files. SHARED is what images save because they share layers. With -H or -o\n" +
+			"df prints the first table only.",
 		Example: "  overlayzfs df\n" +
+			"  overlayzfs df -Hp -o kind,size\n" +
 			"  overlayzfs df --json | jq .promise.beyond",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return p.look(func(s *shelf) error {
-				totals, err := s.totals(command.Context(), c)
+			return f.readStore(func(s *inventory.Source) error {
+				inv, err := s.Inventory()
 				if err != nil {
 					return err
 				}
-				if o.json {
-					err = writeJSON(c.out, totals)
-				} else {
-					err = writeTotals(c.out, totals)
+				// Docker records the size of image layers, so df reads none of them.
+				if err := measure(command.Context(), c, s, inv, func(l inventory.Layer) bool { return l.Kind != inventory.Image }); err != nil {
+					return err
 				}
-				if err == nil && totals.Overcommit.Excess > 0 {
-					err = findings{fmt.Sprintf("pool %s is promised to %s more than it has", totals.Pool.Name, bytesText(totals.Overcommit.Excess)), exitWarning}
+				totals, err := s.Totals(inv)
+				if err != nil {
+					return err
 				}
-				return err
+				return f.report(c, totals)
 			})
 		},
 	}
-	p.flag(command.Flags(), c)
-	o.flag(command.Flags())
+	f.output.register(command.Flags())
+	f.tableFlags.register(command, dfColumns)
 	return command
 }
 
-// totals adds up. Only containers' layers are read: Docker recorded the size of
-// images.
-func (s *shelf) totals(ctx context.Context, c console) (t inventory.Totals, err error) {
-	inv, err := s.inventory()
-	if err != nil {
-		return t, err
+// report prints the totals. Its error is the exit code of an overcommitted pool.
+func (f *dfFlags) report(c console, t inventory.Totals) (err error) {
+	switch {
+	case f.json:
+		err = writeJSON(c.out, t)
+	case f.noHeader || len(f.columns) > 0:
+		err = f.writeKinds(c.out, t)
+	default:
+		err = f.writeTotals(c.out, t)
 	}
-	if err := s.measure(ctx, c, inv, func(l inventory.Layer) bool { return l.Kind != inventory.Image }); err != nil {
-		return t, err
+	if err == nil && t.Overcommit.Excess > 0 {
+		err = findings{fmt.Sprintf("pool %s is overcommitted by %s", t.Pool.Name, bytesText(t.Overcommit.Excess)), exitWarning}
 	}
-	if err := t.Measure(s.zfs, s.dataset, zfs.PoolOf(s.dataset)); err != nil {
-		return t, err
-	}
-	infos, err := snapshot.List(s.zfs, s.dataset)
-	if err != nil {
-		return t, err
-	}
-	t.Snapshots = inventory.Snapshots{Count: len(infos), Used: t.Space.Snapshots}
-	inv.CountGroups(&t, s.records)
-	t.Overcommit = inv.ComputeOvercommit(s.records, t.Space.Available)
-	return t, nil
+	return err
 }
 
-func writeTotals(w io.Writer, t inventory.Totals) error {
-	fmt.Fprintf(w, "Dataset %s: %s used (%s before compression), %s available\n", t.Dataset, bytesText(t.Space.Used), bytesText(t.Space.Logical), bytesText(t.Space.Available))
-	fmt.Fprintf(w, "Pool %s: %s, %s of %s allocated\n\n", t.Pool.Name, t.Pool.Health, bytesText(t.Pool.Allocated), bytesText(t.Pool.Size))
-
-	kinds := newTable(table.Row{"KIND", "COUNT", "ACTIVE", "LAYERS", "SIZE", "SAVED BY SHARING"}, "COUNT", "ACTIVE", "LAYERS", "SIZE", "SAVED BY SHARING")
-	kinds.AppendRow(table.Row{"images", t.Images.Count, t.Images.Active, t.Images.Layers, bytesText(t.Images.Apparent), bytesText(t.Images.Shared)})
-	kinds.AppendRow(table.Row{"containers", t.Containers.Count, t.Containers.Active, t.Containers.Layers, bytesText(t.Containers.Apparent), "-"})
-	kinds.AppendRow(table.Row{"build cache", t.Cache.Count, "-", t.Cache.Layers, bytesText(t.Cache.Apparent), "-"})
-	kinds.AppendRow(table.Row{"unknown to Docker", t.Unknown.Count, "-", t.Unknown.Layers, bytesText(t.Unknown.Apparent), "-"})
-	if err := writeTable(w, kinds); err != nil {
+func (f *dfFlags) writeTotals(w io.Writer, t inventory.Totals) error {
+	size := func(n uint64) string { return f.bytes(int64(n)) }
+	fmt.Fprintf(w, "Dataset %s: %s used (%s before compression), %s available\n", t.Dataset, size(t.Space.Used), size(t.Space.Logical), size(t.Space.Available))
+	fmt.Fprintf(w, "Pool %s: %s, %s of %s allocated\n\n", t.Pool.Name, t.Pool.Health, size(t.Pool.Allocated), size(t.Pool.Size))
+	if err := f.writeKinds(w, t); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)
 
 	space := newTable(table.Row{"SPACE ON DISK", "USED"}, "USED")
-	space.AppendRow(table.Row{"layers", bytesText(t.Space.Layers)})
-	space.AppendRow(table.Row{"limited containers", bytesText(t.Space.Limited)})
-	space.AppendRow(table.Row{fmt.Sprintf("snapshots (%d of overlayzfs)", t.Snapshots.Count), bytesText(t.Snapshots.Used)})
+	space.AppendRow(table.Row{"layers", size(t.Space.Layers)})
+	space.AppendRow(table.Row{"limited containers", size(t.Space.Limited)})
+	space.AppendRow(table.Row{fmt.Sprintf("snapshots (%d by overlayzfs)", t.Snapshots.Count), size(t.Snapshots.Used)})
 	if err := writeTable(w, space); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)
-	return writePromise(w, t.Overcommit)
+	return f.writeCommitment(w, t.Overcommit)
 }
 
-func writePromise(w io.Writer, p inventory.Overcommit) error {
-	t := newTable(table.Row{"PROMISED", "CONTAINERS", "MAY STILL WRITE"}, "CONTAINERS", "MAY STILL WRITE")
-	t.AppendRow(table.Row{fmt.Sprintf("limits, %s in all", bytesText(p.Limits)), p.Limited, bytesText(p.Free)})
-	t.AppendRow(table.Row{"no limit: all files of the image changed", p.Unlimited, bytesText(p.Divergence)})
-	t.AppendRow(table.Row{"available", "", bytesText(p.Available)})
-	t.AppendRow(table.Row{"promised beyond", "", bytesText(p.Excess)})
+// writeKinds prints what there is of each kind of layer.
+func (f *dfFlags) writeKinds(w io.Writer, t inventory.Totals) error {
+	return f.write(w, dfColumns, []table.Row{
+		{"images", t.Images.Count, t.Images.Active, t.Images.Layers, f.bytes(t.Images.Apparent), f.bytes(t.Images.Shared)},
+		{"containers", t.Containers.Count, t.Containers.Active, t.Containers.Layers, f.bytes(t.Containers.Apparent), "-"},
+		{"build cache", t.Cache.Count, "-", t.Cache.Layers, f.bytes(t.Cache.Apparent), "-"},
+		{"unknown to Docker", t.Unknown.Count, "-", t.Unknown.Layers, f.bytes(t.Unknown.Apparent), "-"},
+	})
+}
+
+// writeCommitment prints what containers may still write.
+func (f *dfFlags) writeCommitment(w io.Writer, p inventory.Overcommit) error {
+	t := newTable(table.Row{"COMMITTED", "CONTAINERS", "MAY STILL WRITE"}, "CONTAINERS", "MAY STILL WRITE")
+	t.AppendRow(table.Row{fmt.Sprintf("with a limit, %s in all", f.bytes(int64(p.Limits))), p.Limited, f.bytes(int64(p.Free))})
+	t.AppendRow(table.Row{"without a limit: every file of the image", p.Unlimited, f.bytes(int64(p.Divergence))})
+	t.AppendRow(table.Row{"available", "", f.bytes(int64(p.Available))})
+	t.AppendRow(table.Row{"overcommitted by", "", f.bytes(int64(p.Excess))})
 	return writeTable(w, t)
 }

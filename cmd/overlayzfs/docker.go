@@ -11,12 +11,12 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 )
 
-// pluginName is the file name under which Docker's command line finds the
-// command and starts it for `docker overlayzfs …`.
+// pluginName is the file name under which Docker's command line starts the command for
+// `docker overlayzfs …`.
 const pluginName = "docker-overlayzfs"
 
-// pluginMetadata is what Docker's command line asks a plugin for first; the
-// names are those of docker/cli's cli-plugins/manager.
+// pluginMetadata describes the plugin to Docker's command line, in the names of
+// docker/cli's cli-plugins/manager.
 type pluginMetadata struct {
 	SchemaVersion    string
 	Vendor           string
@@ -25,8 +25,8 @@ type pluginMetadata struct {
 	URL              string
 }
 
-// dockerCommand is the command as Docker's command line calls it: with its own
-// arguments, in which ours follow our name.
+// dockerCommand is the command as Docker's command line calls it: docker's flags, the
+// plugin's name, and the plugin's arguments.
 func dockerCommand(c console) *cobra.Command {
 	ours := rootCommand(c)
 	docker := &cobra.Command{Use: "docker", SilenceErrors: true, SilenceUsage: true, TraverseChildren: true}
@@ -35,17 +35,17 @@ func dockerCommand(c console) *cobra.Command {
 	docker.SetErr(c.err)
 	docker.SetFlagErrorFunc(ours.FlagErrorFunc())
 	docker.CompletionOptions.DisableDefaultCmd = true
-	host, elsewhere := dockerFlags(docker)
+	host, remote := defineDockerFlags(docker)
 	ours.PersistentPreRunE = func(command *cobra.Command, _ []string) error {
-		return errors.Join(refuseElsewhere(elsewhere(), c), pass(host(), command))
+		return errors.Join(refuseRemote(remote(), c), passHost(host(), command))
 	}
 	docker.AddCommand(ours, metadataCommand(c, ours.Short))
 	return docker
 }
 
-// pass gives the socket that Docker's command line was told of to a command that
-// asks dockerd, unless that was told itself.
-func pass(host string, command *cobra.Command) error {
+// passHost gives docker's --host to a command that asks dockerd, unless the command has
+// one itself.
+func passHost(host string, command *cobra.Command) error {
 	flag := command.Flags().Lookup("host")
 	if host == "" || flag == nil || flag.Changed {
 		return nil
@@ -53,10 +53,9 @@ func pass(host string, command *cobra.Command) error {
 	return flag.Value.Set(host)
 }
 
-// dockerFlags are those that Docker's command line takes before a plugin's name.
-// It returns how to learn which engine they name, and which of them lead to one of
-// another machine.
-func dockerFlags(docker *cobra.Command) (host, elsewhere func() string) {
+// defineDockerFlags defines the flags that docker takes before a plugin's name. host
+// returns the socket that they name, and remote the flag that names another machine.
+func defineDockerFlags(docker *cobra.Command) (host, remote func() string) {
 	flags := docker.Flags()
 	flags.String("config", "", "")
 	flags.BoolP("debug", "D", false, "")
@@ -90,9 +89,9 @@ func dockerFlags(docker *cobra.Command) (host, elsewhere func() string) {
 	}
 }
 
-// refuseElsewhere fails when Docker's command line was told of an engine on
-// another machine: what is read and changed here is the store of this one.
-func refuseElsewhere(flag string, c console) error {
+// refuseRemote refuses flags and variables that name an engine on another machine:
+// the command reads and changes the store of this machine.
+func refuseRemote(flag string, c console) error {
 	if host := c.getenv("DOCKER_HOST"); flag == "" && host != "" && !strings.HasPrefix(host, "unix://") {
 		flag = "DOCKER_HOST=" + host
 	}
@@ -100,7 +99,7 @@ func refuseElsewhere(flag string, c console) error {
 		flag = "DOCKER_CONTEXT=" + context
 	}
 	if flag != "" {
-		return usagef("%s names an engine elsewhere, but the store is looked after on the machine that has it: run overlayzfs there", flag)
+		return usagef("%s names an engine on another machine; run overlayzfs on that machine, which has the store", flag)
 	}
 	return nil
 }
@@ -109,7 +108,7 @@ func metadataCommand(c console, short string) *cobra.Command {
 	return &cobra.Command{
 		Use:    "docker-cli-plugin-metadata",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			raw, err := json.Marshal(pluginMetadata{
 				SchemaVersion: "0.1.0", Vendor: "overlayzfs", Version: buildinfo.Version(), ShortDescription: short,

@@ -24,7 +24,7 @@ func TestAsPluginOfDockersCommandLine(t *testing.T) {
 		{"--context default -H unix:///run/docker.sock overlayzfs snapshots", "", exitUsage, "--dataset"},
 		{"-H unix:///nowhere/docker.sock overlayzfs setup tank/a", "", exitUsage, "/nowhere/docker.sock"},
 		{"-H unix:///nowhere/docker.sock overlayzfs setup tank/a --host unix:///other.sock", "", exitUsage, "/other.sock"},
-		{"-H unix:///nowhere/docker.sock overlayzfs setup tank/a --way x", "", exitUsage, "--way is"},
+		{"-H unix:///nowhere/docker.sock overlayzfs setup tank/a --way x", "", exitUsage, "for --way"},
 		{"-H ssh://elsewhere overlayzfs snapshots --dataset tank/a", "", exitUsage, "elsewhere"},
 		{"-c elsewhere overlayzfs snapshots --dataset tank/a", "", exitUsage, "elsewhere"},
 		{"--tls overlayzfs snapshots --dataset tank/a", "", exitUsage, "--tls"},

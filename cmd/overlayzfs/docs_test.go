@@ -25,7 +25,7 @@ func TestPagesAndDocsAgreeWithHelp(t *testing.T) {
 	docs := read(t, "../../docs/operations.md")
 	for _, command := range commands(rootCommand(testConsole(t, &out))) {
 		page := read(t, filepath.Join(dir, fileName(command)+".8"))
-		for _, flag := range strings.Fields(command.LocalFlags().FlagUsages()) {
+		for _, flag := range strings.Fields(command.LocalFlags().FlagUsages() + command.InheritedFlags().FlagUsages()) {
 			if name, ok := strings.CutPrefix(flag, "--"); ok && !strings.Contains(strings.ReplaceAll(page, `\`, ""), "--"+name) {
 				t.Errorf("the manual page of %s lacks --%s", command.CommandPath(), name)
 			}

@@ -24,36 +24,36 @@ import (
 
 // doctorFlags are those of the doctor command.
 type doctorFlags struct {
-	place
+	*storeFlags
 	output
-	on     string // the dataset that the store lies on, be it named, found or the data-root's
 	host   string
 	quick  bool
 	dryRun bool
 	all    bool
+
+	layersDataset string // holds the store: by flag, by configuration, or the data-root's
 }
 
 // doctorCommand examines the host.
-func doctorCommand(c console) *cobra.Command {
-	var f doctorFlags
+func doctorCommand(c console, where *storeFlags) *cobra.Command {
+	f := doctorFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "doctor [flags]",
-		Short: "Examine whether this host is fit, and say what to do",
-		Long: "Examine kernel, OpenZFS, pool, dataset, memory, Docker's configuration and the store. Each finding has a\n" +
-			"severity, a reason and a remedy to copy. What layers and limits need is tried on a scratch dataset below\n" +
-			"the store's, which is destroyed again; --quick tries nothing. dockerd may run or not.\n\n" +
-			"The exit code says the worst: 0 for ok and notes, 5 for warnings, 6 when something is broken.",
+		Short: "Check this host, and print remedies",
+		Long: "Check kernel, OpenZFS, pool, dataset, memory, Docker's configuration and the store. Each finding has a\n" +
+			"severity, a reason and a remedy to copy. doctor tests layers and limits on a scratch dataset below the\n" +
+			"store's, and destroys it; --quick leaves the tests out. dockerd may run.\n\n" +
+			"The worst finding is the exit code: 0 for ok and notes, 5 for warnings, 6 for broken.",
 		Example: "  overlayzfs doctor\n" +
 			"  overlayzfs doctor --quick --json | jq '.[] | select(.severity == \"broken\") | .remedy'",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return f.examine(command.Context(), c) },
 	}
-	f.place.flag(command.Flags(), c)
-	f.output.flag(command.Flags())
-	command.Flags().StringVar(&f.host, "host", cmp.Or(c.getenv("DOCKER_HOST"), defaultHost), "socket of dockerd, `unix://PATH` (DOCKER_HOST)")
-	command.Flags().BoolVar(&f.quick, "quick", false, "try nothing on a scratch dataset")
-	command.Flags().BoolVar(&f.dryRun, "dry-run", false, "as --quick: change nothing, not even for a moment")
-	command.Flags().BoolVarP(&f.all, "all", "a", false, "show also what is as it should be")
+	f.output.register(command.Flags())
+	hostFlag(command.Flags(), &f.host, c)
+	command.Flags().BoolVar(&f.quick, "quick", false, "create no scratch dataset, and test nothing on it")
+	command.Flags().BoolVar(&f.dryRun, "dry-run", false, "same as --quick")
+	command.Flags().BoolVarP(&f.all, "all", "a", false, "show checks that passed, too")
 	return command
 }
 
@@ -64,7 +64,7 @@ func (f *doctorFlags) examine(ctx context.Context, c console) error {
 	}
 	found := doctor.Examine(facts)
 	if f.json {
-		err = writeJSON(c.out, list(found))
+		err = writeJSON(c.out, nonNil(found))
 	} else {
 		err = writeFindings(c.out, found, f.all)
 	}
@@ -75,28 +75,28 @@ func (f *doctorFlags) examine(ctx context.Context, c console) error {
 	case doctor.Broken:
 		return findings{"something is broken", exitBroken}
 	case doctor.Warning:
-		return findings{"something wants attention", exitWarning}
+		return findings{"something needs attention", exitWarning}
 	}
 	return nil
 }
 
-// gather collects facts. What cannot be found out is a fact, too.
+// gather collects facts. An error on the way to a fact is a fact, too.
 func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts, err error) {
 	facts.GatherHost("")
-	f.docker(ctx, c, &facts)
+	f.gatherDocker(ctx, c, &facts)
 	z, err := zfs.Open()
 	facts.Device, facts.DeviceErr = true, err
 	if err != nil || facts.Docker.LocationErr != nil {
 		return facts, z.Close()
 	}
 	defer func() { err = errors.Join(err, z.Close()) }()
-	facts.GatherDataset(z, f.on)
+	facts.GatherDataset(z, f.layersDataset)
 	if facts.Stats == nil {
 		return facts, nil
 	}
-	facts.Store = f.store(z)
-	if !c.busy() {
-		facts.Store.Mounts, err = leftMounts()
+	facts.Store = f.gatherStore(z)
+	if !c.isLocked() {
+		facts.Store.Mounts, err = findLeftMounts()
 	}
 	if err != nil {
 		return facts, err
@@ -104,9 +104,9 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 	if f.quick || f.dryRun || facts.Stats.ReadOnly() {
 		return facts, nil
 	}
-	if err := c.changing("doctor", func() error {
-		defer c.waiting("trying what layers need")()
-		facts.Probe = doctor.RunProbe(ctx, z, f.on)
+	if err := c.runLocked("doctor", func() error {
+		defer c.showSpinner("testing layers and limits")()
+		facts.Probe = doctor.RunProbe(ctx, z, f.layersDataset)
 		return nil
 	}); err != nil {
 		facts.Probe = &doctor.Probe{Err: err}
@@ -114,31 +114,32 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 	return facts, nil
 }
 
-// docker reads the configuration, and asks dockerd if it runs.
-func (f *doctorFlags) docker(ctx context.Context, c console, facts *doctor.Facts) {
+// gatherDocker reads Docker's configuration, and asks dockerd if it runs.
+func (f *doctorFlags) gatherDocker(ctx context.Context, c console, facts *doctor.Facts) {
 	d := &facts.Docker
 	d.ConfigFile, d.Packaged = cmp.Or(f.wanted.Config, c.config), doctor.FindPackagedPlugin("")
 	d.Config, d.ConfigErr = dockerconf.Read(d.ConfigFile)
-	if engine, err := askEngine(ctx, f.host); err == nil {
+	if engine, err := doctor.AskEngine(ctx, f.host); err == nil {
 		d.Engine = engine
 	}
-	s, err := f.findAny(host.SnapshotterConfig)
+	s, err := f.locateAny(host.SnapshotterConfig)
 	d.Driver, d.Plugin = cmp.Or(s.Driver, "overlayzfs"), s.Plugin
 	if err != nil {
 		d.LocationErr = err
 		return
 	}
-	d.Migration, d.MigrationErr = migrationOf(s.Root, c)
+	d.Migration, d.MigrationErr = readMigration(s.Root, c)
 	_, d.OptionsErr = overlayzfs.ParseOptions(s.Options)
 	facts.InPlace = s.Dataset == ""
-	if f.on, err = datasetOf(s); err != nil {
+	if f.layersDataset, err = s.LayersDataset(); err != nil {
 		d.LocationErr = err
 	}
 }
 
-// findAny looks for the plugin's store, and where there is none for the snapshotter's.
-func (f *doctorFlags) findAny(snapshotter string) (host.Location, error) {
-	s, err := f.find()
+// locateAny finds the plugin's store or, if there is none, the snapshotter's, which the
+// configuration file snapshotter names.
+func (f *doctorFlags) locateAny(snapshotter string) (host.Location, error) {
+	s, err := f.locate()
 	if !errors.Is(err, fault.NotFound) {
 		return s, err
 	}
@@ -147,13 +148,14 @@ func (f *doctorFlags) findAny(snapshotter string) (host.Location, error) {
 		return s, errors.Join(err, wrong)
 	}
 	f.dataset = dataset
-	return f.find()
+	return f.locate()
 }
 
-// migrationOf is one that was begun in the data-root, unless it is under way.
-func migrationOf(root string, c console) (*doctor.Migration, error) {
+// readMigration returns the unfinished migration of the data-root. It returns nil while
+// another command runs, which may be that migration.
+func readMigration(root string, c console) (*doctor.Migration, error) {
 	job, err := migrate.FindJob(root)
-	if job == nil || err != nil || c.busy() {
+	if job == nil || err != nil || c.isLocked() {
 		return nil, err
 	}
 	return &doctor.Migration{
@@ -163,37 +165,37 @@ func migrationOf(root string, c console) (*doctor.Migration, error) {
 	}, nil
 }
 
-// store looks into the store and at what earlier commands left.
-func (f *doctorFlags) store(z *zfs.Handle) *doctor.Store {
+// gatherStore examines the store and the leftovers of earlier commands.
+func (f *doctorFlags) gatherStore(z *zfs.Handle) *doctor.Store {
 	found := &doctor.Store{}
-	found.Err = f.look(func(s *shelf) error {
-		inv, err := s.inventory()
+	found.Err = f.readStore(func(s *inventory.Source) error {
+		inv, err := s.Inventory()
 		if err != nil {
 			return err
 		}
-		count(found, inv)
-		found.Removing, err = s.view.CountRemoving()
+		countLayers(found, inv)
+		found.Removing, err = s.View.CountRemoving()
 		return err
 	})
 	var errs [3]error
-	found.Rollback, errs[0] = snapshot.PendingRollback(z, f.on)
-	if found.Rollback != "" && !snapshot.HasRecords(z, f.on, found.Rollback) {
+	found.Rollback, errs[0] = snapshot.PendingRollback(z, f.layersDataset)
+	if found.Rollback != "" && !snapshot.HasRecords(z, f.layersDataset, found.Rollback) {
 		found.RollbackFlags = " --layers-only"
 	}
-	receiving, err := overlayzfs.ReadReceiving(z, f.on)
+	receiving, err := overlayzfs.ReadReceiving(z, f.layersDataset)
 	if errs[2] = err; receiving != nil {
 		found.Receiving = receiving.To
 	}
-	found.Scratch, errs[1] = doctor.FindScratch(z, f.on)
+	found.Scratch, errs[1] = doctor.FindScratch(z, f.layersDataset)
 	if err := errors.Join(errs[:]...); err != nil && found.Err == nil {
 		found.Err = err
 	}
 	return found
 }
 
-// leftMounts are the directories that commands which were killed had a store or a
-// scratch dataset mounted on.
-func leftMounts() (left []string, err error) {
+// findLeftMounts returns the directories on which killed commands left a store or a
+// scratch dataset mounted.
+func findLeftMounts() (left []string, err error) {
 	for _, name := range []string{host.HomesPrefix, doctor.ScratchPrefix} {
 		dirs, err := filepath.Glob(filepath.Join(host.HomesDir, name+"*"))
 		if err != nil {
@@ -204,7 +206,8 @@ func leftMounts() (left []string, err error) {
 	return left, nil
 }
 
-func count(found *doctor.Store, inv *inventory.Inventory) {
+// countLayers counts the layers with something wrong.
+func countLayers(found *doctor.Store, inv *inventory.Inventory) {
 	found.Missing, found.Warnings = len(inv.Missing), len(inv.Warnings)
 	for _, l := range inv.Layers {
 		if l.Kind == inventory.Unknown {
@@ -216,12 +219,12 @@ func count(found *doctor.Store, inv *inventory.Inventory) {
 	}
 }
 
-// writeFindings prints the worst first, each with what to do.
+// writeFindings prints the findings, each with its remedy, and how many checks passed.
 func writeFindings(w io.Writer, found []doctor.Finding, all bool) error {
-	fine := 0
+	passed := 0
 	for _, f := range found {
 		if f.Severity == doctor.OK {
-			fine++
+			passed++
 			if !all {
 				continue
 			}
@@ -234,6 +237,6 @@ func writeFindings(w io.Writer, found []doctor.Finding, all bool) error {
 			fmt.Fprintf(w, "         -> %s\n", f.Remedy)
 		}
 	}
-	_, err := fmt.Fprintf(w, "%s as it should be.\n", number(fine, "thing"))
+	_, err := fmt.Fprintf(w, "%s passed.\n", count(passed, "check"))
 	return err
 }

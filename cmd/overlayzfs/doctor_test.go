@@ -15,10 +15,10 @@ import (
 func TestAMigrationThatIsNotFinished(t *testing.T) {
 	root := t.TempDir()
 	c := testConsole(t, &bytes.Buffer{})
-	if m, err := migrationOf(root, c); m != nil || err != nil {
+	if m, err := readMigration(root, c); m != nil || err != nil {
 		t.Errorf("there is none: %+v, %v", m, err)
 	}
-	if m, err := migrationOf(filepath.Join(root, "none"), c); m != nil || err != nil {
+	if m, err := readMigration(filepath.Join(root, "none"), c); m != nil || err != nil {
 		t.Errorf("without a data-root: %+v, %v", m, err)
 	}
 	journal := filepath.Join(root, "overlayzfs-migrate/journal.json")
@@ -38,12 +38,12 @@ func TestAMigrationThatIsNotFinished(t *testing.T) {
 			t.Fatal(err)
 		}
 		want.From, want.To, want.Phase = "zfs", "ours", phase
-		if m, err := migrationOf(root, c); err != nil || *m != want {
+		if m, err := readMigration(root, c); err != nil || *m != want {
 			t.Errorf("%+v, %v; want %+v", m, err, want)
 		}
 	}
-	if err := c.changing("migrate", func() error {
-		m, err := migrationOf(root, c)
+	if err := c.runLocked("migrate", func() error {
+		m, err := readMigration(root, c)
 		if m != nil {
 			t.Errorf("it is under way: %+v", m)
 		}
@@ -54,7 +54,7 @@ func TestAMigrationThatIsNotFinished(t *testing.T) {
 	if err := os.WriteFile(journal, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := migrationOf(root, c); err == nil || !strings.Contains(err.Error(), journal) {
+	if _, err := readMigration(root, c); err == nil || !strings.Contains(err.Error(), journal) {
 		t.Errorf("of a damaged journal: %v", err)
 	}
 }
@@ -67,13 +67,13 @@ func TestTheDoctorFindsTheSnapshottersStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for named, want := range map[string]string{"": "tank/containerd", "tank/docker": "tank/docker"} {
-		f := doctorFlags{place: place{dataset: named, config: c.config}}
-		if s, err := f.findAny(file); err != nil || s.Dataset != want {
+		f := doctorFlags{storeFlags: &storeFlags{dataset: named, config: c.config}}
+		if s, err := f.locateAny(file); err != nil || s.Dataset != want {
 			t.Errorf("%q: %+v, %v", named, s, err)
 		}
 	}
-	f := doctorFlags{place: place{config: c.config}}
-	if _, err := f.findAny(file + "x"); err == nil || !strings.Contains(err.Error(), "which store?") {
+	f := doctorFlags{storeFlags: &storeFlags{config: c.config}}
+	if _, err := f.locateAny(file + "x"); err == nil || !strings.Contains(err.Error(), "no store found") {
 		t.Errorf("without any: %v", err)
 	}
 }

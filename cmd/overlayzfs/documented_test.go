@@ -201,7 +201,9 @@ var others = []string{"--storage-opt", "--snapshotter"}
 func TestFlagsThatAreNamedExist(t *testing.T) {
 	known := map[string]bool{}
 	for _, command := range everyCommand(t) {
-		command.Flags().VisitAll(func(f *pflag.Flag) { known["--"+f.Name] = true })
+		for _, flags := range []*pflag.FlagSet{command.Flags(), command.PersistentFlags()} {
+			flags.VisitAll(func(f *pflag.Flag) { known["--"+f.Name] = true })
+		}
 	}
 	for _, path := range files(t, ".md") {
 		for _, span := range flagSpan.FindAllStringSubmatch(read(t, path), -1) {
@@ -228,7 +230,7 @@ func exists(t *testing.T, words []string) error {
 	}
 	for _, word := range rest {
 		name, long := strings.CutPrefix(word, "--")
-		if name, _, _ = strings.Cut(name, "="); long && command.Flags().Lookup(name) == nil {
+		if name, _, _ = strings.Cut(name, "="); long && command.Flag(name) == nil {
 			err = errors.Join(err, fmt.Errorf("%s has no flag --%s", command.CommandPath(), name))
 		}
 	}

@@ -20,18 +20,18 @@ const (
 	exitBroken     = 6
 )
 
-// exits says what the codes mean. Help and manual pages print it.
+// exits describes the codes. Help and manual pages print it.
 var exits = []struct {
 	code int
 	text string
 }{
-	{0, "done, and nothing is wrong"},
-	{exitFailed, "it failed"},
-	{exitUsage, "it was called wrongly"},
-	{exitRefused, "it was refused, and has changed nothing"},
-	{exitUnfinished, "it stopped half-way, and has to be run again"},
-	{exitWarning, "done; something it looked at wants attention"},
-	{exitBroken, "done; something it looked at is broken"},
+	{0, "done; nothing is wrong"},
+	{exitFailed, "failed"},
+	{exitUsage, "called wrongly"},
+	{exitRefused, "refused; nothing was changed"},
+	{exitUnfinished, "stopped half-way; run it again"},
+	{exitWarning, "done; something needs attention"},
+	{exitBroken, "done; something is broken"},
 }
 
 func exitText() string {
@@ -43,30 +43,30 @@ func exitText() string {
 	return text.String()
 }
 
-// usageError is a command that was called wrongly.
+// usageError is returned when a command is called wrongly.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// errRefused is in the error of a command that was not begun: everything is as
-// it was.
+// errRefused is wrapped by the error of a command that refused to begin. It has changed
+// nothing.
 var errRefused = errors.New("refused, and nothing was changed")
 
-// errUnfinished is in the error of a command that stopped half-way.
+// errUnfinished is wrapped by the error of a command that stopped half-way.
 var errUnfinished = errors.New("not finished: run it again")
 
-// findings is what a command found, when that is the answer and no failure.
+// findings is a result with an exit code, not a failure.
 type findings struct {
 	text string
 	code int
 }
 
-// Error says what was found.
+// Error is the result in words.
 func (f findings) Error() string { return f.text }
 
-// exitCode is the one place where errors become exit codes.
+// exitCode maps an error to an exit code.
 func exitCode(err error) int {
 	var usage usageError
 	var found findings
@@ -77,7 +77,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, snapshot.ErrUnfinished), errors.Is(err, receive.ErrUnfinished), errors.Is(err, errUnfinished):
 		return exitUnfinished
-	case errors.Is(err, snapshot.ErrRefused), errors.Is(err, migrate.ErrRefused), errors.Is(err, receive.ErrRefused), errors.Is(err, errNotAgreed), errors.Is(err, errRefused):
+	case errors.Is(err, snapshot.ErrRefused), errors.Is(err, migrate.ErrRefused), errors.Is(err, receive.ErrRefused), errors.Is(err, errDeclined), errors.Is(err, errRefused):
 		return exitRefused
 	case errors.As(err, &found):
 		return found.code

@@ -18,46 +18,44 @@ import (
 
 // gcFlags are those of the gc command.
 type gcFlags struct {
-	place
+	*storeFlags
 	output
 	consent
 	onlyRoot bool
 }
 
-// gcCommand removes what Docker does not know.
-func gcCommand(c console) *cobra.Command {
-	var f gcFlags
+// gcCommand removes layers that Docker does not know.
+func gcCommand(c console, where *storeFlags) *cobra.Command {
+	f := gcFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "gc [flags]",
-		Short: "Remove layers that Docker does not know, while dockerd is stopped",
-		Long: "Remove the layers that no record of Docker names and nothing recorded stands on, such as crashes and\n" +
-			"lost records leave. They are shown first.\n\n" +
-			"dockerd has to be stopped: it makes layers before it records them. Nothing is removed when a record\n" +
-			"cannot be read or is lost, when the records do not fit the store, or when they are not those of the\n" +
-			"engine that used the store last. What is deleted is gone, except from snapshots. When it is\n" +
-			"interrupted, the rest stays for the next time.",
+		Short: "Remove layers that Docker does not know (dockerd stopped)",
+		Long: "Remove orphaned layers: those that neither a record of Docker nor a recorded layer refers to. Crashes and\n" +
+			"lost records leave them. Print them first.\n\n" +
+			"dockerd has to be stopped, because it creates layers before it records them. gc removes nothing if a\n" +
+			"record is unreadable or missing, if the records do not match the store, or if another engine used the\n" +
+			"store last. Only snapshots still have the removed layers. If gc is interrupted, run it again.",
 		Example: "  overlayzfs gc --dry-run\n" +
 			"  overlayzfs gc --yes",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := f.consent.check(f.output); err != nil {
+			if err := f.checkPrompt(f.output); err != nil {
 				return err
 			}
 			if f.dryRun {
-				return f.rehearse(c)
+				return f.preview(c)
 			}
-			return c.changing("gc", func() error { return f.collect(command.Context(), c) })
+			return c.runLocked("gc", func() error { return f.collect(command.Context(), c) })
 		},
 	}
-	f.place.flag(command.Flags(), c)
-	f.output.flag(command.Flags())
-	f.consent.flag(command.Flags())
-	command.Flags().BoolVar(&f.onlyRoot, "only-root", false, "no other data-root has layers here, though more than one engine or plugin was seen")
+	f.output.register(command.Flags())
+	f.consent.register(command.Flags())
+	command.Flags().BoolVar(&f.onlyRoot, "only-root", false, "declare that no other data-root has layers in this store, if several engines or plugins have used it")
 	return command
 }
 
-// rehearse prints what would go.
-func (f *gcFlags) rehearse(c console) error {
+// preview prints which layers would be removed.
+func (f *gcFlags) preview(c console) error {
 	plan, err := f.plan()
 	if err != nil {
 		return err
@@ -67,32 +65,32 @@ func (f *gcFlags) rehearse(c console) error {
 	} else {
 		err = writePlan(c.out, plan)
 	}
-	return errors.Join(err, allowed(plan))
+	return errors.Join(err, checkObstacles(plan))
 }
 
-// plan decides what goes while nobody uses the store. An engine that starts now
-// is not kept waiting: what it changes is seen by the second look.
+// plan decides what to remove while nobody uses the store. It does not lock the store:
+// an engine may start now, and removeLayers decides again.
 func (f *gcFlags) plan() (plan gc.Plan, err error) {
-	err = f.look(func(s *shelf) error {
-		if err := s.view.RequireUnused(); err != nil {
-			return unused(err)
+	err = f.readStore(func(s *inventory.Source) error {
+		if err := s.View.RequireUnused(); err != nil {
+			return refuseBusy(err)
 		}
-		plan, err = f.decide(s)
+		plan, err = gc.Examine(s, f.onlyRoot)
 		return err
 	})
 	return plan, err
 }
 
-// allowed refuses a plan that has obstacles.
-func allowed(plan gc.Plan) error {
+// checkObstacles refuses a plan that has obstacles.
+func checkObstacles(plan gc.Plan) error {
 	if len(plan.Obstacles) == 0 {
 		return nil
 	}
-	return fmt.Errorf("these records do not allow it: %w", errRefused)
+	return fmt.Errorf("Docker's records do not allow it: %w", errRefused)
 }
 
-// unused makes a store that somebody has open a refusal.
-func unused(err error) error {
+// refuseBusy makes a refusal of the error of a store that another process has open.
+func refuseBusy(err error) error {
 	if errors.Is(err, fault.Busy) {
 		return fmt.Errorf("%w: stop dockerd first, which may be making layers: %w", err, errRefused)
 	}
@@ -101,26 +99,26 @@ func unused(err error) error {
 
 func writePlan(w io.Writer, plan gc.Plan) error {
 	if len(plan.Layers) > 0 {
-		if err := writeLayers(w, plan.Layers, true); err != nil {
+		if err := writeLayers(w, plan.Layers, true, tableFlags{}); err != nil {
 			return err
 		}
 		fmt.Fprintln(w)
 	}
-	_, err := fmt.Fprintf(w, "By its records of driver %s in %s, Docker does not know %s on %s; %d stay.\n",
-		plan.Driver, plan.Root, number(len(plan.Layers), "layer"), plan.Dataset, plan.Remaining)
+	_, err := fmt.Fprintf(w, "Docker's records of driver %s in %s do not know %s on %s; %d stay.\n",
+		plan.Driver, plan.Root, count(len(plan.Layers), "layer"), plan.Dataset, plan.Remaining)
 	for _, why := range plan.Obstacles {
 		fmt.Fprintln(w, "  but", fault.Printable(why))
 	}
 	return err
 }
 
-// outcome is what gc has done, as JSON has it.
-type outcome struct {
+// gcReport is what gc prints as JSON.
+type gcReport struct {
 	gc.Plan
 	Removed []string `json:"removed"`
 }
 
-// collect shows, asks and removes.
+// collect prints the plan, asks, and removes the layers.
 func (f *gcFlags) collect(ctx context.Context, c console) (err error) {
 	agreed, err := f.plan()
 	if err != nil {
@@ -131,25 +129,25 @@ func (f *gcFlags) collect(ctx context.Context, c console) (err error) {
 			return err
 		}
 	}
-	removed, err := f.carryOut(ctx, c, agreed)
+	removed, err := f.confirmAndRemove(ctx, c, agreed)
 	switch {
 	case f.json:
-		err = errors.Join(err, writeJSON(c.out, outcome{agreed, list(removed)}))
+		err = errors.Join(err, writeJSON(c.out, gcReport{agreed, nonNil(removed)}))
 	case err == nil && len(agreed.Layers) > 0:
-		fmt.Fprintf(c.out, "Removed %s.\n", number(len(removed), "layer"))
+		fmt.Fprintf(c.out, "Removed %s.\n", count(len(removed), "layer"))
 	}
 	return err
 }
 
-// carryOut removes what is agreed to.
-func (f *gcFlags) carryOut(ctx context.Context, c console, agreed gc.Plan) (removed []string, err error) {
-	if err := allowed(agreed); err != nil || len(agreed.Layers) == 0 {
+// confirmAndRemove asks, opens the store, and removes the layers of the plan.
+func (f *gcFlags) confirmAndRemove(ctx context.Context, c console, agreed gc.Plan) (removed []string, err error) {
+	if err := checkObstacles(agreed); err != nil || len(agreed.Layers) == 0 {
 		return nil, err
 	}
-	if err := f.agree(ctx, c, fmt.Sprintf("Remove what driver %s in %s does not know?", agreed.Driver, agreed.Root)); err != nil {
+	if err := f.confirm(ctx, c, fmt.Sprintf("Remove the layers that driver %s in %s does not know?", agreed.Driver, agreed.Root)); err != nil {
 		return nil, err
 	}
-	where, err := f.find()
+	where, err := f.locate()
 	if err != nil {
 		return nil, err
 	}
@@ -159,9 +157,9 @@ func (f *gcFlags) carryOut(ctx context.Context, c console, agreed gc.Plan) (remo
 	}
 	store, closeStore, err := host.OpenStore(ctx, where, options)
 	if err != nil {
-		return nil, unused(err)
+		return nil, refuseBusy(err)
 	}
-	removed, err = f.remove(ctx, c, store, agreed)
+	removed, err = f.removeLayers(ctx, c, store, agreed)
 	err = errors.Join(err, closeStore())
 	if err != nil && len(removed) > 0 {
 		err = fmt.Errorf("%d of %d layers are removed: %w: %w", len(removed), len(agreed.Layers), err, errUnfinished)
@@ -169,46 +167,31 @@ func (f *gcFlags) carryOut(ctx context.Context, c console, agreed gc.Plan) (remo
 	return removed, err
 }
 
-// remove removes what was agreed to and is still nobody's: Docker may have
-// started and stopped while the question was being thought about.
-func (f *gcFlags) remove(ctx context.Context, c console, store *overlayzfs.Driver, agreed gc.Plan) (removed []string, err error) {
+// removeLayers decides again and removes the layers that both plans have. Docker may
+// have started and stopped while the question waited for its answer.
+func (f *gcFlags) removeLayers(ctx context.Context, c console, store *overlayzfs.Driver, agreed gc.Plan) (removed []string, err error) {
 	var plan gc.Plan
-	err = f.look(func(s *shelf) (err error) {
-		plan, err = f.decide(s)
+	err = f.readStore(func(s *inventory.Source) (err error) {
+		plan, err = gc.Examine(s, f.onlyRoot)
 		return err
 	})
 	if err == nil {
-		err = stillAllowed(plan)
+		err = recheckObstacles(plan)
 	}
 	if err != nil {
 		return nil, err
 	}
-	doomed := plan.Intersect(agreed).Layers
-	step, done := c.progress("removing layers", int64(len(doomed)))
+	layers := plan.Intersect(agreed).Layers
+	step, done := c.showProgress("removing layers", int64(len(layers)))
 	defer done()
-	for _, l := range doomed {
-		if err := ctx.Err(); err != nil {
-			return removed, err
-		}
-		if err := store.Remove(ctx, l.ID); err != nil {
-			return removed, fmt.Errorf("layer %s: %w", inventory.ShortID(l.ID), err)
-		}
-		removed = append(removed, l.ID)
-		step(1)
-	}
-	if f.onlyRoot {
-		if err := store.EndDispute(); err != nil {
-			return removed, err
-		}
-	}
-	return removed, store.WaitReaper(ctx)
+	return gc.Remove(ctx, store, layers, f.onlyRoot, func() { step(1) })
 }
 
-// stillAllowed is allowed with the store open, which has put in order what an
-// earlier process left.
-func stillAllowed(plan gc.Plan) error {
+// recheckObstacles is checkObstacles once the store is open. Opening it finishes what
+// an earlier process left, so that this refusal does not leave everything unchanged.
+func recheckObstacles(plan gc.Plan) error {
 	if len(plan.Obstacles) == 0 {
 		return nil
 	}
-	return fmt.Errorf("no layer was removed, though the store was opened and put in order: meanwhile %s: %w", plan.Obstacles[0], errUnfinished)
+	return fmt.Errorf("no layer was removed, but opening the store finished the work of an earlier process; meanwhile %s: %w", plan.Obstacles[0], errUnfinished)
 }

@@ -147,7 +147,7 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	var done outcome
+	var done gcReport
 	if out := s.collect(0, "", "--yes", "--json"); json.Unmarshal([]byte(out), &done) != nil || len(done.Removed) != 2 || len(done.Layers) != 2 {
 		t.Errorf("%s", out)
 	}

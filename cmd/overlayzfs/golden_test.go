@@ -119,12 +119,17 @@ func someSnapshots() []snapshot.Info {
 func TestSnapshotsAreListed(t *testing.T) {
 	for name, infos := range map[string][]snapshot.Info{"snapshots": someSnapshots(), "snapshots-none": nil} {
 		var out bytes.Buffer
-		if err := writeSnapshots(&out, infos); err != nil {
+		if err := writeSnapshots(&out, infos, tableFlags{}); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name+".txt", out.String())
 		out.Reset()
-		if err := writeJSON(&out, list(infos)); err != nil {
+		if err := writeSnapshots(&out, infos, tableFlags{noHeader: true, exact: true}); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+"-script.txt", out.String())
+		out.Reset()
+		if err := writeJSON(&out, nonNil(infos)); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name+".json", out.String())

@@ -10,26 +10,31 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/inventory"
 )
 
-// inspectCommand shows one thing with all its layers.
-func inspectCommand(c console) *cobra.Command {
-	var p place
-	var o output
+// inspectFlags are those of the inspect command.
+type inspectFlags struct {
+	*storeFlags
+	output
+}
+
+// inspectCommand shows an image, a container or a layer.
+func inspectCommand(c console, where *storeFlags) *cobra.Command {
+	f := inspectFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "inspect NAME [flags]",
-		Short: "Show the layers of an image or container, or one layer",
-		Long: "Show an image, a container or a layer: its layers from the lowest up, what they take, by what means\n" +
-			"a limit is kept, and who else uses them. NAME is a container's or image's name or ID, or a layer's\n" +
-			"ID; IDs may be shortened.",
+		Short: "Show an image, a container or a layer in detail",
+		Long: "Show an image, a container or a layer: its layers from the base up, their sizes and users, and how its\n" +
+			"limit is enforced. NAME is the name or ID of an image or container, or a layer's ID. A unique prefix of\n" +
+			"an ID is enough.",
 		Example: "  overlayzfs inspect debian:trixie\n" +
 			"  overlayzfs inspect web --json | jq '.layers[-1].limit'",
-		Args: cobra.ExactArgs(1), ValidArgsFunction: p.offerOne,
+		Args: oneArg, ValidArgsFunction: f.offerOneName,
 		RunE: func(command *cobra.Command, args []string) error {
-			return p.look(func(s *shelf) error {
-				inv, err := s.inventory()
+			return f.readStore(func(s *inventory.Source) error {
+				inv, err := s.Inventory()
 				if err != nil {
 					return err
 				}
-				found, err := inv.Find(s.records, args[0])
+				found, err := inv.Find(s.Records, args[0])
 				if err != nil {
 					return err
 				}
@@ -37,18 +42,17 @@ func inspectCommand(c console) *cobra.Command {
 				for _, l := range found.Layers {
 					wanted[l.ID] = true
 				}
-				if err := s.measure(command.Context(), c, inv, func(l inventory.Layer) bool { return wanted[l.ID] }); err != nil {
+				if err := measure(command.Context(), c, s, inv, func(l inventory.Layer) bool { return wanted[l.ID] }); err != nil {
 					return err
 				}
-				if o.json {
+				if f.json {
 					return writeJSON(c.out, found)
 				}
 				return writeFound(c.out, found)
 			})
 		},
 	}
-	p.flag(command.Flags(), c)
-	o.flag(command.Flags())
+	f.output.register(command.Flags())
 	return command
 }
 
@@ -58,7 +62,7 @@ func writeFound(w io.Writer, f *inventory.Match) error {
 	if f.Kind == "container" {
 		lines = append(lines, [2]string{"Running", fmt.Sprint(f.Running)})
 	}
-	lines = append(lines, [2]string{"Only its own", bytesText(f.Exclusive)})
+	lines = append(lines, [2]string{"Not shared", bytesText(f.Exclusive)})
 	if len(f.Layers) > 0 {
 		lines = append(lines, limitLines(f.Layers[len(f.Layers)-1])...)
 	}
@@ -72,10 +76,10 @@ func writeFound(w io.Writer, f *inventory.Match) error {
 	for i, l := range f.Layers {
 		layers[i] = *l
 	}
-	return writeLayers(w, layers, false)
+	return writeLayers(w, layers, false, tableFlags{})
 }
 
-// limitLines describe the limit of the uppermost layer, and what it is short of.
+// limitLines describe the limit and the damage of the uppermost layer.
 func limitLines(l *inventory.Layer) (lines [][2]string) {
 	if l.Damaged != "" {
 		lines = append(lines, [2]string{"Damaged", l.Damaged})
@@ -83,7 +87,7 @@ func limitLines(l *inventory.Layer) (lines [][2]string) {
 	if l.Limit == nil {
 		return lines
 	}
-	text := limitText(l.Limit)
+	text := tableFlags{}.limitText(l.Limit)
 	if l.Limit.Inodes > 0 {
 		text += fmt.Sprintf(", %d files", l.Limit.Inodes)
 	}

@@ -12,50 +12,50 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// lockFile is what commands lock that change something, so that two do not
-// collide. The kernel gives the lock back when the process ends, however.
+// lockFile is locked by commands that change something, so that two of them do not
+// run at once. The kernel releases the lock when the process ends in any way.
 const lockFile = "/run/overlayzfs.lock"
 
-// changing runs a command that changes something, while no other such runs.
-func (c console) changing(what string, run func() error) (err error) {
+// runLocked runs a command that changes something, while no other such command runs.
+func (c console) runLocked(command string, run func() error) (err error) {
 	f, err := os.OpenFile(c.lock, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fmt.Errorf("the lock of changing commands: %w", err)
+		return fmt.Errorf("lock out other commands: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if err := fsat.TryLock(int(f.Fd())); errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("%s is at work on this host (%s is locked); wait for its end: %w", holder(f), c.lock, errRefused)
+		return fmt.Errorf("%s is running on this host and holds %s; wait for its end: %w", readHolder(f), c.lock, errRefused)
 	} else if err != nil {
 		return err
 	}
-	if err := note(f, what); err != nil {
+	if err := writeHolder(f, command); err != nil {
 		return err
 	}
 	return run()
 }
 
-// busy reports whether a command is at work that changes something. What it has made
-// is nobody's leftover.
-func (c console) busy() bool {
+// isLocked reports whether a command that changes something is running. Its
+// intermediate results are no leftovers.
+func (c console) isLocked() bool {
 	f, err := os.Open(c.lock)
 	if err != nil {
-		return false // none was ever at work here
+		return false // no such command ever ran here
 	}
 	defer f.Close()
 	return errors.Is(fsat.TryLock(int(f.Fd())), unix.EWOULDBLOCK)
 }
 
-// note says in the file who has the lock, for people.
-func note(f *os.File, what string) error {
+// writeHolder writes into the file who has the lock, for people.
+func writeHolder(f *os.File, command string) error {
 	if err := f.Truncate(0); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(f, "overlayzfs %s, process %d", what, os.Getpid())
+	_, err := fmt.Fprintf(f, "overlayzfs %s, process %d", command, os.Getpid())
 	return err
 }
 
-// holder is who has the lock, as far as the file says so.
-func holder(f *os.File) string {
+// readHolder returns who has the lock, as far as the file says.
+func readHolder(f *os.File) string {
 	raw, err := io.ReadAll(io.LimitReader(f, 200))
 	text := strings.TrimSpace(string(raw))
 	if err != nil || text == "" {

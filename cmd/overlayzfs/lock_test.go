@@ -10,8 +10,8 @@ import (
 
 func TestTwoChangingCommandsDoNotCollide(t *testing.T) {
 	c := testConsole(t, &bytes.Buffer{})
-	err := c.changing("rollback", func() error {
-		err := c.changing("gc", func() error { t.Error("both ran"); return nil })
+	err := c.runLocked("rollback", func() error {
+		err := c.runLocked("gc", func() error { t.Error("both ran"); return nil })
 		if exitCode(err) != exitRefused || !strings.Contains(err.Error(), "overlayzfs rollback, process") {
 			t.Errorf("%v", err)
 		}
@@ -21,7 +21,7 @@ func TestTwoChangingCommandsDoNotCollide(t *testing.T) {
 		t.Errorf("the command's own error is lost: %v", err)
 	}
 	ran := false
-	if err := c.changing("gc", func() error { ran = true; return nil }); err != nil || !ran {
+	if err := c.runLocked("gc", func() error { ran = true; return nil }); err != nil || !ran {
 		t.Errorf("after the end of the first: %v", err)
 	}
 }
@@ -35,7 +35,7 @@ func TestTheLockIsNoLink(t *testing.T) {
 	if err := os.Symlink("elsewhere", c.lock); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.changing("gc", func() error { t.Error("it ran"); return nil }); err == nil {
+	if err := c.runLocked("gc", func() error { t.Error("it ran"); return nil }); err == nil {
 		t.Error("no error")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -14,112 +15,115 @@ import (
 
 // lsFlags are those of the ls command.
 type lsFlags struct {
-	place
+	*storeFlags
 	output
+	tableFlags
 	quick   bool
-	full    bool
+	noTrunc bool
 	unknown bool
 }
 
+// layerColumns are those of a table of layers.
+var layerColumns = []column{
+	{"LAYER", false}, {"KIND", false}, {"PARENT", false}, {"SIZE", true}, {"ON DISK", true}, {"RATIO", true}, {"LIMIT", true}, {"USED BY", false},
+}
+
 // lsCommand lists layers.
-func lsCommand(c console) *cobra.Command {
-	var f lsFlags
+func lsCommand(c console, where *storeFlags) *cobra.Command {
+	f := lsFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "ls [flags]",
-		Short: "List the layers of the store, who uses them and what they take",
-		Long: "List the layers of the store. dockerd may run or not.\n\n" +
-			"SIZE is the lengths of the layer's own files, ON DISK what they take of the pool, compressed.\n" +
-			"USED BY names the images that the layer is part of and the containers that have it. A layer that\n" +
-			"Docker does not know is \"unknown\"; `overlayzfs gc` removes such.",
+		Short: "List the layers, their users and their sizes",
+		Long: "List the layers of the store. dockerd may run.\n\n" +
+			"SIZE is the length of the layer's own files, ON DISK the compressed space they use in the pool. USED BY\n" +
+			"names the images that contain the layer, or the container that it belongs to. The kind \"unknown\" is a\n" +
+			"layer that Docker has no record of; `overlayzfs gc` removes it.",
 		Example: "  overlayzfs ls\n" +
 			"  overlayzfs ls --quick --unknown\n" +
+			"  overlayzfs ls -Hp -o layer,on-disk\n" +
 			"  overlayzfs ls --json | jq '.layers[] | select(.limit)'",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return f.look(func(s *shelf) error { return f.list(command.Context(), c, s) })
+			return f.readStore(func(s *inventory.Source) error { return f.listLayers(command.Context(), c, s) })
 		},
 	}
-	f.place.flag(command.Flags(), c)
-	f.output.flag(command.Flags())
-	command.Flags().BoolVar(&f.quick, "quick", false, "read no layer: SIZE is what Docker recorded of images")
-	command.Flags().BoolVar(&f.full, "no-trunc", false, "do not shorten IDs and lists")
-	command.Flags().BoolVar(&f.unknown, "unknown", false, "only layers that Docker does not know")
+	f.output.register(command.Flags())
+	f.tableFlags.register(command, layerColumns)
+	command.Flags().BoolVar(&f.quick, "quick", false, "read no layer; SIZE is what Docker recorded of image layers")
+	command.Flags().BoolVar(&f.noTrunc, "no-trunc", false, "do not shorten IDs and lists")
+	command.Flags().BoolVar(&f.unknown, "unknown", false, "list only layers that Docker does not know")
 	return command
 }
 
-func (f *lsFlags) list(ctx context.Context, c console, s *shelf) error {
-	inv, err := s.inventory()
+func (f *lsFlags) listLayers(ctx context.Context, c console, s *inventory.Source) error {
+	inv, err := s.Inventory()
 	if err != nil {
 		return err
 	}
 	if f.unknown {
-		inv.Layers = only(inv.Layers, inventory.Unknown)
+		inv.Layers = filterKind(inv.Layers, inventory.Unknown)
 	}
 	if !f.quick {
-		if err := s.measure(ctx, c, inv, func(inventory.Layer) bool { return true }); err != nil {
+		if err := measure(ctx, c, s, inv, func(inventory.Layer) bool { return true }); err != nil {
 			return err
 		}
 	}
 	if f.json {
 		return writeJSON(c.out, inv)
 	}
-	warn(c, inv)
-	return writeLayers(c.out, inv.Layers, f.full)
+	writeWarnings(c, inv)
+	return writeLayers(c.out, inv.Layers, f.noTrunc, f.tableFlags)
 }
 
-func only(layers []inventory.Layer, kind inventory.Kind) []inventory.Layer {
-	kept := []inventory.Layer{}
-	for _, l := range layers {
-		if l.Kind == kind {
-			kept = append(kept, l)
+// filterKind returns the layers of one kind, never nil.
+func filterKind(layers []inventory.Layer, kind inventory.Kind) []inventory.Layer {
+	return slices.DeleteFunc(slices.Clone(nonNil(layers)), func(l inventory.Layer) bool { return l.Kind != kind })
+}
+
+// writeLayers prints a table of layers; noTrunc does not shorten IDs and lists.
+func writeLayers(w io.Writer, layers []inventory.Layer, noTrunc bool, f tableFlags) error {
+	rows := make([]table.Row, len(layers))
+	for i, l := range layers {
+		id, parent, by := l.ID, l.Parent, strings.Join(layerUsers(l), ", ")
+		if !noTrunc {
+			id, parent, by = inventory.ShortID(id), inventory.ShortID(parent), shortList(layerUsers(l))
 		}
+		rows[i] = table.Row{id, kindText(l), orDash(parent), f.sizeText(l), f.onDiskText(l), f.ratioText(l), f.limitText(l.Limit), by}
 	}
-	return kept
+	return f.write(w, layerColumns, rows)
 }
 
-func writeLayers(w io.Writer, layers []inventory.Layer, full bool) error {
-	t := newTable(table.Row{"LAYER", "KIND", "PARENT", "SIZE", "ON DISK", "RATIO", "LIMIT", "USED BY"}, "SIZE", "ON DISK", "RATIO", "LIMIT")
-	for _, l := range layers {
-		id, parent, by := l.ID, l.Parent, strings.Join(usersOf(l), ", ")
-		if !full {
-			id, parent, by = inventory.ShortID(id), inventory.ShortID(parent), users(usersOf(l))
-		}
-		t.AppendRow(table.Row{id, kindText(l), dash(parent), sizeText(l), onDiskText(l), ratioText(l), limitText(l.Limit), by})
-	}
-	return writeTable(w, t)
-}
-
-// usersOf are the images and containers that have a layer. A container that
-// stands on an image's layer is not one of them: the image is.
-func usersOf(l inventory.Layer) []string {
+// layerUsers returns the images that contain a layer, or the container that it belongs
+// to. A container based on an image's layer is no user of it: the image is.
+func layerUsers(l inventory.Layer) []string {
 	if l.Kind == inventory.Image && len(l.Images) > 0 {
 		return l.Images
 	}
 	return l.Containers
 }
 
-// mostUsers are shown of a layer that many use.
-const mostUsers = 3
+// maxListed is the longest list that is not shortened.
+const maxListed = 3
 
-// users are the first of those who use something, and how many more there are.
-func users(names []string) string {
-	switch more := len(names) - mostUsers; {
+// shortList joins names, and counts those after the third.
+func shortList(names []string) string {
+	switch more := len(names) - maxListed; {
 	case len(names) == 0:
 		return "-"
 	case more > 0:
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:mostUsers], ", "), more)
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxListed], ", "), more)
 	}
 	return strings.Join(names, ", ")
 }
 
-func dash(s string) string {
+func orDash(s string) string {
 	if s == "" {
 		return "-"
 	}
 	return s
 }
 
-// kindText is what a layer is, and what is remarkable of its state.
+// kindText is a layer's kind, and its state unless that is ready.
 func kindText(l inventory.Layer) string {
 	switch {
 	case l.Damaged != "":
@@ -130,37 +134,41 @@ func kindText(l inventory.Layer) string {
 	return string(l.Kind)
 }
 
-func sizeText(l inventory.Layer) string {
+func (f tableFlags) sizeText(l inventory.Layer) string {
 	switch {
 	case l.Size != nil:
-		return bytesText(l.Size.Apparent)
+		return f.bytes(l.Size.Apparent)
 	case l.Recorded > 0:
-		return bytesText(l.Recorded)
+		return f.bytes(l.Recorded)
 	}
 	return "-"
 }
 
-func onDiskText(l inventory.Layer) string {
+func (f tableFlags) onDiskText(l inventory.Layer) string {
 	if l.Size == nil {
 		return "-"
 	}
-	return bytesText(l.Size.Allocated)
+	return f.bytes(l.Size.Allocated)
 }
 
-// telling is the least size of which a ratio says something: below it there are
-// mostly directories.
-const telling = 64 << 10
+// minRatioSize is the smallest size with a ratio. Smaller layers are mostly
+// directories, and their ratio says nothing of compression.
+const minRatioSize = 64 << 10
 
-func ratioText(l inventory.Layer) string {
-	if l.Size == nil || l.Size.Allocated == 0 || l.Size.Apparent < telling {
+func (f tableFlags) ratioText(l inventory.Layer) string {
+	if l.Size == nil || l.Size.Allocated == 0 || l.Size.Apparent < minRatioSize {
 		return "-"
 	}
-	return fmt.Sprintf("%.2fx", float64(l.Size.Apparent)/float64(l.Size.Allocated))
+	text := fmt.Sprintf("%.2f", float64(l.Size.Apparent)/float64(l.Size.Allocated))
+	if f.exact { // zfs -p leaves the x out, too
+		return text
+	}
+	return text + "x"
 }
 
-func limitText(l *inventory.Limit) string {
+func (f tableFlags) limitText(l *inventory.Limit) string {
 	if l == nil || l.Bytes == 0 {
 		return "-"
 	}
-	return bytesText(l.Bytes)
+	return f.bytes(int64(l.Bytes))
 }

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
@@ -34,15 +37,20 @@ func TestExitCodes(t *testing.T) {
 		{nil, 0, "Exit codes"},
 		{[]string{"rollback", "--help"}, 0, "--destroy-newer"},
 		{[]string{"--nonsense"}, exitUsage, "nonsense"},
-		{[]string{"nonsense"}, exitUsage, "nonsense"},
-		{[]string{"rollback"}, exitUsage, "arg"},
+		{[]string{"nonsense"}, exitUsage, "unknown command \"nonsense\"; `overlayzfs --help`"},
+		{[]string{"snapshto"}, exitUsage, "did you mean snapshot or snapshots?"},
+		{[]string{"sn"}, exitUsage, "did you mean snapshot or snapshots?"},
+		{[]string{"version"}, 0, "overlayzfs version"},
+		{[]string{"rollback"}, exitUsage, "missing argument NAME; usage: overlayzfs rollback NAME [flags]"},
 		{[]string{"rollback", "x", "--nonsense"}, exitUsage, "nonsense"},
 		{[]string{"rollback", "x"}, exitUsage, "--dataset"},
-		{[]string{"rollback", "tank/a@x", "--dataset", "tank/b"}, exitUsage, "another dataset"},
+		{[]string{"rollback", "tank/a@x", "--dataset", "tank/b"}, exitUsage, "not a snapshot of tank/b"},
 		{[]string{"snapshots"}, exitUsage, "--dataset"},
 		{[]string{"snapshots", "extra"}, exitUsage, "extra"},
-		{[]string{"ls", "extra"}, exitUsage, "extra"},
-		{[]string{"inspect"}, exitUsage, "arg"},
+		{[]string{"ls", "extra"}, exitUsage, "unexpected argument \"extra\""},
+		{[]string{"ls", "--columns", "layer,shine"}, exitUsage, "no column \"shine\"; the columns are layer,"},
+		{[]string{"df", "-H", "--json"}, exitUsage, "--no-header means nothing with --json"},
+		{[]string{"inspect"}, exitUsage, "missing argument NAME"},
 		{[]string{"verify", "image"}, exitUsage, "--dataset"},
 		{[]string{"gc", "--json"}, exitUsage, "--yes"},
 		{[]string{"gc"}, exitUsage, "--dataset"},
@@ -63,7 +71,7 @@ func TestExitCodes(t *testing.T) {
 	for err, code := range map[error]int{
 		errors.Join(errors.New("x"), snapshot.ErrUnfinished): exitUnfinished,
 		snapshot.ErrRefused:             exitRefused,
-		errNotAgreed:                    exitRefused,
+		errDeclined:                     exitRefused,
 		fmt.Errorf("x: %w", errRefused): exitRefused,
 		findings{"x", exitBroken}:       exitBroken,
 		errors.New("x"):                 exitFailed,
@@ -76,8 +84,8 @@ func TestExitCodes(t *testing.T) {
 
 func TestDatasetBeforeTheName(t *testing.T) {
 	for name, want := range map[string]string{"x": "", "@x": "", "tank/a@x": "tank/a"} {
-		var p place
-		if bare, err := p.split(name); err != nil || bare != "x" || p.dataset != want {
+		var p storeFlags
+		if bare, err := p.splitSnapshot(name); err != nil || bare != "x" || p.dataset != want {
 			t.Errorf("%s: %q on %q, %v", name, bare, p.dataset, err)
 		}
 	}
@@ -86,7 +94,7 @@ func TestDatasetBeforeTheName(t *testing.T) {
 func TestAgree(t *testing.T) {
 	for answer, ok := range map[string]bool{"yes\n": true, "Y\n": true, "no\n": false, "\n": false, "": false} {
 		var out bytes.Buffer
-		err := agree(t.Context(), console{in: strings.NewReader(answer), out: &out}, "Really?")
+		err := confirm(t.Context(), console{in: strings.NewReader(answer), out: &out}, "Really?")
 		if (err == nil) != ok || !strings.Contains(out.String(), "Really?") {
 			t.Errorf("%q: %v", answer, err)
 		}
@@ -96,7 +104,27 @@ func TestAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	if err := agree(t.Context(), console{in: null, out: &bytes.Buffer{}}, "Really?"); exitCode(err) != exitUsage {
+	if err := confirm(t.Context(), console{in: null, out: &bytes.Buffer{}}, "Really?"); exitCode(err) != exitUsage {
 		t.Errorf("without a terminal: %v", err)
+	}
+}
+
+// TestErrorsAdviseRoot where a user's privileges are the reason, and once only.
+func TestErrorsAdviseRoot(t *testing.T) {
+	denied := &fs.PathError{Op: "open", Path: "/run/overlayzfs.lock", Err: unix.EACCES}
+	for _, tt := range []struct {
+		err  error
+		uid  int
+		want string
+	}{
+		{fmt.Errorf("lock out other commands: %w", denied), 65534, "lock out other commands: open /run/overlayzfs.lock: permission denied; run it as root"},
+		{denied, 0, "open /run/overlayzfs.lock: permission denied"},
+		{unix.EPERM, 1000, "operation not permitted; run it as root"},
+		{fmt.Errorf("run as root: %w", unix.EACCES), 1000, "run as root: permission denied"},
+		{errors.New("x"), 1000, "x"},
+	} {
+		if got := errorText(tt.err, tt.uid); got != tt.want {
+			t.Errorf("%v of user %d: %s", tt.err, tt.uid, got)
+		}
 	}
 }

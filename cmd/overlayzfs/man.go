@@ -16,7 +16,7 @@ func manCommand() *cobra.Command {
 		Use:    "man DIRECTORY",
 		Short:  "Write the manual pages of all commands to a directory",
 		Hidden: true,
-		Args:   cobra.ExactArgs(1),
+		Args:   oneArg,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},

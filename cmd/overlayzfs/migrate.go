@@ -17,7 +17,7 @@ import (
 
 // migrateFlags are those of the migrate command.
 type migrateFlags struct {
-	place
+	*storeFlags
 	output
 	consent
 	from, to, zfsDataset string
@@ -27,51 +27,50 @@ type migrateFlags struct {
 }
 
 // migrateCommand moves images and containers to the plugin, and back.
-func migrateCommand(c console) *cobra.Command {
-	var f migrateFlags
+func migrateCommand(c console, where *storeFlags) *cobra.Command {
+	f := migrateFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "migrate [flags]",
-		Short: "Move images and containers from another storage driver, and back, while dockerd is stopped",
-		Long: "Move all images and containers from the storage driver overlay2, zfs, vfs or btrfs to the plugin, which\n" +
-			"has to be installed. dockerd has to be stopped.\n\n" +
-			"Layers of overlay2 on the dataset that the plugin uses are renamed, and nothing is copied. From elsewhere\n" +
-			"each image layer's tar is made again from Docker's record (tar-split) and has to have its digest;\n" +
-			"containers' layers come along with their limits. The old ones stay.\n\n" +
-			"Interrupted at any point it goes on when it is run again. --undo goes back to how everything was, until\n" +
-			"--finish deletes what that needs. --back moves from the plugin to overlay2 or zfs, later and with what is\nnew.",
+		Short: "Migrate from another storage driver, and back (dockerd stopped)",
+		Long: "Migrate all images and containers from the storage driver overlay2, zfs, vfs or btrfs to the plugin. The\n" +
+			"plugin has to be installed, and dockerd stopped.\n\n" +
+			"Layers of overlay2 on the plugin's dataset are renamed; nothing is copied. All other layers are copied:\n" +
+			"migrate rebuilds the tar of each image layer and verifies its digest. Containers keep their limits. The old\n" +
+			"layers stay.\n\n" +
+			"If the command is interrupted, run it again. --undo restores the old state until --finish deletes it.\n" +
+			"--back migrates everything, new images and containers included, from the plugin to overlay2 or zfs.",
 		Example: "  overlayzfs migrate --dry-run\n" +
 			"  overlayzfs migrate --from zfs --yes\n" +
 			"  overlayzfs migrate --undo\n" +
 			"  overlayzfs migrate --finish --yes\n" +
 			"  overlayzfs migrate --back",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := errors.Join(f.consent.check(f.output), f.checkActions()); err != nil {
+			if err := errors.Join(f.checkPrompt(f.output), f.checkActions()); err != nil {
 				return err
 			}
 			if f.dryRun {
-				return f.migrate(command.Context(), c)
+				return f.run(command.Context(), c)
 			}
-			return c.changing("migrate", func() error { return f.migrate(command.Context(), c) })
+			return c.runLocked("migrate", func() error { return f.run(command.Context(), c) })
 		},
 	}
-	f.place.flag(command.Flags(), c)
-	f.output.flag(command.Flags())
-	f.consent.flag(command.Flags())
+	f.output.register(command.Flags())
+	f.consent.register(command.Flags())
 	flags := command.Flags()
-	flags.StringVar(&f.from, "from", "", "storage `DRIVER` to come from, if Docker has images under more than one")
-	flags.StringVar(&f.zfsDataset, "zfs-dataset", "", "dataset that the driver zfs has its layers below, `POOL/NAME`, if not that of zfs.fsname or of the data-root")
-	flags.BoolVar(&f.back, "back", false, "move from the plugin to a driver of Docker's own")
-	flags.StringVar(&f.to, "to", "", "with --back: `DRIVER` to go to, zfs or, when nothing is said, overlay2")
-	flags.BoolVar(&f.undo, "undo", false, "go back to how everything was before the migration that is not finished")
-	flags.BoolVar(&f.finish, "finish", false, "end a migration: delete the old layers, after which it cannot be undone")
-	flags.BoolVar(&f.untried, "untried", false, "with --finish: though dockerd has not run with the new layers yet")
-	flags.BoolVar(&f.reclaim, "reclaim", false, "delete old layers as soon as they are carried and compared; it cannot be undone then")
+	valueFlag(flags, &f.from, "from", "", "DRIVER", "", "storage driver to migrate from (default: the one with images)")
+	valueFlag(flags, &f.zfsDataset, "zfs-dataset", "", "POOL/NAME", "", "parent dataset of the driver zfs (default: zfs.fsname or the data-root's dataset)")
+	flags.BoolVar(&f.back, "back", false, "migrate from the plugin to one of Docker's own drivers")
+	valueFlag(flags, &f.to, "to", "", "DRIVER", "", `with --back: driver to migrate to, overlay2 or zfs (default "overlay2")`)
+	flags.BoolVar(&f.undo, "undo", false, "restore the state before the unfinished migration")
+	flags.BoolVar(&f.finish, "finish", false, "finish the migration: delete the old layers; there is no undo after that")
+	flags.BoolVar(&f.untried, "untried", false, "with --finish: accept that dockerd has not run with the new layers yet")
+	flags.BoolVar(&f.reclaim, "reclaim", false, "delete each old layer once it is copied and verified; there is no undo then")
 	flags.BoolVar(&f.leaveConfig, "leave-config", false, "do not write daemon.json")
 	return command
 }
 
-// checkActions refuses two things at once.
+// checkActions refuses flags of different actions.
 func (f *migrateFlags) checkActions() error {
 	wanted := 0
 	for _, flag := range []bool{f.back, f.undo, f.finish, f.from != ""} {
@@ -80,43 +79,43 @@ func (f *migrateFlags) checkActions() error {
 		}
 	}
 	if wanted > 1 {
-		return usagef("--from, --back, --undo and --finish are one at a time")
+		return usagef("--from, --back, --undo and --finish exclude each other")
 	}
 	if f.zfsDataset != "" && (f.back && f.to != "zfs" || f.from != "" && f.from != "zfs") {
-		return usagef("--zfs-dataset means nothing but of the driver zfs: say --from zfs or --back --to zfs with it, or leave it out")
+		return usagef("--zfs-dataset needs --from zfs or --back --to zfs; add it, or leave --zfs-dataset out")
 	}
 	return nil
 }
 
-// migrate plans, shows, asks and does.
-func (f *migrateFlags) migrate(ctx context.Context, c console) error {
+// run makes the plan, prints it, asks, and carries it out.
+func (f *migrateFlags) run(ctx context.Context, c console) error {
 	f.wanted.New = true
-	where, err := f.find()
+	where, err := f.locate()
 	if err != nil {
 		return err
 	}
-	plan, err := migrate.MakePlan(f.wish(where))
+	plan, err := migrate.MakePlan(f.request(where))
 	if err != nil {
 		return err
 	}
 	if err := f.show(c, plan, where); err != nil || f.dryRun {
 		return err
 	}
-	question, act := f.action(c, plan, storeOf(plan, where))
-	if err := f.agree(ctx, c, question); err != nil {
+	question, act := f.prepareAction(c, plan, locateStore(plan, where))
+	if err := f.confirm(ctx, c, question); err != nil {
 		return err
 	}
 	if err := act(ctx); err != nil {
-		return unfinished(err)
+		return markUnfinished(err)
 	}
-	return f.done(c, plan)
+	return f.report(c, plan)
 }
 
-// wish is what is asked for, in terms of the place.
-func (f *migrateFlags) wish(where host.Location) migrate.Request {
+// request turns the flags into what package migrate takes.
+func (f *migrateFlags) request(where host.Location) migrate.Request {
 	w := migrate.Request{
 		Root: where.Root, Driver: where.Driver, Dataset: where.Dataset, Home: where.Home,
-		From: f.from, ZFSDataset: cmp.Or(f.zfsDataset, where.ZFSDataset), Back: f.back, To: f.to, Reclaim: f.reclaim, Action: f.which(),
+		From: f.from, ZFSDataset: cmp.Or(f.zfsDataset, where.ZFSDataset), Back: f.back, To: f.to, Reclaim: f.reclaim, Action: f.action(),
 	}
 	if !f.leaveConfig {
 		w.Config = where.Config
@@ -124,8 +123,8 @@ func (f *migrateFlags) wish(where host.Location) migrate.Request {
 	return w
 }
 
-// which is the action about a migration that was begun.
-func (f *migrateFlags) which() migrate.Action {
+// action is what the flags say to do with a migration.
+func (f *migrateFlags) action() migrate.Action {
 	switch {
 	case f.undo:
 		return migrate.ActionUndo
@@ -135,17 +134,17 @@ func (f *migrateFlags) which() migrate.Action {
 	return migrate.ActionMigrate
 }
 
-// show prints what would be done. The error is why it cannot be begun.
+// show prints the plan. It fails with the reason why the migration cannot begin.
 func (f *migrateFlags) show(c console, plan *migrate.Plan, where host.Location) error {
 	f.requirePlugin(plan, where)
-	f.requireUsed(plan)
+	f.requireSameNames(plan)
 	if f.json {
 		if f.dryRun {
 			if err := writeJSON(c.out, plan); err != nil {
 				return err
 			}
 		}
-	} else if err := writeMigration(c.out, plan, f.which()); err != nil {
+	} else if err := writeMigration(c.out, plan, f.action()); err != nil {
 		return err
 	}
 	if err := plan.CheckObstacles(); err != nil {
@@ -154,25 +153,26 @@ func (f *migrateFlags) show(c console, plan *migrate.Plan, where host.Location) 
 	return nil
 }
 
-// requirePlugin makes sure that dockerd can start with the plugin afterwards.
+// requirePlugin adds the obstacles that would keep dockerd from starting with the
+// plugin after the migration.
 func (f *migrateFlags) requirePlugin(plan *migrate.Plan, where host.Location) {
 	if f.undo || f.finish || f.back {
 		return
 	}
 	switch {
 	case where.Plugin == nil:
-		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("no plugin %q is installed in %s: start dockerd and install it (`docker plugin install`), which README.md shows", where.Driver, where.Root))
+		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("no plugin %q is installed in %s: start dockerd and install it (`docker plugin install`), as README.md shows", where.Driver, where.Root))
 	case !where.Plugin.Enabled:
-		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("the plugin %s is disabled, and dockerd does not start with it: start dockerd as it is, and run `docker plugin enable %s`", where.Plugin.Name, where.Plugin.Name))
+		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("the plugin %s is disabled, so that dockerd cannot start with it: start dockerd as it is, and run `docker plugin enable %s`", where.Plugin.Name, where.Plugin.Name))
 	}
 	if where.UsernsRemap {
-		plan.Obstacles = append(plan.Obstacles, "daemon.json has userns-remap, under which Docker's plugins cannot be storage drivers")
+		plan.Obstacles = append(plan.Obstacles, "daemon.json has userns-remap, which does not work with a plugin as storage driver: remove it")
 	}
 }
 
-// requireUsed makes sure that datasets and daemon.json, where they were named, are
-// those of the plan: one that was begun goes on with its own.
-func (f *migrateFlags) requireUsed(plan *migrate.Plan) {
+// requireSameNames adds an obstacle for each dataset or daemon.json that a flag names
+// and the plan does not use. A migration that is resumed uses those of its journal.
+func (f *migrateFlags) requireSameNames(plan *migrate.Plan) {
 	refuse := func(format string, args ...any) {
 		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf(format, args...))
 	}
@@ -180,32 +180,32 @@ func (f *migrateFlags) requireUsed(plan *migrate.Plan) {
 	switch {
 	case f.zfsDataset == "" || f.zfsDataset == job.ZFSDataset:
 	case job.ZFSDataset == "":
-		refuse("--zfs-dataset names %s, and from %s to %s there are no layers of the driver zfs: leave it out", f.zfsDataset, job.From, job.To)
+		refuse("--zfs-dataset names %s, but a migration from %s to %s has no layers of the driver zfs: leave it out", f.zfsDataset, job.From, job.To)
 	default:
-		refuse("--zfs-dataset names %s, and the migration that was begun has the layers of the driver zfs on %s: leave it out, or go back with --undo", f.zfsDataset, job.ZFSDataset)
+		refuse("--zfs-dataset names %s, but the migration that was begun has the layers of the driver zfs on %s: leave it out, or restore the old state with --undo", f.zfsDataset, job.ZFSDataset)
 	}
-	if plan.Resumed && f.which() == migrate.ActionMigrate && f.dataset != "" && f.dataset != job.Dataset {
-		refuse("--dataset (%s) names %s, and the migration that was begun has the plugin's layers %s: leave it out, or go back with --undo", datasetEnv, f.dataset, placeOf(job))
+	if plan.Resumed && f.action() == migrate.ActionMigrate && f.dataset != "" && f.dataset != job.Dataset {
+		refuse("--dataset (%s) names %s, but the migration that was begun has the plugin's layers %s: leave it out, or restore the old state with --undo", datasetEnv, f.dataset, describeStore(job))
 	}
 	if !plan.Resumed || f.wanted.Config == f.config || job.Config == "" {
 		return
 	}
 	if file, err := filepath.Abs(f.wanted.Config); err != nil || file != job.Config {
-		refuse("--config-file names %s, and the migration that was begun changes %s: name that, or say --leave-config", f.wanted.Config, job.Config)
+		refuse("--config-file names %s, but the migration that was begun changes %s: name that, or pass --leave-config", f.wanted.Config, job.Config)
 	}
 }
 
-// placeOf is where the plugin's layers are, for people.
-func placeOf(job migrate.Job) string {
+// describeStore says in words where the plugin's layers are.
+func describeStore(job migrate.Job) string {
 	if job.Dataset == "" {
 		return "in the data-root"
 	}
 	return "on " + job.Dataset
 }
 
-// storeOf is the place of the store that the migration is about: of one that was
-// begun, what its journal says.
-func storeOf(plan *migrate.Plan, where host.Location) host.Location {
+// locateStore returns where the plan's store is. A migration that is resumed has it in
+// its journal.
+func locateStore(plan *migrate.Plan, where host.Location) host.Location {
 	where.Dataset = plan.Job.Dataset
 	if where.Dataset == "" {
 		where.Home = filepath.Join(plan.Root, plan.Job.Home())
@@ -213,34 +213,34 @@ func storeOf(plan *migrate.Plan, where host.Location) host.Location {
 	return where
 }
 
-// action is the question, and what is done when it is agreed to.
-func (f *migrateFlags) action(c console, plan *migrate.Plan, where host.Location) (string, func(context.Context) error) {
+// prepareAction returns the question, and what to do when the answer is yes.
+func (f *migrateFlags) prepareAction(c console, plan *migrate.Plan, where host.Location) (string, func(context.Context) error) {
 	tools := migrate.Tools{
 		Open:        func(ctx context.Context) (migrate.Store, func() error, error) { return openStore(ctx, where) },
-		Unused:      func() error { return unusedStore(where) },
-		Token:       func() (string, error) { return tokenOf(where) },
+		Unused:      func() error { return checkUnused(where) },
+		Token:       func() (string, error) { return readToken(where) },
 		LeaveConfig: f.leaveConfig, Untried: f.untried,
-		Progress: c.progress,
+		Progress: c.showProgress,
 	}
-	switch f.which() {
+	switch f.action() {
 	case migrate.ActionUndo:
 		return "Go back to the driver " + plan.Job.From + "?", func(ctx context.Context) error { return migrate.Undo(ctx, plan.Root, tools) }
 	case migrate.ActionFinish:
-		return "Delete what going back would need?", func(ctx context.Context) error { return migrate.Finish(ctx, plan.Root, tools) }
+		return "Delete the old layers, which --undo needs?", func(ctx context.Context) error { return migrate.Finish(ctx, plan.Root, tools) }
 	}
 	return "Migrate?", func(ctx context.Context) error { return plan.Run(ctx, tools) }
 }
 
-// unfinished gives a migration that stopped half-way its exit code.
-func unfinished(err error) error {
+// markUnfinished gives a migration that stopped half-way its exit code.
+func markUnfinished(err error) error {
 	if errors.Is(err, migrate.ErrUnfinished) {
 		return fmt.Errorf("%w: %w", err, errUnfinished)
 	}
 	return err
 }
 
-// openStore opens the store that layers are carried to, with nobody's limits and
-// snapshots: those are the plugin's.
+// openStore opens the store that layers are copied to. It sets no default limits and
+// takes no snapshots: the plugin does.
 func openStore(ctx context.Context, where host.Location) (migrate.Store, func() error, error) {
 	known, err := overlayzfs.ParseOptions(where.Options)
 	if err != nil {
@@ -248,14 +248,15 @@ func openStore(ctx context.Context, where host.Location) (migrate.Store, func() 
 	}
 	store, closeStore, err := host.OpenStore(ctx, where, overlayzfs.Options{Quota: known.Quota})
 	if err != nil {
-		return nil, nil, unused(err)
+		return nil, nil, refuseBusy(err)
 	}
 	return store, closeStore, nil
 }
 
-// unusedStore makes sure that nobody has the store open, if there is one.
-func unusedStore(where host.Location) error {
-	view, err := viewOf(where)
+// checkUnused fails with fault.Busy if a process has the store open. A missing store is
+// unused.
+func checkUnused(where host.Location) error {
+	view, err := where.OpenView()
 	if errors.Is(err, fault.NotFound) {
 		return nil
 	}
@@ -265,11 +266,11 @@ func unusedStore(where host.Location) error {
 	return errors.Join(view.RequireUnused(), view.Close())
 }
 
-// tokenOf tells which engine had the store last.
-func tokenOf(where host.Location) (string, error) {
-	view, err := viewOf(where)
+// readToken returns the token of the engine that used the store last, "" if none did.
+func readToken(where host.Location) (string, error) {
+	view, err := where.OpenView()
 	if errors.Is(err, fault.NotFound) {
-		return "", nil // nobody ever had it
+		return "", nil
 	}
 	if err != nil {
 		return "", err
@@ -278,20 +279,20 @@ func tokenOf(where host.Location) (string, error) {
 	return engine.Token, errors.Join(err, view.Close())
 }
 
-// done says what comes next.
-func (f *migrateFlags) done(c console, plan *migrate.Plan) error {
+// report prints the result and what to do next.
+func (f *migrateFlags) report(c console, plan *migrate.Plan) error {
 	if f.json {
 		return writeJSON(c.out, plan)
 	}
 	var next string
-	switch f.which() {
+	switch f.action() {
 	case migrate.ActionUndo:
-		next = fmt.Sprintf("Everything is as it was. dockerd can be started with the driver %s.", plan.Job.From)
+		next = fmt.Sprintf("Restored the old state. dockerd can be started with the driver %s.", plan.Job.From)
 	case migrate.ActionFinish:
-		next = "The migration is finished."
+		next = "Finished the migration."
 	default:
 		next = fmt.Sprintf("Migrated. dockerd can be started with the driver %s.\n"+
-			"When all is well, `overlayzfs migrate --finish` ends it; until then `overlayzfs migrate --undo` goes back.", plan.Job.To)
+			"If all is well, run `overlayzfs migrate --finish`; until then `overlayzfs migrate --undo` restores the old state.", plan.Job.To)
 	}
 	_, err := fmt.Fprintln(c.out, next)
 	return err

@@ -106,13 +106,13 @@ func TestWhereTheStoreIs(t *testing.T) {
 	back := migrate.Job{Method: migrate.Copy, From: "overlayzfs", To: "zfs", Layers: "plugins/a/overlayzfs", ZFSDataset: "tank/docker"}
 	moved := migrate.Job{Method: migrate.Move, From: "overlayzfs", To: "overlay2", Layers: "plugins/a/overlayzfs", Target: "overlay2"}
 	for _, job := range []migrate.Job{forward, back, moved} {
-		got := storeOf(&migrate.Plan{Root: "/data", Job: job}, host.Location{Home: "/elsewhere", Dataset: "tank/now"})
+		got := locateStore(&migrate.Plan{Root: "/data", Job: job}, host.Location{Home: "/elsewhere", Dataset: "tank/now"})
 		if got.Home != "/data/plugins/a/overlayzfs" || got.Dataset != "" {
 			t.Errorf("%+v: %+v", job, got)
 		}
 	}
 	forward.Dataset = "tank/layers"
-	if got := storeOf(&migrate.Plan{Job: forward}, host.Location{}); got.Dataset != "tank/layers" {
+	if got := locateStore(&migrate.Plan{Job: forward}, host.Location{}); got.Dataset != "tank/layers" {
 		t.Errorf("%+v", got)
 	}
 }
@@ -155,6 +155,6 @@ func TestAMigrationBegunElsewhere(t *testing.T) {
 	}
 	say(exitRefused, "--finish` goes on with it")
 	say(exitRefused, "is being deleted", "--undo")
-	say(0, "finished", "--finish")
+	say(0, "Finished", "--finish")
 	say(exitFailed, "no migration is under way", "--finish")
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/jedib0t/go-pretty/v6/progress"
 )
 
-// patience is how long a work may take before a bar is shown; a variable for tests.
-var patience = time.Second
+// barDelay is how long work takes before a bar is shown; a variable for tests.
+var barDelay = time.Second
 
-// progress shows how far a work of so many steps is: on a terminal, and only if
-// it takes long. step is called after each, by any goroutine, done at the end.
-func (c console) progress(what string, steps int64) (step func(n int64), done func()) {
+// showProgress shows a bar for work of so many steps: on a terminal, and only if the work
+// takes long. Any goroutine calls step after a step. The caller calls done at the end.
+func (c console) showProgress(what string, steps int64) (step func(n int64), done func()) {
 	f, ok := c.err.(*os.File)
 	if !ok || !isTerminal(f) {
 		return func(int64) {}, func() {}
@@ -25,19 +25,19 @@ func (c console) progress(what string, steps int64) (step func(n int64), done fu
 	bar.SetNumTrackersExpected(1)
 	bar.AppendTracker(tracker)
 	var rendering sync.WaitGroup
-	late := time.AfterFunc(patience, func() { bar.Render(); rendering.Done() })
+	late := time.AfterFunc(barDelay, func() { bar.Render(); rendering.Done() })
 	rendering.Add(1)
 	return tracker.Increment, func() {
 		tracker.MarkAsDone()
-		if late.Stop() { // it was never shown
+		if late.Stop() { // the bar never showed
 			rendering.Done()
 		}
 		rendering.Wait()
 	}
 }
 
-// waiting shows that a work goes on of which nobody can say how far it is.
-func (c console) waiting(what string) (done func()) {
-	_, done = c.progress(what, 0)
+// showSpinner shows that work of unknown length goes on.
+func (c console) showSpinner(what string) (done func()) {
+	_, done = c.showProgress(what, 0)
 	return done
 }

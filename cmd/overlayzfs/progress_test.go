@@ -35,11 +35,11 @@ func terminal(t *testing.T) (tty, other *os.File) {
 
 // TestABarOnATerminal shows when the work takes long, and ends with it.
 func TestABarOnATerminal(t *testing.T) {
-	defer func(before time.Duration) { patience = before }(patience)
-	patience = 0
+	defer func(before time.Duration) { barDelay = before }(barDelay)
+	barDelay = 0
 	tty, other := terminal(t)
 	seen := shows(other, "comparing layers")
-	step, done := console{err: tty}.progress("comparing layers", 10)
+	step, done := console{err: tty}.showProgress("comparing layers", 10)
 	step(5)
 	if got := <-seen; !strings.Contains(got, "comparing layers") || !strings.Contains(got, "50") {
 		t.Errorf("the terminal shows %q", got)
@@ -66,11 +66,11 @@ func shows(terminal *os.File, text string) <-chan string {
 
 // TestAWorkOfUnknownLength says what it is, and no share.
 func TestAWorkOfUnknownLength(t *testing.T) {
-	defer func(before time.Duration) { patience = before }(patience)
-	patience = 0
+	defer func(before time.Duration) { barDelay = before }(barDelay)
+	barDelay = 0
 	tty, other := terminal(t)
 	seen := shows(other, "going back")
-	done := console{err: tty}.waiting("going back")
+	done := console{err: tty}.showSpinner("going back")
 	if got := <-seen; !strings.Contains(got, "going back") || strings.Contains(got, "0.00%") {
 		t.Errorf("the terminal shows %q", got)
 	}
@@ -81,7 +81,7 @@ func TestAWorkOfUnknownLength(t *testing.T) {
 // over soon needs none.
 func TestNoBarElsewhere(t *testing.T) {
 	var out bytes.Buffer
-	step, done := console{err: &out}.progress("x", 1)
+	step, done := console{err: &out}.showProgress("x", 1)
 	step(1)
 	done()
 	if out.Len() > 0 {
@@ -89,7 +89,7 @@ func TestNoBarElsewhere(t *testing.T) {
 	}
 	tty, _ := terminal(t)
 	for range 100 {
-		_, done := console{err: tty}.progress("x", 0)
+		_, done := console{err: tty}.showProgress("x", 0)
 		done()
 	}
 }

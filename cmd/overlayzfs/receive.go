@@ -20,7 +20,7 @@ import (
 
 // receiveFlags are those of the receive command.
 type receiveFlags struct {
-	place
+	*storeFlags
 	output
 	consent
 	file    string
@@ -28,77 +28,76 @@ type receiveFlags struct {
 	finish  bool
 }
 
-// receiveCommand makes a store of a stream.
-func receiveCommand(c console) *cobra.Command {
-	var f receiveFlags
+// receiveCommand reads a stream into a store.
+func receiveCommand(c console, where *storeFlags) *cobra.Command {
+	f := receiveFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "receive [flags]",
-		Short: "Read a stream of `overlayzfs send`, while dockerd is stopped",
-		Long: "Read a stream of `overlayzfs send`: images, layers and Docker's records of them. A stream with everything\n" +
-			"makes the dataset, which must not exist; one with what has changed goes on where the last one ended, and\n" +
-			"what this host has made of the store since is dropped.\n\n" +
-			"dockerd has to be stopped. Refused is what does not fit: features and version, a dataset that holds\n" +
-			"something else, images that only this host has (unless --discard), containers, a build cache.\n\n" +
-			"The stream is checked before anything of it stays. Interrupted after that, --finish does the rest.",
+		Short: "Read a stream of `overlayzfs send` (dockerd stopped)",
+		Long: "Read images, their layers and Docker's records of them from a stream of `overlayzfs send`. A full stream\n" +
+			"creates the dataset, which must not exist. An incremental stream updates it, and drops the changes that\n" +
+			"this host has made to the store since the last stream.\n\n" +
+			"dockerd has to be stopped. receive refuses a stream with unknown features or of another version, a dataset\n" +
+			"with other content, images that only this host has (unless --discard), containers and a build cache.\n\n" +
+			"receive verifies checksums before it keeps anything. If it is interrupted after that, run it with --finish.",
 		Example: "  overlayzfs receive --dataset tank/docker --input /mnt/images.ozfs\n" +
 			"  ssh other overlayzfs send | overlayzfs receive --dataset tank/docker --yes\n" +
 			"  overlayzfs receive --dataset tank/docker --finish --yes",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := f.checkConsent(); err != nil {
+			if err := f.checkPrompt(); err != nil {
 				return err
 			}
 			if f.dryRun {
-				return f.receive(command.Context(), c)
+				return f.run(command.Context(), c)
 			}
-			return c.changing("receive", func() error { return f.receive(command.Context(), c) })
+			return c.runLocked("receive", func() error { return f.run(command.Context(), c) })
 		},
 	}
-	f.place.flag(command.Flags(), c)
-	f.output.flag(command.Flags())
-	f.consent.flag(command.Flags())
+	f.output.register(command.Flags())
+	f.consent.register(command.Flags())
 	flags := command.Flags()
-	flags.StringVarP(&f.file, "input", "i", "-", "`FILE` to read; - is standard input")
-	flags.BoolVar(&f.discard, "discard", false, "drop images that only this host has, and newer snapshots")
-	flags.BoolVar(&f.finish, "finish", false, "read no stream: finish what was interrupted")
+	valueFlag(flags, &f.file, "input", "i", "FILE", "-", "read this file; - is standard input")
+	flags.BoolVar(&f.discard, "discard", false, "delete images that only this host has, and newer snapshots")
+	flags.BoolVar(&f.finish, "finish", false, "read no stream, and finish an interrupted receive")
 	return command
 }
 
-// checkConsent: an answer cannot come where the stream does.
-func (f *receiveFlags) checkConsent() error {
+// checkPrompt refuses to prompt while standard input is the stream.
+func (f *receiveFlags) checkPrompt() error {
 	if f.file == "-" && !f.finish && !f.yes && !f.dryRun {
-		return usagef("the stream is read from where an answer would come: say --yes, or --input FILE")
+		return usagef("cannot prompt while reading the stream from stdin; pass --yes or --input FILE")
 	}
-	return f.consent.check(f.output)
+	return f.consent.checkPrompt(f.output)
 }
 
-// arrival is what receive prints.
-type arrival struct {
+// receiveReport is what receive prints.
+type receiveReport struct {
 	transfer.Header
 	Dataset string   `json:"dataset"`
 	Root    string   `json:"root"`
-	Lost    []string `json:"lost"`    // images that go with it
-	Refused []string `json:"refused"` // why it does not fit
+	Lost    []string `json:"lost"`    // images that the stream deletes
+	Refused []string `json:"refused"` // why the stream does not fit
 	DryRun  bool     `json:"dry_run,omitempty"`
 }
 
-// finished is what receive --finish prints.
-type finished struct {
+// finishReport is what receive --finish prints.
+type finishReport struct {
 	Dataset string `json:"dataset"`
 	Root    string `json:"root"`
-	Stream  string `json:"stream,omitempty"` // that was being received
-	Gone    bool   `json:"gone,omitempty"`   // nothing of it is there: all is as it was before
+	Stream  string `json:"stream,omitempty"` // whose receive was interrupted
+	Gone    bool   `json:"gone,omitempty"`   // nothing of it was kept: the store is as before
 	Images  int    `json:"images,omitempty"`
 	DryRun  bool   `json:"dry_run,omitempty"`
 }
 
-func (f *receiveFlags) receive(ctx context.Context, c console) (err error) {
-	where, err := f.find()
+func (f *receiveFlags) run(ctx context.Context, c console) (err error) {
+	where, err := f.locate()
 	if err != nil {
 		return err
 	}
 	if where.Dataset == "" {
-		return usagef("name the dataset with --dataset POOL/NAME")
+		return usagef("no dataset to receive into; pass --dataset POOL/NAME")
 	}
 	z, err := zfs.Open()
 	if err != nil {
@@ -109,7 +108,7 @@ func (f *receiveFlags) receive(ctx context.Context, c console) (err error) {
 	if err != nil {
 		return err
 	}
-	defer lock.Close() // of a nil file it is an error, which says nothing
+	defer lock.Close() // the file may be nil, and Close fails then
 	r := &receive.Receiver{ZFS: z, Where: where, Discard: f.discard, DryRun: f.dryRun, Remedy: f.finishCommand(where)}
 	if f.finish {
 		return f.finishReceive(ctx, c, r)
@@ -117,9 +116,9 @@ func (f *receiveFlags) receive(ctx context.Context, c console) (err error) {
 	return f.readStream(ctx, c, r)
 }
 
-// readStream receives a stream and finishes what came.
+// readStream receives a stream, and installs Docker's records from it.
 func (f *receiveFlags) readStream(ctx context.Context, c console, r *receive.Receiver) error {
-	in, err := f.open(c)
+	in, err := f.openInput(c)
 	if err != nil {
 		return err
 	}
@@ -132,7 +131,7 @@ func (f *receiveFlags) readStream(ctx context.Context, c console, r *receive.Rec
 	if err != nil {
 		return err
 	}
-	err = f.agreeAndReceive(ctx, c, r, plan, stream.Header)
+	err = f.confirmAndReceive(ctx, c, r, plan, stream.Header)
 	if err := errors.Join(err, plan.Close()); err != nil || f.dryRun {
 		return err
 	}
@@ -143,42 +142,42 @@ func (f *receiveFlags) readStream(ctx context.Context, c console, r *receive.Rec
 	return err
 }
 
-// agreeAndReceive shows the plan, asks, and has the stream received.
-func (f *receiveFlags) agreeAndReceive(ctx context.Context, c console, r *receive.Receiver, plan *receive.Plan, h transfer.Header) error {
-	a := arrival{Header: h, Dataset: r.Where.Dataset, Root: r.Where.Root, Lost: plan.Lost, Refused: plan.Refused, DryRun: f.dryRun}
+// confirmAndReceive prints the plan, asks, and receives the stream.
+func (f *receiveFlags) confirmAndReceive(ctx context.Context, c console, r *receive.Receiver, plan *receive.Plan, h transfer.Header) error {
+	a := receiveReport{Header: h, Dataset: r.Where.Dataset, Root: r.Where.Root, Lost: plan.Lost, Refused: plan.Refused, DryRun: f.dryRun}
 	if err := f.print(c, a); err != nil {
 		return err
 	}
 	if err := plan.Check(); err != nil || f.dryRun {
 		return err
 	}
-	if err := f.agree(ctx, c, "Receive it?"); err != nil {
+	if err := f.confirm(ctx, c, "Receive it?"); err != nil {
 		return err
 	}
-	step, done := c.progress("receiving", int64(h.Bytes))
+	step, done := c.showProgress("receiving", int64(h.Bytes))
 	defer done()
 	return plan.Receive(ctx, step)
 }
 
-func (f *receiveFlags) open(c console) (io.ReadCloser, error) {
+func (f *receiveFlags) openInput(c console) (io.ReadCloser, error) {
 	if f.file == "-" {
 		return io.NopCloser(c.in), nil
 	}
 	return os.Open(f.file)
 }
 
-// finishReceive does what an interrupted receive has left to do.
+// finishReceive finishes an interrupted receive, or abandons one that kept nothing.
 func (f *receiveFlags) finishReceive(ctx context.Context, c console, r *receive.Receiver) error {
 	mark, err := r.Mark()
 	if err != nil {
 		return err
 	}
-	e := finished{Dataset: r.Where.Dataset, Root: r.Where.Root, Stream: mark.To, DryRun: f.dryRun}
+	e := finishReport{Dataset: r.Where.Dataset, Root: r.Where.Root, Stream: mark.To, DryRun: f.dryRun}
 	if mark.To != "" {
 		e.Gone, err = r.Abandon(ctx, mark)
 	}
 	if err == nil && !e.Gone {
-		e.Images, err = f.agreeAndFinish(ctx, c, r, mark)
+		e.Images, err = f.confirmAndFinish(ctx, c, r, mark)
 	}
 	if err != nil {
 		return err
@@ -186,24 +185,24 @@ func (f *receiveFlags) finishReceive(ctx context.Context, c console, r *receive.
 	return f.reportFinish(c, e, r.Where)
 }
 
-// agreeAndFinish asks, and finishes what was received.
-func (f *receiveFlags) agreeAndFinish(ctx context.Context, c console, r *receive.Receiver, mark overlayzfs.Receiving) (images int, err error) {
+// confirmAndFinish asks, and installs Docker's records.
+func (f *receiveFlags) confirmAndFinish(ctx context.Context, c console, r *receive.Receiver, mark overlayzfs.Receiving) (images int, err error) {
 	if err := r.CheckFinish(ctx, mark); err != nil {
 		return 0, err
 	}
 	if !f.json {
-		fmt.Fprintf(c.out, "Docker's records of what %s has received, to %s.\n", r.Where.Dataset, r.Where.Root)
+		fmt.Fprintf(c.out, "Install Docker's records of the stream that %s has received into %s.\n", r.Where.Dataset, r.Where.Root)
 	}
 	if f.dryRun {
 		return 0, nil
 	}
-	if err := f.agree(ctx, c, "Finish it?"); err != nil {
+	if err := f.confirm(ctx, c, "Finish it?"); err != nil {
 		return 0, err
 	}
 	return r.Finish(ctx, mark)
 }
 
-// finishCommand is the command that finishes an interrupted receive.
+// finishCommand returns the command that finishes this receive if it is interrupted.
 func (f *receiveFlags) finishCommand(where host.Location) string {
 	command := fmt.Sprintf("overlayzfs receive --finish --yes --dataset %s --root %q --driver %q", where.Dataset, where.Root, where.Driver)
 	if f.wanted.Config != "" && f.wanted.Config != f.config {
@@ -215,17 +214,17 @@ func (f *receiveFlags) finishCommand(where host.Location) string {
 	return command
 }
 
-func (f *receiveFlags) print(c console, a arrival) error {
+func (f *receiveFlags) print(c console, a receiveReport) error {
 	if f.json {
 		return writeJSON(c.out, a)
 	}
 	return writeArrival(c.out, a)
 }
 
-func writeArrival(w io.Writer, a arrival) error {
-	fmt.Fprintf(w, "%s, with %s, to %s; Docker's records to %s.\n", a.Name, describeHeader(a.Header), a.Dataset, a.Root)
+func writeArrival(w io.Writer, a receiveReport) error {
+	fmt.Fprintf(w, "Stream %s: %s, to %s; Docker's records to %s.\n", a.Name, describeHeader(a.Header), a.Dataset, a.Root)
 	for _, lost := range a.Lost {
-		fmt.Fprintln(w, "  lost:", fault.Printable(lost))
+		fmt.Fprintln(w, "  will be deleted:", fault.Printable(lost))
 	}
 	for _, why := range a.Refused {
 		fmt.Fprintln(w, "  but", fault.Printable(why))
@@ -233,22 +232,22 @@ func writeArrival(w io.Writer, a arrival) error {
 	return nil
 }
 
-// reportFinish says what came of receive --finish.
-func (f *receiveFlags) reportFinish(c console, e finished, where host.Location) (err error) {
+// reportFinish prints the result of receive --finish.
+func (f *receiveFlags) reportFinish(c console, e finishReport, where host.Location) (err error) {
 	switch {
 	case f.json:
 		err = writeJSON(c.out, e)
 	case e.Gone && e.DryRun:
-		_, err = fmt.Fprintf(c.out, "The stream %s is not there: %s would be as it was before.\n", e.Stream, e.Dataset)
+		_, err = fmt.Fprintf(c.out, "The stream %s was not received completely: %s would be as before.\n", e.Stream, e.Dataset)
 	case e.Gone:
-		_, err = fmt.Fprintf(c.out, "The stream %s is not there: %s is as it was before. Receive it again.\n", e.Stream, e.Dataset)
+		_, err = fmt.Fprintf(c.out, "The stream %s was not received completely: %s is as before. Receive it again.\n", e.Stream, e.Dataset)
 	case !e.DryRun:
 		_, err = fmt.Fprintln(c.out, describeReceived(e.Images, where))
 	}
 	return err
 }
 
-// describeReceived says that all is done.
+// describeReceived is the message of a receive that is done.
 func describeReceived(images int, where host.Location) string {
-	return fmt.Sprintf("Done: %s. dockerd can be started with storage driver %s and overlayzfs.dataset=%s.", number(images, "image"), where.Driver, where.Dataset)
+	return fmt.Sprintf("Done: %s. dockerd can be started with storage driver %s and overlayzfs.dataset=%s.", count(images, "image"), where.Driver, where.Dataset)
 }

@@ -12,59 +12,59 @@ import (
 
 // rollbackFlags are those of the rollback command.
 type rollbackFlags struct {
-	place
+	*storeFlags
 	output
 	consent
 	records string
 	allowed snapshot.Options
 }
 
-// rollbackCommand goes back to a snapshot.
-func rollbackCommand(c console) *cobra.Command {
-	var f rollbackFlags
+// rollbackCommand rolls a store back to a snapshot.
+func rollbackCommand(c console, where *storeFlags) *cobra.Command {
+	f := rollbackFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "rollback NAME [flags]",
-		Short: "Go back to a snapshot, with layers and Docker's records, while dockerd is stopped",
-		Long: "Go back to a snapshot that overlayzfs has taken. It says what it will do, asks, and does it.\n\n" +
-			"dockerd has to be stopped, and its plugin with it. When it is interrupted, the store is not opened\n" +
-			"until the same command was run again.",
+		Short: "Roll layers and Docker's records back to a snapshot (dockerd stopped)",
+		Long: "Roll layers and Docker's records back to a snapshot that overlayzfs has taken. Print the plan, ask, and\n" +
+			"roll back.\n\n" +
+			"dockerd and its plugin have to be stopped. If the command is interrupted, run it again: until then the\n" +
+			"store does not open.",
 		Example: "  overlayzfs rollback overlayzfs-stop-20260824T101500Z-1 --dry-run\n" +
 			"  overlayzfs rollback tank/docker@overlayzfs-stop-20260824T101500Z-1 --yes",
-		Args: cobra.ExactArgs(1), ValidArgsFunction: f.offerSnapshots,
+		Args: oneArg, ValidArgsFunction: f.offerSnapshots,
 		RunE: func(command *cobra.Command, args []string) error {
-			return f.rollback(command.Context(), c, args[0])
+			return f.run(command.Context(), c, args[0])
 		},
 	}
-	f.place.flag(command.Flags(), c)
-	f.output.flag(command.Flags())
-	f.consent.flag(command.Flags())
+	f.output.register(command.Flags())
+	f.consent.register(command.Flags())
 	flags := command.Flags()
-	flags.StringVar(&f.records, "records", "", "dataset of Docker's data-root, `POOL/NAME`; the snapshot knows it, and has to agree")
-	flags.BoolVar(&f.allowed.DestroyNewer, "destroy-newer", false, "destroy newer snapshots, other people's too")
-	flags.BoolVar(&f.allowed.LayersOnly, "layers-only", false, "leave Docker's records as they are, though they will not match")
-	flags.BoolVar(&f.allowed.AcceptMissing, "accept-missing", false, "go back though datasets of limited containers are gone")
+	valueFlag(flags, &f.records, "records", "", "POOL/NAME", "", "dataset of Docker's data-root; must be the one in the snapshot (default: that one)")
+	flags.BoolVar(&f.allowed.DestroyNewer, "destroy-newer", false, "destroy newer snapshots, including those of other tools")
+	flags.BoolVar(&f.allowed.LayersOnly, "layers-only", false, "leave Docker's records as they are; they may name missing layers")
+	flags.BoolVar(&f.allowed.AcceptMissing, "accept-missing", false, "roll back although datasets of limited containers are missing")
 	return command
 }
 
-func (f *rollbackFlags) rollback(ctx context.Context, c console, name string) error {
-	name, err := f.split(name)
+func (f *rollbackFlags) run(ctx context.Context, c console, name string) error {
+	name, err := f.splitSnapshot(name)
 	if err != nil {
 		return err
 	}
-	if err := f.consent.check(f.output); err != nil {
+	if err := f.checkPrompt(f.output); err != nil {
 		return err
 	}
-	return f.with(func(z *zfs.Handle) error {
+	return f.openZFS(func(z *zfs.Handle) error {
 		if f.dryRun {
 			_, err := f.plan(c, z, name)
 			return err
 		}
-		return c.changing("rollback", func() error { return f.goBack(ctx, c, z, name) })
+		return c.runLocked("rollback", func() error { return f.rollBack(ctx, c, z, name) })
 	})
 }
 
-// plan thinks the rollback through and prints it; the error is why it cannot be
-// begun.
+// plan makes the plan of the rollback and prints it. It fails with the reason why the
+// rollback cannot begin.
 func (f *rollbackFlags) plan(c console, z *zfs.Handle, name string) (*snapshot.Plan, error) {
 	plan, err := snapshot.PlanRollback(z, f.dataset, f.records, name, f.allowed)
 	if err != nil {
@@ -84,15 +84,15 @@ func (f *rollbackFlags) show(c console, plan *snapshot.Plan) error {
 	return err
 }
 
-func (f *rollbackFlags) goBack(ctx context.Context, c console, z *zfs.Handle, name string) error {
+func (f *rollbackFlags) rollBack(ctx context.Context, c console, z *zfs.Handle, name string) error {
 	plan, err := f.plan(c, z, name)
 	if err != nil {
 		return err
 	}
-	if err := f.agree(ctx, c, "Go back?"); err != nil {
+	if err := f.confirm(ctx, c, "Roll back?"); err != nil {
 		return err
 	}
-	done := c.waiting("going back")
+	done := c.showSpinner("rolling back")
 	err = plan.Do(ctx)
 	done()
 	if err != nil {

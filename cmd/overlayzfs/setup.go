@@ -17,7 +17,7 @@ import (
 
 // setupFlags are those of the setup command.
 type setupFlags struct {
-	place
+	*storeFlags
 	output
 	consent
 	way     string
@@ -27,61 +27,59 @@ type setupFlags struct {
 }
 
 // setupCommand prepares a host.
-func setupCommand(c console) *cobra.Command {
-	var f setupFlags
+func setupCommand(c console, where *storeFlags) *cobra.Command {
+	f := setupFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "setup [POOL/NAME] [flags]",
-		Short: "Make the datasets with the advised properties, and edit daemon.json",
-		Long: "Make the datasets with the advised properties, and edit Docker's daemon.json. Each step is shown first,\n" +
-			"with the command that takes it back; it asks, and does it. What is as it should be makes no step, so that\n" +
-			"it can be run again.\n\n" +
-			"POOL/NAME gets a layout: itself for Docker's data-root, POOL/NAME/layers, POOL/NAME/volumes. A data-root\n" +
-			"that has content already stays where it is. With --dataset alone only the layers get a dataset.\n\n" +
-			"In daemon.json only the keys that matter are changed; all else stays as it is, and the file of before is\n" +
-			"kept. dockerd is not restarted.",
+		Short: "Create datasets with the recommended properties, and edit daemon.json",
+		Long: "Create datasets with the recommended properties, and edit Docker's daemon.json. Print each step with the\n" +
+			"command that undoes it, ask, and do it. Steps already done are skipped; it is safe to run setup again.\n\n" +
+			"POOL/NAME becomes Docker's data-root, POOL/NAME/layers holds the layers and POOL/NAME/volumes the volumes.\n" +
+			"A data-root with content stays where it is. With --dataset alone only the layers get a dataset.\n\n" +
+			"setup changes only its own keys in daemon.json, and keeps a copy of the old file. It does not restart\n" +
+			"dockerd.",
 		Example: "  overlayzfs setup tank/docker --dry-run\n" +
 			"  overlayzfs setup tank/docker --sync disabled --opt overlayzfs.size=10G\n" +
 			"  overlayzfs setup --dataset tank/layers --yes",
-		Args: cobra.MaximumNArgs(1),
+		Args: optionalArg,
 		RunE: func(command *cobra.Command, args []string) error {
-			return f.setUp(command.Context(), c, strings.Join(args, ""))
+			return f.run(command.Context(), c, strings.Join(args, ""))
 		},
 	}
-	f.place.flag(command.Flags(), c)
-	f.output.flag(command.Flags())
-	f.consent.flag(command.Flags())
+	f.output.register(command.Flags())
+	f.consent.register(command.Flags())
 	flags := command.Flags()
-	flags.StringVar(&f.way, "way", "", "`WAY` in which Docker reaches the layers: plugin (Docker up to 27) or snapshotter (28 and later); that of the dockerd that answers, if not said")
-	flags.StringVar(&f.host, "host", cmp.Or(c.getenv("DOCKER_HOST"), defaultHost), "socket of dockerd, `unix://PATH` (DOCKER_HOST)")
-	flags.StringVar(&f.sync, "sync", "", "`MODE` of the layers, standard or disabled; as it is if not said")
-	flags.StringArrayVar(&f.options, "opt", nil, "a further storage option for daemon.json, `KEY=VALUE`; may be given more than once")
+	valueFlag(flags, &f.way, "way", "", "WAY", "", "how Docker reaches the layers: plugin (Docker up to 27) or snapshotter (28 and later) (default: as the running dockerd needs)")
+	hostFlag(flags, &f.host, c)
+	valueFlag(flags, &f.sync, "sync", "", "MODE", "", "sync property of the layers' dataset: standard or disabled (default: unchanged)")
+	flags.StringArrayVar(&f.options, "opt", nil, "add the storage option `KEY=VALUE` to daemon.json; repeatable")
 	return command
 }
 
-func (f *setupFlags) setUp(ctx context.Context, c console, parent string) error {
-	wanted, err := f.wants(ctx, parent)
+func (f *setupFlags) run(ctx context.Context, c console, parent string) error {
+	wanted, err := f.request(ctx, parent)
 	if err != nil {
 		return err
 	}
-	if err := f.consent.check(f.output); err != nil {
+	if err := f.checkPrompt(f.output); err != nil {
 		return err
 	}
 	z, err := zfs.Open()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = z.Close() }() // nothing is written through it any more
+	defer func() { _ = z.Close() }() // every write has been answered
 	if f.dryRun {
 		_, err := f.plan(c, z, wanted)
 		return err
 	}
-	return c.changing("setup", func() error { return f.carryOut(ctx, c, z, wanted) })
+	return c.runLocked("setup", func() error { return f.confirmAndDo(ctx, c, z, wanted) })
 }
 
-// wants makes of flags what package host is asked for.
-func (f *setupFlags) wants(ctx context.Context, parent string) (w host.Request, err error) {
+// request turns the flags into what package host takes.
+func (f *setupFlags) request(ctx context.Context, parent string) (w host.Request, err error) {
 	if parent == "" && f.dataset == "" {
-		return w, usagef("name a dataset: `overlayzfs setup POOL/NAME`, or one for the layers alone with --dataset POOL/NAME")
+		return w, usagef("missing argument POOL/NAME; pass it, or --dataset POOL/NAME for the layers alone")
 	}
 	for _, name := range []string{parent, f.dataset} {
 		if name != "" && zfs.CheckDatasetName(name) != nil {
@@ -89,7 +87,7 @@ func (f *setupFlags) wants(ctx context.Context, parent string) (w host.Request, 
 		}
 	}
 	if f.sync != "" && f.sync != "standard" && f.sync != "disabled" {
-		return w, usagef("--sync is standard or disabled, and not %s", f.sync)
+		return w, usagef("invalid value %q for --sync; want standard or disabled", f.sync)
 	}
 	config, err := dockerconf.Read(f.configFile())
 	if err != nil {
@@ -99,24 +97,24 @@ func (f *setupFlags) wants(ctx context.Context, parent string) (w host.Request, 
 		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: cmp.Or(f.wanted.Root, config.DataRoot), Driver: cmp.Or(f.wanted.Driver, host.PluginDriver(config), host.DefaultDriver),
 		Sync: f.sync, Options: f.options,
 	}
-	w.Door, err = f.wayIn(ctx)
+	w.Door, err = f.chooseWay(ctx)
 	return w, err
 }
 
 func (f *setupFlags) configFile() string { return cmp.Or(f.wanted.Config, f.config) }
 
-// wayIn is what was said, or what fits the dockerd that answers.
-func (f *setupFlags) wayIn(ctx context.Context) (host.Door, error) {
+// chooseWay returns --way, or the way that the running dockerd supports.
+func (f *setupFlags) chooseWay(ctx context.Context) (host.Door, error) {
 	switch way := host.Door(f.way); way {
 	case host.Plugin, host.Snapshotter:
 		return way, nil
 	case "":
 	default:
-		return "", usagef("--way is plugin or snapshotter, and not %s", f.way)
+		return "", usagef("invalid value %q for --way; want plugin or snapshotter", f.way)
 	}
-	engine, err := askEngine(ctx, f.host)
+	engine, err := doctor.AskEngine(ctx, f.host)
 	if err != nil {
-		return "", usagef("dockerd does not answer, so its version is not known: say --way plugin for Docker up to 27, --way snapshotter for 28 and later (%w)", err)
+		return "", usagef("cannot ask dockerd for its version; pass --way plugin for Docker up to 27, --way snapshotter for 28 and later (%w)", err)
 	}
 	if doctor.HasGraphdriverPlugins(engine.Version) {
 		return host.Plugin, nil
@@ -124,13 +122,13 @@ func (f *setupFlags) wayIn(ctx context.Context) (host.Door, error) {
 	return host.Snapshotter, nil
 }
 
-// plan decides what there is to do, and prints it.
+// plan makes the plan and prints it.
 func (f *setupFlags) plan(c console, z *zfs.Handle, w host.Request) (host.Plan, error) {
 	facts, err := host.Gather(z, w, f.configFile())
 	if err != nil {
 		return host.Plan{}, err
 	}
-	// That no store is found is no error: there is none yet.
+	// A host before its first setup has no store.
 	if s, err := host.FindStore(host.Overrides{Config: f.configFile(), Root: w.Root, Driver: w.Driver, Dataset: w.Layers}); err == nil {
 		facts.PluginDataset = s.PluginDataset()
 	}
@@ -144,15 +142,16 @@ func (f *setupFlags) plan(c console, z *zfs.Handle, w host.Request) (host.Plan, 
 	return plan, writeSetup(c.out, plan)
 }
 
-func (f *setupFlags) carryOut(ctx context.Context, c console, z *zfs.Handle, w host.Request) error {
+// confirmAndDo prints the plan, asks, and does its steps.
+func (f *setupFlags) confirmAndDo(ctx context.Context, c console, z *zfs.Handle, w host.Request) error {
 	plan, err := f.plan(c, z, w)
 	if err != nil || len(plan.Steps) == 0 {
 		return err
 	}
-	if err := f.agree(ctx, c, "Do this?"); err != nil {
+	if err := f.confirm(ctx, c, "Do this?"); err != nil {
 		return err
 	}
-	end := c.waiting("preparing the host")
+	end := c.showSpinner("setting up the host")
 	done, err := plan.Apply(ctx, z)
 	end()
 	if err != nil {
@@ -162,22 +161,22 @@ func (f *setupFlags) carryOut(ctx context.Context, c console, z *zfs.Handle, w h
 		return err
 	}
 	if !f.json {
-		fmt.Fprintf(c.out, "Done: %s.\n", number(done, "step"))
+		fmt.Fprintf(c.out, "Done: %s.\n", count(done, "step"))
 	}
 	return nil
 }
 
-// writeSetup prints the steps, how to take them back, and what is left to do.
+// writeSetup prints the steps, how to undo them, and what remains to be done by hand.
 func writeSetup(w io.Writer, plan host.Plan) error {
 	if len(plan.Steps) == 0 {
-		fmt.Fprintln(w, "Everything is as it should be.")
+		fmt.Fprintln(w, "Nothing to do: everything is set up.")
 	}
 	for i, step := range plan.Steps {
 		fmt.Fprintf(w, "%d. %s\n", i+1, step.Do)
 	}
 	if undo := plan.UndoCommands(len(plan.Steps)); len(undo) > 0 {
-		fmt.Fprintf(w, "\nTo take it back, with dockerd stopped:\n  %s\n", strings.Join(undo, "\n  "))
+		fmt.Fprintf(w, "\nTo undo this, with dockerd stopped:\n  %s\n", strings.Join(undo, "\n  "))
 	}
-	_, err := fmt.Fprintf(w, "\nWhat is left to do:\n  %s\n", strings.Join(plan.Remaining, "\n  "))
+	_, err := fmt.Fprintf(w, "\nNext steps:\n  %s\n", strings.Join(plan.Remaining, "\n  "))
 	return err
 }

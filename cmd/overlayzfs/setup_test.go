@@ -58,11 +58,11 @@ func TestHowSetupIsCalled(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"setup"}, "name a dataset"},
+		{[]string{"setup"}, "missing argument POOL/NAME"},
 		{[]string{"setup", "tank/@"}, "tank/@"},
-		{[]string{"setup", "tank/a", "--way", "x"}, "--way is"},
-		{[]string{"setup", "tank/a", "--sync", "always"}, "--sync is"},
-		{[]string{"setup", "tank/a", "--host", "unix:///nowhere"}, "dockerd does not answer"},
+		{[]string{"setup", "tank/a", "--way", "x"}, "for --way"},
+		{[]string{"setup", "tank/a", "--sync", "always"}, "for --sync"},
+		{[]string{"setup", "tank/a", "--host", "unix:///nowhere"}, "cannot ask dockerd"},
 		{[]string{"setup", "tank/a", "--way", "plugin", "--json"}, "--yes"},
 	} {
 		var out bytes.Buffer

@@ -87,22 +87,35 @@ func TestWhatIsShown(t *testing.T) {
 		}
 		return f
 	}
-	s := &shelf{records: records}
 	totals := inventory.Totals{Dataset: "tank/docker", Pool: inventory.Pool{Name: "tank", Health: "ONLINE", Size: 20 << 30, Allocated: 5 << 30, Free: 15 << 30}}
 	totals.Space = inventory.Space{Used: 4 << 30, Logical: 6 << 30, Layers: 3 << 30, Limited: 512 << 20, Snapshots: 512 << 20, Available: 8 << 30}
 	totals.Snapshots = inventory.Snapshots{Count: 3, Used: totals.Space.Snapshots}
 	inv.CountGroups(&totals, records)
 	totals.Overcommit = inv.ComputeOvercommit(records, totals.Space.Available)
 	for name, show := range map[string]func(*bytes.Buffer) error{
-		"ls.txt":                func(out *bytes.Buffer) error { return writeLayers(out, inv.Layers, false) },
-		"ls-no-trunc.txt":       func(out *bytes.Buffer) error { return writeLayers(out, inv.Layers, true) },
-		"ls.json":               func(out *bytes.Buffer) error { return writeJSON(out, inv) },
-		"ls-none.txt":           func(out *bytes.Buffer) error { return writeLayers(out, nil, false) },
-		"ls-unknown.txt":        func(out *bytes.Buffer) error { return writeLayers(out, only(inv.Layers, inventory.Unknown), false) },
-		"warnings.txt":          func(out *bytes.Buffer) error { warn(console{err: out}, inv); return nil },
-		"tree.txt":              func(out *bytes.Buffer) error { return writeTree(out, grow(inv.Layers, topsOf(s))) },
-		"tree.json":             func(out *bytes.Buffer) error { return writeJSON(out, grow(inv.Layers, topsOf(s))) },
-		"df.txt":                func(out *bytes.Buffer) error { return writeTotals(out, totals) },
+		"ls.txt":          func(out *bytes.Buffer) error { return writeLayers(out, inv.Layers, false, tableFlags{}) },
+		"ls-no-trunc.txt": func(out *bytes.Buffer) error { return writeLayers(out, inv.Layers, true, tableFlags{}) },
+		"ls.json":         func(out *bytes.Buffer) error { return writeJSON(out, inv) },
+		"ls-none.txt":     func(out *bytes.Buffer) error { return writeLayers(out, nil, false, tableFlags{}) },
+		"ls-unknown.txt": func(out *bytes.Buffer) error {
+			return writeLayers(out, filterKind(inv.Layers, inventory.Unknown), false, tableFlags{})
+		},
+		"ls-script.txt": func(out *bytes.Buffer) error {
+			return writeLayers(out, inv.Layers, true, tableFlags{noHeader: true, exact: true, columns: []string{"layer", "on-disk", "ratio"}})
+		},
+		"ls-columns.txt": func(out *bytes.Buffer) error {
+			return writeLayers(out, inv.Layers, false, tableFlags{columns: []string{"used-by", "layer"}})
+		},
+		"df-script.txt": func(out *bytes.Buffer) error {
+			return (&dfFlags{tableFlags: tableFlags{noHeader: true, exact: true}}).writeKinds(out, totals)
+		},
+		"df-exact.txt": func(out *bytes.Buffer) error {
+			return (&dfFlags{tableFlags: tableFlags{exact: true}}).writeTotals(out, totals)
+		},
+		"warnings.txt":          func(out *bytes.Buffer) error { writeWarnings(console{err: out}, inv); return nil },
+		"tree.txt":              func(out *bytes.Buffer) error { return writeTree(out, buildTree(inv.Layers, topLayers(records))) },
+		"tree.json":             func(out *bytes.Buffer) error { return writeJSON(out, buildTree(inv.Layers, topLayers(records))) },
+		"df.txt":                func(out *bytes.Buffer) error { return (&dfFlags{}).writeTotals(out, totals) },
 		"df.json":               func(out *bytes.Buffer) error { return writeJSON(out, totals) },
 		"inspect-image.txt":     func(out *bytes.Buffer) error { return writeFound(out, found("web:1")) },
 		"inspect-image.json":    func(out *bytes.Buffer) error { return writeJSON(out, found("web:1")) },
@@ -112,7 +125,7 @@ func TestWhatIsShown(t *testing.T) {
 		"gc.txt":                func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "")) },
 		"gc.json":               func(out *bytes.Buffer) error { return writeJSON(out, someDecision(inv, "")) },
 		"gc-done.json": func(out *bytes.Buffer) error {
-			return writeJSON(out, outcome{gc.Plan{Dataset: "tank/docker", Root: "/var/lib/docker", Driver: "overlayzfs", Layers: []inventory.Layer{}, Remaining: 1}, list([]string(nil))})
+			return writeJSON(out, gcReport{gc.Plan{Dataset: "tank/docker", Root: "/var/lib/docker", Driver: "overlayzfs", Layers: []inventory.Layer{}, Remaining: 1}, nonNil([]string(nil))})
 		},
 		"gc-refused.txt": func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "x")) },
 		"verify.txt":     func(out *bytes.Buffer) error { return writeVerdict(out, someVerdict(inv), inv) },
@@ -141,7 +154,7 @@ func someDecision(inv *inventory.Inventory, warning string) gc.Plan {
 
 func someVerdict(inv *inventory.Inventory) verdict {
 	layers := []dockerstore.Layer{{CacheID: id("1"), Size: 124 << 20}, {CacheID: id("2"), Size: 10 << 20}, {CacheID: id("9")}, {CacheID: id("3")}, {CacheID: id("8")}}
-	return verdictOf([]verify.Result{
+	return newVerdict([]verify.Result{
 		{ID: id("1"), Chain: sum("a"), Diff: sum("a"), Status: verify.OK},
 		{ID: id("2"), Chain: sum("b"), Diff: sum("7"), Status: verify.Changed, Reason: `file integrity checksum failed for "etc/passwd"`},
 		{ID: id("9"), Chain: sum("d"), Diff: sum("d"), Status: verify.Missing, Reason: "the store does not have it"},
@@ -191,7 +204,7 @@ func TestWhatIsCompared(t *testing.T) {
 		"web:1": {sum("a"), sum("b")}, "front": {sum("a"), sum("b")}, string(sum("f")): {sum("a"), sum("c")}, id("1"): {sum("a")},
 		"": {sum("a"), sum("b"), sum("c"), sum("d")},
 	} {
-		layers, gaps, err := selected(records, inv, strings.Fields(name))
+		layers, gaps, err := selectLayers(records, inv, strings.Fields(name))
 		var got []digest.Digest
 		for _, l := range layers {
 			got = append(got, l.Chain)
@@ -201,14 +214,14 @@ func TestWhatIsCompared(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"bk1", id("8")} {
-		if _, _, err := selected(records, inv, []string{name}); err == nil {
+		if _, _, err := selectLayers(records, inv, []string{name}); err == nil {
 			t.Errorf("of %s something is compared", name)
 		}
 	}
 	delete(records.Layers, sum("b"))
 	inv = inventory.Build("tank/docker", nil, records)
 	for _, name := range []string{"web:1", "front", ""} {
-		layers, gaps, err := selected(records, inv, strings.Fields(name))
+		layers, gaps, err := selectLayers(records, inv, strings.Fields(name))
 		if err != nil || len(gaps) == 0 || !strings.Contains(gaps[len(gaps)-1].Missing, string(sum("b"))) {
 			t.Errorf("%q: %v, %v, %v", name, layers, gaps, err)
 		}

@@ -10,62 +10,62 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-const withoutRecords = "It holds layers only. Name the dataset of Docker's data-root with --records, and a rollback brings Docker's records back, too."
+// layersOnlyHint follows a snapshot without Docker's records.
+const layersOnlyHint = "The snapshot has layers only. With --records and the dataset of Docker's data-root, a rollback restores Docker's records, too."
 
 // snapshotFlags are those of the snapshot command.
 type snapshotFlags struct {
-	place
+	*storeFlags
 	output
 	records string
 	dryRun  bool
 }
 
-// taken is a snapshot that was taken, or would be.
-type taken struct {
+// snapshotReport is what snapshot prints.
+type snapshotReport struct {
 	Name    string `json:"name,omitempty"` // absent on a dry run
 	Dataset string `json:"dataset"`
 	Records string `json:"records,omitempty"`
 	DryRun  bool   `json:"dry_run,omitempty"`
 }
 
-// snapshotCommand takes a snapshot by hand.
-func snapshotCommand(c console) *cobra.Command {
-	var f snapshotFlags
+// snapshotCommand takes a snapshot.
+func snapshotCommand(c console, where *storeFlags) *cobra.Command {
+	f := snapshotFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "snapshot [flags]",
-		Short: "Take a snapshot now, which stays until it is destroyed by hand",
-		Long: "Take a snapshot of the layers, of limited containers, and of Docker's data-root if --records\n" +
-			"names its dataset, all of one moment; print its name. dockerd may run.",
+		Short: "Take a snapshot, which retention does not destroy",
+		Long: "Take an atomic snapshot of the layers, of limited containers and, with --records, of Docker's data-root.\n" +
+			"Print its name. It stays until you destroy it. dockerd may run.",
 		Example: "  overlayzfs snapshot --records tank/docker\n" +
 			"  overlayzfs rollback \"$(overlayzfs snapshot --records tank/docker)\" --dry-run",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			return f.with(func(z *zfs.Handle) error { return f.take(command.Context(), c, z) })
+			return f.openZFS(func(z *zfs.Handle) error { return f.takeSnapshot(command.Context(), c, z) })
 		},
 	}
-	f.place.flag(command.Flags(), c)
-	f.output.flag(command.Flags())
-	command.Flags().StringVar(&f.records, "records", "", "dataset of Docker's data-root, `POOL/NAME`, on the same pool")
-	command.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what would be done, and do nothing")
+	f.output.register(command.Flags())
+	valueFlag(command.Flags(), &f.records, "records", "", "POOL/NAME", "", "dataset of Docker's data-root, on the same pool")
+	command.Flags().BoolVar(&f.dryRun, "dry-run", false, dryRunUsage)
 	return command
 }
 
-func (f *snapshotFlags) take(ctx context.Context, c console, z *zfs.Handle) (err error) {
-	t := taken{Dataset: f.dataset, Records: f.records, DryRun: f.dryRun}
+func (f *snapshotFlags) takeSnapshot(ctx context.Context, c console, z *zfs.Handle) (err error) {
+	r := snapshotReport{Dataset: f.dataset, Records: f.records, DryRun: f.dryRun}
 	if f.dryRun {
-		return f.preview(c, z, t)
+		return f.preview(c, z, r)
 	}
-	if err := c.changing("snapshot", func() error {
-		t.Name, err = snapshot.TakeManually(ctx, z, f.dataset, f.records)
+	if err := c.runLocked("snapshot", func() error {
+		r.Name, err = snapshot.TakeManually(ctx, z, f.dataset, f.records)
 		return err
 	}); err != nil {
 		return err
 	}
-	return f.report(c, t)
+	return f.report(c, r)
 }
 
-// preview makes sure that what would be in the snapshot is there.
-func (f *snapshotFlags) preview(c console, z *zfs.Handle, t taken) error {
+// preview checks that the datasets exist, and reports what a snapshot would contain.
+func (f *snapshotFlags) preview(c console, z *zfs.Handle, r snapshotReport) error {
 	for _, dataset := range []string{f.dataset, f.records} {
 		if dataset == "" {
 			continue
@@ -74,29 +74,29 @@ func (f *snapshotFlags) preview(c console, z *zfs.Handle, t taken) error {
 			return err
 		}
 	}
-	return f.report(c, t)
+	return f.report(c, r)
 }
 
-// report says what was taken, or would be. Text is the name alone, for programs.
-func (f *snapshotFlags) report(c console, t taken) error {
+// report prints the name alone on standard output, so that a script can use it.
+func (f *snapshotFlags) report(c console, r snapshotReport) error {
 	switch {
 	case f.json:
-		return writeJSON(c.out, t)
-	case t.DryRun:
-		_, err := fmt.Fprintln(c.out, "Would take a snapshot of "+t.what()+".")
+		return writeJSON(c.out, r)
+	case r.DryRun:
+		_, err := fmt.Fprintln(c.out, "Would take a snapshot of "+r.describe()+".")
 		return err
-	case t.Records == "":
-		fmt.Fprintln(c.err, withoutRecords)
+	case r.Records == "":
+		fmt.Fprintln(c.err, layersOnlyHint)
 	}
-	_, err := fmt.Fprintln(c.out, t.Name)
+	_, err := fmt.Fprintln(c.out, r.Name)
 	return err
 }
 
-// what is in it, in words.
-func (t taken) what() string {
-	what := "the layers on " + t.Dataset + ", limited containers included"
-	if t.Records != "" {
-		what += ", and Docker's records on " + t.Records
+// describe returns the content of the snapshot in words.
+func (r snapshotReport) describe() string {
+	text := "the layers on " + r.Dataset + ", limited containers included"
+	if r.Records != "" {
+		text += ", and Docker's records on " + r.Records
 	}
-	return what
+	return text
 }

@@ -13,58 +13,75 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
+// snapshotsFlags are those of the snapshots command.
+type snapshotsFlags struct {
+	*storeFlags
+	output
+	tableFlags
+}
+
+// snapshotColumns are those of the table of snapshots.
+var snapshotColumns = []column{
+	{"NAME", false}, {"EVENT", false}, {"TIME", false}, {"SCOPE", false}, {"DATASETS", true}, {"USED", true}, {"KEPT BY", false},
+}
+
 // snapshotsCommand lists snapshots.
-func snapshotsCommand(c console) *cobra.Command {
-	var p place
-	var o output
+func snapshotsCommand(c console, where *storeFlags) *cobra.Command {
+	f := snapshotsFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "snapshots [flags]",
 		Short: "List the snapshots that overlayzfs has taken",
 		Long: "List the snapshots that overlayzfs has taken, oldest first.\n\n" +
-			"USED is what only this snapshot holds: what would come free with it alone.",
+			"USED is the space that destroying this snapshot alone would free. KEPT BY names the holds and clones\n" +
+			"because of which retention cannot destroy it.",
 		Example: "  overlayzfs snapshots\n" +
+			"  overlayzfs snapshots -Hp -o name,time\n" +
 			"  overlayzfs snapshots --dataset tank/docker --json | jq -r '.[-1].name'",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			infos, err := p.snapshots()
+			infos, err := f.listSnapshots()
 			if err != nil {
 				return err
 			}
-			if o.json {
-				return writeJSON(c.out, list(infos))
+			if f.json {
+				return writeJSON(c.out, nonNil(infos))
 			}
-			return writeSnapshots(c.out, infos)
+			return writeSnapshots(c.out, infos, f.tableFlags)
 		},
 	}
-	p.flag(command.Flags(), c)
-	o.flag(command.Flags())
+	f.output.register(command.Flags())
+	f.tableFlags.register(command, snapshotColumns)
 	return command
 }
 
-func (p *place) snapshots() (infos []snapshot.Info, err error) {
-	err = p.with(func(z *zfs.Handle) error {
-		infos, err = snapshot.List(z, p.dataset)
+func (f *storeFlags) listSnapshots() (infos []snapshot.Info, err error) {
+	err = f.openZFS(func(z *zfs.Handle) error {
+		infos, err = snapshot.List(z, f.dataset)
 		return err
 	})
 	return infos, err
 }
 
-func writeSnapshots(w io.Writer, infos []snapshot.Info) error {
-	t := newTable(table.Row{"NAME", "EVENT", "TIME", "SCOPE", "DATASETS", "USED", "KEPT BY"}, "DATASETS", "USED")
-	for _, s := range infos {
-		t.AppendRow(table.Row{s.Name, s.Event, s.Time.Local().Format(time.DateTime), s.Scope, len(s.Datasets), bytesText(s.Used), keptBy(s)})
+func writeSnapshots(w io.Writer, infos []snapshot.Info, f tableFlags) error {
+	rows := make([]table.Row, len(infos))
+	for i, s := range infos {
+		taken := s.Time.Local().Format(time.DateTime)
+		if f.exact {
+			taken = fmt.Sprint(s.Time.Unix())
+		}
+		rows[i] = table.Row{s.Name, s.Event, taken, s.Scope, len(s.Datasets), f.bytes(int64(s.Used)), keepersText(s)}
 	}
-	return writeTable(w, t)
+	return f.write(w, snapshotColumns, rows)
 }
 
-// keptBy says what retention cannot destroy the snapshot for.
-func keptBy(s snapshot.Info) string {
+// keepersText names the holds and clones that keep a snapshot from retention.
+func keepersText(s snapshot.Info) string {
 	var by []string
 	for _, hold := range s.Holds {
 		by = append(by, "hold "+hold.Tag)
 	}
 	if s.Clones > 0 {
-		by = append(by, fmt.Sprintf("%d clones", s.Clones))
+		by = append(by, count(int(s.Clones), "clone"))
 	}
 	if len(by) == 0 {
 		return "-"

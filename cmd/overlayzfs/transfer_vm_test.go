@@ -277,7 +277,7 @@ func TestAHostileStreamIsNotTaken(t *testing.T) {
 // TestASendThatWasKilledIsNotGoneOnFrom, and leaves nothing after the next.
 func TestASendThatWasKilledIsNotGoneOnFrom(t *testing.T) {
 	s, _, send := sentAndReceived(t)
-	snap := s.dataset + "@" + sentPrefix + "killed"
+	snap := s.dataset + "@" + "overlayzfs-sent-" + "killed"
 	tool(t, "snapshot", "-o", "overlayzfs:sent=sending", snap)
 	if out := say(t, exitFailed, "", "send", "--dataset", s.dataset, "--root", s.root, "--from", snap, "--output", filepath.Join(t.TempDir(), "x")); !strings.Contains(out, "never came to its end") {
 		t.Errorf("%s", out)

@@ -8,67 +8,72 @@ import (
 	prettylist "github.com/jedib0t/go-pretty/v6/list"
 	"github.com/spf13/cobra"
 
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/inventory"
 )
 
-// treeCommand shows which layer stands on which.
-func treeCommand(c console) *cobra.Command {
-	var p place
-	var o output
+// treeFlags are those of the tree command.
+type treeFlags struct {
+	*storeFlags
+	output
+}
+
+// treeCommand shows the layers as a tree.
+func treeCommand(c console, where *storeFlags) *cobra.Command {
+	f := treeFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "tree [flags]",
-		Short: "Show which layer stands on which, down to containers",
-		Long: "Show the layers as a tree: base layers at the left, what stands on them below. An image is named at\n" +
-			"its uppermost layer. No layer is read; sizes are those that Docker recorded.",
+		Short: "Show the layers as a tree, from base layers to containers",
+		Long: "Show the layers as a tree: base layers at the left, their children below. An image's name is at its top\n" +
+			"layer. Sizes are those that Docker recorded; tree reads no layer.",
 		Example: "  overlayzfs tree\n" +
 			"  overlayzfs tree --json | jq '.[].layer.id'",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return p.look(func(s *shelf) error {
-				inv, err := s.inventory()
+			return f.readStore(func(s *inventory.Source) error {
+				inv, err := s.Inventory()
 				if err != nil {
 					return err
 				}
-				roots := grow(inv.Layers, topsOf(s))
-				if o.json {
-					return writeJSON(c.out, list(roots))
+				roots := buildTree(inv.Layers, topLayers(s.Records))
+				if f.json {
+					return writeJSON(c.out, nonNil(roots))
 				}
-				warn(c, inv)
+				writeWarnings(c, inv)
 				return writeTree(c.out, roots)
 			})
 		},
 	}
-	p.flag(command.Flags(), c)
-	o.flag(command.Flags())
+	f.output.register(command.Flags())
 	return command
 }
 
-// node is a layer and what stands on it.
+// node is a layer and its children.
 type node struct {
 	Layer    inventory.Layer `json:"layer"`
-	Tops     []string        `json:"images,omitempty"` // of which it is the uppermost layer
+	Images   []string        `json:"images,omitempty"` // whose top layer it is
 	Children []*node         `json:"children,omitempty"`
 }
 
-// topsOf are the names of the images that end with a layer, by its ID.
-func topsOf(s *shelf) map[string][]string {
+// topLayers returns the names of images by the ID of their top layer.
+func topLayers(records *dockerstore.Records) map[string][]string {
 	tops := map[string][]string{}
-	for _, image := range s.records.Images {
-		if layer, ok := s.records.Layers[image.Top()]; ok {
+	for _, image := range records.Images {
+		if layer, ok := records.Layers[image.Top()]; ok {
 			tops[layer.CacheID] = append(tops[layer.CacheID], inventory.ImageName(image))
 		}
 	}
 	return tops
 }
 
-// grow makes trees of layers. One whose parent is not there is a root itself.
-func grow(layers []inventory.Layer, tops map[string][]string) (roots []*node) {
+// buildTree makes trees of layers. A layer whose parent is missing is a root.
+func buildTree(layers []inventory.Layer, tops map[string][]string) (roots []*node) {
 	nodes := make(map[string]*node, len(layers))
 	for _, l := range layers {
 		slices.SortFunc(tops[l.ID], inventory.CompareImageNames)
-		nodes[l.ID] = &node{Layer: l, Tops: tops[l.ID]}
+		nodes[l.ID] = &node{Layer: l, Images: tops[l.ID]}
 	}
-	for _, l := range layers { // in the order of the inventory
+	for _, l := range layers { // keeps the inventory's order
 		if parent, ok := nodes[l.Parent]; ok && l.Parent != l.ID {
 			parent.Children = append(parent.Children, nodes[l.ID])
 		} else {
@@ -102,15 +107,15 @@ func (n *node) text() string {
 		text += "  " + bytesText(l.Recorded)
 	}
 	switch {
-	case len(n.Tops) > 0:
-		text += "  " + users(n.Tops)
+	case len(n.Images) > 0:
+		text += "  " + shortList(n.Images)
 	case l.Kind == inventory.Container:
-		text += "  container " + users(l.Containers)
+		text += "  container " + shortList(l.Containers)
 	case l.Kind != inventory.Image:
 		text += "  " + kindText(l)
 	}
 	if l.Limit != nil && l.Limit.Bytes > 0 {
-		text += ", limit " + limitText(l.Limit)
+		text += ", limit " + bytesText(l.Limit.Bytes)
 	}
 	return text
 }

@@ -20,61 +20,58 @@ import (
 
 // verifyFlags are those of the verify command.
 type verifyFlags struct {
-	place
+	*storeFlags
 	output
 }
 
-// verdict is what verify found out, as JSON has it.
+// verdict is the result of verify, as JSON prints it.
 type verdict struct {
 	Layers  []verify.Result `json:"layers"`
-	Bytes   int64           `json:"bytes"` // apparent size of what was compared
+	Bytes   int64           `json:"bytes"` // apparent size of the intact layers
 	Damaged []string        `json:"damaged_images,omitempty"`
-	// Gaps and Warnings are of Docker's records: layers that were not compared,
-	// because their records are lost or cannot be read.
+	// Gaps and Warnings are lost and unreadable records of Docker. Their layers were
+	// not compared.
 	Gaps     []dockerstore.Gap `json:"gaps,omitempty"`
 	Warnings []string          `json:"warnings,omitempty"`
 }
 
-// verifyCommand compares layers with what Docker recorded of them.
-func verifyCommand(c console) *cobra.Command {
-	var f verifyFlags
+// verifyCommand compares layers with Docker's digests of them.
+func verifyCommand(c console, where *storeFlags) *cobra.Command {
+	f := verifyFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "verify [NAME...] [flags]",
-		Short: "Compare every recorded layer with its digest",
-		Long: "Compare layers with what Docker recorded of them: the layer's tar is made again from Docker's record\n" +
-			"(tar-split) and the layer's files, and has to have the digest of the image's DiffID. Every entry is\n" +
-			"compared: type, owner, mode, capabilities, size, links, deletions, and that nothing is there besides. All\n" +
-			"layers, or those of the images and containers that are named. dockerd may run; layers that it removes\n" +
-			"meanwhile are passed over.\n\n" +
-			"The exit code is 6 when a layer is not as recorded or has no record, and 5 when a record of Docker\n" +
-			"cannot be read.",
+		Short: "Compare layers with their digests",
+		Long: "Compare layers with Docker's records. verify rebuilds a layer's tar from its files and Docker's tar-split\n" +
+			"record, and compares the digest with the image's DiffID. It checks type, owner, mode, capabilities, size,\n" +
+			"links and whiteouts of every file, and reports files that Docker did not record. It verifies all layers,\n" +
+			"or those of the images and containers named. dockerd may run; verify skips layers that it removes.\n\n" +
+			"The exit code is 6 when a layer differs or has no record, and 5 when a record is unreadable.",
 		Example: "  overlayzfs verify\n" +
 			"  overlayzfs verify debian:trixie web\n" +
 			"  overlayzfs verify --json | jq '.layers[] | select(.status != \"ok\")'",
-		Args: cobra.ArbitraryArgs, ValidArgsFunction: f.offerMany,
+		Args: cobra.ArbitraryArgs, ValidArgsFunction: f.offerNames,
 		RunE: func(command *cobra.Command, args []string) error {
-			return f.look(func(s *shelf) error { return f.verify(command.Context(), c, s, args) })
+			return f.readStore(func(s *inventory.Source) error { return f.verify(command.Context(), c, s, args) })
 		},
 	}
-	f.place.flag(command.Flags(), c)
-	f.output.flag(command.Flags())
+	f.output.register(command.Flags())
 	return command
 }
 
-func (f *verifyFlags) verify(ctx context.Context, c console, s *shelf, names []string) error {
-	inv, err := s.inventory()
+func (f *verifyFlags) verify(ctx context.Context, c console, s *inventory.Source, names []string) error {
+	inv, err := s.Inventory()
 	if err != nil {
 		return err
 	}
-	layers, gaps, err := selected(s.records, inv, names)
+	layers, gaps, err := selectLayers(s.Records, inv, names)
 	if err != nil {
 		return err
 	}
-	results, err := s.compare(ctx, c, layers)
+	results, err := compareLayers(ctx, c, s, layers)
 	if err != nil {
 		return err
 	}
-	v := verdictOf(results, layers, inv)
+	v := newVerdict(results, layers, inv)
 	v.Gaps, v.Warnings = gaps, inv.Warnings
 	if f.json {
 		err = writeJSON(c.out, v)
@@ -87,11 +84,11 @@ func (f *verifyFlags) verify(ctx context.Context, c console, s *shelf, names []s
 	return v.findings()
 }
 
-// selected are the layers to compare, in the order of their digests, and what is
-// not to be compared because its record is lost: all, or those of what is named.
-func selected(records *dockerstore.Records, inv *inventory.Inventory, names []string) ([]dockerstore.Layer, []dockerstore.Gap, error) {
+// selectLayers returns the layers to compare, sorted by digest, and the gaps: layers
+// whose record is lost. It takes all layers, or those of the names.
+func selectLayers(records *dockerstore.Records, inv *inventory.Inventory, names []string) ([]dockerstore.Layer, []dockerstore.Gap, error) {
 	if len(names) == 0 {
-		return inOrder(records.Layers), inv.Gaps, nil
+		return sortLayers(records.Layers), inv.Gaps, nil
 	}
 	layers := map[digest.Digest]dockerstore.Layer{}
 	var gaps []dockerstore.Gap
@@ -101,7 +98,7 @@ func selected(records *dockerstore.Records, inv *inventory.Inventory, names []st
 			return nil, nil, err
 		}
 		if len(found.Chains) == 0 {
-			return nil, nil, fault.New(fault.Invalid, "there is nothing to compare of %s %q: Docker has no digest of any layer of it", found.Kind, name)
+			return nil, nil, fault.New(fault.Invalid, "cannot verify %s %q: Docker has no digest of its layers", found.Kind, name)
 		}
 		if gap, ok := records.FindGap(found.Kind+" "+found.Name, found.Chains...); ok {
 			gaps = append(gaps, gap)
@@ -112,26 +109,26 @@ func selected(records *dockerstore.Records, inv *inventory.Inventory, names []st
 			}
 		}
 	}
-	return inOrder(layers), gaps, nil
+	return sortLayers(layers), gaps, nil
 }
 
-func inOrder(layers map[digest.Digest]dockerstore.Layer) []dockerstore.Layer {
+func sortLayers(layers map[digest.Digest]dockerstore.Layer) []dockerstore.Layer {
 	return slices.SortedFunc(maps.Values(layers), func(a, b dockerstore.Layer) int { return cmp.Compare(a.Chain, b.Chain) })
 }
 
-func (s *shelf) compare(ctx context.Context, c console, layers []dockerstore.Layer) ([]verify.Result, error) {
+func compareLayers(ctx context.Context, c console, s *inventory.Source, layers []dockerstore.Layer) ([]verify.Result, error) {
 	var total int64
 	for _, layer := range layers {
 		total += layer.Size
 	}
-	step, done := c.progress("comparing layers", total)
+	step, done := c.showProgress("comparing layers", total)
 	defer done()
-	v := verify.Verifier{View: s.view, Docker: s.docker, Driver: s.host.Driver, Progress: func(n int) { step(int64(n)) }}
+	v := verify.Verifier{View: s.View, Docker: s.Docker, Driver: s.Where.Driver, Progress: func(n int) { step(int64(n)) }}
 	return v.VerifyLayers(ctx, layers)
 }
 
-func verdictOf(results []verify.Result, layers []dockerstore.Layer, inv *inventory.Inventory) verdict {
-	v := verdict{Layers: list(results)}
+func newVerdict(results []verify.Result, layers []dockerstore.Layer, inv *inventory.Inventory) verdict {
+	v := verdict{Layers: nonNil(results)}
 	images := map[string]bool{}
 	for i, r := range results {
 		if r.Status == verify.OK {
@@ -148,7 +145,7 @@ func verdictOf(results []verify.Result, layers []dockerstore.Layer, inv *invento
 	return v
 }
 
-// imagesWith are the images that have a layer, in the store or not.
+// imagesWith returns the images that contain a layer, whether the store has it or not.
 func imagesWith(inv *inventory.Inventory, id string) []string {
 	for _, l := range inv.Layers {
 		if l.ID == id {
@@ -165,17 +162,17 @@ func imagesWith(inv *inventory.Inventory, id string) []string {
 
 func writeVerdict(w io.Writer, v verdict, inv *inventory.Inventory) error {
 	for _, warning := range v.Warnings {
-		fmt.Fprintln(w, "not read:", warning)
+		fmt.Fprintln(w, "cannot read:", warning)
 	}
 	for _, gap := range v.Gaps {
 		fmt.Fprintln(w, "not compared:", gap)
 	}
-	counts := map[verify.Status]int{}
+	totals := map[verify.Status]int{}
 	t := newTable(table.Row{"LAYER", "STATUS", "USED BY", "REASON"})
 	for _, r := range v.Layers {
-		counts[r.Status]++
+		totals[r.Status]++
 		if r.Status != verify.OK && r.Status != verify.Removed {
-			t.AppendRow(table.Row{inventory.ShortID(r.ID), r.Status, users(imagesWith(inv, r.ID)), r.Reason})
+			t.AppendRow(table.Row{inventory.ShortID(r.ID), r.Status, shortList(imagesWith(inv, r.ID)), r.Reason})
 		}
 	}
 	if t.Length() > 0 {
@@ -184,11 +181,11 @@ func writeVerdict(w io.Writer, v verdict, inv *inventory.Inventory) error {
 		}
 		fmt.Fprintln(w)
 	}
-	_, err := fmt.Fprintf(w, "As Docker recorded: %s, %s.\n", number(counts[verify.OK], "layer"), bytesText(v.Bytes))
+	_, err := fmt.Fprintf(w, "Intact: %s, %s.\n", count(totals[verify.OK], "layer"), bytesText(v.Bytes))
 	return err
 }
 
-// findings is the exit code, and what to do.
+// findings returns the exit code as an error that says what to do.
 func (v verdict) findings() error {
 	var wrong, unproven int
 	for _, r := range v.Layers {
@@ -201,13 +198,13 @@ func (v verdict) findings() error {
 	}
 	switch {
 	case wrong > 0:
-		return findings{fmt.Sprintf("not as Docker recorded: %s; remove these images and their containers and pull or build them again: %s", number(wrong, "layer"), users(v.Damaged)), exitBroken}
+		return findings{fmt.Sprintf("%s damaged; remove these images and their containers, and pull or build them again: %s", count(wrong, "layer"), shortList(v.Damaged)), exitBroken}
 	case len(v.Gaps) > 0:
-		return findings{fmt.Sprintf("Docker's records are not whole: %s; pull or build such images again, or bring the records back", number(len(v.Gaps), "gap")), exitBroken}
+		return findings{fmt.Sprintf("Docker's records are incomplete: %s; pull or build these images again, or restore the records", count(len(v.Gaps), "gap")), exitBroken}
 	case len(v.Warnings) > 0:
-		return findings{fmt.Sprintf("not read, and perhaps not compared: %s of Docker", number(len(v.Warnings), "record")), exitWarning}
+		return findings{fmt.Sprintf("cannot read %s of Docker; the layers they describe were not compared", count(len(v.Warnings), "record")), exitWarning}
 	case unproven > 0:
-		return findings{fmt.Sprintf("Docker's record cannot be read of %s; docker save fails for images with them", number(unproven, "layer")), exitWarning}
+		return findings{fmt.Sprintf("cannot read Docker's tar-split record of %s; `docker save` fails for their images", count(unproven, "layer")), exitWarning}
 	}
 	return nil
 }

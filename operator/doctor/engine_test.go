@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"net"
@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestAskEngine asks something that answers as dockerd does; a real one is asked
-// in integration/e2e.
+// TestAskEngine asks a server that answers as dockerd does. integration/e2e asks a
+// real one.
 func TestAskEngine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "docker.sock")
 	l, err := net.Listen("unix", path)
@@ -25,16 +25,16 @@ func TestAskEngine(t *testing.T) {
 	})}
 	go server.Serve(l)
 	defer server.Close()
-	e, err := askEngine(t.Context(), "unix://"+path)
+	e, err := AskEngine(t.Context(), "unix://"+path)
 	if err != nil || e.Version != "26.1.5" || e.Driver != "overlayzfs" {
 		t.Errorf("%+v, %v", e, err)
 	}
 	delete(answers, "/info")
-	if _, err := askEngine(t.Context(), "unix://"+path); err == nil {
+	if _, err := AskEngine(t.Context(), "unix://"+path); err == nil {
 		t.Error("half an answer")
 	}
 	for _, host := range []string{"unix://" + path + "x", "tcp://localhost:1"} {
-		if _, err := askEngine(t.Context(), host); err == nil {
+		if _, err := AskEngine(t.Context(), host); err == nil {
 			t.Errorf("%s answers", host)
 		}
 	}

@@ -38,8 +38,8 @@ func TestNothingIsLookedForBesideADataset(t *testing.T) {
 		{"", "rollback tank/a@x --driver y", "--driver means nothing with tank/a@x"},
 		{"tank/a", "rollback x --root /srv/docker", "--root means nothing with OVERLAYZFS_DATASET in the environment"},
 		{"tank/a", "snapshots --config-file /srv/daemon.json", "--config-file means nothing with OVERLAYZFS_DATASET"},
-		{"", "rollback @x --root /nowhere", "which store?"},
-		{"", "rollback x --root /nowhere", "which store?"},
+		{"", "rollback @x --root /nowhere", "no store found"},
+		{"", "rollback x --root /nowhere", "no store found"},
 	} {
 		var out bytes.Buffer
 		c := testConsole(t, &out)
@@ -57,11 +57,13 @@ func giving(t *testing.T, command, name string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	switch flag := c.Flags().Lookup(name); {
+	switch flag := c.Flag(name); {
 	case flag == nil:
 		t.Fatalf("%s has no --%s", command, name)
 	case flag.Value.Type() == "bool":
 		return []string{"--" + name}
+	case name == "columns":
+		return []string{"--columns", flag.Value.(choice).known[0]}
 	}
 	return []string{"--" + name, "tank/x"}
 }
@@ -87,21 +89,21 @@ func TestANameThatIsNotUsed(t *testing.T) {
 		resumed bool
 		says    string
 	}{
-		{migrateFlags{}, begun, true, ""},
-		{migrateFlags{zfsDataset: "tank/docker", place: place{dataset: "tank/layers"}}, begun, true, ""},
-		{migrateFlags{zfsDataset: "tank/other"}, begun, true, "on tank/docker"},
-		{migrateFlags{zfsDataset: "tank/other"}, fromVFS, false, "from vfs to overlayzfs there are no layers of the driver zfs"},
-		{migrateFlags{place: place{dataset: "tank/other"}}, begun, true, "has the plugin's layers on tank/layers"},
-		{migrateFlags{place: place{dataset: "tank/other"}, undo: true}, begun, true, ""},
-		{migrateFlags{place: place{wanted: host.Overrides{Config: "/etc/docker/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
-		{migrateFlags{place: place{wanted: host.Overrides{Config: "/srv/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
-		{migrateFlags{place: place{wanted: host.Overrides{Config: "/srv/other.json"}}, undo: true}, begun, true, "changes /srv/daemon.json"},
-		{migrateFlags{place: place{wanted: host.Overrides{Config: "/srv/other.json"}}}, fromVFS, false, ""},
-		{migrateFlags{place: place{dataset: "tank/other"}}, migrate.Job{Method: migrate.Move, From: "overlay2", To: "overlayzfs"}, true, "in the data-root"},
+		{migrateFlags{storeFlags: &storeFlags{}}, begun, true, ""},
+		{migrateFlags{zfsDataset: "tank/docker", storeFlags: &storeFlags{dataset: "tank/layers"}}, begun, true, ""},
+		{migrateFlags{zfsDataset: "tank/other", storeFlags: &storeFlags{}}, begun, true, "on tank/docker"},
+		{migrateFlags{zfsDataset: "tank/other", storeFlags: &storeFlags{}}, fromVFS, false, "from vfs to overlayzfs has no layers of the driver zfs"},
+		{migrateFlags{storeFlags: &storeFlags{dataset: "tank/other"}}, begun, true, "has the plugin's layers on tank/layers"},
+		{migrateFlags{storeFlags: &storeFlags{dataset: "tank/other"}, undo: true}, begun, true, ""},
+		{migrateFlags{storeFlags: &storeFlags{wanted: host.Overrides{Config: "/etc/docker/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
+		{migrateFlags{storeFlags: &storeFlags{wanted: host.Overrides{Config: "/srv/daemon.json"}, config: "/etc/docker/daemon.json"}}, begun, true, ""},
+		{migrateFlags{storeFlags: &storeFlags{wanted: host.Overrides{Config: "/srv/other.json"}}, undo: true}, begun, true, "changes /srv/daemon.json"},
+		{migrateFlags{storeFlags: &storeFlags{wanted: host.Overrides{Config: "/srv/other.json"}}}, fromVFS, false, ""},
+		{migrateFlags{storeFlags: &storeFlags{dataset: "tank/other"}}, migrate.Job{Method: migrate.Move, From: "overlay2", To: "overlayzfs"}, true, "in the data-root"},
 	} {
 		plan := &migrate.Plan{Job: tt.job, Resumed: tt.resumed}
 		plan.Job.Config = "/srv/daemon.json"
-		tt.flags.requireUsed(plan)
+		tt.flags.requireSameNames(plan)
 		if err := plan.CheckObstacles(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%+v: %v", tt.flags, err)
 		}

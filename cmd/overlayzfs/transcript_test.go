@@ -100,6 +100,7 @@ func TestWhatNeedsNoStore(t *testing.T) {
 		return strings.NewReplacer(buildinfo.Text(), "VERSION (commit COMMIT)", `"`+buildinfo.Version()+`"`, `"VERSION"`).Replace(text)
 	}
 	golden(t, "overlayzfs.txt", unversioned(printed(t, "--version")))
+	golden(t, "version.txt", unversioned(printed(t, "version")))
 	golden(t, "completion.txt", printed(t, "__complete", "r")+printed(t, "__complete", "rollback", "--a"))
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		script := strings.SplitAfterN(printed(t, "completion", shell), "\n", 4) // the rest is cobra's
@@ -166,7 +167,7 @@ func TestRollbacksAreShown(t *testing.T) {
 
 func TestASnapshotIsReported(t *testing.T) {
 	const name = "overlayzfs-manual-20260824T101500Z-1"
-	all := []taken{
+	all := []snapshotReport{
 		{Name: name, Dataset: "tank/docker/layers", Records: "tank/docker"}, {Name: name, Dataset: "tank/docker"},
 		{Dataset: "tank/docker/layers", Records: "tank/docker", DryRun: true}, {Dataset: "tank/docker", DryRun: true},
 	}
@@ -185,7 +186,7 @@ func TestASnapshotIsReported(t *testing.T) {
 func TestHowMigrationsEnd(t *testing.T) {
 	var out bytes.Buffer
 	for _, f := range []migrateFlags{{}, {undo: true}, {finish: true}} {
-		if err := f.done(console{out: &out}, aPlan(migrate.Copy)); err != nil {
+		if err := f.report(console{out: &out}, aPlan(migrate.Copy)); err != nil {
 			t.Fatal(err)
 		}
 	}

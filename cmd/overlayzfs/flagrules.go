@@ -1,0 +1,73 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// rule refuses a flag that the command would ignore, and says what to do instead.
+type rule struct {
+	flag    string
+	with    string // refused together with this flag
+	without string // or refused without this flag
+	instead string
+}
+
+// datasetRules are the rules of commands that need the dataset and no store.
+var datasetRules = []rule{
+	{flag: "root", with: "dataset", instead: "it would only find the dataset; leave it out"},
+	{flag: "driver", with: "dataset", instead: "it would only find the dataset; leave it out"},
+	{flag: "config-file", with: "dataset", instead: "it would only find the dataset; leave it out"},
+}
+
+// tableRules are the rules of commands that print a table or JSON.
+var tableRules = []rule{
+	{flag: "no-header", with: "json", instead: "it is for the table; leave one of the two out"},
+	{flag: "exact", with: "json", instead: "numbers in JSON are exact anyway; leave it out"},
+	{flag: "columns", with: "json", instead: "it is for the table; leave one of the two out"},
+}
+
+// rules are those of each command.
+var rules = map[string][]rule{
+	"migrate": {
+		{flag: "to", without: "back", instead: "--to is the driver to migrate back to, --from the one to migrate from"},
+		{flag: "untried", without: "finish", instead: "it lets --finish delete old layers before dockerd has run with the new ones"},
+		{flag: "reclaim", with: "back", instead: "--back keeps the plugin's layers; destroy their dataset yourself after --finish"},
+		{flag: "reclaim", with: "undo", instead: "--undo needs the old layers, and deletes the copies; leave it out"},
+		{flag: "reclaim", with: "finish", instead: "--finish deletes the old layers anyway; leave it out"},
+		{flag: "zfs-dataset", with: "undo", instead: "the journal of the migration has its datasets; leave it out"},
+		{flag: "zfs-dataset", with: "finish", instead: "the journal of the migration has its datasets; leave it out"},
+	},
+	"receive":   {{flag: "input", with: "finish", instead: "--finish reads no stream; leave one of the two out"}},
+	"setup":     {{flag: "host", with: "way", instead: "dockerd is asked for the way only without --way; leave one of the two out"}},
+	"snapshot":  datasetRules,
+	"snapshots": slices.Concat(datasetRules, tableRules),
+	"ls":        tableRules,
+	"df":        tableRules,
+	"rollback":  slices.Concat(datasetRules, []rule{{flag: "records", with: "layers-only", instead: "--layers-only leaves Docker's records as they are; leave one of the two out"}}),
+}
+
+// refuseIgnored refuses flags that the command would ignore: their user expects an
+// effect.
+func refuseIgnored(command *cobra.Command, args []string) error {
+	flags := command.Flags()
+	for _, r := range rules[command.Name()] {
+		switch {
+		case !isGiven(flags, r.flag):
+		case r.with != "" && isGiven(flags, r.with):
+			return usagef("--%s means nothing with --%s: %s", r.flag, r.with, r.instead)
+		case r.with == "dataset" && flags.Lookup("dataset").DefValue != "":
+			return usagef("--%s means nothing with %s in the environment: %s", r.flag, datasetEnv, r.instead)
+		case r.with == "dataset" && slices.ContainsFunc(args, hasDataset):
+			return usagef("--%s means nothing with %s: %s", r.flag, args[0], r.instead)
+		case r.without != "" && !isGiven(flags, r.without):
+			return usagef("--%s means nothing without --%s: %s", r.flag, r.without, r.instead)
+		}
+	}
+	return nil
+}
+
+// hasDataset reports whether a snapshot's name begins with its dataset.
+func hasDataset(name string) bool { return strings.Index(name, "@") > 0 }

@@ -1,0 +1,23 @@
+package host
+
+import (
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// LayersDataset returns the dataset that holds the store: its own, or the one below
+// its directory.
+func (l Location) LayersDataset() (string, error) {
+	if l.Dataset != "" {
+		return l.Dataset, nil
+	}
+	return zfs.DatasetOf(l.Home)
+}
+
+// OpenView opens the store for reading, dockerd running or not.
+func (l Location) OpenView() (*overlayzfs.StoreView, error) {
+	if l.Dataset == "" {
+		return overlayzfs.ViewHome(l.Home)
+	}
+	return overlayzfs.OpenDatasetReadOnly(l.Dataset)
+}
