@@ -75,7 +75,7 @@ func (c *collector) scanRecords(layers, records, store string) error {
 			if info != nil {
 				return info.Records == dataset
 			}
-			return text(s, storeProperty) == store
+			return layersGUID(s) == store
 		})
 		if err != nil {
 			return err

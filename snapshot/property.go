@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,10 +14,14 @@ const (
 	eventProperty   = "overlayzfs:event"
 	versionProperty = "overlayzfs:version" // of these properties
 	scopeProperty   = "overlayzfs:scope"
-	recordsProperty = "overlayzfs:records" // the records dataset, if it is in it
-	limitedProperty = "overlayzfs:limited" // how many limited layers, and their keys
-	storeProperty   = "overlayzfs:store"   // the layers dataset's GUID
+	recordsProperty = "overlayzfs:records"     // the records dataset, if it is in it
+	limitedProperty = "overlayzfs:limited"     // how many limited layers, and their keys
+	layersProperty  = "overlayzfs:layers-guid" // the layers dataset's GUID
 )
+
+// oldLayersProperty is the earlier name of layersProperty. Package quota uses the same
+// name, on datasets, for the store's random name. It is read and never written.
+const oldLayersProperty = "overlayzfs:store"
 
 // version is what versionProperty says. A snapshot of another version is
 // listed and kept, and cannot be gone back to.
@@ -33,7 +38,7 @@ func properties(e Event, store uint64, records string, keys []string) map[string
 		versionProperty: version,
 		scopeProperty:   string(ScopeLayers),
 		limitedProperty: limits{len(keys), keys}.String(),
-		storeProperty:   strconv.FormatUint(store, 10),
+		layersProperty:  strconv.FormatUint(store, 10),
 	}
 	if records != "" {
 		p[scopeProperty] = string(ScopeRecords)
@@ -70,6 +75,12 @@ func parseLimits(text string) limits {
 // set on the snapshot itself, which nobody inherits.
 func ours(s zfs.Dataset) bool {
 	return strings.HasPrefix(bare(s.Name), prefix) && s.IsLocal(eventProperty)
+}
+
+// layersGUID returns the GUID of the layers dataset that a snapshot was taken with, in
+// decimal digits, and "" when the snapshot does not have it.
+func layersGUID(s zfs.Dataset) string {
+	return cmp.Or(text(s, layersProperty), text(s, oldLayersProperty))
 }
 
 // text is a user property, or nothing.

@@ -133,3 +133,32 @@ func TestAMissingPropertyIsEmpty(t *testing.T) {
 		t.Errorf("one that is there is %q", got)
 	}
 }
+
+// TestTheLayersDatasetIsFoundByBothProperties reads what this version writes, and what
+// versions before the property got a name of its own have written.
+func TestTheLayersDatasetIsFoundByBothProperties(t *testing.T) {
+	snapshot := func(properties map[string]string) zfs.Dataset {
+		s := zfs.Dataset{Name: "tank/docker@overlayzfs-stop-x", Properties: map[string]zfs.Property{}}
+		for name, value := range properties {
+			s.Properties[name] = zfs.Property{Value: zfs.String(value), Source: s.Name}
+		}
+		return s
+	}
+	written := properties(Stop, 42, "tank/docker", nil)
+	if _, there := written["overlayzfs:store"]; there {
+		t.Error("the property of package quota is written to a snapshot")
+	}
+	for name, tt := range map[string]struct {
+		s    zfs.Dataset
+		want string
+	}{
+		"new":     {snapshot(written), "42"},
+		"old":     {snapshot(map[string]string{"overlayzfs:store": "42"}), "42"},
+		"both":    {snapshot(map[string]string{"overlayzfs:layers-guid": "42", "overlayzfs:store": "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}), "42"},
+		"neither": {snapshot(nil), ""},
+	} {
+		if got := layersGUID(tt.s); got != tt.want {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
+	}
+}
