@@ -5,37 +5,31 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
-// Get returns a directory that shows the layer together with all below it and
-// takes a reference on it. Committed layers are shown read-only, except a base
-// layer: its directory is what it is.
+// Get mounts the layer over all layers below it, takes a reference and returns the
+// directory. Committed layers are mounted read-only. A base layer is never mounted: Get
+// returns its own directory.
 func (d *Driver) Get(ctx context.Context, id, mountLabel string) (string, error) {
-	if err := checkID("layer", id); err != nil {
-		return "", d.in("get", id, err)
-	}
-	var dir string
-	err := d.on("get", id, func(l layer) (err error) {
-		dir, err = d.get(l, mountLabel)
-		return err
-	})
-	return dir, err
+	return runLockedFor(d, "get", id, func(l layer) (string, error) { return d.get(l, mountLabel) })
 }
 
 func (d *Driver) get(l layer, mountLabel string) (string, error) {
-	if err := l.require("layer"); err != nil {
+	if err := l.requireExists("layer"); err != nil {
 		return "", err
 	}
-	lowers, err := l.lowers()
+	lowers, err := l.readLowers()
 	if err != nil {
 		return "", err
 	}
-	if err := d.use(l); err != nil {
+	if err := d.markMutable(l); err != nil {
 		return "", err
 	}
 	if len(lowers) == 0 {
@@ -48,15 +42,15 @@ func (d *Driver) get(l layer, mountLabel string) (string, error) {
 	return l.merged(), nil
 }
 
-// ensureMounted mounts the layer unless it is. It asks the kernel and not the
-// counts: somebody may have unmounted it behind our back.
+// ensureMounted mounts the layer unless it is mounted. It asks the kernel and not the
+// reference counts, because other processes can unmount the layer.
 func (d *Driver) ensureMounted(l layer, lowers []string, mountLabel string) error {
 	mounted, err := mount.IsOverlay(l.merged())
 	if err != nil || mounted {
 		return err
 	}
 	d.refs.forget(l.id)
-	m, err := d.overlay(l, lowers, mountLabel)
+	m, err := d.overlayMount(l, lowers, mountLabel)
 	if err != nil {
 		return err
 	}
@@ -72,21 +66,21 @@ func (d *Driver) ensureMounted(l layer, lowers []string, mountLabel string) erro
 	return nil
 }
 
-// overlay is the layer's mount.
-func (d *Driver) overlay(l layer, lowers []string, mountLabel string) (mount.Mount, error) {
-	apart, err := l.apart()
+// overlayMount builds the layer's mount.
+func (d *Driver) overlayMount(l layer, lowers []string, mountLabel string) (mount.Mount, error) {
+	separate, err := l.hasDataset()
 	if err != nil {
 		return mount.Mount{}, err
 	}
 	o := mount.Overlay{
-		Apart:  apart,
+		Apart:  separate,
 		Dir:    string(d.home),
 		Target: l.id + "/" + mergedName,
 		Lowers: lowers,
 		Upper:  l.id + "/" + diffName,
 		Work:   l.id + "/" + workName,
 		Label:  mountLabel,
-		Off:    d.off,
+		Off:    d.disabledFeatures,
 	}
 	_, err = os.Lstat(l.committed())
 	switch {
@@ -96,43 +90,39 @@ func (d *Driver) overlay(l layer, lowers []string, mountLabel string) (mount.Mou
 	case !errors.Is(err, fs.ErrNotExist):
 		return mount.Mount{}, err
 	default:
-		if o.Volatile, err = d.volatile(l); err != nil {
+		if o.Volatile, err = d.prepareVolatile(l); err != nil {
 			return mount.Mount{}, err
 		}
 	}
 	return o.Mount()
 }
 
-// Put gives a reference back and unmounts the layer with the last one. A
-// layer that is not mounted, or does not exist, needs nothing.
+// Put gives a reference back and unmounts the layer with the last one. Put of a layer
+// that is not mounted or does not exist succeeds.
 func (d *Driver) Put(ctx context.Context, id string) error {
-	if err := checkID("layer", id); err != nil {
-		return d.in("put", id, err)
-	}
-	return d.on("put", id, func(l layer) error { return d.put(ctx, l) })
+	return d.runLocked("put", id, func(l layer) error { return d.put(ctx, l) })
 }
 
 func (d *Driver) put(ctx context.Context, l layer) error {
 	if d.refs.drop(l.id) > 0 {
 		return nil
 	}
-	lingers, err := d.release(l)
+	lingers, err := d.unmountLayer(l)
 	if err != nil {
 		return err
 	}
-	return d.keepStep(ctx, l, lingers)
+	return d.finishStep(ctx, l, lingers)
 }
 
-// release unmounts the layer. Something on the host may still have a file
-// open below it; then it is taken out of sight and ends with its last user,
-// as overlay2 does; lingers says so.
-func (d *Driver) release(l layer) (lingers bool, err error) {
+// unmountLayer unmounts the layer. When a process on the host has a file open in it, the
+// mount is detached and ends with its last user, as in overlay2. Then lingers is true.
+func (d *Driver) unmountLayer(l layer) (lingers bool, err error) {
 	mounted, err := mount.IsOverlay(l.merged())
 	if err != nil || !mounted {
 		return false, err
 	}
 	if err = mount.Unmount(l.merged()); errors.Is(err, fault.Busy) {
-		logrus.WithField("layer", l.id).Info("still in use at its last put: detached")
+		logrus.WithField("layer", l.id).Info("in use at its last Put: the mount is detached and ends with its last user")
 		lingers, err = true, mount.Detach(l.merged())
 	}
 	if err != nil {
@@ -141,8 +131,8 @@ func (d *Driver) release(l layer) (lingers bool, err error) {
 	return lingers, errors.Join(removeMountPoint(l), d.detach(l))
 }
 
-// removeMountPoint removes the directory the layer was mounted on, which also
-// ends the mount in every other mount name space.
+// removeMountPoint removes the layer's mount point. That also ends the mount in every
+// other mount name space.
 func removeMountPoint(l layer) error {
 	err := os.Remove(l.merged())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -151,14 +141,109 @@ func removeMountPoint(l layer) error {
 	return err
 }
 
-// Exists reports whether there is a layer of that ID.
+// Exists reports whether the layer exists.
 func (d *Driver) Exists(ctx context.Context, id string) (bool, error) {
 	if err := checkID("layer", id); err != nil {
-		return false, d.in("exists", id, err)
+		return false, d.addContext("exists", id, err)
 	}
-	if err := d.present(); err != nil {
-		return false, d.in("exists", id, err)
+	if err := d.checkHome(); err != nil {
+		return false, d.addContext("exists", id, err)
 	}
 	exists, err := d.home.layer(id).exists()
-	return exists, d.in("exists", id, err)
+	return exists, d.addContext("exists", id, err)
+}
+
+// Cleanup unmounts all layers. dockerd calls it at its stop, with no container running.
+func (d *Driver) Cleanup(ctx context.Context) error {
+	// A suspended pool must not keep the engine from ending, so the mounts stay then. The
+	// check comes before the lock.
+	if err := checkPool(d.dataset); err != nil {
+		return d.addContext("cleanup", "", err)
+	}
+	d.session.Lock()
+	defer d.session.Unlock()
+	return d.addContext("cleanup", "", d.cleanup(ctx))
+}
+
+func (d *Driver) cleanup(ctx context.Context) error {
+	mounted, err := mountedLayers(d.home)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for id := range mounted {
+		_, err := d.unmountLayer(d.home.layer(id)) // no caller uses it again
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errors.Join(errs...), d.refs.rebuildFromDisk()); err != nil {
+		return err
+	}
+	d.takeSnapshot(ctx, snapshot.Stop)
+	return nil
+}
+
+// markMutable turns a building layer that is being mounted into a mutable one. Its
+// content has to become durable again.
+func (d *Driver) markMutable(l layer) error {
+	err := os.Rename(d.home.buildingMark(l.id), d.home.mutableMark(l.id))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	mutable, err := d.isMutable(l)
+	if mutable {
+		d.durableLayers.remove(l.id)
+	}
+	return err
+}
+
+// isMutable reports whether the layer is a build step at work: Create made it without
+// ReadWrite, and then it was mounted instead of given a diff. Its builder records it after
+// the last Put, without another call. So that Put makes it durable, at once and as a whole.
+// No fsync inside the step has to mean anything before, which is why it is mounted volatile.
+func (d *Driver) isMutable(l layer) (bool, error) {
+	_, err := os.Lstat(d.home.mutableMark(l.id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// prepareVolatile reports whether a writable mount of the layer may be volatile. Build
+// steps may, and layers that become durable with their child.
+//
+// The kernel leaves a mark behind a volatile mount, even after a clean end. It refuses the
+// next mount while the mark exists, so prepareVolatile deletes the mark. The mark warns of
+// an upper directory that a crash may have torn. On ZFS the directory is as of one
+// transaction group, and no caller uses a step that was not recorded.
+func (d *Driver) prepareVolatile(l layer) (bool, error) {
+	mark := filepath.Join(l.work(), "work", "incompat", "volatile")
+	if _, err := os.Lstat(mark); err == nil {
+		if err := removeTree(mark); err != nil {
+			return false, err
+		}
+	}
+	if !d.hasVolatile {
+		return false, nil
+	}
+	if d.durableWithChild.has(l.id) {
+		return true, nil
+	}
+	return d.isMutable(l)
+}
+
+// finishStep makes a build step durable after its last Put. A mount that lingers may
+// still be written to, so the step's Diff waits again.
+func (d *Driver) finishStep(ctx context.Context, l layer, lingers bool) error {
+	mutable, err := d.isMutable(l)
+	if err != nil || !mutable {
+		return err
+	}
+	if lingers {
+		return d.barrierForStep(ctx)
+	}
+	if err := d.barrierForIdleStep(ctx, l); err != nil {
+		return err
+	}
+	d.durableLayers.add(l.id)
+	return nil
 }

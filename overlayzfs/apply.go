@@ -3,9 +3,12 @@ package overlayzfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
@@ -14,106 +17,188 @@ import (
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
-// ApplyDiff unpacks a layer tar into the empty layer id and returns its
-// apparent size, which is what DiffSize says of it afterwards. The layer gets
-// all of the tar in one step, or nothing.
+// ApplyDiff unpacks a layer tar into the empty layer id and returns the apparent size,
+// equal to DiffSize afterwards. The layer gets all of the tar in one step, or nothing.
 //
-// The parent does not matter to what is unpacked: a whiteout hides what any
-// layer below has, and an empty layer has nothing else to be compared with.
+// The parent does not influence the result. A whiteout hides files of all layers below,
+// and an empty layer has no other content to compare with.
 func (d *Driver) ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (int64, error) {
-	if err := checkPair(id, parent); err != nil {
-		return 0, d.in("apply diff to", id, err)
+	if err := checkIDs(id, parent); err != nil {
+		return 0, d.addContext("apply diff to", id, err)
 	}
-	var size int64
-	err := d.on("apply diff to", id, func(l layer) (err error) {
-		size, err = d.apply(ctx, l, parent, diff)
-		return err
-	})
-	return size, err
+	return runLockedFor(d, "apply diff to", id, func(l layer) (int64, error) { return d.apply(ctx, l, parent, diff) })
 }
 
 func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Reader) (int64, error) {
-	if err := d.requireFresh(l, parent); err != nil {
+	if err := d.requireEmptyLayer(l, parent); err != nil {
 		return 0, err
 	}
-	stage := d.home.applying(l.id)
+	stage := d.home.applyPath(l.id)
 	if err := d.makeRootDir(stage, 0o755); err != nil {
-		return 0, interrupted(err, cutDiff)
+		return 0, explainInterrupted(err, cutDiff)
 	}
-	tar := &counter{Reader: diff}
-	size, err := d.unpack(ctx, l, tar)
+	tar := &countingReader{Reader: diff}
+	size, err := d.unpackTar(ctx, l, tar)
 	if err == nil {
 		err = replaceEmpty(stage, l.diff())
 	}
 	if err != nil {
-		spoil(stage)
+		emptyStage(stage)
 		return 0, err
 	}
-	if err := d.keep(ctx, l, tar.n); err != nil {
+	barrier := func(ctx context.Context) error { return d.barrierForContent(ctx, tar.n) }
+	if err := d.makeContentReady(ctx, l, barrier); err != nil {
 		return 0, err
 	}
-	d.quiet.add(l.id)
+	d.durableLayers.add(l.id)
 	d.snapshots.Notify(snapshot.Committed)
 	return size, nil
 }
 
-// keep makes a layer's content durable, and then a layer that is kept. While the
-// intent log is in use the two are not one: another call's fsync commits all
-// names, the mark's removal among them, and not the content of files. The second
-// wait is for that one name.
-func (d *Driver) keep(ctx context.Context, l layer, tar int64) error {
-	log := d.intentLog()
+func (d *Driver) unpackTar(ctx context.Context, l layer, diff io.Reader) (int64, error) {
+	lowers, err := l.readLowers()
+	if err != nil {
+		return 0, err
+	}
+	dir, err := os.Open(d.home.applyPath(l.id))
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	return layertar.Extract(ctx, dir, diff, layertar.Options{IDs: d.ids, Base: len(lowers) == 0})
+}
+
+// Fill has write make the content of an empty layer in a directory, with overlayfs's
+// whiteouts and opaque directories. It serves layers that another store holds as
+// directories. ApplyDiff serves tars.
+//
+// A layer without a limit gets all of the content in one step, or nothing. A layer with a
+// limit is written in place. When Fill fails or never answers, such a layer has to be
+// removed.
+func (d *Driver) Fill(ctx context.Context, id string, write func(dir *os.File) error) error {
+	return d.runLocked("fill", id, func(l layer) error {
+		if err := l.requireExists("layer"); err != nil {
+			return err
+		}
+		if err := requireUnused(l); err != nil {
+			return err
+		}
+		p, err := l.quotaLayer()
+		if err != nil {
+			return err
+		}
+		limit, err := d.limits.Find(p.Key)
+		if err != nil {
+			return err
+		}
+		if limit != nil {
+			return d.fillInPlace(ctx, l, write)
+		}
+		return d.fillStaged(ctx, l, write)
+	})
+}
+
+// fillStaged fills a directory in staging and renames it into place.
+func (d *Driver) fillStaged(ctx context.Context, l layer, write func(*os.File) error) error {
+	if err := requireNoContent(l); err != nil {
+		return err
+	}
+	stage := d.home.applyPath(l.id)
+	if err := d.makeRootDir(stage, 0o755); err != nil {
+		return explainInterrupted(err, cutFilling)
+	}
+	err := writeContent(stage, write)
+	if err == nil {
+		err = replaceEmpty(stage, l.diff())
+	}
+	if err != nil {
+		emptyStage(stage)
+		return err
+	}
+	return d.makeContentReady(ctx, l, d.waitTxg)
+}
+
+// fillInPlace fills a limited layer, whose content can lie on a dataset of its own.
+func (d *Driver) fillInPlace(ctx context.Context, l layer, write func(*os.File) error) (err error) {
+	if err := d.attach(l); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.detach(l)) }()
+	if err := requireNoContent(l); err != nil {
+		return err
+	}
+	if err := writeContent(l.diff(), write); err != nil {
+		return err
+	}
+	return d.waitTxg(ctx)
+}
+
+func writeContent(path string, write func(*os.File) error) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(dir), dir.Close())
+}
+
+// makeContentReady makes the content of a layer durable by the barrier, and then the layer
+// ready.
+//
+// While the intent log is in use, these are two waits. Another call's fsync commits all
+// names, the removal of the building mark among them, and not the content of files. So the
+// content is waited for first, and the second wait is for that one name.
+func (d *Driver) makeContentReady(ctx context.Context, l layer, barrier func(context.Context) error) error {
+	log := d.readIntentLog()
 	if log.used {
-		if err := d.filled(ctx, tar); err != nil {
+		if err := barrier(ctx); err != nil {
 			return err
 		}
 	}
-	if err := d.settle(l.id); err != nil {
+	if err := d.markReady(l.id); err != nil {
 		return err
 	}
 	if log.used {
-		return d.noted(ctx)
+		return d.commitNames(ctx)
 	}
-	return d.recorded(ctx)
+	return d.waitTxg(ctx)
 }
 
-// What is wrong with a layer that was being given content, and what to do.
+// Why a layer cannot be given content again, and what to do.
 const (
-	cutDiff    = "an earlier diff for it was cut short, and what is left of the stream is not the whole layer: remove the layer, and pull, load or build the image again"
-	cutFilling = "it was being given content before, and that was cut short: remove the layer, and make it again"
+	cutDiff    = "an earlier diff for it was cut short, and the rest of its stream is not the whole layer: remove the layer, and pull, load or build the image again"
+	cutFilling = "an earlier attempt to fill the layer was cut short: remove the layer, and make it again"
 )
 
-// interrupted explains why a layer is not given content a second time. The
-// directory it was unpacked into stays behind, emptied, until the layer is
-// removed: dockerd repeats a call whose connection broke, with a stream it has
-// already read from, and the rest of a tar must not pass for a layer.
-func interrupted(err error, why string) error {
+// explainInterrupted says why a layer is not given content a second time. The staging
+// directory stays behind, empty, until the layer is removed. dockerd repeats a call whose
+// connection broke, with a stream that it has already read from. The rest of a tar must
+// not pass for a layer.
+func explainInterrupted(err error, why string) error {
 	if errors.Is(err, fs.ErrExist) {
 		return fault.New(fault.Interrupted, "%s", why)
 	}
 	return err
 }
 
-// spoil empties the directory of a diff that failed.
-func spoil(stage string) {
+// emptyStage empties the staging directory of content that failed.
+func emptyStage(stage string) {
 	dir, err := os.Open(stage)
 	if err == nil {
 		err = errors.Join(fsat.RemoveContents(context.Background(), int(dir.Fd())), dir.Close())
 	}
-	warn(stage, err)
+	warnLeftover(stage, err)
 }
 
-// requireFresh makes sure that the layer is there, unused and empty, and has no
-// limit.
-func (d *Driver) requireFresh(l layer, parent string) error {
-	if err := l.require("layer"); err != nil {
+// requireEmptyLayer refuses a layer that is missing, in use, not empty, or limited.
+func (d *Driver) requireEmptyLayer(l layer, parent string) error {
+	if err := l.requireExists("layer"); err != nil {
 		return err
 	}
 	if err := d.requireUnlimited(l, "be given content"); err != nil {
 		return err
 	}
 	if parent != "" {
-		if err := d.home.layer(parent).require("parent layer"); err != nil {
+		if err := d.home.layer(parent).requireExists("parent layer"); err != nil {
 			return err
 		}
 	}
@@ -123,17 +208,17 @@ func (d *Driver) requireFresh(l layer, parent string) error {
 	return requireNoContent(l)
 }
 
-// requireUnused makes sure that the layer is not mounted and no parent.
+// requireUnused refuses a layer that is mounted or has a child.
 func requireUnused(l layer) error {
 	mounted, err := mount.IsOverlay(l.merged())
 	if err != nil {
 		return err
 	}
 	if mounted {
-		return fault.New(fault.Busy, "it is mounted; content can only be given to a layer nobody uses")
+		return fault.New(fault.Busy, "the layer is mounted; only an unused layer can be given content")
 	}
 	if _, err := os.Lstat(l.committed()); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(err, fault.NewWithRemedy(fault.Busy, "it has children; content can only be given to a layer nothing stands on"))
+		return errors.Join(err, fault.NewWithRemedy(fault.Busy, "the layer has children; only a layer without children can be given content"))
 	}
 	return nil
 }
@@ -141,32 +226,28 @@ func requireUnused(l layer) error {
 func requireNoContent(l layer) error {
 	entries, err := os.ReadDir(l.diff())
 	if err == nil && len(entries) > 0 {
-		err = fault.New(fault.Exists, "it already has content (%d entries such as %q); more can only be given to an empty layer", len(entries), entries[0].Name())
+		err = fault.New(fault.Exists, "the layer already has content (%d entries such as %q); only an empty layer can be given content", len(entries), entries[0].Name())
 	}
 	return err
 }
 
-// counter counts what was read through it.
-type counter struct {
+// countingReader counts the bytes that were read through it.
+type countingReader struct {
 	io.Reader
 	n int64
 }
 
-func (c *counter) Read(p []byte) (int, error) {
+func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	c.n += int64(n)
 	return n, err
 }
 
-func (d *Driver) unpack(ctx context.Context, l layer, diff io.Reader) (int64, error) {
-	lowers, err := l.lowers()
-	if err != nil {
-		return 0, err
+// replaceEmpty renames a directory over an empty one in one step. os.Rename refuses a
+// directory as the target without asking the kernel.
+func replaceEmpty(from, to string) error {
+	if err := unix.Rename(from, to); err != nil {
+		return fmt.Errorf("rename %q to %q: %w", from, to, err)
 	}
-	dir, err := os.Open(d.home.applying(l.id))
-	if err != nil {
-		return 0, err
-	}
-	defer dir.Close()
-	return layertar.Extract(ctx, dir, diff, layertar.Options{IDs: d.ids, Base: len(lowers) == 0})
+	return nil
 }

@@ -17,8 +17,8 @@ func TestWhatWasCutShortNamesItsRemedy(t *testing.T) {
 		err  error
 		says string
 	}{
-		{interrupted(fs.ErrExist, cutDiff), pull},
-		{interrupted(fs.ErrExist, cutFilling), again},
+		{explainInterrupted(fs.ErrExist, cutDiff), pull},
+		{explainInterrupted(fs.ErrExist, cutFilling), again},
 		{snapshot.UnfinishedError("tank/a", "s"), rollback},
 	} {
 		text := fault.Text(fault.AddContext(fault.Op{Name: "x", Layer: "a", Dataset: "tank/a"}, tt.err))
@@ -31,7 +31,7 @@ func TestWhatWasCutShortNamesItsRemedy(t *testing.T) {
 			}
 		}
 	}
-	if err := interrupted(fs.ErrPermission, cutDiff); err != fs.ErrPermission {
+	if err := explainInterrupted(fs.ErrPermission, cutDiff); err != fs.ErrPermission {
 		t.Errorf("another error became %v", err)
 	}
 }

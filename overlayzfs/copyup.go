@@ -10,26 +10,26 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// measureCopyUp measures what the first change of a small file costs a
-// container here: overlayfs copies the file up, and ZFS waits for a transaction
-// group at that unless sync=disabled. That it cannot be measured, on a full
-// dataset for one, is no reason not to start.
+// measureCopyUp measures the cost of the first change of a small file in a container:
+// overlayfs copies the file up, and unless sync=disabled ZFS waits for a transaction group
+// then. A failure, for example on a full dataset, does not keep the store closed.
 func (d *Driver) measureCopyUp(ctx context.Context) {
 	took, err := d.timeCopyUp(ctx)
 	if err != nil {
-		logrus.WithError(err).Info("the cost of a copy-up was not measured")
+		logrus.WithError(err).Info("cannot measure the cost of a copy-up")
 		return
 	}
 	d.copyUp = took.Round(10 * time.Microsecond).String()
 }
 
-// timeCopyUp makes a stack of two in the directory of layers being made, which
-// the next start clears.
+// timeCopyUp mounts two small directories in staging, which the next start clears.
 func (d *Driver) timeCopyUp(ctx context.Context) (took time.Duration, err error) {
-	dir := d.home.own(newName, "copy-up-"+newShort())
+	dir := d.home.privatePath(newDir, "copy-up-"+newShortName())
 	defer func() { err = errors.Join(err, removeTree(dir)) }()
 	for _, sub := range []string{"lower", "upper", "work", mergedName} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
@@ -39,12 +39,12 @@ func (d *Driver) timeCopyUp(ctx context.Context) (took time.Duration, err error)
 	if err := os.WriteFile(filepath.Join(dir, "lower", "file"), make([]byte, 4096), 0o600); err != nil {
 		return 0, err
 	}
-	m, err := mount.Overlay{Dir: dir, Target: mergedName, Lowers: []string{"lower"}, Upper: "upper", Work: "work", Off: d.off}.Mount()
+	m, err := mount.Overlay{Dir: dir, Target: mergedName, Lowers: []string{"lower"}, Upper: "upper", Work: "work", Off: d.disabledFeatures}.Mount()
 	if err != nil {
 		return 0, err
 	}
-	// A file that is not on disk yet would be waited for whatever sync says.
-	if err := d.recorded(ctx); err != nil {
+	// A copy-up of a file that is not on disk yet waits, whatever sync is.
+	if err := d.waitTxg(ctx); err != nil {
 		return 0, err
 	}
 	if err := m.Do(); err != nil {
@@ -54,7 +54,7 @@ func (d *Driver) timeCopyUp(ctx context.Context) (took time.Duration, err error)
 	return took, errors.Join(err, mount.Unmount(filepath.Join(dir, mergedName)))
 }
 
-// timeOpen opens for writing, which is what copies up.
+// timeOpen opens a file for writing, which copies it up.
 func timeOpen(path string) (time.Duration, error) {
 	begin := time.Now()
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -63,4 +63,39 @@ func timeOpen(path string) (time.Duration, error) {
 		return 0, fmt.Errorf("copy up: %w", err)
 	}
 	return took, f.Close()
+}
+
+// setSync sets the dataset's sync property to the administrator's choice. The property
+// belongs to everything on the dataset, so setSync refuses a dataset that the store shares.
+func (d *Driver) setSync(choice string) error {
+	if choice == "" {
+		return nil
+	}
+	if d.zfs == nil {
+		return fault.New(fault.Unsupported, "overlayzfs.sync=%s needs /dev/zfs; run `zfs set sync=%s %s` and remove the option", choice, choice, d.dataset)
+	}
+	holding, err := mount.FindByPath(string(d.home))
+	if err != nil {
+		return err
+	}
+	if holding.Mountpoint != string(d.home) || holding.Root != "/" {
+		return fault.New(fault.Invalid, "overlayzfs.sync=%s would change all of dataset %s, and the store %s is only a directory on it; give the driver its own dataset (overlayzfs.dataset=POOL/NAME), or set the property yourself", choice, d.dataset, d.home)
+	}
+	stats, err := d.zfs.DatasetStats(d.dataset)
+	if err != nil || stats.Sync() == choice {
+		return err
+	}
+	logrus.WithFields(logrus.Fields{"dataset": d.dataset, "from": stats.Sync(), "to": choice}).Warn("the option overlayzfs.sync changes the dataset's sync property")
+	return d.zfs.SetProperty(d.dataset, zfs.Properties{"sync": zfs.String(choice)})
+}
+
+// syncAdvice says what the dataset's sync property costs here, and what the other choice
+// would risk.
+func syncAdvice(sync, copyUp string) string {
+	switch sync {
+	case "disabled":
+		return copyUp + " for a file's first change in a container; a power cut takes up to the last 5 s of what containers wrote, fsync or not (images are safe); sync=standard keeps what was fsynced and waits for a transaction group at each such change"
+	default:
+		return copyUp + " for a file's first change in a container, which waits for a transaction group; overlayzfs.sync=disabled does not wait, and a power cut then takes up to the last 5 s of what containers wrote, fsync or not (images are safe)"
+	}
 }

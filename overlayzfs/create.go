@@ -3,27 +3,52 @@ package overlayzfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/quota"
 )
 
-// Create makes the layer id, empty, standing on parent or, with parent empty,
-// on nothing. The parent is shown read-only from then on.
+// CreateOptions are the caller's choices for one layer.
+type CreateOptions struct {
+	// MountLabel is the SELinux label that the layer will be mounted with. Get applies it,
+	// and Create only checks it.
+	MountLabel string
+	// StorageOpt are the options of `docker run --storage-opt`.
+	StorageOpt map[string]string
+	// ReadWrite marks a container's layer. Recovery keeps it even when it is empty, and it
+	// gets the store's default limits.
+	ReadWrite bool
+	// Recorded says that the caller records the layer as soon as Create has answered. A
+	// layer that gets its content by ApplyDiff is recorded after that.
+	Recorded bool
+	// Exempt says that the layer gets no limit although StorageOpt may contain one. Create
+	// checks StorageOpt all the same.
+	Exempt bool
+}
+
+// isDurableWithChild reports whether a container's layer is recorded together with its
+// child, and not by itself.
+func (o CreateOptions) isDurableWithChild() bool { return o.ReadWrite && !o.Recorded }
+
+// Create makes an empty layer on top of parent. An empty parent makes a base layer. From
+// then on the parent is mounted read-only.
 func (d *Driver) Create(ctx context.Context, id, parent string, o CreateOptions) error {
-	if err := checkPair(id, parent); err != nil {
-		return d.in("create", id, err)
+	if err := checkIDs(id, parent); err != nil {
+		return d.addContext("create", id, err)
 	}
-	return d.on("create", id, func(l layer) error { return d.create(ctx, l, parent, o) })
+	return d.runLocked("create", id, func(l layer) error { return d.create(ctx, l, parent, o) })
 }
 
 func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOptions) error {
-	limit, err := d.wanted(o, parent)
+	limit, err := d.resolveLimit(o, parent)
 	if err != nil {
 		return err
 	}
@@ -34,31 +59,34 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	if exists {
 		return fault.New(fault.Exists, "a layer with this ID already exists")
 	}
-	lowers, err := d.adopt(parent)
+	lowers, err := d.adoptParent(parent)
 	if err != nil {
 		return err
 	}
-	if err := d.mark(l, o); err != nil {
+	if err := d.markBuilding(l, o); err != nil {
 		return err
 	}
-	if err := d.build(l, lowers, limit); err != nil {
-		return errors.Join(err, d.settle(l.id))
+	if err := d.makeLayer(l, lowers, limit); err != nil {
+		return errors.Join(err, d.markReady(l.id))
 	}
-	if err := d.made(ctx, o); err != nil {
-		return errors.Join(err, d.remove(l)) // the caller does not
+	if err := d.barrierForCreate(ctx, o); err != nil {
+		return errors.Join(err, d.removeLayer(l)) // the caller does not remove it
 	}
 	if o.ReadWrite {
-		d.quiet.add(l.id)
+		d.durableLayers.add(l.id)
 	}
-	if o.companion() && limit.Empty() && !d.outside { // the kernel's mark of a volatile mount is on this dataset
-		d.companions.add(l.id)
+	// A limited layer is on another dataset, where the kernel's mark of a volatile mount
+	// would not be found.
+	if o.isDurableWithChild() && limit.Empty() && !d.externalMounts {
+		d.durableWithChild.add(l.id)
 	}
 	return nil
 }
 
-// wanted is what is asked for the layer, if it can be had.
-func (d *Driver) wanted(o CreateOptions, parent string) (quota.Spec, error) {
-	limit, err := o.limit()
+// resolveLimit returns the limit that the options and the store's defaults give the
+// layer. It refuses a limit that cannot be enforced.
+func (d *Driver) resolveLimit(o CreateOptions, parent string) (quota.Spec, error) {
+	limit, err := o.parseLimit()
 	if err != nil {
 		return quota.Spec{}, err
 	}
@@ -66,71 +94,71 @@ func (d *Driver) wanted(o CreateOptions, parent string) (quota.Spec, error) {
 		return quota.Spec{}, nil
 	}
 	if o.ReadWrite {
-		limit.fill(d.preset)
+		limit.fillUnset(d.preset)
 	}
 	if limit.Empty() {
 		return quota.Spec{}, nil
 	}
 	if !o.ReadWrite || parent == "" {
-		return quota.Spec{}, fault.New(fault.Unsupported, "only a container's layer, which stands on an image, can have a limit or properties of its own")
+		return quota.Spec{}, fault.New(fault.Unsupported, "only a container's layer, on top of an image, can have a limit or properties")
 	}
 	return limit.Spec, d.limits.Check(limit.Spec)
 }
 
-// mark notes that the layer waits for content, which a container's does not.
-func (d *Driver) mark(l layer, o CreateOptions) error {
+// markBuilding records that the layer waits for content. A container's layer does not.
+func (d *Driver) markBuilding(l layer, o CreateOptions) error {
 	if o.ReadWrite {
-		return d.settle(l.id)
+		return d.markReady(l.id)
 	}
-	return writeEmpty(d.home.building(l.id))
+	return ensureFile(d.home.buildingMark(l.id))
 }
 
-// adopt makes parent a parent: it has to exist and must not change any more.
-func (d *Driver) adopt(parent string) (lowers []string, err error) {
+// adoptParent marks parent as committed and returns the lowers of its child.
+func (d *Driver) adoptParent(parent string) (lowers []string, err error) {
 	if parent == "" {
 		return nil, nil
 	}
 	p := d.home.layer(parent)
-	if err := p.require("parent layer"); err != nil {
+	if err := p.requireExists("parent layer"); err != nil {
 		return nil, err
 	}
-	// Its content may still be on the way. A layer that exists never waits for
-	// one that is being made, so that the two locks cannot block each other.
-	defer d.hold(parent)()
-	if err := p.require("parent layer"); err != nil {
+	// The parent's content may still be on the way. A layer that exists never waits for a
+	// layer that is being created, so the two locks cannot deadlock.
+	defer d.lockLayer(parent)()
+	if err := p.requireExists("parent layer"); err != nil {
 		return nil, err
 	}
-	if err := d.requireUnlimited(p, "be stood on"); err != nil {
+	if err := d.requireUnlimited(p, "be a parent"); err != nil {
 		return nil, err
 	}
-	if lowers, err = p.stack(); err != nil {
+	if lowers, err = p.stackForChild(); err != nil {
 		return nil, err
 	}
-	return lowers, d.commit(p)
+	return lowers, d.markCommitted(p)
 }
 
-// commit notes that a layer is a parent, if it was none before.
-func (d *Driver) commit(p layer) error {
+// markCommitted records that a layer has a child, unless that is recorded already.
+func (d *Driver) markCommitted(p layer) error {
 	_, err := os.Lstat(p.committed())
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := d.settle(p.id); err != nil {
+	if err := d.markReady(p.id); err != nil {
 		return err
 	}
-	return writeEmpty(p.committed())
+	return ensureFile(p.committed())
 }
 
-// build makes the layer's directory aside and puts it into place in one step.
-func (d *Driver) build(l layer, lowers []string, limit quota.Spec) (err error) {
-	short := newShort()
-	stage := d.home.own(newName, short)
+// makeLayer fills a directory in staging and renames it into place in one step.
+func (d *Driver) makeLayer(l layer, lowers []string, limit quota.Spec) (err error) {
+	short := newShortName()
+	stage := d.home.privatePath(newDir, short)
 	defer func() {
 		if err != nil {
 			d.discardLayer(context.Background(), stage)
 		}
 	}()
-	if err := d.fill(quota.Layer{Key: short, Dir: stage}, l.id, lowers, limit); err != nil {
+	if err := d.fillStage(quota.Layer{Key: short, Dir: stage}, l.id, lowers, limit); err != nil {
 		return err
 	}
 	if err := os.Symlink(filepath.Join("..", l.id, diffName), d.home.path(linkDir, short)); err != nil {
@@ -139,7 +167,8 @@ func (d *Driver) build(l layer, lowers []string, limit quota.Spec) (err error) {
 	return publish(stage, l.dir())
 }
 
-func (d *Driver) fill(p quota.Layer, id string, lowers []string, limit quota.Spec) error {
+// fillStage makes all files of a new layer's directory.
+func (d *Driver) fillStage(p quota.Layer, id string, lowers []string, limit quota.Spec) error {
 	_, gid := d.ids.RootPair()
 	if err := makeDir(p.Dir, 0o710, os.Getuid(), gid); err != nil {
 		return err
@@ -168,14 +197,14 @@ func (d *Driver) makeContents(dir string, overlay bool) error {
 	return err
 }
 
-// makeRootDir makes a directory that belongs to the containers' root.
+// makeRootDir makes a directory that the containers' root user owns.
 func (d *Driver) makeRootDir(path string, mode os.FileMode) error {
 	uid, gid := d.ids.RootPair()
 	return makeDir(path, mode, uid, gid)
 }
 
-// makeDir makes a directory whatever the process's umask is. It changes only
-// what is not right already: each change would be a transaction.
+// makeDir makes a directory independently of the process's umask. It skips changes that
+// are not needed, because each one is a transaction.
 func makeDir(path string, mode os.FileMode, uid, gid int) error {
 	if err := os.Mkdir(path, mode); err != nil {
 		return err
@@ -187,17 +216,29 @@ func makeDir(path string, mode os.FileMode, uid, gid int) error {
 	return errors.Join(os.Chmod(path, mode), os.Chown(path, uid, gid))
 }
 
-// settle makes a building or mutable layer ready: from now on it is kept as it
-// is.
-func (d *Driver) settle(id string) error {
-	return errors.Join(unlinkIfThere(d.home.building(id)), unlinkIfThere(d.home.mutable(id)))
+// markReady makes a building or mutable layer ready. Recovery then never removes it.
+func (d *Driver) markReady(id string) error {
+	return errors.Join(unlinkIfThere(d.home.buildingMark(id)), unlinkIfThere(d.home.mutableMark(id)))
 }
 
-// writeEmpty makes an empty file unless there is one.
-func writeEmpty(path string) error {
+// ensureFile makes an empty file unless it exists.
+func ensureFile(path string) error {
 	err := fsat.WriteSmall(path, nil, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
 	return err
+}
+
+// publish renames a directory from staging into place. It returns an Exists error when
+// the name is taken.
+func publish(from, to string) error {
+	err := fsat.RenameNoReplace(unix.AT_FDCWD, from, unix.AT_FDCWD, to)
+	if errors.Is(err, unix.EEXIST) {
+		return fault.New(fault.Exists, "%s already exists", to)
+	}
+	if err != nil {
+		return fmt.Errorf("rename %q to %q: %w", from, to, err)
+	}
+	return nil
 }

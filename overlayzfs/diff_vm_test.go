@@ -86,7 +86,7 @@ func TestChanges(t *testing.T) {
 // slow one: the upper directory alone has to tell what two mounts show.
 func TestChangesAgreeWithAComparisonOfTheTrees(t *testing.T) {
 	d := changedStore(t)
-	s, err := d.openStrangers(context.Background(), "top", "base")
+	s, err := d.openTreeDiff(context.Background(), "top", "base")
 	must(t, err)
 	defer func() { must(t, s.close()) }()
 	changes, err := s.changes(context.Background())
@@ -141,7 +141,7 @@ func TestDiffOfAnyPair(t *testing.T) {
 			if want, err := d.DiffSize(context.Background(), id, parent); err != nil || size != want {
 				t.Errorf("applied %d bytes, the diff has %d, %v", size, want, err)
 			}
-			same, err := d.openStrangers(context.Background(), copyID, id)
+			same, err := d.openTreeDiff(context.Background(), copyID, id)
 			must(t, err)
 			changes, err := same.changes(context.Background())
 			must(t, err)
@@ -232,7 +232,7 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 			if left := list(t, d.home.layer("half").diff()); len(left) > 0 {
 				t.Errorf("half a layer remains: %q", left)
 			}
-			if left := list(t, d.home.applying("half")); len(left) > 0 {
+			if left := list(t, d.home.applyPath("half")); len(left) > 0 {
 				t.Errorf("unpacked content remains: %q", left)
 			}
 			rest := strings.NewReader(string(whole))
@@ -262,7 +262,7 @@ func TestApplyOfAnEndlessTarStops(t *testing.T) {
 	if _, err := d.ApplyDiff(ctx, "base", "", endless); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("an endless tar ends with %v", err)
 	}
-	if left := list(t, d.home.applying("base")); len(left) > 0 {
+	if left := list(t, d.home.applyPath("base")); len(left) > 0 {
 		t.Errorf("unpacked content remains: %q", left)
 	}
 }

@@ -1,44 +1,72 @@
-// Package overlayzfs keeps container layers as overlayfs directories on one
-// ZFS dataset. It is the core behind every door: it knows layers, and neither
-// Docker's graphdriver protocol nor containerd's snapshots API.
+// Package overlayzfs manages container layers as overlayfs directories on one ZFS dataset.
+// It is the core behind both doors: it knows layers, and neither Docker's graphdriver
+// protocol nor containerd's snapshots API.
 //
 // # States of a layer
 //
-// A layer is
+// A layer is in one of four states:
 //
-//   - building: made by Create without ReadWrite and not yet given content.
-//     A start of the driver keeps it only where a caller may come back for it.
-//   - mutable: a building layer that was mounted, a build step at work. It stays
-//     so until a Diff, a child or its removal.
-//   - ready: everything else that exists.
-//   - removing: renamed out of the way, its files being deleted.
+//   - building: Create without ReadWrite made it, and it has no content yet. A start of
+//     the driver keeps it only where a caller may come back for it.
+//   - mutable: a building layer that was mounted, which is a build step at work. It stays
+//     mutable until a Diff, a child or its removal.
+//   - ready: every other layer that exists.
+//   - removing: it was renamed into the trash, and its files are being deleted.
 //
-// Each change of state is one atomic step on disk: a rename or the unlinking
-// of a marker. (A full dataset takes no rename; there a layer is removed where
-// it is, and can be removed again when that was cut short.) Exists is true for
-// all but the last. When a process ends at any instruction, the next
-// Open finishes what is removing, removes the layers to which a diff was being
-// applied, and never touches what is ready. A diff that was cut short is never
-// continued: dockerd comes back with a stream that is already spent.
+// Each change of state is one atomic step on disk: a rename, or the unlinking of a mark. A
+// full dataset refuses renames, so there a layer is removed in place. When that is cut
+// short, the layer can be removed again.
 //
-// # What is durable when
+// Exists is true in all states but removing. A process may end at any instruction. The next
+// Open finishes removals and removes the layers to which a diff was being applied. It never
+// touches ready layers. A diff that was cut short is never continued, because dockerd comes
+// back with a stream that it has already read from.
 //
-// A caller records a layer once Create, ApplyDiff, Diff or, for a build step,
-// the last Put has answered: a power cut afterwards cannot take it or tear it,
-// whatever the dataset's sync property says. ApplyDiff, Diff and that Put wait
-// for the transaction group, once for all that end at the same time; Create,
-// which makes only a few directories, waits for the intent log where that works.
+// # Durability
 //
-// What a container writes is durable as the dataset's sync property has it: with
-// standard what was fsynced, with disabled all but the last seconds, in order. A
-// build step is mounted volatile: in it fsync means nothing, and its end all.
+// A caller records a layer once Create, ApplyDiff or Diff has answered. BuildKit records a
+// build step after its last Put. From then on a power cut can neither take the layer nor
+// tear it, whatever the dataset's sync property is. ApplyDiff, Diff and that Put wait for
+// the transaction group, and all calls that end at the same time share one wait. Create
+// makes only a few directories and waits for the intent log, where that can be trusted.
+//
+// Data that a container writes is as durable as the dataset's sync property says. With
+// standard, fsynced data is. With disabled, everything but the last seconds is, in order. A
+// build step is mounted volatile: fsync means nothing in it, and its end makes all durable.
 //
 // # Mounts and references
 //
-// Get mounts and counts, Put counts and unmounts. The counts outlive the process
-// and end with the session of whoever took them (Restart); what is mounted
-// counts as one reference at least. A base layer has nothing below it and is not
-// mounted at all: Get returns its directory.
+// Get mounts a layer and counts its users. Put counts down and unmounts. The counts outlive
+// the process, and Restart ends them with the session of their takers. A mounted layer has
+// at least one reference. A base layer has no layer below it and is never mounted: Get
+// returns its directory.
 //
-// The layout on disk is overlay2's; docs/on-disk-format.md describes it.
+// # Files
+//
+// Most calls are told in one file, and their durability in barrier.go.
+//
+//	layer.go      names, IDs, short links, the layers below a layer
+//	create.go     Create
+//	access.go     Get, Put, Exists, Cleanup; build steps at work (mutable layers)
+//	refcount.go   the users of mounted layers
+//	diff.go       Diff, Changes, DiffSize
+//	apply.go      ApplyDiff, Fill
+//	barrier.go    the barriers: waits for the intent log or the transaction group
+//	remove.go     Remove, the trash, the reaper
+//	recover.go    what a start finishes or undoes after a crash or a boot of the host
+//	limit.go      limited layers; package quota enforces
+//	external.go   the calls of a door that mounts layers itself
+//	engine.go     the engine that the store is bound to
+//	receive.go    stores that come from another host
+//	structure.go  checks of a store's structure before it is trusted
+//	driver.go     Open, Restart, Close; locks and checks around every call
+//	home.go       the home: mount, lock, directories
+//	format.go     the format version, the store's name, the store's door
+//	options.go    the administrator's options
+//	copyup.go     the sync property and the cost of a copy-up
+//	status.go     Status and Metadata: the store in words
+//	stats.go      Stats and Usage: the store in numbers
+//	view.go       StoreView: a store that is read without being opened
+//
+// The layout on disk is overlay2's. docs/on-disk-format.md describes it.
 package overlayzfs

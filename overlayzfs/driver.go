@@ -21,56 +21,55 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Driver is an open store of layers. It is safe for concurrent use: calls on
-// different layers do not wait for each other.
+// Driver is an open store of layers. It is safe for concurrent use, and calls on different
+// layers do not wait for each other.
 type Driver struct {
-	home    home
-	dataset string
-	ids     user.IdentityMapping
-	off     []string // overlay features to switch off, as far as the kernel has them
+	home             home
+	dataset          string
+	ids              user.IdentityMapping
+	disabledFeatures []string // overlay features to switch off, among those of the kernel
 
-	canVolatile bool // the kernel has overlayfs's option volatile
+	hasVolatile bool // the kernel has overlayfs's option volatile
 
-	lock     *os.File     // the home, locked for as long as the store is open; also the barrier's handle
-	answered atomic.Int64 // when the pool last answered, in nanoseconds
-	mounted  bool         // the dataset's mount is the driver's, to be taken back
-	outside  bool         // layers are mounted by somebody else, see Options.Door
+	lock           *os.File     // the home, locked while the store is open; barriers use it too
+	lastAnswer     atomic.Int64 // when the pool last answered, in nanoseconds
+	managesMount   bool         // Close unmounts the dataset
+	externalMounts bool         // the caller mounts the layers, see Options.Door
 
-	zfs    *zfs.Handle // nil without /dev/zfs
-	groups groups
+	zfs  *zfs.Handle // nil without /dev/zfs
+	txgs txgWaiter
 
-	logsXattrs bool // the pool lets the intent log have extended attributes
+	hasXattrLog bool // the intent log may contain extended attributes
 
 	limits *quota.Limiter
-	preset Limits // of layers that ask for none
-	copyUp string // what one costs here; empty when that is not known
+	preset Limits // for containers' layers that ask for no limit
+	copyUp string // the measured cost of a copy-up; empty when it is not known
 
 	snapshots *snapshot.Scheduler
 
 	observer Observer
 
-	resumes func(id string) bool                              // see Options.Resumes
-	stray   func(id string, exists func(id string) bool) bool // see Options.Stray
+	mayResume func(id string) bool                              // see Options.MayResume
+	strayFunc func(id string, exists func(id string) bool) bool // see Options.IsStray
 
 	layers *locker.Locker
-	refs   refs
+	refs   refCounts
 	reaper *reaper
 
-	// quiet are the layers of which a Diff records nothing new: a container's, whose
-	// diff becomes another layer, and what ApplyDiff or a build step's last Put made
-	// durable.
-	quiet idSet
-	// companions are recorded together with a layer that will stand on them, and
-	// become durable with its Create.
-	companions idSet
+	// durableLayers are the layers whose Diff needs no barrier: layers that ApplyDiff or a
+	// build step's last Put made durable, and containers', whose diff becomes another layer.
+	durableLayers idSet
+	// durableWithChild are the layers that are recorded together with their child. The
+	// child's Create makes them durable.
+	durableWithChild idSet
 
-	// session is held shared by every call that changes something, and exclusively
-	// by Restart, which must not sort out layers that a call is still working on.
+	// session is held shared by every call that changes something. Restart, Cleanup and
+	// Close hold it exclusively: recovery must not touch layers that a call works on.
 	session sync.RWMutex
 }
 
-// Open opens the store in home, making it when there is none, and brings
-// order to what an earlier process left unfinished.
+// Open opens the store in a directory and recovers the unfinished work of an earlier
+// process. It makes the store when there is none.
 func Open(ctx context.Context, path string, o Options) (*Driver, error) {
 	d, err := open(ctx, path, o)
 	return d, fault.AddContext(fault.Op{Name: "open " + path, Dataset: o.Dataset}, err)
@@ -86,54 +85,54 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 		return nil, err
 	}
 	d := &Driver{
-		home: p.home, dataset: p.dataset, ids: o.IDs, off: off, lock: p.lock, mounted: p.mounted, outside: o.Door != "",
-		preset: o.Limits, layers: locker.New(), refs: refs{home: p.home}, observer: unobserved{},
+		home: p.home, dataset: p.dataset, ids: o.IDs, disabledFeatures: off, lock: p.lock, managesMount: p.managesMount, externalMounts: o.Door != "",
+		preset: o.Limits, layers: locker.New(), refs: refCounts{home: p.home}, observer: noObserver{},
 	}
-	if d.outside {
-		d.mounted = p.fresh // containers may stand on what an earlier process mounted
+	if d.externalMounts {
+		d.managesMount = p.isNewMount // containers may use an earlier process's mount
 	}
 	if o.Observer != nil {
 		d.observer = o.Observer
 	}
-	d.groups.sync = d.syncGroup
+	d.txgs.sync = d.syncPool
 	d.reaper = newReaper(d.discardLayer)
-	if d.canVolatile, err = mount.HasVolatile(); err != nil {
+	if d.hasVolatile, err = mount.HasVolatile(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	if err := d.start(ctx, o); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	if d.outside {
-		d.mounted = false // somebody may use it as long as there are layers
+	if d.externalMounts {
+		d.managesMount = false // a mounter may use it as long as layers exist
 	}
 	d.announce()
 	d.observer.ObserveOpen(d)
 	return d, nil
 }
 
-// start takes up what the driver works with, and the order of the store.
+// start opens ZFS, checks the store, recovers it and begins to take snapshots.
 func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	var lacking error
 	if d.zfs, lacking = zfs.Open(); lacking != nil {
-		logrus.WithError(lacking).Warn("no limits, no snapshots, and with sync=disabled no durable layers")
+		logrus.WithError(lacking).Warn("cannot use /dev/zfs: no limits, no snapshots, and with sync=disabled no durable layers")
 	}
 	if abi := d.zfs.ABI(); d.zfs != nil && !abi.Known {
-		logrus.WithField("version", abi.Version).Warn("this OpenZFS is newer than those this overlayzfs was compared with; its interface passed the checks")
+		logrus.WithField("version", abi.Version).Warn("this OpenZFS is newer than the versions that overlayzfs was tested with; its interface passed the checks")
 	}
-	d.logsXattrs = logsXattrs(d.zfs, d.pool())
+	d.hasXattrLog = poolLogsXattrs(d.zfs, d.pool())
 	if err := errors.Join(d.requireNoRollback(), d.requireReceived(o)); err != nil {
 		return err
 	}
 	if err := checkDoor(d.home, o.Door); err != nil {
 		return err
 	}
-	store, err := ownName(d.home)
+	store, err := ensureStoreName(d.home)
 	if err != nil {
 		return err
 	}
 	d.limits, err = quota.Open(ctx, quota.Config{
 		ZFS: d.zfs, Unavailable: lacking, Dataset: d.dataset, Store: store, Mode: o.Quota,
-		Home: d.home.own(newName), Records: d.home.own(limitsName), MayOwn: d.mayOwn,
+		Home: d.home.privatePath(newDir), Records: d.home.privatePath(limitsDir), MayOwn: d.mayOwnKey,
 	})
 	if err != nil {
 		return err
@@ -144,73 +143,73 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if err := d.setSync(o.Sync); err != nil {
 		return err
 	}
-	d.resumes, d.stray = o.MayResume, o.IsStray
-	if err := errors.Join(d.refs.recover(), d.recover(ctx)); err != nil {
+	d.mayResume, d.strayFunc = o.MayResume, o.IsStray
+	if err := errors.Join(d.refs.rebuildFromDisk(), d.recover(ctx)); err != nil {
 		return err
 	}
-	if err := d.clearStrays(ctx); err != nil {
+	if err := d.cleanAfterBoot(ctx); err != nil {
 		return err
 	}
 	if err := d.startSnapshots(o); err != nil {
 		return err
 	}
 	d.measureCopyUp(ctx)
-	d.took(ctx, snapshot.Start)
+	d.takeSnapshot(ctx, snapshot.Start)
 	return nil
 }
 
-// Restart begins a new session: the callers of before are gone. It finishes
-// or undoes what they left unfinished and forgets their references. It fails
-// with class HomeGone when the home no longer shows the dataset.
+// Restart begins a new session, when the callers of the last one are gone. It finishes or
+// undoes their unfinished work and forgets their references. The error is of class
+// HomeGone when the home no longer shows the dataset.
 func (d *Driver) Restart(ctx context.Context) error {
-	if err := d.present(); err != nil {
-		return d.in("restart", "", err)
+	if err := d.checkHome(); err != nil {
+		return d.addContext("restart", "", err)
 	}
 	d.session.Lock()
 	defer d.session.Unlock()
-	err := d.present()
+	err := d.checkHome()
 	if err == nil {
-		err = errors.Join(d.refs.restart(), d.recover(ctx))
+		err = errors.Join(d.refs.resetToMounts(), d.recover(ctx))
 	}
 	if err == nil {
-		d.took(ctx, snapshot.Start)
+		d.takeSnapshot(ctx, snapshot.Start)
 	}
-	return d.in("restart", "", err)
+	return d.addContext("restart", "", err)
 }
 
-// Close gives the store up. Mounted layers stay: containers use them. When
-// there is none, a dataset that the driver mounted is unmounted.
+// Close closes the store. Mounted layers stay mounted, because containers use them. When
+// none is mounted, a dataset that the driver mounted is unmounted.
 func (d *Driver) Close() error {
 	d.observer.ObserveClose(d)
 	d.session.Lock()
 	defer d.session.Unlock()
-	if err := errors.Join(d.stop(), d.lock.Close()); err != nil || !d.mounted {
+	if err := errors.Join(d.stop(), d.lock.Close()); err != nil || !d.managesMount {
 		return err
 	}
 	inUse, err := mountedLayers(d.home)
 	if err != nil || len(inUse) > 0 {
 		return err
 	}
-	if err := answers(d.dataset); err != nil {
-		logrus.WithError(err).WithField("dataset", d.dataset).Warn("stays mounted")
+	if err := checkPool(d.dataset); err != nil {
+		logrus.WithError(err).WithField("dataset", d.dataset).Warn("the dataset stays mounted")
 		return nil
 	}
 	if err := mount.Unmount(string(d.home)); !errors.Is(err, fault.Busy) {
 		return err
 	}
-	logrus.WithField("dataset", d.dataset).Info("still in use elsewhere: stays mounted")
+	logrus.WithField("dataset", d.dataset).Info("the dataset is in use elsewhere, and stays mounted")
 	return nil
 }
 
-// stop ends what runs in the background.
+// stop ends the work in the background.
 func (d *Driver) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if err := d.snapshots.Close(ctx); err != nil {
-		logrus.WithError(err).Warn("a snapshot that was due may be missing")
+		logrus.WithError(err).Warn("a due snapshot may be missing")
 	}
 	if err := d.reaper.close(ctx); err != nil {
-		logrus.WithError(err).Warn("removed layers are still being deleted")
+		logrus.WithError(err).Warn("files of removed layers are still being deleted")
 	}
 	if d.limits != nil {
 		d.limits.Close()
@@ -218,51 +217,101 @@ func (d *Driver) stop() error {
 	return d.zfs.Close()
 }
 
-// stopTimeout is what is left of the ten seconds that an engine gives a plugin
-// to end, when its calls took what the door allows them.
+// stopTimeout is the rest of the ten seconds that an engine gives a plugin to end, after
+// the door has waited for its calls.
 const stopTimeout = 2 * time.Second
 
-// answerAge is how long it is believed that the pool answers: asking takes
-// longer than much else that a call does.
-const answerAge = 50 * time.Millisecond
+// requireNoRollback keeps the store closed while a rollback of it is half done. Layers and
+// records are not of one moment then.
+func (d *Driver) requireNoRollback() error {
+	if d.zfs == nil {
+		return nil
+	}
+	to, err := snapshot.PendingRollback(d.zfs, d.dataset)
+	if err == nil && to != "" {
+		err = snapshot.UnfinishedError(d.dataset, to)
+	}
+	return err
+}
 
-// on runs an operation on a layer, alone on that layer, and gives its error
-// the context.
-func (d *Driver) on(op, id string, run func(layer) error) error {
-	// Asked first: whoever waits for a pool that is suspended holds locks.
-	if err := d.present(); err != nil {
-		return d.in(op, id, err)
+// startSnapshots begins to take snapshots as the administrator chose.
+func (d *Driver) startSnapshots(o Options) (err error) {
+	if len(o.Snapshots) > 0 && d.zfs == nil {
+		return fault.New(fault.Unsupported, "overlayzfs.snapshots needs /dev/zfs; give the plugin the device, or remove the option")
+	}
+	if len(o.Snapshots) > 0 && d.managesMount && o.Records == d.dataset {
+		return fault.New(fault.Invalid, "overlayzfs.snapshots.records=%s is the dataset of the layers; set it to the dataset of Docker's data-root (`findmnt -T /var/lib/docker`)", o.Records)
+	}
+	d.snapshots, err = snapshot.New(snapshot.Config{
+		ZFS: d.zfs, Layers: d.dataset, Records: o.Records, Policy: o.Snapshots, AfterPrune: d.sweepLimits,
+	})
+	return err
+}
+
+// sweepLimits destroys datasets of removed layers that only a snapshot kept.
+func (d *Driver) sweepLimits() {
+	if err := d.limits.Sweep(context.Background()); err != nil {
+		logrus.WithError(err).Warn("cannot destroy datasets of removed layers: left for the next start")
+	}
+}
+
+// takeSnapshot takes the snapshot of an event and waits for it. The Scheduler logs a
+// failure and shows it in Status, and the call goes on.
+func (d *Driver) takeSnapshot(ctx context.Context, e snapshot.Event) {
+	_ = d.snapshots.Take(ctx, e)
+}
+
+// poolCheckInterval is how long an answer of the pool is believed. Asking takes longer than
+// most of the other work of a call.
+const poolCheckInterval = 50 * time.Millisecond
+
+// runLocked checks the layer's ID, takes the layer's lock and runs an operation. It adds the
+// operation and the layer to the error.
+func (d *Driver) runLocked(op, id string, run func(layer) error) error {
+	_, err := runLockedFor(d, op, id, func(l layer) (struct{}, error) { return struct{}{}, run(l) })
+	return err
+}
+
+// runLockedFor is runLocked for an operation with a result. With an error the result is the
+// one that run returned, and zero when run was not called.
+func runLockedFor[T any](d *Driver, op, id string, run func(layer) (T, error)) (result T, err error) {
+	if err := checkID("layer", id); err != nil {
+		return result, d.addContext(op, id, err)
+	}
+	// A call that waits for a suspended pool must hold no lock, so the first check is here.
+	if err := d.checkHome(); err != nil {
+		return result, d.addContext(op, id, err)
 	}
 	d.session.RLock()
 	defer d.session.RUnlock()
-	defer d.hold(id)()
-	err := d.present() // others may have been at work meanwhile
+	defer d.lockLayer(id)()
+	err = d.checkHome() // things may have changed while the call waited
 	if err == nil {
-		err = run(d.home.layer(id))
+		result, err = run(d.home.layer(id))
 	}
-	return d.in(op, id, err)
+	return result, d.addContext(op, id, err)
 }
 
-// hold takes a layer's lock and returns what gives it back.
-func (d *Driver) hold(id string) (release func()) {
+// lockLayer takes the layer's lock and returns the function that releases it.
+func (d *Driver) lockLayer(id string) (release func()) {
 	d.layers.Lock(id)
 	return func() {
 		// Unlock fails only for a name that is not locked.
 		if err := d.layers.Unlock(id); err != nil {
-			logrus.WithError(err).WithField("layer", id).Error("unlock")
+			logrus.WithError(err).WithField("layer", id).Error("cannot unlock the layer")
 		}
 	}
 }
 
-// present makes sure that the pool answers and that the home still shows the
-// dataset. Were it unmounted behind our back, layers would seem gone, and new
-// ones would be made where nobody finds them again.
-func (d *Driver) present() error {
-	if time.Since(time.Unix(0, d.answered.Load())) > answerAge {
-		if err := answers(d.dataset); err != nil {
+// checkHome makes sure that the pool answers and that the home still shows the dataset. If
+// it were unmounted behind our back, all layers would seem gone, and new ones would be made
+// in the directory below.
+func (d *Driver) checkHome() error {
+	if time.Since(time.Unix(0, d.lastAnswer.Load())) > poolCheckInterval {
+		if err := checkPool(d.dataset); err != nil {
 			return err
 		}
-		d.answered.Store(time.Now().UnixNano())
+		d.lastAnswer.Store(time.Now().UnixNano())
 	}
 	same, err := isFile(string(d.home), d.lock)
 	if err == nil && !same {
@@ -271,9 +320,9 @@ func (d *Driver) present() error {
 	return err
 }
 
-// answers makes sure that the dataset's pool is not suspended: whoever asks one
-// that is for more than it remembers waits, and cannot even be killed.
-func answers(dataset string) error {
+// checkPool returns a PoolUnavailable error for a suspended pool. A process that asks such a
+// pool for data that is not in memory hangs, and cannot even be killed.
+func checkPool(dataset string) error {
 	pool := zfs.PoolOf(dataset)
 	if state, err := zfs.PoolState(pool); err == nil && state == zfs.PoolSuspended {
 		return fault.New(fault.PoolUnavailable, "pool %s is suspended: it waits for its devices", pool)
@@ -281,13 +330,42 @@ func answers(dataset string) error {
 	return nil
 }
 
-// in gives err its context.
-func (d *Driver) in(op, id string, err error) error {
+// addContext adds the operation, the layer and the dataset to err.
+func (d *Driver) addContext(op, id string, err error) error {
 	return fault.AddContext(fault.Op{Name: op, Layer: id, Dataset: d.dataset}, err)
 }
 
 // pool is the pool that the store lies on.
 func (d *Driver) pool() string { return zfs.PoolOf(d.dataset) }
 
-// tarOptions is how layer tars are read and written in this store.
+// tarOptions returns how layer tars are read and written in this store.
 func (d *Driver) tarOptions() layertar.Options { return layertar.Options{IDs: d.ids} }
+
+// idSet is a set of layers with a property that only this process knows. A layer that is
+// not in the set is treated with more care, so a new process may begin with an empty one.
+type idSet struct {
+	mu  sync.Mutex
+	ids map[string]struct{}
+}
+
+func (s *idSet) add(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids == nil {
+		s.ids = make(map[string]struct{})
+	}
+	s.ids[id] = struct{}{}
+}
+
+func (s *idSet) remove(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ids, id)
+}
+
+func (s *idSet) has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.ids[id]
+	return ok
+}

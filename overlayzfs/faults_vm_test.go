@@ -468,7 +468,7 @@ func requireTidyBut(t *testing.T, d *Driver, id string) {
 	if !exists(t, d, id) {
 		t.Errorf("layer %s is gone", id)
 	}
-	if records := list(t, d.home.own(limitsName)); len(records) != 1 {
+	if records := list(t, d.home.privatePath(limitsDir)); len(records) != 1 {
 		t.Errorf("records of limits: %q", records)
 	}
 }

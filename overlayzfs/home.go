@@ -2,7 +2,6 @@ package overlayzfs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,35 +10,27 @@ import (
 	"strings"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
-	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/whiteout"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// formatVersion is the version of what lies below .overlayzfs; what lies
-// beside it is overlay2's and has no version.
-const formatVersion = 1
-
-type format struct {
-	Version int `json:"version"`
+// preparedHome is a home on ZFS that this process has locked.
+type preparedHome struct {
+	home         home
+	dataset      string
+	lock         *os.File // the home itself, locked
+	managesMount bool     // the driver mounts and unmounts the dataset
+	isNewMount   bool     // the driver has just mounted it
 }
 
-// place is a home that was prepared: a store on ZFS, claimed by this process.
-type place struct {
-	home    home
-	dataset string
-	lock    *os.File // the home itself, locked
-	mounted bool     // the driver is in charge of the dataset's mount
-	fresh   bool     // which was not there before
-}
-
-// prepareHome makes path a store on ZFS. Nothing that is there is changed
-// before it is known to be a store or an empty directory that can become one,
-// and when it fails nothing stays mounted that was not before.
-func prepareHome(ctx context.Context, path string, o Options) (*place, error) {
+// prepareHome makes path a store on ZFS. It changes nothing there before it knows a store,
+// or an empty directory. When it fails, a mount that it made is undone.
+func prepareHome(ctx context.Context, path string, o Options) (*preparedHome, error) {
 	if !filepath.IsAbs(path) {
 		return nil, fault.New(fault.Invalid, "home %q is not an absolute path", path)
 	}
@@ -50,36 +41,36 @@ func prepareHome(ctx context.Context, path string, o Options) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &place{home: home(real), mounted: o.Dataset != ""}
-	if p.mounted {
-		if err := answers(o.Dataset); err != nil {
+	p := &preparedHome{home: home(real), managesMount: o.Dataset != ""}
+	if p.managesMount {
+		if err := checkPool(o.Dataset); err != nil {
 			return nil, err
 		}
-		if p.fresh, err = mountHome(real, o.Dataset); err != nil {
+		if p.isNewMount, err = mountHome(real, o.Dataset); err != nil {
 			return nil, err
 		}
 	}
 	if err := p.prepare(ctx, o); err != nil {
-		return nil, errors.Join(err, p.undo())
+		return nil, errors.Join(err, p.unmountIfNew())
 	}
 	return p, nil
 }
 
-func (p *place) undo() error {
-	if !p.fresh {
+func (p *preparedHome) unmountIfNew() error {
+	if !p.isNewMount {
 		return nil
 	}
 	return mount.Unmount(string(p.home))
 }
 
-func (p *place) prepare(ctx context.Context, o Options) (err error) {
+func (p *preparedHome) prepare(ctx context.Context, o Options) (err error) {
 	if p.dataset, err = datasetOfHome(string(p.home)); err != nil {
 		return err
 	}
-	if err := answers(p.dataset); err != nil {
+	if err := checkPool(p.dataset); err != nil {
 		return err
 	}
-	if p.lock, err = claim(p.home); err != nil {
+	if p.lock, err = lockHome(p.home); err != nil {
 		return err
 	}
 	defer func() {
@@ -87,35 +78,34 @@ func (p *place) prepare(ctx context.Context, o Options) (err error) {
 			p.lock.Close()
 		}
 	}()
-	if err := requireOwn(int(p.lock.Fd())); err != nil {
+	if err := checkPrivateDir(int(p.lock.Fd())); err != nil {
 		return err
 	}
 	known, err := checkStore(p.home)
 	if err != nil {
 		return err
 	}
-	if err := p.probe(ctx, known); err != nil {
+	if err := p.probeOverlay(ctx, known); err != nil {
 		return fmt.Errorf("dataset %s: %w", p.dataset, err)
 	}
-	return makeDirs(p.home, o)
+	return makeStoreDirs(p.home, o)
 }
 
-// probe tries what overlayfs needs. A store that is known passed it before; if
-// there is no room to try it again, that must not keep its layers from being
-// removed.
-func (p *place) probe(ctx context.Context, known bool) error {
+// probeOverlay tries what overlayfs needs. A known store has passed before, so a probe that
+// fails for lack of room is only logged: layers must remain removable.
+func (p *preparedHome) probeOverlay(ctx context.Context, known bool) error {
 	if !known {
 		return whiteout.Probe(ctx, string(p.home))
 	}
-	err := whiteout.Probe(ctx, p.home.own(newName))
+	err := whiteout.Probe(ctx, p.home.privatePath(newDir))
 	if class := fault.ClassOf(err); class == fault.NoSpace || class == fault.LimitReached {
-		logrus.WithError(err).WithField("dataset", p.dataset).Warn("not probed again")
+		logrus.WithError(err).WithField("dataset", p.dataset).Warn("no room to test overlayfs again: the store passed the test before")
 		return nil
 	}
 	return err
 }
 
-// mountHome mounts dataset on dir unless it is there already.
+// mountHome mounts the dataset on dir unless it is mounted there already.
 func mountHome(dir, dataset string) (fresh bool, err error) {
 	infos, err := mount.ListAt(dir)
 	if err != nil {
@@ -126,7 +116,7 @@ func mountHome(dir, dataset string) (fresh bool, err error) {
 		if top.FSType == "zfs" && top.Source == dataset {
 			return false, nil
 		}
-		return false, fault.NewWithRemedy(fault.Busy, "%q (%s) is mounted on the home %q, where dataset %q belongs; unmount it, or name it as overlayzfs.dataset", top.Source, top.FSType, dir, dataset)
+		return false, fault.NewWithRemedy(fault.Busy, "%q (%s) is mounted on the home %q, where dataset %q belongs; unmount it, or set overlayzfs.dataset to it", top.Source, top.FSType, dir, dataset)
 	}
 	if err := requireEmpty(dir, dataset); err != nil {
 		return false, err
@@ -134,14 +124,14 @@ func mountHome(dir, dataset string) (fresh bool, err error) {
 	return true, zfs.MountDataset(dataset, dir)
 }
 
-// requireEmpty keeps a mount from hiding layers that are already there.
+// requireEmpty refuses a directory with entries, which a mount would hide.
 func requireEmpty(dir, dataset string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	if len(entries) > 0 {
-		return fault.New(fault.Exists, "home %q already holds %d entries such as %q, which mounting dataset %q would hide; move them away or drop the option overlayzfs.dataset", dir, len(entries), entries[0].Name(), dataset)
+		return fault.New(fault.Exists, "home %q holds %d entries such as %q, which a mount of dataset %q would hide; move them away, or remove the option overlayzfs.dataset", dir, len(entries), entries[0].Name(), dataset)
 	}
 	return nil
 }
@@ -152,21 +142,21 @@ func datasetOfHome(dir string) (string, error) {
 		return "", err
 	}
 	if !onZFS {
-		return "", fault.New(fault.Unsupported, "home %q does not lie on ZFS; create a dataset (`zfs create -o mountpoint=legacy POOL/NAME`) and name it with overlayzfs.dataset=POOL/NAME, or put Docker's data-root on ZFS", dir)
+		return "", fault.New(fault.Unsupported, "home %q is not on ZFS; create a dataset (`zfs create -o mountpoint=legacy POOL/NAME`) and set overlayzfs.dataset=POOL/NAME, or put Docker's data-root on ZFS", dir)
 	}
 	return zfs.DatasetOf(dir)
 }
 
-// checkStore refuses a directory that holds something other than a store of
-// this format, and reports whether it holds one of ours already. A directory
-// with short links is a store of overlay2's, which becomes ours.
+// checkStore refuses a directory that holds anything but a store of this format. known
+// reports whether it holds a store of ours already. A directory with short links is a
+// store of overlay2's and becomes ours.
 func checkStore(h home) (known bool, err error) {
-	for _, mark := range []string{h.own(), h.path(linkDir)} { // not by reading thousands of layers' names
+	for _, mark := range []string{h.privatePath(), h.path(linkDir)} { // cheaper than reading thousands of layers' names
 		if _, err := os.Lstat(mark); !errors.Is(err, fs.ErrNotExist) {
 			if err != nil {
 				return false, err
 			}
-			return knownFormat(h)
+			return hasKnownFormat(h)
 		}
 	}
 	names, err := readNames(string(h))
@@ -174,46 +164,46 @@ func checkStore(h home) (known bool, err error) {
 		return false, err
 	}
 	for _, name := range names {
-		if !strings.HasPrefix(name, ownDir) { // what a probe left
-			return false, fault.New(fault.Exists, "%s is neither empty nor a store of layers: it holds %q; give the driver a dataset of its own", h, name)
+		if !strings.HasPrefix(name, privateDir) { // a probe left it behind
+			return false, fault.New(fault.Exists, "%s is neither empty nor a store of layers: it holds %q; give the driver an empty dataset", h, name)
 		}
 	}
 	return false, nil
 }
 
-// makeDirs makes the store's own directories. It changes only what is not
-// right yet: a full dataset takes no change at all.
-func makeDirs(h home, o Options) error {
-	if err := own(h, o); err != nil {
+// makeStoreDirs makes the store's private directories. It makes only the changes that are
+// needed, because a full dataset takes none.
+func makeStoreDirs(h home, o Options) error {
+	if err := secureHome(h, o); err != nil {
 		return err
 	}
-	dirs := []string{h.path(linkDir), h.own()}
-	for _, name := range ownDirs {
-		dirs = append(dirs, h.own(name))
+	dirs := []string{h.path(linkDir), h.privatePath()}
+	for _, name := range privateDirs {
+		dirs = append(dirs, h.privatePath(name))
 	}
 	for _, dir := range dirs {
-		if err := makeOwn(dir); err != nil {
+		if err := makePrivateDir(dir); err != nil {
 			return err
 		}
 	}
 	return writeFormat(h)
 }
 
-// makeOwn makes a directory that is not there. A link to one is none.
-func makeOwn(path string) error {
+// makePrivateDir makes a missing directory. It refuses a link to a directory.
+func makePrivateDir(path string) error {
 	err := os.Mkdir(path, 0o700)
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	fi, err := os.Lstat(path)
 	if err == nil && !fi.IsDir() {
-		err = misshapen(path, "is no directory")
+		err = malformedError(path, "is not a directory")
 	}
 	return err
 }
 
-// own closes the home to all but root and the containers' root.
-func own(h home, o Options) error {
+// secureHome closes the home to all users but root and the containers' root.
+func secureHome(h home, o Options) error {
 	const mode = 0o710
 	_, gid := o.IDs.RootPair()
 	uid := os.Getuid()
@@ -227,47 +217,8 @@ func own(h home, o Options) error {
 	return os.Chmod(string(h), mode)
 }
 
-// knownFormat reports whether the store is of our format, which one that
-// overlay2 made is not yet.
-func knownFormat(h home) (bool, error) {
-	raw, err := os.ReadFile(h.own(formatName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	var f format
-	if err := json.Unmarshal(raw, &f); err != nil {
-		return false, fault.New(fault.Invalid, "%s is damaged: %w", h.own(formatName), err)
-	}
-	if f.Version != formatVersion {
-		return false, fault.New(fault.Unsupported, "the store in %s has format version %d; this overlayzfs knows version %d: use the version that wrote it", h, f.Version, formatVersion)
-	}
-	return true, nil
-}
-
-// writeFormat writes the format file once, in one step.
-func writeFormat(h home) error {
-	if _, err := os.Lstat(h.own(formatName)); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	raw, err := json.Marshal(format{formatVersion})
-	if err != nil {
-		return err
-	}
-	return writeWhole(h.own(formatName), raw)
-}
-
-// writeWhole puts a file in place that a power cut does not tear: a name can be
-// on disk before what it names. It is for files that are written once. What an
-// earlier try left is not written to: it could be a link.
-func writeWhole(path string, data []byte) error {
-	return atomicfile.Replace(path, data, atomicfile.Options{Mode: 0o644, Durability: atomicfile.Content, Suffix: newSuffix})
-}
-
-// claim makes sure that one process at a time works on the store.
-func claim(h home) (*os.File, error) {
+// lockHome makes sure that one process at a time opens the store.
+func lockHome(h home) (*os.File, error) {
 	f, err := os.Open(string(h))
 	if err != nil {
 		return nil, err
@@ -277,4 +228,47 @@ func claim(h home) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// lockFile takes an exclusive lock that ends with the file or the process.
+func lockFile(f *os.File) error {
+	err := fsat.TryLock(int(f.Fd()))
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return fault.New(fault.Busy, "another overlayzfs process uses this home (%s is locked)", f.Name())
+	}
+	if err != nil {
+		return fmt.Errorf("lock %q: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// isFile reports whether path leads to f.
+func isFile(path string, f *os.File) (bool, error) {
+	var there, ours unix.Stat_t
+	if err := unix.Stat(path, &there); err != nil {
+		return false, fmt.Errorf("stat %q: %w", path, err)
+	}
+	if err := unix.Fstat(int(f.Fd()), &ours); err != nil {
+		return false, fmt.Errorf("stat %q: %w", f.Name(), err)
+	}
+	return there.Dev == ours.Dev && there.Ino == ours.Ino, nil
+}
+
+// hasAttributes reports whether path has that mode and owner.
+func hasAttributes(path string, mode uint32, uid, gid int) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return false, fmt.Errorf("stat %q: %w", path, err)
+	}
+	return st.Mode&0o7777 == mode && int(st.Uid) == uid && int(st.Gid) == gid, nil
+}
+
+// readNames returns the names in a directory, in no order.
+func readNames(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
 }

@@ -234,7 +234,7 @@ func TestHomesThatAreRefused(t *testing.T) {
 func TestUnknownFormatsAreRefused(t *testing.T) {
 	for content, class := range map[string]fault.Class{`{"version":2}`: fault.Unsupported, `{`: fault.Invalid} {
 		dir := filepath.Join(t.TempDir(), "home")
-		write(t, dir+"/"+ownDir+"/"+formatName, content)
+		write(t, dir+"/"+privateDir+"/"+formatFile, content)
 		if _, err := Open(context.Background(), dir, Options{}); !errors.Is(err, class) {
 			t.Errorf("%s: %v", content, err)
 		}
@@ -257,7 +257,7 @@ func TestAnOverlay2StoreIsTakenOver(t *testing.T) {
 			must(t, os.Mkdir(h.path(l.id, workName), 0o700))
 		}
 	}
-	must(t, writeEmpty(h.layer("below").committed()))
+	must(t, ensureFile(h.layer("below").committed()))
 	d := openStoreIn(t, string(h), Options{})
 	change(t, d, "above", func(dir string) {
 		for _, name := range []string{"above", "below"} {

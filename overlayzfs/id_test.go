@@ -34,11 +34,11 @@ func TestCheckID(t *testing.T) {
 }
 
 func TestCheckPair(t *testing.T) {
-	if err := checkPair("a", ""); err != nil {
+	if err := checkIDs("a", ""); err != nil {
 		t.Error(err)
 	}
 	for _, parent := range []string{"a", "..", "x/y"} {
-		if err := checkPair("a", parent); !errors.Is(err, fault.Invalid) {
+		if err := checkIDs("a", parent); !errors.Is(err, fault.Invalid) {
 			t.Errorf("parent %q: %v", parent, err)
 		}
 	}

@@ -271,7 +271,7 @@ func TestCreateRefuses(t *testing.T) {
 // requireTidyBesidesMarkers is requireTidy for a store with a building layer.
 func requireTidyBesidesMarkers(t *testing.T, d *Driver, building ...string) {
 	t.Helper()
-	if got := list(t, d.home.own(buildingName)); len(got) != len(building) {
+	if got := list(t, d.home.privatePath(buildingDir)); len(got) != len(building) {
 		t.Errorf("building: %q, want %q", got, building)
 	}
 	if got := list(t, d.home.path(linkDir)); len(got) != len(building) {

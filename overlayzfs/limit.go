@@ -5,37 +5,83 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/quota"
 )
 
-// Limits are what a layer may hold; zero is no limit.
+// Limits are the most that a layer may hold. Zero is no limit.
 type Limits = quota.Limits
 
-// SetLimits raises or lowers limits of a layer that was made with one, also
-// while a container uses it. What the options, those of Create, do not name
-// stays as it is.
+// wantedLimit is a limit whose parts may be unset.
+type wantedLimit struct {
+	quota.Spec
+	bytes, inodes bool // whether the part was asked for
+}
+
+// parseLimit reads the limit from StorageOpt. size=0 asks for no limit and overrides the
+// store's default.
+func (o CreateOptions) parseLimit() (limit wantedLimit, err error) {
+	for key, value := range o.StorageOpt {
+		if err := limit.set(strings.ToLower(key), value); err != nil {
+			return wantedLimit{}, err
+		}
+	}
+	return limit, limit.Properties.Check()
+}
+
+func (w *wantedLimit) set(key, value string) (err error) {
+	switch {
+	case key == "size":
+		w.bytes = true
+		w.Bytes, err = quota.ParseBytes(key, value)
+	case key == "inodes":
+		w.inodes = true
+		w.Inodes, err = quota.ParseInodes(key, value)
+	case slices.Contains(quota.PropertyNames(), key):
+		if w.Properties == nil {
+			w.Properties = quota.Properties{}
+		}
+		w.Properties[key] = value
+	default:
+		err = fault.New(fault.Invalid, "unknown storage option %q for a layer: known are size, inodes, %s", key, strings.Join(quota.PropertyNames(), ", "))
+	}
+	return err
+}
+
+// fillUnset sets the parts that were not asked for to the defaults.
+func (w *wantedLimit) fillUnset(preset Limits) {
+	if !w.bytes {
+		w.Bytes = preset.Bytes
+	}
+	if !w.inodes {
+		w.Inodes = preset.Inodes
+	}
+}
+
+// SetLimits changes the limits of a layer that was created with one, even while a
+// container uses it. Limits that the options do not name stay.
 func (d *Driver) SetLimits(ctx context.Context, id string, options map[string]string) error {
 	if err := checkID("layer", id); err != nil {
-		return d.in("limit", id, err)
+		return d.addContext("limit", id, err)
 	}
-	change, err := CreateOptions{StorageOpt: options}.limit()
+	change, err := CreateOptions{StorageOpt: options}.parseLimit()
 	if err == nil && len(change.Properties) > 0 {
-		err = fault.New(fault.Unsupported, "only size and inodes can be changed; other properties are set when the container is made, or on its dataset with `zfs set`")
+		err = fault.New(fault.Unsupported, "only size and inodes can be changed; set other properties when the container is created, or on its dataset with `zfs set`")
 	}
 	if err != nil {
-		return d.in("limit", id, err)
+		return d.addContext("limit", id, err)
 	}
-	return d.on("limit", id, func(l layer) error { return d.setLimits(ctx, l, change) })
+	return d.runLocked("limit", id, func(l layer) error { return d.setLimits(ctx, l, change) })
 }
 
 func (d *Driver) setLimits(ctx context.Context, l layer, change wantedLimit) error {
-	if err := l.require("layer"); err != nil {
+	if err := l.requireExists("layer"); err != nil {
 		return err
 	}
-	p, err := l.place()
+	p, err := l.quotaLayer()
 	if err != nil {
 		return err
 	}
@@ -44,15 +90,15 @@ func (d *Driver) setLimits(ctx context.Context, l layer, change wantedLimit) err
 		return err
 	}
 	if r != nil {
-		change.fill(r.Limits)
+		change.fillUnset(r.Limits)
 	}
 	if err := d.limits.SetLimits(p, change.Limits); err != nil {
 		return err
 	}
-	return d.noted(ctx)
+	return d.commitNames(ctx)
 }
 
-// CheckLimits is why no layer made now can have a limit, or nil.
+// CheckLimits returns the reason why no layer created now can get a limit, or nil.
 func (d *Driver) CheckLimits() error {
 	if mode, why := d.limits.Mode(); mode == quota.Off {
 		return why
@@ -60,80 +106,46 @@ func (d *Driver) CheckLimits() error {
 	return nil
 }
 
-// place is the layer as package quota knows it.
-func (l layer) place() (quota.Layer, error) {
-	key, err := readShort(l.dir())
+// quotaLayer returns the layer in the terms of package quota.
+func (l layer) quotaLayer() (quota.Layer, error) {
+	key, err := readShortName(l.dir())
 	return quota.Layer{Key: key, Dir: l.dir()}, err
 }
 
-// apart reports whether the layer's content lies on a dataset of its own, where
-// only attaching makes it reachable.
-func (l layer) apart() (bool, error) {
+// hasDataset reports whether the layer's content lies on a dataset of its own. Such
+// content is reachable only while the dataset is attached.
+func (l layer) hasDataset() (bool, error) {
 	fi, err := os.Lstat(l.diff())
 	return err == nil && fi.Mode().Type() == fs.ModeSymlink, err
 }
 
-// requireUnlimited refuses what cannot be done with a layer that has a limit:
-// its content lies elsewhere, or must not be replaced.
+// requireUnlimited refuses a limited layer, whose content lies elsewhere or must not be
+// replaced. what completes "cannot …".
 func (d *Driver) requireUnlimited(l layer, what string) error {
-	p, err := l.place()
+	p, err := l.quotaLayer()
 	if err != nil {
 		return err
 	}
 	r, err := d.limits.Find(p.Key)
 	if err == nil && r != nil {
-		err = fault.New(fault.Unsupported, "layer %s has a limit or properties of its own, and cannot %s; commit the container and use the image", l.id, what)
+		err = fault.New(fault.Unsupported, "layer %s has a limit or properties, and cannot %s; commit the container and use the image", l.id, what)
 	}
 	return err
 }
 
-// openUpper opens the directory with the layer's own content. What is opened
-// stays reachable when the layer's dataset is detached again.
-func (d *Driver) openUpper(l layer) (upper *os.File, err error) {
-	apart, err := l.apart()
-	if err != nil {
-		return nil, err
-	}
-	if !apart {
-		return os.Open(l.diff())
-	}
-	err = d.on("open", l.id, func(l layer) (err error) {
-		upper, err = d.openApart(l)
-		return err
-	})
-	return upper, err
-}
-
-func (d *Driver) openApart(l layer) (upper *os.File, err error) {
-	p, err := l.place()
-	if err != nil {
-		return nil, err
-	}
-	mounted, err := mount.IsOverlay(l.merged())
-	if err != nil {
-		return nil, err
-	}
-	if err := d.limits.Attach(p); err != nil {
-		return nil, err
-	}
-	if !mounted {
-		defer func() { err = errors.Join(err, d.limits.Detach(p)) }()
-	}
-	return os.Open(l.diff())
-}
-
-// attach makes the content of the layer reachable for a mount of it. A layer
-// that is not limited needs nothing.
+// attach makes the layer's content reachable for a mount. It does nothing for a layer
+// without a limit.
 func (d *Driver) attach(l layer) error {
-	p, err := l.place()
+	p, err := l.quotaLayer()
 	if err != nil {
 		return err
 	}
 	return d.limits.Attach(p)
 }
 
+// detach undoes attach.
 func (d *Driver) detach(l layer) error {
-	p, err := l.place()
+	p, err := l.quotaLayer()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -143,46 +155,16 @@ func (d *Driver) detach(l layer) error {
 	return d.limits.Detach(p)
 }
 
-// live tells package quota whether a limited layer is there. What the last
-// session left attached for no mount is detached, and what containers use is
-// watched again.
-func (d *Driver) live(r quota.Record, key string) (quota.Layer, bool) {
-	l := d.home.layer(r.Layer)
-	p := quota.Layer{Key: key, Dir: l.dir()}
-	if !l.mayHave(key) {
-		return p, false
-	}
-	mounted, err := d.inUse(l)
-	switch {
-	case err == nil && mounted:
-		err = d.limits.Attach(p)
-	case err == nil:
-		err = d.limits.Detach(p)
-	}
-	warn(l.dir(), err)
-	return p, true
+// mayOwnKey reports whether a layer of that ID may have that key.
+func (d *Driver) mayOwnKey(id, key string) bool {
+	return checkID("layer", id) == nil && d.home.layer(id).mayHaveKey(key)
 }
 
-// inUse reports whether a limited layer may be mounted. Who mounts it elsewhere
-// does not say; what was attached stays so then.
-func (d *Driver) inUse(l layer) (bool, error) {
-	if !d.outside {
-		return mount.IsOverlay(l.merged())
-	}
-	infos, err := mount.ListAt(l.home.path(l.id, quota.UpperName))
-	return len(infos) > 0, err
-}
-
-// mayOwn reports whether a layer of that ID may have that key.
-func (d *Driver) mayOwn(id, key string) bool {
-	return checkID("layer", id) == nil && d.home.layer(id).mayHave(key)
-}
-
-// mayHave reports whether the layer may be the one with that key. Only one that
-// is known to be gone, or to be another, is not: what a container wrote is not
-// deleted because a file could not be read.
-func (l layer) mayHave(key string) bool {
-	short, err := readShort(l.dir())
+// mayHaveKey reports whether the layer may have that key. It is false only for a layer
+// that does not exist or has another key. An unreadable file must not delete what a
+// container wrote.
+func (l layer) mayHaveKey(key string) bool {
+	short, err := readShortName(l.dir())
 	if err == nil {
 		return short == key
 	}

@@ -13,52 +13,52 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// optionPrefix starts every option of the driver, as "overlay2." does there.
+// optionPrefix begins the name of every option of the driver.
 const optionPrefix = "overlayzfs."
 
-// Options are what the administrator chooses for the whole store.
+// Options are the administrator's choices for the whole store.
 type Options struct {
-	// Dataset is mounted on the home by the driver. Empty: the home must lie
-	// on ZFS already.
+	// Dataset is the dataset that the driver mounts on the home. Without it the home has to
+	// be on ZFS already.
 	Dataset string
 
-	// Limits are those of containers' layers that ask for none.
+	// Limits are the default limits of containers' layers.
 	Limits Limits
-	// Quota is by what means limits are kept.
+	// Quota is the mode in which limits are enforced.
 	Quota quota.Mode
 
-	// Sync sets the dataset's sync property. Empty leaves it as it is.
+	// Sync is the new value of the dataset's sync property. Empty does not change it.
 	Sync string
 
-	// Snapshots says when to take snapshots, and how many to keep.
+	// Snapshots says at which events to take snapshots, and how many to keep.
 	Snapshots snapshot.Policy
-	// Records is the dataset with the caller's own records, which snapshots are
-	// to cover together with the layers. Empty for none.
+	// Records is the dataset with the caller's own records. Snapshots cover it together with
+	// the layers. It may be empty.
 	Records string
 
 	// IDs maps the owners of files when containers run in a user name space.
 	IDs user.IdentityMapping
 
-	// Door names who keeps layers here, when that is no graphdriver. Such a
-	// caller makes its mounts itself, and no end of a session ends one.
+	// Door is the name of a caller that is not a graphdriver. Such a caller mounts the layers
+	// itself, and the end of a session unmounts none of them.
 	Door string
 
-	// Observer, where it is set, is told of the store what is worth counting.
+	// Observer counts what happens to the store. It may be nil.
 	Observer Observer
 
-	// Receiving opens a store that is still being received, to finish that.
+	// Receiving opens a store whose receive is not finished, to finish it.
 	Receiving bool
 
-	// MayResume reports whether a caller that starts anew may come back for a
-	// layer that was made and never given content. Without it none is kept.
+	// MayResume reports whether a restarted caller may come back for a layer that was created
+	// and never given content. Without it no such layer is kept.
 	MayResume func(id string) bool
-	// IsStray reports whether a layer means nothing to any caller after the host
-	// came up again, given what other layers there are. Without it none does.
+	// IsStray reports whether no caller will use a layer after a boot of the host. It can ask
+	// which other layers exist. Without it no layer is stray.
 	IsStray func(id string, exists func(id string) bool) bool
 }
 
-// ParseOptions reads key=value options as daemon.json's storage-opts and the
-// plugin's environment carry them. Keys are not case-sensitive.
+// ParseOptions reads key=value options from daemon.json's storage-opts or from the
+// plugin's environment. Keys are not case-sensitive.
 func ParseOptions(list []string) (Options, error) {
 	var o Options
 	for _, item := range list {
@@ -73,8 +73,8 @@ func ParseOptions(list []string) (Options, error) {
 	return o, nil
 }
 
-// SplitOptions splits storage options at commas. A part without '=' goes on with
-// the value before: the retention of snapshots is a list itself.
+// SplitOptions splits storage options at commas. A part without '=' continues the value
+// before it, because the snapshot policy is a list itself.
 func SplitOptions(text string) []string {
 	var options []string
 	for part := range strings.SplitSeq(text, ",") {
@@ -99,7 +99,7 @@ func (o *Options) set(key, value string) (err error) {
 	return set(o, key, value)
 }
 
-// options are the driver's, by what follows optionPrefix.
+// options are the driver's options by name, without optionPrefix.
 var options = map[string]func(o *Options, key, value string) error{
 	"dataset": func(o *Options, key, value string) error { return setDataset(&o.Dataset, key, value) },
 	"size": func(o *Options, key, value string) (err error) {
@@ -116,7 +116,7 @@ var options = map[string]func(o *Options, key, value string) error{
 	},
 	"sync": func(o *Options, key, value string) error {
 		if value != "standard" && value != "disabled" {
-			return fault.New(fault.Invalid, "storage option %s=%q: want standard or disabled; without the option the dataset's property stays as it is", key, value)
+			return fault.New(fault.Invalid, "storage option %s=%q: want standard or disabled; without the option the dataset's property does not change", key, value)
 		}
 		o.Sync = value
 		return nil
@@ -136,72 +136,4 @@ func setDataset(to *string, key, value string) error {
 	}
 	*to = value
 	return nil
-}
-
-// CreateOptions are what the caller asks of one layer.
-type CreateOptions struct {
-	// MountLabel is the SELinux label the layer will be mounted with. It is
-	// applied by Get; Create only checks it.
-	MountLabel string
-	// StorageOpt is `docker run --storage-opt`.
-	StorageOpt map[string]string
-	// ReadWrite marks a container's layer, which is kept even when nothing
-	// was ever written to it, and gets the preset limits.
-	ReadWrite bool
-	// Recorded says that the caller records the layer as soon as Create has
-	// answered. One that gets its content by ApplyDiff is recorded after that.
-	Recorded bool
-	// Exempt is for a layer that needs no limit although the caller passes one.
-	// What is passed is checked all the same.
-	Exempt bool
-}
-
-// companion reports whether the layer is a container's and recorded together
-// with the one that will stand on it.
-func (o CreateOptions) companion() bool { return o.ReadWrite && !o.Recorded }
-
-// limit is what the options ask for, and whether they ask for a limit at all:
-// size=0 asks for none where one is preset.
-func (o CreateOptions) limit() (limit wantedLimit, err error) {
-	for key, value := range o.StorageOpt {
-		if err := limit.set(strings.ToLower(key), value); err != nil {
-			return wantedLimit{}, err
-		}
-	}
-	return limit, limit.Properties.Check()
-}
-
-// wantedLimit is a limit of which some parts may have been left open.
-type wantedLimit struct {
-	quota.Spec
-	bytes, inodes bool // these were asked for
-}
-
-func (w *wantedLimit) set(key, value string) (err error) {
-	switch {
-	case key == "size":
-		w.bytes = true
-		w.Bytes, err = quota.ParseBytes(key, value)
-	case key == "inodes":
-		w.inodes = true
-		w.Inodes, err = quota.ParseInodes(key, value)
-	case slices.Contains(quota.PropertyNames(), key):
-		if w.Properties == nil {
-			w.Properties = quota.Properties{}
-		}
-		w.Properties[key] = value
-	default:
-		err = fault.New(fault.Invalid, "unknown storage option %q for a layer: known are size, inodes, %s", key, strings.Join(quota.PropertyNames(), ", "))
-	}
-	return err
-}
-
-// fill puts the preset where nothing was asked for.
-func (w *wantedLimit) fill(preset Limits) {
-	if !w.bytes {
-		w.Bytes = preset.Bytes
-	}
-	if !w.inodes {
-		w.Inodes = preset.Inodes
-	}
 }

@@ -77,7 +77,7 @@ func TestCreateOptionsRefuse(t *testing.T) {
 		{"primarycache", "some"},
 	}
 	for _, tt := range tests {
-		_, err := CreateOptions{StorageOpt: map[string]string{tt.key: tt.value}}.limit()
+		_, err := CreateOptions{StorageOpt: map[string]string{tt.key: tt.value}}.parseLimit()
 		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), tt.key) {
 			t.Errorf("%s=%s: %v, want one that names the option", tt.key, tt.value, err)
 		}
@@ -97,11 +97,11 @@ func TestLimits(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			limit, err := CreateOptions{StorageOpt: tt.give}.limit()
+			limit, err := CreateOptions{StorageOpt: tt.give}.parseLimit()
 			if err != nil {
 				t.Fatal(err)
 			}
-			limit.fill(preset)
+			limit.fillUnset(preset)
 			if diff := cmp.Diff(tt.want, limit.Spec); diff != "" {
 				t.Errorf("limit (-want +got):\n%s", diff)
 			}

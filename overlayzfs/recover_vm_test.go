@@ -22,13 +22,13 @@ func TestALayerThatWasBeingMadeIsGone(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")
 	change(t, d, "base", func(string) {})
-	lowers, err := d.home.layer("base").stack()
+	lowers, err := d.home.layer("base").stackForChild()
 	must(t, err)
 	// Killed before the rename that publishes it: short link made or not.
-	must(t, d.fill(quota.Layer{Key: shortA, Dir: d.home.own(newName, shortA)}, "never", lowers, quota.Spec{}))
-	must(t, d.fill(quota.Layer{Key: shortB, Dir: d.home.own(newName, shortB)}, "never", lowers, quota.Spec{}))
+	must(t, d.fillStage(quota.Layer{Key: shortA, Dir: d.home.privatePath(newDir, shortA)}, "never", lowers, quota.Spec{}))
+	must(t, d.fillStage(quota.Layer{Key: shortB, Dir: d.home.privatePath(newDir, shortB)}, "never", lowers, quota.Spec{}))
 	must(t, os.Symlink("../never/diff", d.home.path(linkDir, shortB)))
-	must(t, writeEmpty(d.home.building("never")))
+	must(t, ensureFile(d.home.buildingMark("never")))
 	d = crash(t, d)
 	requireTidy(t, d, "base")
 }
@@ -86,7 +86,7 @@ func TestStraysGoWhenTheHostComesUp(t *testing.T) {
 	if !exists(t, d, "b-init") {
 		t.Error("a stray went while its caller may be making the rest")
 	}
-	must(t, os.WriteFile(d.home.own(bootName), []byte("the boot before"), 0o600))
+	must(t, os.WriteFile(d.home.privatePath(bootIDFile), []byte("the boot before"), 0o600))
 	d = crashTo(t, d, o)
 	requireTidy(t, d, "a", "a-init")
 }
@@ -102,7 +102,7 @@ func TestWhatThePowerCutTore(t *testing.T) {
 	must(t, os.Truncate(d.home.path("nolink", linkName), 0))
 	must(t, os.Truncate(d.home.path("nolower", lowerName), 0))
 	must(t, os.Symlink("../never/diff", d.home.path(linkDir, shortA)))
-	must(t, os.WriteFile(d.home.own(bootName), []byte("the boot before"), 0o600))
+	must(t, os.WriteFile(d.home.privatePath(bootIDFile), []byte("the boot before"), 0o600))
 	d = crash(t, d)
 	requireTidy(t, d, "base", "whole")
 }
@@ -110,11 +110,11 @@ func TestWhatThePowerCutTore(t *testing.T) {
 func TestALayerWhoseDiffWasBeingAppliedIsGone(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")
-	other, err := readShort(d.home.layer("base").dir())
+	other, err := readShortName(d.home.layer("base").dir())
 	must(t, err)
 	change(t, d, "base", func(string) {})
 	create(t, d, "half", "base")
-	stage := d.home.applying("half")
+	stage := d.home.applyPath("half")
 	must(t, os.Mkdir(stage, 0o755))
 	write(t, stage+"/some/file", "x")
 	// OpenContent may look like our own bookkeeping and must not be believed.
@@ -131,9 +131,9 @@ func TestALayerWhoseDiffWasBeingAppliedIsGone(t *testing.T) {
 func TestAContainersLayerIsKeptAfterACutDiff(t *testing.T) {
 	d := openStore(t)
 	must(t, d.Create(context.Background(), "container", "", CreateOptions{ReadWrite: true}))
-	write(t, d.home.applying("container")+"/half", "x")
+	write(t, d.home.applyPath("container")+"/half", "x")
 	d = crash(t, d)
-	if left := list(t, d.home.applying("container")); len(left) > 0 {
+	if left := list(t, d.home.applyPath("container")); len(left) > 0 {
 		t.Errorf("unpacked content remains: %q", left)
 	}
 	_, err := d.ApplyDiff(context.Background(), "container", "", bytes.NewReader(archive(t, "a")))
@@ -150,7 +150,7 @@ func TestALayerThatWasBeingRemovedIsGone(t *testing.T) {
 	change(t, d, "base", func(dir string) { write(t, dir+"/a/b", "x") })
 	create(t, d, "victim", "base")
 	change(t, d, "victim", func(dir string) { write(t, dir+"/a/b", "y") })
-	must(t, publish(d.home.layer("victim").dir(), d.home.own(trashName, shortA)))
+	must(t, publish(d.home.layer("victim").dir(), d.home.privatePath(trashDir, shortA)))
 	d = crash(t, d)
 	requireTidy(t, d, "base")
 }

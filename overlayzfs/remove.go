@@ -3,69 +3,65 @@ package overlayzfs
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
-// Remove removes the layer, mounted or not: dockerd and BuildKit remove what
-// they took a reference on and never gave back. One that does not exist is
-// success; one in which a file is open stays as it is.
+// Remove removes the layer, mounted or not, because dockerd and BuildKit remove layers
+// that they never put. A missing layer is no error. A layer with an open file stays as it
+// is, and the error is of class Busy.
 func (d *Driver) Remove(ctx context.Context, id string) error {
-	if err := checkID("layer", id); err != nil {
-		return d.in("remove", id, err)
-	}
-	return d.on("remove", id, func(l layer) error {
-		trash, err := d.unname(l)
+	return d.runLocked("remove", id, func(l layer) error {
+		trash, err := d.moveToTrash(l)
 		if err != nil {
 			return err
 		}
 		d.snapshots.Notify(snapshot.Removed)
-		// It is removed, whatever becomes of the wait.
-		warn(l.dir(), d.gone(ctx, id))
-		d.reaper.take(trash)
-		d.reaper.pace(ctx)
+		// The layer is removed, even when the barrier fails.
+		warnLeftover(l.dir(), d.barrierForRemove(ctx, id))
+		d.reaper.enqueue(trash)
+		d.reaper.waitBacklog(ctx)
 		return nil
 	})
 }
 
-// gone makes a removal durable. A layer that came back after a power cut would
-// be nobody's, for the caller forgets it now; unless it is one that the next
-// start would remove.
-func (d *Driver) gone(ctx context.Context, id string) error {
-	if d.isStray(id) {
-		return nil
-	}
-	return d.noted(ctx)
-}
-
-// remove removes a layer that no caller waits for.
-func (d *Driver) remove(l layer) error {
-	trash, err := d.unname(l)
+// removeLayer removes a layer without a barrier, for recovery.
+func (d *Driver) removeLayer(l layer) error {
+	trash, err := d.moveToTrash(l)
 	if err == nil {
-		d.reaper.take(trash)
+		d.reaper.enqueue(trash)
 	}
 	return err
 }
 
-// unname takes the layer away from its name, in one step, and returns where its
-// files wait for their deletion; "" when there are none.
-func (d *Driver) unname(l layer) (trash string, err error) {
+// moveToTrash renames the layer into the trash in one step and returns its path there. The
+// path is empty when no files are left to delete.
+func (d *Driver) moveToTrash(l layer) (trash string, err error) {
 	exists, err := l.exists()
 	if err != nil {
 		return "", err
 	}
 	if !exists {
-		return "", d.forget(l.id)
+		return "", d.forgetLayer(l.id)
 	}
-	if err := unmountIdle(l); err != nil {
+	if err := unmountUnused(l); err != nil {
 		return "", err
 	}
-	if err := d.detach(l); err != nil && !errors.Is(err, fault.Invalid) { // a damaged layer can go too
+	if err := d.detach(l); err != nil && !errors.Is(err, fault.Invalid) { // a damaged layer can be removed too
 		return "", err
 	}
-	trash = d.home.own(trashName, newShort())
+	trash = d.home.privatePath(trashDir, newShortName())
 	err = publish(l.dir(), trash)
 	if class := fault.ClassOf(fault.Classify(err)); class == fault.NoSpace || class == fault.LimitReached {
 		return "", d.removeInPlace(l)
@@ -73,25 +69,24 @@ func (d *Driver) unname(l layer) (trash string, err error) {
 	if err != nil {
 		return "", err
 	}
-	// What it had outside of its directory goes now: a limit's dataset has space
-	// that others may be waiting for.
-	warn(trash, d.unlinkShort(trash))
-	return trash, d.forget(l.id)
+	// The limit's dataset goes now, because others may be waiting for its space.
+	warnLeftover(trash, d.discardLinkAndLimit(trash))
+	return trash, d.forgetLayer(l.id)
 }
 
-// forget deletes what the store noted of a layer that is gone.
-func (d *Driver) forget(id string) error {
+// forgetLayer deletes the store's marks and counts of a removed layer.
+func (d *Driver) forgetLayer(id string) error {
 	d.refs.forget(id)
-	d.quiet.remove(id)
-	d.companions.remove(id)
-	return errors.Join(d.settle(id), removeTree(d.home.applying(id)))
+	d.durableLayers.remove(id)
+	d.durableWithChild.remove(id)
+	return errors.Join(d.markReady(id), removeTree(d.home.applyPath(id)))
 }
 
-// removeInPlace removes a layer where it is. A full pool or dataset refuses
-// renames but not deletions, and removing layers must be a way out. Cut short,
-// the layer still exists with less in it; dockerd asks again at its start.
+// removeInPlace deletes a layer where it is. A full pool or dataset refuses renames but
+// not deletions, and removing layers must remain possible. When it is cut short, the layer
+// exists with less content, and dockerd removes it again at its start.
 func (d *Driver) removeInPlace(l layer) error {
-	if err := d.unlinkShort(l.dir()); err != nil {
+	if err := d.discardLinkAndLimit(l.dir()); err != nil {
 		return err
 	}
 	if err := removeTree(l.diff()); err != nil {
@@ -100,15 +95,197 @@ func (d *Driver) removeInPlace(l layer) error {
 	if err := removeTree(l.dir()); err != nil {
 		return err
 	}
-	return d.forget(l.id)
+	return d.forgetLayer(l.id)
 }
 
-// unmountIdle ends the layer's mount. The kernel refuses while anything is open
-// below it.
-func unmountIdle(l layer) error {
+// unmountUnused ends the layer's mount. The kernel refuses while a file in it is open.
+func unmountUnused(l layer) error {
 	mounted, err := mount.IsOverlay(l.merged())
 	if err != nil || !mounted {
 		return err
 	}
 	return mount.Unmount(l.merged())
+}
+
+// discardLayer deletes a layer's directory in staging or in the trash. It deletes the
+// short link first, because only the directory knows the link's name. A failure is left
+// for the next start, which finds the directory again.
+func (d *Driver) discardLayer(ctx context.Context, dir string) {
+	err := d.discardLinkAndLimit(dir)
+	if err == nil {
+		err = removeTreeInterruptible(ctx, dir)
+	}
+	if ctx.Err() == nil {
+		warnLeftover(dir, err)
+	}
+}
+
+// discardContent deletes content that was being unpacked when the process ended. It
+// trusts no file in it: a file named "link" at its top came from a tar. While the layer
+// exists its empty directory stays, so that the rest of the same stream is refused.
+func (d *Driver) discardContent(dir string) {
+	exists, err := d.home.layer(filepath.Base(dir)).exists()
+	switch {
+	case err != nil:
+		warnLeftover(dir, err)
+	case exists:
+		emptyStage(dir)
+	default:
+		warnLeftover(dir, removeTree(dir))
+	}
+}
+
+// discardLinkAndLimit deletes the parts of a layer outside of its directory: the short
+// link, and what its limit needed.
+func (d *Driver) discardLinkAndLimit(dir string) error {
+	short, err := readShortName(dir)
+	if err == nil {
+		err = d.limits.Discard(short)
+	}
+	if err == nil {
+		err = os.Remove(d.home.path(linkDir, short))
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fault.Invalid) {
+		return nil
+	}
+	return err
+}
+
+// removeTree deletes path and everything below it. It ignores the caller's context,
+// because half a removal would only wait for the next start.
+func removeTree(path string) error { return removeTreeInterruptible(context.Background(), path) }
+
+// removeTreeInterruptible is removeTree that stops when ctx ends.
+func removeTreeInterruptible(ctx context.Context, path string) error {
+	parent, err := os.OpenFile(filepath.Dir(path), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	return fsat.RemoveAll(ctx, int(parent.Fd()), filepath.Base(path))
+}
+
+// warnLeftover logs a failed deletion, which the next start repeats.
+func warnLeftover(dir string, err error) {
+	if err != nil {
+		logrus.WithError(err).WithField("directory", dir).Warn("cannot clean up: left for the next start")
+	}
+}
+
+// unlinkIfThere deletes a file's name. A missing file is no error. os.Remove would also
+// ask whether it is a directory.
+func unlinkIfThere(path string) error {
+	if err := unix.Unlink(path); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unlink %q: %w", path, err)
+	}
+	return nil
+}
+
+// maxBacklog is how many removed layers may wait for the deletion of their files. Above
+// it Remove waits too, because space that comes back too late would fill the pool.
+const maxBacklog = 256
+
+// reaper deletes the files of removed layers in the background, one layer after another.
+// The next start deletes the rest of the trash.
+type reaper struct {
+	discard func(ctx context.Context, dir string)
+
+	ctx  context.Context
+	stop context.CancelFunc
+
+	mu       sync.Mutex
+	queue    []string
+	running  chan struct{} // closed when the queue is empty again; nil while it is
+	progress chan struct{} // closed, and replaced, whenever a layer is deleted
+}
+
+func newReaper(discard func(ctx context.Context, dir string)) *reaper {
+	r := &reaper{discard: discard, progress: make(chan struct{})}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	return r
+}
+
+// enqueue queues a directory of the trash. An empty path is ignored.
+func (r *reaper) enqueue(dir string) {
+	if dir == "" {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = append(r.queue, dir)
+	if r.running == nil {
+		r.running = make(chan struct{})
+		go r.run(r.running)
+	}
+}
+
+func (r *reaper) run(done chan struct{}) {
+	defer close(done)
+	for dir := r.peek(); dir != ""; dir = r.pop() {
+		r.discard(r.ctx, dir)
+	}
+}
+
+func (r *reaper) peek() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.queue[0]
+}
+
+// pop drops the first path of the queue and returns the next. An empty path ends the run.
+func (r *reaper) pop() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = r.queue[1:]
+	close(r.progress)
+	r.progress = make(chan struct{})
+	if len(r.queue) == 0 || r.ctx.Err() != nil {
+		r.queue, r.running = nil, nil
+		return ""
+	}
+	return r.queue[0]
+}
+
+// waitBacklog waits while more than maxBacklog layers are queued.
+func (r *reaper) waitBacklog(ctx context.Context) {
+	for {
+		r.mu.Lock()
+		waiting, progress := len(r.queue), r.progress
+		r.mu.Unlock()
+		if waiting <= maxBacklog {
+			return
+		}
+		select {
+		case <-progress:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// waitIdle waits until the queue is empty.
+func (r *reaper) waitIdle(ctx context.Context) error {
+	r.mu.Lock()
+	running := r.running
+	r.mu.Unlock()
+	if running == nil {
+		return nil
+	}
+	select {
+	case <-running:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// close stops the deletion, even in the middle of a layer.
+func (r *reaper) close(ctx context.Context) error {
+	r.stop()
+	return r.waitIdle(ctx)
+}
+
+// WaitReaper waits until the files of removed layers are deleted.
+func (d *Driver) WaitReaper(ctx context.Context) error {
+	return d.addContext("delete removed layers", "", d.reaper.waitIdle(ctx))
 }

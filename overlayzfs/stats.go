@@ -1,7 +1,11 @@
 package overlayzfs
 
 import (
+	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"syscall"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
@@ -9,43 +13,42 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Stats are a store in numbers, as Status is in words.
+// Stats describes a store in numbers, as Status does in words.
 type Stats struct {
 	Dataset string
-	// Pool is the store's. Without /dev/zfs, and while it is suspended, only name
+	// Pool is the store's pool. Without /dev/zfs, and while the pool is suspended, only name
 	// and health are known.
 	Pool zfs.Pool
-	// Space is nil where it is not known.
+	// Space is nil without /dev/zfs, and while the pool is suspended.
 	Space *Space
-	// OpenContent is nil while the pool is suspended: to look would be to wait for it.
+	// Content is nil while the pool is suspended, because counting would wait.
 	Content *Content
 }
 
-// Space is what the store's dataset takes, with all below it, in bytes.
+// Space is the space of the store's dataset and its descendants, in bytes.
 type Space struct {
 	Used, Logical, Snapshots, Available uint64
 }
 
-// OpenContent is how much there is in a store.
+// Content counts the layers of a store.
 type Content struct {
 	Layers   int
-	Mounts   int // of layers, whoever made them
-	Removing int // removed layers whose files are not deleted yet
+	Mounts   int // mounted layers, external mounts included
+	Removing int // removed layers whose files are still to be deleted
 	Limited  []LimitedLayer
 }
 
-// LimitedLayer is a layer with a limit of its own, and what it holds.
+// LimitedLayer is a layer with a limit, and its usage.
 type LimitedLayer struct {
 	ID     string
 	Limits Limits
 	Usage  quota.Usage
 }
 
-// Stats counts what there is. Of a suspended pool it asks nothing that would
-// wait.
+// Stats counts what the store holds. It asks a suspended pool nothing that would wait.
 func (d *Driver) Stats() (Stats, error) {
 	s, err := d.stats()
-	return s, d.in("stats", "", err)
+	return s, d.addContext("stats", "", err)
 }
 
 func (d *Driver) stats() (s Stats, err error) {
@@ -53,22 +56,22 @@ func (d *Driver) stats() (s Stats, err error) {
 	if s.Pool.Health, err = zfs.PoolState(d.pool()); err != nil || s.Pool.Suspended() {
 		return s, err
 	}
-	if err := d.present(); err != nil {
+	if err := d.checkHome(); err != nil {
 		return s, err
 	}
 	if d.zfs != nil {
 		if s.Pool, err = d.zfs.PoolStats(d.pool()); err != nil {
 			return s, err
 		}
-		if s.Space, err = d.space(); err != nil {
+		if s.Space, err = d.readSpace(); err != nil {
 			return s, err
 		}
 	}
-	s.Content, err = d.content()
+	s.Content, err = d.countContent()
 	return s, err
 }
 
-func (d *Driver) space() (*Space, error) {
+func (d *Driver) readSpace() (*Space, error) {
 	stats, err := d.zfs.DatasetStats(d.dataset)
 	if err != nil {
 		return nil, err
@@ -76,7 +79,7 @@ func (d *Driver) space() (*Space, error) {
 	return &Space{Used: stats.Used(), Logical: stats.LogicalUsed(), Snapshots: stats.UsedBySnapshots(), Available: stats.Available()}, nil
 }
 
-func (d *Driver) content() (*Content, error) {
+func (d *Driver) countContent() (*Content, error) {
 	var c Content
 	var errs [4]error
 	c.Layers, errs[0] = d.countLayers()
@@ -86,10 +89,10 @@ func (d *Driver) content() (*Content, error) {
 	return &c, errors.Join(errs[:]...)
 }
 
-// countMounts counts mounted layers. Where a caller mounts them elsewhere, those
-// mounts are known by what they stand on.
+// countMounts counts mounted layers. External mounts are recognised by their lower
+// directories.
 func (d *Driver) countMounts() (int, error) {
-	if d.outside {
+	if d.externalMounts {
 		return mount.CountOverlaysOn(string(d.home))
 	}
 	mounted, err := mountedLayers(d.home)
@@ -97,11 +100,11 @@ func (d *Driver) countMounts() (int, error) {
 }
 
 func (d *Driver) countRemoving() (int, error) {
-	waiting, err := readNames(d.home.own(trashName))
+	waiting, err := readNames(d.home.privatePath(trashDir))
 	return len(waiting), err
 }
 
-// limitedLayers asks for each limited layer what it holds.
+// limitedLayers asks ZFS for the usage of each limited layer.
 func (d *Driver) limitedLayers() ([]LimitedLayer, error) {
 	records, err := d.limits.Records()
 	if err != nil {
@@ -110,11 +113,11 @@ func (d *Driver) limitedLayers() ([]LimitedLayer, error) {
 	var all []LimitedLayer
 	for key, r := range records {
 		if r == nil || r.Limits == (Limits{}) {
-			continue // not readable, which the start says; or only properties
+			continue // unreadable, which the start logs; or only properties
 		}
 		used, err := d.limits.Usage(quota.Layer{Key: key, Dir: d.home.layer(r.Layer).dir()})
 		if errors.Is(fault.Classify(err), fault.NotFound) {
-			continue // being made, or removed meanwhile
+			continue // being created, or removed meanwhile
 		}
 		if err != nil {
 			return nil, err
@@ -122,4 +125,92 @@ func (d *Driver) limitedLayers() ([]LimitedLayer, error) {
 		all = append(all, LimitedLayer{ID: r.Layer, Limits: r.Limits, Usage: used})
 	}
 	return all, nil
+}
+
+// Usage is what one layer holds, without the layers below.
+type Usage struct {
+	Inodes int64
+	// Allocated is the space in the pool: compressed, with the padding of blocks. It lags
+	// behind by one transaction group.
+	Allocated int64
+	// Apparent is the sum of the files' lengths.
+	Apparent int64
+}
+
+// Usage counts a layer's files. For a limited layer it returns ZFS's counts.
+func (d *Driver) Usage(ctx context.Context, id string) (usage Usage, err error) {
+	if err := checkID("layer", id); err != nil {
+		return Usage{}, d.addContext("usage", id, err)
+	}
+	if err := d.checkHome(); err != nil {
+		return Usage{}, d.addContext("usage", id, err)
+	}
+	usage, err = d.usage(ctx, d.home.layer(id))
+	return usage, d.addContext("usage", id, err)
+}
+
+func (d *Driver) usage(ctx context.Context, l layer) (Usage, error) {
+	if err := l.requireExists("layer"); err != nil {
+		return Usage{}, err
+	}
+	p, err := l.quotaLayer()
+	if err != nil {
+		return Usage{}, err
+	}
+	r, err := d.limits.Find(p.Key)
+	if err != nil {
+		return Usage{}, err
+	}
+	if r == nil {
+		return countFiles(ctx, l.diff())
+	}
+	used, err := d.limits.Usage(p)
+	if err != nil {
+		return Usage{}, err
+	}
+	return Usage{Inodes: int64(used.Inodes), Allocated: int64(used.Bytes), Apparent: int64(used.Bytes)}, nil
+}
+
+// countFiles walks a directory that a container may be changing, and never leaves it.
+// Files that vanish meanwhile are not counted.
+func countFiles(ctx context.Context, dir string) (usage Usage, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return Usage{}, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	seen := map[uint64]bool{} // files with several hard links
+	err = fs.WalkDir(root.FS(), ".", func(_ string, e fs.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = usage.addEntry(e, seen)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+	return usage, err
+}
+
+func (u *Usage) addEntry(e fs.DirEntry, seen map[uint64]bool) error {
+	fi, err := e.Info()
+	if err != nil {
+		return err
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok || seen[st.Ino] {
+		return nil
+	}
+	if st.Nlink > 1 && !fi.IsDir() {
+		seen[st.Ino] = true
+	}
+	u.Inodes++
+	u.Allocated += st.Blocks * 512
+	if fi.Mode().IsRegular() {
+		u.Apparent += st.Size
+	}
+	return nil
 }

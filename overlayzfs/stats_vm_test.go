@@ -40,7 +40,7 @@ func TestAStoreInNumbers(t *testing.T) {
 	if _, err := d.Get(t.Context(), "small", ""); err != nil {
 		t.Fatal(err)
 	}
-	must(t, d.recorded(t.Context()))
+	must(t, d.waitTxg(t.Context()))
 
 	s, err := d.Stats()
 	must(t, err)

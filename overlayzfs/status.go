@@ -3,38 +3,37 @@ package overlayzfs
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	units "github.com/docker/go-units"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 	"github.com/overlayzfs/overlayzfs/quota"
-	"github.com/overlayzfs/overlayzfs/snapshot"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Metadata is where the layer's directories are, under overlay2's names.
+// Metadata returns the layer's directories under overlay2's names, and its limit.
 func (d *Driver) Metadata(ctx context.Context, id string) (map[string]string, error) {
 	if err := checkID("layer", id); err != nil {
-		return nil, d.in("metadata", id, err)
+		return nil, d.addContext("metadata", id, err)
 	}
 	l := d.home.layer(id)
 	data, err := d.metadata(l)
-	return data, d.in("metadata", id, err)
+	return data, d.addContext("metadata", id, err)
 }
 
 func (d *Driver) metadata(l layer) (map[string]string, error) {
-	if err := d.present(); err != nil {
+	if err := d.checkHome(); err != nil {
 		return nil, err
 	}
-	if err := l.require("layer"); err != nil {
+	if err := l.requireExists("layer"); err != nil {
 		return nil, err
 	}
-	lowers, err := l.lowerDirs()
+	lowers, err := l.resolveLowers()
 	if err != nil {
 		return nil, err
 	}
@@ -50,9 +49,9 @@ func (d *Driver) metadata(l layer) (map[string]string, error) {
 	return data, d.describeLimit(l, data)
 }
 
-// describeLimit adds what only a limited layer has.
+// describeLimit adds the entries of a limited layer.
 func (d *Driver) describeLimit(l layer, data map[string]string) error {
-	p, err := l.place()
+	p, err := l.quotaLayer()
 	if err != nil {
 		return err
 	}
@@ -73,13 +72,13 @@ func (d *Driver) describeLimit(l layer, data map[string]string) error {
 	for name, value := range r.Properties {
 		data[name] = value
 	}
-	data["Used"] = d.used(p)
+	data["Used"] = d.usedText(p)
 	return nil
 }
 
-// used is what a limited layer holds. That it cannot be said keeps nobody from
-// reading the rest.
-func (d *Driver) used(p quota.Layer) string {
+// usedText returns the bytes that a limited layer holds. A failure becomes text, so that
+// the other entries are still shown.
+func (d *Driver) usedText(p quota.Layer) string {
 	usage, err := d.limits.Usage(p)
 	if err != nil {
 		return "unknown: " + err.Error()
@@ -87,11 +86,11 @@ func (d *Driver) used(p quota.Layer) string {
 	return strconv.FormatUint(usage.Bytes, 10)
 }
 
-// Status is the store as `docker info` shows it. It asks the pool nothing that
-// a suspended one would not answer.
+// Status returns the lines that `docker info` shows. It asks a suspended pool nothing that
+// would wait.
 func (d *Driver) Status(ctx context.Context) ([][2]string, error) {
 	status, err := d.status()
-	return status, d.in("status", "", err)
+	return status, d.addContext("status", "", err)
 }
 
 func (d *Driver) status() ([][2]string, error) {
@@ -111,7 +110,7 @@ func (d *Driver) status() ([][2]string, error) {
 		{"Kernel Version", kernel},
 		{"Supports d_type", "true"},
 		{"Native Overlay Diff", "true"},
-		{"Overlay Features Off", strings.Join(d.off, " ")},
+		{"Overlay Features Off", strings.Join(d.disabledFeatures, " ")},
 	}
 	pool, suspended := d.poolStatus()
 	lines = append(lines, pool...)
@@ -124,7 +123,7 @@ func (d *Driver) status() ([][2]string, error) {
 	return d.layerStatus(lines)
 }
 
-// poolStatus is the pool's health, and whether it answers at all.
+// poolStatus returns the pool's health, and whether the pool is suspended.
 func (d *Driver) poolStatus() (lines [][2]string, suspended bool) {
 	state, err := zfs.PoolState(d.pool())
 	if err != nil {
@@ -133,7 +132,7 @@ func (d *Driver) poolStatus() (lines [][2]string, suspended bool) {
 	return [][2]string{{"Pool", d.pool()}, {"Pool Health", state}}, state == zfs.PoolSuspended
 }
 
-// datasetStatus is what only /dev/zfs tells.
+// datasetStatus returns the lines that need /dev/zfs.
 func (d *Driver) datasetStatus() [][2]string {
 	if d.zfs == nil {
 		return nil
@@ -152,7 +151,7 @@ func (d *Driver) datasetStatus() [][2]string {
 	}
 }
 
-// quotaStatus is by what means limits are kept, and why not by another.
+// quotaStatus returns the quota mode, why it is not another one, and the default limits.
 func (d *Driver) quotaStatus() string {
 	mode, why := d.limits.Mode()
 	text := string(mode)
@@ -188,7 +187,16 @@ func (d *Driver) layerStatus(lines [][2]string) ([][2]string, error) {
 	), nil
 }
 
-// announce says once what the administrator should know of this store.
+// kernelRelease returns the release that uname(2) reports.
+func kernelRelease() (string, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "", fmt.Errorf("uname: %w", err)
+	}
+	return unix.ByteSliceToString(u.Release[:]), nil
+}
+
+// announce logs once what the administrator should know of this store.
 func (d *Driver) announce() {
 	log := logrus.WithFields(logrus.Fields{"home": string(d.home), "dataset": d.dataset})
 	log.WithField("quota", d.quotaStatus()).Info("store opened")
@@ -200,38 +208,8 @@ func (d *Driver) announce() {
 	}
 }
 
-// countLayers counts short links: each layer has one.
+// countLayers counts short links, of which each layer has one.
 func (d *Driver) countLayers() (int, error) {
 	names, err := readNames(d.home.path(linkDir))
 	return len(names), err
-}
-
-// Cleanup unmounts all layers, as dockerd asks when it stops and leaves no
-// container running.
-func (d *Driver) Cleanup(ctx context.Context) error {
-	// Not while holding the lock, nor for a pool that keeps the engine from
-	// ending: what is mounted stays.
-	if err := answers(d.dataset); err != nil {
-		return d.in("cleanup", "", err)
-	}
-	d.session.Lock()
-	defer d.session.Unlock()
-	return d.in("cleanup", "", d.cleanup(ctx))
-}
-
-func (d *Driver) cleanup(ctx context.Context) error {
-	mounted, err := mountedLayers(d.home)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for id := range mounted {
-		_, err := d.release(d.home.layer(id)) // nobody comes back for it
-		errs = append(errs, err)
-	}
-	if err := errors.Join(errors.Join(errs...), d.refs.recover()); err != nil {
-		return err
-	}
-	d.took(ctx, snapshot.Stop)
-	return nil
 }

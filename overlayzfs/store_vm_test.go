@@ -202,11 +202,11 @@ func apply(t *testing.T, d *Driver, id, parent string, raw []byte) int64 {
 // requireTidy fails when the store keeps anything of layers it does not have.
 func requireTidy(t *testing.T, d *Driver, layers ...string) {
 	t.Helper()
-	if err := d.reaper.idle(t.Context()); err != nil {
+	if err := d.reaper.waitIdle(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{newName, applyName, buildingName, trashName, limitsName} {
-		if left := list(t, d.home.own(name)); len(left) > 0 {
+	for _, name := range []string{newDir, applyDir, buildingDir, trashDir, limitsDir} {
+		if left := list(t, d.home.privatePath(name)); len(left) > 0 {
 			t.Errorf("%s holds %q", name, left)
 		}
 	}
@@ -214,7 +214,7 @@ func requireTidy(t *testing.T, d *Driver, layers ...string) {
 		t.Errorf("%d short links for %d layers", len(links), len(layers))
 	}
 	for _, name := range list(t, string(d.home)) {
-		if name != linkDir && name != ownDir && !contains(layers, name) {
+		if name != linkDir && name != privateDir && !contains(layers, name) {
 			t.Errorf("layer %s was left", name)
 		}
 	}

@@ -13,63 +13,64 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// StoreView is a store that is looked at and not opened: nothing is locked or
-// changed, and whoever has it open goes on. Layers may come and go meanwhile.
+// StoreView is a store that is read without being opened. It takes no lock and changes
+// nothing, so another process may have the store open. Layers may come and go meanwhile.
 type StoreView struct {
 	home home
-	root *os.File // keeps a dataset's mount; nil for a home that is mounted anyway
+	root *os.File // holds the dataset's mount; nil for a home that is mounted anyway
 }
 
-// OpenDatasetReadOnly looks at the store on a dataset, mounted or not.
+// OpenDatasetReadOnly opens a view of the store on a dataset, mounted or not.
 func OpenDatasetReadOnly(dataset string) (*StoreView, error) {
-	if err := answers(dataset); err != nil {
+	if err := checkPool(dataset); err != nil {
 		return nil, fault.AddContext(fault.Op{Name: "view", Dataset: dataset}, err)
 	}
 	root, err := zfs.OpenDatasetReadOnly(dataset)
 	if err != nil {
 		return nil, err
 	}
-	v := &StoreView{home: homeOf(root), root: root}
-	if err := v.check(dataset); err != nil {
+	v := &StoreView{home: homeOfFile(root), root: root}
+	if err := v.requireStore(dataset); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
 	return v, nil
 }
 
-// OpenSnapshot looks at a store as it was in a snapshot, by its full name.
+// OpenSnapshot opens a view of the store in a snapshot, by its full name.
 func OpenSnapshot(snap string) (*StoreView, error) {
 	dataset, _, _ := strings.Cut(snap, "@")
-	if err := answers(dataset); err != nil {
+	if err := checkPool(dataset); err != nil {
 		return nil, fault.AddContext(fault.Op{Name: "view", Dataset: snap}, err)
 	}
 	root, err := zfs.OpenSnapshot(snap)
 	if err != nil {
 		return nil, err
 	}
-	v := &StoreView{home: homeOf(root), root: root}
-	if err := v.check(snap); err != nil {
+	v := &StoreView{home: homeOfFile(root), root: root}
+	if err := v.requireStore(snap); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
 	return v, nil
 }
 
-// homeOf is the home that a file is the root of, as long as that is open.
-func homeOf(root *os.File) home { return home(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) }
+// homeOfFile returns the home whose root directory is open as root. It is valid while the
+// file is open.
+func homeOfFile(root *os.File) home { return home(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) }
 
-// ViewHome looks at the store in a directory.
+// ViewHome opens a view of the store in a directory.
 func ViewHome(dir string) (*StoreView, error) {
 	v := &StoreView{home: home(dir)}
-	return v, v.check(dir)
+	return v, v.requireStore(dir)
 }
 
-// check makes sure that there is a store that is understood.
-func (v *StoreView) check(where string) error {
+// requireStore makes sure that there is a store of a known format.
+func (v *StoreView) requireStore(where string) error {
 	if _, err := os.Lstat(v.home.path(linkDir)); errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.NotFound, "there is no store of layers on %s: Docker has never started with it", where)
+		return fault.New(fault.NotFound, "%s has no store of layers: Docker has never started with it", where)
 	} else if err != nil {
 		return err
 	}
-	_, err := knownFormat(v.home)
+	_, err := hasKnownFormat(v.home)
 	return err
 }
 
@@ -81,35 +82,34 @@ func (v *StoreView) Close() error {
 	return v.root.Close()
 }
 
-// RequireUnused makes sure that nobody has the store open now. It is fault.Busy when
-// somebody has.
+// RequireUnused returns fault.Busy when a process has the store open.
 func (v *StoreView) RequireUnused() error {
-	lock, err := claim(v.home)
+	lock, err := lockHome(v.home)
 	if err != nil {
 		return err
 	}
 	return lock.Close()
 }
 
-// Door is whose layers these are; empty for a graphdriver's.
+// Door returns the door that the store belongs to. It is empty for a graphdriver.
 func (v *StoreView) Door() (string, error) {
-	raw, err := os.ReadFile(v.home.own(doorName))
+	raw, err := os.ReadFile(v.home.privatePath(doorFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	return string(raw), err
 }
 
-// CountRemoving is how many layers wait for the deletion of their files.
+// CountRemoving returns how many layers wait for the deletion of their files.
 func (v *StoreView) CountRemoving() (int, error) {
-	names, err := readNames(v.home.own(trashName))
+	names, err := readNames(v.home.privatePath(trashDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	return len(names), err
 }
 
-// State is how far a layer is; see the package comment.
+// State is the state of a layer. The package comment describes the states.
 type State string
 
 // The states of layers that exist.
@@ -119,17 +119,17 @@ const (
 	Ready    State = "ready"
 )
 
-// LayerInfo is what is seen of a layer.
+// LayerInfo describes a layer.
 type LayerInfo struct {
 	ID     string
-	Key    string // its short name
+	Key    string // the name of its short link
 	Parent string // the layer directly below; empty for a base layer
-	Depth  int    // how many are below
-	// Lowers are all that are below, nearest first, as far as they are known.
+	Depth  int    // the number of layers below
+	// Lowers are the layers below, nearest first, as far as they are known.
 	Lowers []string
 	State  State
-	Limit  *quota.Record // nil without one
-	// Damaged is why the rest is not known.
+	Limit  *quota.Record // nil without a limit
+	// Damaged is the reason why the other fields are incomplete, or nil.
 	Damaged error
 }
 
@@ -139,7 +139,7 @@ func (v *StoreView) Layers() ([]LayerInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	shorts, err := v.shorts()
+	shorts, err := v.readShortLinks()
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (v *StoreView) Layers() ([]LayerInfo, error) {
 		if checkID("layer", name) != nil {
 			continue
 		}
-		seen, err := v.look(name, shorts)
+		seen, err := v.readLayer(name, shorts)
 		if exists, existErr := v.home.layer(name).exists(); existErr != nil {
 			return nil, existErr
 		} else if !exists {
@@ -160,8 +160,8 @@ func (v *StoreView) Layers() ([]LayerInfo, error) {
 	return all, nil
 }
 
-// shorts leads from short names to layers.
-func (v *StoreView) shorts() (map[string]string, error) {
+// readShortLinks maps the names of short links to layers.
+func (v *StoreView) readShortLinks() (map[string]string, error) {
 	names, err := readNames(v.home.path(linkDir))
 	if err != nil {
 		return nil, err
@@ -175,23 +175,23 @@ func (v *StoreView) shorts() (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if id, ok := linked(target); ok {
+		if id, ok := parseShortLink(target); ok {
 			shorts[name] = id
 		}
 	}
 	return shorts, nil
 }
 
-func (v *StoreView) look(id string, shorts map[string]string) (seen LayerInfo, err error) {
+func (v *StoreView) readLayer(id string, shorts map[string]string) (seen LayerInfo, err error) {
 	l := v.home.layer(id)
-	seen = LayerInfo{ID: id, State: v.state(id)}
-	if seen.Key, err = readShort(l.dir()); err != nil {
+	seen = LayerInfo{ID: id, State: v.readState(id)}
+	if seen.Key, err = readShortName(l.dir()); err != nil {
 		return seen, err
 	}
-	if seen.Limit, err = quota.ReadRecord(v.home.own(limitsName), seen.Key); err != nil {
+	if seen.Limit, err = quota.ReadRecord(v.home.privatePath(limitsDir), seen.Key); err != nil {
 		return seen, err
 	}
-	lowers, err := l.lowers()
+	lowers, err := l.readLowers()
 	if err != nil || len(lowers) == 0 {
 		return seen, err
 	}
@@ -199,7 +199,7 @@ func (v *StoreView) look(id string, shorts map[string]string) (seen LayerInfo, e
 	for i, lower := range lowers {
 		below, ok := shorts[strings.TrimPrefix(lower, linkDir+"/")]
 		if !ok {
-			err = fault.New(fault.NotFound, "layer %s stands on %s, which leads to no layer", id, lower)
+			err = fault.New(fault.NotFound, "the layer below %s is missing: %s leads to no layer", id, lower)
 			continue
 		}
 		if i == 0 {
@@ -210,8 +210,8 @@ func (v *StoreView) look(id string, shorts map[string]string) (seen LayerInfo, e
 	return seen, err
 }
 
-func (v *StoreView) state(id string) State {
-	for path, state := range map[string]State{v.home.building(id): Building, v.home.mutable(id): Mutable} {
+func (v *StoreView) readState(id string) State {
+	for path, state := range map[string]State{v.home.buildingMark(id): Building, v.home.mutableMark(id): Mutable} {
 		if _, err := os.Lstat(path); err == nil {
 			return state
 		}
@@ -219,17 +219,16 @@ func (v *StoreView) state(id string) State {
 	return Ready
 }
 
-// Usage counts the files of a layer that has no limit; of a limited one the
-// dataset or project keeps count.
+// Usage counts the files of a layer without a limit. ZFS counts those of a limited layer.
 func (v *StoreView) Usage(ctx context.Context, id string) (Usage, error) {
 	if err := checkID("layer", id); err != nil {
 		return Usage{}, err
 	}
-	return count(ctx, v.home.layer(id).diff())
+	return countFiles(ctx, v.home.layer(id).diff())
 }
 
-// OpenContent opens the directory with a layer's own content. That of a layer with a
-// dataset of its own is not reached by a view.
+// OpenContent opens the directory with a layer's own content. A view does not reach the
+// content of a layer on a dataset of its own.
 func (v *StoreView) OpenContent(id string) (*os.File, error) {
 	if err := checkID("layer", id); err != nil {
 		return nil, err

@@ -98,7 +98,7 @@ func TestALimitedLayerStaysAttached(t *testing.T) {
 	}
 	top := mountAt(t, m)
 	d = crashTo(t, d, Options{Door: "test"})
-	if attached, err := d.inUse(d.home.layer("2")); err != nil || !attached {
+	if attached, err := d.isInUse(d.home.layer("2")); err != nil || !attached {
 		t.Errorf("attached after a restart: %t, %v", attached, err)
 	}
 	write(t, filepath.Join(top, "a"), "1")
@@ -131,7 +131,7 @@ func TestTheOwnerOfALimitedLayerIsSynced(t *testing.T) {
 	mine(t, d, "2", "1", map[string]string{"size": "50M"})
 	m, err := d.WritableMount(t.Context(), "2")
 	must(t, err)
-	key, err := readShort(d.home.layer("2").dir())
+	key, err := readShortName(d.home.layer("2").dir())
 	must(t, err)
 	before, err := zfs.ObjsetKstat(d.pool(), d.dataset+"/"+key)
 	must(t, err)

@@ -5,13 +5,13 @@ import (
 	"testing"
 )
 
-func newRefs(t *testing.T) *refs {
+func newRefs(t *testing.T) *refCounts {
 	t.Helper()
 	h := home(t.TempDir())
-	if err := os.MkdirAll(h.own(refsName), 0o700); err != nil {
+	if err := os.MkdirAll(h.privatePath(refsDir), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return &refs{home: h, counts: map[string]int{}}
+	return &refCounts{home: h, counts: map[string]int{}}
 }
 
 func TestRefs(t *testing.T) {
@@ -35,14 +35,14 @@ func TestRefsAreOnDisk(t *testing.T) {
 		r.add("a")
 	}
 	r.drop("a")
-	if n := r.noted("a"); n != 2 {
+	if n := r.readCount("a"); n != 2 {
 		t.Errorf("noted %d of 2 beside the first", n)
 	}
 	r.forget("a")
-	if n := r.noted("a"); n != 0 {
+	if n := r.readCount("a"); n != 0 {
 		t.Errorf("noted %d of a layer that is forgotten", n)
 	}
-	if left, err := os.ReadDir(r.home.own(refsName)); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(r.home.privatePath(refsDir)); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }

@@ -34,10 +34,10 @@ func TestReaperTakesAllInOrder(t *testing.T) {
 	r := newReaper(seen.discard)
 	for round := range 2 { // idle in between
 		for n := range 3 {
-			r.take(fmt.Sprint(round, n))
-			r.take("")
+			r.enqueue(fmt.Sprint(round, n))
+			r.enqueue("")
 		}
-		if err := r.idle(t.Context()); err != nil {
+		if err := r.waitIdle(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -51,12 +51,12 @@ func TestReaperPaces(t *testing.T) {
 		seen := reaped{gate: make(chan struct{})}
 		r := newReaper(seen.discard)
 		for range maxBacklog {
-			r.take("x")
+			r.enqueue("x")
 		}
-		r.pace(t.Context()) // does not wait yet
-		r.take("one too many")
+		r.waitBacklog(t.Context()) // does not wait yet
+		r.enqueue("one too many")
 		paced := make(chan struct{})
-		go func() { defer close(paced); r.pace(t.Context()) }()
+		go func() { defer close(paced); r.waitBacklog(t.Context()) }()
 		synctest.Wait()
 		select {
 		case <-paced:
@@ -78,7 +78,7 @@ func TestReaperIsNotWaitedForEndlessly(t *testing.T) {
 	held := make(chan struct{})
 	defer close(held)
 	r := newReaper(func(context.Context, string) { <-held })
-	r.take("in a pool that hangs")
+	r.enqueue("in a pool that hangs")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := r.close(ctx); !errors.Is(err, context.Canceled) {

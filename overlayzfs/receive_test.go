@@ -20,19 +20,19 @@ func TestWhatIsBeingReceivedIsRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := receivingOf(marked(props[receivingProperty], "tank/a"))
+		got, err := parseReceiving(marked(props[receivingProperty], "tank/a"))
 		if err != nil || got == nil || *got != want {
 			t.Errorf("%+v became %+v, %v", want, got, err)
 		}
-		if got, err := receivingOf(marked(props[receivingProperty], "tank")); got != nil || err != nil {
+		if got, err := parseReceiving(marked(props[receivingProperty], "tank")); got != nil || err != nil {
 			t.Errorf("that of another dataset: %+v, %v", got, err)
 		}
 	}
-	if got, err := receivingOf(zfs.Dataset{Name: "tank/a"}); got != nil || err != nil {
+	if got, err := parseReceiving(zfs.Dataset{Name: "tank/a"}); got != nil || err != nil {
 		t.Error(cmp.Diff(nil, got), err)
 	}
 	for _, damaged := range []string{"", "x", "{}", `{"to":"a@b"}`, `{"to":"a","from":"/"}`} {
-		if got, err := receivingOf(marked(zfs.String(damaged), "tank/a")); got != nil || !errors.Is(err, fault.Invalid) {
+		if got, err := parseReceiving(marked(zfs.String(damaged), "tank/a")); got != nil || !errors.Is(err, fault.Invalid) {
 			t.Errorf("%q: %+v, %v", damaged, got, err)
 		}
 	}

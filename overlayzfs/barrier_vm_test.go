@@ -62,15 +62,15 @@ func TestALargeStepWaitsForTheGroup(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "step", "")
 	change(t, d, "step", func(dir string) {
-		for n := range fewFiles {
+		for n := range maxLoggedTimes {
 			write(t, filepath.Join(dir, fmt.Sprint(n)), "")
 		}
 	})
 	l := d.home.layer("step")
-	must(t, keepTimes(context.Background(), l.diff()))
+	must(t, rewriteTimes(context.Background(), l.diff()))
 	write(t, filepath.Join(l.diff(), "one", "more"), "")
-	if err := keepTimes(context.Background(), l.diff()); !errors.Is(err, errManyFiles) {
-		t.Errorf("of %d files: %v", fewFiles+2, err)
+	if err := rewriteTimes(context.Background(), l.diff()); !errors.Is(err, errTooManyFiles) {
+		t.Errorf("of %d files: %v", maxLoggedTimes+2, err)
 	}
 }
 
@@ -91,7 +91,7 @@ func freezer(t *testing.T, xattr string) *frozen {
 			write(t, filepath.Join(dir, name), name)
 		}
 	})
-	if !d.logsAll() || !d.intentLog().trusted {
+	if !d.isContentLogged() || !d.readIntentLog().trusted {
 		t.Fatal("a new pool's intent log is said to lack something")
 	}
 	return &frozen{d, tmpfs}
@@ -124,12 +124,12 @@ func (f *frozen) replays(t *testing.T, id string) {
 func TestALogThatWillNotBeReplayedIsNotTrusted(t *testing.T) {
 	d := openStore(t)
 	for _, name := range []string{"zil_replay_disable", "zil_nocacheflush"} {
-		if !d.intentLog().trusted {
+		if !d.readIntentLog().trusted {
 			t.Fatalf("not trusted before %s is set", name)
 		}
 		path := "/sys/module/zfs/parameters/" + name
 		must(t, os.WriteFile(path, []byte("1"), 0))
-		got := d.intentLog()
+		got := d.readIntentLog()
 		must(t, os.WriteFile(path, []byte("0"), 0))
 		if got.trusted || !got.used {
 			t.Errorf("with %s: %+v", name, got)

@@ -17,7 +17,7 @@ import (
 func received(t *testing.T) home {
 	t.Helper()
 	h := home(t.TempDir())
-	if err := makeDirs(h, Options{}); err != nil {
+	if err := makeStoreDirs(h, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"base", "limited", ".overlayzfs/trash/" + shortB} {
@@ -93,10 +93,10 @@ func TestNoLinkOfAStoreThatCameIsFollowed(t *testing.T) {
 		"what is below":       link("base/lower", "/etc/passwd"),
 		"something unknown":   link("base/more", "/etc"),
 		"beside the layers":   link("-x", "/etc"),
-		"a fifo":              func(h home) error { return unix.Mkfifo(h.own(storeName), 0o600) },
-		"a directory":         func(h home) error { return os.Mkdir(h.own(engineName), 0o700) },
+		"a fifo":              func(h home) error { return unix.Mkfifo(h.privatePath(storeNameFile), 0o600) },
+		"a directory":         func(h home) error { return os.Mkdir(h.privatePath(engineFile), 0o700) },
 		"no end":              func(h home) error { return os.Truncate(h.path("base", linkName), 1<<40) },
-		"containerd's":        func(h home) error { return os.WriteFile(h.own(doorName), []byte("containerd"), 0o600) },
+		"containerd's":        func(h home) error { return os.WriteFile(h.privatePath(doorFile), []byte("containerd"), 0o600) },
 	} {
 		h := received(t)
 		if err := harm(h); err != nil {
@@ -115,11 +115,11 @@ func TestADriverOpensNoStoreWithLinks(t *testing.T) {
 		if err := errors.Join(os.RemoveAll(h.path(name)), os.Symlink(outside, h.path(name))); err != nil {
 			t.Fatal(err)
 		}
-		if err := checkedAt(t, h, requireOwn); !errors.Is(err, fault.UnsafeInput) || !strings.Contains(err.Error(), name) {
+		if err := checkedAt(t, h, checkPrivateDir); !errors.Is(err, fault.UnsafeInput) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if !strings.Contains(name, "boot") {
-			if err := makeDirs(h, Options{}); !errors.Is(err, fault.UnsafeInput) {
+			if err := makeStoreDirs(h, Options{}); !errors.Is(err, fault.UnsafeInput) {
 				t.Errorf("%s is made use of: %v", name, err)
 			}
 		}
@@ -135,7 +135,7 @@ func TestNoLinkIsWrittenThrough(t *testing.T) {
 	if err := errors.Join(os.WriteFile(victim, []byte("root"), 0o600), os.Symlink(victim, file+".new")); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeWhole(file, []byte("x")); err != nil {
+	if err := replaceFile(file, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if raw, err := os.ReadFile(victim); string(raw) != "root" || err != nil {
@@ -148,15 +148,15 @@ func TestNoLinkIsWrittenThrough(t *testing.T) {
 
 func TestCarriedRecordsAreThoseOfTheStore(t *testing.T) {
 	h, outside := received(t), t.TempDir()
-	if c, err := carriedOf(string(h)); err != nil {
+	if c, err := openCarriedDir(string(h)); err != nil {
 		t.Error(err)
 	} else {
 		c.Close()
 	}
-	if err := errors.Join(os.Remove(h.own(carriedName)), os.Symlink(outside, h.own(carriedName))); err != nil {
+	if err := errors.Join(os.Remove(h.privatePath(carriedDirName)), os.Symlink(outside, h.privatePath(carriedDirName))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := carriedOf(string(h)); err == nil {
+	if _, err := openCarriedDir(string(h)); err == nil {
 		t.Error("records from elsewhere are taken")
 	}
 }
@@ -164,23 +164,23 @@ func TestCarriedRecordsAreThoseOfTheStore(t *testing.T) {
 func TestALowerLayerIsOneOfTheStore(t *testing.T) {
 	h := received(t)
 	top := plant(t, h, "top", map[string]string{linkName: shortB, lowerName: "l/" + shortA})
-	if dirs, err := top.lowerDirs(); err != nil || len(dirs) != 1 {
+	if dirs, err := top.resolveLowers(); err != nil || len(dirs) != 1 {
 		t.Errorf("%q, %v", dirs, err)
 	}
 	if err := errors.Join(os.Remove(h.path(linkDir, shortA)), os.Symlink("../../../etc", h.path(linkDir, shortA))); err != nil {
 		t.Fatal(err)
 	}
-	if dirs, err := top.lowerDirs(); !errors.Is(err, fault.Invalid) {
+	if dirs, err := top.resolveLowers(); !errors.Is(err, fault.Invalid) {
 		t.Errorf("%q, %v", dirs, err)
 	}
 }
 
 func TestNoCountIsWrittenThroughALink(t *testing.T) {
 	h, victim := received(t), filepath.Join(t.TempDir(), "passwd")
-	if err := errors.Join(os.WriteFile(victim, nil, 0o600), os.Symlink(victim, h.own(refsName, "base"))); err != nil {
+	if err := errors.Join(os.WriteFile(victim, nil, 0o600), os.Symlink(victim, h.privatePath(refsDir, "base"))); err != nil {
 		t.Fatal(err)
 	}
-	r := refs{home: h, counts: map[string]int{"base": 1}}
+	r := refCounts{home: h, counts: map[string]int{"base": 1}}
 	r.add("base")
 	if raw, err := os.ReadFile(victim); len(raw) > 0 || err != nil {
 		t.Errorf("%q, %v", raw, err)

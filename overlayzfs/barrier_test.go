@@ -13,7 +13,7 @@ import (
 func TestWaitsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var syncs atomic.Int32
-		g := groups{sync: func(context.Context) error {
+		g := txgWaiter{sync: func(context.Context) error {
 			syncs.Add(1)
 			time.Sleep(time.Second)
 			return nil
@@ -21,7 +21,7 @@ func TestWaitsAreShared(t *testing.T) {
 		var wait sync.WaitGroup
 		ask := func() {
 			wait.Go(func() {
-				if err := g.flush(t.Context()); err != nil {
+				if err := g.wait(t.Context()); err != nil {
 					t.Error(err)
 				}
 			})
@@ -41,10 +41,10 @@ func TestWaitsAreShared(t *testing.T) {
 func TestWhoAsksLateWaitsForTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		g := groups{sync: func(context.Context) error { time.Sleep(time.Second); return nil }}
-		go func() { _ = g.flush(t.Context()) }()
+		g := txgWaiter{sync: func(context.Context) error { time.Sleep(time.Second); return nil }}
+		go func() { _ = g.wait(t.Context()) }()
 		time.Sleep(time.Second / 2)
-		if err := g.flush(t.Context()); err != nil {
+		if err := g.wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if waited := time.Since(begin); waited != 2*time.Second {
@@ -57,15 +57,15 @@ func TestAFailedWaitFailsItsCallersOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lost := errors.New("the pool is gone")
 		answers := []error{lost, nil}
-		g := groups{sync: func(context.Context) error {
+		g := txgWaiter{sync: func(context.Context) error {
 			err := answers[0]
 			answers = answers[1:]
 			return err
 		}}
-		if err := g.flush(t.Context()); !errors.Is(err, lost) {
+		if err := g.wait(t.Context()); !errors.Is(err, lost) {
 			t.Errorf("got %v", err)
 		}
-		if err := g.flush(t.Context()); err != nil {
+		if err := g.wait(t.Context()); err != nil {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -73,10 +73,10 @@ func TestAFailedWaitFailsItsCallersOnly(t *testing.T) {
 
 func TestAWaitCanBeGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := groups{sync: func(context.Context) error { time.Sleep(time.Hour); return nil }}
+		g := txgWaiter{sync: func(context.Context) error { time.Sleep(time.Hour); return nil }}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := g.flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := g.wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(2 * time.Hour) // it ends by itself

@@ -12,7 +12,7 @@ import (
 func emptyHome(t *testing.T) home {
 	t.Helper()
 	h := home(t.TempDir())
-	for _, dir := range []string{h.path(linkDir), h.own()} {
+	for _, dir := range []string{h.path(linkDir), h.privatePath()} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}

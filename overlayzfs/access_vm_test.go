@@ -59,7 +59,7 @@ func TestBuildStepsAreVolatile(t *testing.T) {
 	remove(t, d, "step")
 	remove(t, d, "box")
 	remove(t, d, "box-init")
-	if left := list(t, d.home.own(mutableName)); len(left) > 0 {
+	if left := list(t, d.home.privatePath(mutableDir)); len(left) > 0 {
 		t.Errorf("markers: %q", left)
 	}
 }
@@ -107,6 +107,6 @@ func TestAMarkOfTheKernelsIsNoObstacle(t *testing.T) {
 	create(t, d, "base", "")
 	create(t, d, "step", "base")
 	must(t, os.MkdirAll(d.home.layer("step").work()+"/work/incompat/volatile/dirty", 0o700))
-	d.canVolatile = false
+	d.hasVolatile = false
 	change(t, d, "step", func(dir string) { requireVolatile(t, dir, false) })
 }

@@ -18,7 +18,7 @@ type side struct {
 func newPairing(t *testing.T) *side {
 	t.Helper()
 	d := &Driver{home: home(t.TempDir())}
-	if err := os.Mkdir(d.home.own(), 0o700); err != nil {
+	if err := os.Mkdir(d.home.privatePath(), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return &side{t: t, store: d}
@@ -95,13 +95,13 @@ func TestPairingCutShort(t *testing.T) {
 	s := newPairing(t)
 	s.start()
 	before := s.copied()
-	last, err := os.ReadFile(s.store.home.own(engineName))
+	last, err := os.ReadFile(s.store.home.privatePath(engineFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.start()
 	// The store did not take the token any more.
-	if err := os.WriteFile(s.store.home.own(engineName), last, 0o600); err != nil {
+	if err := os.WriteFile(s.store.home.privatePath(engineFile), last, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.want(false, map[*side]bool{s: true, before: true}) // nothing happened since
@@ -122,7 +122,7 @@ func TestATokenThatCannotBeKept(t *testing.T) {
 
 	s.err = nil
 	s.start()
-	if err := os.Mkdir(s.store.home.own(engineName+".new"), 0o700); err != nil { // the store cannot
+	if err := os.Mkdir(s.store.home.privatePath(engineFile+".new"), 0o700); err != nil { // the store cannot
 		t.Fatal(err)
 	}
 	if err := s.init(); err == nil {

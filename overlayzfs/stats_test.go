@@ -26,7 +26,7 @@ func TestCount(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	got, err := count(t.Context(), dir)
+	got, err := countFiles(t.Context(), dir)
 	// The root, a, sub, sub/b and the link; a once, and nothing of outside.
 	if err != nil || got.Inodes != 5 || got.Apparent != 5007 || got.Allocated < 5007 {
 		t.Errorf("%+v, %v", got, err)
@@ -36,7 +36,7 @@ func TestCount(t *testing.T) {
 func TestCountStopsWithItsCaller(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := count(ctx, t.TempDir()); !errors.Is(err, context.Canceled) {
+	if _, err := countFiles(ctx, t.TempDir()); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

@@ -39,7 +39,7 @@ func TestStack(t *testing.T) {
 		base: {"l/" + shortA},
 		top:  {"l/" + shortB, "l/" + shortA},
 	} {
-		got, err := l.stack()
+		got, err := l.stackForChild()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +48,7 @@ func TestStack(t *testing.T) {
 		}
 	}
 	for parent, want := range map[string]bool{"base": true, "": false, "top": false} {
-		if got, err := top.standsOn(parent); err != nil || got != want {
+		if got, err := top.hasParent(parent); err != nil || got != want {
 			t.Errorf("top stands on %q: %v, %v", parent, got, err)
 		}
 	}
@@ -62,7 +62,7 @@ func TestDamagedLayersAreNamed(t *testing.T) {
 		"option":    {linkName: shortA, lowerName: "l/" + shortB + ",upperdir=/etc"},
 		"blank":     {linkName: shortA, lowerName: ""},
 	} {
-		if _, err := plant(t, h, id, files).stack(); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "damaged") {
+		if _, err := plant(t, h, id, files).stackForChild(); !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "damaged") {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -72,7 +72,7 @@ func TestStackKnowsTheKernelsLimit(t *testing.T) {
 	h := home(t.TempDir())
 	lowers := strings.TrimSuffix(strings.Repeat("l/"+shortA+":", 500), ":")
 	deep := plant(t, h, "deep", map[string]string{linkName: shortB, lowerName: lowers})
-	if _, err := deep.stack(); !errors.Is(err, fault.LimitReached) {
+	if _, err := deep.stackForChild(); !errors.Is(err, fault.LimitReached) {
 		t.Errorf("a stack of 501: %v", err)
 	}
 }
@@ -80,7 +80,7 @@ func TestStackKnowsTheKernelsLimit(t *testing.T) {
 func TestNewShort(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
-		short := newShort()
+		short := newShortName()
 		if !shortPattern.MatchString(short) || seen[short] {
 			t.Fatalf("short link %q", short)
 		}

@@ -1,0 +1,253 @@
+package overlayzfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/quota"
+	"github.com/overlayzfs/overlayzfs/snapshot"
+)
+
+// Mount is a mount for the caller to make. Its paths are absolute and lead to the layers'
+// directories: they are shorter than short links where the door chooses short IDs, and
+// the mounter may look into them.
+type Mount = mount.Mount
+
+// WritableMount returns how to mount a layer without children for writing. It attaches the
+// layer's dataset, which stays attached until the layer is removed or the host goes down:
+// external mounters never report unmounts.
+func (d *Driver) WritableMount(ctx context.Context, id string) (Mount, error) {
+	return runLockedFor(d, "mount", id, d.writableMount)
+}
+
+func (d *Driver) writableMount(l layer) (Mount, error) {
+	if err := l.requireExists("layer"); err != nil {
+		return Mount{}, err
+	}
+	if _, err := os.Lstat(l.committed()); !errors.Is(err, fs.ErrNotExist) {
+		return Mount{}, errors.Join(err, fault.NewWithRemedy(fault.Busy, "the layer has children, and is not written to any more"))
+	}
+	lowers, err := l.resolveLowers()
+	if err != nil {
+		return Mount{}, err
+	}
+	if len(lowers) == 0 {
+		return bindMount(l.diff(), 0), nil
+	}
+	separate, err := l.hasDataset()
+	if err != nil {
+		return Mount{}, err
+	}
+	if err := d.attach(l); err != nil {
+		return Mount{}, err
+	}
+	return mount.Overlay{Apart: separate, Lowers: lowers, Upper: l.contentDir(diffName, separate), Work: l.contentDir(workName, separate), Off: d.disabledFeatures}.Mount()
+}
+
+// ViewMount returns how to mount a layer and all layers below it for reading.
+func (d *Driver) ViewMount(ctx context.Context, id string) (Mount, error) {
+	return runLockedFor(d, "view", id, d.readOnlyMount)
+}
+
+func (d *Driver) readOnlyMount(l layer) (Mount, error) {
+	if err := l.requireExists("layer"); err != nil {
+		return Mount{}, err
+	}
+	if err := d.requireUnlimited(l, "be viewed"); err != nil {
+		return Mount{}, err
+	}
+	lowers, err := l.resolveLowers()
+	if err != nil {
+		return Mount{}, err
+	}
+	if len(lowers) == 0 {
+		return bindMount(l.diff(), unix.MS_RDONLY), nil
+	}
+	if len(lowers)+1 > mount.MaxLowers {
+		return Mount{}, fault.NewWithRemedy(fault.LimitReached, "the layer has %d layers below it; the kernel stacks at most %d", len(lowers), mount.MaxLowers)
+	}
+	return mount.Overlay{Lowers: append([]string{l.diff()}, lowers...), Off: d.disabledFeatures}.Mount()
+}
+
+func bindMount(dir string, flags uintptr) Mount {
+	return Mount{Type: "bind", Source: dir, Flags: unix.MS_BIND | unix.MS_REC | flags}
+}
+
+// contentDir returns the layer's directory of that name. For a layer on a dataset of its
+// own that is the target of the link, and not the link.
+func (l layer) contentDir(name string, separate bool) string {
+	if separate {
+		return l.home.path(l.id, quota.UpperName, name)
+	}
+	return l.home.path(l.id, name)
+}
+
+// Chown sets the owner of the layer's root, for a container in a user name space. The
+// caller's next barrier makes it durable.
+func (d *Driver) Chown(ctx context.Context, id string, uid, gid int) error {
+	return d.runLocked("set the owner of", id, func(l layer) error {
+		separate, err := l.hasDataset()
+		if err == nil {
+			err = d.attach(l)
+		}
+		if err != nil {
+			return err
+		}
+		dir := l.contentDir(diffName, separate)
+		if err := os.Lchown(dir, uid, gid); err != nil || !separate {
+			return err
+		}
+		return d.commitDatasetLog(dir)
+	})
+}
+
+// commitDatasetLog commits the intent log of a limited layer's own dataset. The store's
+// barriers do not cover it.
+func (d *Driver) commitDatasetLog(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return d.observeBarrier(IntentLogBarrier, func() error { return fsat.SyncFileSystem(int(f.Fd())) })
+}
+
+// LayerOwner returns the owner of the layer's root.
+func (d *Driver) LayerOwner(ctx context.Context, id string) (uid, gid int, err error) {
+	err = d.runLocked("read the owner of", id, func(l layer) (err error) {
+		if err := l.requireExists("layer"); err != nil {
+			return err
+		}
+		uid, gid, err = ownerOf(l.diff())
+		return err
+	})
+	return uid, gid, err
+}
+
+// ownerOf returns the owner of a file. It follows symbolic links.
+func ownerOf(path string) (uid, gid int, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, 0, fmt.Errorf("stat %q: %w", path, err)
+	}
+	return int(st.Uid), int(st.Gid), nil
+}
+
+// CommitLayer makes a layer's content durable, and then the door's record of it. The
+// caller has mounted the layer and written the content. record writes to this dataset and
+// syncs. The record is never on disk before the content, and both are when CommitLayer has
+// answered. writeOnly says that all content came by write(2), so that no mapped memory has
+// to be flushed.
+func (d *Driver) CommitLayer(ctx context.Context, id string, writeOnly bool, record func() error) error {
+	return d.runLocked("commit", id, func(l layer) error {
+		if err := l.requireExists("layer"); err != nil {
+			return err
+		}
+		if err := d.requireUnlimited(l, "be committed"); err != nil {
+			return err
+		}
+		if err := d.commitContent(ctx, writeOnly, record); err != nil {
+			return err
+		}
+		d.snapshots.Notify(snapshot.Committed)
+		return nil
+	})
+}
+
+// commitContent orders content and record. The record's own fsync puts it into the intent
+// log, ahead of content that is in no log, so content goes first. Only after that wait does
+// ZFS know the size that the record contains.
+func (d *Driver) commitContent(ctx context.Context, writeOnly bool, record func() error) error {
+	if !writeOnly {
+		if err := d.commitLog(); err != nil {
+			return err
+		}
+	}
+	if err := d.waitTxg(ctx); err != nil {
+		return err
+	}
+	if err := record(); err != nil {
+		return err
+	}
+	if d.readIntentLog().trusted {
+		return nil // the record's own fsync made it durable
+	}
+	return d.waitTxg(ctx)
+}
+
+// Rebase puts an unused base layer on top of parent. It may be repeated.
+func (d *Driver) Rebase(ctx context.Context, id, parent string) error {
+	if err := checkIDs(id, parent); err != nil {
+		return d.addContext("rebase", id, err)
+	}
+	return d.runLocked("rebase", id, func(l layer) error { return d.rebase(l, parent) })
+}
+
+func (d *Driver) rebase(l layer, parent string) error {
+	if err := l.requireExists("layer"); err != nil {
+		return err
+	}
+	lowers, err := d.adoptParent(parent)
+	if err != nil {
+		return err
+	}
+	before, err := l.readLowers()
+	if err != nil {
+		return err
+	}
+	if len(before) > 0 {
+		if !slices.Equal(before, lowers) {
+			return fault.New(fault.Invalid, "the layer is on top of another layer already")
+		}
+		return nil
+	}
+	if err := d.makeRootDir(l.work(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return replaceFile(l.home.path(l.id, lowerName), []byte(strings.Join(lowers, ":")))
+}
+
+// CheckHome makes sure that the pool answers and that the home still shows the dataset.
+// Every call does that first.
+func (d *Driver) CheckHome(context.Context) error { return d.addContext("look", "", d.checkHome()) }
+
+// Layers lists the IDs of all layers.
+func (d *Driver) Layers(ctx context.Context) ([]string, error) {
+	if err := d.checkHome(); err != nil {
+		return nil, d.addContext("list", "", err)
+	}
+	names, err := readNames(string(d.home))
+	if err != nil {
+		return nil, d.addContext("list", "", err)
+	}
+	ids := names[:0]
+	for _, name := range names {
+		if checkID("layer", name) == nil {
+			ids = append(ids, name)
+		}
+	}
+	return ids, nil
+}
+
+// MakeDoorDir makes the directory for a door's own records and returns its path. It lies
+// on the dataset, so that records and layers are of one moment in a snapshot.
+func (d *Driver) MakeDoorDir(name string) (string, error) {
+	if err := checkID("door", name); err != nil {
+		return "", err
+	}
+	dir := d.home.privatePath(recordsDir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", d.addContext("make records of "+name, "", err)
+	}
+	return dir, nil
+}
