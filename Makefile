@@ -22,10 +22,10 @@ help: ## Show this list
 demo: plugin $(OZLAB) ## Show a real Docker engine on the driver, in the lab (built once, about 8 minutes)
 	@scripts/demo $(OZLAB) $(BUILD)
 
-test: ## What every change has to pass, an hour; ends with "N passed, N failed, N skipped"
+test: ## What every change has to pass, within an hour; ends with "N passed, N failed, N skipped"
 	@scripts/test all
 
-test-matrix: ## Everything, on every guest of the lab (hours)
+test-matrix: ## Everything, on every guest of the lab and its stock kernel (hours without KVM)
 	@scripts/test matrix
 
 test-unit: ## What needs neither root nor ZFS (seconds)
@@ -37,7 +37,7 @@ test-vm: ## The packages' tests on real OpenZFS, in the lab
 test-conformance: ## moby's and containerd's suites through the sockets
 	@scripts/test conformance
 
-test-powercut: ## Cut the power while layers are made, and judge what is left: ROUNDS times (default 3)
+test-powercut: ## Cut the power while layers are made, and judge what is left: ROUNDS times (default 20)
 	@scripts/test powercut powercut-engine
 
 test-e2e: ## A real dockerd with the managed plugin as its storage driver
@@ -52,7 +52,7 @@ test-deb: ## The Debian package in the lab: installed, used, upgraded, removed
 test-imagestore: ## Docker 28 with the containerd image store on the snapshotter; suite forky
 	@SUITE=forky scripts/test imagestore
 
-bench: lab plugin build ## The race against moby's drivers, an hour at most; ROWS=regexp chooses rows
+bench: lab plugin build ## The race against moby's drivers, 40 minutes at most; ROWS=regexp chooses rows
 	@scripts/bench $(OZLAB) $(BUILD) $(VERSION)
 
 bench-release: ## Keep the last race as the one later races are compared with
@@ -91,7 +91,7 @@ man: $(BUILD)/overlayzfs ## Leave manual pages and shell completions of the oper
 golden: ## Rewrite the transcripts of the operator's command that tests compare with
 	$(GO) test ./cmd/overlayzfs -run . -update
 
-lab: $(OZLAB) ## Build and cache the virtual machine that tests run in
+lab: $(OZLAB) ## Build and cache the machine that tests run in
 	@$(OZLAB) build --suite $(SUITE)
 
 clean: ## Remove what was built here; the lab's cache stays

@@ -62,7 +62,7 @@ func newCutLab(t *testing.T) *cutLab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guest, err := lab.Build(t.Context(), os.Stderr)
+	guest, _, err := lab.Prepare(t.Context(), "", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,8 @@
 package engine
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -19,5 +21,31 @@ func TestAnEngineOnThePlugin(t *testing.T) {
 	}
 	if out := e.Docker(t, "run", "--rm", "--network", "none", "base", "cat", "/etc/debian_version"); out == "" {
 		t.Error("no output")
+	}
+}
+
+// TestABuildAndALimitedContainer is what the stock kernel runs of an engine: an
+// image built with a replaced file, and a container that meets its limit.
+func TestABuildAndALimitedContainer(t *testing.T) {
+	e := StartOnPlugin(t, Options{Root: t.TempDir()}, "tank/build-and-limit")
+	if out, err := e.Command("import", "/lab/base/debian-base.tar", "base").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	dir := t.TempDir()
+	dockerfile := "FROM base\nRUN echo built >/etc/motd && rm /etc/debian_version && ln -sfn /etc/motd /etc/issue\n"
+	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := e.Command("build", "--network", "none", "-t", "built", dir)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	look := "cat /etc/issue; test ! -e /etc/debian_version && echo gone"
+	if out := e.Docker(t, "run", "--rm", "--network", "none", "built", "sh", "-c", look); out != "built\ngone" {
+		t.Errorf("in a container of the image: %q", out)
+	}
+	full := e.Command("run", "--rm", "--network", "none", "--storage-opt", "size=32M", "built", "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=64")
+	if out, err := full.CombinedOutput(); err == nil || !strings.Contains(string(out), "Disk quota exceeded") {
+		t.Errorf("64 MB in 32: %v\n%s", err, out)
 	}
 }

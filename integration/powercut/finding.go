@@ -66,6 +66,20 @@ func (t *Tally) Count(c Class) (n int) {
 	return n
 }
 
+// Add counts what other rounds did and found, too.
+func (t *Tally) Add(o *Tally) {
+	t.Rounds, t.Cuts = t.Rounds+o.Rounds, t.Cuts+o.Cuts
+	t.Recorded, t.Verified = t.Recorded+o.Recorded, t.Verified+o.Verified
+	if t.Answers == nil {
+		t.Answers = make(map[string]int)
+	}
+	for call, n := range o.Answers {
+		t.Answers[call] += n
+	}
+	t.Findings = append(t.Findings, o.Findings...)
+	t.Seconds += o.Seconds
+}
+
 // Failures counts the findings that speak against the driver.
 func (t *Tally) Failures() int { return len(t.Findings) - t.Count(Unrecorded) }
 

@@ -19,11 +19,7 @@ type moment struct {
 	delay  time.Duration
 }
 
-// longestCall is about how long a call takes.
-const longestCall = 800 * time.Millisecond
-
-func drawMoment(r *rand.Rand, tier Tier) moment {
-	size := sizes[tier]
+func drawMoment(r *rand.Rand, tier Tier, size size) moment {
 	between := func(a, b time.Duration) time.Duration { return a + time.Duration(r.Int64N(int64(b-a))) }
 	switch r.IntN(3) {
 	case 0:
@@ -35,7 +31,7 @@ func drawMoment(r *rand.Rand, tier Tier) moment {
 		}
 		return m
 	}
-	m := moment{latest: size.longestLoad, verb: wire.Begin, nth: 1 + r.IntN(2*size.workers), delay: between(0, longestCall)}
+	m := moment{latest: size.longestLoad, verb: wire.Begin, nth: 1 + r.IntN(2*size.workers), delay: between(0, size.longestCall)}
 	if tier == DriverTier {
 		m.call = []wire.Call{wire.Create, wire.Fill, wire.Remove}[r.IntN(3)]
 	}

@@ -7,6 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/vm"
@@ -19,6 +23,7 @@ var (
 	driver    = flag.String("driver", Plugin, "overlayzfs, the plugin; snapshotter; or overlay2 for comparison: its losses are counted and no failure")
 	suite     = flag.String("suite", vm.DefaultSuite, "the machine's suite; an engine tier with snapshotter needs one whose dockerd has a containerd image store")
 	syncProp  = flag.String("sync", "", "the dataset's sync property; both standard and disabled by default")
+	lanes     = flag.Int("lanes", 0, "how many machines at a time share the rounds, each with a pool of its own; 0 for one a processor under User-Mode Linux, and otherwise one")
 	goOn      = flag.Bool("go-on", false, "go on after a round that finds something")
 	artefacts = flag.String("dir", "", "directory for the pool and the machine's words, kept; by default a temporary one that is kept after a failure")
 )
@@ -27,9 +32,28 @@ func TestDriver(t *testing.T) { tier(t, DriverTier) }
 func TestEngine(t *testing.T) { tier(t, EngineTier) }
 
 func tier(t *testing.T, tier Tier) {
-	for _, property := range properties() {
-		t.Run(property, func(t *testing.T) { cutPower(t, tier, property) })
+	guest, choice := guest(t)
+	t.Log(choice)
+	c := Config{
+		Tier: tier, Driver: *driver, Fast: choice.Kind != vm.KindQEMU,
+		Load: build(t, "..", "./cmd/cutload"), Plugin: binary(t, "OVERLAYZFS_PLUGIN", "./cmd/overlayzfs-plugin"),
+		Snapshotter: binary(t, "OVERLAYZFS_SNAPSHOTTER", "./cmd/overlayzfs-snapshotter"), PluginConfig: "../../config.json", Dist: "../../dist",
+		GoOn: *goOn || *driver == Overlay2,
 	}
+	for _, property := range properties() {
+		c.Sync = property
+		t.Run(property, func(t *testing.T) { cutInLanes(t, guest, c, countLanes(choice)) })
+	}
+}
+
+// countLanes is how many machines cut at a time. Emulated ones keep more than
+// one processor busy each.
+func countLanes(choice vm.Choice) int {
+	n := *lanes
+	if n == 0 && choice.Kind == vm.KindUML {
+		n = runtime.NumCPU()
+	}
+	return max(1, min(n, *rounds))
 }
 
 func properties() []string {
@@ -39,23 +63,40 @@ func properties() []string {
 	return []string{"standard", "disabled"}
 }
 
-func cutPower(t *testing.T, tier Tier, property string) {
-	c := Config{
-		Tier: tier, Driver: *driver, Sync: property, Rounds: *rounds, Seed: drawSeed(), Dir: workDir(t),
-		Load: build(t, "..", "./cmd/cutload"), Plugin: binary(t, "OVERLAYZFS_PLUGIN", "./cmd/overlayzfs-plugin"),
-		Snapshotter: binary(t, "OVERLAYZFS_SNAPSHOTTER", "./cmd/overlayzfs-snapshotter"), PluginConfig: "../../config.json", Dist: "../../dist",
-		GoOn: *goOn || *driver == Overlay2, Log: t.Logf,
-	}
-	t.Logf("seed %d; again: go test -tags lab -timeout 0 ./powercut -run '%s' -v -args -seed %d -rounds %d -driver %s -sync %s -suite %s",
-		c.Seed, t.Name(), c.Seed, c.Rounds, c.Driver, property, *suite)
-	tally, err := Run(t.Context(), guest(t), c)
-	t.Logf("%s tier, %s, sync=%s, seed %d: %s", tier, c.Driver, property, c.Seed, tally)
+// cutInLanes shares the rounds among machines that run side by side.
+func cutInLanes(t *testing.T, guest *vm.Guest, c Config, lanes int) {
+	var mu sync.Mutex
+	sum, first := &Tally{}, drawSeed()
+	t.Run("lanes", func(t *testing.T) {
+		for lane := range lanes {
+			c := c
+			c.Rounds, c.Seed = (*rounds+lane)/lanes, first+uint64(lane)
+			t.Run(strconv.Itoa(lane+1), func(t *testing.T) {
+				t.Parallel()
+				c.Dir, c.Log = workDir(t), t.Logf
+				tally := cutPower(t, guest, c)
+				mu.Lock()
+				defer mu.Unlock()
+				sum.Add(tally)
+			})
+		}
+	})
+	t.Logf("%s tier, %s, sync=%s, seed %d: %s", c.Tier, c.Driver, c.Sync, first, sum)
+}
+
+func cutPower(t *testing.T, guest *vm.Guest, c Config) *Tally {
+	property, _, _ := strings.Cut(t.Name(), "/lanes")
+	t.Logf("again: go test -tags lab -timeout 0 ./powercut -run '%s' -v -args -seed %d -rounds %d -lanes 1 -driver %s -sync %s -suite %s",
+		property, c.Seed, c.Rounds, c.Driver, c.Sync, *suite)
+	tally, err := Run(t.Context(), guest, c)
+	t.Logf("seed %d: %s", c.Seed, tally)
 	switch {
 	case err != nil:
 		t.Error(err)
-	case *driver != Overlay2 && tally.Failures() > 0:
+	case c.Driver != Overlay2 && tally.Failures() > 0:
 		t.Errorf("%d findings; seed %d", tally.Failures(), c.Seed)
 	}
+	return tally
 }
 
 // drawSeed is the seed to use. A load does not run the same twice, whatever
@@ -67,24 +108,24 @@ func drawSeed() uint64 {
 	return newSeed()
 }
 
-func guest(t *testing.T) *vm.Guest {
+func guest(t *testing.T) (*vm.Guest, vm.Choice) {
 	t.Helper()
 	lab, err := vm.Open(*suite)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := lab.Build(t.Context(), os.Stderr)
+	g, choice, err := lab.Prepare(t.Context(), "", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return g
+	return g, choice
 }
 
 // workDir is a directory that stays when the test fails.
 func workDir(t *testing.T) string {
 	t.Helper()
 	if *artefacts != "" {
-		dir := filepath.Join(*artefacts, filepath.Base(t.Name()))
+		dir := filepath.Join(*artefacts, strings.ReplaceAll(t.Name(), "/", "-"))
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}

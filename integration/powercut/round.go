@@ -108,7 +108,7 @@ func (r *round) inOrder() bool { return r.Sync == "disabled" }
 // arm begins to wait for the moment of the cut.
 func (r *round) arm() {
 	r.loading, r.ready = true, time.Since(r.begun)
-	r.moment = drawMoment(r.rand, r.Tier)
+	r.moment = drawMoment(r.rand, r.Tier, r.size())
 	r.cut.Stop()
 	r.cut = time.AfterFunc(r.moment.latest, func() { r.cutPower("the time was up") })
 }

@@ -39,6 +39,8 @@ type Config struct {
 	Sync   string // the dataset's property
 	Rounds int
 	Seed   uint64
+	// Fast is a machine that is not emulated: its loads are cut sooner.
+	Fast bool
 	// Load is the program for the guest, Plugin and Snapshotter are the doors',
 	// and PluginConfig the file that an engine installs the plugin by.
 	Load, Plugin, Snapshotter, PluginConfig string
@@ -60,16 +62,31 @@ const (
 	poolSize = 4 << 30
 )
 
-// size is what a tier asks of the machine, and how long a load may run.
+// size is what a tier asks of the machine, how long a load may run, and about
+// how long a call in it takes.
 type size struct {
 	memory                    string
 	workers                   int
 	shortestLoad, longestLoad time.Duration
+	longestCall               time.Duration
 }
 
-var sizes = map[Tier]size{
-	DriverTier: {"2G", 4, 200 * time.Millisecond, 6 * time.Second},
-	EngineTier: {"4G", 2, 2 * time.Second, 60 * time.Second},
+var (
+	emulatedSizes = map[Tier]size{
+		DriverTier: {"2G", 4, 200 * time.Millisecond, 6 * time.Second, 800 * time.Millisecond},
+		EngineTier: {"4G", 2, 2 * time.Second, 60 * time.Second, 800 * time.Millisecond},
+	}
+	fastSizes = map[Tier]size{
+		DriverTier: {"2G", 4, 30 * time.Millisecond, time.Second, 60 * time.Millisecond},
+		EngineTier: {"4G", 2, 300 * time.Millisecond, 8 * time.Second, 200 * time.Millisecond},
+	}
+)
+
+func (c Config) size() size {
+	if c.Fast {
+		return fastSizes[c.Tier]
+	}
+	return emulatedSizes[c.Tier]
 }
 
 // series is the rounds on one pool.
@@ -127,7 +144,7 @@ func (s *series) one(ctx context.Context) error {
 	}
 	defer output.Close()
 	fmt.Fprintf(output, "--- round %d\n", s.round)
-	options := vm.Options{Memory: sizes[s.Tier].memory, PoolSize: poolSize, KeepPool: s.path("pool.img"), Console: s.path("console")}
+	options := vm.Options{Memory: s.size().memory, PoolSize: poolSize, KeepPool: s.path("pool.img"), Console: s.path("console")}
 	machine, err := s.guest.Start(ctx, options, job, output, output)
 	if err != nil {
 		return err
@@ -155,7 +172,7 @@ func (s *series) path(name string) string { return filepath.Join(s.Dir, name) }
 func (s *series) job(last bool) (*vm.Job, error) {
 	plan, err := json.Marshal(wire.Plan{
 		Tier: string(s.Tier), Driver: s.Driver, Sync: s.Sync, Seed: s.Seed, Round: s.round,
-		Workers: sizes[s.Tier].workers, Most: most, Layers: s.book.plan(), Last: last,
+		Workers: s.size().workers, Most: most, Layers: s.book.plan(), Last: last,
 	})
 	if err != nil {
 		return nil, err

@@ -2,10 +2,9 @@ package vm
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -42,38 +41,6 @@ const (
 	probeLimit  = 20 * time.Second
 )
 
-// accelAnswer is the kept answer of a probe, with what it depends on.
-type accelAnswer struct {
-	Host  string `json:"host"`
-	Accel Accel  `json:"accel"`
-}
-
-// accel finds out whether KVM is usable, by booting the guest's kernel: there
-// are hosts where /dev/kvm opens and makes machines that never get that far.
-// The answer is kept until the host, its kernel or QEMU changes.
-func (g *Guest) accel(ctx context.Context) Accel {
-	host := hostIdentity(ctx)
-	file := filepath.Join(g.cache, "accel.json")
-	var kept accelAnswer
-	if data, err := os.ReadFile(file); err == nil && json.Unmarshal(data, &kept) == nil && kept.Host == host {
-		return kept.Accel
-	}
-	answer := accelAnswer{Host: host, Accel: TCG}
-	switch {
-	case g.kvmBoots(ctx):
-		answer.Accel = KVM
-	case installedQEMU(ctx).before(soundQEMU):
-		answer.Accel = TCGSingle
-	}
-	if ctx.Err() == nil {
-		// Only a cache: another user's is read-only, and asked again each time.
-		if data, err := json.Marshal(answer); err == nil {
-			_ = os.WriteFile(file, data, 0o644)
-		}
-	}
-	return answer.Accel
-}
-
 func hostIdentity(ctx context.Context) string {
 	var name unix.Utsname
 	_ = unix.Uname(&name)
@@ -83,20 +50,37 @@ func hostIdentity(ctx context.Context) string {
 	return strings.Join([]string{unix.ByteSliceToString(name.Release[:]), strings.TrimSpace(string(boot)), qemu}, " / ")
 }
 
-func (g *Guest) kvmBoots(ctx context.Context) bool {
+// needsProbeKVM tells whether only a boot can tell if KVM works.
+func (g *Guest) needsProbeKVM(ctx context.Context) bool {
+	if _, known := g.keptAnswer(ctx, KindKVM); known {
+		return false
+	}
 	device, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
 		return false
+	}
+	device.Close()
+	return true
+}
+
+// probeKVM boots the guest's kernel under KVM: there are hosts where /dev/kvm
+// opens and makes machines that never get that far.
+func (g *Guest) probeKVM(ctx context.Context) (refusal string) {
+	device, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Sprintf("no KVM (%v)", err)
 	}
 	device.Close()
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
 	args := append([]string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "512M", "-serial", "stdio",
-		"-kernel", g.kernel, "-initrd", filepath.Join(filepath.Dir(g.initramfs), "probe"), "-append", "console=ttyS0 panic=-1",
+		"-kernel", g.kernel, "-initrd", g.probe, "-append", "console=ttyS0 panic=-1",
 	}, KVM.args()...)
 	cmd := exec.CommandContext(ctx, qemuProgram, args...)
 	cmd.WaitDelay = time.Second
-	output, _ := cmd.Output()
-	return strings.Contains(string(output), probeMarker)
+	if output, _ := cmd.Output(); !strings.Contains(string(output), probeMarker) {
+		return "/dev/kvm does not run a stock kernel"
+	}
+	return ""
 }

@@ -22,10 +22,11 @@ func testGuest(t *testing.T) *Guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guest, err := lab.Build(t.Context(), os.Stderr)
+	guest, choice, err := lab.Prepare(t.Context(), "", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Log(choice)
 	return guest
 }
 

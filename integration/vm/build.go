@@ -20,14 +20,19 @@ const (
 	stepRootFS    = "rootfs"
 	stepBase      = "base"
 	stepImage     = "image"
+	stepKernel    = "kernel"
 )
 
-// buildSteps is the recipe of a guest; the returned step is the last one.
+// recipe is how a guest is made. Its root disk serves every kind of machine;
+// a stock kernel, which takes most of the time, is made for the kinds that boot it.
+type recipe struct{ image, kernel *step }
+
+// newRecipe is the recipe of a suite's guest.
 //
 // The kernel comes from the build root only, so that the modules always belong
 // to it, however old the rest of the cache is. The mirrors are no inputs: where
 // packages come from does not change what they are.
-func buildSteps(suite *Suite) *step {
+func newRecipe(suite *Suite) recipe {
 	buildRoot := &step{
 		name: stepBuildRoot, title: "kernel and compiler", scratch: true,
 		inputs: []any{suite.Sources, suite.Build, suite.Kernel},
@@ -48,10 +53,17 @@ func buildSteps(suite *Suite) *step {
 		inputs: []any{suite.Sources, suite.Base, "whole"},
 		run:    func(ctx context.Context, work *workspace) error { return makeBase(ctx, work, suite) },
 	}
-	return &step{
-		name: stepImage, title: "disk image", needs: []*step{modules, rootFS, base},
-		inputs: []any{labFiles(), guestFile("initramfs-init"), guestFile("probe-init"), suite.Dockerd, rootImageSize},
-		run:    func(ctx context.Context, work *workspace) error { return makeImage(ctx, work, suite) },
+	return recipe{
+		image: &step{
+			name: stepImage, title: "disk image", needs: []*step{rootFS, base},
+			inputs: []any{labFiles(), suite.Dockerd, rootImageSize},
+			run:    func(ctx context.Context, work *workspace) error { return makeImage(ctx, work, suite) },
+		},
+		kernel: &step{
+			name: stepKernel, title: "stock kernel", needs: []*step{modules, rootFS},
+			inputs: []any{guestFile("initramfs-init"), guestFile("probe-init")},
+			run:    makeKernel,
+		},
 	}
 }
 

@@ -88,13 +88,17 @@ func asRoot(ctx context.Context, out io.Writer, command ...string) error {
 }
 
 // BuildStepsCommand is the hidden command by which a build started without
-// root runs its steps again as root; its arguments are the suite, the cache
-// and the user to give the cache to.
+// root runs its steps again as root; its arguments are a suite or the directory
+// of the User-Mode Linux kernel, the last step, the cache, and the user to give
+// the cache to.
 const BuildStepsCommand = "build-steps"
+
+// buildArgs say which steps a build runs.
+type buildArgs struct{ what, step, cache string }
 
 // buildAsRoot runs the steps here, or by sudo in a second process: chroots and
 // files of other owners are beyond an ordinary user. The caller holds the lock.
-func buildAsRoot(ctx context.Context, lab *Lab, out io.Writer, build func() error) error {
+func buildAsRoot(ctx context.Context, args buildArgs, out io.Writer, build func() error) error {
 	if os.Geteuid() == 0 {
 		return build()
 	}
@@ -102,12 +106,12 @@ func buildAsRoot(ctx context.Context, lab *Lab, out io.Writer, build func() erro
 	if err != nil {
 		return err
 	}
-	return asRoot(ctx, out, self, BuildStepsCommand, lab.Suite.Name, lab.Cache, strconv.Itoa(os.Getuid()))
+	return asRoot(ctx, out, self, BuildStepsCommand, args.what, args.step, args.cache, strconv.Itoa(os.Getuid()))
 }
 
 // BuildStepsAs is the body of [BuildStepsCommand].
-func BuildStepsAs(ctx context.Context, suite, cache, owner string, out io.Writer) error {
-	loaded, err := LoadSuite(suite)
+func BuildStepsAs(ctx context.Context, what, step, cache, owner string, out io.Writer) error {
+	target, err := namedStep(what, step)
 	if err != nil {
 		return err
 	}
@@ -118,10 +122,34 @@ func BuildStepsAs(ctx context.Context, suite, cache, owner string, out io.Writer
 	if err != nil {
 		return err
 	}
-	err = runSteps(ctx, cache, buildSteps(loaded), newProgress(out))
+	err = runSteps(ctx, cache, target, newProgress(out))
 	// Not its contents: a guest's files keep their owners.
 	for _, dir := range []string{cache, cache + "/logs"} {
 		err = errors.Join(err, os.Chown(dir, uid, -1))
 	}
 	return err
+}
+
+func namedStep(what, name string) (*step, error) {
+	var targets []*step
+	if what == umlCache {
+		spec, err := loadUMLSpec()
+		if err != nil {
+			return nil, err
+		}
+		targets = []*step{umlSteps(spec)}
+	} else {
+		suite, err := LoadSuite(what)
+		if err != nil {
+			return nil, err
+		}
+		recipe := newRecipe(suite)
+		targets = []*step{recipe.image, recipe.kernel}
+	}
+	for _, target := range targets {
+		if target.name == name {
+			return target, nil
+		}
+	}
+	return nil, fmt.Errorf("no step %q of %s", name, what)
 }

@@ -10,43 +10,59 @@ import (
 // rootImageSize leaves jobs some room on the root disk. The file is sparse.
 const rootImageSize = "6G"
 
-// makeImage puts the results of the other steps together: one root disk, the
-// kernel, and the initramfs that finds the disk.
+// makeImage makes the root disk of the guest's packages and the lab's programs.
 func makeImage(ctx context.Context, work *workspace, suite *Suite) error {
 	tree := filepath.Join(work.dir, "tree")
 	// Hard links: nothing below is written to in place.
 	if err := work.command(ctx, "cp", "-al", filepath.Join(work.result(stepRootFS), "root"), tree); err != nil {
 		return err
 	}
-	modules, err := one(filepath.Join(work.result(stepModules), "[0-9]*"))
-	if err != nil {
-		return err
-	}
-	if err := addModules(ctx, work, modules, tree); err != nil {
+	// A stock kernel's modules are mounted here, from a disk of their own.
+	if err := os.MkdirAll(filepath.Join(tree, "usr", "lib", "modules"), 0o755); err != nil {
 		return err
 	}
 	if err := addLab(ctx, work, suite, tree); err != nil {
 		return err
 	}
-	if err := addInitramfs(ctx, work, modules, tree); err != nil {
-		return err
-	}
-	if err := work.command(ctx, "cp", filepath.Join(work.result(stepModules), "vmlinuz"), work.dir); err != nil {
-		return err
-	}
-	image := filepath.Join(work.dir, "root.img")
-	if err := work.command(ctx, "mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=1,nodiscard", "-d", tree, image, rootImageSize); err != nil {
+	if err := makeDisk(ctx, work, tree, "root.img", rootImageSize); err != nil {
 		return err
 	}
 	return os.RemoveAll(tree)
 }
 
-func addModules(ctx context.Context, work *workspace, modules, tree string) error {
-	target := filepath.Join(tree, "usr", "lib", "modules")
-	if err := os.MkdirAll(target, 0o755); err != nil {
+// makeDisk makes an ext4 of a directory.
+func makeDisk(ctx context.Context, work *workspace, tree, name, size string) error {
+	return work.command(ctx, "mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=1,nodiscard", "-d", tree, filepath.Join(work.dir, name), size)
+}
+
+// modulesImageSize holds a kernel's modules. The file is sparse.
+const modulesImageSize = "512M"
+
+// makeKernel makes what boots a stock kernel: itself, the initramfs that finds
+// the root disk, and the disk with its modules.
+func makeKernel(ctx context.Context, work *workspace) error {
+	modules, err := one(filepath.Join(work.result(stepModules), "[0-9]*"))
+	if err != nil {
 		return err
 	}
-	return work.command(ctx, "cp", "-a", modules, target)
+	busybox := filepath.Join(work.result(stepRootFS), "root", "usr", "bin", "busybox")
+	if err := addInitramfs(ctx, work, modules, busybox); err != nil {
+		return err
+	}
+	if err := work.command(ctx, "cp", filepath.Join(work.result(stepModules), "vmlinuz"), work.dir); err != nil {
+		return err
+	}
+	tree := filepath.Join(work.dir, "tree")
+	if err := os.Mkdir(tree, 0o755); err != nil {
+		return err
+	}
+	if err := work.command(ctx, "cp", "-a", modules, tree); err != nil {
+		return err
+	}
+	if err := makeDisk(ctx, work, tree, "modules.img", modulesImageSize); err != nil {
+		return err
+	}
+	return os.RemoveAll(tree)
 }
 
 // addLab fills /lab, and replaces what mmdebstrap took over from the host.
@@ -79,12 +95,12 @@ func addLab(ctx context.Context, work *workspace, suite *Suite, tree string) err
 	return work.command(ctx, "cp", "-a", work.result(stepBase)+"/.", filepath.Join(tree, "lab", "base"))
 }
 
-func addInitramfs(ctx context.Context, work *workspace, modules, tree string) error {
-	busybox, err := os.ReadFile(filepath.Join(tree, "usr", "bin", "busybox"))
+func addInitramfs(ctx context.Context, work *workspace, modules, busybox string) error {
+	program, err := os.ReadFile(busybox)
 	if err != nil {
 		return err
 	}
-	shell := initramfsFile{"bin/busybox", busybox}
+	shell := initramfsFile{"bin/busybox", program}
 	files := []initramfsFile{shell, {"init", []byte(guestFile("initramfs-init"))}}
 	drivers, err := readDrivers(ctx, modules)
 	if err != nil {

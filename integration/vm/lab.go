@@ -13,7 +13,11 @@ type Lab struct {
 	Suite *Suite
 	// Cache is the suite's directory; everything in it can be made again.
 	Cache string
+	uml   umlLab
 }
+
+// umlCache is the directory of the User-Mode Linux kernel beside the suites'.
+const umlCache = "user-mode-linux"
 
 // Open returns the lab of a suite that the project ships, with the user's
 // cache: $XDG_CACHE_HOME/overlayzfs/lab/SUITE, by default below ~/.cache.
@@ -26,7 +30,8 @@ func Open(suite string) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Lab{Suite: loaded, Cache: filepath.Join(cache, "overlayzfs", "lab", suite)}, nil
+	lab := filepath.Join(cache, "overlayzfs", "lab")
+	return &Lab{Suite: loaded, Cache: filepath.Join(lab, suite), uml: umlLab{cache: filepath.Join(lab, umlCache)}}, nil
 }
 
 func cacheHome() (string, error) {
@@ -42,51 +47,116 @@ func cacheHome() (string, error) {
 
 // Guest is a built guest, ready to boot.
 type Guest struct {
-	suite     *Suite
-	cache     string
-	kernel    string
-	initramfs string
-	root      string
+	suite *Suite
+	cache string // of all suites
+	root  string
+	// What boots a stock kernel; it is there when such a machine was prepared.
+	kernel, initramfs, probe, modules string
+	uml                               umlLab
 }
 
 func (l *Lab) guest() *Guest {
-	dir := filepath.Join(l.Cache, stepImage)
+	kernel := filepath.Join(l.Cache, stepKernel)
 	return &Guest{
 		suite:     l.Suite,
-		cache:     l.Cache,
-		kernel:    filepath.Join(dir, "vmlinuz"),
-		initramfs: filepath.Join(dir, "initramfs"),
-		root:      filepath.Join(dir, "root.img"),
+		cache:     filepath.Dir(l.Cache),
+		root:      filepath.Join(l.Cache, stepImage, "root.img"),
+		kernel:    filepath.Join(kernel, "vmlinuz"),
+		initramfs: filepath.Join(kernel, "initramfs"),
+		probe:     filepath.Join(kernel, "probe"),
+		modules:   filepath.Join(kernel, "modules.img"),
+		uml:       l.uml,
 	}
 }
 
-// Build makes the guest, or as much of it as the cache does not hold, and
-// reports to out. Of two builds at a time the second waits.
-func (l *Lab) Build(ctx context.Context, out io.Writer) (*Guest, error) {
-	target := buildSteps(l.Suite)
+// Prepare makes the guest and whatever a machine of the kind boots, as much of
+// it as the cache does not hold, and reports to out. Of two at a time the second
+// waits.
+//
+// With KindAuto that is a stock kernel, if /dev/kvm is there and might run it,
+// and then, if it does not, the User-Mode Linux kernel; a host on which that
+// cannot be built gets emulation.
+func (l *Lab) Prepare(ctx context.Context, kind Kind, out io.Writer) (*Guest, Choice, error) {
+	kind, err := ParseKind(string(kind))
+	if err != nil {
+		return nil, Choice{}, err
+	}
 	progress := newProgress(out)
 	if err := os.MkdirAll(l.Cache, 0o755); err != nil {
-		return nil, err
+		return nil, Choice{}, err
 	}
 	// Also for a guest that is built: the cache may have come from elsewhere.
 	if err := ensureHost(ctx, l.Cache, progress); err != nil {
-		return nil, err
+		return nil, Choice{}, err
 	}
-	if target.current(l.Cache) {
-		return l.guest(), nil
+	recipe, guest := newRecipe(l.Suite), l.guest()
+	if err := l.build(ctx, recipe.image, out, progress); err != nil {
+		return nil, Choice{}, err
 	}
-	unlock, err := lock(l.Cache, func() { progress.note("waiting for another build of %s", l.Suite.Name) })
+	stock := kind == KindKVM || kind == KindQEMU || kind == KindAuto && guest.needsProbeKVM(ctx)
+	if stock {
+		if err := l.build(ctx, recipe.kernel, out, progress); err != nil {
+			return nil, Choice{}, err
+		}
+	}
+	failed := ""
+	if kind == KindUML || kind == KindAuto && guest.refusal(ctx, KindKVM, guest.probeKVM) != "" {
+		if err := l.uml.build(ctx, out, progress); err != nil {
+			if kind == KindUML || ctx.Err() != nil {
+				return nil, Choice{}, err
+			}
+			failed = err.Error()
+		}
+	}
+	choice, err := guest.Choose(ctx, kind)
+	if err == nil && choice.Kind != KindUML && !stock {
+		err = l.build(ctx, recipe.kernel, out, progress)
+	}
+	if failed != "" {
+		choice.Why += ": " + failed
+	}
+	return guest, choice, err
+}
+
+// PrepareSoon is Prepare for the kind of machine that takes the least to build:
+// not User-Mode Linux where a stock kernel has to be built anyway, to find out
+// about KVM.
+func (l *Lab) PrepareSoon(ctx context.Context, out io.Writer) (*Guest, Choice, error) {
+	guest := l.guest()
+	if !l.uml.isBuilt() && guest.needsProbeKVM(ctx) {
+		if guest, choice, err := l.Prepare(ctx, KindKVM, out); err == nil || ctx.Err() != nil {
+			return guest, choice, err
+		}
+		return l.Prepare(ctx, KindQEMU, out)
+	}
+	return l.Prepare(ctx, KindAuto, out)
+}
+
+func (l *Lab) build(ctx context.Context, target *step, out io.Writer, progress *progress) error {
+	what := "the " + target.title + " of the " + l.Suite.Name + " guest"
+	return buildCached(ctx, l.Cache, target, progress, what, func() error {
+		args := buildArgs{what: l.Suite.Name, step: target.name, cache: l.Cache}
+		return buildAsRoot(ctx, args, out, func() error { return runSteps(ctx, l.Cache, target, progress) })
+	})
+}
+
+// buildCached has build make what target's directory in the cache does not
+// hold. Of two builds at a time the second waits, and finds it made.
+func buildCached(ctx context.Context, cache string, target *step, progress *progress, what string, build func() error) error {
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return err
+	}
+	if target.current(cache) {
+		return nil
+	}
+	unlock, err := lock(cache, func() { progress.note("waiting for another build of %s", what) })
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unlock()
-	if target.current(l.Cache) {
-		// The other build was ours.
-		return l.guest(), nil
+	if target.current(cache) || ctx.Err() != nil {
+		return ctx.Err()
 	}
-	progress.note("building the %s guest in %s (once, about 8 minutes; it can be interrupted)", l.Suite.Name, l.Cache)
-	if err := buildAsRoot(ctx, l, out, func() error { return runSteps(ctx, l.Cache, target, progress) }); err != nil {
-		return nil, err
-	}
-	return l.guest(), nil
+	progress.note("building %s in %s (once, some minutes; it can be interrupted)", what, cache)
+	return build()
 }

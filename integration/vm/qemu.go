@@ -1,11 +1,16 @@
 package vm
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 )
 
-// The ports of a machine, in the order of their file descriptors in QEMU and
+const qemuProgram = "qemu-system-x86_64"
+
+// The ports of a machine, in the order of their file descriptors in its process and
 // of their numbers in the guest (see guest/run-job).
 const (
 	portOut = iota
@@ -22,7 +27,7 @@ var TalkPort = fmt.Sprintf("/dev/vport*p%d", portTalk+1)
 // firstPortFD is the descriptor of the first port: after standard error.
 const firstPortFD = 3
 
-// hardware is all that QEMU's command line is made of.
+// hardware is all that a machine's command line is made of.
 type hardware struct {
 	accel             Accel
 	memory            string
@@ -34,11 +39,25 @@ type hardware struct {
 	pool              string
 	poolDirect        bool // the pool's file system supports O_DIRECT
 	job               string
-	terminal          bool // a console on QEMU's own standard input and output
+	modules           string // of a stock kernel
+	terminal          bool   // a console on the process's own standard input and output
+	memoryDir         string // of User-Mode Linux
+}
+
+// command is the process of a machine whose directory is dir.
+func (h hardware) command(ctx context.Context, kind Kind, dir string) *exec.Cmd {
+	if kind != KindUML {
+		return exec.CommandContext(ctx, qemuProgram, qemuArgs(h)...)
+	}
+	cmd := exec.CommandContext(ctx, h.kernel, umlArgs(h)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+h.memoryDir)
+	return cmd
 }
 
 // qemuArgs is the command line for the hardware. The order of the disks is the
-// order of their names in the guest: vda root, vdb pool, vdc job.
+// order of their names in the guest: vda root, vdb pool, vdc job, vdd
+// modules.
 func qemuArgs(h hardware) []string {
 	args := []string{"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"}
 	args = append(args, h.accel.args()...)
@@ -55,6 +74,7 @@ func qemuArgs(h hardware) []string {
 	args = append(args, drive("root", h.root, "snapshot=on")...)
 	args = append(args, drive("pool", h.pool, poolCache+",discard=unmap")...)
 	args = append(args, drive("job", h.job, "readonly=on")...)
+	args = append(args, drive("modules", h.modules, "readonly=on")...)
 	args = append(args, "-device", "virtio-serial-pci")
 	for port := range portCount {
 		args = append(args,

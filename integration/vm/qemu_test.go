@@ -59,7 +59,7 @@ func TestDisksKeepTheirNames(t *testing.T) {
 			drives = append(drives, name)
 		}
 	}
-	if want := []string{"root", "pool", "job"}; !slices.Equal(drives, want) {
-		t.Errorf("the disks are %v, want %v: vda, vdb and vdc of the guest's scripts", drives, want)
+	if want := []string{"root", "pool", "job", "modules"}; !slices.Equal(drives, want) {
+		t.Errorf("the disks are %v, want %v: vda to vdd of the guest's scripts", drives, want)
 	}
 }

@@ -39,9 +39,21 @@ type Suite struct {
 	Dockerd []string `json:"dockerd"`
 	// Tiers are the tests that are run in this guest, by the names that
 	// scripts/test knows. To the lab they mean nothing.
-	Tiers []string `json:"tiers"`
-	// Long are those that only a run of everything has: they take longer than
-	// anybody waits at each change.
+	Tiers Tiers `json:"tiers"`
+}
+
+// Tiers are lists of tests, the longest first.
+type Tiers struct {
+	// Fast are those that every change has to pass where machines run at the
+	// hardware's speed.
+	Fast []string `json:"fast"`
+	// Stock are those that run on the stock kernel besides, emulated, where the
+	// fast machine is User-Mode Linux: they would notice a difference of kernels.
+	Stock []string `json:"stock"`
+	// Slow are those that every change has to pass where QEMU's emulation is all
+	// there is.
+	Slow []string `json:"slow"`
+	// Long are the further ones of a run of everything.
 	Long []string `json:"long"`
 }
 

@@ -30,7 +30,7 @@ func TestShippedSuites(t *testing.T) {
 		suite, err := LoadSuite(name)
 		if err != nil {
 			t.Error(err)
-		} else if len(suite.Tiers) == 0 {
+		} else if tiers := suite.Tiers; len(tiers.Fast)+len(tiers.Slow)+len(tiers.Long) == 0 {
 			t.Errorf("nothing is tested on %s", name)
 		}
 	}
@@ -56,9 +56,10 @@ func TestAnotherSuiteNeedsOnlyData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, mine := range buildSteps(first).needs {
-		if theirs := buildSteps(other).needs[i]; mine.key() == theirs.key() {
-			t.Errorf("step %s: both suites have the key %s", mine.name, mine.key())
+	mine, theirs := newRecipe(first), newRecipe(other)
+	for i, step := range slices.Concat(mine.image.needs, mine.kernel.needs) {
+		if step.key() == slices.Concat(theirs.image.needs, theirs.kernel.needs)[i].key() {
+			t.Errorf("step %s: both suites have the key %s", step.name, step.key())
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -17,11 +16,10 @@ import (
 // passPrefix is of the environment variables that reach the guest by themselves.
 const passPrefix = "OVERLAYZFS_"
 
-var errTimeLimit = errors.New("time limit reached, the machine was switched off")
-
 // machineFlags are the flags of every command that boots a machine.
 type machineFlags struct {
 	suite    string
+	machine  string
 	timeout  time.Duration
 	memory   string
 	cpus     int
@@ -38,9 +36,10 @@ type machineFlags struct {
 
 func (f *machineFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.suite, "suite", vm.DefaultSuite, "guest to boot")
+	addMachine(flags, &f.machine)
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Minute, "hard time limit; 0 for none")
 	flags.StringVar(&f.memory, "memory", "6G", "memory of the machine")
-	flags.IntVar(&f.cpus, "cpus", 2, "processors of the machine")
+	flags.IntVar(&f.cpus, "cpus", 0, "processors of the machine; by default 1 under User-Mode Linux, 2 otherwise")
 	flags.StringVar(&f.poolSize, "pool-size", "20G", "size of the pool disk, a sparse file")
 	flags.StringVar(&f.pool, "pool", "auto", `"auto" makes the pool tank on /dev/vdb, or imports it; "none" leaves the disk bare`)
 	flags.StringVar(&f.keepPool, "keep-pool", "", "file of a pool disk that outlives the machine")
@@ -50,6 +49,12 @@ func (f *machineFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.env, "env", nil, "environment variable NAME=VALUE for the program; "+passPrefix+"* are passed anyway")
 	flags.StringArrayVar(&f.files, "file", nil, "file or directory to copy in, HOST:GUEST; GUEST is relative to "+vm.JobDir)
 	flags.StringArrayVar(&f.outs, "out", nil, "file or directory to hand back, GUEST:HOST")
+}
+
+// addMachine adds the flag that chooses the kind of machine.
+func addMachine(flags *pflag.FlagSet, machine *string) {
+	flags.StringVar(machine, "machine", "",
+		"kvm, uml (User-Mode Linux), qemu (emulated) or auto, the first that works (default $"+vm.MachineVariable+", or auto)")
 }
 
 // run boots a machine for the job, to which it adds what the flags say.
@@ -66,21 +71,15 @@ func (f *machineFlags) run(ctx context.Context, job *vm.Job, terminal bool) erro
 	if err != nil {
 		return err
 	}
-	// The limit is the machine's: a first build takes as long as it takes.
-	guest, err := lab.Build(ctx, os.Stderr)
+	guest, choice, err := lab.Prepare(ctx, options.Machine, os.Stderr)
 	if err != nil {
 		return err
 	}
-	if f.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, errTimeLimit)
-		defer cancel()
-	}
-	var stdout, stderr io.Writer = os.Stdout, os.Stderr
-	code, err := guest.Run(ctx, options, job, stdout, stderr)
+	options.Note(choice.String())
+	// The limit is the machine's: a first build takes as long as it takes.
+	options.Limit = f.timeout
+	code, err := guest.Run(ctx, options, job, os.Stdout, os.Stderr)
 	switch {
-	case errors.Is(context.Cause(ctx), errTimeLimit) && err != nil:
-		return fmt.Errorf("%w (after %s)", errTimeLimit, f.timeout)
 	case ctx.Err() != nil && err != nil:
 		return errors.New("interrupted, the machine was switched off")
 	case err != nil:
@@ -145,8 +144,14 @@ func (f *machineFlags) options() (vm.Options, error) {
 	if mode != vm.PoolAuto && mode != vm.PoolNone {
 		return vm.Options{}, fmt.Errorf("--pool %s: want auto or none", f.pool)
 	}
+	kind, err := vm.ParseKind(f.machine)
+	if err != nil {
+		return vm.Options{}, fmt.Errorf("--machine: %w", err)
+	}
 	return vm.Options{
-		Memory: f.memory, CPUs: f.cpus, Pool: mode, PoolSize: size, KeepPool: f.keepPool,
+		Machine: kind,
+		Note:    func(line string) { fmt.Fprintln(os.Stderr, "ozlab:", line) },
+		Memory:  f.memory, CPUs: f.cpus, Pool: mode, PoolSize: size, KeepPool: f.keepPool,
 		Append: f.appends, CheckLeaks: f.leaks, Console: f.console,
 	}, nil
 }

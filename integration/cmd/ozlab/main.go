@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/overlayzfs/overlayzfs/integration/vm"
 	"github.com/spf13/cobra"
 )
 
@@ -39,7 +40,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(buildCommand(), buildStepsCommand(), execCommand(), runCommand(), shellCommand(), suitesCommand())
+	root.AddCommand(buildCommand(), buildStepsCommand(), execCommand(), runCommand(), shellCommand(), suitesCommand(), holdCommand(), machineCommand())
 	return root
 }
 
@@ -51,7 +52,7 @@ func report(err error) int {
 		return 0
 	case errors.As(err, &code):
 		return int(code)
-	case errors.Is(err, errTimeLimit):
+	case errors.Is(err, vm.ErrTimeLimit):
 		fmt.Fprintln(os.Stderr, "ozlab:", err)
 		return exitTimeout
 	}

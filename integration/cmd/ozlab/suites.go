@@ -2,13 +2,14 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/overlayzfs/overlayzfs/integration/vm"
 	"github.com/spf13/cobra"
 )
 
 func suitesCommand() *cobra.Command {
-	var long bool
+	var lists []string
 	command := &cobra.Command{
 		Use:   "suites [SUITE]",
 		Short: "List the guests, or the test tiers of one",
@@ -20,8 +21,8 @@ func suitesCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if lines = suite.Tiers; long {
-					lines = append(lines, suite.Long...)
+				if lines, err = tiers(suite.Tiers, lists); err != nil {
+					return err
 				}
 			}
 			for _, line := range lines {
@@ -30,6 +31,24 @@ func suitesCommand() *cobra.Command {
 			return nil
 		},
 	}
-	command.Flags().BoolVar(&long, "long", false, "list the tiers too that only a run of everything has")
+	command.Flags().StringSliceVar(&lists, "tiers", []string{"fast"}, "lists of tiers: fast, stock, slow, long")
 	return command
+}
+
+// tiers are the lists' tiers, each once.
+func tiers(all vm.Tiers, lists []string) ([]string, error) {
+	named := map[string][]string{"fast": all.Fast, "stock": all.Stock, "slow": all.Slow, "long": all.Long}
+	var tiers []string
+	for _, list := range lists {
+		more, known := named[list]
+		if !known {
+			return nil, fmt.Errorf("--tiers %s: want fast, stock, slow or long", list)
+		}
+		for _, tier := range more {
+			if !slices.Contains(tiers, tier) {
+				tiers = append(tiers, tier)
+			}
+		}
+	}
+	return tiers, nil
 }

@@ -1,5 +1,5 @@
-// Command tally adds up the results of several runs of `go test -json` and
-// prints one line: "N passed, N failed, N skipped". It fails when a test
+// Command tally adds up the results of several runs of `go test -json`. It prints
+// a table of the runs and, as the last line, "N passed, N failed, N skipped". It fails when a test
 // failed, a package did not build, or nothing ran at all.
 package main
 
@@ -26,6 +26,10 @@ func main() {
 			os.Exit(2)
 		}
 	}
+	if err := printRows(os.Stdout, sum.rows); err != nil {
+		fmt.Fprintln(os.Stderr, "tally:", err)
+		os.Exit(2)
+	}
 	for _, name := range sum.failures {
 		fmt.Println("FAIL", name)
 	}
@@ -49,6 +53,7 @@ type tally struct {
 	passed   int
 	failures []string
 	skips    []string
+	rows     []row
 	run      string // of the file being read: which guest, which tier
 	// inner counts failed tests per package: a package that fails without one
 	// did not build, crashed or leaked, and counts itself.
@@ -69,7 +74,16 @@ func (t *tally) addFile(name string) error {
 	}
 	defer f.Close()
 	t.run = strings.TrimSuffix(filepath.Base(name), ".json")
-	return t.add(f)
+	passed, failed, skipped := t.passed, len(t.failures), len(t.skips)
+	if err := t.add(f); err != nil {
+		return err
+	}
+	r := row{name: t.run, passed: t.passed - passed, failed: len(t.failures) - failed, skipped: len(t.skips) - skipped}
+	if err := r.read(strings.TrimSuffix(name, ".json")); err != nil {
+		return err
+	}
+	t.rows = append(t.rows, r)
+	return nil
 }
 
 func (t *tally) add(r io.Reader) error {

@@ -47,3 +47,32 @@ func TestFailuresNameTheirRun(t *testing.T) {
 		t.Errorf("%q, %v", sum.failures, err)
 	}
 }
+
+func TestTheTableSaysWhatRanWhere(t *testing.T) {
+	base := filepath.Join(t.TempDir(), "uml-trixie-vm")
+	files := map[string]string{
+		".json":    `{"Action":"pass","Package":"p","Test":"A"}` + "\n" + `{"Action":"skip","Package":"p","Test":"B"}`,
+		".seconds": "312\n",
+		".machines": `{"machine":"uml","suite":"trixie","kernel":"7.2.12","openzfs":"2.4.4-1","engines":["docker.io=26.1.5+dfsg1-9","containerd=1.7.24~ds1-6"]}
+{"machine":"uml","suite":"trixie","kernel":"7.2.12","openzfs":"2.4.4-1","engines":[]}
+`,
+	}
+	for ending, text := range files {
+		if err := os.WriteFile(base+ending, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sum tally
+	if err := sum.addFile(base + ".json"); err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	if err := printRows(&table, sum.rows); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(table.String(), "\n")
+	want := "uml-trixie-vm uml 7.2.12 2.4.4-1 docker.io 26.1.5 containerd 1.7.24 312 1 0 1"
+	if got := strings.Join(strings.Fields(lines[1]), " "); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
