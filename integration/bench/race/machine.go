@@ -35,9 +35,12 @@ func DescribeMachine() (result.Machine, error) {
 }
 
 // accelerator is what /proc/cpuinfo says of the machine below: QEMU's emulated
-// processors are named so.
+// processors are named so, and User-Mode Linux
+// is its own vendor.
 func accelerator(cpuinfo string) string {
 	switch {
+	case strings.Contains(cpuinfo, "User Mode Linux"):
+		return "uml"
 	case strings.Contains(cpuinfo, "QEMU TCG CPU"):
 		return "tcg"
 	case strings.Contains(cpuinfo, " hypervisor"):

@@ -31,6 +31,7 @@ func TestCountOf(t *testing.T) {
 func TestAccelerator(t *testing.T) {
 	for cpuinfo, want := range map[string]string{
 		"model name : QEMU TCG CPU version 2.5+\nflags : fpu hypervisor": "tcg",
+		"vendor_id : User Mode Linux\nmodel name : UML":                  "uml",
 		"model name : Some CPU\nflags : fpu hypervisor avx":              "kvm",
 		"model name : Some CPU\nflags : fpu avx":                         "none",
 	} {

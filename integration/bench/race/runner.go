@@ -21,8 +21,9 @@ type Config struct {
 	Rows *regexp.Regexp
 	// Contenders chooses who runs, for whoever works on the race.
 	Contenders *regexp.Regexp
-	// Rounds caps what each group would do.
-	Rounds int
+	// Rounds caps what each group would do, and LeastRounds is how many a lane
+	// runs as long as its group's budget lasts: enough for a spread.
+	Rounds, LeastRounds int
 	// Budget is for everything; each group has its share of it.
 	Budget time.Duration
 	Log    io.Writer
@@ -89,6 +90,7 @@ func (r *runner) runGroup(g group) {
 	var runs []*entryRun
 	for _, l := range g.entries {
 		if r.Contenders.MatchString(l.contender) {
+			l.rounds = max(l.rounds, r.LeastRounds)
 			runs = append(runs, &entryRun{entry: l, runner: r, group: &g})
 		}
 	}

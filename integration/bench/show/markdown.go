@@ -46,7 +46,7 @@ func RenderMarkdown(r *result.Report, plot string) string {
 
 func writeMachine(b *strings.Builder, r *result.Report) {
 	m := r.Machine
-	kind := map[string]string{"tcg": ", emulated (no KVM): ratios count, times do not", "kvm": ", a virtual machine with KVM"}[m.Accelerator]
+	kind := map[string]string{"tcg": ", emulated (no KVM): ratios count, times do not", "kvm": ", a virtual machine with KVM", "uml": ", User-Mode Linux on the host's processor"}[m.Accelerator]
 	fmt.Fprintf(b, "overlayzfs %s, %s. Linux %s, OpenZFS %s, %d processors, %d MiB of memory%s.\n\n",
 		r.Version, strings.SplitN(r.Date, "T", 2)[0], m.Kernel, m.OpenZFS, m.CPUs, m.MemoryMiB, kind)
 }
