@@ -42,7 +42,10 @@ type datasets struct {
 
 func newDatasets(c Config) *datasets {
 	d := &datasets{zfs: c.ZFS, parent: c.Dataset, store: c.Store, home: c.Home, owns: c.MayOwn}
-	d.watch = &inodeWatch{count: mountedInodes, deleted: d.deleted, freeze: d.freeze, thaw: d.limit, layers: map[string]*watched{}}
+	d.watch = &inodeWatch{
+		count: mountedInodes, created: zfs.CreatedObjects, endTxg: d.endTxg, counters: d.counters,
+		freeze: d.freeze, thaw: d.limit, layers: map[string]*watched{},
+	}
 	return d
 }
 

@@ -20,7 +20,7 @@ func (d *datasets) inodes(p Layer) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return n - min(n, d.deleted(p.Key)()), nil
+	return n - min(n, deletedFiles(d.counters(p.Key)())), nil
 }
 
 // mountedInodes is one statfs: cheap enough to ask often.
@@ -33,19 +33,23 @@ func mountedInodes(p Layer) (uint64, error) {
 	return st.Files - st.Ffree, nil
 }
 
-// deleted returns what counts the files that were deleted and are still on the
-// dataset. A file takes space to be deleted: ZFS leaves those that are deleted
-// at a full refquota, and so of a frozen layer, until the dataset is mounted
-// again.
-func (d *datasets) deleted(key string) func() uint64 {
-	counters := objsetFile{pool: zfs.PoolOf(d.parent), dataset: d.name(key)}
-	return func() uint64 {
-		objset, err := counters.read()
+// counters returns what reads the counters of a layer's dataset.
+func (d *datasets) counters(key string) func() zfs.Objset {
+	file := objsetFile{pool: zfs.PoolOf(d.parent), dataset: d.name(key)}
+	return func() zfs.Objset {
+		objset, err := file.read()
 		if err != nil {
-			return 0 // counted as if they were there
+			return zfs.Objset{} // deleted files count as if they were there
 		}
-		return objset.Unlinked - min(objset.Unlinked, objset.UnlinkedFreed)
+		return objset
 	}
+}
+
+// deletedFiles counts the files that were deleted and are still on the dataset.
+// A file takes space to be deleted: ZFS leaves those that are deleted at a full
+// refquota, and so of a frozen layer, until the dataset is mounted again.
+func deletedFiles(objset zfs.Objset) uint64 {
+	return objset.Unlinked - min(objset.Unlinked, objset.UnlinkedFreed)
 }
 
 // unmountedInodes asks ZFS's accounting, which also knows datasets that are not
@@ -62,29 +66,47 @@ func (d *datasets) unmountedInodes(key string) (uint64, error) {
 	return all, err
 }
 
+// endTxg ends the open transaction group: ZFS counts files then. Setting a
+// refquota to what it is changes nothing and waits for one group, where a
+// request to sync the pool waits for three (ZFS_IOC_SET_PROP, OpenZFS 2.1 to 2.4).
+func (d *datasets) endTxg(p Layer, r Record) error {
+	err := d.zfs.SetUint(d.name(p.Key), "refquota", r.Bytes)
+	if errors.Is(err, zfs.ErrNoSpace) {
+		return nil // it holds more already, and the group has ended all the same
+	}
+	return err
+}
+
 // marginFirst and marginLast are how far above what a dataset holds a frozen
 // one may be limited. A refquota is checked when it takes effect, by when a
 // busy container holds more than was counted.
 const (
-	marginFirst = 1 << 20
-	marginLast  = 64 << 20
+	marginFirst = 128 << 10
+	marginLast  = 256 << 20
 )
 
 // freeze limits the layer's dataset to what it holds, or to its own limit if
-// that is less.
-func (d *datasets) freeze(p Layer, r Record) error {
-	for margin := uint64(0); ; margin = max(2*margin, marginFirst) {
+// that is less; pending was written, and the dataset may not show it yet. Each
+// refusal took a transaction group: the next try allows for twice what the
+// container wrote in it.
+func (d *datasets) freeze(p Layer, r Record, pending uint64) error {
+	for margin, before := 2*pending, uint64(0); ; {
 		stats, err := d.zfs.DatasetStats(d.name(p.Key))
 		if err != nil {
 			return err
 		}
+		held := stats.Referenced()
+		if before > 0 {
+			margin = max(marginFirst, 2*margin, 2*(held-min(held, before)))
+		}
 		frozen := r
-		if held := stats.Referenced() + margin; r.Bytes == 0 || held < r.Bytes {
-			frozen.Bytes = held
+		if r.Bytes == 0 || held+margin < r.Bytes {
+			frozen.Bytes = held + margin
 		}
 		err = d.limit(p, frozen)
 		if !errors.Is(err, zfs.ErrNoSpace) || margin >= marginLast {
 			return err
 		}
+		before = held
 	}
 }

@@ -18,8 +18,7 @@ func TestTheNumberOfFilesIsLimited(t *testing.T) {
 	p := s.add("files", Spec{Limits: Limits{Bytes: 200 * mib, Inodes: limit}})
 	s.attach(p)
 	diff := filepath.Join(p.Dir, "diff")
-	const made = limit + 50 // ahead of the limit, as one can be within a transaction group
-	must(t, makeFiles(diff, made))
+	wantError(t, makeFiles(diff, limit+5_000), unix.EDQUOT)
 	frozen := func() bool { return get(t, s.child(p), "refquota") != fmt.Sprint(200*mib) }
 	eventually(t, "frozen", frozen)
 	wantError(t, os.WriteFile(filepath.Join(diff, "more"), make([]byte, 2*mib), 0o600), unix.EDQUOT)
@@ -48,7 +47,7 @@ func TestAFrozenLayerIsThawed(t *testing.T) {
 	p := s.add("frozen", Spec{Limits: Limits{Inodes: 100}})
 	s.attach(p)
 	frozen := func() bool { return get(t, s.child(p), "refquota") != "0" }
-	must(t, makeFiles(filepath.Join(p.Dir, "diff"), 150))
+	wantError(t, makeFiles(filepath.Join(p.Dir, "diff"), 5_000), unix.EDQUOT)
 	eventually(t, "frozen", frozen)
 	s.detach(p)
 	equal(t, "frozen when detached", frozen(), false)
@@ -56,8 +55,10 @@ func TestAFrozenLayerIsThawed(t *testing.T) {
 	eventually(t, "frozen again", frozen)
 	s.Close()
 	equal(t, "frozen while nobody runs", frozen(), true)
-	for i := range 100 {
-		must(t, os.Remove(filepath.Join(p.Dir, "diff", fmt.Sprint(i))))
+	files, err := os.ReadDir(filepath.Join(p.Dir, "diff"))
+	must(t, err)
+	for _, file := range files {
+		must(t, os.Remove(filepath.Join(p.Dir, "diff", file.Name())))
 	}
 	s.restart(Dataset)
 	s.sync()
@@ -65,14 +66,21 @@ func TestAFrozenLayerIsThawed(t *testing.T) {
 }
 
 // TestABusyLayerIsFrozen: a refquota below what is held when it takes effect is
-// refused, and a layer that is being filled holds more by then.
+// refused, and a layer that is being filled holds more by then. The excess is
+// what a container can create while the watch looks and two or three transaction
+// groups end.
 func TestABusyLayerIsFrozen(t *testing.T) {
-	s := newStore(t, Dataset)
-	p := s.add("filling", Spec{Limits: Limits{Inodes: 100}})
-	s.attach(p)
-	n, err := writeFilesUntil(filepath.Join(p.Dir, "diff"), 20_000)
-	wantError(t, err, unix.EDQUOT)
-	t.Logf("limit 100 files of 64 KiB each: EDQUOT after %d", n)
+	const limit, excess = 100, 5_000
+	for name, size := range map[string]int{"empty": 0, "of 64 KiB": 64 << 10} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t, Dataset)
+			p := s.add("filling", Spec{Limits: Limits{Inodes: limit}})
+			s.attach(p)
+			n, err := writeFilesUntil(filepath.Join(p.Dir, "diff"), limit+excess, size)
+			wantError(t, err, unix.EDQUOT)
+			t.Logf("limit %d files: EDQUOT after %d", limit, n)
+		})
+	}
 }
 
 func makeFiles(dir string, n int) error {
@@ -84,9 +92,9 @@ func makeFiles(dir string, n int) error {
 	return nil
 }
 
-func writeFilesUntil(dir string, most int) (int, error) {
+func writeFilesUntil(dir string, most, size int) (int, error) {
 	for i := range most {
-		if _, err := writeUntil(filepath.Join(dir, fmt.Sprint(i)), 64<<10, 64<<10); err != nil {
+		if _, err := writeUntil(filepath.Join(dir, fmt.Sprint(i)), size, 64<<10); err != nil {
 			return i, err
 		}
 	}

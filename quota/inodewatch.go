@@ -5,24 +5,37 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // No released OpenZFS limits the number of files of a dataset, only of single
 // users, groups and projects in it. So the files of mounted layers that have
-// such a limit are counted here, and one that is over it has its space frozen
-// until files go away. ZFS counts once a transaction group, so a container can
-// be ahead of its limit by what it makes in one (five seconds). Without such a
-// layer nothing runs.
+// such a limit are counted here. The space of a layer at its limit is frozen
+// until files go away. Without such a layer nothing runs.
+//
+// ZFS counts a dataset's files once a transaction group. What it counts at once
+// is the objects created on all pools. A layer whose last count and all objects
+// created since could reach its limit has its transaction group ended, which
+// gives the true count (see inodecount.go).
 
-// inodeTick is how often mounted layers with a limit are looked at: one statfs
-// each.
-const inodeTick = 250 * time.Millisecond
+// The watch looks at a layer every inodeTick, and more often as its limit comes
+// within reach: every shortTick, or in the time in which fastCreation files a
+// second would reach it.
+const (
+	inodeTick    = 250 * time.Millisecond
+	shortTick    = 20 * time.Millisecond
+	fastCreation = 50_000
+)
 
 // inodeWatch holds mounted layers to their number of files.
 type inodeWatch struct {
-	count        func(Layer) (uint64, error)
-	deleted      func(key string) func() uint64 // of those counted
-	freeze, thaw func(Layer, Record) error
+	count    func(Layer) (uint64, error)
+	created  func() (uint64, error) // objects of all pools, at once
+	endTxg   func(Layer, Record) error
+	counters func(key string) func() zfs.Objset // zero where they cannot be read
+	freeze   func(l Layer, r Record, pending uint64) error
+	thaw     func(Layer, Record) error
 
 	mu     sync.Mutex
 	layers map[string]*watched
@@ -33,9 +46,12 @@ type watched struct {
 	Layer
 	Record
 	frozen   bool
-	frozenAt uint64        // the number of files it was last frozen with
-	deleted  func() uint64 // how many of them are deleted already
-	failing  bool          // which was said
+	frozenAt uint64 // the number of files it was last frozen with
+	counters func() zfs.Objset
+	failing  bool // which was said
+	sure     sureCount
+	created  uint64 // the objects created on all pools when it was last judged
+	judged   time.Time
 }
 
 // add begins to watch a layer that has a limit on its files.
@@ -45,7 +61,8 @@ func (w *inodeWatch) add(p Layer, r Record) {
 	if r.Inodes == 0 || w.layers[p.Key] != nil {
 		return
 	}
-	w.layers[p.Key] = &watched{Layer: p, Record: r, deleted: w.deleted(p.Key)}
+	w.layers[p.Key] = &watched{Layer: p, Record: r, counters: w.counters(p.Key)}
+	w.layers[p.Key].sure = w.firstCount(w.layers[p.Key])
 	if w.stop == nil {
 		w.stop = make(chan struct{})
 		go w.run(w.stop)
@@ -117,31 +134,58 @@ func (w *inodeWatch) close() {
 }
 
 func (w *inodeWatch) run(stop <-chan struct{}) {
-	ticker := time.NewTicker(inodeTick)
-	defer ticker.Stop()
+	timer := time.NewTimer(shortTick)
+	defer timer.Stop()
 	for {
 		select {
 		case <-stop:
 			return
-		case <-ticker.C:
-			w.look()
+		case <-timer.C:
+			timer.Reset(w.look())
 		}
 	}
 }
 
-func (w *inodeWatch) look() {
+// look judges each layer and returns when to look again.
+func (w *inodeWatch) look() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	next := inodeTick
+	created, err := w.created()
 	for _, l := range w.layers {
-		used, err := w.used(l)
 		if err != nil {
+			// Without the counter the transaction groups' own pace remains.
 			l.complain(err)
+			w.judge(l)
 			continue
 		}
-		over := used >= l.Inodes
-		if over != l.frozen || over && used > l.frozenAt {
-			w.change(l, over, used)
+		if !l.frozen {
+			if counting := w.countNearLimit(l, created); counting != nil {
+				l.complain(counting)
+			}
 		}
+		// Between two ticks only what was created matters.
+		if now := time.Now(); created != l.created || !now.Before(l.judged.Add(inodeTick)) {
+			w.judge(l)
+			l.created, l.judged = created, now
+		}
+		if !l.frozen {
+			next = min(next, l.sure.nextLook(l.Inodes, created))
+		}
+	}
+	return next
+}
+
+// judge freezes a layer at its limit, and thaws one below it.
+func (w *inodeWatch) judge(l *watched) {
+	used, err := w.used(l)
+	if err != nil {
+		l.complain(err)
+		return
+	}
+	over := used >= l.Inodes
+	if over != l.frozen || over && used > l.frozenAt {
+		w.change(l, over, used)
 	}
 }
 
@@ -151,18 +195,18 @@ func (w *inodeWatch) used(l *watched) (uint64, error) {
 	if err != nil || used < l.Inodes {
 		return used, err
 	}
-	return used - min(used, l.deleted()), nil
+	return used - min(used, deletedFiles(l.counters())), nil
 }
 
 // change freezes or thaws a layer. That is tried again at the next look. One
 // that came by more files since it was frozen is frozen anew, closer to what it
 // holds.
 func (w *inodeWatch) change(l *watched, freeze bool, used uint64) {
-	act := w.thaw
+	act := func() error { return w.thaw(l.Layer, l.Record) }
 	if freeze {
-		act = w.freeze
+		act = func() error { return w.freeze(l.Layer, l.Record, l.sure.pending(l.counters())) }
 	}
-	if err := act(l.Layer, l.Record); err != nil {
+	if err := act(); err != nil {
 		l.complain(err)
 		return
 	}

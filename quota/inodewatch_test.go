@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // fakeFiles is a layer's dataset to an inodeWatch.
@@ -14,7 +16,8 @@ type fakeFiles struct {
 	files, deleted uint64
 	frozen         bool
 	freezes, thaws int
-	counts         int
+	counts, ends   int
+	created        uint64 // objects of other datasets
 	fail           error
 }
 
@@ -24,10 +27,18 @@ func (f *fakeFiles) watch() *inodeWatch {
 			f.with(func() { f.counts, n, err = f.counts+1, f.files, f.fail })
 			return n, err
 		},
-		deleted: func(string) func() uint64 {
-			return func() (n uint64) { f.with(func() { n = f.deleted }); return n }
+		created: func() (n uint64, err error) {
+			f.with(func() { n = f.created + f.files })
+			return n, nil
 		},
-		freeze: func(Layer, Record) error { f.with(func() { f.freezes, f.frozen = f.freezes+1, true }); return nil },
+		endTxg: func(Layer, Record) error { f.with(func() { f.ends++ }); return nil },
+		counters: func(string) func() zfs.Objset {
+			return func() (o zfs.Objset) { f.with(func() { o.Unlinked = f.deleted }); return o }
+		},
+		freeze: func(Layer, Record, uint64) error {
+			f.with(func() { f.freezes, f.frozen = f.freezes+1, true })
+			return nil
+		},
 		thaw:   func(Layer, Record) error { f.with(func() { f.thaws, f.frozen = f.thaws+1, false }); return nil },
 		layers: map[string]*watched{},
 	}
@@ -97,15 +108,15 @@ func TestTheWatchSleeps(t *testing.T) {
 		w.add(p, fileRecord(100))
 		w.add(p, fileRecord(100))
 		time.Sleep(time.Minute + inodeTick/2)
-		f.wantCounts(t, "counts in a minute", 240)
+		f.wantCounts(t, "counts in a minute, each after 13 short ticks", 233)
 		must(t, w.set(p, fileRecord(0), func(Layer, Record) error { return nil }))
 		time.Sleep(time.Hour)
-		f.wantCounts(t, "counts after its limit went", 240)
+		f.wantCounts(t, "counts after its limit went", 233)
 		w.add(p, fileRecord(100))
 		w.forget("k")
 		w.forget("k")
 		time.Sleep(time.Hour)
-		f.wantCounts(t, "counts after it was gone", 240)
+		f.wantCounts(t, "counts after it was gone", 234)
 		w.close()
 		w.close()
 	})
@@ -138,15 +149,44 @@ func TestWhatFailsIsTriedAtTheNextLook(t *testing.T) {
 		defer w.close()
 		freeze := w.freeze
 		failures := 2
-		w.freeze = func(p Layer, r Record) error {
+		w.freeze = func(p Layer, r Record, pending uint64) error {
 			if failures--; failures >= 0 {
 				return errors.New("busy")
 			}
-			return freeze(p, r)
+			return freeze(p, r, pending)
 		}
 		w.add(Layer{Key: "k"}, fileRecord(100))
 		f.wantFrozen(t, "frozen", true)
 		f.with(func() { f.fail = errors.New("statfs") })
 		f.wantFrozen(t, "uncountable, and still frozen", true)
+	})
+}
+
+// TestALayerNearItsLimitHasItsTxgEnded: as often as the share of time allows, and
+// never one that is further from its limit than all pools' new objects.
+func TestALayerNearItsLimitHasItsTxgEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFiles{files: 10}
+		w := f.watch()
+		defer w.close()
+		w.add(Layer{Key: "k"}, fileRecord(100))
+		create := func(n uint64) {
+			f.with(func() { f.created += n })
+			time.Sleep(2 * shortTick)
+		}
+		ends := func() (n int) { f.with(func() { n = f.ends }); return n }
+		create(80)
+		equal(t, "groups ended by 80 objects with room for 90", ends(), 0)
+		create(10)
+		equal(t, "groups ended by 10 more", ends(), 1)
+		create(80)
+		equal(t, "groups ended by 80 after the count was sure", ends(), 1)
+		for range 100 {
+			create(20)
+		}
+		if n := ends(); n < 10 || time.Duration(n)*leastPause > 101*2*shortTick+leastPause {
+			t.Errorf("%d groups ended in %v", n, 100*2*shortTick)
+		}
+		f.wantFrozen(t, "a layer beside a busy neighbour is frozen", false)
 	})
 }
