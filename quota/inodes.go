@@ -99,6 +99,9 @@ func (d *datasets) freeze(p Layer, r Record, pending uint64) error {
 		if before > 0 {
 			margin = max(marginFirst, 2*margin, 2*(held-min(held, before)))
 		}
+		if now := stats.RefQuota(); now != r.Bytes && now <= held+margin {
+			return nil // it is frozen closer than that
+		}
 		frozen := r
 		if r.Bytes == 0 || held+margin < r.Bytes {
 			frozen.Bytes = held + margin

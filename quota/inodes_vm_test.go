@@ -18,11 +18,11 @@ func TestTheNumberOfFilesIsLimited(t *testing.T) {
 	p := s.add("files", Spec{Limits: Limits{Bytes: 200 * mib, Inodes: limit}})
 	s.attach(p)
 	diff := filepath.Join(p.Dir, "diff")
-	wantError(t, makeFiles(diff, limit+5_000), unix.EDQUOT)
+	wantError(t, makeFiles(diff, limit+10_000), unix.EDQUOT)
 	frozen := func() bool { return get(t, s.child(p), "refquota") != fmt.Sprint(200*mib) }
 	eventually(t, "frozen", frozen)
 	wantError(t, os.WriteFile(filepath.Join(diff, "more"), make([]byte, 2*mib), 0o600), unix.EDQUOT)
-	wantError(t, makeFiles(filepath.Join(p.Dir, "work"), 10_000), unix.EDQUOT)
+	wantError(t, makeFiles(filepath.Join(p.Dir, "work"), 20_000), unix.EDQUOT)
 	used, err := s.Usage(p)
 	must(t, err)
 	t.Logf("limit %d files, frozen with %d", limit, used.Inodes)
@@ -47,7 +47,7 @@ func TestAFrozenLayerIsThawed(t *testing.T) {
 	p := s.add("frozen", Spec{Limits: Limits{Inodes: 100}})
 	s.attach(p)
 	frozen := func() bool { return get(t, s.child(p), "refquota") != "0" }
-	wantError(t, makeFiles(filepath.Join(p.Dir, "diff"), 5_000), unix.EDQUOT)
+	wantError(t, makeFiles(filepath.Join(p.Dir, "diff"), 10_000), unix.EDQUOT)
 	eventually(t, "frozen", frozen)
 	s.detach(p)
 	equal(t, "frozen when detached", frozen(), false)
@@ -70,7 +70,7 @@ func TestAFrozenLayerIsThawed(t *testing.T) {
 // what a container can create while the watch looks and two or three transaction
 // groups end.
 func TestABusyLayerIsFrozen(t *testing.T) {
-	const limit, excess = 100, 5_000
+	const limit, excess = 100, 10_000
 	for name, size := range map[string]int{"empty": 0, "of 64 KiB": 64 << 10} {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t, Dataset)

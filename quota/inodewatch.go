@@ -204,7 +204,11 @@ func (w *inodeWatch) used(l *watched) (uint64, error) {
 func (w *inodeWatch) change(l *watched, freeze bool, used uint64) {
 	act := func() error { return w.thaw(l.Layer, l.Record) }
 	if freeze {
-		act = func() error { return w.freeze(l.Layer, l.Record, l.sure.pending(l.counters())) }
+		var pending uint64
+		if !l.frozen {
+			pending = l.sure.pending(l.counters())
+		}
+		act = func() error { return w.freeze(l.Layer, l.Record, pending) }
 	}
 	if err := act(); err != nil {
 		l.complain(err)
