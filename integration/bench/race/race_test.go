@@ -46,14 +46,14 @@ func TestBudgets(t *testing.T) {
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	for name, c := range map[string]struct {
 		now, turns, last int // seconds but turns
-		always, want    bool
+		always, want     bool
 	}{
 		"a first turn":                    {0, 0, 0, false, true},
 		"a first turn beyond the group's": {50, 0, 0, false, true},
 		"a first turn after the end":      {101, 0, 0, false, false},
-		"that costs nothing":             {101, 0, 0, true, true},
-		"another that fits":              {10, 1, 20, false, true},
-		"another that would not":         {11, 1, 20, false, false},
+		"that costs nothing":              {101, 0, 0, true, true},
+		"another that fits":               {10, 1, 20, false, true},
+		"another that would not":          {11, 1, 20, false, false},
 	} {
 		clock := clock{end: at(100), budget: 30 * time.Second, always: c.always}
 		err := clock.allows(at(c.now), begin, c.turns, time.Duration(c.last)*time.Second)
