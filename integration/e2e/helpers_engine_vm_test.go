@@ -16,18 +16,18 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// The tests call these all the time.
+// Short names for helpers that every test calls.
 var (
 	must    = inguest.Must
 	run     = inguest.Run
 	waitFor = inguest.WaitFor
 )
 
-// poll waits until check passes, and returns its last error if it never does.
+// poll waits until check passes. It returns the last error if check never does.
 func poll(check func() error) error { return inguest.Poll(context.Background(), check) }
 
-// makeDataRoot is a data-root on ext4. It must be free of mounts when the test
-// ends: only what is left of the engine itself is removed.
+// makeDataRoot makes a data-root on ext4. Mounts that are left in it at the end fail
+// the test; the engine's own are removed.
 func makeDataRoot(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/lib", "data-root-")
@@ -45,7 +45,8 @@ func makeDataRoot(t testing.TB) string {
 	return dir
 }
 
-// testEngine is an engine on the plugin, and what it looked like at rest.
+// testEngine is an engine on the plugin, with the mounts and layers that it has at
+// rest.
 type testEngine struct {
 	*engine.Engine
 	dataset string
@@ -53,7 +54,7 @@ type testEngine struct {
 	layers  []string
 }
 
-// newTestEngine starts an engine on the plugin with an image called tiny.
+// newTestEngine starts an engine on the plugin, with an image called tiny.
 func newTestEngine(t testing.TB, name string, config map[string]any) *testEngine {
 	t.Helper()
 	s := &testEngine{dataset: "tank/" + name}
@@ -63,7 +64,8 @@ func newTestEngine(t testing.TB, name string, config map[string]any) *testEngine
 	return s
 }
 
-// recordBaseline takes the present for what atRest compares with.
+// recordBaseline records the current mounts and layers, which requireBaseline compares
+// with.
 func (s *testEngine) recordBaseline(t testing.TB) {
 	t.Helper()
 	s.mounts = listMountsBelow(t, s.Root, s.dataset)
@@ -72,7 +74,7 @@ func (s *testEngine) recordBaseline(t testing.TB) {
 	s.layers = layers
 }
 
-// storeDir is the store as the host sees it.
+// storeDir returns the store's directory on the host.
 func (s *testEngine) storeDir(t testing.TB) string {
 	t.Helper()
 	return storeDirOf(t, s.Engine)
@@ -83,14 +85,14 @@ func storeDirOf(t testing.TB, e *engine.Engine) string {
 	return filepath.Join(propagatedMountOf(t, e), engine.PluginName)
 }
 
-// propagatedMountOf is the directory of the host that the plugin mounts in.
+// propagatedMountOf returns the host's directory that the plugin mounts in.
 func propagatedMountOf(t testing.TB, e *engine.Engine) string {
 	t.Helper()
 	return filepath.Join(e.Root, "plugins", e.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName), "propagated-mount")
 }
 
-// requireBaseline checks that nothing is left of what a test did: no container, layer,
-// mount, dataset, loop device, process or half-made thing.
+// requireBaseline fails the test when its work left something: a container, layer,
+// mount, dataset, loop device, process or unfinished layer.
 func (s *testEngine) requireBaseline(t testing.TB) {
 	t.Helper()
 	if out := s.Docker(t, "ps", "-aq"); out != "" {
@@ -121,7 +123,7 @@ func labelError(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// checkOneShim checks that of all containers only the plugin's runs.
+// checkOneShim returns an error unless the plugin is the only container that runs.
 func (s *testEngine) checkOneShim() error {
 	if n := len(findProcesses("containerd-shim-runc-v2")); n != 1 {
 		return fmt.Errorf("%d shims run", n)
@@ -129,7 +131,7 @@ func (s *testEngine) checkOneShim() error {
 	return nil
 }
 
-// requireStopped checks that a stopped engine left nothing but files.
+// requireStopped fails the test when a stopped engine left anything but files.
 func (s *testEngine) requireStopped(t testing.TB) {
 	t.Helper()
 	requireEngineStopped(t, s.Root, s.dataset)
@@ -156,7 +158,7 @@ func requireEngineStopped(t testing.TB, root, dataset string) {
 	}
 }
 
-// pluginPID is the plugin's one process.
+// pluginPID returns the ID of the plugin's process.
 func (s *testEngine) pluginPID(t testing.TB) int {
 	t.Helper()
 	pid, err := awaitPlugin(0)
@@ -164,7 +166,7 @@ func (s *testEngine) pluginPID(t testing.TB) int {
 	return pid
 }
 
-// awaitPlugin waits until the plugin runs as one process that is not old.
+// awaitPlugin waits until the plugin runs as one process other than old.
 func awaitPlugin(old int) (pid int, err error) {
 	err = poll(func() error {
 		pids := findProcesses("overlayzfs-plugin")
@@ -177,13 +179,13 @@ func awaitPlugin(old int) (pid int, err error) {
 	return pid, err
 }
 
-// logSince returns what the engine logged after the first n bytes.
+// logSince returns what the engine has logged after the first n bytes.
 func logSince(t testing.TB, e *engine.Engine, n int) string {
 	t.Helper()
 	return e.Log(t)[n:]
 }
 
-// findLine returns the first line that contains all the words.
+// findLine returns the first line that contains all of the words, or "".
 func findLine(text string, words ...string) string {
 	lines := bufio.NewScanner(strings.NewReader(text))
 	lines.Buffer(nil, 1<<20)

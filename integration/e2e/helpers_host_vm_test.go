@@ -21,7 +21,8 @@ func compareLists(got, want []string) error {
 	return fmt.Errorf("there are %q, want %q", got, want)
 }
 
-// findProcesses lists the processes of a program, by the name they were started with.
+// findProcesses lists the IDs of a program's processes, by the name they were started
+// with.
 func findProcesses(program string) []int {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is well formed
 	var pids []int

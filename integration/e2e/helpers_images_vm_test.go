@@ -17,9 +17,9 @@ import (
 type imageLab struct {
 	ours, vfs *engine.Engine
 	dataset   string
-	store     string    // our layers, as the host sees them
-	used      int64     // the dataset's size without layers
-	start     time.Time // older than all that the tests make
+	store     string    // the plugin's layers on the host
+	used      int64     // space of the dataset without layers
+	start     time.Time // before anything that the tests make
 	dir       string    // for archives
 	built     map[string]bool
 }
@@ -35,7 +35,7 @@ func newImageLab(t *testing.T) *imageLab {
 	return l
 }
 
-// onBothEngines does the same with both engines at once.
+// onBothEngines calls do with both engines in parallel.
 func (l *imageLab) onBothEngines(do func(e *engine.Engine) error) error {
 	return inguest.RunParallel(func() error { return labelEngineError("ours", do(l.ours)) }, func() error { return labelEngineError("vfs", do(l.vfs)) })
 }
@@ -47,7 +47,7 @@ func labelEngineError(who string, err error) error {
 	return nil
 }
 
-// findStore is where the host sees the dataset.
+// findStore returns the directory of the host where the dataset is mounted.
 func findStore(t testing.TB, dataset string) string {
 	t.Helper()
 	out := run(t, "findmnt", "-n", "-o", "TARGET", "-S", dataset)

@@ -30,8 +30,8 @@ func (s *testEngine) mustExecShell(t testing.TB, container, script string) strin
 	return out
 }
 
-// fillToLimit has a container write noise until it is refused, at the limit and for
-// that reason, and take it away again.
+// fillToLimit writes noise in a container until the limit refuses it, then deletes the
+// noise. It fails the test when the limit is not enforced where and how it should be.
 func (s *testEngine) fillToLimit(t testing.TB, container string, limit int64) {
 	t.Helper()
 	const noise = "dd if=/dev/urandom of=/noise bs=1M count=1000"
@@ -45,7 +45,7 @@ func (s *testEngine) fillToLimit(t testing.TB, container string, limit int64) {
 		t.Errorf("container %s of %d bytes took a file of %d", container, limit, size)
 	}
 	s.mustExecShell(t, container, "rm /noise")
-	// What was deleted is free again with the next transaction group.
+	// Deleted blocks are free after the next transaction group.
 	waitFor(t, func() error {
 		run(t, "zpool", "sync", "tank")
 		_, err := s.execShell(container, fmt.Sprintf("dd if=/dev/urandom of=/noise bs=1M count=%d", limit/mib/2))
@@ -55,7 +55,7 @@ func (s *testEngine) fillToLimit(t testing.TB, container string, limit int64) {
 	run(t, "zpool", "sync", "tank")
 }
 
-// readTotal is what df calls the size of a container's file system.
+// readTotal returns the size of a container's file system, as df shows it.
 func (s *testEngine) readTotal(t testing.TB, container string) int64 {
 	t.Helper()
 	pid := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", container)
@@ -73,19 +73,19 @@ func requireTotal(t testing.TB, s *testEngine, container string, limit int64) {
 	}
 }
 
-// readDriverData is what the driver says of a container's layer.
+// readDriverData returns a value of the driver's metadata of a container's layer.
 func (s *testEngine) readDriverData(t testing.TB, container, key string) string {
 	t.Helper()
 	return s.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "`+key+`"}}`, container)
 }
 
-// readLayerID is the ID of a container's layer.
+// readLayerID returns the ID of a container's layer.
 func (s *testEngine) readLayerID(t testing.TB, container string) string {
 	t.Helper()
 	return path.Base(path.Dir(s.readDriverData(t, container, "UpperDir")))
 }
 
-// hostPath is a path of the plugin's as the host sees it.
+// hostPath translates a path in the plugin's mount name space into the host's.
 func (s *testEngine) hostPath(t testing.TB, inPlugin string) string {
 	t.Helper()
 	const mount = "/var/lib/overlayzfs"
@@ -96,14 +96,14 @@ func (s *testEngine) hostPath(t testing.TB, inPlugin string) string {
 	return filepath.Join(propagatedMountOf(t, s.Engine), rest)
 }
 
-// listLimitDatasets lists the datasets below the store's.
+// listLimitDatasets lists the datasets below the store's: those of limited layers.
 func (s *testEngine) listLimitDatasets(t testing.TB) []string {
 	t.Helper()
 	return listDatasets(t, s.dataset)[1:]
 }
 
-// requireOneDataset is the only one that a limited layer has, checked to be that of a
-// container.
+// requireOneDataset returns the only dataset of a limited layer. It fails the test
+// unless that dataset belongs to the container.
 func (s *testEngine) requireOneDataset(t testing.TB, container string) string {
 	t.Helper()
 	all := s.listLimitDatasets(t)
@@ -124,7 +124,7 @@ func readProperty(t testing.TB, dataset, name string) string {
 	return run(t, "zfs", "get", "-Hp", "-o", "value", name, dataset)
 }
 
-// requireDetached checks that no container's dataset is mounted.
+// requireDetached fails the test while a container's dataset is mounted.
 func (s *testEngine) requireDetached(t testing.TB) {
 	t.Helper()
 	err := poll(func() error {
@@ -140,7 +140,7 @@ func (s *testEngine) requireDetached(t testing.TB) {
 	}
 }
 
-// requireNoLimitRecords checks that the store knows of no limit.
+// requireNoLimitRecords fails the test when the store still records a limit.
 func (s *testEngine) requireNoLimitRecords(t testing.TB) {
 	t.Helper()
 	home := s.storeDir(t)
@@ -157,7 +157,8 @@ func (s *testEngine) requireNoLimitRecords(t testing.TB) {
 	}
 }
 
-// dialPlugin calls the plugin beside the engine, as an administrator's tool does.
+// dialPlugin connects to the plugin's socket beside the engine, as an administrator's
+// tool does.
 func (s *testEngine) dialPlugin(t testing.TB) *pluginclient.Client {
 	t.Helper()
 	id := s.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName)

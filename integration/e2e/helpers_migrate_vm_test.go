@@ -25,8 +25,7 @@ import (
 // migratedEngine is an engine that is moved from one storage driver to another.
 type migratedEngine struct{ *engine.Engine }
 
-// runOperator runs the operator's command as an administrator who says only where
-// daemon.json is.
+// runOperator runs the operator's command, told nothing but the path of daemon.json.
 func (m *migratedEngine) runOperator(t testing.TB, code int, args ...string) string {
 	t.Helper()
 	out, got := runOperator(t, append(args, "--config-file", m.UsedConfig())...)
@@ -36,13 +35,13 @@ func (m *migratedEngine) runOperator(t testing.TB, code int, args ...string) str
 	return out
 }
 
-// migrate runs the migration with consent.
+// migrate runs a migration without questions.
 func (m *migratedEngine) migrate(t testing.TB, code int, args ...string) string {
 	t.Helper()
 	return m.runOperator(t, code, append([]string{"migrate", "--yes"}, args...)...)
 }
 
-// startMigrated starts the engine by the daemon.json that the migration left.
+// startMigrated starts the engine with the daemon.json that the migration left.
 func (m *migratedEngine) startMigrated(t testing.TB, driver string) {
 	t.Helper()
 	raw, err := os.ReadFile(m.UsedConfig())
@@ -67,8 +66,8 @@ func (m *migratedEngine) startMigrated(t testing.TB, driver string) {
 	}
 }
 
-// createContent makes eight images, with shared bases, many layers, and files that are
-// deleted and replaced, and five containers.
+// createContent makes eight images and five containers: shared bases, many layers,
+// files deleted and replaced.
 func (m *migratedEngine) createContent(t testing.TB, limit ...string) {
 	t.Helper()
 	importTiny(t, m.Engine, "tiny")
@@ -91,7 +90,7 @@ func (m *migratedEngine) createContent(t testing.TB, limit ...string) {
 	m.Docker(t, "run", "--network", "none", "--name", "of-long", "long", "sh", "-c", "rm -r /dir && mkdir /dir && echo mine >/dir/mine; echo mine >/file1")
 }
 
-// writeLongContext builds an image of sixteen layers on tiny.
+// writeLongContext writes the build context of an image of sixteen layers on tiny.
 func writeLongContext(t testing.TB) string {
 	t.Helper()
 	dir, file := t.TempDir(), &strings.Builder{}
@@ -106,7 +105,8 @@ func writeLongContext(t testing.TB) string {
 	return dir
 }
 
-// makeOpaqueLayers are a program, a directory on it, and one that hides that.
+// makeOpaqueLayers returns three layers: busybox, a directory, and an opaque directory
+// that hides it.
 func makeOpaqueLayers(t testing.TB) [][]byte {
 	t.Helper()
 	entry := func(name string, kind byte, body string) images.Entry {
@@ -124,8 +124,8 @@ var (
 	movedContainers = []string{"changed", "limited", "restarted", "plain", "of-long"}
 )
 
-// collectFacts are all that an engine says of its images and containers, and every file
-// of the containers.
+// collectFacts lists what an engine says about its images and containers, and every
+// file of the containers.
 func (m *migratedEngine) collectFacts(t testing.TB) (facts []string) {
 	t.Helper()
 	add := func(what, text string) {
@@ -142,20 +142,21 @@ func (m *migratedEngine) collectFacts(t testing.TB) (facts []string) {
 	for _, name := range movedContainers {
 		add("inspect "+name, m.inspectWithoutDriver(t, "container", name))
 		diff := strings.Split(m.Docker(t, "diff", name), "\n")
-		// Of a directory that was deleted and made again moby's overlay2 says that it
-		// was deleted, and other drivers what in it was.
+		// For a directory that is deleted and made again, moby's overlay2 reports the
+		// directory as deleted. Other drivers report the files in it.
 		diff = slices.DeleteFunc(diff, func(line string) bool { return strings.Contains(line, " /dir") })
 		slices.Sort(diff)
 		add("diff "+name, strings.Join(diff, "\n"))
 		add("files of "+name, strings.Join(m.listContainerFiles(t, name), "\n"))
 	}
 	if len(facts) < 200 {
-		t.Fatalf("what is there shows nothing: %q", facts)
+		t.Fatalf("too few facts to prove anything: %q", facts)
 	}
 	return facts
 }
 
-// inspectWithoutDriver is what docker says, but for the driver.
+// inspectWithoutDriver returns what docker inspect shows, without the storage driver's
+// part.
 func (m *migratedEngine) inspectWithoutDriver(t testing.TB, kind, name string) string {
 	t.Helper()
 	var all []map[string]any
@@ -169,7 +170,8 @@ func (m *migratedEngine) inspectWithoutDriver(t testing.TB, kind, name string) s
 	return string(raw)
 }
 
-// saveDigests are the digests of an image's layers, each compared with its content.
+// saveDigests saves an image and returns the digests of its layers, each verified
+// against the content.
 func (m *migratedEngine) saveDigests(t testing.TB, name string) []string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "saved.tar")
@@ -181,8 +183,8 @@ func (m *migratedEngine) saveDigests(t testing.TB, name string) []string {
 	return append([]string{image.ID}, image.DiffIDs...)
 }
 
-// listContainerFiles are those of a container that does not run. Times of directories that a
-// layer only passes through are each driver's own.
+// listContainerFiles lists the files of a stopped container. It omits the times of
+// directories, which each driver sets its own way when a layer has files below them.
 func (m *migratedEngine) listContainerFiles(t testing.TB, container string) (lines []string) {
 	t.Helper()
 	cmd := m.Command("cp", container+":/", "-")
@@ -205,7 +207,7 @@ func (m *migratedEngine) listContainerFiles(t testing.TB, container string) (lin
 	return lines
 }
 
-// requireSameFacts compares facts.
+// requireSameFacts fails the test when two lists of facts differ.
 func requireSameFacts(t testing.TB, what string, got, want []string) {
 	t.Helper()
 	different := differences(got, want)
@@ -214,8 +216,8 @@ func requireSameFacts(t testing.TB, what string, got, want []string) {
 	}
 }
 
-// dropRunTraces leaves out what Docker itself has written of runs, none of it in layers:
-// an undo does not take it back.
+// dropRunTraces drops the facts that Docker changes with each run. They lie outside of
+// layers, so that an undo does not restore them.
 func dropRunTraces(facts []string) []string {
 	return slices.DeleteFunc(slices.Clone(facts), func(fact string) bool {
 		return slices.ContainsFunc(runTraces, func(trace string) bool { return strings.Contains(fact, trace) })
@@ -227,7 +229,7 @@ var runTraces = []string{
 	`"path":"etc/hostname"`, `"path":"etc/hosts"`, `"path":"etc/resolv.conf"`,
 }
 
-// exerciseContent starts every container and runs something of every image that can.
+// exerciseContent starts the containers and runs a program in an image.
 func (m *migratedEngine) exerciseContent(t testing.TB) {
 	t.Helper()
 	for _, name := range []string{"changed", "limited", "restarted"} {
@@ -244,7 +246,7 @@ func (m *migratedEngine) exerciseContent(t testing.TB) {
 	m.Docker(t, "stop", "changed", "limited", "restarted")
 }
 
-// listRecordedLayers are the layers that Docker has of images and containers.
+// listRecordedLayers lists the layers that Docker records for images and containers.
 func (m *migratedEngine) listRecordedLayers(t testing.TB) (ids []string) {
 	t.Helper()
 	for _, pattern := range []string{"sha256/*/cache-id", "mounts/*/mount-id", "mounts/*/init-id"} {
@@ -262,7 +264,8 @@ func (m *migratedEngine) listRecordedLayers(t testing.TB) (ids []string) {
 	return ids
 }
 
-// requireLimit checks what the plugin says of the container that has a limit.
+// requireLimit fails the test unless the plugin reports this limit for the container
+// "limited".
 func (m *migratedEngine) requireLimit(t testing.TB, want int) {
 	t.Helper()
 	if size := m.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "Size"}}`, "limited"); size != strconv.Itoa(want) {
@@ -270,8 +273,8 @@ func (m *migratedEngine) requireLimit(t testing.TB, want int) {
 	}
 }
 
-// readPhase is how far a migration is, by the journal in a data-root; empty when none
-// is under way.
+// readPhase returns the phase in the migration's journal below a data-root, or "" when
+// no migration is in progress.
 func readPhase(t testing.TB, root string) string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(root, "overlayzfs-migrate/journal.json"))
@@ -286,8 +289,8 @@ func readPhase(t testing.TB, root string) string {
 
 func (m *migratedEngine) currentPhase(t testing.TB) string { return readPhase(t, m.Root) }
 
-// migrateAndKill runs a migration and kills it at some point; it reports whether it had
-// ended before.
+// migrateAndKill starts a migration, which after kills. It reports whether the
+// migration ended before the kill.
 func (m *migratedEngine) migrateAndKill(t testing.TB, after func(kill func()), args ...string) (ended bool) {
 	t.Helper()
 	cmd := exec.Command(operatorPath, append([]string{"migrate", "--yes", "--config-file", m.UsedConfig()}, args...)...)

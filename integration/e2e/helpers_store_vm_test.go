@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// listLayers lists the store's layers. Each must have its short link, and each
-// short link its layer.
+// listLayers lists the store's layers. It fails unless each layer has its short link
+// and each short link its layer.
 func listLayers(home string) ([]string, error) {
 	entries, err := os.ReadDir(home)
 	if err != nil {
@@ -40,7 +40,7 @@ func listLayers(home string) ([]string, error) {
 	return layers, nil
 }
 
-// checkNothingUnfinished fails when something half-made lies in the store.
+// checkNothingUnfinished returns an error while the store holds an unfinished layer.
 func checkNothingUnfinished(home string) error {
 	if err := awaitReaper(home); err != nil {
 		return err
@@ -58,8 +58,8 @@ func checkNothingUnfinished(home string) error {
 	return compareLists(left, nil)
 }
 
-// awaitReaper waits until the files of removed layers are deleted, which the
-// driver does after it has answered.
+// awaitReaper waits until the files of removed layers are deleted. The driver deletes
+// them in the background, after Remove has answered.
 func awaitReaper(store string) error {
 	return poll(func() error {
 		left, err := os.ReadDir(filepath.Join(store, ".overlayzfs", "trash"))
@@ -70,8 +70,8 @@ func awaitReaper(store string) error {
 	})
 }
 
-// listUnpackedFiles lists the files of diffs that are being unpacked right now, and what
-// has come of the bulk image, wherever a driver may put it.
+// listUnpackedFiles lists the files of diffs that are being unpacked, and those of the
+// bulk image wherever a driver puts them.
 func listUnpackedFiles(home string) []string {
 	var all []string
 	for _, pattern := range []string{".overlayzfs/apply/*/*", "*/diff/bulk-*"} {
@@ -81,7 +81,7 @@ func listUnpackedFiles(home string) []string {
 	return all
 }
 
-// listFiles describes every file of a dataset, seen by a mount of its own.
+// listFiles describes every file of a dataset, which it mounts for that.
 func listFiles(t testing.TB, dataset string) []string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "manifest-")
@@ -95,7 +95,7 @@ func listFiles(t testing.TB, dataset string) []string {
 	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		name := strings.TrimPrefix(path, dir)
 		if strings.HasPrefix(name, "/.overlayzfs/new/") {
-			return fs.SkipDir // where a plugin that starts tries what the dataset can do; unfinished looks there
+			return fs.SkipDir // a starting plugin probes features here; checkNothingUnfinished looks
 		}
 		if err != nil {
 			return err
@@ -108,7 +108,7 @@ func listFiles(t testing.TB, dataset string) []string {
 		if info.IsDir() {
 			size = 0
 			if name == "" || strings.HasPrefix(name, "/.overlayzfs/") {
-				changed = 0 // a plugin that starts tries there what the dataset can do
+				changed = 0 // a starting plugin probes features here
 			}
 		}
 		lines = append(lines, fmt.Sprintf("%s %v %d %d", name, info.Mode(), size, changed))
@@ -118,13 +118,14 @@ func listFiles(t testing.TB, dataset string) []string {
 	return lines
 }
 
-// requireFilesUnchanged compares the dataset with an earlier manifest.
+// requireFilesUnchanged fails the test when the dataset's files differ from an earlier
+// list.
 func requireFilesUnchanged(t testing.TB, dataset string, before []string) {
 	t.Helper()
 	now := listFiles(t, dataset)
 	for _, line := range before {
 		if !slices.Contains(now, line) {
-			t.Errorf("%s: gone or changed: %s", dataset, line)
+			t.Errorf("%s: missing or changed: %s", dataset, line)
 		}
 	}
 	for _, line := range now {

@@ -15,9 +15,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-// optionsForVFS is how our trees compare with those of vfs, which copies no extended
-// attributes but capabilities, and takes a directory of which only the time is
-// new, because a file in it came and went, for unchanged.
+// optionsForVFS returns how our trees compare with those of vfs. vfs copies no extended
+// attributes but capabilities. It sees no change in a directory whose time alone is
+// new, because a file in it came and went.
 func (l *imageLab) optionsForVFS() treecmp.Options {
 	return treecmp.Options{
 		MTimesBefore:  l.start,
@@ -27,8 +27,8 @@ func (l *imageLab) optionsForVFS() treecmp.Options {
 	}
 }
 
-// buildStage builds a stage of the Dockerfile on both engines, once, and returns
-// the image's name.
+// buildStage builds a stage of the Dockerfile on both engines, once, and returns the
+// image's name.
 func (l *imageLab) buildStage(t testing.TB, b images.Builder, stage string) string {
 	t.Helper()
 	image := stage + ":" + b.Name
@@ -50,8 +50,8 @@ func (l *imageLab) buildStage(t testing.TB, b images.Builder, stage string) stri
 	return image
 }
 
-// compareBuilds checks what a builder makes on our driver against vfs: every layer's
-// digest, the tree after every layer, and the trees that containers see.
+// compareBuilds compares a builder's images on our driver and on vfs: the digest of
+// every layer, the tree after every layer, and the trees in containers.
 func (l *imageLab) compareBuilds(t *testing.T, b images.Builder) {
 	for _, stage := range []string{"changes", "packages", "everything"} {
 		t.Run(stage, func(t *testing.T) { l.compareStage(t, b, stage) })
@@ -101,8 +101,8 @@ func (l *imageLab) compareStage(t *testing.T, b images.Builder, stage string) {
 	}
 }
 
-// compareSteps runs some of the images that the classic builder leaves after each
-// step, on both engines.
+// compareSteps compares some of the images that the classic builder leaves after each
+// step.
 func (l *imageLab) compareSteps(t *testing.T) {
 	image := l.buildStage(t, images.Classic, "everything")
 	var ours, vfs []string
@@ -123,7 +123,7 @@ func (l *imageLab) compareSteps(t *testing.T) {
 	}
 }
 
-// listSteps lists the images that led to one, the base first.
+// listSteps lists the images that led to an image, the base first.
 func listSteps(e *engine.Engine, image string) ([]string, error) {
 	out, err := e.Try("history", "-q", "--no-trunc", image)
 	if err != nil {

@@ -18,9 +18,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-// TestImages shares two engines among its parts. Each part builds what it
-// needs and does not have, so that each can be run alone; the last empties the
-// store.
+// TestImages shares two engines among its parts. Each part builds the images it lacks,
+// so that it can run alone. The last part empties the store.
 func TestImages(t *testing.T) {
 	l := newImageLab(t)
 	t.Run("BuiltByClassic", func(t *testing.T) { l.compareBuilds(t, images.Classic) })
@@ -33,7 +32,7 @@ func TestImages(t *testing.T) {
 	t.Run("Pruned", l.pruneEverything)
 }
 
-// loadOnTheOther carries an image from each engine to the other.
+// loadOnTheOther saves an image on each engine and loads it on the other.
 func (l *imageLab) loadOnTheOther(t *testing.T) {
 	for _, c := range []struct {
 		image    string
@@ -66,7 +65,7 @@ func (l *imageLab) loadOnTheOther(t *testing.T) {
 	}
 }
 
-// changeAndCommit follows one container from run to commit.
+// changeAndCommit changes a container in every way and commits it.
 func (l *imageLab) changeAndCommit(t *testing.T) {
 	e := l.ours
 	e.Docker(t, "run", "-d", "--network", "none", "--name", "one", "odds", "sleep", "1000000")
@@ -78,7 +77,7 @@ func (l *imageLab) changeAndCommit(t *testing.T) {
 	e.Docker(t, "cp", "-a", filepath.Join(in, "tree"), "one:/lower/copied-in")
 	e.Docker(t, "cp", filepath.Join(in, "tree", "a"), "one:/lower/copied-over")
 
-	// The file that hard-e is a link to was copied up and is as before.
+	// hard-a is copied up for its new link hard-e, and does not change.
 	want := []string{
 		"A /lower/copied-in", "A /lower/copied-in/a", "A /lower/copied-in/b c", "A /lower/copied-in/b c/d", "A /lower/hard-e",
 		"A /lower/made", "A /lower/made/in", "A /lower/node", "A /lower/opaque-dir/new", "C /caps", "C /caps/touched", "C /lower",
@@ -114,8 +113,7 @@ func (l *imageLab) changeAndCommit(t *testing.T) {
 	}
 }
 
-// compareCopy compares what docker cp takes out of a container with the same
-// part of the container.
+// compareCopy compares the output of docker cp with the container's own files.
 func (l *imageLab) compareCopy(t *testing.T, container string, tree *treecmp.Tree) {
 	t.Helper()
 	out := t.TempDir()
@@ -138,8 +136,8 @@ func (l *imageLab) compareCopy(t *testing.T, container string, tree *treecmp.Tre
 	images.RequireSame(t, "docker cp out of a container", part, copied, treecmp.Options{MTimes: true, Xattrs: func(name string) bool { return name == images.Capability }})
 }
 
-// runContainersInParallel has six containers of one image write to the same names at
-// the same time; each must see its own.
+// runContainersInParallel runs six containers of one image, which write to the same
+// names. Each must see its own files.
 func (l *imageLab) runContainersInParallel(t *testing.T) {
 	const containers = 6
 	one := func(n int) error {
@@ -178,7 +176,8 @@ func (l *imageLab) runContainersInParallel(t *testing.T) {
 	images.RequireSame(t, "the image below the containers and a fresh one", image, readTree(t, images.WriteOdds), images.LayerOptions)
 }
 
-// checkAndRemove checks a container's content from the outside, and removes it.
+// checkAndRemove checks a stopped container's file through docker cp, and removes the
+// container.
 func (l *imageLab) checkAndRemove(name string, n int) error {
 	cmd := l.ours.Command("cp", name+":/lower/keep-file", "-")
 	out, err := cmd.Output()
@@ -196,7 +195,7 @@ func (l *imageLab) checkAndRemove(name string, n int) error {
 	return err
 }
 
-// readTree is the tree of an image that was never near an engine.
+// readTree returns the tree of an image as it is written, without an engine.
 func readTree(t testing.TB, write func(io.Writer) error) *treecmp.Tree {
 	t.Helper()
 	r, w := io.Pipe()
@@ -206,8 +205,8 @@ func readTree(t testing.TB, write func(io.Writer) error) *treecmp.Tree {
 	return tree
 }
 
-// buildInParallel builds three images on one base at the same time, two of them
-// with the same first step, by both builders.
+// buildInParallel builds three images on one base in parallel, by both builders. Two of
+// them have the same first step.
 func (l *imageLab) buildInParallel(t *testing.T) {
 	var all []func() error
 	for n, b := range []images.Builder{images.Classic, images.BuildKit, images.Classic} {
@@ -238,8 +237,8 @@ func (l *imageLab) buildInParallel(t *testing.T) {
 	must(t, inguest.RunParallel(all...))
 }
 
-// pruneEverything removes everything: nothing may be left in the store, nor of the
-// space it took.
+// pruneEverything removes all images and containers. Neither layers nor used space may
+// remain.
 func (l *imageLab) pruneEverything(t *testing.T) {
 	e := l.ours
 	if ids := strings.Fields(e.Docker(t, "ps", "-aq")); len(ids) > 0 {
@@ -259,21 +258,20 @@ func (l *imageLab) pruneEverything(t *testing.T) {
 	waitFor(t, func() error {
 		left, err := listRemains(l.store)
 		if err == nil && len(left) > 0 {
-			err = fmt.Errorf("in the store are left %q", left)
+			err = fmt.Errorf("the store still holds %q", left)
 		}
 		return err
 	})
-	const slack = 2 << 20 // directories do not shrink, and what ZFS knows of them
+	const slack = 2 << 20 // directories do not shrink, nor does the metadata of ZFS
 	waitFor(t, func() error {
 		if used := inguest.UsedSpace(t, l.dataset); used > l.used+slack {
-			return fmt.Errorf("%d bytes are used, at the start it were %d", used, l.used)
+			return fmt.Errorf("%d bytes are used, %d at the start", used, l.used)
 		}
 		return nil
 	})
 }
 
-// listRemains lists what a store holds besides its own two directories, the
-// short links, and what is unfinished.
+// listRemains lists layers, short links and unfinished layers in a store.
 func listRemains(store string) ([]string, error) {
 	entries, err := os.ReadDir(store)
 	var left []string

@@ -14,8 +14,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// killPlugin ends the plugin's process as a crash would, and waits until the
-// engine has started another. That one gets no Init.
+// killPlugin kills the plugin's process and waits until the engine has started another.
+// The new process gets no Init.
 func killPlugin() error {
 	pid, err := awaitPlugin(0)
 	if err != nil {
@@ -28,7 +28,7 @@ func killPlugin() error {
 	return err
 }
 
-// requireNoImage checks that a command that failed left no image.
+// requireNoImage fails the test when a failed command left an image.
 func requireNoImage(t *testing.T, s *testEngine, name string) {
 	t.Helper()
 	if out := s.Docker(t, "images", "-q", name); out != "" {
@@ -73,7 +73,7 @@ func killPluginUnderContainer(t *testing.T, s *testEngine) {
 	s.Docker(t, "rm", "-f", "removed")
 }
 
-// killPluginDuringApply kills the plugin when half of a layer has come.
+// killPluginDuringApply kills the plugin when half of a layer has been unpacked.
 func killPluginDuringApply(t *testing.T, s *testEngine) {
 	home := s.storeDir(t)
 	const size = 24
@@ -89,8 +89,8 @@ func killPluginDuringApply(t *testing.T, s *testEngine) {
 	s.Docker(t, "rmi", "bulk")
 }
 
-// killBothDuringApply crashes plugin and engine when half of a layer has
-// come. Nobody is left to remove that half, and it must not pass for a layer.
+// killBothDuringApply kills plugin and engine when half of a layer has been unpacked.
+// No process is left to remove that half, which must not become a layer.
 func killBothDuringApply(t *testing.T, s *testEngine) {
 	err := s.importInterrupted(t, s.storeDir(t), 24, func() error {
 		pid, err := awaitPlugin(0)
@@ -104,8 +104,8 @@ func killBothDuringApply(t *testing.T, s *testEngine) {
 	requireNoImage(t, s, "bulk")
 }
 
-// importInterrupted imports the image bulk and calls act when half of it has been
-// unpacked.
+// importInterrupted imports the image bulk. It calls act when half of the image has
+// been unpacked.
 func (s *testEngine) importInterrupted(t *testing.T, home string, size int, act func() error) error {
 	t.Helper()
 	var disturbed error
@@ -125,7 +125,7 @@ func (s *testEngine) importInterrupted(t *testing.T, home string, size int, act 
 	return err
 }
 
-// interruptApply runs a command and calls act when the first files of a diff
+// interruptApply runs a docker command and calls act as soon as a diff's first files
 // have been unpacked.
 func interruptApply(t *testing.T, e *engine.Engine, home string, act func() error, args ...string) (string, error) {
 	t.Helper()
@@ -147,12 +147,12 @@ func interruptApply(t *testing.T, e *engine.Engine, home string, act func() erro
 		default:
 		}
 		if len(listUnpackedFiles(home)) == 0 {
-			return errors.New("nothing is being applied")
+			return errors.New("no diff is being unpacked")
 		}
 		return nil
 	})
 	if early != nil {
-		t.Fatalf("docker %s ended before it could be disturbed: %v\n%s", strings.Join(args, " "), early.err, early.out)
+		t.Fatalf("docker %s ended before it could be interrupted: %v\n%s", strings.Join(args, " "), early.err, early.out)
 	}
 	disturbed := act()
 	r := <-done
@@ -183,9 +183,9 @@ func killPluginDuringLoad(t *testing.T, s *testEngine) {
 	s.Docker(t, "rmi", "bulk")
 }
 
-// killPluginDuringCommit kills the plugin while it streams a container's
-// diff and applies it to the new layer: first the diff of a stopped container,
-// then that of one that runs, which must not notice.
+// killPluginDuringCommit kills the plugin while it streams a container's diff and
+// unpacks it into the new layer. The container is stopped the first time and runs the
+// second time, which it must survive.
 func killPluginDuringCommit(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "author")
 	s.Docker(t, "exec", "author", "sh", "-c", "mkdir /big; for i in $(seq 48); do dd if=/dev/urandom of=/big/$i bs=1M count=1; done 2>/dev/null; echo last > /last")
@@ -206,7 +206,7 @@ func killPluginDuringCommit(t *testing.T, s *testEngine) {
 	s.Docker(t, "rm", "-f", "author")
 }
 
-// interruptCommit kills the plugin in the middle of a commit, which must fail.
+// interruptCommit kills the plugin during a commit, which must fail.
 func (s *testEngine) interruptCommit(t *testing.T, container string) {
 	t.Helper()
 	out, err := interruptApply(t, s.Engine, s.storeDir(t), killPlugin, "commit", container, "work")
@@ -217,8 +217,8 @@ func (s *testEngine) interruptCommit(t *testing.T, container string) {
 	requireNoImage(t, s, "work")
 }
 
-// disableAndEnablePlugin takes the plugin away from its engine for a moment;
-// that unmounts everything, and again no Init comes.
+// disableAndEnablePlugin disables the plugin under its engine and enables it again. The
+// first unmounts everything; the second sends no Init.
 func disableAndEnablePlugin(t *testing.T, s *testEngine) {
 	buildImage(t, s.Engine, "built")
 	s.Docker(t, "create", "--network", "none", "--name", "created", "built", "cat", "/both")

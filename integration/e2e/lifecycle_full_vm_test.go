@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestLifecycleOnAFullDataset runs out of space in the middle of a load. A
-// dataset's quota is answered by the kernel as a full pool is.
+// TestLifecycleOnAFullDataset runs out of space during a load. The kernel answers a
+// dataset's quota as it answers a full pool.
 func TestLifecycleOnAFullDataset(t *testing.T) {
 	s := newTestEngine(t, "full", nil)
 	run(t, "zfs", "set", "compression=off", s.dataset)
@@ -23,11 +23,11 @@ func TestLifecycleOnAFullDataset(t *testing.T) {
 	s.Docker(t, "rmi", "big")
 	s.requireBaseline(t)
 
-	// Another size than big: an equal layer would be one and the same.
+	// The size differs from big's: Docker would store an equal layer once.
 	must(t, importBulk(t, s.Engine, "old", 26, nil))
 	startContainer(t, s.Engine, "filler")
 	run(t, "zpool", "sync", "tank")
-	s.recordLayers(t) // the image and the container may stay
+	s.recordLayers(t) // the image and the container stay
 	quota := s.readUsed(t) + 12<<20
 	run(t, "zfs", "set", "quota="+strconv.FormatInt(quota, 10), s.dataset)
 
@@ -41,7 +41,7 @@ func TestLifecycleOnAFullDataset(t *testing.T) {
 	requireNoImage(t, s, "big")
 	s.requireLayersUnchanged(t)
 
-	// Now to the brim, and then a way out.
+	// Fill the dataset completely, then make room.
 	if out, err := s.Try("exec", "filler", "dd", "if=/dev/zero", "of=/filling", "bs=64k"); err == nil {
 		t.Fatalf("the dataset takes more than its quota: %s", out)
 	}
@@ -75,7 +75,7 @@ func TestLifecycleOnAFullDataset(t *testing.T) {
 	s.requireStopped(t)
 }
 
-// recordLayers takes the layers of now for what unchangedLayers compares with.
+// recordLayers records the current layers, which requireLayersUnchanged compares with.
 func (s *testEngine) recordLayers(t *testing.T) {
 	t.Helper()
 	layers, err := listLayers(s.storeDir(t))
@@ -95,7 +95,7 @@ func (s *testEngine) requireLayersUnchanged(t *testing.T) {
 	}
 }
 
-// readUsed is how much the dataset holds.
+// readUsed returns the space that the dataset uses.
 func (s *testEngine) readUsed(t *testing.T) int64 {
 	t.Helper()
 	n, err := strconv.ParseInt(run(t, "zfs", "get", "-Hp", "-o", "value", "used", s.dataset), 10, 64)

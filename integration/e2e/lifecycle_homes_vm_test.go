@@ -11,8 +11,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// TestLifecycleInPlace has a data-root that lies on ZFS and no dataset of its
-// own: the home is used where it is.
+// TestLifecycleInPlace runs an engine whose data-root lies on ZFS, without a dataset
+// for the layers: the store is used in place.
 func TestLifecycleInPlace(t *testing.T) {
 	const dataset = "tank/inplace"
 	engine.CreateDataset(t, dataset)
@@ -53,17 +53,15 @@ func TestLifecycleInPlace(t *testing.T) {
 	}
 }
 
-// A refusal is a start that must not succeed, and what the engine's log must
-// say of it.
+// refusal is a start that must fail, and the words that the engine's log must contain.
 type refusal struct {
 	name string
 	opts []string
 	says []string
 }
 
-// TestLifecycleRefusedStarts starts engines that cannot work. Each says why
-// and changes nothing, and the next start with the right settings finds
-// everything in place.
+// TestLifecycleRefusedStarts starts engines with settings that cannot work. Each start
+// says why and changes nothing. The next start with right settings finds everything.
 func TestLifecycleRefusedStarts(t *testing.T) {
 	const dataset, other, readonly, insensitive = "tank/refused", "tank/refused-other", "tank/refused-readonly", "tank/refused-insensitive"
 	for _, name := range []string{dataset, other, readonly} {
@@ -99,7 +97,7 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 			requireFilesUnchanged(t, name, content)
 		}
 		if t.Failed() {
-			remember() // each case tells its own trouble only
+			remember() // the next case reports its own changes only
 		}
 	}
 	remember()
@@ -119,7 +117,7 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 			nothingChanged(t)
 		})
 	}
-	// The way out: another driver, the option, and back.
+	// The remedy: start with another driver, set the option, go back.
 	s.Driver = "vfs"
 	s.Again(t)
 	s.Docker(t, "plugin", "disable", engine.PluginName)
@@ -134,8 +132,8 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 
 	remember()
 	t.Run("HomeIsTaken", func(t *testing.T) {
-		// The engine covers the plugin's mounts with a fresh one: what somebody
-		// mounted there before does not get between a store and its dataset.
+		// The engine covers the plugin's mounts with a new one. An older mount in that
+		// directory cannot replace the store's dataset.
 		run(t, "mount", "-t", "zfs", other, home)
 		s.Again(t)
 		requireDriverInfo(t, e, dataset)
@@ -150,11 +148,10 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 		}
 		s.requireStopped(t)
 		requireFilesUnchanged(t, other, before[other])
-		remember() // this engine started, and is the store's now
+		remember() // this engine started, and owns the store now
 	})
 	t.Run("UsernsRemap", func(t *testing.T) {
-		// The engine keeps another data-root for each mapping, and in it
-		// other plugins.
+		// The engine has another data-root for each mapping, with its own plugins.
 		s.Config["userns-remap"] = "default"
 		defer delete(s.Config, "userns-remap")
 		s.Driver = "vfs"
@@ -181,8 +178,8 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 	s.Stop(t)
 	s.requireStopped(t)
 
-	// A restarted plugin begins with the parameters of the last engine, which
-	// must not stand in the way of an engine that has others.
+	// A restarted plugin begins with the last engine's parameters. They must not
+	// prevent an engine with other parameters from starting.
 	t.Run("DatasetChanged", func(t *testing.T) {
 		s.Config["storage-opts"] = []string{"overlayzfs.dataset=" + other}
 		defer delete(s.Config, "storage-opts")
@@ -193,14 +190,14 @@ func TestLifecycleRefusedStarts(t *testing.T) {
 	})
 }
 
-// requireRefusal starts the engine, which must end with an error and leave nothing.
+// requireRefusal starts the engine, which must fail and leave nothing behind.
 func (s *testEngine) requireRefusal(t *testing.T, r refusal) {
 	t.Helper()
 	s.requireStartFailure(t, r)
 	s.requireStopped(t)
 }
 
-// requireStartFailure starts the engine, which must end and say why.
+// requireStartFailure starts the engine, which must fail and say why.
 func (s *testEngine) requireStartFailure(t *testing.T, r refusal) {
 	t.Helper()
 	if r.opts != nil {

@@ -20,11 +20,11 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// The programs of the tiny image.
+// tinyPrograms are the programs of the image tiny.
 var tinyPrograms = []string{"sh", "cat", "sleep", "dd", "md5sum", "ls", "mkdir", "rm", "seq", "test", "true", "df"}
 
-// writeTinyTar is the root file system of an image that is made in no time: busybox
-// and a file that says which image it is.
+// writeTinyTar returns the root file system of a small image: busybox, and a file that
+// names the image.
 func writeTinyTar(t testing.TB, marker string) []byte {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")
@@ -51,7 +51,7 @@ func writeTarFile(w *tar.Writer, name string, mode int64, content []byte) error 
 	return err
 }
 
-// importTiny makes the tiny image, marked with its name.
+// importTiny imports the small image, marked with its name.
 func importTiny(t testing.TB, e *engine.Engine, name string) {
 	t.Helper()
 	cmd := e.Command("import", "-c", `CMD ["sleep","1000000"]`, "-", name)
@@ -61,8 +61,8 @@ func importTiny(t testing.TB, e *engine.Engine, name string) {
 	}
 }
 
-// writeBulkTar is a directory full of files that do not compress. gate, when not nil,
-// is called in the middle and holds the tar up until it returns.
+// writeBulkTar writes a tar of files that do not compress. It calls gate, when not nil,
+// in the middle, and goes on when gate returns.
 func writeBulkTar(w io.Writer, megabytes int, gate func() error) error {
 	random := rand.NewChaCha8([32]byte{1})
 	block := make([]byte, 1<<20)
@@ -84,7 +84,7 @@ func writeBulkTar(w io.Writer, megabytes int, gate func() error) error {
 	return out.Close()
 }
 
-// importBulk imports a directory full of files; gate is as for bulk.
+// importBulk imports the tar of writeBulkTar.
 func importBulk(t testing.TB, e *engine.Engine, name string, megabytes int, gate func() error) error {
 	t.Helper()
 	cmd := e.Command("import", "-", name)
@@ -116,8 +116,8 @@ func readImageID(t testing.TB, e *engine.Engine, image string) string {
 	return e.Docker(t, "image", "inspect", "-f", "{{.Id}}", image)
 }
 
-// verifyImage saves the image and checks every digest in what comes out:
-// blobs against their names, layers against the image's configuration.
+// verifyImage saves the image and checks every digest: blobs against their names,
+// layers against the image's configuration.
 func verifyImage(t testing.TB, e *engine.Engine, image string) {
 	t.Helper()
 	cmd := e.Command("save", image)
@@ -151,8 +151,8 @@ func verifyImage(t testing.TB, e *engine.Engine, image string) {
 	}
 }
 
-// hashBlobs reads an image's archive and returns what it holds by the digest
-// of the content, big things without the content.
+// hashBlobs reads an image's archive. It returns the members by the digest of their
+// content, each with its first megabyte.
 func hashBlobs(r io.Reader) (map[string][]byte, error) {
 	blobs := make(map[string][]byte)
 	archive := tar.NewReader(r)
@@ -183,7 +183,7 @@ func hashBlobs(r io.Reader) (map[string][]byte, error) {
 	}
 }
 
-// writeBuildContext is a directory with a Dockerfile of three layers on tiny.
+// writeBuildContext writes a build context: a Dockerfile of three layers on tiny.
 func writeBuildContext(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -193,8 +193,8 @@ func writeBuildContext(t testing.TB) string {
 	return dir
 }
 
-// buildImage builds with the classic builder, which streams a Diff and applies
-// it for each step.
+// buildImage builds with the classic builder, which streams and applies a diff for each
+// step.
 func buildImage(t testing.TB, e *engine.Engine, name string) {
 	t.Helper()
 	cmd := e.Command("build", "-q", "--network", "none", "--rm", "-t", name, writeBuildContext(t))
@@ -204,13 +204,13 @@ func buildImage(t testing.TB, e *engine.Engine, name string) {
 	}
 }
 
-// runTiny runs a command in a container that is gone afterwards.
+// runTiny runs a command in a container that is removed afterwards.
 func runTiny(t testing.TB, e *engine.Engine, image string, args ...string) string {
 	t.Helper()
 	return e.Docker(t, append([]string{"run", "--rm", "--network", "none", image}, args...)...)
 }
 
-// startContainer starts a container that stays, with a file of its own.
+// startContainer starts a container that keeps running. It has a file of its own.
 func startContainer(t testing.TB, e *engine.Engine, name string, options ...string) {
 	t.Helper()
 	e.Docker(t, append(append([]string{"run", "-d", "--stop-timeout", "1", "--network", "none", "--name", name}, options...),
@@ -221,8 +221,8 @@ func startContainer(t testing.TB, e *engine.Engine, name string, options ...stri
 	})
 }
 
-// requireIntact checks the content that startContainer made, and that it can be
-// written to.
+// requireIntact fails the test unless the container has what startContainer made, and
+// can be written to.
 func requireIntact(t testing.TB, e *engine.Engine, name string) {
 	t.Helper()
 	if out := e.Docker(t, "exec", name, "sh", "-c", "cat /own; ls /etc; echo more > /more; cat /more; rm /more"); strings.Fields(out)[0] != name || strings.Contains(out, "marker") || !strings.HasSuffix(out, "more") {

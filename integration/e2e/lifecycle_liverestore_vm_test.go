@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestLifecycleLiveRestore takes the engine away from under a container that
-// goes on without it.
+// TestLifecycleLiveRestore stops and kills the engine under a container, which keeps
+// running.
 func TestLifecycleLiveRestore(t *testing.T) {
 	s := newTestEngine(t, "live", map[string]any{})
 	s.Stop(t)
@@ -60,8 +60,8 @@ func TestLifecycleLiveRestore(t *testing.T) {
 	s.Docker(t, "rm", "worker")
 	s.requireBaseline(t)
 
-	// Without a container the engine leaves the plugin running, too, but
-	// unmounts all that the plugin had mounted.
+	// Without a container the engine leaves the plugin running, too, but unmounts
+	// everything that the plugin has mounted.
 	t.Run("StoppedIdle", func(t *testing.T) {
 		s.Stop(t)
 		s.Again(t)
@@ -79,7 +79,7 @@ func TestLifecycleLiveRestore(t *testing.T) {
 	s.requireStopped(t)
 }
 
-// readTick reads how far the container has counted.
+// readTick returns how far the container has counted.
 func (s *testEngine) readTick(t testing.TB) int {
 	t.Helper()
 	var n int

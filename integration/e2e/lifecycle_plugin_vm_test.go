@@ -14,7 +14,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// copyPluginWith copies the plugin's directory with another description.
+// copyPluginWith copies the plugin's directory and changes its description.
 func copyPluginWith(t *testing.T, description string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -31,7 +31,7 @@ func copyPluginWith(t *testing.T, description string) string {
 	return dir
 }
 
-// publish makes a plugin, pushes it and forgets it.
+// publish creates a plugin, pushes it to the registry and removes it.
 func publish(t *testing.T, e *engine.Engine, dir, name string) {
 	t.Helper()
 	e.Docker(t, "plugin", "create", name, dir)
@@ -39,8 +39,8 @@ func publish(t *testing.T, e *engine.Engine, dir, name string) {
 	e.Docker(t, "plugin", "rm", name)
 }
 
-// TestLifecycleOfThePlugin installs the plugin as users do, upgrades it, and
-// takes it away: layers and images outlive all of it.
+// TestLifecycleOfThePlugin installs the plugin as users do, upgrades it and removes it.
+// Layers and images survive all of it.
 func TestLifecycleOfThePlugin(t *testing.T) {
 	const dataset = "tank/installed"
 	engine.CreateDataset(t, dataset)
@@ -102,8 +102,7 @@ func TestLifecycleOfThePlugin(t *testing.T) {
 		content = listFiles(t, dataset)
 	})
 	t.Run("RemovedByForce", func(t *testing.T) {
-		// The engine has the plugin's process running, with the dataset
-		// mounted where `rm -f` deletes.
+		// The plugin's process runs, with the dataset mounted where `rm -f` deletes.
 		waitFor(t, func() error {
 			if len(listMountsBelow(t, propagatedMountOf(t, e)+"/", dataset)) == 0 {
 				return fmt.Errorf("%s is not mounted yet", dataset)
@@ -133,8 +132,8 @@ func (s *testEngine) switchDriver(t testing.TB, driver string) {
 	s.Again(t)
 }
 
-// requirePrivilegesAsked checks what a user who installs the plugin is asked to grant, and
-// says no.
+// requirePrivilegesAsked checks which privileges docker plugin install asks for, and
+// refuses them.
 func requirePrivilegesAsked(t *testing.T, e *engine.Engine, name string) {
 	t.Helper()
 	cmd := e.Command("plugin", "install", "--alias", "refused", name)
@@ -155,8 +154,8 @@ func requirePrivilegesAsked(t *testing.T, e *engine.Engine, name string) {
 	}
 }
 
-// requirePrivilegesGranted checks that the installed plugin has what config.json asks for and
-// nothing else.
+// requirePrivilegesGranted fails the test unless the installed plugin has what
+// config.json asks for, and nothing else.
 func requirePrivilegesGranted(t *testing.T, e *engine.Engine) {
 	t.Helper()
 	var inspected []struct {
@@ -188,7 +187,7 @@ func requirePrivilegesGranted(t *testing.T, e *engine.Engine) {
 	}
 }
 
-// requireDriverInfo checks what `docker info` says of the driver.
+// requireDriverInfo checks what `docker info` shows of the driver.
 func requireDriverInfo(t *testing.T, e *engine.Engine, dataset string) {
 	t.Helper()
 	info := e.Docker(t, "info")

@@ -6,13 +6,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
 
-// TestLimits gives containers of one engine limits, and does to them what is
-// done to containers.
+// TestLimits runs containers with limits on one engine, and does to them what users do
+// to containers.
 func TestLimits(t *testing.T) {
 	s := newTestEngine(t, "limits", map[string]any{})
 	for _, part := range []struct {
@@ -43,8 +44,8 @@ func TestLimits(t *testing.T) {
 	s.requireStopped(t)
 }
 
-// limitDebian works in a container as people do, to the limit and beyond it,
-// beside neighbours that must not notice.
+// limitDebian uses a Debian container up to its limit and beyond. Its neighbours must
+// not notice.
 func limitDebian(t *testing.T, s *testEngine) {
 	const limit = 96 * mib
 	s.Docker(t, "import", "/lab/base/debian-base.tar", "debian")
@@ -52,8 +53,7 @@ func limitDebian(t *testing.T, s *testEngine) {
 		s.Docker(t, append(append([]string{"run", "-d", "--network", "none", "--stop-timeout", "1", "--name", name, "-v", "/lab/base/debs:/debs:ro"}, options...),
 			"debian", "sleep", "1000000")...)
 	}
-	// Package managers sync each file: sync=disabled is what the test's time
-	// allows.
+	// Package managers sync each file, which takes too long here without sync=disabled.
 	run("box", "--storage-opt", "size=96M", "--storage-opt", "sync=disabled")
 	run("limited-neighbour", "--storage-opt", "size=20M")
 	run("neighbour")
@@ -79,7 +79,7 @@ func limitDebian(t *testing.T, s *testEngine) {
 	s.Docker(t, "rmi", "debian")
 }
 
-// changeDebian does what an overlay on a limited directory could fail at.
+// changeDebian makes the changes that an overlay on a limited directory could fail at.
 func changeDebian(t *testing.T, s *testEngine) {
 	t.Helper()
 	s.mustExecShell(t, "box", `set -e
@@ -96,22 +96,13 @@ func changeDebian(t *testing.T, s *testEngine) {
 	}
 	changes := strings.Split(s.Docker(t, "diff", "box"), "\n")
 	for _, want := range []string{"D /etc/debian_version", "C /etc/os-release", "C /usr/share/doc", "A /usr/share/doc/new", "D /usr/share/common-licenses", "A /fifo", "C /etc/passwd", "A /usr/bin/hello"} {
-		if !contains(changes, want) {
+		if !slices.Contains(changes, want) {
 			t.Errorf("docker diff does not say %q", want)
 		}
 	}
 }
 
-func contains(list []string, want string) bool {
-	for _, s := range list {
-		if s == want {
-			return true
-		}
-	}
-	return false
-}
-
-// requireSizesReported checks inspect and ps -s.
+// requireSizesReported checks the sizes that docker inspect and docker ps -s show.
 func requireSizesReported(t *testing.T, s *testEngine, limit int64) {
 	t.Helper()
 	for _, dir := range []string{"UpperDir", "WorkDir", "MergedDir"} {
@@ -119,7 +110,7 @@ func requireSizesReported(t *testing.T, s *testEngine, limit int64) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
-	if lowers := strings.Split(s.readDriverData(t, "box", "LowerDir"), ":"); len(lowers) != 2 { // the init layer's and the image's
+	if lowers := strings.Split(s.readDriverData(t, "box", "LowerDir"), ":"); len(lowers) != 2 { // the init layer and the image's layer
 		t.Errorf("LowerDir: %q", lowers)
 	}
 	if size := s.readDriverData(t, "box", "Size"); size != strconv.FormatInt(limit, 10) {
@@ -141,8 +132,7 @@ func requireSizesReported(t *testing.T, s *testEngine, limit int64) {
 	s.mustExecShell(t, "box", "rm /zeros")
 }
 
-// commitDebian makes an image of the limited container. The image has no
-// limit.
+// commitDebian commits the limited container. The image has no limit.
 func commitDebian(t *testing.T, s *testEngine) {
 	t.Helper()
 	s.Docker(t, "commit", "box", "committed")
@@ -159,8 +149,8 @@ func commitDebian(t *testing.T, s *testEngine) {
 	s.Docker(t, "rmi", "committed")
 }
 
-// requireOnlyAttached checks that of all limited containers one has its dataset
-// mounted.
+// requireOnlyAttached fails the test unless this container's dataset, and no other's,
+// is mounted.
 func (s *testEngine) requireOnlyAttached(t testing.TB, container string) {
 	t.Helper()
 	want := s.readDriverData(t, container, "Dataset")
@@ -181,7 +171,7 @@ func (s *testEngine) requireOnlyAttached(t testing.TB, container string) {
 	}
 }
 
-// stopLimitedContainer looks at a container that was stopped, and starts it again.
+// stopLimitedContainer examines a stopped container, and starts it again.
 func stopLimitedContainer(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "box", "--storage-opt", "size=24M")
 	s.requireOneDataset(t, "box")
@@ -207,19 +197,20 @@ func stopLimitedContainer(t *testing.T, s *testEngine) {
 	s.Docker(t, "rm", "-f", "box")
 }
 
-// limitInodes makes more files than a container may have.
+// limitInodes makes files until the limit refuses one. ZFS enforces the limit with a
+// delay of some transaction groups, so the loop is long enough for the fastest machine.
 func limitInodes(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "box", "--storage-opt", "inodes=300")
 	s.requireOneDataset(t, "box")
 	if said := s.readDriverData(t, "box", "Inodes"); said != "300" {
 		t.Errorf("inspect says Inodes %q", said)
 	}
-	out, err := s.execShell("box", "mkdir /many; i=0; while [ $i -lt 200000 ]; do echo >/many/$i || exit 7; i=$((i+1)); done")
+	out, err := s.execShell("box", "mkdir /many; i=0; while [ $i -lt 10000000 ]; do echo >/many/$i || exit 7; i=$((i+1)); done")
 	if err == nil || !strings.Contains(out, "quota exceeded") {
-		t.Errorf("a container of 300 files made 200000: %v %s", err, out)
+		t.Errorf("a container limited to 300 files made 10000000: %v %s", err, out)
 	}
-	// Deleting them, too, would let it go on. At a limit each deletion waits for a
-	// transaction group, for which there is no time here.
+	// Deleting files would help, too, but at a limit each deletion waits for a
+	// transaction group: too slow here.
 	must(t, s.dialPlugin(t).SetLimits(t.Context(), s.readLayerID(t, "box"), map[string]string{"inodes": "1000000"}))
 	waitFor(t, func() error {
 		_, err := s.execShell("box", "echo again >/again")
@@ -229,7 +220,7 @@ func limitInodes(t *testing.T, s *testEngine) {
 	s.Docker(t, "rm", "-f", "box")
 }
 
-// raiseAndLowerLimit changes the limit of a running container by the plugin's own
+// raiseAndLowerLimit changes the limit of a running container through the plugin's own
 // call.
 func raiseAndLowerLimit(t *testing.T, s *testEngine) {
 	ctx := context.Background()
@@ -266,7 +257,7 @@ func raiseAndLowerLimit(t *testing.T, s *testEngine) {
 	s.Docker(t, "rm", "-f", "box")
 }
 
-// killPluginUnderLimits ends the plugin's process under limited containers.
+// killPluginUnderLimits kills the plugin's process under limited containers.
 func killPluginUnderLimits(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "box", "--storage-opt", "size=24M")
 	startContainer(t, s.Engine, "removed", "--storage-opt", "size=24M")
@@ -283,8 +274,8 @@ func killPluginUnderLimits(t *testing.T, s *testEngine) {
 	s.Docker(t, "rm", "-f", "box")
 }
 
-// restartEngineUnderLimits stops the engine with a limited container that runs
-// and one that does not.
+// restartEngineUnderLimits restarts the engine with two limited containers, one running
+// and one stopped.
 func restartEngineUnderLimits(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "stopped", "--storage-opt", "size=24M")
 	s.Docker(t, "stop", "stopped")
@@ -302,14 +293,14 @@ func restartEngineUnderLimits(t *testing.T, s *testEngine) {
 	s.Docker(t, "rm", "-f", "stopped", "always")
 }
 
-// limitByDefault sets a limit for all containers.
+// limitByDefault sets a default limit for all containers.
 func limitByDefault(t *testing.T, s *testEngine) {
 	s.restartWithOptions(t, "overlayzfs.size=24M")
 	if info := s.Docker(t, "info"); findLine(info, "Quota:", "24MiB by default") == "" {
 		t.Errorf("docker info:\n%s", info)
 	}
 	startContainer(t, s.Engine, "box")
-	dataset := s.requireOneDataset(t, "box") // and none of its -init layer
+	dataset := s.requireOneDataset(t, "box") // the -init layer has none
 	if limit := readProperty(t, dataset, "refquota"); limit != strconv.Itoa(24*mib) {
 		t.Errorf("refquota is %s", limit)
 	}
@@ -320,7 +311,7 @@ func limitByDefault(t *testing.T, s *testEngine) {
 	if total := s.readTotal(t, "free"); total < 1<<30 {
 		t.Errorf("df shows %d bytes in a container with size=0", total)
 	}
-	// A build has containers, too.
+	// A build runs containers, too.
 	buildImage(t, s.Engine, "built")
 	if out := runTiny(t, s.Engine, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the image built holds %q", out)
@@ -332,7 +323,7 @@ func limitByDefault(t *testing.T, s *testEngine) {
 	s.Docker(t, "rmi", "built")
 	s.Docker(t, "rm", "-f", "other", "free")
 
-	// Limits stay with the container, whatever the default becomes.
+	// A container keeps its limit when the default changes.
 	s.Docker(t, "stop", "box")
 	s.restartWithOptions(t)
 	s.Docker(t, "start", "box")
@@ -353,7 +344,7 @@ func (s *testEngine) restartWithOptions(t *testing.T, options ...string) {
 	s.Again(t)
 }
 
-// setProperties chooses how a container's files are stored.
+// setProperties sets dataset properties for one container's files.
 func setProperties(t *testing.T, s *testEngine) {
 	chosen := map[string]string{"recordsize": "16384", "compression": "zstd-7", "sync": "disabled", "logbias": "throughput", "primarycache": "metadata"}
 	args := []string{}
@@ -377,8 +368,8 @@ func setProperties(t *testing.T, s *testEngine) {
 	s.Docker(t, "rm", "-f", "box")
 }
 
-// refuseBadValues asks for what cannot be had. The engine says what and why, and
-// nothing is left of the attempt.
+// refuseBadValues asks for options that cannot work. The engine says why, and the
+// attempt leaves nothing behind.
 func refuseBadValues(t *testing.T, s *testEngine) {
 	for option, says := range map[string]string{
 		"size=plenty":        `storage option size="plenty": want a size such as 500M or 10G`,

@@ -12,7 +12,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// makeBtrfsDataRoot is a data-root that is a btrfs of its own.
+// makeBtrfsDataRoot makes a data-root that is a btrfs file system.
 func makeBtrfsDataRoot(t testing.TB) string {
 	t.Helper()
 	run(t, "modprobe", "-a", "loop", "btrfs")
@@ -25,7 +25,8 @@ func makeBtrfsDataRoot(t testing.TB) string {
 	return dir
 }
 
-// listSubvolumes are the paths of all subvolumes of the file system on a directory.
+// listSubvolumes lists the paths of all subvolumes of the file system that is mounted
+// on dir.
 func listSubvolumes(t testing.TB, dir string) (paths []string) {
 	t.Helper()
 	for line := range strings.Lines(run(t, "btrfs", "subvolume", "list", dir)) {
@@ -36,8 +37,8 @@ func listSubvolumes(t testing.TB, dir string) (paths []string) {
 	return paths
 }
 
-// createSubvolumes makes subvolumes in the layer that a container writes to, as programs
-// in containers do, one of them read-only, and a file that btrfs is to compress.
+// createSubvolumes makes subvolumes in a container's writable layer, as programs in
+// containers do, one of them read-only. It also makes a file that btrfs compresses.
 func (m *migratedEngine) createSubvolumes(t testing.TB, container string) {
 	t.Helper()
 	id := m.Docker(t, "inspect", "-f", "{{.Id}}", container)

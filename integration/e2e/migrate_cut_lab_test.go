@@ -18,16 +18,15 @@ import (
 
 var cuts = flag.Int("cuts", 3, "how often the power is cut")
 
-// longest is when a cut comes at the latest, once a machine migrates: about what
-// going there and back takes under emulation.
-const longest = 40 * time.Second
+// longestDelay is the latest moment of a power cut after a machine has begun to
+// migrate. It covers a migration and its undo on an emulated machine. A faster machine
+// repeats both until the cut, so that every delay hits something.
+const longestDelay = 40 * time.Second
 
-// TestMigrationIsCut kills machines in the middle of a migration from moby's zfs
-// driver and of its undo. Run it with
+// TestMigrationIsCut cuts the power of machines during a migration from moby's zfs
+// driver, and during its undo. Run it after `make build plugin` with
 //
-//	go test -tags lab -timeout 0 ./e2e -run TestMigrationIsCut -args -cuts 20
-//
-// after `make build plugin`.
+// go test -tags lab -timeout 0 ./e2e -run TestMigrationIsCut -args -cuts 20
 func TestMigrationIsCut(t *testing.T) {
 	l := newCutLab(t)
 	l.stage(t, "prepare")
@@ -35,14 +34,15 @@ func TestMigrationIsCut(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	for n := range *cuts {
-		after := time.Duration(random.Int64N(int64(longest)))
+		after := time.Duration(random.Int64N(int64(longestDelay)))
 		l.cut(t, after)
 		t.Logf("cut %d after %v", n+1, after)
 	}
 	l.stage(t, "check")
 }
 
-// cutLab is a guest, a pool that outlives its machines, and the test's program.
+// cutLab is a guest, a pool that survives its machines, and the test program that runs
+// in them.
 type cutLab struct {
 	guest *vm.Guest
 	pool  string
@@ -73,7 +73,7 @@ func newCutLab(t *testing.T) *cutLab {
 	}}
 }
 
-func (l *cutLab) start(t *testing.T, stage string, out *heard) *vm.Machine {
+func (l *cutLab) start(t *testing.T, stage string, out *outputWatch) *vm.Machine {
 	t.Helper()
 	job := &vm.Job{
 		Command: []string{"./e2e.test", "-test.v", "-test.timeout", "30m", "-test.run", "^TestMigrateUnderPowerCuts$"},
@@ -87,10 +87,10 @@ func (l *cutLab) start(t *testing.T, stage string, out *heard) *vm.Machine {
 	return m
 }
 
-// stage runs one stage to its end.
+// stage runs one stage of the test to its end.
 func (l *cutLab) stage(t *testing.T, stage string) {
 	t.Helper()
-	out := &heard{words: []byte("nothing is waited for")}
+	out := &outputWatch{words: []byte("this stage waits for no words")}
 	m := l.start(t, stage, out)
 	if code, err := m.Wait(); code != 0 || err != nil {
 		t.Fatalf("stage %s: exit code %d, %v\n%s", stage, code, err, out.String())
@@ -98,42 +98,43 @@ func (l *cutLab) stage(t *testing.T, stage string) {
 	t.Logf("stage %s\n%s", stage, out.String())
 }
 
-// cut has a machine migrate, and cuts its power.
+// cut starts a machine that migrates, and cuts its power.
 func (l *cutLab) cut(t *testing.T, after time.Duration) {
 	t.Helper()
-	out := &heard{words: []byte("GOING")}
+	out := &outputWatch{words: []byte("GOING")}
 	m := l.start(t, "go", out)
-	out.when(func() { time.AfterFunc(after, m.Kill) })
+	out.callOnWords(func() { time.AfterFunc(after, m.Kill) })
 	if code, err := m.Wait(); err == nil {
 		t.Fatalf("the migration ended by itself with exit code %d\n%s", code, out.String())
 	}
 }
 
-// heard keeps what a machine says, and acts once when it says some words.
-type heard struct {
+// outputWatch keeps a machine's output. It calls a function once, when the output
+// contains some words.
+type outputWatch struct {
 	mu    sync.Mutex
 	all   bytes.Buffer
 	words []byte
 	then  func()
 }
 
-func (h *heard) Write(p []byte) (int, error) {
+func (h *outputWatch) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	h.all.Write(p)
 	h.mu.Unlock()
-	h.look()
+	h.callIfSeen()
 	return len(p), nil
 }
 
-// when says what to do.
-func (h *heard) when(then func()) {
+// callOnWords sets the function to call.
+func (h *outputWatch) callOnWords(then func()) {
 	h.mu.Lock()
 	h.then = then
 	h.mu.Unlock()
-	h.look()
+	h.callIfSeen()
 }
 
-func (h *heard) look() {
+func (h *outputWatch) callIfSeen() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.then != nil && bytes.Contains(h.all.Bytes(), h.words) {
@@ -142,7 +143,7 @@ func (h *heard) look() {
 	}
 }
 
-func (h *heard) String() string {
+func (h *outputWatch) String() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.all.String()

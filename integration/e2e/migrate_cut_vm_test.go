@@ -16,20 +16,21 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// stageEnv says which part a machine does of a migration whose power is cut
-// (migrate_cut_lab_test.go); without it, one machine does all, and nothing is cut.
+// stageEnv names the stage that a machine runs of the migration under power cuts
+// (migrate_cut_lab_test.go). Without it one machine runs all stages, and nothing is
+// cut.
 const stageEnv = "OVERLAYZFS_STAGE"
 
-// cutDataset is a data-root on the pool, which outlives the machine, with the zfs
-// driver's layers below it. cutFacts is what the engine said before.
+// cutDataset is a data-root on the pool, which survives the machine, with the zfs
+// driver's layers below it. cutFacts holds what the engine said before the migration.
 const (
 	cutDataset = "tank/cut"
 	cutLayers  = "tank/cut-layers"
 	cutFacts   = "facts.json"
 )
 
-// TestMigrateUnderPowerCuts prepares an engine on zfs, migrates it and undoes that
-// until the power is cut, and looks what is there after all cuts.
+// TestMigrateUnderPowerCuts prepares an engine on zfs, migrates and undoes until the
+// power is cut, and checks the engine after all cuts.
 func TestMigrateUnderPowerCuts(t *testing.T) {
 	switch stage := os.Getenv(stageEnv); stage {
 	case "prepare":
@@ -47,7 +48,7 @@ func TestMigrateUnderPowerCuts(t *testing.T) {
 	}
 }
 
-// prepareCutEngine fills an engine, and writes down what it says.
+// prepareCutEngine makes the engine's content and records the facts about it.
 func prepareCutEngine(t *testing.T) {
 	run(t, "zfs", "create", "-o", "mountpoint=legacy", cutDataset)
 	run(t, "zfs", "create", "-o", "mountpoint=legacy", cutLayers)
@@ -68,7 +69,7 @@ func prepareCutEngine(t *testing.T) {
 	run(t, "zpool", "sync")
 }
 
-// cutEngine is the data-root, mounted for as long as the test lasts.
+// cutEngine is the engine whose data-root is mounted while the test lasts.
 type cutEngine struct {
 	migratedEngine
 	root, config string
@@ -98,7 +99,7 @@ func isMountPoint(t testing.TB, dir string) bool {
 	return false
 }
 
-// runNextStep migrates, or goes back, whichever the journal has next.
+// runNextStep migrates or undoes, whichever the journal asks for next.
 func (c *cutEngine) runNextStep(t testing.TB) {
 	t.Helper()
 	args := []string{"migrate", "--yes", "--config-file", c.config, "--driver", engine.PluginName, "--dataset", cutLayers}
@@ -110,7 +111,7 @@ func (c *cutEngine) runNextStep(t testing.TB) {
 	}
 }
 
-// migrateUntilCut goes on until the machine ends.
+// migrateUntilCut repeats migration and undo until the machine ends.
 func (c *cutEngine) migrateUntilCut(t *testing.T) {
 	fmt.Println("GOING")
 	for {
@@ -118,15 +119,15 @@ func (c *cutEngine) migrateUntilCut(t *testing.T) {
 	}
 }
 
-// migrateThreeTimes is there, back and there again.
+// migrateThreeTimes migrates, undoes that and migrates again.
 func (c *cutEngine) migrateThreeTimes(t *testing.T) {
 	for range 3 {
 		c.runNextStep(t)
 	}
 }
 
-// finishAndCheck ends what was cut, has a migration to the plugin, and starts the
-// engine on it.
+// finishAndCheck completes the step that was cut, migrates to the plugin, and checks
+// the engine on it.
 func finishAndCheck(t *testing.T) {
 	c := mountCutRoot(t)
 	for c.runNextStep(t); readPhase(t, c.root) != "done"; c.runNextStep(t) {

@@ -16,11 +16,11 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// How often is behind -args: -kills 100.
+// kills is set after -args: -kills 100.
 var kills = flag.Int("kills", 20, "how often a migration is killed")
 
-// TestMigrateFromZFS moves an engine from moby's zfs driver to the plugin, and ends
-// that when it was seen to work.
+// TestMigrateFromZFS migrates an engine from moby's zfs driver to the plugin, and
+// finishes the migration after the engine has run.
 func TestMigrateFromZFS(t *testing.T) {
 	const old, layers = "tank/old", "tank/new"
 	m := startOnZFS(t, old, layers)
@@ -49,7 +49,7 @@ func TestMigrateFromZFS(t *testing.T) {
 	m.removeContent(t)
 }
 
-// TestMigrateFromZFSIsUndone after the engine has run on the plugin.
+// TestMigrateFromZFSIsUndone undoes a migration after the engine has run on the plugin.
 func TestMigrateFromZFSIsUndone(t *testing.T) {
 	const old, layers = "tank/undone", "tank/undone-layers"
 	m := startOnZFS(t, old, layers)
@@ -66,7 +66,7 @@ func TestMigrateFromZFSIsUndone(t *testing.T) {
 	m.removeContent(t)
 }
 
-// TestMigrateFromZFSSurvives being killed again and again on the way, and back.
+// TestMigrateFromZFSSurvives kills a migration and its undo again and again.
 func TestMigrateFromZFSSurvives(t *testing.T) {
 	const old, layers = "tank/killed", "tank/killed-layers"
 	m := startOnZFS(t, old, layers)
@@ -78,7 +78,7 @@ func TestMigrateFromZFSSurvives(t *testing.T) {
 	m.removeContent(t)
 }
 
-// TestMigrateBackToZFS makes clones of what the plugin has, killed on the way.
+// TestMigrateBackToZFS migrates from the plugin to moby's zfs driver, with kills.
 func TestMigrateBackToZFS(t *testing.T) {
 	const old, layers = "tank/back", "tank/back-layers"
 	engine.CreateDataset(t, old)
@@ -97,7 +97,7 @@ func TestMigrateBackToZFS(t *testing.T) {
 	m.removeContent(t)
 }
 
-// startOnZFS is an engine on moby's zfs driver, with all that fill makes and the plugin.
+// startOnZFS starts an engine on moby's zfs driver, with content and the plugin.
 func startOnZFS(t *testing.T, old, layers string) *migratedEngine {
 	t.Helper()
 	for _, dataset := range []string{old, layers} {
@@ -109,7 +109,7 @@ func startOnZFS(t *testing.T, old, layers string) *migratedEngine {
 	return m
 }
 
-// removeContent removes all that fill made.
+// removeContent removes what createContent made, and stops the engine.
 func (m *migratedEngine) removeContent(t *testing.T) {
 	t.Helper()
 	m.Docker(t, append([]string{"rm", "-f"}, movedContainers...)...)
@@ -117,9 +117,9 @@ func (m *migratedEngine) removeContent(t *testing.T) {
 	m.Stop(t)
 }
 
-// migrateUnderKills kills a migration at random moments, and its undo when it got to an end,
-// and then lets it run to its end. A run that ends before is no kill, and says how
-// long the next one may take.
+// migrateUnderKills kills a migration at random moments, and its undo once it is done.
+// Then it lets the migration finish. A run that ends before its kill does not count as
+// one, and sets the range of later delays.
 func (m *migratedEngine) migrateUnderKills(t *testing.T, args ...string) {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
@@ -127,7 +127,7 @@ func (m *migratedEngine) migrateUnderKills(t *testing.T, args ...string) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	begin := time.Now()
 	m.migrate(t, 0, args...)
-	took := map[bool]time.Duration{false: time.Since(begin)} // by whether it is an undo
+	took := map[bool]time.Duration{false: time.Since(begin)} // the key says whether it is an undo
 	begin = time.Now()
 	m.migrate(t, 0, "--undo")
 	took[true] = time.Since(begin)
@@ -138,7 +138,7 @@ func (m *migratedEngine) migrateUnderKills(t *testing.T, args ...string) {
 		if undo {
 			next = []string{"--undo"}
 		}
-		// Every third ends, so that all kills are not of one undo that never does.
+		// A third of the runs end, so that not all kills hit the same undo.
 		delay := time.Duration(random.Int64N(int64(took[undo]) * 3 / 2))
 		begin := time.Now()
 		if m.migrateAndKill(t, func(kill func()) { time.AfterFunc(delay, kill) }, next...) {
@@ -158,8 +158,8 @@ func (m *migratedEngine) migrateUnderKills(t *testing.T, args ...string) {
 	}
 }
 
-// TestMigrateFromOverlay2InPlace moves an engine from overlay2 on ZFS to the plugin
-// on the same dataset: nothing is copied.
+// TestMigrateFromOverlay2InPlace migrates an engine from overlay2 on ZFS to the plugin
+// on the same dataset. It copies nothing.
 func TestMigrateFromOverlay2InPlace(t *testing.T) {
 	const dataset = "tank/inplace"
 	m := startOnOverlay2(t, dataset)
@@ -183,8 +183,8 @@ func TestMigrateFromOverlay2InPlace(t *testing.T) {
 	m.removeContent(t)
 }
 
-// TestMigrateInPlaceAndBack loses nothing of what was made since, by an undo and by the
-// way back.
+// TestMigrateInPlaceAndBack loses nothing that was made since the migration, neither by
+// an undo nor by a migration back.
 func TestMigrateInPlaceAndBack(t *testing.T) {
 	m := startOnOverlay2(t, "tank/toandfro")
 	m.Stop(t)
@@ -209,8 +209,8 @@ func TestMigrateInPlaceAndBack(t *testing.T) {
 	m.removeContent(t)
 }
 
-// startOnOverlay2 is an engine on overlay2 on a dataset, with all that fill makes, and the
-// plugin, which has none of its own.
+// startOnOverlay2 starts an engine on overlay2 on a dataset, with content, and with the
+// plugin, which has no dataset.
 func startOnOverlay2(t *testing.T, dataset string) *migratedEngine {
 	t.Helper()
 	m := &migratedEngine{engine.Start(t, engine.Options{Root: mountDataRoot(t, dataset), Driver: "overlay2"})}
@@ -220,8 +220,8 @@ func startOnOverlay2(t *testing.T, dataset string) *migratedEngine {
 	return m
 }
 
-// TestMigrateFromOverlay2Apart moves an engine from overlay2 on ZFS to the plugin on
-// another dataset of the pool: files share their blocks.
+// TestMigrateFromOverlay2Apart migrates an engine from overlay2 on ZFS to the plugin on
+// another dataset of the pool. Files share their blocks.
 func TestMigrateFromOverlay2Apart(t *testing.T) {
 	const old, layers = "tank/apart", "tank/apart-layers"
 	root := mountDataRoot(t, old)
@@ -262,7 +262,7 @@ func TestMigrateBackToOverlay2(t *testing.T) {
 	m.removeContent(t)
 }
 
-// TestMigrateFromVFS moves an engine from vfs, freeing the old layers on the way.
+// TestMigrateFromVFS migrates an engine from vfs, and frees old layers on the way.
 func TestMigrateFromVFS(t *testing.T) {
 	const layers = "tank/fromvfs"
 	engine.CreateDataset(t, layers)
@@ -272,7 +272,7 @@ func TestMigrateFromVFS(t *testing.T) {
 	before := m.collectFacts(t)
 	m.Stop(t)
 	m.migrate(t, 0, "--reclaim")
-	// What is left is BuildKit's cache, which is not carried.
+	// BuildKit's cache remains: it is not migrated.
 	recorded := m.listRecordedLayers(t)
 	left, err := os.ReadDir(filepath.Join(m.Root, "vfs/dir"))
 	must(t, err)
@@ -294,8 +294,8 @@ func TestMigrateFromVFS(t *testing.T) {
 	m.removeContent(t)
 }
 
-// TestMigrateFromBtrfs moves an engine from btrfs, back, and again, and deletes the old
-// layers, subvolumes that were made in one too.
+// TestMigrateFromBtrfs migrates an engine from btrfs, back, and again. It deletes the
+// old layers, with subvolumes that a container made in one.
 func TestMigrateFromBtrfs(t *testing.T) {
 	const layers = "tank/frombtrfs"
 	engine.CreateDataset(t, layers)
@@ -333,8 +333,8 @@ func TestMigrateFromBtrfs(t *testing.T) {
 	m.removeContent(t)
 }
 
-// TestMigrateUnderLiveRestore is refused while a container goes on without dockerd,
-// whatever the driver: vfs mounts nothing. So are an undo and an end.
+// TestMigrateUnderLiveRestore refuses to migrate, undo or finish while a container runs
+// without dockerd, whatever the driver: vfs mounts nothing.
 func TestMigrateUnderLiveRestore(t *testing.T) {
 	const layers = "tank/outlived"
 	engine.CreateDataset(t, layers)
@@ -370,7 +370,8 @@ func TestMigrateUnderLiveRestore(t *testing.T) {
 	m.migrate(t, 0, "--finish")
 }
 
-// stopWithPlugin stops the engine and its plugin.
+// stopWithPlugin switches live-restore off and stops the engine, and the plugin with
+// it.
 func (m *migratedEngine) stopWithPlugin(t *testing.T) {
 	t.Helper()
 	m.Stop(t)
@@ -379,7 +380,7 @@ func (m *migratedEngine) stopWithPlugin(t *testing.T) {
 	m.Stop(t)
 }
 
-// mountDataRoot is a data-root that is a dataset of its own.
+// mountDataRoot mounts a new dataset as a data-root.
 func mountDataRoot(t *testing.T, dataset string) string {
 	t.Helper()
 	engine.CreateDataset(t, dataset)

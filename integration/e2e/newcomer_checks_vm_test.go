@@ -11,8 +11,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// checks are what a newcomer is told to see, by the names that newcomersWay has.
-// Each gets what the command before it printed.
+// checks maps the names in newcomerSteps to what a newcomer is told to see. Each check
+// gets the output of the command before it.
 func (n *newcomer) checks() map[string]func(t *testing.T, out string) {
 	on := func(driver string) func(*testing.T, string) {
 		return func(t *testing.T, _ string) { n.requireFormerContent(t, driver) }
@@ -34,17 +34,18 @@ func (n *newcomer) checks() map[string]func(t *testing.T, out string) {
 	}
 }
 
-// requireOutput looks for a pattern.
+// requireOutput returns a check that the output matches a pattern.
 func requireOutput(pattern string) func(*testing.T, string) {
 	return func(t *testing.T, out string) {
 		t.Helper()
 		if !regexp.MustCompile(pattern).MatchString(out) {
-			t.Errorf("it prints no %s:\n%s", pattern, out)
+			t.Errorf("the output does not match %s:\n%s", pattern, out)
 		}
 	}
 }
 
-// checkDriver, and nothing of the former, which is not migrated yet at this step.
+// checkDriver checks the driver in docker info. The former images are not migrated yet
+// at this step.
 func (n *newcomer) checkDriver(t *testing.T, out string) {
 	for _, line := range []string{"Storage Driver: overlayzfs", "Backing Filesystem: zfs", "Dataset: " + newcomerLayers, "Sync: disabled"} {
 		if !strings.Contains(out, line) {
@@ -60,7 +61,7 @@ func (n *newcomer) recordImage(t *testing.T, _ string) {
 	n.image = n.Docker(t, "image", "inspect", "-f", "{{.Id}}", "hello")
 }
 
-// recordSnapshotName is the step that a later one needs the output of.
+// recordSnapshotName keeps the snapshot's name, which a later step needs.
 func (n *newcomer) recordSnapshotName(t *testing.T, out string) {
 	requireOutput("^overlayzfs-[^ \n]+$")(t, out)
 	n.snapshot = out
@@ -72,7 +73,7 @@ func (n *newcomer) checkImageGone(t *testing.T, _ string) {
 	}
 }
 
-// checkImageRestored, and the container as it was.
+// checkImageRestored checks that the rollback restored the image and the container.
 func (n *newcomer) checkImageRestored(t *testing.T, out string) {
 	if findLine(out, "small", "hello") == "" {
 		t.Errorf("the container is not back:\n%s", out)
@@ -84,8 +85,9 @@ func (n *newcomer) checkImageRestored(t *testing.T, out string) {
 	requireOutput("^hello$")(t, n.Docker(t, "exec", "small", "sh", "-c", "test -s /big && cat /greeting"))
 }
 
-// checkPlanAndTryFormerDriver, while the engine is stopped. Whoever only tried the plugin would
-// leave now: without a word of it in daemon.json the former driver is back.
+// checkPlanAndTryFormerDriver checks the migration's plan while the engine is stopped.
+// A reader who only tried the plugin stops here: without the driver in daemon.json the
+// engine uses the former one again.
 func (n *newcomer) checkPlanAndTryFormerDriver(t *testing.T, out string) {
 	requireOutput("2 images and 1 container of the driver overlay2")(t, out)
 	config, err := os.ReadFile(newcomerConfig)
@@ -105,7 +107,8 @@ func (n *newcomer) checkFormerNames(t *testing.T, out string) {
 	}
 }
 
-// requireFormerContent images and containers, which work.
+// requireFormerContent checks that the engine has the former images and containers, and
+// that they work.
 func (n *newcomer) requireFormerContent(t *testing.T, driver string) {
 	t.Helper()
 	n.requireDriver(t, driver)
@@ -118,7 +121,8 @@ func (n *newcomer) requireFormerContent(t *testing.T, driver string) {
 	n.Docker(t, "stop", "work")
 }
 
-// checkUninstalled, and all that is the newcomer's.
+// checkUninstalled checks that nothing of overlayzfs remains, and that everything of
+// the newcomer's does.
 func (n *newcomer) checkUninstalled(t *testing.T, _ string) {
 	n.requireFormerContent(t, "overlay2")
 	if err := compareLists(listDatasets(t, "tank"), n.datasets); err != nil {

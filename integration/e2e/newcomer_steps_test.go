@@ -10,17 +10,17 @@ import (
 // newcomerDocuments are the documents that TestNewcomer follows, in this order.
 var newcomerDocuments = []string{"README.md", "docs/quickstart-plugin.md"}
 
-// expectedStep is what TestNewcomer knows of a step of these documents.
+// expectedStep is what TestNewcomer expects of a step.
 type expectedStep struct {
 	begins string // its first words
-	sees   string // what is looked at after it: a key of newcomer.looks
-	fails  string // it is meant to fail, and says this
-	asks   bool   // it asks, and is answered with yes
-	not    string // why it is not followed
+	sees   string // the check after it: a key of newcomer.checks
+	fails  string // the step has to fail, with this text
+	asks   bool   // the command asks; the answer is yes
+	not    string // why the test skips it
 }
 
-// newcomerSteps lists every step of newcomerDocuments, in their order. newcomer.instead
-// and adaptCommand have the steps that the lab follows in another way.
+// newcomerSteps lists every step of newcomerDocuments in order. newcomer.replacements
+// and adaptCommand have the steps that the lab cannot follow to the letter.
 var newcomerSteps = []expectedStep{
 	{begins: "make demo", not: "boots the lab, which this is"},
 	{begins: "make test", not: "runs this"},
@@ -84,15 +84,15 @@ var newcomerSteps = []expectedStep{
 	{begins: "rm /usr/local/sbin/overlayzfs", sees: "nothing of ours"},
 }
 
-// documentStep is one step of a document, and its entry in newcomerSteps.
+// documentStep is a step of a document and what is expected of it.
 type documentStep struct {
 	walkthrough.Step
 	expectedStep
 	document string
 }
 
-// matchSteps returns the steps of newcomerDocuments, whose texts it is given. It returns
-// an error when a step is not in newcomerSteps, or one of newcomerSteps is missing.
+// matchSteps returns the steps of the texts of newcomerDocuments. It fails unless they
+// are exactly those of newcomerSteps.
 func matchSteps(texts []string) (all []documentStep, err error) {
 	for i, text := range texts {
 		document := newcomerDocuments[i]
@@ -105,7 +105,7 @@ func matchSteps(texts []string) (all []documentStep, err error) {
 				return nil, fmt.Errorf("%s, line %d: newcomerSteps has no step %q: add it", document, step.Line, step.Text)
 			}
 			want := newcomerSteps[len(all)]
-			if !want.is(step.Text) {
+			if !want.matches(step.Text) {
 				return nil, fmt.Errorf("%s, line %d: the step is %q, want %q of newcomerSteps", document, step.Line, step.Text, want.begins)
 			}
 			all = append(all, documentStep{step, want, document})
@@ -117,13 +117,14 @@ func matchSteps(texts []string) (all []documentStep, err error) {
 	return all, nil
 }
 
-// is reports whether a text begins with the step's first words.
-func (k expectedStep) is(text string) bool {
+// matches reports whether a text begins with the expected words.
+func (k expectedStep) matches(text string) bool {
 	rest, ok := strings.CutPrefix(text, k.begins)
 	return ok && (rest == "" || strings.ContainsAny(rest[:1], " \n:"))
 }
 
-// adaptCommand replaces the names in a command by the lab's. The guest has no network.
+// adaptCommand replaces placeholders by the lab's names, and gives containers no
+// network, for the guest has none.
 func adaptCommand(command, snapshot string) string {
 	return strings.NewReplacer(
 		"POOL", "tank", "NAME", snapshot,

@@ -1,6 +1,6 @@
 //go:build !vm
 
-// Not in the guest, where TestNewcomer follows what is read here.
+// These tests do not run in the guest, where TestNewcomer follows the steps.
 
 package e2e
 
@@ -61,7 +61,7 @@ func TestDocumentsMatchNewcomerSteps(t *testing.T) {
 	}
 }
 
-func TestInTheLab(t *testing.T) {
+func TestCommandsAreAdaptedToTheLab(t *testing.T) {
 	got := adaptCommand("docker run --rm x && zfs destroy POOL/docker@NAME && docker rm x", "snap-1")
 	if want := "docker run --network none --rm x && zfs destroy tank/docker@snap-1 && docker rm x"; got != want {
 		t.Errorf("%q, want %q", got, want)

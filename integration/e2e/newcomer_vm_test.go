@@ -15,7 +15,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/walkthrough"
 )
 
-// Where a newcomer has what the documents speak of.
+// Paths and datasets of the newcomer's host, as the documents name them.
 const (
 	newcomerRoot   = "/var/lib/docker"
 	newcomerConfig = "/etc/docker/daemon.json"
@@ -24,7 +24,7 @@ const (
 )
 
 // TestNewcomer follows README.md and the plugin's quick start from the first command to
-// the last, on a machine whose Docker uses overlay2 on ZFS.
+// the last, on a host whose Docker uses overlay2 on ZFS.
 func TestNewcomer(t *testing.T) {
 	var texts []string
 	for _, document := range newcomerDocuments {
@@ -50,27 +50,27 @@ func TestNewcomer(t *testing.T) {
 		if step.sees != "" {
 			look, ok := looks[step.sees]
 			if !ok {
-				t.Fatalf("how to see %s is not known", step.sees)
+				t.Fatalf("there is no check called %q", step.sees)
 			}
 			look(t, out)
 		}
 	}
 }
 
-// newcomer is somebody who has an engine, and never heard of us.
+// newcomer is the host of a reader who has an engine and does not know overlayzfs.
 type newcomer struct {
 	*engine.Engine
-	checkout string   // where commands are typed
-	snapshot string   // as the command has named it
-	image    string   // ID of the one that is built
-	former   []string // images and containers of before
-	datasets []string // of before
+	checkout string   // working directory of commands
+	snapshot string   // name that overlayzfs snapshot printed
+	image    string   // ID of the image that the reader builds
+	former   []string // images and containers before the first step
+	datasets []string // before the first step
 }
 
-// newNewcomer has two images and a container.
+// newNewcomer starts an engine with two images and a container.
 func newNewcomer(t *testing.T) *newcomer {
 	t.Helper()
-	t.Cleanup(func() { destroyIfThere(t, newcomerLayers, newcomerData) })
+	t.Cleanup(func() { destroyIfPresent(t, newcomerLayers, newcomerData) })
 	run(t, "zfs", "create", "-o", "mountpoint="+newcomerRoot, newcomerData)
 	must(t, os.MkdirAll(filepath.Dir(newcomerConfig), 0o755))
 	must(t, os.WriteFile(newcomerConfig, []byte("{}\n"), 0o644))
@@ -87,8 +87,8 @@ func newNewcomer(t *testing.T) *newcomer {
 	return n
 }
 
-// destroyIfThere is for what a test that failed has left.
-func destroyIfThere(t *testing.T, datasets ...string) {
+// destroyIfPresent removes what a failed test left.
+func destroyIfPresent(t *testing.T, datasets ...string) {
 	t.Helper()
 	for _, dataset := range datasets {
 		if exec.Command("zfs", "list", dataset).Run() == nil {
@@ -97,7 +97,7 @@ func destroyIfThere(t *testing.T, datasets ...string) {
 	}
 }
 
-// runStep does a step, and returns what it printed.
+// runStep runs a step and returns its output.
 func (n *newcomer) runStep(t *testing.T, step documentStep) string {
 	t.Helper()
 	instead, ok := n.replacements()[step.begins]
@@ -107,13 +107,13 @@ func (n *newcomer) runStep(t *testing.T, step documentStep) string {
 	case step.Language == walkthrough.Shell:
 		return n.runInShell(t, step)
 	default:
-		must(t, os.WriteFile(newcomerConfig, []byte(step.Text), 0o644)) // the only file there is to write
+		must(t, os.WriteFile(newcomerConfig, []byte(step.Text), 0o644)) // the documents have their reader write no other file
 	}
 	return ""
 }
 
-// replacements is what is done for steps that the guest cannot follow: it has neither
-// systemd nor Go, and can pull nothing.
+// replacements maps steps that the guest cannot follow to what the test does instead.
+// The guest has neither systemd nor Go, and cannot pull.
 func (n *newcomer) replacements() map[string]func(*testing.T) {
 	return map[string]func(*testing.T){
 		"make plugin build":                   n.checkBuilt,
@@ -124,7 +124,7 @@ func (n *newcomer) replacements() map[string]func(*testing.T) {
 	}
 }
 
-// checkBuilt is true of the lab, where all was built before.
+// checkBuilt checks that the lab has built the programs.
 func (n *newcomer) checkBuilt(t *testing.T) {
 	for _, path := range []string{"build/plugin/config.json", "build/overlayzfs"} {
 		_, err := os.Stat(filepath.Join(n.checkout, path))
@@ -132,14 +132,14 @@ func (n *newcomer) checkBuilt(t *testing.T) {
 	}
 }
 
-// stopEngine the engine. Its mounts may outlive it by a moment.
+// stopEngine stops the engine and waits until its mounts are gone.
 func (n *newcomer) stopEngine(t *testing.T) {
 	t.Helper()
 	n.Stop(t)
 	waitFor(t, func() error { return compareLists(listMountsBelow(t, n.Root, newcomerLayers), nil) })
 }
 
-// runInShell has the shell run a command, on a terminal if it asks.
+// runInShell runs a command in a shell, on a terminal if the command asks.
 func (n *newcomer) runInShell(t *testing.T, step documentStep) string {
 	t.Helper()
 	text := adaptCommand(step.Text, n.snapshot)
@@ -156,7 +156,7 @@ func (n *newcomer) runInShell(t *testing.T, step documentStep) string {
 	return strings.TrimSpace(string(raw))
 }
 
-// listContent are the images and containers that Docker shows.
+// listContent lists images and containers as Docker shows them.
 func (n *newcomer) listContent(t *testing.T) []string {
 	t.Helper()
 	return slices.Concat(

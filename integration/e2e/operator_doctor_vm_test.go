@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-// finding is what the doctor says of one thing.
+// finding is one result of overlayzfs doctor.
 type finding struct{ Check, Severity, Found, Reason, Remedy string }
 
-// runDoctor examines the host and returns what was found, and the exit code.
+// runDoctor examines the host and returns the findings and the exit code.
 func (s *operatorEngine) runDoctor(t testing.TB, args ...string) (found []finding, code int) {
 	t.Helper()
 	cmd := exec.Command(operatorPath, append([]string{"doctor", "--json", "--host", s.Host(), "--config-file", s.UsedConfig()}, args...)...)
@@ -34,7 +34,8 @@ func (s *operatorEngine) runDoctor(t testing.TB, args ...string) (found []findin
 	return found, cmd.ProcessState.ExitCode()
 }
 
-// doctorFindsAFitHost the lab's host, which is fit: nothing is worse than a note.
+// doctorFindsAFitHost examines the lab's host, on which no finding may be worse than a
+// note.
 func (s *operatorEngine) doctorFindsAFitHost(t *testing.T) {
 	found, code := s.runDoctor(t)
 	seen := map[string]bool{}
@@ -42,15 +43,15 @@ func (s *operatorEngine) doctorFindsAFitHost(t *testing.T) {
 		seen[f.Check] = true
 		t.Logf("%s %s: %s (%s) -> %s", f.Severity, f.Check, f.Found, f.Reason, f.Remedy)
 		if f.Severity == "warning" || f.Severity == "broken" {
-			t.Errorf("of a fit host it says %s %s: %s", f.Severity, f.Check, f.Found)
+			t.Errorf("on a fit host doctor reports %s %s: %s", f.Severity, f.Check, f.Found)
 		}
 	}
 	if code != 0 {
-		t.Errorf("it exits with %d", code)
+		t.Errorf("doctor exits with %d", code)
 	}
 	for _, check := range []string{"kernel", "OpenZFS", "/dev/zfs", "pool health", "pool space", "autotrim", "ARC", "dataset", "property", "overlayfs on ZFS", "limits", "copy-up", "daemon.json", "plugin", "dockerd"} {
 		if !seen[check] {
-			t.Errorf("nothing is said of %s", check)
+			t.Errorf("doctor does not report %s", check)
 		}
 	}
 	for _, name := range listDatasets(t, s.dataset) {
@@ -64,8 +65,8 @@ func (s *operatorEngine) doctorFindsAFitHost(t *testing.T) {
 	t.Log(s.runOperator(t, 0, "doctor", "--quick", "--all", "--host", s.Host()))
 }
 
-// doctorFindsAnUnfitDataset, on which the driver would not start: the scratch dataset
-// below it has its fault.
+// doctorFindsAnUnfitDataset examines a dataset on which the driver cannot start. The
+// doctor's scratch dataset inherits the fault.
 func (s *operatorEngine) doctorFindsAnUnfitDataset(t *testing.T) {
 	unfit := s.dataset + "-unfit"
 	run(t, "zfs", "create", "-o", "mountpoint=legacy", "-o", "casesensitivity=insensitive", unfit)
@@ -77,7 +78,8 @@ func (s *operatorEngine) doctorFindsAnUnfitDataset(t *testing.T) {
 	}
 }
 
-// doctorFindsBrokenConfigurations spoils daemon.json in ways that dockerd does not start with.
+// doctorFindsBrokenConfigurations breaks daemon.json in ways that keep dockerd from
+// starting.
 func (s *operatorEngine) doctorFindsBrokenConfigurations(t *testing.T) {
 	good, err := os.ReadFile(s.UsedConfig())
 	must(t, err)

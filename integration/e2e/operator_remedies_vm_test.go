@@ -12,22 +12,22 @@ import (
 	"testing"
 )
 
-// fault is something that can be wrong with a host.
+// fault is a fault of a host, and what the doctor has to say about it.
 type fault struct {
 	name     string
-	harm     string // makes it so
+	harm     string // script that causes the fault
 	severity string
-	found    string // a part of what the doctor says of it
-	dataset  string // whose it is, if not the engine's
-	after    string // puts back what the remedy changed for good
+	found    string // part of the finding's text
+	dataset  string // the dataset examined; "" is the engine's
+	after    string // script that reverts the remedy's lasting change
 }
 
 func (s fault) matches(f finding) bool {
 	return f.Severity == s.severity && strings.Contains(f.Found, s.found)
 }
 
-// remediesHelp breaks one thing after another. The doctor has to find it, and
-// its remedy, copied to a shell, has to help.
+// remediesHelp causes one fault after another. The doctor has to find each, and its
+// remedy, pasted into a shell, has to help.
 func (s *operatorEngine) remediesHelp(t *testing.T) {
 	for _, sick := range slices.Concat(s.datasetFaults(), s.hostFaults(), s.storeFaults(t)) {
 		t.Run(sick.name, func(t *testing.T) { s.requireRemedyHelps(t, sick) })
@@ -44,7 +44,7 @@ func (s *operatorEngine) requireRemedyHelps(t *testing.T, sick fault) {
 	found, code := s.runDoctor(t, args...)
 	i := slices.IndexFunc(found, sick.matches)
 	if i < 0 {
-		t.Fatalf("it is not found: %+v", found)
+		t.Fatalf("doctor does not find the fault: %+v", found)
 	}
 	want := map[string]int{"note": 0, "warning": 5, "broken": 6}[sick.severity]
 	if f := found[i]; code != want || f.Reason == "" {
@@ -59,7 +59,7 @@ func (s *operatorEngine) requireRemedyHelps(t *testing.T, sick fault) {
 	s.runShell(t, "", sick.after)
 }
 
-// runShell runs a script as root would, on a terminal if an answer is to be typed.
+// runShell runs a script as root, on a terminal if the script needs an answer.
 func (s *operatorEngine) runShell(t testing.TB, answer, script string) string {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", script)
@@ -87,7 +87,7 @@ func (s *operatorEngine) datasetFaults() []fault {
 		set("AccessTimes", "atime=on", "note", "atime=on"),
 		set("Records", "recordsize=4K", "note", "recordsize=4K"),
 		set("Sync", "sync=always", "warning", "sync=always"),
-		set("Quota", "quota=$(($(zfs get -Hpo value used "+s.dataset+") * 10 / 9))", "warning", "quota="),
+		set("Quota", "quota=$(zpool sync; echo $(($(zfs get -Hpo value used "+s.dataset+") * 10 / 9)))", "warning", "quota="),
 		set("ReadOnly", "readonly=on", "broken", "readonly=on"),
 		{name: "Mountpoint", harm: "zfs set mountpoint=/run/elsewhere " + s.dataset + "; zfs unmount " + s.dataset, severity: "note", found: "mountpoint=/run/elsewhere"},
 	}
@@ -119,7 +119,7 @@ func (s *operatorEngine) storeFaults(t *testing.T) []fault {
 	}
 }
 
-// scriptToForget is a script that takes away what Docker knows of an image.
+// scriptToForget returns a script that deletes Docker's records of an image.
 func (s *operatorEngine) scriptToForget(t testing.TB, image string) string {
 	records := filepath.Join(s.Root, "image/overlayzfs")
 	script := "rm -r"
@@ -131,7 +131,7 @@ func (s *operatorEngine) scriptToForget(t testing.TB, image string) string {
 	return script + "; rm " + filepath.Join(records, "imagedb/content/sha256", s.recordedImageID(t, image))
 }
 
-// recordedImageID is the hexadecimal ID that Docker has recorded for a name.
+// recordedImageID returns the hexadecimal ID that Docker records for a name.
 func (s *operatorEngine) recordedImageID(t testing.TB, image string) string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(s.Root, "image/overlayzfs/repositories.json"))
@@ -142,11 +142,12 @@ func (s *operatorEngine) recordedImageID(t testing.TB, image string) string {
 	return strings.TrimPrefix(names.Repositories[repository][image], "sha256:")
 }
 
-// remediesHelpOnAnotherPool breaks what the engine's own pool could not do without.
+// remediesHelpOnAnotherPool causes faults on a second pool, which the engine's own pool
+// would not survive.
 func (s *operatorEngine) remediesHelpOnAnotherPool(t *testing.T) {
 	files := createSecondPool(t, "second", "mirror", "a", "b")
 	dir := filepath.Dir(files[0])
-	t.Setenv("ZPOOL_IMPORT_PATH", dir) // zpool looks for devices, and the lab's are files
+	t.Setenv("ZPOOL_IMPORT_PATH", dir) // zpool import looks for devices; this pool's are files
 	const dataset, secret = "second/docker", "second/secret"
 	advised := "zfs create -o mountpoint=legacy -o compression=lz4 -o xattr=sa -o acltype=posix -o dnodesize=auto -o atime=off "
 	s.runShell(t, "", advised+dataset)

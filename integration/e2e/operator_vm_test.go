@@ -15,26 +15,26 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/images"
 )
 
-// TestOperator runs the operator's command on the store of a real engine, beside
-// it and without it. Its parts follow one another.
+// TestOperator runs the operator's command on a real engine's store, beside the engine
+// and without it. Its parts depend on their order.
 func TestOperator(t *testing.T) {
 	s := newOperatorEngine(t)
-	t.Run("LooksBesideTheEngine", s.listsAndVerifies)
-	t.Run("IsAPluginOfDocker", s.runsAsDockerPlugin)
-	t.Run("RefusesToCollectBesideTheEngine", s.gcRefusesBesideTheEngine)
-	t.Run("ExaminesBesideTheEngine", s.doctorFindsAFitHost)
+	t.Run("ListsAndVerifiesBesideTheEngine", s.listsAndVerifies)
+	t.Run("RunsAsDockerPlugin", s.runsAsDockerPlugin)
+	t.Run("GCRefusesBesideTheEngine", s.gcRefusesBesideTheEngine)
+	t.Run("DoctorFindsAFitHostBesideTheEngine", s.doctorFindsAFitHost)
 	s.Stop(t)
-	t.Run("LooksWithoutTheEngine", s.listsAndVerifies)
-	t.Run("ExaminesWithoutTheEngine", s.doctorFindsAFitHost)
-	t.Run("NamesTheRemedy", s.remediesHelp)
-	t.Run("ExaminesAnUnfitDataset", s.doctorFindsAnUnfitDataset)
-	t.Run("FindsABrokenConfiguration", s.doctorFindsBrokenConfigurations)
-	t.Run("FindsEveryChange", s.verifyFindsChanges)
-	t.Run("CollectsWhatIsNobodys", s.gcRemovesOrphans)
+	t.Run("ListsAndVerifiesWithoutTheEngine", s.listsAndVerifies)
+	t.Run("DoctorFindsAFitHostWithoutTheEngine", s.doctorFindsAFitHost)
+	t.Run("RemediesHelp", s.remediesHelp)
+	t.Run("DoctorFindsAnUnfitDataset", s.doctorFindsAnUnfitDataset)
+	t.Run("DoctorFindsBrokenConfigurations", s.doctorFindsBrokenConfigurations)
+	t.Run("VerifyFindsChanges", s.verifyFindsChanges)
+	t.Run("GCRemovesOrphans", s.gcRemovesOrphans)
 }
 
-// operatorEngine is an engine with an image that has one of everything, others by
-// each builder, and containers with and without a limit.
+// operatorEngine is an engine with an image of every file type, images of both
+// builders, and containers with and without a limit.
 type operatorEngine struct{ *testEngine }
 
 func newOperatorEngine(t *testing.T) *operatorEngine {
@@ -49,8 +49,7 @@ func newOperatorEngine(t *testing.T) *operatorEngine {
 	return s
 }
 
-// runOperator runs the command as an administrator who says only where daemon.json
-// is.
+// runOperator runs the operator's command, told nothing but the path of daemon.json.
 func (s *operatorEngine) runOperator(t testing.TB, code int, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(operatorPath, append(args, "--config-file", s.UsedConfig())...)
@@ -69,7 +68,7 @@ func (s *operatorEngine) runOperator(t testing.TB, code int, args ...string) str
 	return out.String() + errs.String()
 }
 
-// listing is the part of what ls says that is compared here.
+// listing is the part of the output of ls that this test compares.
 type listing struct {
 	Layers []struct {
 		ID, Kind, Chain string
@@ -92,7 +91,8 @@ func (s *operatorEngine) list(t testing.TB) (l listing) {
 	return l
 }
 
-// listsAndVerifies reads all there is to read, and compares it with what Docker says.
+// listsAndVerifies runs every command that only reads, and compares the results with
+// what Docker says.
 func (s *operatorEngine) listsAndVerifies(t *testing.T) {
 	l := s.list(t)
 	kinds := map[string]int{}
@@ -108,7 +108,7 @@ func (s *operatorEngine) listsAndVerifies(t *testing.T) {
 	if kinds["container"] != 2 || kinds["init"] != 2 || kinds["image"] < 20 || len(l.Missing) > 0 {
 		t.Errorf("%v, missing %v", kinds, l.Missing)
 	}
-	// A running engine has BuildKit's records locked.
+	// A running engine locks BuildKit's records.
 	if running := len(findProcesses("dockerd")) > 0; running != l.BuildsLocked || len(l.Warnings) > 0 || kinds["unknown"] > 0 {
 		t.Errorf("running %v: %v, locked %v, %q", running, kinds, l.BuildsLocked, l.Warnings)
 	}
@@ -146,7 +146,7 @@ func (s *operatorEngine) gcRefusesBesideTheEngine(t *testing.T) {
 	}
 }
 
-// mountStore runs something with the dataset mounted.
+// mountStore calls do with the dataset mounted.
 func (s *operatorEngine) mountStore(t testing.TB, do func(home string)) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "store-")
@@ -159,8 +159,8 @@ func (s *operatorEngine) mountStore(t testing.TB, do func(home string)) {
 	do(dir)
 }
 
-// verifyFindsChanges spoils a layer in ways that do and do not show in a file's
-// content, and puts it right again.
+// verifyFindsChanges changes a layer with and without changing a file's content, and
+// reverts the change.
 func (s *operatorEngine) verifyFindsChanges(t *testing.T) {
 	for name, tt := range map[string]struct{ spoil, mend, says string }{
 		"Content": {
@@ -189,11 +189,11 @@ func (s *operatorEngine) verifyFindsChanges(t *testing.T) {
 	}
 }
 
-// gcRemovesOrphans takes Docker's records of an image away and has its layers removed,
+// gcRemovesOrphans deletes Docker's records of an image, and has gc remove its layers
 // and no others.
 func (s *operatorEngine) gcRemovesOrphans(t *testing.T) {
 	if out := s.runOperator(t, 0, "gc", "--yes"); !strings.Contains(out, "do not know 0 layers") {
-		t.Errorf("something is nobody's before anything was done:\n%s", out)
+		t.Errorf("there are orphans before any record is deleted:\n%s", out)
 	}
 	nobodys := s.forgetImage(t, "changes:"+images.BuildKit.Name)
 	before := s.list(t)
@@ -234,7 +234,7 @@ func (s *operatorEngine) gcRemovesOrphans(t *testing.T) {
 	s.Docker(t, "rm", "-f", "limited", "plain")
 }
 
-// layersOfKind are the layers of a kind.
+// layersOfKind returns the IDs of the layers of a kind.
 func layersOfKind(l listing, kind string) (ids []string) {
 	for _, layer := range l.Layers {
 		if layer.Kind == kind {
@@ -244,8 +244,8 @@ func layersOfKind(l listing, kind string) (ids []string) {
 	return ids
 }
 
-// forgetImage deletes Docker's records of an image and of the layers that no other
-// image has, and returns the layers' IDs.
+// forgetImage deletes Docker's records of an image, and of the layers that no other
+// image has. It returns the layers' IDs.
 func (s *operatorEngine) forgetImage(t testing.TB, image string) (ids []string) {
 	t.Helper()
 	records := filepath.Join(s.Root, "image", engine.PluginName)
@@ -260,7 +260,7 @@ func (s *operatorEngine) forgetImage(t testing.TB, image string) (ids []string) 
 		t.Fatalf("%s has no layer of its own", image)
 	}
 	must(t, os.Remove(filepath.Join(records, "imagedb/content/sha256", s.recordedImageID(t, image))))
-	// BuildKit would go on to know them.
+	// BuildKit has records of these layers, too.
 	must(t, os.RemoveAll(filepath.Join(s.Root, "buildkit")))
 	t.Logf("%s had %d layers of its own", image, len(ids))
 	return ids

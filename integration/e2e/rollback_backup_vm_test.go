@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestRollbackFromABackup does what docs/backup.md says: one stream of layers,
-// limited containers and Docker's records, taken under a running engine, and
-// brought back when all of it is lost.
+// TestRollbackFromABackup follows docs/backup.md. One stream of layers, limited
+// containers and Docker's records is taken under a running engine, and restored after
+// all of it is lost.
 func TestRollbackFromABackup(t *testing.T) {
 	s := newSnapshotEngine(t)
 	importTiny(t, s.Engine, "tiny")
@@ -50,11 +50,11 @@ func TestRollbackFromABackup(t *testing.T) {
 	s.awaitUnmounted(t)
 }
 
-// sendReceive sends a snapshot with all below it, and receives it as a new dataset.
+// sendReceive sends a snapshot recursively and receives it as a new dataset.
 func sendReceive(t *testing.T, snapshot, dataset string) {
 	t.Helper()
 	if _, _, ok := strings.Cut(snapshot, "@"); !ok {
-		t.Fatalf("%q is no snapshot", snapshot)
+		t.Fatalf("%q is not a snapshot", snapshot)
 	}
 	run(t, "sh", "-c", `zfs send -R "$0" | zfs receive -u "$1"`, snapshot, dataset)
 }

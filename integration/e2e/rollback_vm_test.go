@@ -16,10 +16,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// operatorPath is where the lab puts cmd/overlayzfs for these tests.
+// operatorPath is the path of the operator's command in the guest.
 const operatorPath = "/lab/job/overlayzfs"
 
-// runOperator runs the operator's command and returns its exit code.
+// runOperator runs the operator's command and returns its output and exit code.
 func runOperator(t testing.TB, args ...string) (out string, code int) {
 	t.Helper()
 	raw, err := exec.Command(operatorPath, args...).CombinedOutput()
@@ -33,8 +33,8 @@ func runOperator(t testing.TB, args ...string) (out string, code int) {
 	return strings.TrimSpace(string(raw)), code
 }
 
-// TestRollback goes back to the snapshot of a stop, twice: Docker's records and
-// the layers are of one moment again, whatever was done to them since.
+// TestRollback rolls back twice to the snapshot of a stop. Docker's records and the
+// layers are then of one moment, whatever was done to them since.
 func TestRollback(t *testing.T) {
 	s := newSnapshotEngine(t)
 	importTiny(t, s.Engine, "tiny")
@@ -44,7 +44,7 @@ func TestRollback(t *testing.T) {
 	s.Docker(t, "stop", "plain", "limited")
 	before := s.collectFacts(t)
 	if len(before) < 20 {
-		t.Fatalf("what is there shows nothing: %q", before)
+		t.Fatalf("too few facts to prove anything: %q", before)
 	}
 	s.Stop(t)
 	back := s.latestSnapshot(t)
@@ -82,8 +82,8 @@ func TestRollback(t *testing.T) {
 	s.emptyStore(t)
 }
 
-// snapshotEngine is an engine whose data-root is a dataset of its own, with the
-// layers on one below it, and snapshots of both at each stop.
+// snapshotEngine is an engine whose data-root is a dataset, with the layers on a
+// dataset below it, and snapshots of both at each stop.
 type snapshotEngine struct {
 	*testEngine
 	records string
@@ -111,13 +111,13 @@ func newSnapshotEngine(t *testing.T) *snapshotEngine {
 	return s
 }
 
-// setSnapshotPolicy sets the policy for snapshots, for the next start.
+// setSnapshotPolicy sets the snapshot policy for the next start.
 func (s *snapshotEngine) setSnapshotPolicy(policy string) {
 	s.Config["storage-opts"] = []string{"overlayzfs.snapshots=" + policy, "overlayzfs.snapshots.records=" + s.records}
 }
 
-// collectFacts is what an engine shows of its images and containers, and what
-// they hold.
+// collectFacts lists what an engine shows of its images and containers, and their
+// content.
 func (s *snapshotEngine) collectFacts(t testing.TB) []string {
 	t.Helper()
 	lines := func(what string, args ...string) (all []string) {
@@ -142,7 +142,7 @@ func (s *snapshotEngine) collectFacts(t testing.TB) []string {
 	return all
 }
 
-// listSavedFiles lists what `docker save` hands out, by name and digest.
+// listSavedFiles lists the output of `docker save` by name and digest.
 func (s *snapshotEngine) listSavedFiles(t testing.TB, image string) (all []string) {
 	t.Helper()
 	cmd := s.Command("save", image)
@@ -168,22 +168,22 @@ func (s *snapshotEngine) listSavedFiles(t testing.TB, image string) (all []strin
 	return all
 }
 
-// differences lists what two lists do not share.
+// differences lists what only one of two lists has.
 func differences(got, want []string) (all []string) {
 	for _, line := range want {
 		if !slices.Contains(got, line) {
-			all = append(all, "lost: "+line)
+			all = append(all, "missing: "+line)
 		}
 	}
 	for _, line := range got {
 		if !slices.Contains(want, line) {
-			all = append(all, "too much: "+line)
+			all = append(all, "unexpected: "+line)
 		}
 	}
 	return all
 }
 
-// latestSnapshot is the newest snapshot of both datasets.
+// latestSnapshot returns the name of the newest snapshot of both datasets.
 func (s *snapshotEngine) latestSnapshot(t testing.TB) string {
 	t.Helper()
 	newest := func(dataset string) string {
@@ -201,15 +201,15 @@ func (s *snapshotEngine) latestSnapshot(t testing.TB) string {
 	return name
 }
 
-// destroyContent deletes all there is.
+// destroyContent deletes all images and containers.
 func (s *snapshotEngine) destroyContent(t *testing.T) {
 	s.Docker(t, "rm", "-f", "plain", "limited")
 	s.Docker(t, "rmi", "built", "tiny")
 	s.Docker(t, "system", "prune", "-af", "--volumes")
 }
 
-// replaceContent puts others of the same names in the place of some, adds some, and
-// writes to the rest.
+// replaceContent replaces some images and containers by others of the same name, adds
+// some, and writes to the rest.
 func (s *snapshotEngine) replaceContent(t *testing.T) {
 	s.Docker(t, "start", "limited")
 	s.mustExecShell(t, "limited", "rm /own; dd if=/dev/urandom of=/noise bs=1M count=8 2>&1")
@@ -222,7 +222,7 @@ func (s *snapshotEngine) replaceContent(t *testing.T) {
 	s.Docker(t, "stop", "plain", "third")
 }
 
-// requireRefusalWhileRunning tries to pull the store from under the engine.
+// requireRefusalWhileRunning tries to roll back under the running engine.
 func (s *snapshotEngine) requireRefusalWhileRunning(t *testing.T, name string) {
 	t.Helper()
 	out, code := runOperator(t, "rollback", name, "--dataset", s.dataset, "--destroy-newer", "--yes")
@@ -234,15 +234,15 @@ func (s *snapshotEngine) requireRefusalWhileRunning(t *testing.T, name string) {
 	}
 }
 
-// rollBack rolls back. Newer snapshots are only lost by consent.
+// rollBack rolls back. Newer snapshots are lost only with consent.
 func (s *snapshotEngine) rollBack(t *testing.T, name string) {
 	t.Helper()
 	s.awaitUnmounted(t)
 	if out, code := runOperator(t, "rollback", name, "--dataset", s.dataset, "--yes"); code != 3 || !strings.Contains(out, "--destroy-newer") {
 		t.Errorf("a rollback that loses a snapshot exits with %d and says\n%s", code, out)
 	}
-	// What the kernel remembers of the files of a mounted file system outlives
-	// its rollback: dockerd would die of a bus error in its databases.
+	// The kernel caches files of a mounted file system beyond its rollback: dockerd
+	// would die of a bus error in its databases.
 	run(t, "umount", s.Root)
 	defer run(t, "mount", "-t", "zfs", s.records, s.Root)
 	out, code := runOperator(t, "rollback", name, "--dataset", s.dataset, "--destroy-newer", "--yes")
@@ -264,7 +264,8 @@ func (s *snapshotEngine) awaitUnmounted(t testing.TB) {
 	}
 }
 
-// exerciseContent uses what came back; what it changes is gone by the next rollback.
+// exerciseContent uses what the rollback restored. The next rollback reverts its
+// changes.
 func (s *snapshotEngine) exerciseContent(t *testing.T) {
 	t.Helper()
 	if out := runTiny(t, s.Engine, "built", "cat", "/both"); out != "payload\nbuilt" {
@@ -281,7 +282,7 @@ func (s *snapshotEngine) exerciseContent(t *testing.T) {
 	s.Docker(t, "stop", "plain", "limited")
 }
 
-// emptyStore empties the store. The dataset of a limited container goes with the
+// emptyStore empties the store. A limited container's dataset is destroyed with the
 // last snapshot that has it.
 func (s *snapshotEngine) emptyStore(t *testing.T) {
 	t.Helper()

@@ -13,8 +13,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// TestSetup prepares a host as a newcomer would, and starts an engine by the
-// daemon.json that came of it.
+// TestSetup prepares a host as a newcomer would, and starts an engine with the
+// resulting daemon.json.
 func TestSetup(t *testing.T) {
 	const parent = "tank/prepared"
 	root, config := prepareHost(t, parent)
@@ -47,7 +47,8 @@ func TestSetup(t *testing.T) {
 	t.Logf("%s", out)
 }
 
-// prepareHost is a place for a data-root, and a daemon.json of somebody's.
+// prepareHost makes a directory for a data-root, and a daemon.json that has settings
+// already.
 func prepareHost(t testing.TB, parent string) (root, config string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/lib", "host-")

@@ -16,8 +16,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// TestToAnotherHost sends an engine's images to one on another pool: everything,
-// then what one more build has changed. Its parts follow one another.
+// TestToAnotherHost sends an engine's images to an engine on another pool: everything,
+// then the changes of one more build. Its parts depend on their order.
 func TestToAnotherHost(t *testing.T) {
 	h := newHosts(t)
 	t.Run("Everything", h.transferEverything)
@@ -25,8 +25,7 @@ func TestToAnotherHost(t *testing.T) {
 	t.Run("WhatHasChanged", h.transferChanges)
 }
 
-// hosts are an engine that sends and one that receives. Between them are no more
-// than files.
+// hosts is a sending and a receiving engine. They share nothing but files.
 type hosts struct {
 	a    *testEngine
 	b    *engine.Engine
@@ -48,7 +47,7 @@ func newHosts(t *testing.T) *hosts {
 	return h
 }
 
-// createSecondPool makes a pool that goes with the test.
+// createSecondPool creates a pool, and destroys it when the test ends.
 func createSecondPool(t testing.TB, name string, devices ...string) (files []string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/lib", "pool-")
@@ -75,7 +74,8 @@ func createSecondPool(t testing.TB, name string, devices ...string) (files []str
 	return files
 }
 
-// send pipes a stream into a file, as through ssh, and returns its length.
+// send writes a stream into a file through a pipe, as ssh would, and returns its
+// length.
 func (h *hosts) send(t testing.TB, file string, args ...string) int64 {
 	t.Helper()
 	out, err := os.Create(file)
@@ -96,7 +96,7 @@ func (h *hosts) send(t testing.TB, file string, args ...string) int64 {
 	return n
 }
 
-// receive runs the command on the other host and returns what it says.
+// receive runs overlayzfs receive on the other host and returns its output.
 func (h *hosts) receive(t testing.TB, code int, file string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(operatorPath, append([]string{"receive", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig()}, args...)...)
@@ -115,8 +115,8 @@ func (h *hosts) receive(t testing.TB, code int, file string, args ...string) str
 	return string(out)
 }
 
-// requireSameImages checks that the receiver has the sender's images and nothing else, each of
-// them what was recorded.
+// requireSameImages fails the test unless the receiver has the sender's images,
+// verified, and nothing else.
 func (h *hosts) requireSameImages(t testing.TB) {
 	t.Helper()
 	list := func(e *engine.Engine) []string {
@@ -173,22 +173,23 @@ func (h *hosts) transferEverything(t *testing.T) {
 	if out := runTiny(t, h.b, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the image holds %q", out)
 	}
-	requireIntact(t, h.a.Engine, "limited") // the sender's go on
+	requireIntact(t, h.a.Engine, "limited") // the sender's containers keep running
 	requireIntact(t, h.a.Engine, "plain")
 }
 
-// killReceiver kills a receiver that has half of a stream: nothing stays of it.
+// killReceiver kills a receiver in the middle of a stream. Nothing of the stream may
+// remain.
 func (h *hosts) killReceiver(t testing.TB, stream []byte) {
 	t.Helper()
 	cmd := exec.Command(operatorPath, "receive", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
 	in, err := cmd.StdinPipe()
 	must(t, err)
 	must(t, cmd.Start())
-	_, err = in.Write(stream[:len(stream)/3]) // ends when nearly all of it was read
+	_, err = in.Write(stream[:len(stream)/3]) // returns when the receiver has read nearly all of it
 	must(t, err)
 	must(t, cmd.Process.Kill())
 	if err := cmd.Wait(); err == nil {
-		t.Error("it was not killed")
+		t.Error("the receiver ended before the kill")
 	}
 	waitFor(t, func() error {
 		if exec.Command("zfs", "list", receivedOn).Run() == nil {
@@ -198,8 +199,8 @@ func (h *hosts) killReceiver(t testing.TB, stream []byte) {
 	})
 }
 
-// endReceiverEarly has a receiver that takes a part only: no snapshot stays that the next
-// stream would go on from.
+// endReceiverEarly closes the pipe early. No snapshot may remain, for the next stream
+// would start from it.
 func (h *hosts) endReceiverEarly(t testing.TB) {
 	t.Helper()
 	out, err := exec.Command("bash", "-c", "set -o pipefail; "+operatorPath+" send --config-file "+h.a.UsedConfig()+" | head -c 100000 | wc -c").CombinedOutput()
@@ -246,7 +247,7 @@ func (h *hosts) transferChanges(t *testing.T) {
 	}
 	h.b.Stop(t)
 	out := run(t, operatorPath, "receive", "--finish", "--yes", "--dataset", receivedOn, "--config-file", h.b.UsedConfig())
-	if !strings.Contains(out, "Done") { // as after one that was cut short
+	if !strings.Contains(out, "Done") { // as after an interrupted receive
 		t.Errorf("finished again: %s", out)
 	}
 	h.b.Again(t)
