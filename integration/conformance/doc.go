@@ -1,8 +1,7 @@
-// Package conformance runs moby's graphdriver conformance suite against the
-// driver behind the plugin's socket, through moby's own plugin proxy: the
-// whole way a layer takes from dockerd to the dataset, without dockerd. The
-// same suite runs on moby's overlay2 and vfs beside it, so that a difference
-// between them is ours to explain.
+// Package conformance runs moby's graphdriver conformance suite against the plugin, through
+// its socket and moby's own plugin proxy: the path from dockerd to the dataset, without
+// dockerd. The same suite runs on moby's overlay2 and vfs, so that a difference shows
+// which driver causes it.
 //
-// Its tests need root and a TMPDIR on ZFS: the lab gives both.
+// The tests need root and a TMPDIR on ZFS. The lab provides both.
 package conformance

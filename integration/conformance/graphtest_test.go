@@ -11,8 +11,8 @@ import (
 	"github.com/docker/docker/daemon/graphdriver/graphtest"
 )
 
-// The suite, once for each driver. graphtest turns a driver that fails to
-// start into a skip; requireDriver turns that into a failure.
+// The suite runs once for each driver. graphtest skips a driver that fails to start;
+// requireDriver fails the test instead.
 
 func TestOverlayzfs(t *testing.T)            { runSuite(t, registeredName) }
 func TestOverlay2ForComparison(t *testing.T) { runSuite(t, "overlay2") }
@@ -32,7 +32,7 @@ func runSuite(t *testing.T, driver string) {
 	run("Changes", graphtest.DriverTestChanges)
 }
 
-// requireDriver opens the driver once, so that trouble is a failure.
+// requireDriver opens the driver once, and fails the test if that fails.
 func requireDriver(t *testing.T, name string) {
 	t.Helper()
 	d, err := graphdriver.GetDriver(name, nil, graphdriver.Options{Root: t.TempDir()})
@@ -44,13 +44,13 @@ func requireDriver(t *testing.T, name string) {
 	}
 }
 
-// TestSetQuota: a limit is a must here, and no driver beside ours has one on ZFS.
+// TestSetQuota requires a limit of our driver. No other driver has limits on ZFS.
 func TestSetQuota(t *testing.T) {
 	requireDriver(t, registeredName)
 	before := listDatasets(t)
 	graphtest.DriverTestSetQuota(t, registeredName, true)
-	// graphtest deletes the store's directory with the layer in it, and so all
-	// that knows of the layer's dataset.
+	// graphtest deletes the store's directory with the layer, and with it the record of
+	// the layer's dataset.
 	for name := range listDatasets(t) {
 		if before[name] {
 			continue

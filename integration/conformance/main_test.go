@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-// run starts the plugin in a process of its own for the tests' time.
+// run starts the plugin as a process of its own while the tests run.
 func run(m *testing.M) int {
 	plugin, err := pluginproc.Start()
 	if err != nil {

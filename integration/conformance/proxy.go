@@ -9,11 +9,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/mobyproxy"
 )
 
-// registeredName is what the suite calls the driver that leads to the plugin.
+// registeredName is the name under which the suite opens the plugin.
 const registeredName = "overlayzfs-proxy"
 
-// registerProxy makes the driver at socket known to graphdriver.GetDriver
-// under registeredName.
+// registerProxy registers the plugin at socket as a graphdriver under registeredName.
 func registerProxy(socket string) error {
 	return graphdriver.Register(registeredName, func(home string, options []string, ids idtools.IdentityMapping) (graphdriver.Driver, error) {
 		return mobyproxy.Open(socket, graphdriver.Options{Root: filepath.Dir(home), DriverOptions: options, IDMap: ids})

@@ -16,13 +16,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// background is the context of what has to be done after a test, too.
+// background is a context for calls that also run after a test.
 var background = context.Background()
 
 var sleepForever = []string{"sleep", "1000000"}
 
-// TestPods does what a kubelet does: a pod, its containers, what they use, and
-// the end of both, while snapshotter and containerd come and go.
+// TestPods makes the calls of a kubelet for pods and containers, while the snapshotter
+// and containerd stop, crash and start.
 func TestPods(t *testing.T) {
 	n := newNode(t, nil)
 	n.importImage(t, writeThreeLayers(t))
@@ -59,16 +59,16 @@ func TestPods(t *testing.T) {
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
-// TestPodsOfAPulledImage pulls from a registry, as a kubelet has it done.
+// TestPodsOfAPulledImage pulls from a registry through the CRI.
 func TestPodsOfAPulledImage(t *testing.T) {
 	n := newNode(t, nil)
 	name := engine.StartRegistry(t) + "/lab/multi:latest"
 	n.pushImage(t, name)
 	_, err := n.images.PullImage(t.Context(), &cri.PullImageRequest{Image: &cri.ImageSpec{Image: name}})
 	must(t, err)
-	// It is unpacked before a container wants it.
+	// The CRI unpacks it before a container needs it.
 	if got := n.ctr(t, "snapshots", snapshotter, "ls"); strings.Count(got, "Committed") != 3 {
-		t.Errorf("of an image of three layers there are the snapshots\n%s", got)
+		t.Errorf("an image of three layers has the snapshots\n%s", got)
 	}
 	p := n.runPod(t, "pulled")
 	box := p.runContainer(t, "box", name, sleepForever...)
@@ -80,8 +80,8 @@ func TestPodsOfAPulledImage(t *testing.T) {
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
-// pushImage pushes the image of three layers, from another name space, where nothing
-// is left of it.
+// pushImage pushes the image with three layers from another name space, and removes it
+// there.
 func (n *node) pushImage(t *testing.T, name string) {
 	t.Helper()
 	archive := images.WriteArchive(t, name, nil, images.ThreeLayers(t)...)
@@ -90,8 +90,8 @@ func (n *node) pushImage(t *testing.T, name string) {
 	n.Ctr(t, "elsewhere", "images", "rm", "--sync", name)
 }
 
-// TestPodsHaveTheDefaultLimit: the CRI hands a container's annotations to no
-// snapshotter, so what limits containers is the snapshotter's own setting.
+// TestPodsHaveTheDefaultLimit sets the snapshotter's default limit. The CRI passes a
+// container's annotations to no snapshotter, so that setting alone limits pods.
 func TestPodsHaveTheDefaultLimit(t *testing.T) {
 	n := newNode(t, map[string]string{"size": "8M"})
 	n.importImage(t, writeThreeLayers(t))
@@ -108,17 +108,17 @@ func TestPodsHaveTheDefaultLimit(t *testing.T) {
 	n.removeImages(t)
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 	if left := inguest.Run(t, "zfs", "list", "-H", "-o", "name", "-r", n.Dataset); left != n.Dataset {
-		t.Errorf("of limited containers are left the datasets %q", left)
+		t.Errorf("datasets of limited containers are left: %q", left)
 	}
 }
 
-// requireOnlyOurs checks that the CRI took the snapshotter that the
-// configuration names, for the sandbox and its containers, and no other.
+// requireOnlyOurs fails the test unless the CRI uses the configured snapshotter, and no
+// other, for the sandbox and its containers.
 func (n *node) requireOnlyOurs(t *testing.T) {
 	t.Helper()
 	ours := n.ctr(t, "snapshots", snapshotter, "ls")
-	// One layer of the sandbox's image and three of the other, and a snapshot
-	// of the sandbox and the container.
+	// The sandbox's image has one layer, the other image three. The sandbox and the
+	// container have a snapshot each.
 	if committed, active := strings.Count(ours, "Committed"), strings.Count(ours, "Active"); committed != 4 || active != 2 {
 		t.Errorf("%d committed and %d active snapshots:\n%s", committed, active, ours)
 	}
@@ -127,11 +127,11 @@ func (n *node) requireOnlyOurs(t *testing.T) {
 	}
 }
 
-// requireUsage checks what a kubelet is told of the space that images and
-// containers take: it evicts by that.
+// requireUsage checks the space of images and containers that the CRI reports. A
+// kubelet evicts pods by it.
 func (n *node) requireUsage(t *testing.T, container string) {
 	t.Helper()
-	// The CRI asks for sizes every ten seconds.
+	// The CRI asks the snapshotter for sizes every ten seconds.
 	waitFor(t, func() error {
 		info, err := n.images.ImageFsInfo(t.Context(), &cri.ImageFsInfoRequest{})
 		if err != nil || len(info.ImageFilesystems) != 1 {
@@ -151,7 +151,7 @@ func (n *node) requireUsage(t *testing.T, container string) {
 		if err != nil {
 			return err
 		}
-		// What is not written yet is not counted yet.
+		// Space counts once data is on disk.
 		if used := stats.Stats.WritableLayer.GetUsedBytes().GetValue(); used < 3000000 || used > 6000000 {
 			return fmt.Errorf("the container's layer takes %d bytes", used)
 		}

@@ -13,15 +13,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// k3sBase stands for what k3s has containerd configured with; the name of the
-// snapshotter is the one in its own config.yaml.
+// k3sBase stands in for k3s's own configuration of containerd. The snapshotter's name
+// comes from config.yaml.
 const k3sBase = `version = 2
 [plugins."io.containerd.grpc.v1.cri".containerd]
   snapshotter = "{{ .Snapshotter }}"
 `
 
-// TestTheTemplateForK3s renders it as k3s does, and has containerd read it. k3s
-// itself is not to be had here.
+// TestTheTemplateForK3s renders the template as k3s does, and has containerd read the
+// result. The lab has no k3s.
 func TestTheTemplateForK3s(t *testing.T) {
 	settings, err := os.ReadFile(engine.Dist(t, "k3s/config.yaml"))
 	must(t, err)
@@ -47,7 +47,7 @@ func TestTheTemplateForK3s(t *testing.T) {
 		plain := strings.ReplaceAll(string(read), `"`, "'")
 		for _, want := range ours {
 			if !strings.Contains(plain, want) {
-				t.Errorf("of %s containerd does not understand %s:\n%s", config, want, read)
+				t.Errorf("containerd does not read %[2]s from %[1]s:\n%[3]s", config, want, read)
 			}
 		}
 	}

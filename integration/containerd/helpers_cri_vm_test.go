@@ -20,11 +20,11 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/images"
 )
 
-// kubernetesNamespace is containerd's name space of what Kubernetes runs.
+// kubernetesNamespace is containerd's name space for Kubernetes.
 const kubernetesNamespace = "k8s.io"
 
-// node is a containerd as a kubelet sees it. Its pods are in the host's network
-// name space, which needs no CNI.
+// node is a containerd as a kubelet uses it. Its pods run in the host's network name
+// space, which needs no CNI.
 type node struct {
 	*testContainerd
 	runtime cri.RuntimeServiceClient
@@ -44,27 +44,27 @@ func newNode(t *testing.T, settings map[string]string) *node {
 	return n
 }
 
-// checkReady is an error until the CRI serves.
+// checkReady returns an error until the CRI serves.
 func (n *node) checkReady() error {
 	_, err := n.runtime.Version(background, &cri.VersionRequest{})
 	return err
 }
 
-// sandboxImage is the image that this containerd runs a pod's sandbox of: its
-// own choice, for the configuration under dist/ makes none.
+// sandboxImage returns the image that this containerd uses for a pod's sandbox. The
+// configuration under dist/ does not choose one.
 func (n *node) sandboxImage(t testing.TB) string {
 	t.Helper()
 	out, err := exec.Command("containerd", "--config", engine.Dist(t, "containerd/config.toml"), "config", "dump").Output()
 	must(t, err)
 	found := regexp.MustCompile(`(?m)^\s*sandbox(?:_image)? = ['"](\S+)['"]`).FindSubmatch(out)
 	if found == nil {
-		t.Fatalf("no sandbox's image in containerd's configuration:\n%s", out)
+		t.Fatalf("containerd's configuration names no sandbox image:\n%s", out)
 	}
 	return string(found[1])
 }
 
-// importImage imports an image without unpacking it, and waits until the CRI knows
-// of it. A kubelet would have it pulled.
+// importImage imports an image without unpacking it, and waits until the CRI knows it.
+// A kubelet would pull the image.
 func (n *node) importImage(t testing.TB, archive string) {
 	t.Helper()
 	before := n.imageCount(t)
@@ -84,7 +84,7 @@ func (n *node) imageCount(t testing.TB) int {
 	return len(list.Images)
 }
 
-// pod is a sandbox.
+// pod is a pod's sandbox.
 type pod struct {
 	*node
 	id     string
@@ -108,7 +108,7 @@ func (n *node) runPod(t testing.TB, name string) *pod {
 	return p
 }
 
-// runThreeLayers creates and starts a container of the image of three layers.
+// runThreeLayers creates and starts a container of the image with three layers.
 func (p *pod) runThreeLayers(t testing.TB, name string, command ...string) string {
 	t.Helper()
 	return p.runContainer(t, name, threeLayerImage, command...)
@@ -140,7 +140,7 @@ func (n *node) execShell(t testing.TB, container, script string) (string, error)
 	return strings.TrimSpace(string(resp.Stdout)), err
 }
 
-// remove does what a kubelet does when a pod is deleted.
+// remove makes the calls of a kubelet that deletes a pod.
 func (p *pod) remove(t testing.TB) {
 	t.Helper()
 	must(t, p.removePod(p.id))
@@ -152,7 +152,7 @@ func (n *node) removePod(id string) error {
 	return errors.Join(err, removeErr)
 }
 
-// removePods is for what a failed test leaves.
+// removePods removes what a failed test left.
 func (n *node) removePods(t testing.TB) {
 	list, err := n.runtime.ListPodSandbox(background, &cri.ListPodSandboxRequest{})
 	if err != nil {

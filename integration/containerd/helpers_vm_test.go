@@ -14,25 +14,24 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-// The tests call these all the time.
+// Short names for helpers that every test calls.
 var (
 	must    = inguest.Must
 	waitFor = inguest.WaitFor
 )
 
-// snapshotter is the one that is tested, as ctr is told of it.
+// snapshotter is the argument that has ctr use the tested snapshotter.
 const snapshotter = "--snapshotter=" + engine.SnapshotterName
 
-// testContainerd is a containerd on the snapshotter, and the name space that a test works
-// in.
+// testContainerd is a containerd on the snapshotter, and the name space of a test.
 type testContainerd struct {
 	*engine.Containerd
 	space string
 	dir   string // on the root disk
 }
 
-// newTestContainerd starts both on a dataset of their own. settings are the
-// snapshotter's.
+// newTestContainerd starts containerd on a new dataset, with these settings of the
+// snapshotter.
 func newTestContainerd(t testing.TB, space string, settings map[string]string) *testContainerd {
 	t.Helper()
 	n := &testContainerd{space: space, dir: inguest.MakeDiskDir(t)}
@@ -53,7 +52,7 @@ func (n *testContainerd) try(args ...string) (string, error) { return n.Try(n.sp
 
 func (n *testContainerd) command(args ...string) *exec.Cmd { return n.Command(n.space, args...) }
 
-// readTree is an image as a snapshotter shows it.
+// readTree returns an image's tree as a snapshotter mounts it.
 func (n *testContainerd) readTree(t testing.TB, snapshotter, image string) *treecmp.Tree {
 	t.Helper()
 	dir := filepath.Join(n.dir, "view-"+snapshotter)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
@@ -26,7 +27,8 @@ func (n *testContainerd) unpackImage(t testing.TB, archive string) {
 	n.ctr(t, "images", "import", snapshotter, archive)
 }
 
-// requireSame compares the image on the snapshotter with containerd's overlayfs.
+// requireSame compares an image's tree on the snapshotter and on containerd's
+// overlayfs.
 func (n *testContainerd) requireSame(t *testing.T, archive string) {
 	t.Helper()
 	n.ctr(t, "images", "import", "--snapshotter", "overlayfs", archive)
@@ -51,7 +53,7 @@ func TestContainerdUnpacksWhatOverlayfsUnpacks(t *testing.T) {
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
-func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
+func TestContainersRunOnWhenTheSnapshotterDies(t *testing.T) {
 	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
 	n.unpackImage(t, archive)
 	n.ctr(t, "run", "--detach", snapshotter, threeLayerImage, "box", "sleep", "10000")
@@ -86,17 +88,18 @@ func TestContainerdRunsOnWhenTheSnapshotterDies(t *testing.T) {
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
-func TestTheSnapshotterKilledWhileAnImageIsUnpacked(t *testing.T) {
+func TestAnImageIsUnpackedAgainAfterTheSnapshotterWasKilled(t *testing.T) {
 	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
 	importing := n.command("images", "import", snapshotter, archive)
 	must(t, importing.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- importing.Wait() }()
 	waitFor(t, engine.CheckUnpacking)
+	inguest.RequireRunning(t, "ctr images import", ended)
 	n.Snapshotter.Kill(t)
-	t.Logf("the import that was cut: %v", <-ended)
+	t.Logf("the interrupted import: %v", <-ended)
 	n.Snapshotter.Again(t)
-	// containerd lets some time pass before it dials again.
+	// containerd pauses before it dials again.
 	waitFor(t, func() error {
 		out, err := n.try("images", "import", snapshotter, archive)
 		if err != nil && !strings.Contains(out, "connection refused") {
@@ -107,8 +110,9 @@ func TestTheSnapshotterKilledWhileAnImageIsUnpacked(t *testing.T) {
 	n.requireSame(t, archive)
 }
 
-// TestContainersOfOneImage has several containers write to the same names.
-func TestContainersOfOneImage(t *testing.T) {
+// TestContainersOfOneImageDoNotSeeEachOther runs containers that write to the same
+// names.
+func TestContainersOfOneImageDoNotSeeEachOther(t *testing.T) {
 	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
 	n.unpackImage(t, archive)
 	script := func(i int) string {
@@ -124,7 +128,8 @@ func TestContainersOfOneImage(t *testing.T) {
 	n.requireSame(t, archive)
 }
 
-// TestALabelLimitsAContainer is for containers with a limit of their own.
+// TestALabelLimitsAContainer gives a container its own limit by a label of its
+// snapshot.
 func TestALabelLimitsAContainer(t *testing.T) {
 	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
 	n.unpackImage(t, archive)
@@ -138,15 +143,15 @@ func TestALabelLimitsAContainer(t *testing.T) {
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
-// TestAContainerOfAnotherRoot runs a container in a user name space: the image's owners
-// are mapped where it is mounted.
-func TestAContainerOfAnotherRoot(t *testing.T) {
+// TestOwnersAreMappedInAUserNamespace runs a container in a user name space. The mount
+// maps the owners of the image's files.
+func TestOwnersAreMappedInAUserNamespace(t *testing.T) {
 	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
 	n.unpackImage(t, archive)
 	const script = "cat /proc/self/uid_map; echo new >/root/note; chown 7:8 /srv/one; stat -c '%u:%g %n' / /etc/motd /root/note /srv/one"
 	got, err := n.try("run", "--rm", snapshotter, "--remap-labels", "--uidmap=0:100000:65536", "--gidmap=0:100000:65536", threeLayerImage, "mapped", "sh", "-ec", script)
 	if strings.Contains(n.ctr(t, "version"), "Version:  1.") {
-		// The only way is a copy of the image, without the capability remap-ids.
+		// containerd 1.7 could only copy the image, without the capability remap-ids.
 		if err == nil || !strings.Contains(got, "invalid argument") {
 			t.Errorf("containerd 1.7 maps owners by mounts: %q, %v. The documents say it cannot", got, err)
 		}

@@ -12,14 +12,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// TestCallsWaitAtSystemdsSocket has the socket outlive the daemon, as
-// overlayzfs-snapshotter.socket does. A pull at that time must not fail.
+// TestCallsWaitAtSystemdsSocket stops the daemon while its socket stays, as
+// overlayzfs-snapshotter.socket does. A pull during that time must not fail.
 func TestCallsWaitAtSystemdsSocket(t *testing.T) {
 	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
 	n.Snapshotter.Stop(t)
 	n.Snapshotter.Socket = openSystemdSocket(t)
-	// A call is made while nobody serves, by a containerd that has no
-	// connection.
+	// A containerd without a connection makes a call while nothing serves.
 	n.Stop(t)
 	n.Again(t)
 	importing := n.command("images", "import", snapshotter, archive)
@@ -28,7 +27,7 @@ func TestCallsWaitAtSystemdsSocket(t *testing.T) {
 	n.Snapshotter.Again(t)
 	must(t, importing.Wait())
 	n.requireSame(t, archive)
-	// The daemon leaves systemd's socket alone.
+	// The daemon does not remove systemd's socket.
 	n.Snapshotter.Stop(t)
 	if _, err := os.Lstat(engine.SnapshotterSocket); err != nil {
 		t.Error(err)
@@ -38,8 +37,8 @@ func TestCallsWaitAtSystemdsSocket(t *testing.T) {
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
-// checkDialled is an error until somebody has dialled the socket: the kernel then
-// lists a second one of that name.
+// checkDialled returns an error until a client has dialled the socket: the kernel then
+// lists a second socket of that name.
 func checkDialled() error {
 	table, err := os.ReadFile("/proc/net/unix")
 	if n := strings.Count(string(table), " "+engine.SnapshotterSocket+"\n"); err == nil && n < 2 {

@@ -3,6 +3,7 @@
 package deb
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,7 @@ const (
 	dataset = "tank/packaged"
 )
 
-// packageFile is the package to be tested.
+// packageFile returns the path of the tested package.
 func packageFile(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("OVERLAYZFS_DEB")
@@ -32,14 +33,15 @@ func packageFile(t *testing.T) string {
 	return path
 }
 
-// install has dpkg install the package with all that is in it: the guest's is told
-// to leave documentation out.
+// install has dpkg install all of the package. The guest's dpkg is configured to omit
+// documentation.
 func install(t *testing.T) {
 	t.Helper()
 	run(t, "dpkg", "--path-include=/usr/share/doc/overlayzfs*", "--path-include=/usr/share/man/man8*", "-i", packageFile(t))
 }
 
-// TestThePackage has one life: its parts follow one another.
+// TestThePackage installs, uses, upgrades, removes and purges the package. Its parts
+// depend on their order.
 func TestThePackage(t *testing.T) {
 	before := listPaths(t)
 	install(t)
@@ -52,22 +54,23 @@ func TestThePackage(t *testing.T) {
 
 	files := listPackagePaths(t)
 	if here := listRemains(t, before, files); len(here) < 50 {
-		t.Errorf("the package is %q: nothing is proven", here)
+		t.Errorf("the package has the files %q: too few to prove anything", here)
 	}
 	run(t, "dpkg", "-r", "overlayzfs")
 	if still := listRemains(t, before, files); !slices.Equal(still, []string{"/etc/overlayzfs", config}) {
-		t.Errorf("removed, and there are still %q", still)
+		t.Errorf("after the removal there are still %q", still)
 	}
 	run(t, "dpkg", "-P", "overlayzfs")
 	if still := listRemains(t, before, files); len(still) > 0 {
-		t.Errorf("purged, and there are still %q", still)
+		t.Errorf("after the purge there are still %q", still)
 	}
 	if out, err := exec.Command("dpkg", "-s", "overlayzfs").CombinedOutput(); err == nil {
 		t.Errorf("dpkg still knows it:\n%s", out)
 	}
 }
 
-// readVersion is what the package says of itself: "Version V, commit C."
+// readVersion returns the package's version and commit from its description: "Version
+// V, commit C."
 func readVersion(t *testing.T) (version, commit string) {
 	t.Helper()
 	for line := range strings.Lines(run(t, "dpkg-query", "-W", "-f", "${Description}\n", "overlayzfs")) {
@@ -93,7 +96,7 @@ func saysWhatItIs(t *testing.T) {
 	requireContains(t, "overlayzfs --version", run(t, "overlayzfs", "--version"), versionText(t))
 	requireContains(t, "the snapshotter's --version", run(t, "overlayzfs-snapshotter", "--version"), versionText(t))
 	if out := run(t, "dpkg", "--verify", "overlayzfs"); out != "" {
-		t.Errorf("not as it was packed:\n%s", out)
+		t.Errorf("files differ from the package:\n%s", out)
 	}
 	requireContains(t, "licences", run(t, "gzip", "-dc", "/usr/share/doc/overlayzfs/licenses.txt.gz"), "github.com/spf13/cobra")
 	requireContains(t, "the copyright file", run(t, "cat", "/usr/share/doc/overlayzfs/copyright"), "Apache License")
@@ -117,8 +120,8 @@ func isAPluginOfDocker(t *testing.T) {
 	requireContains(t, "docker overlayzfs --help", run(t, "docker", "overlayzfs", "--help"), "docker overlayzfs [command]")
 }
 
-// theServiceRuns starts what the unit starts, with the configuration that is
-// there: a dataset is all that has to be named.
+// theServiceRuns starts the unit's program with the installed configuration, in which
+// only the dataset has to be named.
 func theServiceRuns(t *testing.T) {
 	engine.CreateDataset(t, dataset)
 	run(t, "sed", "-i", `s#^dataset = ""#dataset = "`+dataset+`"#; s#^metrics = ""#metrics = "unix:/run/overlayzfs/metrics.sock"#`, config)
@@ -134,7 +137,7 @@ func anUpgradeKeepsTheConfiguration(t *testing.T) {
 	requireContains(t, config, run(t, "cat", config), `dataset = "`+dataset+`"`)
 }
 
-// theManagedPluginRuns: the package has it, for `docker plugin create`.
+// theManagedPluginRuns creates the managed plugin from the package's files.
 func theManagedPluginRuns(t *testing.T) {
 	t.Setenv("OVERLAYZFS_PLUGIN_DIR", "/usr/share/overlayzfs/plugin")
 	root := inguest.MakeDiskDir(t)
@@ -147,11 +150,20 @@ func theManagedPluginRuns(t *testing.T) {
 	e.Docker(t, "plugin", "disable", "-f", engine.PluginName)
 	e.Docker(t, "plugin", "set", engine.PluginName, "OVERLAYZFS_METRICS=unix:/run/docker/plugins/metrics.sock")
 	e.Docker(t, "plugin", "enable", engine.PluginName)
-	e.Docker(t, "info") // asks the plugin for its status
+	e.Docker(t, "info") // calls the plugin's status
 	id := e.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName)
-	page := scrapeMetrics(t, "/run/docker/plugins/"+id+"/metrics.sock")
+	socket := "/run/docker/plugins/" + id + "/metrics.sock"
+	// The plugin counts a call after it has answered.
+	inguest.WaitFor(t, func() error {
+		const count = `overlayzfs_operation_duration_seconds_count{operation="status"}`
+		page, err := fetchPage(socket)
+		if err == nil && !strings.Contains(page, count) {
+			err = fmt.Errorf("a scrape has no %q:\n%s", count, page)
+		}
+		return err
+	})
+	page := scrapeMetrics(t, socket)
 	requireContains(t, "a scrape", page, `overlayzfs_store_up 1`)
-	requireContains(t, "a scrape", page, `overlayzfs_operation_duration_seconds_count{operation="status"}`)
 	requireContains(t, "a scrape", page, `overlayzfs_build_info{commit="`+c+`"`)
 	requireContains(t, "a scrape", page, `version="`+v+`"`)
 	e.Stop(t)

@@ -1,3 +1,3 @@
-// Package deb tests the Debian package in the lab's guest: installed with dpkg,
-// used as a person would, upgraded, removed and purged.
+// Package deb tests the Debian package in the lab's guest: dpkg installs it, a user's
+// commands run, dpkg upgrades, removes and purges it.
 package deb

@@ -12,13 +12,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// watched are the directories that a package may put something into.
+// watched are the directories that a package may put files into.
 var watched = []string{"/etc", "/usr", "/opt", "/var/lib", "/run"}
 
-// ignored are dpkg's own, which go with a purge, and the engine's.
+// ignored are directories of dpkg, which a purge empties, and of the engine.
 var ignored = []string{"/var/lib/dpkg", "/var/lib/docker", "/run/docker"}
 
-// listPaths are all paths there are.
+// listPaths lists all paths in the watched directories.
 func listPaths(t *testing.T) map[string]bool {
 	t.Helper()
 	all := map[string]bool{}
@@ -34,14 +34,14 @@ func listPaths(t *testing.T) map[string]bool {
 	return all
 }
 
-// listPackagePaths are the paths that dpkg knows as the package's.
+// listPackagePaths lists the paths that dpkg records for the package.
 func listPackagePaths(t *testing.T) []string {
 	t.Helper()
 	return strings.Fields(inguest.Run(t, "dpkg", "-L", "overlayzfs"))
 }
 
-// listRemains are the paths of the package, and others that bear its name, that are
-// there now and were not before. What an engine leaves is the engine's.
+// listRemains lists new paths that belong to the package or bear its name. Files that
+// an engine leaves are the engine's.
 func listRemains(t *testing.T, before map[string]bool, packed []string) (paths []string) {
 	t.Helper()
 	for path := range listPaths(t) {

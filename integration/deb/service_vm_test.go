@@ -21,7 +21,7 @@ type service struct {
 	log *bytes.Buffer
 }
 
-// startService runs the unit's own command; the guest has no systemd.
+// startService runs the unit's command, for the guest has no systemd.
 func startService(t *testing.T) *service {
 	t.Helper()
 	var command string
@@ -34,7 +34,7 @@ func startService(t *testing.T) *service {
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	must(t, s.cmd.Start())
 	t.Cleanup(func() {
-		if s.cmd.ProcessState == nil { // the test failed before it was stopped
+		if s.cmd.ProcessState == nil { // the test failed before stop
 			_ = s.cmd.Process.Kill()
 			_ = s.cmd.Wait()
 		}
@@ -42,7 +42,7 @@ func startService(t *testing.T) *service {
 	return s
 }
 
-// checkStoreOpen reports whether the store is open.
+// checkStoreOpen returns an error until the store is open.
 func (s *service) checkStoreOpen() error {
 	page, err := fetchPage("/run/overlayzfs/metrics.sock")
 	if err == nil && !strings.Contains(page, "\noverlayzfs_store_up 1\n") {

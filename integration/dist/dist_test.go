@@ -1,6 +1,6 @@
 //go:build !vm
 
-// Not in the guest, which has neither documentation nor what is in dist.
+// These tests do not run in the guest, which has neither docs/ nor dist/.
 
 package dist
 
@@ -29,7 +29,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// fakeStore is an open store in which everything is known.
+// fakeStore is an open store with a value for every statistic.
 type fakeStore struct{}
 
 func (fakeStore) Stats() (overlayzfs.Stats, error) {
@@ -41,7 +41,7 @@ func (fakeStore) Stats() (overlayzfs.Stats, error) {
 	}, nil
 }
 
-// gatherAll gathers one of each metric.
+// gatherAll gathers one sample of each metric.
 func gatherAll() prometheus.Gatherer {
 	log := logrus.New()
 	m := metrics.New(metrics.Build{Version: "v1", Commit: "abc"}, log)
@@ -50,7 +50,7 @@ func gatherAll() prometheus.Gatherer {
 	return m.Gatherer()
 }
 
-// listExported are all series that are served, with the labels that each has.
+// listExported lists all exported series, each with its labels.
 func listExported(t *testing.T) map[string][]string {
 	t.Helper()
 	found, err := gatherAll().Gather()
@@ -59,7 +59,7 @@ func listExported(t *testing.T) map[string][]string {
 	}
 	names := map[string][]string{}
 	for _, family := range found {
-		labels := []string{"instance", "job"} // Prometheus' own
+		labels := []string{"instance", "job"} // Prometheus adds these
 		for _, pair := range family.Metric[0].Label {
 			labels = append(labels, pair.GetName())
 		}
@@ -74,10 +74,10 @@ func listExported(t *testing.T) map[string][]string {
 	return names
 }
 
-// checkExpression has an expression parsed, and every series and label in it known.
+// checkExpression parses an expression and checks every series and label in it.
 func checkExpression(t *testing.T, where, expression string) {
 	t.Helper()
-	// Grafana's variables stand for values.
+	// Values replace Grafana's variables.
 	expression = strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*").Replace(expression)
 	parsed, err := metricsql.Parse(expression)
 	if err != nil {
@@ -97,7 +97,7 @@ func checkExpression(t *testing.T, where, expression string) {
 		}
 	})
 	if series == 0 {
-		t.Errorf("%s: %s asks for no series", where, expression)
+		t.Errorf("%s: %s queries no series", where, expression)
 	}
 }
 
@@ -116,7 +116,7 @@ func checkSeries(t *testing.T, where string, filters []metricsql.LabelFilter, kn
 	}
 }
 
-// rules is Prometheus' format of rule files, as far as it is used.
+// rules is the part of Prometheus's rule files that overlayzfs uses.
 type rules struct {
 	Groups []struct {
 		Name  string `yaml:"name"`
@@ -143,7 +143,7 @@ func TestAlertRules(t *testing.T) {
 		for _, rule := range group.Rules {
 			checkExpression(t, rule.Alert, rule.Expr)
 			if seen[rule.Alert] || !strings.Contains(docs, "`"+rule.Alert+"`") {
-				t.Errorf("%s is there twice, or not in docs/metrics.md", rule.Alert)
+				t.Errorf("%s appears twice, or not in docs/metrics.md", rule.Alert)
 			}
 			seen[rule.Alert] = true
 			if !slices.Contains([]string{"warning", "critical"}, rule.Labels["severity"]) || rule.Annotations["summary"] == "" || rule.Annotations["description"] == "" {
@@ -156,7 +156,7 @@ func TestAlertRules(t *testing.T) {
 	}
 }
 
-// dashboard is what a test looks at of Grafana's format.
+// dashboard is the part of Grafana's format that the test checks.
 type dashboard struct {
 	Title         string `json:"title"`
 	UID           string `json:"uid"`
@@ -206,7 +206,7 @@ func TestDashboard(t *testing.T) {
 		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
 				if other := cells[[2]int{x, y}]; other != "" || x >= 24 {
-					t.Fatalf("%q lies on %q, or beside the page", p.Title, other)
+					t.Fatalf("%q overlaps %q, or lies outside of the page", p.Title, other)
 				}
 				cells[[2]int{x, y}] = p.Title
 			}
@@ -219,9 +219,9 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// TestTheDocumentationIsComplete: it lists what is exported with its labels, and
-// nothing else.
-func TestTheDocumentationIsComplete(t *testing.T) {
+// TestTheDocumentationListsEveryMetric compares docs/metrics.md with the exported
+// metrics and labels, in both directions.
+func TestTheDocumentationListsEveryMetric(t *testing.T) {
 	docs := string(readFile(t, "../../docs/metrics.md"))
 	rows := map[string]string{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(overlayzfs_[a-z_]+)` \\| (.*?) \\|").FindAllStringSubmatch(docs, -1) {

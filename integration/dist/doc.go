@@ -1,3 +1,3 @@
-// Package dist has only tests: of the alert rules and the dashboard in dist/, and of
-// docs/metrics.md. They compare what is asked for with what the doors export.
+// Package dist tests the alert rules and the dashboard in dist/, and docs/metrics.md: they
+// may name exactly the metrics that the two doors export.
 package dist

@@ -12,9 +12,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// Containerd is a containerd on the snapshotter, each a process of its own,
-// with the configurations under dist/. Their paths are fixed there: one runs at
-// a time.
+// Containerd is a containerd on the snapshotter, each a process, with the
+// configurations under dist/. Those fix their paths, so that only one can run at a
+// time.
 type Containerd struct {
 	ContainerdOptions
 	Process
@@ -24,20 +24,19 @@ type Containerd struct {
 
 // ContainerdOptions describe a containerd.
 type ContainerdOptions struct {
-	Root    string // containerd's own; made when missing
-	Dataset string // of the layers; there already
-	// Settings are set in the snapshotter's configuration; there they are "".
+	Root    string // containerd's root directory, made when missing
+	Dataset string // of the layers; it must exist
+	// Settings replace empty values in the snapshotter's configuration.
 	Settings map[string]string
 }
 
-// StartContainerd starts the snapshotter and a containerd that uses it. Both
-// are stopped when the test ends, and nothing but the dataset and the root is
-// left of them.
+// StartContainerd starts the snapshotter and a containerd that uses it. The end of the
+// test stops both and removes everything but the dataset and the root.
 func StartContainerd(t testing.TB, o ContainerdOptions) *Containerd {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "containerd-")
 	if err == nil {
-		err = os.Chmod(dir, 0o711) // the root of a user name space passes through
+		err = os.Chmod(dir, 0o711) // root of a user name space needs to pass
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +62,7 @@ func (c *Containerd) Again(t testing.TB) {
 	}
 }
 
-// Stop asks containerd to end and waits for it. Containers run on.
+// Stop asks containerd to end and waits for it. Containers keep running.
 func (c *Containerd) Stop(t testing.TB) {
 	t.Helper()
 	if err := c.end(syscall.SIGTERM); err != nil {
@@ -82,7 +81,7 @@ func (c *Containerd) Kill(t testing.TB) {
 // Address is containerd's socket.
 func (c *Containerd) Address() string { return filepath.Join(c.dir, "containerd.sock") }
 
-// Ctr runs containerd's own command in a name space and returns its output.
+// Ctr runs containerd's command ctr in a name space and returns its output.
 func (c *Containerd) Ctr(t testing.TB, namespace string, args ...string) string {
 	t.Helper()
 	out, err := c.Try(namespace, args...)
@@ -101,7 +100,7 @@ func (c *Containerd) Try(namespace string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// Command is a ctr command that the caller runs.
+// Command returns a ctr command for the caller to run.
 func (c *Containerd) Command(namespace string, args ...string) *exec.Cmd {
 	return exec.Command("ctr", append([]string{"--address", c.Address(), "--namespace", namespace}, args...)...)
 }
@@ -115,8 +114,8 @@ func (c *Containerd) StartEngine(t testing.TB, root string) *Engine {
 	})
 }
 
-// clear ends both. The store's mount stays when the snapshotter ends, for
-// containers use it; here there are none.
+// clear stops both. The store's mount survives the snapshotter, because containers use
+// it; here there are none.
 func (c *Containerd) clear(t testing.TB) {
 	c.Stop(t)
 	c.Snapshotter.Stop(t)

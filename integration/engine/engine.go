@@ -12,35 +12,34 @@ import (
 	"time"
 )
 
-// startLimit is how long an engine may take to answer under emulation.
+// startLimit bounds the start of an engine, on an emulated machine too.
 const startLimit = 2 * time.Minute
 
-// stopLimit is how long it may take to end.
+// stopLimit bounds the end of an engine.
 const stopLimit = time.Minute
 
 // Options describe an engine.
 type Options struct {
-	Root   string         // data-root; made when missing
+	Root   string         // data-root, made when missing
 	Driver string         // storage driver
-	Config map[string]any // further keys of daemon.json
+	Config map[string]any // other keys of daemon.json
 
-	// ConfigFile is a daemon.json to be used as it is; it names Driver. Without
-	// one the engine gets one of its own.
+	// ConfigFile is a complete daemon.json, which names Driver. Without one the engine
+	// gets a generated file.
 	ConfigFile string
-	// Containerd is the socket of a containerd that runs already. Without one
-	// the engine brings its own.
+	// Containerd is the socket of a running containerd. Without one dockerd starts its
+	// own.
 	Containerd string
 }
 
-// Engine is one dockerd and what belongs to it.
+// Engine is a dockerd with its directory.
 type Engine struct {
 	Options
 	Process
 	dir string // sockets, pid file, daemon.json and log
 }
 
-// Start starts an engine and waits until it answers. It is stopped when the
-// test ends.
+// Start starts an engine and waits until it answers. The end of the test stops it.
 func Start(t testing.TB, o Options) *Engine {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "engine-")
@@ -66,9 +65,9 @@ func Start(t testing.TB, o Options) *Engine {
 func (e *Engine) Again(t testing.TB) {
 	t.Helper()
 	err := e.TryAgain()
-	// dockerd gives its containerd 15 s, which a loaded machine can exceed.
+	// dockerd waits 15 s for its containerd, which a loaded machine can exceed.
 	if err != nil && strings.Contains(e.tail(), "timeout waiting for containerd to start") {
-		t.Logf("once more: %v", err)
+		t.Logf("start once more: %v", err)
 		err = e.TryAgain()
 	}
 	if err != nil {
@@ -76,7 +75,7 @@ func (e *Engine) Again(t testing.TB) {
 	}
 }
 
-// TryAgain is Again for an engine that is expected not to start.
+// TryAgain is Again for an engine that may fail to start.
 func (e *Engine) TryAgain() error {
 	if err := e.configure(); err != nil {
 		return err
@@ -88,7 +87,7 @@ func (e *Engine) TryAgain() error {
 	return err
 }
 
-// configure settles how dockerd is started.
+// configure sets the arguments of dockerd.
 func (e *Engine) configure() error {
 	e.Args = []string{"dockerd", "--config-file", e.UsedConfig()}
 	if e.ConfigFile == "" {
@@ -99,22 +98,22 @@ func (e *Engine) configure() error {
 	return err
 }
 
-// flags are what the lab needs of an engine that has a configuration already;
-// dockerd does not want to be told anything twice.
+// flags returns the flags that the lab needs and ConfigFile does not set. dockerd
+// refuses a setting that is both in the file and a flag.
 func (e *Engine) flags() (flags []string, err error) {
 	raw, err := os.ReadFile(e.ConfigFile)
 	if err != nil {
 		return nil, err
 	}
-	var said map[string]any
-	if err := json.Unmarshal(raw, &said); err != nil {
+	var set map[string]any
+	if err := json.Unmarshal(raw, &set); err != nil {
 		return nil, err
 	}
 	for _, flag := range [][2]string{
 		{"data-root", e.Root}, {"exec-root", e.path("exec")}, {"pidfile", e.path("pid")}, {"containerd", e.Containerd},
 		{"iptables", "false"}, {"ip6tables", "false"}, {"bridge", "none"},
 	} {
-		if _, there := said[flag[0]]; !there && flag[1] != "" {
+		if _, there := set[flag[0]]; !there && flag[1] != "" {
 			flags = append(flags, "--"+flag[0]+"="+flag[1])
 		}
 	}
@@ -154,7 +153,7 @@ func (e *Engine) Stop(t testing.TB) {
 	}
 }
 
-// Kill ends the engine as a crash would. What it started lives on.
+// Kill ends the engine as a crash would. Its containers and plugins keep running.
 func (e *Engine) Kill(t testing.TB) {
 	t.Helper()
 	if err := e.end(syscall.SIGKILL); err != nil {
@@ -181,18 +180,18 @@ func (e *Engine) Try(args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// Command is a docker command that the caller runs, for streams and
-// environment of its own.
+// Command returns a docker command for the caller to run, with its own streams and
+// environment.
 func (e *Engine) Command(args ...string) *exec.Cmd {
 	cmd := exec.Command("docker", args...)
 	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host(), "DOCKER_CONFIG="+e.path("client"))
 	return cmd
 }
 
-// Host is the engine's address.
+// Host returns the engine's address.
 func (e *Engine) Host() string { return "unix://" + e.path("docker.sock") }
 
-// UsedConfig is the daemon.json that the engine was started with.
+// UsedConfig returns the path of the daemon.json that the engine uses.
 func (e *Engine) UsedConfig() string {
 	if e.ConfigFile != "" {
 		return e.ConfigFile
@@ -200,14 +199,14 @@ func (e *Engine) UsedConfig() string {
 	return e.path("daemon.json")
 }
 
-// CommandLinePlugins is where the docker command of this engine looks for
-// plugins of its own.
+// CommandLinePlugins returns the directory where this engine's docker command looks for
+// plugins.
 func (e *Engine) CommandLinePlugins() string { return filepath.Join(e.path("client"), "cli-plugins") }
 
-// LogFile is where the engine's log is.
+// LogFile returns the path of the engine's log.
 func (e *Engine) LogFile() string { return e.Process.Log }
 
-// Log is what the engine logged so far.
+// Log returns what the engine has logged so far.
 func (e *Engine) Log(t testing.TB) string {
 	t.Helper()
 	raw, err := os.ReadFile(e.LogFile())

@@ -8,13 +8,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// PluginName is the name the plugin is installed under, and so the driver's.
+// PluginName is the name under which the plugin is installed, and so the driver's name.
 const PluginName = "overlayzfs"
 
-// pluginEnv names the directory that `make plugin` leaves.
+// pluginEnv names the directory that `make plugin` makes.
 const pluginEnv = "OVERLAYZFS_PLUGIN_DIR"
 
-// PluginDir is the plugin as `docker plugin create` takes it.
+// PluginDir returns the directory that `docker plugin create` takes.
 func PluginDir(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv(pluginEnv)
@@ -32,9 +32,8 @@ func (e *Engine) InstallPlugin(t testing.TB, dataset string) {
 	e.Docker(t, "plugin", "enable", PluginName)
 }
 
-// StartOnPlugin starts an engine whose storage driver is the plugin with its
-// layers on a fresh dataset: first on vfs to install the plugin, as a user
-// has to, and then for good.
+// StartOnPlugin starts an engine on the plugin, with its layers on a new dataset. As a
+// user has to, it starts on vfs first, to install the plugin.
 func StartOnPlugin(t testing.TB, o Options, dataset string) *Engine {
 	t.Helper()
 	CreateDataset(t, dataset)
@@ -47,13 +46,14 @@ func StartOnPlugin(t testing.TB, o Options, dataset string) *Engine {
 	return e
 }
 
-// CreateDataset makes a dataset that is destroyed when the test ends; by then
-// nothing may use it any more.
+// CreateDataset creates a dataset, and destroys it when the test ends. Nothing may use
+// it by then.
 func CreateDataset(t testing.TB, name string) {
 	t.Helper()
 	inguest.Run(t, "zfs", "create", "-o", "mountpoint=legacy", name)
 	t.Cleanup(func() { inguest.Run(t, "zfs", "destroy", "-r", name) })
 }
 
-// BinaryIn is the plugin's program in the directory `make plugin` leaves.
+// BinaryIn returns the path of the plugin's program in the directory that `make plugin`
+// makes.
 func BinaryIn(dir string) string { return filepath.Join(dir, "rootfs", "overlayzfs-plugin") }

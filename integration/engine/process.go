@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// Process is a program that runs until it is told to end, or crashes, and may
-// be started again.
+// Process is a program that runs until a signal or a crash ends it, and can be started
+// again.
 type Process struct {
 	Args []string
-	Log  string // file that its output is appended to
-	// Socket is passed as systemd passes one; nil: none.
+	Log  string // file to which its output is appended
+	// Socket is passed to the program as systemd does; nil is none.
 	Socket *os.File
 
 	cmd    *exec.Cmd
@@ -41,8 +41,8 @@ func (p *Process) start(ready func() error) error {
 	return p.await(ready)
 }
 
-// command is the program to run. It takes a socket only if it is the process
-// that was meant, whose number only a shell that becomes it knows.
+// command returns the program's command. A program takes a passed socket only if
+// LISTEN_PID is its own ID, which only a shell that executes the program knows.
 func (p *Process) command() *exec.Cmd {
 	if p.Socket == nil {
 		return exec.Command(p.Args[0], p.Args[1:]...)
@@ -52,7 +52,8 @@ func (p *Process) command() *exec.Cmd {
 	return cmd
 }
 
-// await returns when the program is ready, or an error when it ends first.
+// await waits until the program is ready. It returns an error if the program ends
+// first.
 func (p *Process) await(ready func() error) error {
 	limit := time.After(startLimit)
 	poll := time.NewTicker(50 * time.Millisecond)
@@ -73,8 +74,8 @@ func (p *Process) await(ready func() error) error {
 	}
 }
 
-// end sends a signal and waits for the program to end. How it ended is in its
-// log; one that had ended already is no error.
+// end sends a signal and waits for the program to end. The log says how it ended; a
+// program that has ended already is no error.
 func (p *Process) end(sig syscall.Signal) error {
 	if p.cmd == nil {
 		return nil
@@ -93,7 +94,7 @@ func (p *Process) end(sig syscall.Signal) error {
 
 func (p *Process) name() string { return filepath.Base(p.Args[0]) }
 
-// tail is the end of the log.
+// tail returns the end of the log.
 func (p *Process) tail() string {
 	raw, err := os.ReadFile(p.Log)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// StartRegistry starts a registry on localhost, which engines take without TLS,
-// and returns its address. It ends with the test.
+// StartRegistry starts a registry on localhost, which engines use without TLS, and
+// returns its address. The end of the test stops it.
 func StartRegistry(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -20,7 +20,7 @@ func StartRegistry(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := filepath.Join(dir, "config.json") // JSON is YAML, too
+	config := filepath.Join(dir, "config.json") // YAML includes JSON
 	if err := writeRegistryConfig(config, address, filepath.Join(dir, "data")); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func StartRegistry(t testing.TB) string {
 	return address
 }
 
-// freeAddress is one that nobody listens on.
+// freeAddress returns an address on which nothing listens.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

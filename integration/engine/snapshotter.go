@@ -12,30 +12,28 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// SnapshotterName is what the snapshotter is called in containerd's
-// configuration under dist/.
+// SnapshotterName is the snapshotter's name in containerd's configuration under dist/.
 const SnapshotterName = "overlayzfs"
 
-// Where the files under dist/ say that the snapshotter has its socket and its
-// store.
+// SnapshotterSocket and SnapshotterHome are the paths in the files under dist/.
 const (
 	SnapshotterSocket = "/run/overlayzfs/snapshotter.sock"
 	SnapshotterHome   = "/var/lib/overlayzfs-snapshotter"
 )
 
-// The environment names the snapshotter's program, and the directory dist/.
+// Environment variables that name the snapshotter's program, and the directory dist/.
 const (
 	snapshotterEnv = "OVERLAYZFS_SNAPSHOTTER"
 	distEnv        = "OVERLAYZFS_DIST"
 )
 
-// Dist is the path of a file under dist/: the tests use what users are given.
+// Dist returns the path of a file under dist/. The tests use the files that users get.
 func Dist(t testing.TB, name string) string {
 	t.Helper()
 	return filepath.Join(fromEnv(t, distEnv), name)
 }
 
-// SnapshotterProgram is the path of the snapshotter's program.
+// SnapshotterProgram returns the path of the snapshotter's program.
 func SnapshotterProgram(t testing.TB) string {
 	t.Helper()
 	return fromEnv(t, snapshotterEnv)
@@ -57,8 +55,8 @@ type Snapshotter struct {
 	Dataset string
 }
 
-// newSnapshotter sets the dataset and what else is asked for in the sample
-// configuration, as a user does, and has it checked.
+// newSnapshotter sets the dataset and other settings in the sample configuration, as a
+// user does, and has the program check it.
 func newSnapshotter(t testing.TB, dir string, o ContainerdOptions) *Snapshotter {
 	t.Helper()
 	sample, err := os.ReadFile(Dist(t, "overlayzfs/snapshotter.toml"))
@@ -80,18 +78,18 @@ func newSnapshotter(t testing.TB, dir string, o ContainerdOptions) *Snapshotter 
 	}}
 }
 
-// set gives a value to a setting that has none.
+// set replaces an empty setting by a value.
 func set(t testing.TB, text, key, value string) string {
 	t.Helper()
 	unset := "\n" + key + ` = ""` + "\n"
 	if strings.Count(text, unset) != 1 {
-		t.Fatalf("dist/overlayzfs/snapshotter.toml has no one %s to set", key)
+		t.Fatalf("dist/overlayzfs/snapshotter.toml must have exactly one empty setting %s", key)
 	}
 	return strings.Replace(text, unset, fmt.Sprintf("\n%s = %q\n", key, value), 1)
 }
 
-// Again starts the snapshotter, also after Stop or Kill, and waits until its
-// store is open.
+// Again starts the snapshotter, also after Stop or Kill, and waits until its store is
+// open.
 func (s *Snapshotter) Again(t testing.TB) {
 	t.Helper()
 	if err := s.start(s.CheckServing); err != nil {
@@ -99,7 +97,7 @@ func (s *Snapshotter) Again(t testing.TB) {
 	}
 }
 
-// Start starts the snapshotter and does not wait.
+// Start starts the snapshotter without waiting until it serves.
 func (s *Snapshotter) Start(t testing.TB) {
 	t.Helper()
 	if err := s.start(func() error { return nil }); err != nil {

@@ -9,16 +9,16 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// Builder is a way to build: its name, and what chooses it.
+// Builder is one of docker's builders.
 type Builder struct{ Name, env string }
 
-// The builders.
+// Classic and BuildKit are docker's two builders.
 var (
 	Classic  = Builder{"classic", "DOCKER_BUILDKIT=0"}
 	BuildKit = Builder{"buildkit", "DOCKER_BUILDKIT=1"}
 )
 
-// Build builds an image of the context in dir.
+// Build builds an image from the context in dir.
 func (b Builder) Build(e *engine.Engine, image, dir string, options ...string) error {
 	args := append([]string{"build", "--network", "none", "-t", image}, options...)
 	cmd := e.Command(append(args, dir)...)
@@ -29,7 +29,7 @@ func (b Builder) Build(e *engine.Engine, image, dir string, options ...string) e
 	return nil
 }
 
-// Import imports an image that write writes.
+// Import imports the image that write writes.
 func Import(e *engine.Engine, name string, write func(io.Writer) error) error {
 	cmd := e.Command("import", "-", name)
 	in, err := cmd.StdinPipe()

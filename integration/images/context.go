@@ -14,7 +14,7 @@ import (
 //go:embed everything/Dockerfile
 var dockerfile []byte
 
-// WriteEverythingContext is the build context of everything/Dockerfile.
+// WriteEverythingContext writes the build context of everything/Dockerfile.
 func WriteEverythingContext(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()

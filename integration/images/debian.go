@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// omittedDirs are the directories of Debian that are left out: a third of its
-// files. vfs copies every file for each step.
+// omittedDirs are directories of Debian that the image omits: a third of its files. vfs
+// copies every file for each step.
 var omittedDirs = []string{"./usr/share/man/", "./usr/share/locale/", "./usr/share/zoneinfo/"}
 
-// WriteDebian is the image debian, with a file that has a Capability.
+// WriteDebian writes the image debian, with a file that has a Capability.
 func WriteDebian(w io.Writer) error {
 	f, err := os.Open("/lab/base/debian-base.tar")
 	if err != nil {

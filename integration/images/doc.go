@@ -1,15 +1,16 @@
-// Package images is what tests of engines make images of, how they have them
-// built, and how they look at them: nothing can be pulled in the lab.
+// Package images makes the images of tests, has engines build them, and compares their
+// trees. Nothing can be pulled in the lab.
 //
-// What an engine stores its images with is not its business: packages e2e and
-// imagestore hold storage drivers and snapshotters against each other with it.
+// It does not know storage drivers: packages e2e and imagestore compare drivers and
+// snapshotters with it.
 //
-//	odds.go     an image with one of everything; tarball.go writes it
+//	odds.go     an image with every type of file; tarball.go writes it
 //	debian.go   an image of a small Debian
-//	context.go  a build of some thirty steps, with everything/Dockerfile, that
-//	            does to layers what can be done to them
+//	context.go  build contexts; the largest is everything/Dockerfile, some thirty steps
+//	            that make every kind of change to a layer
 //	build.go    builders
-//	expect.go   what that build has to come out as
-//	archive.go  images without an engine: layers, and what `docker save` writes
-//	show.go     trees as containers see them, and how they compare
+//	expect.go   the entries that this build must produce
+//	layers.go   layer tars without an engine
+//	save.go     archives of images, from an engine and without one
+//	tree.go     trees as containers see them, and how they compare
 package images

@@ -11,7 +11,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-// RequireHidden checks that the stage changes holds nothing of what its steps removed.
+// RequireHidden fails the test when the stage changes holds something that its steps
+// removed.
 func RequireHidden(t testing.TB, tree *treecmp.Tree) {
 	t.Helper()
 	for dir, want := range map[string]string{
@@ -34,13 +35,13 @@ func RequireHidden(t testing.TB, tree *treecmp.Tree) {
 	}
 	for _, path := range []string{"lower/delete-file", "short-lived", "short-dir", "unpacked/plain", "lower/unpacked-dir", "links/b"} {
 		if _, found := tree.Find(path); found {
-			t.Errorf("%s was deleted and is there", path)
+			t.Errorf("%s was deleted and is present", path)
 		}
 	}
 }
 
-// RequireEntries checks entries against what is written here: vfs and we could be wrong
-// in the Same way.
+// RequireEntries checks entries against the checks in this file, because vfs and our
+// driver could be wrong in the same way.
 func RequireEntries(t testing.TB, tree *treecmp.Tree, checks map[string]func(*treecmp.Entry) error) {
 	t.Helper()
 	for path, check := range checks {
@@ -53,17 +54,16 @@ func RequireEntries(t testing.TB, tree *treecmp.Tree, checks map[string]func(*tr
 	}
 }
 
-// CrossLayerLinks are the hard links that a step makes to a file of an earlier one.
-// overlayfs copies that file up with the new link and leaves its other names
-// behind. vfs keeps the names together on disk, and loses the new link when it
-// makes a layer; BuildKit leaves names out of a layer whose files did not change,
-// where it packs the layer from overlayfs's upper directory. What they must be
-// otherwise is in InChanges.
+// CrossLayerLinks are hard links that a step makes to a file of an earlier step.
+// overlayfs copies that file up with the new link and leaves its other names behind.
+// vfs keeps the names together on disk, and loses the new link when it makes a layer.
+// BuildKit omits names from a layer whose files did not change, where it packs
+// overlayfs's upper directory. ExpectedEntries has what they must be otherwise.
 var CrossLayerLinks = []string{
 	"lower/hard-a", "lower/hard-b", "links/across", "links/a", "links/c", "links/later", "caps/linked", "caps/other-name",
 }
 
-// ExpectedEntries are the entries of the target "changes", each with what it has to be.
+// ExpectedEntries are the entries of the target "changes", each with its check.
 var ExpectedEntries = map[string]func(*treecmp.Entry) error{
 	"lower/file-to-dir":     hasAttributes(treecmp.File, 0o644, 0, 0),
 	"lower/file-to-symlink": isSymlinkTo("replace-file"),
@@ -142,7 +142,7 @@ func isSymlinkTo(target string) func(*treecmp.Entry) error {
 	}
 }
 
-// HasSize is a file of that length.
+// HasSize checks that an entry is a file of that size.
 func HasSize(size int64) func(*treecmp.Entry) error {
 	return func(e *treecmp.Entry) error {
 		if e.Type != treecmp.File || e.Size != size {

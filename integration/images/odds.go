@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// Still is a program that runs in any image.
+// FindBusybox returns the path of busybox, a program that runs in any image.
 func FindBusybox() (string, error) { return filepath.EvalSymlinks("/bin/busybox") }
 
-// oddPrograms are what the steps of the Dockerfile call in the image odds.
+// oddPrograms are the programs that steps of the Dockerfile call in the image odds.
 const oddPrograms = "sh cat ls mkdir rm rmdir echo ln chmod chown touch mkfifo mknod mv cp dd truncate head seq printf id sleep test true sync stat"
 
-// WriteOdds is the image odds: busybox, and a tree with one of everything that
-// the Dockerfile changes.
+// WriteOdds writes the image odds: busybox, and a tree with every type of file that the
+// Dockerfile changes.
 func WriteOdds(w io.Writer) error {
 	path, err := FindBusybox()
 	if err != nil {
@@ -59,7 +59,7 @@ func addLower(b *tarball) {
 	b.xattr("lower/attributed", "user.note", "a\x00b")
 }
 
-// writeOddTar is the tar that the Dockerfile copies and unpacks.
+// writeOddTar writes the tar that the Dockerfile copies and unpacks.
 func writeOddTar(w io.Writer) error {
 	b := newTarball(w)
 	b.dirs("unpacked-dir")

@@ -7,18 +7,17 @@ import (
 	"time"
 )
 
-// LongAgo is the time of all that the tests bring along, so that it can be
-// told from what a build makes.
+// LongAgo is the time of all files that the tests bring along. Files that a build makes
+// are newer.
 var LongAgo = time.Date(2020, 2, 3, 4, 5, 6, 0, time.UTC)
 
-// netRaw is the attribute of a file that has CAP_NET_RAW.
+// netRaw is the value of Capability for CAP_NET_RAW.
 const netRaw = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
-// Capability is the attribute that holds a file's capabilities.
+// Capability is the attribute that stores a file's capabilities.
 const Capability = "security.capability"
 
-// tarball makes a tar whose entries are all of long ago. The first error is
-// kept for the end.
+// tarball writes a tar whose entries have the time LongAgo. finish returns its errors.
 type tarball struct {
 	*tar.Writer
 	err error

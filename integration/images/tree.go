@@ -26,8 +26,8 @@ func ReadImage(e *engine.Engine, image string) (*treecmp.Tree, error) {
 	return tree, errors.Join(err, rmErr)
 }
 
-// ReadContainer describes a running container. What is mounted in it is no
-// part of it.
+// ReadContainer describes a running container, without the file systems that are
+// mounted in it.
 func ReadContainer(e *engine.Engine, container string) (*treecmp.Tree, error) {
 	pid, err := e.Try("inspect", "-f", "{{.State.Pid}}", container)
 	if err != nil {
@@ -46,7 +46,8 @@ func ReadContainer(e *engine.Engine, container string) (*treecmp.Tree, error) {
 	return treecmp.FromDir("/proc/"+pid+"/root", mounts...)
 }
 
-// engineFiles is what an engine puts into each container, or mounts over.
+// engineFiles are the files that an engine adds to each container, and its mount
+// points.
 var engineFiles = []string{
 	".dockerenv", "busybox", "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab",
 }
@@ -58,7 +59,7 @@ func RequireSame(t testing.TB, what string, a, b *treecmp.Tree, o treecmp.Option
 		t.Fatalf("%s: a tree is missing", what)
 	}
 	if len(a.Entries) < 50 {
-		t.Errorf("%s: a tree of %d entries shows nothing", what, len(a.Entries))
+		t.Errorf("%s: a tree of %d entries proves nothing", what, len(a.Entries))
 	}
 	differences := treecmp.Compare(a, b, o)
 	const most = 60
@@ -70,16 +71,16 @@ func RequireSame(t testing.TB, what string, a, b *treecmp.Tree, o treecmp.Option
 	}
 }
 
-// mountParents are the directories in which the engine makes mount points: it
-// gives them new times.
+// mountParents are directories in which the engine makes mount points, and so changes
+// their times.
 var mountParents = []string{".", "etc", "dev", "proc", "sys"}
 
-// MountedOptions are for trees seen in a container.
+// MountedOptions returns the options for trees of containers.
 func MountedOptions(o treecmp.Options) treecmp.Options {
 	o.Ignore, o.LooseTimes = engineFiles, mountParents
 	return o
 }
 
-// LayerOptions is how our mounted trees compare with the layers that come out:
-// nothing differs but the times of the directories the engine writes to.
+// LayerOptions are the options for a mounted tree and its layers. Only times of
+// directories that the engine writes to may differ.
 var LayerOptions = MountedOptions(treecmp.Options{MTimes: true})

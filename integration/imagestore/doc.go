@@ -1,14 +1,13 @@
-// Package imagestore tests the snapshotter below Docker's containerd image
-// store, as Docker 28 and later use it, in the lab (build tag vm): a suite whose
-// dockerd has one. containerd and dockerd run with the files under dist/.
+// Package imagestore tests the snapshotter below Docker's containerd image store, which
+// Docker 28 and later use, in the lab (build tag vm). It needs a suite whose dockerd has
+// that store. containerd and dockerd run with the files under dist/.
 //
-//	images_*     what images and containers hold: built, imported, loaded and
-//	             saved, run, changed, committed and pruned, beside an engine on
-//	             containerd's overlayfs
-//	lifecycle_*  what becomes of them when the snapshotter, containerd or the
-//	             engine stop or crash
-//	limits_*     what containers may take, and what they are said to take
+//	images_*     content of images and containers: built, imported, loaded, saved,
+//	             changed, committed and pruned, compared with an engine on containerd's
+//	             overlayfs
+//	lifecycle_*  the snapshotter, containerd or the engine stop or crash
+//	limits_*     limits of containers, and the sizes that Docker shows
 //
-// The graphdriver plugin, for engines before, is package e2e's; containerd by
-// itself is package containerd's.
+// Package e2e tests the graphdriver plugin, for older engines. Package containerd tests
+// containerd without Docker.
 package imagestore

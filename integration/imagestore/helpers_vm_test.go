@@ -15,14 +15,14 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-// The tests call these all the time.
+// Short names for helpers that every test calls.
 var (
 	must     = inguest.Must
 	waitFor  = inguest.WaitFor
 	parallel = inguest.RunParallel
 )
 
-// testEngine is an engine on the snapshotter, and what it stands on.
+// testEngine is an engine on the snapshotter, with its containerd.
 type testEngine struct {
 	*engine.Engine
 	containerd *engine.Containerd
@@ -30,8 +30,8 @@ type testEngine struct {
 	dir        string // on the root disk
 }
 
-// newTestEngine starts an engine on a dataset of its own. settings are the
-// snapshotter's.
+// newTestEngine starts an engine on a new dataset, with these settings of the
+// snapshotter.
 func newTestEngine(t testing.TB, settings map[string]string) *testEngine {
 	t.Helper()
 	s := &testEngine{dataset: "tank/layers", dir: inguest.MakeDiskDir(t)}
@@ -45,7 +45,7 @@ func newTestEngine(t testing.TB, settings map[string]string) *testEngine {
 	return s
 }
 
-// startReference starts an engine on containerd's overlayfs, with names of its own in
+// startReference starts an engine on containerd's overlayfs, in another name space of
 // the same containerd.
 func (s *testEngine) startReference(t testing.TB) *engine.Engine {
 	t.Helper()
@@ -62,12 +62,12 @@ func fileExists(path string) bool {
 	return err == nil
 }
 
-// imageLab is the site beside an engine on overlayfs.
+// imageLab is an engine on the snapshotter beside one on containerd's overlayfs.
 type imageLab struct {
 	*testEngine
 	overlayfs *engine.Engine
-	used      int64     // the dataset's size without layers
-	start     time.Time // older than all that the tests make
+	used      int64     // space of the dataset without layers
+	start     time.Time // before anything that the tests make
 	built     map[string]bool
 }
 
@@ -81,7 +81,7 @@ func newImageLab(t *testing.T) *imageLab {
 	return l
 }
 
-// onBothEngines does the same with both engines at once.
+// onBothEngines calls do with both engines in parallel.
 func (l *imageLab) onBothEngines(do func(e *engine.Engine) error) error {
 	one := func(e *engine.Engine) func() error {
 		return func() error {
@@ -94,7 +94,7 @@ func (l *imageLab) onBothEngines(do func(e *engine.Engine) error) error {
 	return parallel(one(l.Engine), one(l.overlayfs))
 }
 
-// readMounted are an image's trees as containers of both engines see them.
+// readMounted returns an image's trees in containers of both engines.
 func (l *imageLab) readMounted(t testing.TB, image string) (ours, other *treecmp.Tree) {
 	t.Helper()
 	must(t, parallel(
@@ -104,8 +104,8 @@ func (l *imageLab) readMounted(t testing.TB, image string) (ours, other *treecmp
 	return ours, other
 }
 
-// builtOptions is how trees compare that two engines built: what they made at their
-// own time has its own times.
+// builtOptions returns how trees compare that two engines built. Files that a build
+// makes have the time of that build.
 func (l *imageLab) builtOptions() treecmp.Options {
 	return treecmp.Options{MTimesBefore: l.start}
 }

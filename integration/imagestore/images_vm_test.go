@@ -17,9 +17,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
-// TestImages shares two engines among its parts. Each part builds what it
-// needs and does not have, so that each can be run alone; the last empties the
-// store.
+// TestImages shares two engines among its parts. Each part builds the images it lacks,
+// so that it can run alone. The last part empties the store.
 func TestImages(t *testing.T) {
 	l := newImageLab(t)
 	t.Run("Engine", l.requireSnapshotter)
@@ -31,7 +30,7 @@ func TestImages(t *testing.T) {
 	t.Run("Pruned", l.pruneEverything)
 }
 
-// requireSnapshotter checks that the engine's images lie where they should.
+// requireSnapshotter checks that the engine stores its images in our store.
 func (l *imageLab) requireSnapshotter(t *testing.T) {
 	info := l.Docker(t, "info")
 	for _, want := range []string{"Storage Driver: overlayzfs", "driver-type: io.containerd.snapshotter.v1"} {
@@ -50,8 +49,8 @@ func (l *imageLab) compareBuilds(t *testing.T) {
 	}
 }
 
-// buildStage builds a stage of the Dockerfile on both engines, once, and returns
-// the image's name.
+// buildStage builds a stage of the Dockerfile on both engines, once, and returns the
+// image's name.
 func (l *imageLab) buildStage(t testing.TB, stage string) string {
 	t.Helper()
 	image := stage + ":built"
@@ -68,8 +67,9 @@ func (l *imageLab) buildStage(t testing.TB, stage string) string {
 	return image
 }
 
-// compareStage checks what BuildKit makes on our snapshotter against overlayfs:
-// every layer's digest, the tree after every layer, and what containers see.
+// compareStage compares a stage that BuildKit builds on our snapshotter and on
+// overlayfs: the digest of every layer, the tree after every layer, and the trees in
+// containers.
 func (l *imageLab) compareStage(t *testing.T, stage string) {
 	image := l.buildStage(t, stage)
 	var ours, other []*treecmp.Tree
@@ -107,8 +107,8 @@ func (l *imageLab) compareStage(t *testing.T, stage string) {
 	}
 }
 
-// expectedEntries is what an image must hold. Hard links across layers are BuildKit's
-// affair, and the same as on overlayfs.
+// expectedEntries returns the checks of an image's entries. It omits hard links across
+// layers: BuildKit makes the same of them on overlayfs.
 func expectedEntries() map[string]func(*treecmp.Entry) error {
 	checks := maps.Clone(images.ExpectedEntries)
 	for _, path := range images.CrossLayerLinks {
@@ -117,7 +117,7 @@ func expectedEntries() map[string]func(*treecmp.Entry) error {
 	return checks
 }
 
-// loadOnTheOther carries an image from each engine to the other.
+// loadOnTheOther saves an image on each engine and loads it on the other.
 func (l *imageLab) loadOnTheOther(t *testing.T) {
 	image := l.buildStage(t, "changes")
 	for _, c := range []struct{ from, to *engine.Engine }{{l.Engine, l.overlayfs}, {l.overlayfs, l.Engine}} {
@@ -144,7 +144,8 @@ func (l *imageLab) loadOnTheOther(t *testing.T) {
 	}
 }
 
-// pullOnTheOther carries an image from each engine to the other by a registry.
+// pullOnTheOther pushes an image from each engine to a registry and pulls it with the
+// other.
 func (l *imageLab) pullOnTheOther(t *testing.T) {
 	image, address := l.buildStage(t, "changes"), engine.StartRegistry(t)
 	for _, c := range []struct{ from, to *engine.Engine }{{l.Engine, l.overlayfs}, {l.overlayfs, l.Engine}} {
@@ -160,13 +161,13 @@ func (l *imageLab) pullOnTheOther(t *testing.T) {
 	}
 }
 
-// changeScript is what the container is made to do to its image.
+// changeScript makes changes of every kind to a container.
 const changeScript = `cd /lower
 	echo more >>keep-file; rm delete-file; rm -r delete-dir; rm -r opaque-dir; mkdir opaque-dir; echo new >opaque-dir/new
 	chmod 4711 suid; mkdir made; echo in >made/in; ln -sfn made link; ln hard-a hard-e; mknod node c 1 5; rm file-to-dir; mkdir file-to-dir
 	touch -d '2001-02-03 04:05:06' /caps/touched`
 
-// changeAndCommit follows one container of each engine from run to commit.
+// changeAndCommit changes a container on each engine and commits it.
 func (l *imageLab) changeAndCommit(t *testing.T) {
 	in := images.WriteContext(t, map[string]string{"tree/a": "a\n", "tree/b c/d": "d\n"})
 	must(t, l.onBothEngines(func(e *engine.Engine) error {
@@ -204,7 +205,7 @@ func (l *imageLab) changeAndCommit(t *testing.T) {
 	}
 }
 
-// listDiff is what docker diff says, sorted.
+// listDiff returns the sorted output of docker diff.
 func listDiff(t testing.TB, e *engine.Engine) []string {
 	t.Helper()
 	lines := strings.Split(e.Docker(t, "diff", "one"), "\n")
@@ -225,8 +226,8 @@ func runAll(e *engine.Engine, commands ...[]string) error {
 	return nil
 }
 
-// buildInParallel builds three images on one base at the same time, all with the
-// same first step, while containers of the base run and end.
+// buildInParallel builds three images on one base in parallel, all with the same first
+// step, while containers of the base run.
 func (l *imageLab) buildInParallel(t *testing.T) {
 	var parts []func() error
 	for n := range 3 {
@@ -260,8 +261,8 @@ func (l *imageLab) buildAndCheck(n int, dir string) error {
 	return err
 }
 
-// pruneEverything removes everything: nothing may be left in the store, nor of the
-// space it took.
+// pruneEverything removes all images and containers. Neither layers nor used space may
+// remain.
 func (l *imageLab) pruneEverything(t *testing.T) {
 	if found, err := engine.SnapshotterLayers(); err != nil || len(found) == 0 {
 		t.Fatalf("the store holds %q before pruning: %v", found, err)
@@ -274,10 +275,10 @@ func (l *imageLab) pruneEverything(t *testing.T) {
 		t.Errorf("images are left: %s", out)
 	}
 	waitFor(t, engine.CheckNoSnapshotterLayers)
-	const slack = 2 << 20 // directories do not shrink, and what ZFS knows of them
+	const slack = 2 << 20 // directories do not shrink, nor does the metadata of ZFS
 	waitFor(t, func() error {
 		if used := inguest.UsedSpace(t, l.dataset); used > l.used+slack {
-			return fmt.Errorf("%d bytes are used, at the start it were %d", used, l.used)
+			return fmt.Errorf("%d bytes are used, %d at the start", used, l.used)
 		}
 		return nil
 	})

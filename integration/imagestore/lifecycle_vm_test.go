@@ -11,6 +11,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
 )
 
@@ -21,20 +22,21 @@ func writeThreeLayers(t testing.TB) string {
 	return images.WriteArchive(t, threeLayerImage, []string{"sleep", "1000000"}, images.ThreeLayers(t)...)
 }
 
-// TestTheSnapshotterKilledWhileAnImageIsLoaded: Docker calls the load a success
-// and writes into its log what failed. What was not unpacked is when the image is
-// used, or loaded again, and it is whole.
-func TestTheSnapshotterKilledWhileAnImageIsLoaded(t *testing.T) {
+// TestLoadSurvivesAKilledSnapshotter kills the snapshotter during docker load. Docker
+// reports success and logs the failure. The image is unpacked when it is used or loaded
+// again, and is then complete.
+func TestLoadSurvivesAKilledSnapshotter(t *testing.T) {
 	s, archive := newTestEngine(t, nil), writeThreeLayers(t)
 	loading := s.Command("load", "-i", archive)
 	must(t, loading.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- loading.Wait() }()
 	waitFor(t, engine.CheckUnpacking)
+	inguest.RequireRunning(t, "docker load", ended)
 	s.containerd.Snapshotter.Kill(t)
-	t.Logf("the load that was cut: %v", <-ended)
+	t.Logf("the interrupted load: %v", <-ended)
 	s.containerd.Snapshotter.Again(t)
-	// containerd lets some time pass before it dials again.
+	// containerd pauses before it dials again.
 	waitFor(t, func() error {
 		got, err := s.Try("run", "--rm", "--network", "none", threeLayerImage, "cat", "/etc/motd", "/opt/shown")
 		if err == nil && got != "changed\nabove" {
@@ -52,8 +54,7 @@ func TestTheSnapshotterKilledWhileAnImageIsLoaded(t *testing.T) {
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
-// requireSame compares the image with what an engine on overlayfs makes of the
-// archive.
+// requireSame compares the image with the archive as an engine on overlayfs unpacks it.
 func (s *testEngine) requireSame(t *testing.T, archive string) {
 	t.Helper()
 	overlayfs := s.startReference(t)
@@ -64,14 +65,13 @@ func (s *testEngine) requireSame(t *testing.T, archive string) {
 		func() (err error) { other, err = images.ReadImage(overlayfs, threeLayerImage); return err },
 	))
 	o := images.LayerOptions
-	o.LooseTimes = append(slices.Clone(o.LooseTimes), "srv") // its last layer changes it and does not name it
+	o.LooseTimes = append(slices.Clone(o.LooseTimes), "srv") // the last layer changes it without an entry
 	images.RequireSame(t, "the image, ours and on overlayfs", ours, other, o)
 }
 
-// TestBuildsGoOnAfterTheSnapshotterWasKilled kills it while a step runs, whose
-// container does not notice. The step's end does, and the build fails or
-// succeeds; the next one succeeds.
-func TestBuildsGoOnAfterTheSnapshotterWasKilled(t *testing.T) {
+// TestBuildsWorkAfterTheSnapshotterWasKilled kills the snapshotter during a build step.
+// The step's container runs on; its build may fail. The next build must succeed.
+func TestBuildsWorkAfterTheSnapshotterWasKilled(t *testing.T) {
 	s := newTestEngine(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
 	dir := images.WriteContext(t, map[string]string{
@@ -82,7 +82,7 @@ func TestBuildsGoOnAfterTheSnapshotterWasKilled(t *testing.T) {
 	waitFor(t, func() error { return checkLayerHolds("began") })
 	s.containerd.Snapshotter.Kill(t)
 	s.containerd.Snapshotter.Again(t)
-	t.Logf("the build that was cut: %v", <-began)
+	t.Logf("the interrupted build: %v", <-began)
 	waitFor(t, func() error {
 		err := images.BuildKit.Build(s.Engine, "whole", dir)
 		if err != nil && !strings.Contains(err.Error(), "connection refused") {
@@ -96,8 +96,8 @@ func TestBuildsGoOnAfterTheSnapshotterWasKilled(t *testing.T) {
 	}
 }
 
-// TestContainersOutliveTheSnapshotter: a running container is not disturbed,
-// and what it wrote is there when it is started again.
+// TestContainersOutliveTheSnapshotter kills the snapshotter under a container, which
+// runs on and keeps its files over a restart.
 func TestContainersOutliveTheSnapshotter(t *testing.T) {
 	s := newTestEngine(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
@@ -115,9 +115,9 @@ func TestContainersOutliveTheSnapshotter(t *testing.T) {
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
-// TestAllStartedAgain stops everything, and has everything crash: images and
-// containers are there afterwards.
-func TestAllStartedAgain(t *testing.T) {
+// TestImagesAndContainersSurviveARestartOfEverything stops all daemons, and then kills
+// all of them.
+func TestImagesAndContainersSurviveARestartOfEverything(t *testing.T) {
 	s := newTestEngine(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
 	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
@@ -162,11 +162,11 @@ func (s *testEngine) requireNotes(t *testing.T, want string) {
 		t.Errorf("the container holds the notes %q, want %q", got, want)
 	}
 	if _, err := s.Try("exec", "box", "test", "-e", "/lower/keep-file"); err == nil {
-		t.Error("what the container deleted is back")
+		t.Error("a file that the container deleted is back")
 	}
 }
 
-// checkLayerHolds is an error until a layer holds a file of this name.
+// checkLayerHolds returns an error until a layer has a file of this name.
 func checkLayerHolds(name string) error {
 	all, err := engine.SnapshotterLayers()
 	for _, layer := range all {

@@ -13,8 +13,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// TestContainersHaveTheDefaultLimit: containers have it, builds have not, and an
-// image can be made of a limited container.
+// TestContainersHaveTheDefaultLimit checks that containers have the default limit and
+// builds do not, and that a limited container can be committed.
 func TestContainersHaveTheDefaultLimit(t *testing.T) {
 	s := newTestEngine(t, map[string]string{"size": "8M"})
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
@@ -37,18 +37,18 @@ func TestContainersHaveTheDefaultLimit(t *testing.T) {
 	s.Docker(t, "system", "prune", "-af")
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 	if left := inguest.Run(t, "zfs", "list", "-H", "-o", "name", "-r", s.dataset); left != s.dataset {
-		t.Errorf("of limited containers are left the datasets %q", left)
+		t.Errorf("datasets of limited containers are left: %q", left)
 	}
 }
 
-// TestUsage: what docker says that a container takes is what it wrote, as the
-// pool has it.
-func TestUsage(t *testing.T) {
+// TestUsageIsWhatAContainerWrote compares the size that docker inspect shows with what
+// the container wrote.
+func TestUsageIsWhatAContainerWrote(t *testing.T) {
 	s := newTestEngine(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
 	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
 	s.Docker(t, "exec", "box", "sh", "-ec", "head -c 3000000 /dev/urandom >/random; head -c 30000000 /dev/zero >/zeros")
-	// Of what is not on disk yet nothing is counted, and zeros take nothing.
+	// Space counts once data is on disk, and zeros take none.
 	waitFor(t, func() error {
 		size, err := strconv.Atoi(s.Docker(t, "inspect", "--size", "-f", "{{.SizeRw}}", "box"))
 		if err == nil && (size < 3000000 || size > 4000000) {

@@ -29,3 +29,14 @@ func RunParallel(functions ...func() error) error {
 	wg.Wait()
 	return errors.Join(errs...)
 }
+
+// RequireRunning fails the test if a command has ended, as ended reports. A test that
+// interrupts the command calls it just before, for otherwise it would prove nothing.
+func RequireRunning(t testing.TB, name string, ended <-chan error) {
+	t.Helper()
+	select {
+	case err := <-ended:
+		t.Fatalf("%s ended before it could be interrupted: %v", name, err)
+	default:
+	}
+}

@@ -1,6 +1,6 @@
-// Package pluginclient calls the plugin over its unix socket, as an engine does: the
-// part of the protocol that the tests in integration/ need, and the plugin's own call
-// that sets limits. docker's own proxy is package mobyproxy's.
+// Package pluginclient calls the plugin over its unix socket, as an engine does. It has
+// the part of the protocol that tests need, and the plugin's own call that sets limits.
+// Package mobyproxy uses docker's own proxy.
 package pluginclient
 
 import (
@@ -17,14 +17,14 @@ import (
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
-// maxAnswer bounds what is read of an answer that is not a stream.
+// maxAnswer bounds the size of an answer that is not a stream.
 const maxAnswer = 256 << 20
 
-// Client calls a plugin. It never repeats a call. Every method may be used
+// Client calls a plugin. It never retries a call. Every method may be called
 // concurrently.
 type Client struct{ http *http.Client }
 
-// New returns a client of the plugin that listens at socket.
+// New returns a client of the plugin at socket.
 func New(socket string) *Client {
 	var dialer net.Dialer
 	return &Client{&http.Client{Transport: &http.Transport{
@@ -49,7 +49,7 @@ type request struct {
 	StorageOpt map[string]string `json:",omitempty"`
 }
 
-// answer has the fields of every call's answer.
+// answer has the fields of all answers.
 type answer struct {
 	Err    string
 	Dir    string
@@ -63,7 +63,7 @@ func (c *Client) Init(ctx context.Context, p plugin.InitParams) error {
 	return err
 }
 
-// Create makes a layer; o.ReadWrite chooses between the two calls for it.
+// Create makes a layer. o.ReadWrite chooses between the protocol's two calls.
 func (c *Client) Create(ctx context.Context, id, parent string, o plugin.CreateOptions) error {
 	name := "GraphDriver.Create"
 	if o.ReadWrite {
@@ -79,7 +79,7 @@ func (c *Client) Get(ctx context.Context, id, mountLabel string) (string, error)
 	return a.Dir, err
 }
 
-// Put gives back one Get.
+// Put releases one Get.
 func (c *Client) Put(ctx context.Context, id string) error {
 	_, err := c.call(ctx, "GraphDriver.Put", request{ID: id})
 	return err
@@ -91,20 +91,20 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 	return err
 }
 
-// Exists asks whether there is such a layer.
+// Exists reports whether a layer exists.
 func (c *Client) Exists(ctx context.Context, id string) (bool, error) {
 	a, err := c.call(ctx, "GraphDriver.Exists", request{ID: id})
 	return a.Exists, err
 }
 
-// SetLimits changes the limits of a layer that has one.
+// SetLimits changes the limits of a layer that has a limit.
 func (c *Client) SetLimits(ctx context.Context, id string, options map[string]string) error {
 	_, err := c.call(ctx, "OverlayZFS.Limit", request{ID: id, StorageOpt: options})
 	return err
 }
 
-// Diff streams a layer's tar. A Read that fails other than with io.EOF says that
-// the stream was cut.
+// Diff streams a layer's tar. A Read that fails with another error than io.EOF means
+// that the stream was cut.
 func (c *Client) Diff(ctx context.Context, id, parent string) (io.ReadCloser, error) {
 	body, err := json.Marshal(request{ID: id, Parent: parent})
 	if err != nil {
@@ -137,7 +137,7 @@ func (c *Client) call(ctx context.Context, name string, request any) (answer, er
 	return decode(name, response)
 }
 
-// send returns the body of an answer whose status says success.
+// send makes a call and returns the body of a successful answer.
 func (c *Client) send(ctx context.Context, name, query string, body io.Reader) (io.ReadCloser, error) {
 	target := url.URL{Scheme: "http", Host: "plugin", Path: "/" + name, RawQuery: query}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), body)
@@ -157,7 +157,7 @@ func (c *Client) send(ctx context.Context, name, query string, body io.Reader) (
 	return nil, fmt.Errorf("%s: status %d", name, response.StatusCode)
 }
 
-// decode reads an answer, of which one with Err is an error.
+// decode reads an answer. An answer with Err is an error.
 func decode(name string, body io.ReadCloser) (a answer, err error) {
 	data, err := io.ReadAll(io.LimitReader(body, maxAnswer))
 	if err := errors.Join(err, body.Close()); err != nil {

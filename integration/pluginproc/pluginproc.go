@@ -1,9 +1,8 @@
-// Package pluginproc runs a door's real binary as a process of its own for
-// tests: started, killed and started again on the same socket and state.
+// Package pluginproc runs a door's real program as a process for tests: started, killed,
+// and started again on the same socket and state.
 //
-// The plugin's binary is named by OVERLAYZFS_PLUGIN, the snapshotter's by
-// OVERLAYZFS_SNAPSHOTTER, since tests run in the lab, where nothing can be
-// built.
+// OVERLAYZFS_PLUGIN names the plugin's program, OVERLAYZFS_SNAPSHOTTER the snapshotter's.
+// Tests cannot build them: they run in the lab.
 package pluginproc
 
 import (

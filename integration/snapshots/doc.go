@@ -1,7 +1,7 @@
-// Package snapshots holds containerd's own conformance suite against the
-// snapshotter, in process and through its socket, beside containerd's overlayfs
-// snapshotter on the same pool.
+// Package snapshots runs containerd's own conformance suite against the snapshotter, in
+// process and through its socket, beside containerd's overlayfs and zfs snapshotters on
+// the same pool.
 //
-// What lives here needs a machine with OpenZFS; the tests of package snapshotter
-// need none. A whole containerd is package containerd's.
+// These tests need OpenZFS; the tests of package snapshotter do not. Package containerd
+// tests a whole containerd.
 package snapshots

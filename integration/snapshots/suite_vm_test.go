@@ -28,9 +28,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// filesystemKind tells the suite what kind of file system is mounted. On overlayfs without
-// redirect_dir the kernel does not rename a directory of a lower layer, and the
-// suite does not ask for it.
+// filesystemKind tells the suite which file system is mounted. overlayfs without
+// redirect_dir does not rename a directory of a lower layer, and the suite does not ask
+// for it.
 const filesystemKind = "overlayfs"
 
 func TestSnapshotter(t *testing.T) {
@@ -51,9 +51,9 @@ func TestOverlayfsForComparison(t *testing.T) {
 	})
 }
 
-// containerd's zfs snapshotter wants a dataset that is mounted on its root.
+// containerd's zfs snapshotter needs a dataset that is mounted on its root.
 func TestZFSForComparison(t *testing.T) {
-	var made atomic.Int64 // the suite's tests run at the same time
+	var made atomic.Int64 // the suite's tests run in parallel
 	testsuite.SnapshotterSuite(t, "zfs", func(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
 		dataset := fmt.Sprintf("tank/comparison-%d", made.Add(1))
 		if out, err := exec.Command("zfs", "create", "-o", "mountpoint="+root, dataset).CombinedOutput(); err != nil {
@@ -82,8 +82,8 @@ func openInProcess(ctx context.Context, root string) (snapshots.Snapshotter, fun
 	return s, s.Close, nil
 }
 
-// serveOnSocket serves a store as the daemon does and returns containerd's own
-// client of it.
+// serveOnSocket serves a store as the daemon does, and returns containerd's client of
+// it.
 func serveOnSocket(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
 	dir, err := os.MkdirTemp("/run", "snapshotter-")
 	if err != nil {

@@ -1,7 +1,6 @@
-// Package systemd tests the units under dist/ with a systemd, in the lab (build
-// tag vm). The lab's guests are not started by one: it runs in name spaces of
-// its own (processes, mounts, control groups), and everything that it started
-// ends with it.
+// Package systemd tests the units under dist/ with a real systemd, in the lab (build tag
+// vm). The lab's guest does not boot with systemd. The tests run systemd in its own name
+// spaces (processes, mounts, control groups); all of its processes end with it.
 //
-// What the daemon does without systemd is package containerd's.
+// Package containerd tests the daemon without systemd.
 package systemd

@@ -20,14 +20,14 @@ var (
 	waitFor = inguest.WaitFor
 )
 
-// systemdSystem is a systemd at work.
+// systemdSystem is a running systemd.
 type systemdSystem struct {
-	pid   string // as this process sees it
-	group string // control group that it has for its own
+	pid   string // in this process's name space
+	group string // systemd's control group
 }
 
-// entryScript makes name spaces into what a systemd expects to find, and becomes it.
-// Units that have to do with a machine's start are none of the test's.
+// entryScript prepares the name spaces as systemd expects them, and executes systemd.
+// It masks units for a machine's start.
 const entryScript = `set -e
 mount --make-rprivate /
 mount -t proc proc /proc
@@ -66,7 +66,7 @@ func bootSystemd(t *testing.T) *systemdSystem {
 	return s
 }
 
-// end kills the first process of its name space, and with it all others.
+// end kills the first process of the name space, and all others with it.
 func (s *systemdSystem) end(t *testing.T, cmd *exec.Cmd, log string) {
 	if t.Failed() {
 		raw, err := os.ReadFile(log)
@@ -79,7 +79,7 @@ func (s *systemdSystem) end(t *testing.T, cmd *exec.Cmd, log string) {
 	waitFor(t, s.removeGroups)
 }
 
-// removeGroups removes the control groups that it made, the lowest first.
+// removeGroups removes systemd's control groups, the lowest first.
 func (s *systemdSystem) removeGroups() error {
 	var groups []string
 	err := filepath.WalkDir(s.group, func(path string, entry os.DirEntry, err error) error {
@@ -94,7 +94,7 @@ func (s *systemdSystem) removeGroups() error {
 	return err
 }
 
-// try runs a program beside the systemd.
+// try runs a program in systemd's name spaces.
 func (s *systemdSystem) try(args ...string) (string, error) {
 	out, err := exec.Command("nsenter", append([]string{"-t", s.pid, "-m", "-p", "-C", "--"}, args...)...).CombinedOutput()
 	if err != nil {
@@ -110,12 +110,12 @@ func (s *systemdSystem) run(t *testing.T, args ...string) string {
 	return out
 }
 
-// readProperty is one of a unit.
+// readProperty returns a property of the unit.
 func (s *systemdSystem) readProperty(name string) (string, error) {
 	return s.try("systemctl", "show", "--value", "-p", name, unit)
 }
 
-// hostPath is where a file of the systemd is seen from here.
+// hostPath returns the path in this name space of one of systemd's files.
 func (s *systemdSystem) hostPath(name string) string {
 	return filepath.Join("/proc", s.pid, "root", name)
 }

@@ -18,7 +18,7 @@ const (
 	dataset = "tank/layers"
 )
 
-// installUnits does what docs/containerd.md says.
+// installUnits installs the files as docs/containerd.md says.
 func installUnits(t *testing.T) {
 	t.Helper()
 	for _, f := range []struct{ from, to, mode string }{
@@ -33,21 +33,21 @@ func installUnits(t *testing.T) {
 	inguest.Run(t, "sed", "-i", `s#^dataset = ""#dataset = "`+dataset+`"#`, "/etc/overlayzfs/snapshotter.toml")
 }
 
-// destroyDatasetLater has the dataset destroyed in the end. The name space that it is
-// mounted in goes some time after its last process.
+// destroyDatasetLater destroys the dataset when the test ends. The name space that has
+// it mounted ends some time after its last process.
 func destroyDatasetLater(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() {
 		if err := exec.Command("zfs", "list", dataset).Run(); err != nil {
-			return // the test failed before it was made
+			return // the test failed before the dataset was created
 		}
 		waitFor(t, func() error { return exec.Command("zfs", "destroy", "-r", dataset).Run() })
 	})
 }
 
-// TestUnitsAreSound has systemd itself read them. Whether the manual pages that
-// they name are there is the package's affair: the guest keeps none.
-func TestUnitsAreSound(t *testing.T) {
+// TestSystemdAcceptsTheUnits has systemd-analyze verify the units. It does not look for
+// the manual pages, which the guest does not keep.
+func TestSystemdAcceptsTheUnits(t *testing.T) {
 	installUnits(t)
 	for _, kind := range []string{".service", ".socket"} {
 		if out := inguest.Run(t, "systemd-analyze", "verify", "--man=no", "/etc/systemd/system/"+unit+kind); out != "" {
@@ -56,16 +56,16 @@ func TestUnitsAreSound(t *testing.T) {
 	}
 }
 
-// TestTheService follows the daemon's life as a service.
-func TestTheService(t *testing.T) {
+// TestTheServiceStartsRestartsAndStops runs the daemon as a service.
+func TestTheServiceStartsRestartsAndStops(t *testing.T) {
 	destroyDatasetLater(t)
 	inguest.Run(t, "zfs", "create", "-o", "mountpoint=legacy", dataset)
 	installUnits(t)
 	s := bootSystemd(t)
-	// The start returns when the daemon said that it is ready.
+	// The start returns when the daemon has reported that it is ready.
 	s.run(t, "systemctl", "enable", "--now", unit)
 	t.Cleanup(func() { inguest.Run(t, "systemctl", "disable", unit) })
-	s.requireProperty(t, "StatusText", "serving")
+	s.awaitProperty(t, "StatusText", "serving")
 	must(t, s.checkServing())
 
 	before := s.run(t, "systemctl", "show", "--value", "-p", "MainPID", unit)
@@ -76,11 +76,11 @@ func TestTheService(t *testing.T) {
 	s.run(t, "systemctl", "stop", unit)
 	s.requireProperty(t, "Result", "success")
 	if out := s.run(t, "findmnt", "-n", "-o", "SOURCE", engine.SnapshotterHome); out != dataset {
-		t.Errorf("after the stop there is %q on the store's place", out)
+		t.Errorf("after the stop %q is mounted on the store's directory", out)
 	}
 }
 
-// TestTheSocketStartsTheService: a call is enough.
+// TestTheSocketStartsTheService starts the service by a call on its socket.
 func TestTheSocketStartsTheService(t *testing.T) {
 	destroyDatasetLater(t)
 	inguest.Run(t, "zfs", "create", "-o", "mountpoint=legacy", dataset)
@@ -89,37 +89,40 @@ func TestTheSocketStartsTheService(t *testing.T) {
 	s.run(t, "systemctl", "start", unit+".socket")
 	s.requireProperty(t, "ActiveState", "inactive")
 	waitFor(t, s.checkServing)
-	s.requireProperty(t, "ActiveState", "active")
-	// It serves on systemd's socket, which stays when the service stops.
+	s.awaitProperty(t, "ActiveState", "active") // the answer can come before systemd hears that the service is ready
+	// The service uses systemd's socket, which stays when the service stops.
 	s.run(t, "systemctl", "stop", unit+".service")
 	waitFor(t, s.checkServing)
 }
 
-// TestTheStoreThatCannotBeOpened: the service starts all the same, for calls
-// are to be told why; so is whoever looks at its status.
-func TestTheStoreThatCannotBeOpened(t *testing.T) {
+// TestTheServiceReportsAStoreThatCannotBeOpened starts the service without its dataset.
+// The service runs, so that calls and its status say why.
+func TestTheServiceReportsAStoreThatCannotBeOpened(t *testing.T) {
 	destroyDatasetLater(t)
 	installUnits(t)
 	s := bootSystemd(t)
 	s.run(t, "systemctl", "start", unit)
-	got, err := s.readProperty("StatusText")
-	if err != nil || !strings.HasPrefix(got, "cannot open the store: ") || !strings.Contains(got, dataset) {
-		t.Errorf("the status is %q, %v", got, err)
-	}
+	waitFor(t, func() error {
+		got, err := s.readProperty("StatusText")
+		if err == nil && (!strings.HasPrefix(got, "cannot open the store: ") || !strings.Contains(got, dataset)) {
+			err = fmt.Errorf("the status is %q", got)
+		}
+		return err
+	})
 	inguest.Run(t, "zfs", "create", "-o", "mountpoint=legacy", dataset)
-	// Health asks nothing of the store; a call does, and tries again.
+	// The health check does not use the store; a call does, and opens it again.
 	s.run(t, "systemctl", "restart", unit)
-	s.requireProperty(t, "StatusText", "serving")
+	s.awaitProperty(t, "StatusText", "serving")
 }
 
-// TestAWrongConfigurationIsNotTriedAgain: it stays wrong, and whoever started the
-// service wants to know.
-func TestAWrongConfigurationIsNotTriedAgain(t *testing.T) {
+// TestAWrongConfigurationIsNotRetried starts the service with a configuration that
+// stays wrong: the start has to fail at once.
+func TestAWrongConfigurationIsNotRetried(t *testing.T) {
 	installUnits(t)
 	inguest.Run(t, "sed", "-i", `s#^dataset = #datasets = #`, "/etc/overlayzfs/snapshotter.toml")
 	s := bootSystemd(t)
 	if out, err := s.try("systemctl", "start", unit); err == nil {
-		t.Errorf("it starts: %s", out)
+		t.Errorf("the service starts: %s", out)
 	}
 	s.requireProperty(t, "ActiveState", "failed")
 	s.requireProperty(t, "ExecMainStatus", "2")
@@ -133,7 +136,19 @@ func (s *systemdSystem) requireProperty(t *testing.T, name, want string) {
 	}
 }
 
-// checkRestarted is an error until another process serves.
+// awaitProperty waits until a property of the unit has a value.
+func (s *systemdSystem) awaitProperty(t *testing.T, name, want string) {
+	t.Helper()
+	waitFor(t, func() error {
+		got, err := s.readProperty(name)
+		if err == nil && got != want {
+			err = fmt.Errorf("%s is %q, want %q", name, got, want)
+		}
+		return err
+	})
+}
+
+// checkRestarted returns an error until another process serves.
 func (s *systemdSystem) checkRestarted(before string) error {
 	pid, err := s.readProperty("MainPID")
 	if err != nil {
