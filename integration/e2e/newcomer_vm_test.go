@@ -35,7 +35,7 @@ func TestNewcomer(t *testing.T) {
 	steps, err := matchSteps(texts)
 	must(t, err)
 	n := newNewcomer(t)
-	looks := n.checks()
+	checks := n.checks()
 	for _, step := range steps {
 		if step.not != "" {
 			continue
@@ -48,11 +48,11 @@ func TestNewcomer(t *testing.T) {
 			}
 		}
 		if step.sees != "" {
-			look, ok := looks[step.sees]
+			check, ok := checks[step.sees]
 			if !ok {
 				t.Fatalf("there is no check called %q", step.sees)
 			}
-			look(t, out)
+			check(t, out)
 		}
 	}
 }
