@@ -161,7 +161,7 @@ func (f *migrateFlags) requirePlugin(plan *migrate.Plan, where host.Location) {
 	}
 	switch {
 	case where.Plugin == nil:
-		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("no plugin %q is installed in %s: start dockerd and install it (`docker plugin install`), as README.md shows", where.Driver, where.Root))
+		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("no plugin %q is installed in %s: start dockerd and install it (`docker plugin install`), as docs/quickstart-plugin.md shows", where.Driver, where.Root))
 	case !where.Plugin.Enabled:
 		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("the plugin %s is disabled, so that dockerd cannot start with it: start dockerd as it is, and run `docker plugin enable %s`", where.Plugin.Name, where.Plugin.Name))
 	}

@@ -40,7 +40,7 @@ func setupCommand(c console, where *storeFlags) *cobra.Command {
 			"dockerd.",
 		Example: "  overlayzfs setup tank/docker --dry-run\n" +
 			"  overlayzfs setup tank/docker --sync disabled --opt overlayzfs.size=10G\n" +
-			"  overlayzfs setup --dataset tank/layers --yes",
+			"  overlayzfs setup --dataset tank/docker/layers --yes",
 		Args: optionalArg,
 		RunE: func(command *cobra.Command, args []string) error {
 			return f.run(command.Context(), c, strings.Join(args, ""))
