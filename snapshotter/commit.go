@@ -13,28 +13,28 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// apparentLabel is, on a committed snapshot, the sum of its files' lengths;
-// Usage says what they take.
+// apparentLabel holds, on a committed snapshot, the sum of its files' lengths. Usage
+// returns the space they take.
 const apparentLabel = "containerd.io/snapshot/overlayzfs.apparent-size"
 
-// Commit makes an active snapshot a committed one of another name. When it has
-// answered, content and name are on disk.
+// Commit turns an active snapshot into a committed one with another name. Content and name
+// are on disk when it returns.
 func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
 	return translate("commit snapshot", key, s.commit(ctx, name, key, opts))
 }
 
 func (s *Snapshotter) commit(ctx context.Context, name, key string, opts []snapshots.Opt) error {
-	defer s.hold(key)()
-	s.making.RLock()
-	defer s.making.RUnlock()
-	r, err := s.committable(ctx, name, key)
+	defer s.lockName(key)()
+	s.recordAhead.RLock()
+	defer s.recordAhead.RUnlock()
+	r, err := s.findCommittable(ctx, name, key)
 	if err != nil {
 		return err
 	}
 	if err := s.rebase(ctx, r, opts); err != nil {
 		return err
 	}
-	return s.store.CommitLayer(ctx, r.id, unpacks(key), func() error {
+	return s.store.CommitLayer(ctx, r.id, isUnpackKey(key), func() error {
 		usage, err := s.store.Usage(ctx, r.id)
 		if err != nil {
 			return err
@@ -47,9 +47,9 @@ func (s *Snapshotter) commit(ctx context.Context, name, key string, opts []snaps
 	})
 }
 
-// committable refuses early what the transaction would refuse after a wait for
-// the disk.
-func (s *Snapshotter) committable(ctx context.Context, name, key string) (r record, err error) {
+// findCommittable returns the record of key. It refuses early what the transaction would
+// refuse after a wait for the disk.
+func (s *Snapshotter) findCommittable(ctx context.Context, name, key string) (r record, err error) {
 	if err := checkName(name); err != nil {
 		return r, err
 	}
@@ -67,7 +67,7 @@ func (s *Snapshotter) committable(ctx context.Context, name, key string) (r reco
 	return r, err
 }
 
-// rebase puts a layer that was unpacked beside the one it belongs on onto that.
+// rebase gives a layer that was unpacked in parallel its parent.
 func (s *Snapshotter) rebase(ctx context.Context, r record, opts []snapshots.Opt) error {
 	var base snapshots.Info
 	for _, opt := range opts {
@@ -78,8 +78,8 @@ func (s *Snapshotter) rebase(ctx context.Context, r record, opts []snapshots.Opt
 	if base.Parent == "" || base.Parent == r.info.Parent || r.info.Parent != "" {
 		return nil // the transaction refuses another parent
 	}
-	if unpacks(r.info.Name) && !beside(r.info) {
-		return fault.New(fault.Unsupported, "this containerd unpacks layers side by side and did not say so when it began, so that what the layer deletes is lost; take \"rebase\" out of the capabilities in its proxy_plugins")
+	if isUnpackKey(r.info.Name) && !isParallelUnpack(r.info) {
+		return fault.New(fault.Unsupported, "this containerd unpacks layers in parallel and did not say so when it began, so the layer's deletions are lost; remove \"rebase\" from the capabilities in its proxy_plugins")
 	}
 	parent, err := s.find(ctx, base.Parent)
 	if err != nil {

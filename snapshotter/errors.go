@@ -9,7 +9,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// classes are the core's classes of failures in containerd's terms.
+// classes maps the core's classes of errors to containerd's.
 var classes = map[fault.Class]error{
 	fault.NotFound:        errdefs.ErrNotFound,
 	fault.Exists:          errdefs.ErrAlreadyExists,
@@ -25,7 +25,7 @@ var classes = map[fault.Class]error{
 	fault.HomeGone:        errdefs.ErrUnavailable,
 }
 
-// translated is an error of ours that containerd understands.
+// translated is an error with one of containerd's classes.
 type translated struct {
 	text  string
 	class error
@@ -35,8 +35,8 @@ type translated struct {
 func (e *translated) Error() string   { return e.text }
 func (e *translated) Unwrap() []error { return []error{e.class, e.err} }
 
-// translate puts err into containerd's terms and says what was being done with
-// which snapshot, and what can be done about it.
+// translate returns err with containerd's class and a text that names operation, snapshot,
+// cause and remedy.
 func translate(op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -45,7 +45,7 @@ func translate(op, key string, err error) error {
 	if key != "" {
 		text = fmt.Sprintf("%s %.200q: %s", op, key, fault.Text(err))
 	}
-	class := known(err)
+	class := containerdClass(err)
 	if class == nil {
 		class = classes[fault.ClassOf(fault.Classify(err))]
 	}
@@ -55,9 +55,9 @@ func translate(op, key string, err error) error {
 	return &translated{text, class, err}
 }
 
-// known is the class of an error that has one of containerd's already, as those
-// of its metadata store do, or nil.
-func known(err error) error {
+// containerdClass returns the class of an error that has one of containerd's, as those of
+// its metadata store do, or nil.
+func containerdClass(err error) error {
 	class := errdefs.Resolve(err)
 	if errors.Is(class, errdefs.ErrUnknown) {
 		return nil
@@ -65,9 +65,9 @@ func known(err error) error {
 	return class
 }
 
-// classified gives an error that has none a class of the core's: those that the
-// records' store makes are containerd's.
-func classified(err error) error {
+// withCoreClass returns err with a class of the core's. Errors of the metadata store have
+// only one of containerd's.
+func withCoreClass(err error) error {
 	if err == nil || fault.ClassOf(err) != "" {
 		return err
 	}

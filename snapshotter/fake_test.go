@@ -29,7 +29,7 @@ type fakeStore struct {
 	// before is called ahead of each step that changes something, and may end it.
 	before func(step string) error
 	closed int
-	lost   error // what Present says
+	lost   error // what CheckHome returns
 	off    error // what CanLimit says
 }
 
@@ -211,7 +211,7 @@ func image(t *testing.T, s *Snapshotter, names ...string) {
 // after every start.
 func requireAgreement(t *testing.T, s *Snapshotter, f *fakeStore) {
 	t.Helper()
-	known, err := s.records(t.Context(), 0)
+	known, err := s.readRecords(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func requireAgreement(t *testing.T, s *Snapshotter, f *fakeStore) {
 	}
 	for id, info := range known {
 		l := f.layers[id]
-		if layered(info) && l == nil {
+		if hasLayer(info) && l == nil {
 			t.Errorf("%v %q has no layer", info.Kind, info.Name)
 		}
 		if info.Kind == snapshots.KindCommitted && l != nil && !l.sealed {

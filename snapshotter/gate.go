@@ -15,27 +15,27 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Backend is what a Gate opens.
+// Backend is the snapshotter that a Gate opens.
 type Backend interface {
 	snapshots.Snapshotter
 	snapshots.Cleaner
-	// CheckHome is why what lies behind cannot be reached now, or nil.
-	Present(ctx context.Context) error
+	// CheckHome returns an error when the store cannot be reached now.
+	CheckHome(ctx context.Context) error
 }
 
-// Gate is a Backend that is there before its store is: the socket has to answer
-// when containerd starts, and a pool may take its time. Calls wait while the
-// store is being opened. When that fails they say why, and the next one tries
-// again.
+// Gate is a Backend that exists before its store is open, because the socket has to answer
+// when containerd starts, and a pool may take its time. Calls wait while the store is being
+// opened. When the opening fails, they return its error, and the next call opens it again.
 type Gate struct {
 	open    func(context.Context) (Backend, error)
-	changed func(error) // told of each outcome
+	changed func(error) // is told of each outcome
 	log     *logrus.Logger
 
-	// Observe is told of each call. It is set before the first one.
+	// Observe is called when a call begins. The function it returns is called with the
+	// call's outcome. It is set before the first call.
 	Observe func(op string) (ended func(error))
 
-	ctx  context.Context // of opening, which no single caller ends
+	ctx  context.Context // of openings: a caller that goes away does not end one
 	stop context.CancelFunc
 
 	mu      sync.Mutex
@@ -44,28 +44,28 @@ type Gate struct {
 	closed  bool
 }
 
-// attempt is an opening that callers wait for.
+// attempt is an opening under way. Its callers share the outcome.
 type attempt struct {
 	done    chan struct{}
 	backend Backend
 	err     error
 }
 
-// NewGate returns a Gate and begins to open what is behind it. changed is told
-// of each outcome, one at a time.
+// NewGate returns a Gate and begins to open its Backend. changed is told of each outcome,
+// one at a time.
 func NewGate(open func(context.Context) (Backend, error), changed func(error), log *logrus.Logger) *Gate {
 	g := &Gate{open: open, changed: changed, log: log, Observe: func(string) func(error) { return func(error) {} }}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.begin()
+	g.startAttempt()
 	return g
 }
 
-var errClosed = fmt.Errorf("the snapshotter ends: %w", errdefs.ErrUnavailable)
+var errClosed = fmt.Errorf("the snapshotter is stopping: %w", errdefs.ErrUnavailable)
 
-// enter returns what is behind the gate.
-func (g *Gate) enter(ctx context.Context) (Backend, error) {
+// waitOpen returns the Backend. It waits for the opening under way, or begins one.
+func (g *Gate) waitOpen(ctx context.Context) (Backend, error) {
 	g.mu.Lock()
 	if g.closed || g.backend != nil {
 		defer g.mu.Unlock()
@@ -74,7 +74,7 @@ func (g *Gate) enter(ctx context.Context) (Backend, error) {
 		}
 		return g.backend, nil
 	}
-	a := g.begin()
+	a := g.startAttempt()
 	g.mu.Unlock()
 	select {
 	case <-a.done:
@@ -84,8 +84,9 @@ func (g *Gate) enter(ctx context.Context) (Backend, error) {
 	}
 }
 
-// begin begins an attempt unless one is under way. The lock is held.
-func (g *Gate) begin() *attempt {
+// startAttempt begins an attempt unless one is under way, and returns it. The caller holds
+// mu.
+func (g *Gate) startAttempt() *attempt {
 	if g.attempt == nil {
 		g.attempt = &attempt{done: make(chan struct{})}
 		go g.run(g.attempt)
@@ -94,9 +95,9 @@ func (g *Gate) begin() *attempt {
 }
 
 func (g *Gate) run(a *attempt) {
-	a.backend, a.err = g.openGuarded()
+	a.backend, a.err = g.openRecovering()
 	if a.err != nil {
-		a.err = notOpen(a.err)
+		a.err = wrapNotOpen(a.err)
 		g.log.WithError(a.err).Error("the next call tries again")
 	}
 	g.changed(a.err)
@@ -106,14 +107,15 @@ func (g *Gate) run(a *attempt) {
 	close(a.done)
 }
 
-// notOpen is why no call can be answered. Whatever class the reason has, to
-// containerd it is that: "not found" it would take for a snapshot's, and act on.
-func notOpen(err error) error {
+// wrapNotOpen makes a failed opening "unavailable" to containerd, whatever its class:
+// containerd would take "not found" for a missing snapshot, and act on it.
+func wrapNotOpen(err error) error {
 	return &translated{"open the store: " + fault.Text(err), errdefs.ErrUnavailable, err}
 }
 
-// openGuarded makes a panic an error: no handler would catch it here.
-func (g *Gate) openGuarded() (b Backend, err error) {
+// openRecovering opens the Backend and turns a panic into an error: nothing else would
+// catch one here.
+func (g *Gate) openRecovering() (b Backend, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			g.log.WithField("stack", string(debug.Stack())).Errorf("opening panicked: %v", v)
@@ -124,20 +126,20 @@ func (g *Gate) openGuarded() (b Backend, err error) {
 }
 
 // CheckHome is the Backend's. Of a store that is not open it says nothing, and
-// opens none.
-func (g *Gate) Present(ctx context.Context) error {
+// none.
+func (g *Gate) CheckHome(ctx context.Context) error {
 	g.mu.Lock()
 	b := g.backend
 	g.mu.Unlock()
 	if b == nil {
 		return nil
 	}
-	return b.Present(ctx)
+	return b.CheckHome(ctx)
 }
 
-// Hurry ends an attempt that is under way, and answers the calls that wait for it.
-// A further one fails at once.
-func (g *Gate) Hurry() {
+// CancelOpen cancels an opening under way, and fails the calls that wait for it. Further
+// openings fail at once.
+func (g *Gate) CancelOpen() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.backend == nil {
@@ -145,8 +147,8 @@ func (g *Gate) Hurry() {
 	}
 }
 
-// Close closes what is behind the gate, after an attempt under way. To close
-// what is closed does nothing.
+// Close closes the Backend, after waiting for an opening under way. Closing twice does
+// nothing.
 func (g *Gate) Close() error {
 	g.mu.Lock()
 	if g.closed {
@@ -168,24 +170,24 @@ func (g *Gate) Close() error {
 	return g.backend.Close()
 }
 
-// through makes a call behind the gate, and has it observed.
-func through[T any](ctx context.Context, g *Gate, op string, call func(Backend) (T, error)) (value T, err error) {
+// call runs a call on the Backend once it is open, and reports it to Observe.
+func call[T any](ctx context.Context, g *Gate, op string, run func(Backend) (T, error)) (value T, err error) {
 	ended := g.Observe(op)
-	defer func() { ended(classified(err)) }()
-	b, err := g.enter(ctx)
+	defer func() { ended(withCoreClass(err)) }()
+	b, err := g.waitOpen(ctx)
 	if err != nil {
 		return value, err
 	}
-	err = errPanicked // unless it comes back
-	value, err = call(b)
+	err = errPanicked // stays unless run returns
+	value, err = run(b)
 	return value, err
 }
 
-var errPanicked = errors.New("it panicked")
+var errPanicked = errors.New("the call panicked")
 
-// just makes a call behind the gate that returns nothing.
-func (g *Gate) just(ctx context.Context, op string, call func(Backend) error) error {
-	_, err := through(ctx, g, op, func(b Backend) (struct{}, error) { return struct{}{}, call(b) })
+// callVoid is call for a call without a result.
+func (g *Gate) callVoid(ctx context.Context, op string, run func(Backend) error) error {
+	_, err := call(ctx, g, op, func(b Backend) (struct{}, error) { return struct{}{}, run(b) })
 	return err
 }
 
@@ -193,55 +195,55 @@ func (g *Gate) just(ctx context.Context, op string, call func(Backend) error) er
 
 // Stat is snapshots.Snapshotter's.
 func (g *Gate) Stat(ctx context.Context, key string) (snapshots.Info, error) {
-	return through(ctx, g, "stat", func(b Backend) (snapshots.Info, error) { return b.Stat(ctx, key) })
+	return call(ctx, g, "stat", func(b Backend) (snapshots.Info, error) { return b.Stat(ctx, key) })
 }
 
 // Update is snapshots.Snapshotter's.
 func (g *Gate) Update(ctx context.Context, info snapshots.Info, fieldpaths ...string) (snapshots.Info, error) {
-	return through(ctx, g, "update", func(b Backend) (snapshots.Info, error) { return b.Update(ctx, info, fieldpaths...) })
+	return call(ctx, g, "update", func(b Backend) (snapshots.Info, error) { return b.Update(ctx, info, fieldpaths...) })
 }
 
 // Usage is snapshots.Snapshotter's.
 func (g *Gate) Usage(ctx context.Context, key string) (snapshots.Usage, error) {
-	return through(ctx, g, "usage", func(b Backend) (snapshots.Usage, error) { return b.Usage(ctx, key) })
+	return call(ctx, g, "usage", func(b Backend) (snapshots.Usage, error) { return b.Usage(ctx, key) })
 }
 
 // Mounts is snapshots.Snapshotter's.
 func (g *Gate) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
-	return through(ctx, g, "mounts", func(b Backend) ([]mount.Mount, error) { return b.Mounts(ctx, key) })
+	return call(ctx, g, "mounts", func(b Backend) ([]mount.Mount, error) { return b.Mounts(ctx, key) })
 }
 
 // Prepare is snapshots.Snapshotter's.
 func (g *Gate) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	return through(ctx, g, "prepare", func(b Backend) ([]mount.Mount, error) { return b.Prepare(ctx, key, parent, opts...) })
+	return call(ctx, g, "prepare", func(b Backend) ([]mount.Mount, error) { return b.Prepare(ctx, key, parent, opts...) })
 }
 
 // View is snapshots.Snapshotter's.
 func (g *Gate) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	return through(ctx, g, "view", func(b Backend) ([]mount.Mount, error) { return b.View(ctx, key, parent, opts...) })
+	return call(ctx, g, "view", func(b Backend) ([]mount.Mount, error) { return b.View(ctx, key, parent, opts...) })
 }
 
 // Commit is snapshots.Snapshotter's.
 func (g *Gate) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
-	return g.just(ctx, "commit", func(b Backend) error { return b.Commit(ctx, name, key, opts...) })
+	return g.callVoid(ctx, "commit", func(b Backend) error { return b.Commit(ctx, name, key, opts...) })
 }
 
 // Remove is snapshots.Snapshotter's.
 func (g *Gate) Remove(ctx context.Context, key string) error {
-	return g.just(ctx, "remove", func(b Backend) error { return b.Remove(ctx, key) })
+	return g.callVoid(ctx, "remove", func(b Backend) error { return b.Remove(ctx, key) })
 }
 
 // Walk is snapshots.Snapshotter's.
 func (g *Gate) Walk(ctx context.Context, fn snapshots.WalkFunc, filters ...string) error {
-	return g.just(ctx, "list", func(b Backend) error { return b.Walk(ctx, fn, filters...) })
+	return g.callVoid(ctx, "list", func(b Backend) error { return b.Walk(ctx, fn, filters...) })
 }
 
 // Cleanup is snapshots.Cleaner's.
 func (g *Gate) Cleanup(ctx context.Context) error {
-	return g.just(ctx, "cleanup", func(b Backend) error { return b.Cleanup(ctx) })
+	return g.callVoid(ctx, "cleanup", func(b Backend) error { return b.Cleanup(ctx) })
 }
 
-// Opener opens the store that o describes.
+// Opener returns a function that opens the store that o describes.
 func Opener(o Options, log *logrus.Logger) func(context.Context) (Backend, error) {
 	return func(ctx context.Context) (Backend, error) {
 		s, err := Open(ctx, o, log)

@@ -10,34 +10,34 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// owner is who owns a layer's root directory.
+// owner is the owner of a layer's root directory.
 type owner struct{ uid, gid int }
 
-// largestID is above all that are valid: the kernel takes 2^32-1 for "none".
-const largestID = 1<<32 - 1
+// invalidID is the first invalid ID: the kernel takes 2^32-1 for "none".
+const invalidID = 1<<32 - 1
 
-// ownerFrom is the container's root, as the labels with its ID maps have it, or
-// nil without them.
+// ownerFrom returns the host's IDs of the container's root, from the labels with its ID
+// maps, or nil without these labels.
 func ownerFrom(labels map[string]string) (*owner, error) {
 	uids, haveUIDs := labels[snapshots.LabelSnapshotUIDMapping]
 	gids, haveGIDs := labels[snapshots.LabelSnapshotGIDMapping]
 	if !haveUIDs && !haveGIDs {
 		return nil, nil
 	}
-	uid, err := rootOf(snapshots.LabelSnapshotUIDMapping, uids)
+	uid, err := hostRootOf(snapshots.LabelSnapshotUIDMapping, uids)
 	if err != nil {
 		return nil, err
 	}
-	gid, err := rootOf(snapshots.LabelSnapshotGIDMapping, gids)
+	gid, err := hostRootOf(snapshots.LabelSnapshotGIDMapping, gids)
 	if err != nil {
 		return nil, err
 	}
 	return &owner{uid, gid}, nil
 }
 
-// rootOf is the host's ID of the container's 0 in a map written as
+// hostRootOf returns the host's ID of the container's 0. text is an ID map, written
 // CONTAINER:HOST:SIZE,…
-func rootOf(label, text string) (int, error) {
+func hostRootOf(label, text string) (int, error) {
 	root := -1
 	for entry := range strings.SplitSeq(text, ",") {
 		container, host, ok := parseMapping(entry)
@@ -67,27 +67,27 @@ func parseMapping(entry string) (container, host int, ok bool) {
 		}
 		n[i] = v
 	}
-	if n[2] == 0 || n[0]+n[2] > largestID || n[1]+n[2] > largestID {
+	if n[2] == 0 || n[0]+n[2] > invalidID || n[1]+n[2] > invalidID {
 		return 0, 0, false
 	}
 	return int(n[0]), int(n[1]), true
 }
 
-// maps are options that tell containerd to map owners when it mounts. The labels
-// were checked when the snapshot was made; what was changed since is left out.
-func (s *Snapshotter) maps(ctx context.Context, r record) ([]string, error) {
-	root := s.mapped(r)
+// idMapOptions returns the mount options that tell containerd to map owners. Create checked
+// the labels; a label that became invalid since is ignored.
+func (s *Snapshotter) idMapOptions(ctx context.Context, r record) ([]string, error) {
+	root := s.mappedRoot(r)
 	if root == nil {
 		return nil, nil
 	}
-	if chowned, err := s.chowned(ctx, r, *root); err != nil || chowned {
+	if chowned, err := s.isChowned(ctx, r, *root); err != nil || chowned {
 		return nil, err
 	}
 	return mapOptions(r.info.Labels), nil
 }
 
-// mapped is the container's root where owners are mapped by mounts, or nil.
-func (s *Snapshotter) mapped(r record) *owner {
+// mappedRoot returns the container's root if mounts map owners, or nil.
+func (s *Snapshotter) mappedRoot(r record) *owner {
 	if !s.remap {
 		return nil
 	}
@@ -97,15 +97,14 @@ func (s *Snapshotter) mapped(r record) *owner {
 	return nil
 }
 
-// chowned reports whether the files below have the container's owners on disk.
-// containerd makes a copy that has, where its configuration does not list the
-// capability remap-ids, and sets the same labels. Mapped once more they would be
-// nobody's.
-func (s *Snapshotter) chowned(ctx context.Context, r record, root owner) (bool, error) {
-	if r.below == "" || root == (owner{}) {
+// isChowned reports whether the parent's files have the container's owners on disk. When
+// its configuration does not list the capability remap-ids, containerd makes such a copy
+// and sets the same labels. Mapping these owners again would make them nobody's.
+func (s *Snapshotter) isChowned(ctx context.Context, r record, root owner) (bool, error) {
+	if r.parentID == "" || root == (owner{}) {
 		return false, nil
 	}
-	uid, gid, err := s.store.LayerOwner(ctx, r.below)
+	uid, gid, err := s.store.LayerOwner(ctx, r.parentID)
 	return owner{uid, gid} == root, err
 }
 

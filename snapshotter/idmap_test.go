@@ -14,7 +14,7 @@ func TestRootOf(t *testing.T) {
 		"1:5:1,0:2000:1":           2000,
 		"0:100000:65536,65536:1:1": 100000,
 	} {
-		if got, err := rootOf("label", text); err != nil || got != want {
+		if got, err := hostRootOf("label", text); err != nil || got != want {
 			t.Errorf("%q: %d, %v", text, got, err)
 		}
 	}
@@ -22,7 +22,7 @@ func TestRootOf(t *testing.T) {
 		"", ",", "0:1", "0:1:0", "0:1:1:1", "-1:0:1", "0:-1:1", "0:4294967295:1", "4294967295:0:1", "1:0:1",
 		"0:1:99999999999999999999", "a:b:c", " 0:1:1", "0:1:1,", "00:1:1", "0:+1:1", "0:1:1\x00", "0:1:1,lowerdir=/",
 	} {
-		if got, err := rootOf("label", text); err == nil {
+		if got, err := hostRootOf("label", text); err == nil {
 			t.Errorf("%q: %d", text, got)
 		}
 	}
@@ -41,7 +41,7 @@ func TestOwnerFromLabels(t *testing.T) {
 func TestLabelsSmuggleNoOption(t *testing.T) {
 	s := openFake(t, t.TempDir(), newFakeStore(), Options{RemapIDs: true})
 	r := record{info: snapshots.Info{Labels: map[string]string{snapshots.LabelSnapshotUIDMapping: "0:1:1,upperdir=/", snapshots.LabelSnapshotGIDMapping: "0:1:1"}}}
-	if o, err := s.maps(t.Context(), r); o != nil || err != nil {
+	if o, err := s.idMapOptions(t.Context(), r); o != nil || err != nil {
 		t.Errorf("an option was smuggled in: %v, %v", o, err)
 	}
 }
@@ -77,8 +77,8 @@ func FuzzIDMap(f *testing.F) {
 	f.Add("0:1000:1")
 	f.Add("0:100000:65536,65536:1:1")
 	f.Fuzz(func(t *testing.T, text string) {
-		id, err := rootOf("label", text)
-		if err == nil && (id < 0 || id >= largestID || strings.ContainsFunc(text, func(r rune) bool {
+		id, err := hostRootOf("label", text)
+		if err == nil && (id < 0 || id >= invalidID || strings.ContainsFunc(text, func(r rune) bool {
 			return r != ':' && r != ',' && (r < '0' || r > '9')
 		})) {
 			t.Errorf("%q is %d", text, id)

@@ -7,16 +7,16 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 )
 
-// Stat is what is recorded of a snapshot.
+// Stat returns the record of a snapshot.
 func (s *Snapshotter) Stat(ctx context.Context, key string) (snapshots.Info, error) {
 	r, err := s.find(ctx, key)
 	return r.info, translate("stat snapshot", key, err)
 }
 
-// Update changes a snapshot's labels. A limit is not changed by them: it was
-// set when the snapshot was made.
+// Update changes a snapshot's labels. It does not change a limit, which was set when the
+// snapshot was made.
 func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fieldpaths ...string) (updated snapshots.Info, err error) {
-	defer s.hold(info.Name)()
+	defer s.lockName(info.Name)()
 	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
 		updated, err = storage.UpdateInfo(ctx, info, fieldpaths...)
 		return err
@@ -27,7 +27,7 @@ func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fieldpath
 	return updated, translate("update snapshot", info.Name, err)
 }
 
-// Walk shows fn every snapshot that a filter matches.
+// Walk calls fn for every snapshot that a filter matches.
 func (s *Snapshotter) Walk(ctx context.Context, fn snapshots.WalkFunc, filters ...string) error {
 	var found []snapshots.Info
 	err := s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
@@ -39,7 +39,7 @@ func (s *Snapshotter) Walk(ctx context.Context, fn snapshots.WalkFunc, filters .
 	if err != nil {
 		return translate("list snapshots", "", err)
 	}
-	// Outside the transaction: fn may take its time, or ask for more.
+	// Outside the transaction: fn may take long, or call the snapshotter.
 	for _, info := range found {
 		if err := fn(ctx, info); err != nil {
 			return err
@@ -48,8 +48,8 @@ func (s *Snapshotter) Walk(ctx context.Context, fn snapshots.WalkFunc, filters .
 	return nil
 }
 
-// Usage is what a snapshot takes of the pool, without those below it. Of a
-// committed one that is what it was when it was committed.
+// Usage returns the space of a snapshot without its parents. For a committed snapshot it is
+// the value at its commit.
 func (s *Snapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, error) {
 	usage, err := s.usage(ctx, key)
 	return usage, translate("usage of snapshot", key, err)

@@ -262,7 +262,7 @@ func requireRealAgreement(t *testing.T, s *Snapshotter) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known, err := s.records(t.Context(), 0)
+	known, err := s.readRecords(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func requireRealAgreement(t *testing.T, s *Snapshotter) {
 		}
 	}
 	for id, info := range known {
-		if layered(info) && !there[id] {
+		if hasLayer(info) && !there[id] {
 			t.Errorf("%v %q has no layer", info.Kind, info.Name)
 		}
 	}

@@ -12,28 +12,28 @@ import (
 	"github.com/overlayzfs/overlayzfs/quota"
 )
 
-// The labels that ask for a limit. They come from whoever makes the snapshot,
-// which with Kubernetes includes the author of a pod, and with an image its author.
+// The labels that request a limit. They come from the client that makes the snapshot. With
+// Kubernetes this includes the author of a pod, and with an image the image's author.
 const (
 	sizeLabel   = "containerd.io/snapshot/overlayzfs.size"
 	inodesLabel = "containerd.io/snapshot/overlayzfs.inodes"
 )
 
-// DefaultKeys is what dockerd, nerdctl and Kubernetes name the snapshot of a
-// container: 64 hexadecimal digits. Builders and people name theirs otherwise.
+// DefaultKeys matches the keys that dockerd, nerdctl and Kubernetes give the snapshot of a
+// container: 64 hexadecimal digits. Builders and people use other keys.
 const DefaultKeys = `^[0-9a-f]{64}$`
 
-// Labels is what labels may do to a limit.
+// Labels says which limits labels may request.
 type Labels string
 
 // The choices for Labels.
 const (
-	LowerLabels  Labels = "lower"  // below the default only, where there is one
-	AnyLabels    Labels = "any"    // whatever they say
-	IgnoreLabels Labels = "ignore" // nothing
+	LowerLabels  Labels = "lower"  // any up to the default, if there is a default
+	AnyLabels    Labels = "any"    // any
+	IgnoreLabels Labels = "ignore" // none: labels are ignored
 )
 
-// Limits are those of containers' snapshots.
+// Limits are the limits of containers' snapshots.
 type Limits struct {
 	// Default is the limit of snapshots whose keys match Keys.
 	Default overlayzfs.Limits
@@ -43,7 +43,7 @@ type Limits struct {
 
 var defaultKeys = regexp.MustCompile(DefaultKeys)
 
-// Check reports a choice that there is not.
+// Check returns an error if Labels is not a known value.
 func (l Limits) Check() error {
 	switch l.Labels {
 	case "", LowerLabels, AnyLabels, IgnoreLabels:
@@ -52,28 +52,28 @@ func (l Limits) Check() error {
 	return fault.New(fault.Invalid, "limits by labels %q: want %s, %s or %s", l.Labels, LowerLabels, AnyLabels, IgnoreLabels)
 }
 
-// options are how the layer of a new snapshot is made. Only what a container
-// writes to is limited: a limited layer cannot be stood on, and what labels an
-// image brings along is its author's word.
+// options returns how the layer of a new snapshot is created. Only a container's layer is
+// limited: a limited layer cannot be a parent, and the labels of an image are its author's.
 func (l Limits) options(kind snapshots.Kind, key, parent string, labels map[string]string) (overlayzfs.CreateOptions, error) {
 	unlimited := overlayzfs.CreateOptions{ReadWrite: true, Exempt: true}
-	if kind != snapshots.KindActive || unpacks(key) {
+	if kind != snapshots.KindActive || isUnpackKey(key) {
 		return unlimited, nil
 	}
-	asked, err := l.asked(labels, parent)
+	asked, err := l.requested(labels, parent)
 	switch {
 	case err != nil:
 		return unlimited, err
 	case parent != "" && l.matches(key):
 		return overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: asked}, nil
 	case len(asked) > 0:
-		return overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: onlyAsked(asked)}, nil
+		return overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: overrideDefaults(asked)}, nil
 	}
 	return unlimited, nil
 }
 
-// asked is what the labels ask for, if that is allowed.
-func (l Limits) asked(labels map[string]string, parent string) (map[string]string, error) {
+// requested returns the limits that the labels request, or an error if they are not
+// allowed.
+func (l Limits) requested(labels map[string]string, parent string) (map[string]string, error) {
 	if l.Labels == IgnoreLabels {
 		return nil, nil
 	}
@@ -81,12 +81,12 @@ func (l Limits) asked(labels map[string]string, parent string) (map[string]strin
 	if err != nil {
 		return nil, err
 	}
-	return asked, l.allow(asked)
+	return asked, l.checkAllowed(asked)
 }
 
-// onlyAsked keeps the defaults away from a snapshot that is limited by its
-// labels alone.
-func onlyAsked(asked map[string]string) map[string]string {
+// overrideDefaults returns the options for a snapshot that only its labels limit: a limit
+// that they do not request is 0, which is no limit, and not the default.
+func overrideDefaults(asked map[string]string) map[string]string {
 	all := map[string]string{"size": "0", "inodes": "0"}
 	for k, v := range asked {
 		all[k] = v
@@ -99,11 +99,11 @@ func (l Limits) matches(key string) bool {
 	if keys == nil {
 		keys = defaultKeys
 	}
-	return keys.MatchString(ownKey(key))
+	return keys.MatchString(clientKey(key))
 }
 
-// limitsFrom reads labels into the core's options. containerd's own is a hint,
-// for where it can be followed; ours is followed or refused.
+// limitsFrom returns the core's options that labels request. containerd's own label is a
+// hint, read only with hints; ours are followed or refused.
 func limitsFrom(labels map[string]string, hints bool) (map[string]string, error) {
 	asked := map[string]string{}
 	if v, ok := labels[snapshots.LabelSnapshotMaxSize]; ok && hints {
@@ -120,11 +120,12 @@ func limitsFrom(labels map[string]string, hints bool) (map[string]string, error)
 			asked[option] = v
 		}
 	}
-	return asked, checkAsked(asked)
+	return asked, checkRequested(asked)
 }
 
-// checkAsked names the label where the core would name an option.
-func checkAsked(asked map[string]string) error {
+// checkRequested checks the values, so that an error names the label. The core's own error
+// would name an option.
+func checkRequested(asked map[string]string) error {
 	if v, ok := asked["size"]; ok {
 		if _, err := quota.ParseBytes(sizeLabel, v); err != nil {
 			return err
@@ -138,8 +139,8 @@ func checkAsked(asked map[string]string) error {
 	return nil
 }
 
-// allow refuses labels that would take a limit away from the administrator.
-func (l Limits) allow(asked map[string]string) error {
+// checkAllowed refuses labels that would raise a limit of the administrator.
+func (l Limits) checkAllowed(asked map[string]string) error {
 	if l.Labels == AnyLabels {
 		return nil
 	}
@@ -158,15 +159,15 @@ func (l Limits) allow(asked map[string]string) error {
 	return nil
 }
 
-// unpacks reports whether a snapshot is made to unpack a layer of an image. Its
-// labels do not say so reliably: a pod's author can set containerd's own.
-func unpacks(key string) bool {
-	return strings.HasPrefix(ownKey(key), snapshots.UnpackKeyPrefix+"-")
+// isUnpackKey reports whether a snapshot is made to unpack a layer of an image. Its labels
+// are not reliable: the author of a pod can set containerd's own.
+func isUnpackKey(key string) bool {
+	return strings.HasPrefix(clientKey(key), snapshots.UnpackKeyPrefix+"-")
 }
 
-// ownKey is the key that the client chose: containerd puts its name space and a
-// number before it, NAMESPACE/N/KEY.
-func ownKey(key string) string {
+// clientKey returns the key that the client chose. containerd's form of a key is
+// NAMESPACE/N/KEY.
+func clientKey(key string) string {
 	_, rest, ok := strings.Cut(key, "/")
 	if !ok {
 		return key

@@ -116,7 +116,7 @@ func TestOwnKey(t *testing.T) {
 		"default/12/abc": "abc", "default/12/a/b": "a/b", "abc": "abc", "a/b": "a/b", "a/b/c": "a/b/c",
 		"a/012/c": "a/012/c", "/1/x": "x", "": "", "a/1/": "",
 	} {
-		if got := ownKey(key); got != want {
+		if got := clientKey(key); got != want {
 			t.Errorf("%q: %q", key, got)
 		}
 	}
@@ -130,7 +130,7 @@ func FuzzLimitLabels(f *testing.F) {
 		o, err := l.options(snapshots.KindActive, key, "base", map[string]string{
 			sizeLabel: size, inodesLabel: inodes, snapshots.LabelSnapshotMaxSize: most,
 		})
-		if err == nil && o.Exempt != unpacks(key) {
+		if err == nil && o.Exempt != isUnpackKey(key) {
 			t.Errorf("key %q, size %q: %+v", key, size, o)
 		}
 	})

@@ -12,13 +12,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// parentLabel names, on a layer that is unpacked before the one it belongs on
-// is there, that one. containerd's unpacker sets it.
+// parentLabel names the parent of a layer that is unpacked before its parent exists.
+// containerd's unpacker sets it.
 const parentLabel = "containerd.io/snapshot/parent-chain-id"
 
 // Mounts returns how an active snapshot or a view is mounted.
 func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
-	defer s.hold(key)()
+	defer s.lockName(key)()
 	r, err := s.find(ctx, key)
 	if err == nil && r.info.Kind == snapshots.KindCommitted {
 		err = errors.Join(errdefs.ErrFailedPrecondition, errors.New("it is committed; prepare or view a snapshot of it"))
@@ -39,35 +39,35 @@ func (s *Snapshotter) mounts(ctx context.Context, r record) ([]mount.Mount, erro
 	case r.info.Parent == "":
 		m, err = s.store.ViewMount(ctx, r.id)
 	default:
-		m, err = s.store.ViewMount(ctx, r.below)
+		m, err = s.store.ViewMount(ctx, r.parentID)
 	}
 	if err != nil {
 		return nil, err
 	}
-	// After a Commit that failed it may stand on its parent already.
-	if r.info.Kind == snapshots.KindActive && beside(r.info) && m.Type == "bind" {
-		return []mount.Mount{uppermost(m)}, nil
+	// After a failed Commit the layer can have its parent already: then it is no bind.
+	if r.info.Kind == snapshots.KindActive && isParallelUnpack(r.info) && m.Type == "bind" {
+		return []mount.Mount{upperOnlyMount(m)}, nil
 	}
-	out := convert(m)
-	maps, err := s.maps(ctx, r)
+	out := convertMount(m)
+	maps, err := s.idMapOptions(ctx, r)
 	out.Options = append(maps, out.Options...)
 	return []mount.Mount{out}, err
 }
 
-// beside reports whether a layer is unpacked beside the one that it belongs on.
-func beside(info snapshots.Info) bool {
-	return info.Parent == "" && unpacks(info.Name) && info.Labels[parentLabel] != ""
+// isParallelUnpack reports whether a layer is unpacked while its parent does not exist.
+func isParallelUnpack(info snapshots.Info) bool {
+	return info.Parent == "" && isUnpackKey(info.Name) && info.Labels[parentLabel] != ""
 }
 
-// uppermost tells whoever unpacks a tar that deletions are to be written as
-// overlayfs keeps them, though there is nothing below yet. It is for reading
-// only: the kernel does not mount an overlay without a lower directory.
-func uppermost(m overlayzfs.Mount) mount.Mount {
+// upperOnlyMount returns an overlay mount without lower directories. From it an unpacker
+// sees that deletions become overlayfs whiteouts, although nothing is below yet. Nobody
+// mounts it: the kernel refuses an overlay without a lower directory.
+func upperOnlyMount(m overlayzfs.Mount) mount.Mount {
 	return mount.Mount{Type: "overlay", Source: "overlay", Options: []string{"upperdir=" + m.Source}}
 }
 
-// convert puts a mount into containerd's terms: flags are options there.
-func convert(m overlayzfs.Mount) mount.Mount {
+// convertMount converts a mount to containerd's type, where flags are options.
+func convertMount(m overlayzfs.Mount) mount.Mount {
 	out := mount.Mount{Type: m.Type, Source: m.Source}
 	if m.Flags&unix.MS_BIND != 0 {
 		access := "rw"

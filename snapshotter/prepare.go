@@ -17,7 +17,7 @@ func (s *Snapshotter) Prepare(ctx context.Context, key, parent string, opts ...s
 	return mounts, translate("prepare snapshot", key, err)
 }
 
-// View makes a snapshot that shows parent and is not written to.
+// View makes a read-only snapshot that shows parent.
 func (s *Snapshotter) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
 	mounts, err := s.create(ctx, snapshots.KindView, key, parent, opts)
 	return mounts, translate("view snapshot", key, err)
@@ -27,9 +27,9 @@ func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, pare
 	if err := checkName(key); err != nil {
 		return nil, err
 	}
-	defer s.hold(key)()
-	s.making.RLock()
-	defer s.making.RUnlock()
+	defer s.lockName(key)()
+	s.recordAhead.RLock()
+	defer s.recordAhead.RUnlock()
 	plan, err := s.plan(kind, key, parent, opts)
 	if err != nil {
 		return nil, err
@@ -38,17 +38,17 @@ func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, pare
 	if err != nil {
 		return nil, err
 	}
-	mounts, err := s.make(ctx, r, plan)
+	mounts, err := s.createLayer(ctx, r, plan)
 	if err != nil {
-		return nil, errors.Join(err, s.undo(ctx, key, r))
+		return nil, errors.Join(err, s.undoCreate(ctx, key, r))
 	}
 	return mounts, nil
 }
 
-// plan is what a new snapshot's labels ask for.
+// plan is how a new snapshot's layer is made, as its labels ask.
 type plan struct {
 	layer overlayzfs.CreateOptions
-	owner *owner // of its root; nil: as its parent's
+	owner *owner // of the layer's root; nil: the parent's
 }
 
 func (s *Snapshotter) plan(kind snapshots.Kind, key, parent string, opts []snapshots.Opt) (p plan, err error) {
@@ -58,16 +58,16 @@ func (s *Snapshotter) plan(kind snapshots.Kind, key, parent string, opts []snaps
 			return p, err
 		}
 	}
-	if p.layer, err = s.limits.options(kind, key, parent, s.kept(info.Labels)); err != nil {
+	if p.layer, err = s.limits.options(kind, key, parent, s.followedLabels(info.Labels)); err != nil {
 		return p, err
 	}
 	p.owner, err = ownerFrom(info.Labels)
 	return p, err
 }
 
-// kept are the labels without containerd's hint, where no limit can be kept: who
-// gives a hint does not depend on it.
-func (s *Snapshotter) kept(labels map[string]string) map[string]string {
+// followedLabels returns the labels without containerd's size hint when the store cannot
+// limit layers. A hint may be ignored; a limit of ours may not.
+func (s *Snapshotter) followedLabels(labels map[string]string) map[string]string {
 	if labels[snapshots.LabelSnapshotMaxSize] == "" || s.store.CheckLimits() == nil {
 		return labels
 	}
@@ -76,18 +76,18 @@ func (s *Snapshotter) kept(labels map[string]string) map[string]string {
 	return rest
 }
 
-// make makes the layer of a snapshot that has a record.
-func (s *Snapshotter) make(ctx context.Context, r record, p plan) ([]mount.Mount, error) {
-	if r.layered() {
-		if err := s.store.Create(ctx, r.id, r.below, p.layer); err != nil {
+// createLayer creates the layer of a snapshot that has a record.
+func (s *Snapshotter) createLayer(ctx context.Context, r record, p plan) ([]mount.Mount, error) {
+	if r.hasLayer() {
+		if err := s.store.Create(ctx, r.id, r.parentID, p.layer); err != nil {
 			return nil, err
 		}
-		if err := s.own(ctx, r, p.owner); err != nil {
+		if err := s.setRootOwner(ctx, r, p.owner); err != nil {
 			return nil, err
 		}
 	}
-	// What an image is unpacked into means nothing before it is committed.
-	if !unpacks(r.info.Name) {
+	// A layer for unpacking an image needs no barrier: it means nothing before its commit.
+	if !isUnpackKey(r.info.Name) {
 		if err := s.store.CommitNames(ctx); err != nil {
 			return nil, err
 		}
@@ -95,30 +95,30 @@ func (s *Snapshotter) make(ctx context.Context, r record, p plan) ([]mount.Mount
 	return s.mounts(ctx, r)
 }
 
-// own gives the layer's root the owner that was asked for, or its parent's:
-// what a container sees as the owner of / must not depend on whether it changed
-// anything.
-func (s *Snapshotter) own(ctx context.Context, r record, want *owner) error {
-	if want == nil && r.below != "" {
-		uid, gid, err := s.store.LayerOwner(ctx, r.below)
+// setRootOwner gives the layer's root the requested owner, or its parent's. The owner of /
+// that a container sees must not depend on whether the container changed anything.
+func (s *Snapshotter) setRootOwner(ctx context.Context, r record, want *owner) error {
+	if want == nil && r.parentID != "" {
+		uid, gid, err := s.store.LayerOwner(ctx, r.parentID)
 		if err != nil {
 			return err
 		}
 		want = &owner{uid, gid}
 	}
 	if want == nil || *want == (owner{}) {
-		return nil // as it was made
+		return nil // Create made it so
 	}
 	return s.store.Chown(ctx, r.id, want.uid, want.gid)
 }
 
-// undo takes back what was begun. The caller's context may be what ended it.
-func (s *Snapshotter) undo(ctx context.Context, key string, r record) error {
+// undoCreate removes the record and the layer of a snapshot that could not be made. It
+// works on after the end of ctx, which can be the cause.
+func (s *Snapshotter) undoCreate(ctx context.Context, key string, r record) error {
 	ctx = context.WithoutCancel(ctx)
-	if err := s.dropAnyway(ctx, key); err != nil {
+	if err := s.dropUsingReserve(ctx, key); err != nil {
 		return err
 	}
-	if !r.layered() {
+	if !r.hasLayer() {
 		return nil
 	}
 	return s.store.Remove(ctx, r.id)

@@ -12,11 +12,11 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// lockWait is how long the file of records may be held by a process that is
-// about to end.
+// lockWait is how long openRecords waits for a process that is about to end and still has
+// the file of records locked.
 const lockWait = 10 * time.Second
 
-// openRecords opens the file of records, making it when there is none.
+// openRecords opens the file of records, and creates it when it is missing.
 func openRecords(path string) (*storage.MetaStore, error) {
 	meta, err := storage.NewMetaStore(path, func(o *bbolt.Options) error {
 		o.Timeout = lockWait
@@ -28,7 +28,7 @@ func openRecords(path string) (*storage.MetaStore, error) {
 	return meta, nil
 }
 
-// checkName refuses what cannot be the key of a record.
+// checkName refuses a name that cannot be the key of a record.
 func checkName(name string) error {
 	if name == "" || len(name) > bbolt.MaxKeySize {
 		return fault.New(fault.Invalid, "the name of a snapshot has %d bytes: want 1 to %d", len(name), bbolt.MaxKeySize)
@@ -36,25 +36,24 @@ func checkName(name string) error {
 	return nil
 }
 
-// record is what is known of a snapshot: its layer, if it has one, and that of
-// its parent.
+// record is the record of a snapshot, with the IDs of its layer and of its parent's.
 type record struct {
-	id    string
-	info  snapshots.Info
-	usage snapshots.Usage
-	below string // layer of the parent; "" without
+	id       string
+	info     snapshots.Info
+	usage    snapshots.Usage
+	parentID string // the parent's layer; "" without a parent
 }
 
 // layered reports whether the snapshot has a layer of its own.
-func (r record) layered() bool { return layered(r.info) }
+func (r record) hasLayer() bool { return hasLayer(r.info) }
 
-// layered is of a view only when it stands on nothing: then there has to be an
-// empty directory to show.
-func layered(info snapshots.Info) bool {
+// hasLayer reports whether a snapshot has a layer of its own. A view has one only without
+// a parent: it has to show an empty directory.
+func hasLayer(info snapshots.Info) bool {
 	return info.Kind != snapshots.KindView || info.Parent == ""
 }
 
-// find reads a record.
+// find reads the record of a snapshot.
 func (s *Snapshotter) find(ctx context.Context, key string) (r record, err error) {
 	err = s.meta.WithTransaction(ctx, false, func(ctx context.Context) error {
 		r, err = read(ctx, key)
@@ -63,18 +62,18 @@ func (s *Snapshotter) find(ctx context.Context, key string) (r record, err error
 	return r, err
 }
 
-// read reads a record within a transaction.
+// read is find within a transaction.
 func read(ctx context.Context, key string) (r record, err error) {
 	if r.id, r.info, r.usage, err = storage.GetInfo(ctx, key); err != nil {
 		return r, err
 	}
 	if r.info.Parent != "" {
-		r.below, _, _, err = storage.GetInfo(ctx, r.info.Parent)
+		r.parentID, _, _, err = storage.GetInfo(ctx, r.info.Parent)
 	}
 	return r, err
 }
 
-// add makes a record of a new snapshot.
+// add creates the record of a new snapshot.
 func (s *Snapshotter) add(ctx context.Context, kind snapshots.Kind, key, parent string, opts []snapshots.Opt) (r record, err error) {
 	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
 		if _, err := storage.CreateSnapshot(ctx, kind, key, parent, opts...); err != nil {

@@ -8,20 +8,20 @@ func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 }
 
 func (s *Snapshotter) remove(ctx context.Context, key string) error {
-	defer s.hold(key)()
-	s.making.RLock()
-	defer s.making.RUnlock()
+	defer s.lockName(key)()
+	s.recordAhead.RLock()
+	defer s.recordAhead.RUnlock()
 	r, err := s.find(ctx, key)
 	if err != nil {
 		return err
 	}
-	if err := s.dropAnyway(ctx, key); err != nil {
+	if err := s.dropUsingReserve(ctx, key); err != nil {
 		return err
 	}
-	if !r.layered() {
+	if !r.hasLayer() {
 		return s.store.CommitNames(ctx)
 	}
-	// The name is free by now. What cannot be deleted is left to Cleanup.
+	// The name is free now. Cleanup removes the layer if this fails.
 	if err := s.store.Remove(context.WithoutCancel(ctx), r.id); err != nil {
 		s.log.WithError(err).WithField("snapshot", key).Warn("its layer is left for the next cleanup")
 	}

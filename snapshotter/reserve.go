@@ -8,45 +8,38 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// reserve is a file that is there to be given up. A full dataset or pool refuses
-// to overwrite even one page of the records, but not to delete a file, and
-// removing snapshots must be a way out.
+// reserve is the path of a file that is deleted when space runs out. A full dataset or pool
+// refuses to overwrite even one page of the records, but not to delete a file. So removing
+// snapshots still works, and frees space.
 type reserve string
 
 const (
 	reserveName = "reserve"
-	// reserveSize is several times what deleting one record writes: pages of
-	// 4 KiB, each a block of its own to ZFS, with metadata in copies.
+	// reserveSize is several times the size of deleting one record: pages of 4 KiB, each a
+	// block of its own to ZFS, with metadata in copies.
 	reserveSize = 4 << 20
-	// mostWaits is for how many transaction groups ZFS may keep back what was
-	// freed, and one more.
-	mostWaits = 4
+	// maxWaits is the number of transaction groups for which ZFS may hold back freed space,
+	// and one more.
+	maxWaits = 4
 )
 
-// keep makes the file unless it is there. Its content does not compress.
-func (r reserve) keep() error {
+// ensure creates the file unless it exists. Its content does not compress.
+func (r reserve) ensure() error {
 	if _, err := os.Lstat(string(r)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	next := string(r) + ".new"
-	f, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
+	fill := func(w io.Writer) error {
+		_, err := io.CopyN(w, rand.Reader, reserveSize)
 		return err
 	}
-	_, err = io.CopyN(f, rand.Reader, reserveSize)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(next, string(r))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(next))
-	}
-	return nil
+	return atomicfile.ReplaceFrom(string(r), fill, atomicfile.Options{Mode: 0o600, Suffix: ".new"})
 }
 
-// release gives the file up. One that is gone already is no error.
+// release deletes the file. A missing file is no error.
 func (r reserve) release() error {
 	err := os.Remove(string(r))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -55,17 +48,18 @@ func (r reserve) release() error {
 	return err
 }
 
-// dropAnyway deletes a record, also where there is no room left to do so.
-func (s *Snapshotter) dropAnyway(ctx context.Context, key string) error {
+// dropUsingReserve deletes a record. When that needs space that is not there, it gives up
+// the reserve and tries again.
+func (s *Snapshotter) dropUsingReserve(ctx context.Context, key string) error {
 	err := s.drop(ctx, key)
-	if !full(err) {
+	if !isFull(err) {
 		return err
 	}
-	s.log.WithField("snapshot", key).Warn("no space is left to note its removal: the reserve is given up")
+	s.log.WithField("snapshot", key).Warn("no space to delete its record: giving up the reserve")
 	if lost := s.reserve.release(); lost != nil {
 		return errors.Join(err, lost)
 	}
-	for wait := 0; full(err) && wait < mostWaits; wait++ {
+	for wait := 0; isFull(err) && wait < maxWaits; wait++ {
 		if lost := s.store.WaitTxg(ctx); lost != nil {
 			return errors.Join(err, lost)
 		}
@@ -74,15 +68,15 @@ func (s *Snapshotter) dropAnyway(ctx context.Context, key string) error {
 	return err
 }
 
-func full(err error) bool {
+func isFull(err error) bool {
 	class := fault.ClassOf(fault.Classify(err))
 	return class == fault.NoSpace || class == fault.LimitReached
 }
 
-// refill makes the reserve again. On a dataset that is still full that fails,
-// and the next time is soon enough.
-func (s *Snapshotter) refill() {
-	if err := s.reserve.keep(); err != nil {
+// ensureReserve creates the reserve again. On a dataset that is still full it fails, and the
+// next call tries again.
+func (s *Snapshotter) ensureReserve() {
+	if err := s.reserve.ensure(); err != nil {
 		s.log.WithError(err).Info("no reserve for removals yet")
 	}
 }

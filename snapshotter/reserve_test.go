@@ -15,7 +15,7 @@ import (
 func TestReserve(t *testing.T) {
 	r := reserve(filepath.Join(t.TempDir(), reserveName))
 	for range 2 {
-		if err := r.keep(); err != nil {
+		if err := r.ensure(); err != nil {
 			t.Fatal(err)
 		}
 		if fi, err := os.Stat(string(r)); err != nil || fi.Size() != reserveSize {
@@ -30,19 +30,19 @@ func TestReserve(t *testing.T) {
 	if _, err := os.Lstat(string(r)); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
-	if err := reserve(filepath.Join(t.TempDir(), "none", reserveName)).keep(); err == nil {
+	if err := reserve(filepath.Join(t.TempDir(), "none", reserveName)).ensure(); err == nil {
 		t.Error("a reserve nowhere")
 	}
 }
 
 func TestWhatIsFull(t *testing.T) {
 	for _, err := range []error{unix.ENOSPC, unix.EDQUOT, &os.PathError{Err: unix.ENOSPC}, errors.Join(errTest, unix.EDQUOT), fault.New(fault.NoSpace, "x")} {
-		if !full(err) {
+		if !isFull(err) {
 			t.Errorf("%v", err)
 		}
 	}
 	for _, err := range []error{nil, errTest, unix.EIO} {
-		if full(err) {
+		if isFull(err) {
 			t.Errorf("%v", err)
 		}
 	}

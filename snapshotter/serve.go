@@ -19,8 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Server speaks containerd's snapshots service, and gRPC's health service, on a
-// listener.
+// Server serves containerd's snapshots service and gRPC's health service on a listener.
 type Server struct {
 	grpc   *grpc.Server
 	health *health.Server
@@ -28,18 +27,18 @@ type Server struct {
 	log    *logrus.Logger
 	grace  time.Duration
 
-	// Notify is told what there is to say of the store: nil when it was opened,
-	// or why it could not be. It is set before Serve.
+	// Notify is called after each opening of the store, with its error or nil. It is set
+	// before Serve.
 	Notify func(error)
-	// Observe, when not nil, is told of each call as it begins, and what it
-	// returns of how it ended. It is set before Serve.
+	// Observe, when not nil, is called when a call begins. The function it returns is called
+	// with the call's outcome. It is set before Serve.
 	Observe func(op string) (ended func(error))
 }
 
-// stopGrace is what calls at work are given to finish when the server stops.
+// stopGrace is how long calls at work may take to finish when the server stops.
 const stopGrace = 10 * time.Second
 
-// NewServer returns a Server of what open opens.
+// NewServer returns a Server, which Serve then runs.
 func NewServer(log *logrus.Logger) *Server {
 	s := &Server{health: health.NewServer(), log: log, grace: stopGrace, Notify: func(error) {}}
 	s.grpc = grpc.NewServer(
@@ -51,8 +50,8 @@ func NewServer(log *logrus.Logger) *Server {
 	return s
 }
 
-// Serve serves until ctx ends, and closes the store. It listens first: what open
-// takes, or why it fails, is something a call can be told.
+// Serve answers calls until ctx ends, then closes the store. It answers before open
+// returns: calls wait for it, or get its error.
 func (s *Server) Serve(ctx context.Context, l net.Listener, open func(context.Context) (Backend, error)) error {
 	s.gate = NewGate(open, s.opened, s.log)
 	if s.Observe != nil {
@@ -73,8 +72,7 @@ func (s *Server) opened(err error) {
 	s.Notify(err)
 }
 
-// setHealth says for the server as a whole and for the one service whether it
-// can be used.
+// setHealth sets the status of the server as a whole and of the snapshots service.
 func (s *Server) setHealth(err error) {
 	state := healthapi.HealthCheckResponse_SERVING
 	if err != nil {
@@ -84,24 +82,24 @@ func (s *Server) setHealth(err error) {
 	s.health.SetServingStatus(snapshotsapi.Snapshots_ServiceDesc.ServiceName, state)
 }
 
-// stop lets calls at work finish, for a while. Those that wait for the store are
-// not at work.
+// stop lets calls at work finish, within grace. A call that waits for the store is not at
+// work: it fails at once.
 func (s *Server) stop() {
 	s.health.Shutdown()
-	s.gate.Hurry()
+	s.gate.CancelOpen()
 	hurry := time.AfterFunc(s.grace, s.grpc.Stop)
 	defer hurry.Stop()
 	s.grpc.GracefulStop()
 }
 
-// unary logs what fails and makes a panic that call's error.
+// unary logs failed calls and turns a panic into the call's error.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
 	defer func() { err = s.outcome(info.FullMethod, recover(), err) }()
 	return handle(ctx, req)
 }
 
-// stream also puts errors into gRPC's terms, which the service does not do for
-// lists.
+// stream is unary for calls that return lists. It also translates errors for gRPC, which
+// the service does not do for lists.
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	defer func() { err = s.outcome(info.FullMethod, recover(), err) }()
 	return handle(srv, ss)
@@ -121,7 +119,7 @@ func (s *Server) outcome(method string, panicked any, err error) error {
 	}
 	switch status.Code(err) {
 	case codes.NotFound, codes.AlreadyExists, codes.Canceled:
-		log.WithError(err).Debug("answered") // what containerd asks to know
+		log.WithError(err).Debug("answered") // an expected answer
 	default:
 		log.WithError(err).Warn("failed")
 	}

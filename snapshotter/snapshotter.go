@@ -14,10 +14,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// doorName is whose layers these are, as the store knows it.
+// doorName marks a store as one of containerd's layers.
 const doorName = "containerd"
 
-// store is the core, as far as this door needs it.
+// store is the part of the core that this door uses.
 type store interface {
 	Create(ctx context.Context, id, parent string, o overlayzfs.CreateOptions) error
 	Remove(ctx context.Context, id string) error
@@ -48,11 +48,11 @@ type Snapshotter struct {
 	remap   bool
 	log     *logrus.Logger
 
-	// names are locked by whoever changes the snapshot of that name.
+	// names holds one lock for each name: a call that changes a snapshot holds it.
 	names *locker.Locker
-	// making is held shared while a record may be ahead of its layer, and
-	// exclusively to compare the two.
-	making sync.RWMutex
+	// recordAhead is locked shared while a record may exist without its layer, and
+	// exclusively to compare records with layers.
+	recordAhead sync.RWMutex
 
 	closing sync.Once
 	closed  error
@@ -63,20 +63,19 @@ var (
 	_ snapshots.Cleaner     = (*Snapshotter)(nil)
 )
 
-// Options are what the administrator chooses.
+// Options are the administrator's choices.
 type Options struct {
 	// Home is the directory of the store.
 	Home string
-	// Store is the core's. Its limits are left to Limits.
+	// Store are the core's options. Open replaces their limits by Limits.
 	Store overlayzfs.Options
-	// Limits are those of containers' snapshots.
+	// Limits are the limits of containers' snapshots.
 	Limits Limits
-	// RemapIDs lets containerd map the owners of a container's files by its
-	// mounts.
+	// RemapIDs lets containerd map the owners of a container's files with ID-mapped mounts.
 	RemapIDs bool
 }
 
-// Open opens the store in o.Home and puts records and layers in order.
+// Open opens the store in o.Home and reconciles records with layers.
 func Open(ctx context.Context, o Options, log *logrus.Logger) (*Snapshotter, error) {
 	if err := o.Limits.Check(); err != nil {
 		return nil, err
@@ -116,31 +115,31 @@ func open(ctx context.Context, core store, dir string, o Options, log *logrus.Lo
 		return nil, errors.Join(err, meta.Close())
 	}
 	if left != nil {
-		log.WithError(left).Warn("left as it is for the next cleanup")
+		log.WithError(left).Warn("reconcile records and layers: the next cleanup tries again")
 	}
-	s.refill()
+	s.ensureReserve()
 	return s, nil
 }
 
-// CheckHome makes sure that the store's pool answers and its dataset is where it
-// was.
-func (s *Snapshotter) Present(ctx context.Context) error {
+// CheckHome returns an error when the store's pool does not answer, or when its dataset is
+// not mounted on the home any more.
+func (s *Snapshotter) CheckHome(ctx context.Context) error {
 	return translate("look for the store", "", s.store.CheckHome(ctx))
 }
 
-// Close gives the store up. Mounts stay: containers use them. To close what is
-// closed does nothing.
+// Close closes the store. Mounts stay, because containers use them. Closing twice does
+// nothing.
 func (s *Snapshotter) Close() error {
 	s.closing.Do(func() {
-		s.making.Lock()
-		defer s.making.Unlock()
+		s.recordAhead.Lock()
+		defer s.recordAhead.Unlock()
 		s.closed = errors.Join(s.meta.Close(), s.store.Close())
 	})
 	return s.closed
 }
 
-// hold locks a name and returns what unlocks it.
-func (s *Snapshotter) hold(name string) (release func()) {
+// lockName locks a name and returns a function that unlocks it.
+func (s *Snapshotter) lockName(name string) (release func()) {
 	s.names.Lock(name)
 	return func() {
 		// Unlock fails only for a name that is not locked.

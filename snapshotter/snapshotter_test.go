@@ -153,7 +153,7 @@ func TestALayerUnpackedBesideItsParent(t *testing.T) {
 		t.Errorf("its parent is %q, %v", info.Parent, err)
 	}
 	r, err := s.find(t.Context(), "second")
-	if err != nil || f.layers[r.id].parent != r.below {
+	if err != nil || f.layers[r.id].parent != r.parentID {
 		t.Errorf("its layer stands on %q, %v", f.layers[r.id].parent, err)
 	}
 }
