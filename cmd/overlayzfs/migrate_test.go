@@ -153,7 +153,7 @@ func TestAMigrationBegunElsewhere(t *testing.T) {
 			t.Errorf("%v exits with %d and says %q", args, got, out.String())
 		}
 	}
-	say(exitRefused, "--finish` goes on with it")
+	say(exitRefused, "continue with `overlayzfs migrate --finish`")
 	say(exitRefused, "is being deleted", "--undo")
 	say(0, "Finished", "--finish")
 	say(exitFailed, "no migration is under way", "--finish")

@@ -12,7 +12,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// planBack decides how layers get from the store to a driver of Docker's own.
+// planBack chooses the method by which layers get from the store to a built-in driver.
 func (p *planner) planBack() error {
 	j := &p.plan.Job
 	j.Dataset = p.Dataset
@@ -32,7 +32,7 @@ func (p *planner) planBack() error {
 	if mounts, err := mount.ListAt(dir); err != nil {
 		return err
 	} else if len(mounts) > 0 {
-		p.plan.addObstacle("%s is a mount point, into which no layer can be renamed: unmount it", dir)
+		p.plan.addObstacle("%s is a mount point, and layers cannot be renamed into it: unmount it", dir)
 	}
 	if p.Dataset != "" {
 		return p.planCopyBack()
@@ -40,17 +40,17 @@ func (p *planner) planBack() error {
 	return p.planMoveBack()
 }
 
-// refuseLimits refuses containers with a limit.
+// refuseLimits adds an obstacle for each container with a limit.
 func (p *planner) refuseLimits() {
 	for _, it := range p.items {
 		if p.hasLimit(it) {
-			p.plan.addObstacle("container %.12s has a limit, which overlay2 on ZFS cannot keep: commit it and remove it", it.owner)
+			p.plan.addObstacle("container %.12s has a limit, which overlay2 on ZFS cannot enforce: commit it and remove it", it.owner)
 		}
 	}
 }
 
-// hasLimit reports whether a layer has a limit: its container's, or the plugin's
-// default, of which Docker's records know nothing.
+// hasLimit reports whether a layer has a limit: the container's own, or the plugin's
+// default, which Docker's records do not contain.
 func (p *planner) hasLimit(it item) bool {
 	return len(it.limit) > 0 || slices.ContainsFunc(p.storeLayers, func(l overlayzfs.LayerInfo) bool { return l.ID == it.id && l.Limit != nil })
 }
@@ -65,23 +65,24 @@ func (p *planner) planMoveBack() error {
 	return errors.Join(p.refuseRemoving(view), p.checkAdoptable(view, p.Home, p.Home), view.Close())
 }
 
-// refuseRemoving refuses a store that still deletes files: nobody would afterwards.
+// refuseRemoving adds an obstacle while the store still deletes removed layers. After
+// the migration nothing would continue the deletion.
 func (p *planner) refuseRemoving(view *overlayzfs.StoreView) error {
 	removing, err := view.CountRemoving()
 	if removing > 0 {
-		p.plan.addObstacle("%d removed layers are still being deleted: run `overlayzfs gc` first", removing)
+		p.plan.addObstacle("the store is still deleting %d removed layers: run `overlayzfs gc` first", removing)
 	}
 	return err
 }
 
-// planCopyBack plans to copy layers from a dataset of their own. They might be mounted
-// where overlay2 wants them, but it unmounts that when it stops.
+// planCopyBack plans to copy layers out of the store's dataset. Mounting the dataset on
+// overlay2's directory would not do, because the driver unmounts it when it stops.
 func (p *planner) planCopyBack() error {
 	j := &p.plan.Job
 	j.Method, j.Share = Copy, p.canShareBlocks(p.Root)
 	for _, it := range p.items {
 		if it.depth > maxOverlay2Lowers {
-			p.plan.addObstacle("layer %s has %d below it; overlay2 stacks %d", it.id, it.depth-1, maxOverlay2Lowers)
+			p.plan.addObstacle("layer %s has %d layers below it, and overlay2 stacks at most %d", it.id, it.depth-1, maxOverlay2Lowers)
 		}
 	}
 	if err := p.checkLayersPresent(); err != nil {
@@ -90,21 +91,21 @@ func (p *planner) planCopyBack() error {
 	return p.checkDirSpace(p.Root)
 }
 
-// planBackToZFS plans to make a dataset of each layer.
+// planBackToZFS plans to create one dataset for each layer.
 func (p *planner) planBackToZFS() (err error) {
 	j := &p.plan.Job
 	j.Method = Copy
 	if j.ZFSDataset = p.ZFSDataset; j.ZFSDataset == "" {
 		if j.ZFSDataset, err = zfs.DatasetOf(p.Root); err != nil {
-			return fmt.Errorf("where the driver zfs is to have its layers: name a dataset with --zfs-dataset: %w", err)
+			return fmt.Errorf("find a dataset for the zfs driver: %w; name one with --zfs-dataset", err)
 		}
 	}
 	for _, it := range p.items {
 		if err := setQuota(zfs.Properties{}, it.limit); err != nil {
-			p.plan.addObstacle("container %.12s: %v: commit it and remove it", it.owner, err)
+			p.plan.addObstacle("container %.12s: %v; commit it and remove it", it.owner, err)
 		}
 		if len(it.limit) == 0 && p.hasLimit(it) {
-			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("container %.12s has the plugin's default limit, and will have none", it.owner))
+			p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("container %.12s loses the plugin's default limit", it.owner))
 		}
 	}
 	if err := p.checkLayersPresent(); err != nil {
@@ -113,16 +114,16 @@ func (p *planner) planBackToZFS() (err error) {
 	return p.checkDatasetSpace(j.ZFSDataset)
 }
 
-// checkBackDriver are the drivers that there is a way back to.
+// checkBackDriver fails when there is no way back to the driver.
 func checkBackDriver(driver string) error {
 	if driver != overlay2Dir && driver != "zfs" {
-		return fault.New(fault.Invalid, "there is a way back to overlay2 and to zfs, and none to %q", driver)
+		return fault.New(fault.Invalid, "cannot migrate back to %q: use overlay2 or zfs", driver)
 	}
 	return nil
 }
 
-// checkUndoInPlace notes why renamed layers cannot be what they were again: what was made
-// since comes along, so an undo asks what the other way would.
+// checkUndoInPlace adds obstacles to the undo of a migration in place. Layers made since
+// then are handed back too, so the undo checks what a migration back checks.
 func (p *planner) checkUndoInPlace() error {
 	j := &p.plan.Job
 	moved := j.Phase == Configuring || j.Phase == Done
@@ -139,7 +140,7 @@ func (p *planner) checkUndoInPlace() error {
 	return errors.Join(p.checkUndoDir(fmt.Sprintf("/proc/self/fd/%d", root.Fd())), root.Close())
 }
 
-// checkUndoDir does that for layers in a directory.
+// checkUndoDir adds the obstacles for the layers in one directory.
 func (p *planner) checkUndoDir(dir string) (err error) {
 	view, err := overlayzfs.ViewHome(dir)
 	if err != nil {

@@ -23,8 +23,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// Store is where layers are carried to. A layer is there whole or not at all,
-// one with a limit excepted.
+// Store takes the copies. A layer is in it completely or not at all, except one with a
+// limit.
 type Store interface {
 	Create(ctx context.Context, id, parent string, o overlayzfs.CreateOptions) error
 	ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (int64, error)
@@ -34,7 +34,7 @@ type Store interface {
 	WaitReaper(ctx context.Context) error
 }
 
-// carrier carries layers over.
+// carrier copies layers from a source to a store.
 type carrier struct {
 	job         *Job
 	root        *dataRoot
@@ -46,13 +46,13 @@ type carrier struct {
 	progress    func(n int64)
 
 	mu           sync.Mutex
-	childrenLeft map[string]int // how many that stand on a layer are still to be carried
+	childrenLeft map[string]int // by layer: how many of its children are not copied yet
 }
 
-// carry brings every layer to the store that is not there yet.
+// carry copies every layer that is not in the store yet.
 //
-// Image layers never change, so what a run before left is kept. Containers may
-// have run in between, so theirs are carried again: unless the old one is gone.
+// Image layers never change, so those of an earlier run stay. Containers may have run
+// since, so their layers are copied again, unless the old layer is deleted.
 func (c *carrier) carry(ctx context.Context, items []item) error {
 	there, err := c.removeStale(ctx, items)
 	if err != nil {
@@ -77,7 +77,8 @@ func (c *carrier) carry(ctx context.Context, items []item) error {
 	return c.store.WaitReaper(ctx)
 }
 
-// removeStale removes what a run before left and is no good, and says what is.
+// removeStale removes the layers of an earlier run that have to be copied again, and
+// returns the others.
 func (c *carrier) removeStale(ctx context.Context, items []item) (map[string]bool, error) {
 	layers, err := c.store.Layers(ctx)
 	if err == nil {
@@ -90,7 +91,7 @@ func (c *carrier) removeStale(ctx context.Context, items []item) (map[string]boo
 	wanted, good := indexByID(items), map[string]bool{}
 	for _, id := range c.job.Reclaimed {
 		if !slices.Contains(layers, id) {
-			return nil, fault.New(fault.NotFound, "layer %s is gone from the store, and the old one was deleted when it was carried", id)
+			return nil, fault.New(fault.NotFound, "layer %s is missing in the store, and the old layer was deleted after the copy: restore it from a backup", id)
 		}
 		good[id] = true
 	}
@@ -105,28 +106,28 @@ func (c *carrier) removeStale(ctx context.Context, items []item) (map[string]boo
 	return good, removeAll(ctx, bad, c.store.Remove)
 }
 
-// claimStore makes sure that the store holds nobody else's layers: those of this job may
-// be removed again.
+// claimStore fails when the store held layers before this job. Later the job may remove
+// every layer that it finds there.
 func (c *carrier) claimStore(ctx context.Context, layers []string) error {
 	if c.job.StoreWasEmpty {
 		return nil
 	}
 	if len(layers) > 0 {
-		return fault.New(fault.Exists, "the store holds %d layers that Docker does not know here, %s for one: give the plugin an empty dataset, and begin again after --undo", len(layers), layers[0])
+		return fault.New(fault.Exists, "the store holds %d layers that Docker does not know here (such as %s): revert the migration with --undo, give the plugin an empty dataset, and start again", len(layers), layers[0])
 	}
 	c.job.StoreWasEmpty = true
 	return c.job.saveDurably(ctx, c.root)
 }
 
-// runInOrder runs something for every item, several at once, for none before it was
-// done for the one below.
+// runInOrder calls run for every item, several at once, and for each item only after its
+// parent.
 func runInOrder(ctx context.Context, items []item, run func(context.Context, item) error) error {
 	done := make(map[string]chan struct{}, len(items))
 	for _, it := range items {
 		done[it.id] = make(chan struct{})
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	// Who waits has begun after the one it waits for: all can never wait.
+	// An item starts after its parent has started, so the limit cannot deadlock.
 	group.SetLimit(maxParallel())
 	for _, it := range items {
 		group.Go(func() error {
@@ -149,7 +150,7 @@ func runInOrder(ctx context.Context, items []item, run func(context.Context, ite
 	return group.Wait()
 }
 
-// carryLayer carries one layer.
+// carryLayer creates one layer in the store and copies its content.
 func (c *carrier) carryLayer(ctx context.Context, it item) error {
 	limited := len(it.limit) > 0
 	o := overlayzfs.CreateOptions{StorageOpt: it.limit, ReadWrite: limited}
@@ -157,7 +158,7 @@ func (c *carrier) carryLayer(ctx context.Context, it item) error {
 		return err
 	}
 	err := c.copyContent(ctx, it)
-	if err != nil { // the next run must not take it for whole
+	if err != nil { // the next run must not take the layer for complete
 		err = errors.Join(err, c.store.Remove(context.WithoutCancel(ctx), it.id))
 	}
 	return err
@@ -182,8 +183,8 @@ func (c *carrier) copyContent(ctx context.Context, it item) (err error) {
 	return c.copyChanges(ctx, it, layer.File)
 }
 
-// changeClone changes a copy of all that the layer below shows, on the way back to a driver
-// of clones. Of an image's layer the digest is compared.
+// changeClone applies a layer to a clone of its parent, on the way back to the zfs
+// driver. It compares the digest of an image layer.
 func (c *carrier) changeClone(ctx context.Context, it item, dir, layer *os.File) error {
 	if err := treecopy.Onto(ctx, dir, layer, treecopy.Options{}); err != nil || it.image == nil {
 		return err
@@ -191,8 +192,8 @@ func (c *carrier) changeClone(ctx context.Context, it item, dir, layer *os.File)
 	return c.writeTar(io.Discard, it, dir)
 }
 
-// copyChanges writes what a container has changed, found by comparing all that it
-// shows with all that the layer below shows.
+// copyChanges writes what a container has changed: the difference between the layer's
+// tree and its parent's.
 func (c *carrier) copyChanges(ctx context.Context, it item, layer *os.File) (err error) {
 	var below *os.File
 	if it.parent != "" {
@@ -212,25 +213,25 @@ func (c *carrier) copyChanges(ctx context.Context, it item, layer *os.File) (err
 	})
 }
 
-// isCloningDriver reports whether a driver has the file system make a layer's tree of the one
-// below, so that files which nobody touched have the same inodes. vfs copies them.
+// isCloningDriver reports whether a driver clones the parent's tree in the file system,
+// so that unchanged files keep their inode numbers. vfs copies them instead.
 func isCloningDriver(driver string) bool { return driver == "zfs" || driver == "btrfs" }
 
-// explainError says whose layer it is, and what to do about it.
+// explainError adds whose layer it is, and what to do.
 func (c *carrier) explainError(it item, err error) error {
 	var difference rebuild.Difference
 	switch {
 	case it.image == nil:
 		return fmt.Errorf("the writable layer %s of container %.12s: %w", it.id, it.owner, err)
 	case errors.As(err, &difference):
-		return fmt.Errorf("layer %s of %s: its files are not what Docker recorded: %w; start dockerd with the driver %s, remove the image and pull or build it again", it.id, imageNames(c.records, it.image.Chain), err, c.job.From)
+		return fmt.Errorf("layer %s of %s: its files differ from Docker's record: %w; start dockerd with the driver %s, remove the image, and pull or build it again", it.id, imageNames(c.records, it.image.Chain), err, c.job.From)
 	}
 	return fmt.Errorf("layer %s of %s: %w", it.id, imageNames(c.records, it.image.Chain), err)
 }
 
-// unpackImage makes an image layer's tar again, from Docker's record of it and the
-// old layer's files, and unpacks it. Only when its digest is the recorded one
-// does the stream end well, and only then is there a layer.
+// unpackImage rebuilds an image layer's tar from Docker's record and the old layer's
+// files, and unpacks it. The stream ends without an error, and the layer stays, only
+// when the digest is the recorded one.
 func (c *carrier) unpackImage(ctx context.Context, it item, layer *os.File) error {
 	r, w := io.Pipe()
 	ended := make(chan struct{})
@@ -249,7 +250,7 @@ func (c *carrier) unpackImage(ctx context.Context, it item, layer *os.File) erro
 	return err
 }
 
-// writeTar makes an image layer's tar again, and compares its digest.
+// writeTar rebuilds an image layer's tar and compares its digest.
 func (c *carrier) writeTar(w io.Writer, it item, layer *os.File) error {
 	record, err := c.docker.TarSplit(c.job.From, it.image.Chain)
 	if err != nil {
@@ -259,7 +260,7 @@ func (c *carrier) writeTar(w io.Writer, it item, layer *os.File) error {
 	return errors.Join(err, record.Close())
 }
 
-// countingWriter counts what is written to it.
+// countingWriter reports how many bytes are written to it.
 type countingWriter func(n int64)
 
 func (c countingWriter) Write(p []byte) (int, error) {
@@ -267,8 +268,8 @@ func (c countingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// verifyCopies compares every image layer that was copied as it is with its digest.
-// What was unpacked from its tar was compared on the way.
+// verifyCopies compares every copied image layer with its digest. Layers unpacked from
+// a tar were compared while they were unpacked.
 func (c *carrier) verifyCopies(ctx context.Context) (err error) {
 	view, err := c.openView()
 	if err != nil {
@@ -282,13 +283,13 @@ func (c *carrier) verifyCopies(ctx context.Context) (err error) {
 	}
 	for _, r := range results {
 		if r.Status != verify.OK {
-			err = errors.Join(err, fmt.Errorf("layer %s of %s is not as Docker recorded it: %s", r.ID, imageNames(c.records, r.Chain), r.Reason))
+			err = errors.Join(err, fmt.Errorf("layer %s of %s differs from Docker's record: %s", r.ID, imageNames(c.records, r.Chain), r.Reason))
 		}
 	}
 	return err
 }
 
-// openView looks at the layers that were carried.
+// openView opens a view of the copied layers.
 func (c *carrier) openView() (*overlayzfs.StoreView, error) {
 	if c.job.Target == "" {
 		return overlayzfs.OpenDatasetReadOnly(c.job.Dataset)

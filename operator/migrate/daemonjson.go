@@ -9,25 +9,24 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 )
 
-// The keys of daemon.json that say which driver, how, and that it may be a
-// plugin.
+// The keys of daemon.json that choose the driver, set its options and allow a plugin.
 const (
 	driverKey       = "storage-driver"
 	optionsKey      = "storage-opts"
 	experimentalKey = "experimental"
 )
 
-// containerdStore is the feature with which dockerd keeps its images in
-// containerd's store, and asks no storage driver.
+// containerdStore is the feature that makes dockerd keep images in containerd, without a
+// storage driver.
 const containerdStore = "containerd-snapshotter"
 
-// switchConfig has dockerd use the driver that was migrated to.
+// switchConfig sets the new driver in daemon.json.
 func (j *Job) switchConfig() error {
 	return j.editConfig(j.switchedContent)
 }
 
-// restoreConfig has dockerd use the driver of before. Where daemon.json named the
-// new one already, that is what layers and records say.
+// restoreConfig sets the old driver in daemon.json. It does so even when daemon.json named
+// the new driver before the job, because layers and records belong to the old one.
 func (j *Job) restoreConfig() error {
 	return j.editConfig(func(content []byte) ([]byte, error) {
 		before, err := dockerconf.Decode(j.contentBefore())
@@ -41,8 +40,7 @@ func (j *Job) restoreConfig() error {
 	})
 }
 
-// editConfig changes daemon.json, unless it is to be left alone. Of content that is nil
-// there is no file.
+// editConfig changes daemon.json, unless the job must not. Nil content means no file.
 func (j *Job) editConfig(change func(content []byte) ([]byte, error)) error {
 	if j.Config == "" {
 		return nil
@@ -51,7 +49,7 @@ func (j *Job) editConfig(change func(content []byte) ([]byte, error)) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.Config(); err != nil { // which says where it is wrong
+	if _, err := f.Config(); err != nil { // the error has line and column
 		return err
 	}
 	content, err := change(f.Raw)
@@ -64,13 +62,13 @@ func (j *Job) editConfig(change func(content []byte) ([]byte, error)) error {
 	return f.Replace(content, "")
 }
 
-// switchedContent is the content of daemon.json with the driver that is migrated to.
+// switchedContent returns the content of daemon.json with the new driver.
 func (j *Job) switchedContent(content []byte) ([]byte, error) {
 	return contentWithDriver(content, j.From, j.To, j.driverOption(j.To))
 }
 
-// restoredContent is what daemon.json was, to the letter. Where somebody has changed it
-// since it was switched, only the keys that the migration changed go back.
+// restoredContent returns the old content of daemon.json, byte by byte. When somebody has
+// changed the file since the migration, only the migration's keys are restored.
 func (j *Job) restoredContent(content []byte) ([]byte, error) {
 	ours, err := j.switchedContent(j.contentBefore())
 	if err != nil {
@@ -86,7 +84,7 @@ func (j *Job) restoredContent(content []byte) ([]byte, error) {
 	return dockerconf.Edit(content, changes)
 }
 
-// contentBefore is the content that daemon.json had; nil where there was no file.
+// contentBefore returns the old content of daemon.json, or nil when there was no file.
 func (j *Job) contentBefore() []byte {
 	if j.ConfigWas == nil {
 		return nil
@@ -94,7 +92,7 @@ func (j *Job) contentBefore() []byte {
 	return append([]byte{}, *j.ConfigWas...)
 }
 
-// rememberConfig keeps what daemon.json is.
+// rememberConfig stores the content of daemon.json in the job.
 func (j *Job) rememberConfig(f dockerconf.File) {
 	if f.Exists {
 		content := string(f.Raw)
@@ -102,8 +100,7 @@ func (j *Job) rememberConfig(f dockerconf.File) {
 	}
 }
 
-// requireWritable makes sure that daemon.json can be put in place, when that is what
-// is going to be done.
+// requireWritable fails when daemon.json has to be changed and cannot be replaced.
 func (j *Job) requireWritable(f dockerconf.File) error {
 	content, err := j.switchedContent(f.Raw)
 	if err != nil || bytes.Equal(content, f.Raw) {
@@ -112,9 +109,9 @@ func (j *Job) requireWritable(f dockerconf.File) error {
 	return f.CheckWritable()
 }
 
-// contentWithDriver is the content of a daemon.json with another driver, and an option that it
-// needs. The options of the driver before go: dockerd does not start with options
-// that its driver does not know.
+// contentWithDriver returns the content of a daemon.json with another driver and the
+// option that this driver needs. It drops the other driver's options, because dockerd
+// does not start with options that its driver does not know.
 func contentWithDriver(content []byte, from, to, option string) ([]byte, error) {
 	c, err := dockerconf.Decode(content)
 	if err != nil {
@@ -140,7 +137,8 @@ func contentWithDriver(content []byte, from, to, option string) ([]byte, error) 
 	return dockerconf.Edit(content, changes)
 }
 
-// replaceOptions are storage options without those of a driver, and with another, once.
+// replaceOptions returns storage options without those of one driver and with the option
+// with, once.
 func replaceOptions(options []string, without, with string) []string {
 	key, _, _ := strings.Cut(with, "=")
 	kept := slices.DeleteFunc(slices.Clone(options), func(o string) bool {
@@ -153,7 +151,7 @@ func replaceOptions(options []string, without, with string) []string {
 	return kept
 }
 
-// driverOption is what a driver has to be told to find its layers.
+// driverOption returns the option that a driver needs to find its layers, or "".
 func (j *Job) driverOption(driver string) string {
 	if driver != "zfs" {
 		return ""
@@ -161,7 +159,7 @@ func (j *Job) driverOption(driver string) string {
 	return "zfs.fsname=" + j.ZFSDataset
 }
 
-// optionPrefix is what the names of a driver's options begin with.
+// optionPrefix returns the prefix of a driver's option names.
 func optionPrefix(driver string) string {
 	if dockerconf.IsBuiltin(driver) {
 		return driver + "."
@@ -169,10 +167,10 @@ func optionPrefix(driver string) string {
 	return "overlayzfs."
 }
 
-// planConfig notes what daemon.json says.
+// planConfig reads daemon.json into the job and adds an obstacle when it cannot be changed.
 func (p *planner) planConfig() error {
 	if p.Config == "" {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("daemon.json is left alone: have dockerd use the driver %s yourself", p.plan.Job.To))
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("daemon.json is not changed: configure dockerd to use the driver %s yourself", p.plan.Job.To))
 		return nil
 	}
 	f, err := dockerconf.Load(p.Config)
@@ -184,12 +182,12 @@ func (p *planner) planConfig() error {
 		return err
 	}
 	if c.Features[containerdStore] {
-		p.plan.addObstacle("%s has the feature %s: Docker's images are in containerd's store then, and no storage driver is used. Take it out first", p.Config, containerdStore)
+		p.plan.addObstacle("%s enables the feature %s: Docker then keeps its images in containerd and uses no storage driver; remove the feature first", p.Config, containerdStore)
 	}
 	p.plan.Job.Config = p.Config
 	p.plan.Job.rememberConfig(f)
 	if err := p.plan.Job.requireWritable(f); err != nil {
-		p.plan.addObstacle("daemon.json cannot be written: %v; with --leave-config it is left alone", err)
+		p.plan.addObstacle("cannot write daemon.json: %v; use --leave-config to edit it yourself", err)
 	}
 	return nil
 }

@@ -15,13 +15,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// dataRoot is Docker's data-root, to be changed. Names are relative to it, and
-// none leads out of it.
+// dataRoot is Docker's data-root, opened for changes. Names are relative to it and cannot
+// lead out of it.
 type dataRoot struct {
 	*os.Root
 }
 
-// openDataRoot opens the data-root under its real name, which is what mounts have.
+// openDataRoot opens the data-root by its real path, which the mount table has as well.
 func openDataRoot(dir string) (*dataRoot, error) {
 	real, err := filepath.EvalSymlinks(dir)
 	var root *os.Root
@@ -29,7 +29,7 @@ func openDataRoot(dir string) (*dataRoot, error) {
 		root, err = os.OpenRoot(real)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.New(fault.NotFound, "%s is not there: name Docker's data-root with --root", dir)
+		return nil, fault.New(fault.NotFound, "%s does not exist: name Docker's data-root with --root", dir)
 	}
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func openDataRoot(dir string) (*dataRoot, error) {
 	return &dataRoot{root}, nil
 }
 
-// exists reports whether something has that name.
+// exists reports whether a file or directory has that name.
 func (r *dataRoot) exists(name string) (bool, error) {
 	_, err := r.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -54,7 +54,7 @@ func (r *dataRoot) writeFile(name string, data []byte, mode fs.FileMode) error {
 	})
 }
 
-// renameDurably gives something another name, and waits until that is on disk.
+// renameDurably renames a file or directory and waits until the rename is on disk.
 func (r *dataRoot) renameDurably(from, to string) error {
 	if err := r.Rename(from, to); err != nil {
 		return err
@@ -62,7 +62,7 @@ func (r *dataRoot) renameDurably(from, to string) error {
 	return errors.Join(r.syncDir(path.Dir(from)), r.syncDir(path.Dir(to)))
 }
 
-// syncDir waits until the names in a directory are on disk.
+// syncDir waits until a directory's entries are on disk.
 func (r *dataRoot) syncDir(dir string) error {
 	f, err := r.Open(dir)
 	if err != nil {
@@ -71,10 +71,9 @@ func (r *dataRoot) syncDir(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// syncStorage waits until all that was written to the data-root is on disk, in whatever
-// order it was: on ZFS fsync(2) promises nothing where sync=disabled, on btrfs it
-// says nothing of what was removed elsewhere before, and what comes next may be done
-// on another pool.
+// syncStorage waits until everything written to the data-root is on disk. fsync(2) is
+// not enough: on ZFS it does nothing with sync=disabled, on btrfs it does not cover
+// earlier removals, and the next change may be on another pool.
 func (r *dataRoot) syncStorage(ctx context.Context) (err error) {
 	onZFS, err := zfs.IsZFS(r.Name())
 	if err != nil {
@@ -94,7 +93,7 @@ func (r *dataRoot) syncStorage(ctx context.Context) (err error) {
 	return errors.Join(z.SyncPool(ctx, zfs.PoolOf(dataset)), z.Close())
 }
 
-// syncFileSystem waits until the data-root's file system has everything on disk.
+// syncFileSystem waits until the data-root's file system has written everything.
 func (r *dataRoot) syncFileSystem() error {
 	dir, err := r.Open(".")
 	if err != nil {
@@ -103,9 +102,8 @@ func (r *dataRoot) syncFileSystem() error {
 	return errors.Join(fsat.SyncFileSystem(int(dir.Fd())), dir.Close())
 }
 
-// moveOnce renames, unless that was done already. What is at neither place is lost.
-// Where something is at both, the one in which empty finds nothing is what a
-// start of dockerd in between has made.
+// moveOnce renames from to to, unless that was done already. When both exist, dockerd was
+// started in between and created one of them; the one for which isEmpty is true goes.
 func (r *dataRoot) moveOnce(from, to string, empty func(name string) (bool, error)) error {
 	here, err := r.exists(from)
 	if err != nil {
@@ -117,7 +115,7 @@ func (r *dataRoot) moveOnce(from, to string, empty func(name string) (bool, erro
 	}
 	switch {
 	case !here && !there:
-		return fault.New(fault.NotFound, "neither %s nor %s is in %s: somebody moved it away", from, to, r.Name())
+		return fault.New(fault.NotFound, "neither %s nor %s exists in %s: it was moved away; move it back", from, to, r.Name())
 	case !here:
 		return nil
 	case there:
@@ -135,17 +133,17 @@ func (r *dataRoot) moveOnce(from, to string, empty func(name string) (bool, erro
 	return r.renameDurably(from, to)
 }
 
-// findSpare is the one of two that holds nothing.
+// findSpare returns which of two directories is empty.
 func (r *dataRoot) findSpare(from, to string, empty func(name string) (bool, error)) (string, error) {
 	for _, name := range []string{from, to} {
 		if ok, err := empty(name); err != nil || ok {
 			return name, err
 		}
 	}
-	return "", fault.New(fault.Exists, "both %s and %s are in %s, and both hold something: dockerd was started in the middle of a migration; move away what is not wanted", from, to, r.Name())
+	return "", fault.New(fault.Exists, "both %s and %s in %s have content: dockerd was started during the migration; move the unwanted one away", from, to, r.Name())
 }
 
-// listNames lists a directory; nothing for one that is not there.
+// listNames lists a directory. A missing directory has no names.
 func (r *dataRoot) listNames(dir string) ([]string, error) {
 	entries, err := fs.ReadDir(r.FS(), dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -158,8 +156,7 @@ func (r *dataRoot) listNames(dir string) ([]string, error) {
 	return names, err
 }
 
-// copyTree copies a directory of plain files, Docker's records, and waits until
-// they are on disk.
+// copyTree copies a directory of regular files and waits until the copy is on disk.
 func (r *dataRoot) copyTree(from, to string) error {
 	if err := r.copyFiles(from, to); err != nil {
 		return err
@@ -187,7 +184,7 @@ func (r *dataRoot) copyFiles(from, to string) error {
 		case entry.Type().IsRegular():
 			return r.copyFile(name, target, info.Mode().Perm())
 		}
-		return fault.New(fault.UnsafeInput, "%s is no regular file", path.Join(r.Name(), name))
+		return fault.New(fault.UnsafeInput, "%s is not a regular file: remove it", path.Join(r.Name(), name))
 	})
 }
 

@@ -17,23 +17,22 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 )
 
-// volumesDB is the database of volumes, which dockerd keeps locked from its start
-// to its end (volume/service/store.go). It has no other use of the file's lock, so
-// whoever holds it keeps dockerd from starting.
+// volumesDB is Docker's database of volumes. dockerd keeps it locked while it runs
+// (volume/service/store.go), so holding the lock prevents dockerd from starting.
 const volumesDB = "volumes/metadata.db"
 
-// procDir is where the kernel shows processes.
+// procDir is where procfs is mounted.
 const procDir = "/proc"
 
-// ErrRunning is of a dockerd that has to be stopped first.
+// ErrRunning is returned while dockerd runs on the data-root.
 var ErrRunning = fault.New(fault.Busy, "dockerd is running on this data-root: stop it, and its socket unit with it (`systemctl stop docker.socket docker`)")
 
-// lockDockerd makes sure that no dockerd uses the data-root, and that none begins to
-// until release is called.
+// lockDockerd fails with ErrRunning while dockerd uses the data-root, and otherwise keeps
+// it from starting until release is called.
 func (r *dataRoot) lockDockerd() (release func() error, err error) {
 	f, err := r.OpenFile(volumesDB, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return func() error { return nil }, nil // no dockerd was ever started here
+		return func() error { return nil }, nil // dockerd never ran here
 	}
 	if err != nil {
 		return nil, err
@@ -48,15 +47,15 @@ func (r *dataRoot) lockDockerd() (release func() error, err error) {
 	return f.Close, nil
 }
 
-// outlivedRemedy is what to do about a container that runs without dockerd.
-const outlivedRemedy = "a container outlived dockerd. Start dockerd without live-restore, stop the container, and stop dockerd again"
+// outlivedRemedy says what to do about a container that runs without dockerd.
+const outlivedRemedy = "a container outlived dockerd; start dockerd without live-restore, stop the container, and stop dockerd again"
 
-// layerDirs are where drivers mount layers, in the data-root.
+// layerDirs are the directories in the data-root where drivers mount layers.
 var layerDirs = []string{"overlay2", "zfs", "plugins"}
 
-// requireStopped makes sure that no container has outlived a dockerd that was killed, or has
-// live-restore: that no layer is mounted, and no container has a process. Some
-// drivers mount nothing, and a dockerd may mount where nobody else sees it.
+// requireStopped fails while a container runs that outlived dockerd, which may have been
+// killed or use live-restore. It looks for mounted layers and for containers' processes:
+// some drivers mount nothing, and dockerd may mount in a namespace of its own.
 func (r *dataRoot) requireStopped(proc string) error {
 	for _, dir := range layerDirs {
 		if err := requireUnmounted(filepath.Join(r.Name(), dir)); err != nil {
@@ -78,7 +77,7 @@ func (r *dataRoot) requireStopped(proc string) error {
 	return nil
 }
 
-// requireUnmounted makes sure that no layer below a directory is mounted.
+// requireUnmounted fails when a layer below a directory is mounted.
 func requireUnmounted(dir string) error {
 	mounts, err := mount.ListBelow(dir)
 	if err != nil {
@@ -92,8 +91,8 @@ func requireUnmounted(dir string) error {
 	return nil
 }
 
-// requireEnded makes sure that the process that a container was recorded with is gone.
-// Its number may be another's by now: control groups are named after containers.
+// requireEnded fails while a container's recorded process runs. Another process may have
+// its number by now, so the control group, named after the container, has to match.
 func (r *dataRoot) requireEnded(proc, id string) error {
 	raw, err := r.ReadFile(path.Join("containers", id, "config.v2.json"))
 	if errors.Is(err, fs.ErrNotExist) {

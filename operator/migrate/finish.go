@@ -13,7 +13,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// Finish deletes what undoing a migration would need.
+// Finish deletes what an undo needs: the old layers and their records. It fails, and
+// changes nothing, when the old layers were used again or the new ones never were.
 func Finish(ctx context.Context, root string, tools Tools) error {
 	return withDataRoot(root, tools, func(r *dataRoot) error {
 		j, err := readAllowedJob(r, ActionFinish, tools)
@@ -27,7 +28,7 @@ func Finish(ctx context.Context, root string, tools Tools) error {
 	})
 }
 
-// markRefused makes an obstacle of what keeps a job from being begun.
+// markRefused adds ErrRefused to an error of class fault.Invalid.
 func markRefused(err error) error {
 	if fault.ClassOf(err) == fault.Invalid {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
@@ -35,7 +36,7 @@ func markRefused(err error) error {
 	return err
 }
 
-// ErrRefused is of an action that changed nothing, for what there is speaks against it.
+// ErrRefused is in the error of an action that was refused before it changed anything.
 var ErrRefused = errors.New("refused, and nothing was changed")
 
 func (j *Job) finish(ctx context.Context, r *dataRoot) error {
@@ -51,7 +52,7 @@ func (j *Job) finish(ctx context.Context, r *dataRoot) error {
 	return j.removeJournal(ctx, r)
 }
 
-// deleteOld deletes the layers that were carried, then the records of them.
+// deleteOld deletes the old layers, then their records.
 func (j *Job) deleteOld(ctx context.Context, r *dataRoot) (err error) {
 	docker, err := dockerstore.Open(r.Name())
 	if err != nil {
@@ -60,7 +61,7 @@ func (j *Job) deleteOld(ctx context.Context, r *dataRoot) (err error) {
 	defer func() { err = errors.Join(err, docker.Close()) }()
 	records, err := docker.Read(j.From)
 	if errors.Is(err, fault.NotFound) {
-		return nil // the last to go is gone
+		return nil // the records are deleted last
 	}
 	if err != nil {
 		return err
@@ -86,8 +87,8 @@ func (j *Job) deleteOld(ctx context.Context, r *dataRoot) (err error) {
 // noOptions is for itemsOf where limits do not matter.
 func noOptions(string) (map[string]string, error) { return nil, nil }
 
-// listOldLayers are all that Docker knows under the old driver, those that stand on
-// others first, BuildKit's cache before all.
+// listOldLayers lists all layers that Docker knows under the old driver: BuildKit's cache
+// first, then children before their parents.
 func listOldLayers(records *dockerstore.Records, r *dataRoot) ([]string, error) {
 	items, err := listItems(records, noOptions)
 	if err != nil {
@@ -110,7 +111,7 @@ func listOldLayers(records *dockerstore.Records, r *dataRoot) ([]string, error) 
 	return ids, nil
 }
 
-// listBuildsAside are the layers that BuildKit's records name that were set aside.
+// listBuildsAside lists the layers in the BuildKit records that were set aside.
 func listBuildsAside(r *dataRoot) ([]string, error) {
 	there, err := r.exists(buildsName + "/snapshots.db")
 	if err != nil || !there {
@@ -119,8 +120,8 @@ func listBuildsAside(r *dataRoot) ([]string, error) {
 	return dockerstore.ReadBuildLayers(r.Name() + "/" + buildsName + "/snapshots.db")
 }
 
-// checkOldUnneeded makes sure, before the old layers are deleted, that nobody went back to
-// them, and that the new ones are there and were used.
+// checkOldUnneeded fails when the old layers may still be needed: they were used again,
+// the new ones were never used, or one of those is missing.
 func (j *Job) checkOldUnneeded(ctx context.Context, r *dataRoot, tools Tools) (err error) {
 	if err := j.checkOldUnused(r); err != nil || j.Method != Copy {
 		return err
@@ -140,7 +141,7 @@ func (j *Job) checkOldUnneeded(ctx context.Context, r *dataRoot, tools Tools) (e
 	return j.checkAllCarried(ctx, r, records, tools)
 }
 
-// checkOldUnused looks for traces of the old driver's use since the migration.
+// checkOldUnused fails when the old driver was used after the migration.
 func (j *Job) checkOldUnused(r *dataRoot) error {
 	if err := j.checkConfigured(); err != nil || j.Method != Copy {
 		return err
@@ -150,7 +151,7 @@ func (j *Job) checkOldUnused(r *dataRoot) error {
 		return err
 	}
 	if id, ok := drivers[j.From]; ok {
-		return fault.New(fault.Invalid, "container %.12s is of the driver %s, whose layers are to be deleted: it was made since the migration. Remove it with that driver, or go back with --undo", id, j.From)
+		return fault.New(fault.Invalid, "cannot delete the layers of the driver %s: container %.12s was created with it after the migration; remove the container with that driver, or revert the migration with --undo", j.From, id)
 	}
 	names, err := r.recordNames(imageDir(j.From))
 	if err != nil {
@@ -158,13 +159,13 @@ func (j *Job) checkOldUnused(r *dataRoot) error {
 	}
 	for _, name := range names {
 		if !slices.Contains(j.Old, name) {
-			return fault.New(fault.Invalid, "%s was made since the migration, so the driver %s was used, whose layers are to be deleted: go back with --undo, and migrate again", path.Join(r.Name(), imageDir(j.From), name), j.From)
+			return fault.New(fault.Invalid, "cannot delete the layers of the driver %s: it created %s after the migration; revert the migration with --undo, and migrate again", j.From, path.Join(r.Name(), imageDir(j.From), name))
 		}
 	}
 	return nil
 }
 
-// checkConfigured makes sure that daemon.json has dockerd use the new driver.
+// checkConfigured fails when daemon.json does not name the new driver.
 func (j *Job) checkConfigured() error {
 	if j.Config == "" {
 		return nil
@@ -177,11 +178,11 @@ func (j *Job) checkConfigured() error {
 	if c.StorageDriver != "" {
 		got = strconv.Quote(c.StorageDriver)
 	}
-	return fault.New(fault.Invalid, "%s names %s, and the layers of the driver %s are to be deleted: say %s there, or go back with --undo; say --leave-config when dockerd's command line names it", j.Config, got, j.From, j.To)
+	return fault.New(fault.Invalid, "cannot delete the layers of the driver %s: %s names %s; set the driver %s there, revert the migration with --undo, or pass --leave-config if dockerd's command line sets the driver", j.From, j.Config, got, j.To)
 }
 
-// checkTried makes sure that an engine has run on the plugin's store since layers were
-// carried there, and since they were carried from there that none has.
+// checkTried compares which engine used the store last. After a migration to the store
+// an engine must have used it; after a migration from the store none may have.
 func (j *Job) checkTried(tools Tools) error {
 	if tools.Untried {
 		return nil
@@ -191,15 +192,14 @@ func (j *Job) checkTried(tools Tools) error {
 	case err != nil:
 		return err
 	case j.isBack() && token != j.Token:
-		return fault.New(fault.Invalid, "dockerd has run with the driver %s since layers were carried from it: go back with --undo; --untried deletes its records all the same", j.From)
+		return fault.New(fault.Invalid, "dockerd has run with the driver %s since its layers were copied: revert the migration with --undo, or delete the records anyway with --untried", j.From)
 	case !j.isBack() && token == j.Token:
-		return fault.New(fault.Invalid, "dockerd has not run with the driver %s since the migration: start it and see that all is well; --untried deletes the old layers all the same", j.To)
+		return fault.New(fault.Invalid, "dockerd has not run with the driver %s since the migration: start it and check the containers, or delete the old layers anyway with --untried", j.To)
 	}
 	return nil
 }
 
-// checkAllCarried makes sure that every layer which Docker has recorded is where it was
-// carried to.
+// checkAllCarried fails when the new store lacks a layer that Docker has recorded.
 func (j *Job) checkAllCarried(ctx context.Context, r *dataRoot, records *dockerstore.Records, tools Tools) (err error) {
 	items, err := listItems(records, noOptions)
 	if err != nil {
@@ -220,7 +220,7 @@ func (j *Job) checkAllCarried(ctx context.Context, r *dataRoot, records *dockers
 	}
 	for _, it := range items {
 		if !there[it.id] {
-			return fault.New(fault.NotFound, "layer %s, which Docker has recorded, is not where layers were carried to: nothing is deleted. Go back with --undo, or remove what has the layer", it.id)
+			return fault.New(fault.NotFound, "nothing was deleted: layer %s, which Docker has recorded, is missing in the new store; revert the migration with --undo, or remove the image or container that uses it", it.id)
 		}
 	}
 	return nil

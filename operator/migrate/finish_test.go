@@ -24,8 +24,8 @@ func TestWhatIsStillNeededIsNotDeleted(t *testing.T) {
 		"Container": {func(h host, _ *shelf) {
 			id := hexID("later")
 			h.write("containers/"+id+"/config.v2.json", fmt.Sprintf(`{"ID":%q,"Driver":"vfs","State":{}}`, id))
-		}, "made since"},
-		"Image":  {func(h host, _ *shelf) { h.write("image/vfs/imagedb/content/sha256/"+hexID("later"), "x") }, "made since"},
+		}, "after the migration"},
+		"Image":  {func(h host, _ *shelf) { h.write("image/vfs/imagedb/content/sha256/"+hexID("later"), "x") }, "after the migration"},
 		"Layer":  {func(h host, s *shelf) { h.no(os.RemoveAll(filepath.Join(s.dir, "top"))) }, "layer top"},
 		"Tried":  {func(_ host, s *shelf) { s.token = "" }, "has not run"},
 		"Record": {func(h host, _ *shelf) { h.no(os.RemoveAll(h.path("image/overlayzfs"))) }, "no records"},

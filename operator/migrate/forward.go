@@ -17,7 +17,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// planForward decides how layers get to the store.
+// planForward chooses the method by which layers get into the store.
 func (p *planner) planForward() error {
 	j := &p.plan.Job
 	j.Layers, j.Dataset, j.Reclaim = j.From, p.Dataset, p.Reclaim
@@ -36,10 +36,10 @@ func (p *planner) planForward() error {
 	}
 	j.Method = Copy
 	if n := len(p.storeLayers); n > 0 {
-		p.plan.addObstacle("the store holds %d layers, which Docker does not know under the driver %s: give the plugin an empty dataset", n, j.To)
+		p.plan.addObstacle("the store holds %d layers that Docker does not know under the driver %s: give the plugin an empty dataset", n, j.To)
 	}
 	if _, known := dirLayouts[j.From]; !known && j.From != "zfs" {
-		return fault.New(fault.Unsupported, "there is no way from the driver %s: known are overlay2, zfs, vfs and btrfs. Save its images with `docker save` and load them afterwards", j.From)
+		return fault.New(fault.Unsupported, "cannot migrate from the driver %s (only from overlay2, zfs, vfs and btrfs): save its images with `docker save`, and load them with the new driver", j.From)
 	}
 	if err := p.planSource(); err != nil {
 		return err
@@ -47,7 +47,7 @@ func (p *planner) planForward() error {
 	return p.checkSpace()
 }
 
-// planSource finds out where moby's zfs driver has its layers.
+// planSource finds the dataset of moby's zfs driver and checks that every layer can be read.
 func (p *planner) planSource() (err error) {
 	j := &p.plan.Job
 	if j.From == "zfs" {
@@ -55,7 +55,7 @@ func (p *planner) planSource() (err error) {
 			j.ZFSDataset, err = zfs.DatasetOf(p.Root)
 		}
 		if err != nil {
-			return fmt.Errorf("where the driver zfs has its layers: name the dataset of zfs.fsname with --zfs-dataset: %w", err)
+			return fmt.Errorf("find the dataset of the zfs driver: %w; pass the value of zfs.fsname with --zfs-dataset", err)
 		}
 	}
 	if j.From == "overlay2" {
@@ -64,7 +64,8 @@ func (p *planner) planSource() (err error) {
 	return p.checkLayersPresent()
 }
 
-// checkLayersPresent makes sure that every layer is there to be carried.
+// checkLayersPresent adds an obstacle for each layer that cannot be copied, and adds
+// up the sizes of the others.
 func (p *planner) checkLayersPresent() (err error) {
 	s, closeSource, err := p.plan.Job.openSource(p.root)
 	if err != nil {
@@ -75,7 +76,7 @@ func (p *planner) checkLayersPresent() (err error) {
 	for _, it := range p.items {
 		layer, err := s.openLayer(it.id)
 		if err != nil {
-			p.plan.addObstacle("layer %s, which Docker has recorded, cannot be read: %v", it.id, err)
+			p.plan.addObstacle("cannot read layer %s, which Docker has recorded: %v", it.id, err)
 			continue
 		}
 		if it.image == nil {
@@ -83,7 +84,7 @@ func (p *planner) checkLayersPresent() (err error) {
 				return errors.Join(err, layer.Close())
 			}
 		} else if err := p.checkTarSplit(it); err != nil {
-			p.plan.addObstacle("layer %s of %s cannot be compared, nor saved by Docker: %v; remove the image, and pull or build it again", it.id, imageNames(p.records, it.image.Chain), err)
+			p.plan.addObstacle("cannot verify layer %s of %s, and Docker cannot save it: %v; remove the image, and pull or build it again", it.id, imageNames(p.records, it.image.Chain), err)
 		}
 		p.plan.Bytes += it.size
 		p.sizes[it.id] += it.size
@@ -94,7 +95,7 @@ func (p *planner) checkLayersPresent() (err error) {
 	return nil
 }
 
-// checkTarSplit makes sure that Docker has a record of an image layer's tar.
+// checkTarSplit fails when Docker has no record of an image layer's tar.
 func (p *planner) checkTarSplit(it item) error {
 	record, err := p.docker.TarSplit(p.plan.Job.From, it.image.Chain)
 	if err != nil {
@@ -103,8 +104,8 @@ func (p *planner) checkTarSplit(it item) error {
 	return record.Close()
 }
 
-// planInPlace plans to take overlay2's layers as they are, when they lie in the store
-// already or can be renamed into it.
+// planInPlace plans to adopt overlay2's layers in place. It reports false when the
+// layers neither lie in the store already nor can be renamed into it.
 func (p *planner) planInPlace() (bool, error) {
 	j := &p.plan.Job
 	if p.Dataset != "" {
@@ -123,8 +124,8 @@ func (p *planner) planInPlace() (bool, error) {
 	return true, errors.Join(p.checkAdoptable(view, from, from), view.Close())
 }
 
-// planStay finds out whether the store's dataset holds the layers already: it was
-// mounted on overlay2's directory.
+// planStay reports whether the store's dataset holds the layers already, because it
+// was mounted on overlay2's directory.
 func (p *planner) planStay() (holds bool, err error) {
 	root, err := zfs.OpenDatasetReadOnly(p.Dataset)
 	if err != nil {
@@ -134,7 +135,7 @@ func (p *planner) planStay() (holds bool, err error) {
 	dir := fmt.Sprintf("/proc/self/fd/%d", root.Fd())
 	view, err := overlayzfs.ViewHome(dir)
 	if errors.Is(err, fault.NotFound) {
-		return false, nil // there is no store on it yet
+		return false, nil // the dataset holds no store yet
 	}
 	if err != nil {
 		return false, err
@@ -148,7 +149,8 @@ func (p *planner) planStay() (holds bool, err error) {
 	return true, p.checkAdoptable(view, dir, "dataset "+p.Dataset)
 }
 
-// isOnOtherFileSystem reports whether layers cannot be renamed into the store.
+// isOnOtherFileSystem reports whether the layers and the store are on different file
+// systems, so that no rename is possible.
 func (p *planner) isOnOtherFileSystem(from string) (bool, error) {
 	mounts, err := mount.ListAt(from)
 	if err != nil || len(mounts) > 0 {
@@ -156,13 +158,13 @@ func (p *planner) isOnOtherFileSystem(from string) (bool, error) {
 	}
 	theirs, err := zfs.DatasetOf(from)
 	if err != nil {
-		return true, fmt.Errorf("the plugin has no dataset of its own, and overlay2's layers are not on ZFS: set overlayzfs.dataset (`docker plugin set`) while dockerd runs: %w", err)
+		return true, fmt.Errorf("the plugin has no dataset, and overlay2's layers are not on ZFS: %w; set overlayzfs.dataset with `docker plugin set` while dockerd runs", err)
 	}
 	ours, err := zfs.DatasetOf(filepath.Join(p.Root, "plugins"))
 	return theirs != ours, err
 }
 
-// checkAdoptable makes sure that overlay2's layers are what a store understands.
+// checkAdoptable adds an obstacle for each of overlay2's layers that a store cannot use.
 func (p *planner) checkAdoptable(view *overlayzfs.StoreView, dir, where string) error {
 	layers, err := view.Layers()
 	if err != nil {
@@ -176,11 +178,11 @@ func (p *planner) checkAdoptable(view *overlayzfs.StoreView, dir, where string) 
 		l, ok := seen[it.id]
 		switch {
 		case !ok:
-			p.plan.addObstacle("layer %s, which Docker has recorded, is not in %s", it.id, where)
+			p.plan.addObstacle("layer %s is missing in %s, although Docker has recorded it", it.id, where)
 		case l.Damaged != nil:
 			p.plan.addObstacle("layer %s: %v", it.id, l.Damaged)
 		case l.Parent != it.parent:
-			p.plan.addObstacle("layer %s stands on %q in %s, and Docker has recorded %q", it.id, l.Parent, where, it.parent)
+			p.plan.addObstacle("layer %s has the parent %q in %s, but Docker has recorded %q", it.id, l.Parent, where, it.parent)
 		}
 		if err := p.checkSelfContained(dir, it); err != nil {
 			return err
@@ -189,18 +191,18 @@ func (p *planner) checkAdoptable(view *overlayzfs.StoreView, dir, where string) 
 	return nil
 }
 
-// checkSelfContained refuses a layer that was mounted to be written to with features
-// of overlayfs that a store has off. Only such layers can have them.
+// checkSelfContained adds an obstacle for a layer that was written with overlayfs
+// features that a store turns off. Only layers that were mounted writable can have them.
 func (p *planner) checkSelfContained(dir string, it item) error {
 	if it.image != nil && !dockerstore.IsBuildKitID(it.id) {
-		return nil // unpacked from a tar
+		return nil // unpacked from a tar, never mounted writable
 	}
 	if _, err := os.Lstat(filepath.Join(dir, it.id, "work", "index")); !errors.Is(err, fs.ErrNotExist) {
-		p.plan.addObstacle("layer %s was mounted with overlayfs's index on, which a store has off: commit the container and remove it", it.id)
+		p.plan.addObstacle("layer %s was mounted with overlayfs's index=on, which a store does not support: commit the container and remove it", it.id)
 	}
 	upper, err := os.Open(filepath.Join(dir, it.id, "diff"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // said already
+		return nil // checkAdoptable reported it
 	}
 	if err != nil {
 		return err
@@ -209,7 +211,7 @@ func (p *planner) checkSelfContained(dir string, it item) error {
 	return fsat.Walk(context.Background(), int(upper.Fd()), false, &xattrScan{p, it})
 }
 
-// xattrScan looks for attributes that tie a layer's files to another layer's.
+// xattrScan looks for attributes that make a file depend on another layer.
 type xattrScan struct {
 	p  *planner
 	it item
@@ -235,7 +237,7 @@ func (s *xattrScan) Leave(int, fsat.Path) error { return nil }
 func (s *xattrScan) refuseXattrs(path fsat.Path, names []string) {
 	for _, name := range names {
 		if name == overlayfs.RedirectXattr || name == overlayfs.MetacopyXattr {
-			s.p.plan.addObstacle("%q in layer %s has the attribute %s, of overlayfs's redirect_dir or metacopy, which a store has off: commit the container and remove it, or build the image again, with both off", path, s.it.id, name)
+			s.p.plan.addObstacle("%q in layer %s has the attribute %s of overlayfs's redirect_dir or metacopy, which a store does not support: turn both off, then commit and remove the container or build the image again", path, s.it.id, name)
 		}
 	}
 }

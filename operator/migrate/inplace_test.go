@@ -115,7 +115,7 @@ func TestAnUndoTakesWhatTheOldDriverKnows(t *testing.T) {
 		"Nothing":  {func(host) {}, ""},
 		"Limit":    {func(h host) { h.write("containers/"+hexID("web")+"/hostconfig.json", `{"StorageOpt":{"size":"1G"}}`) }, "has a limit"},
 		"Removing": {func(h host) { h.no(os.MkdirAll(h.path(target+"/.overlayzfs/trash/x"), 0o700)) }, "overlayzfs gc"},
-		"Missing":  {func(h host) { h.no(os.RemoveAll(h.path(target + "/" + mount))) }, "is not in"},
+		"Missing":  {func(h host) { h.no(os.RemoveAll(h.path(target + "/" + mount))) }, "is missing in"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := onOverlay2(t)
@@ -196,7 +196,7 @@ func TestTwoSetsAreNotMerged(t *testing.T) {
 	h.cutShort(2, false)
 	h.write("image/overlay2/imagedb/content/sha256/"+hexID("pulled in between"), "x")
 	h.write("overlay2/"+hexID("pulled in between")+"/link", "x")
-	if err := h.run(nil, &shelf{}); !errors.Is(err, fault.Exists) || !strings.Contains(err.Error(), "in the middle") {
+	if err := h.run(nil, &shelf{}); !errors.Is(err, fault.Exists) || !strings.Contains(err.Error(), "during the migration") {
 		t.Errorf("a driver used in between: %v", err)
 	}
 }
@@ -208,7 +208,7 @@ func TestWhatIsAdopted(t *testing.T) {
 		says  string
 	}{
 		"Nothing": {func(host, string) {}, ""},
-		"Gone":    {func(h host, layer string) { h.no(os.RemoveAll(layer)) }, "is not in"},
+		"Gone":    {func(h host, layer string) { h.no(os.RemoveAll(layer)) }, "is missing in"},
 		"Link":    {func(h host, layer string) { h.no(os.Remove(layer + "/link")) }, "link"},
 		"Version": {func(h host, layer string) { h.no(os.WriteFile(layer+"/link", []byte("short"), 0o600)) }, "damaged"},
 		"Lower":   {func(h host, layer string) { h.no(os.Remove(layer + "/lower")) }, "recorded"},

@@ -11,79 +11,79 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 )
 
-// workDir is where a migration keeps what is its own, in Docker's data-root.
+// workDir is the migration's own directory in Docker's data-root.
 const workDir = "overlayzfs-migrate"
 
 // The names in workDir.
 const (
 	journalName = workDir + "/journal.json"
-	stagedName  = workDir + "/image"    // records that are being copied
-	buildsName  = workDir + "/buildkit" // BuildKit's records, while they do not fit
+	stagedName  = workDir + "/image"    // a copy of records that is not complete yet
+	buildsName  = workDir + "/buildkit" // BuildKit's records of the old driver's layers
 )
 
 // journalVersion is the version of the journal's format.
 const journalVersion = 2
 
-// Method is how layers get to where they are wanted.
+// Method says how layers get to the new driver.
 type Method string
 
-// The ways.
+// The methods.
 const (
-	Move Method = "move" // their directory is renamed
-	Stay Method = "stay" // they lie there already
-	Copy Method = "copy" // each is carried over; the old ones stay until the end
+	Move Method = "move" // the directory of all layers is renamed
+	Stay Method = "stay" // the layers are in place already
+	Copy Method = "copy" // each layer is copied; the old layers stay until Finish
 )
 
-// Phase is how far a migration is.
+// Phase says how far a migration has come.
 type Phase string
 
 // The phases.
 const (
-	Carrying    Phase = "carrying"    // layers; Docker's records are as they were
-	Switching   Phase = "switching"   // Docker's records
-	Configuring Phase = "configuring" // daemon.json; all else is done
-	Done        Phase = "done"        // it can be undone
-	Undoing     Phase = "undoing"
-	Finishing   Phase = "finishing" // what undoing needs is being deleted
+	Carrying    Phase = "carrying"    // layers are copied; Docker's records are unchanged
+	Switching   Phase = "switching"   // Docker's records are changed
+	Configuring Phase = "configuring" // daemon.json is changed; everything else is done
+	Done        Phase = "done"        // the migration can be finished or undone
+	Undoing     Phase = "undoing"     // the changes are being reverted
+	Finishing   Phase = "finishing"   // the data that an undo needs is being deleted
 )
 
-// Job is a migration, as the journal has it.
+// Job is a migration as the journal records it.
 type Job struct {
 	Version int    `json:"version"`
 	Phase   Phase  `json:"phase"`
 	Method  Method `json:"way"`
 	From    string `json:"from"` // names of storage drivers
 	To      string `json:"to"`
-	// Layers is where From has its layers and Target where To has them, in the
-	// data-root. Target is empty where the store has a dataset of its own.
+	// Layers is the directory of From's layers and Target that of To's, relative to the
+	// data-root. Target is empty when the store has its own dataset.
 	Layers string `json:"layers"`
 	Target string `json:"target,omitempty"`
-	// Dataset is that of the store, ZFSDataset that of moby's zfs driver.
+	// Dataset holds the store, ZFSDataset the layers of moby's zfs driver.
 	Dataset    string `json:"dataset,omitempty"`
 	ZFSDataset string `json:"zfs_dataset,omitempty"`
-	// StoreWasEmpty: the store was seen to hold nothing, so that what it holds since is
-	// this job's.
+	// StoreWasEmpty is set once the store was found empty. Every layer found in it later
+	// belongs to this job.
 	StoreWasEmpty bool `json:"emptied,omitempty"`
-	// Token is that of the engine which had the store last when it began.
+	// Token names the engine that used the store last before the job started.
 	Token string `json:"token,omitempty"`
-	// Share: files can share their blocks with the old ones.
+	// Share is set when copied files can share blocks with the old ones.
 	Share bool `json:"share,omitempty"`
-	// Reclaim: what was carried is deleted at once. It cannot be undone then.
+	// Reclaim deletes each old layer once it is copied. Such a job cannot be undone.
 	Reclaim   bool     `json:"reclaim,omitempty"`
-	Reclaimed []string `json:"reclaimed,omitempty"` // layers whose old ones are gone
-	// Old are the records that From had when those of To were made of them.
+	Reclaimed []string `json:"reclaimed,omitempty"` // layers whose old copy is deleted
+	// Old lists From's records at the time when To's records were copied from them.
 	Old []string `json:"old,omitempty"`
-	// Config is daemon.json; empty: it is left alone. ConfigWas is what was in it;
-	// nil: there was none.
+	// Config is the path of daemon.json, or "" when the job must not change it. ConfigWas
+	// is the content it had, or nil when there was no file.
 	Config    string  `json:"config,omitempty"`
 	ConfigWas *string `json:"config_was,omitempty"`
 }
 
-// isBack: it goes from the plugin to overlay2.
+// isBack reports whether the job goes from the plugin to a built-in driver.
 func (j *Job) isBack() bool { return dockerconf.IsBuiltin(j.To) }
 
-// Home is where the plugin's store lies in the data-root, if it has no dataset of its
-// own.
+// Home returns the directory of the plugin's store, relative to the data-root. It is
+// meaningless when the store has its own dataset.
 func (j *Job) Home() string {
 	if j.isBack() {
 		return j.Layers
@@ -91,8 +91,7 @@ func (j *Job) Home() string {
 	return j.Target
 }
 
-// FindJob is the migration that was begun in a data-root and is not finished; nil when
-// there is none.
+// FindJob returns the unfinished migration of a data-root, or nil when there is none.
 func FindJob(root string) (*Job, error) {
 	r, err := openDataRoot(root)
 	if errors.Is(err, fault.NotFound) {
@@ -105,7 +104,7 @@ func FindJob(root string) (*Job, error) {
 	return job, errors.Join(err, r.Close())
 }
 
-// NextCommand is the command that brings it further.
+// NextCommand returns the command that continues the job.
 func (j *Job) NextCommand() string {
 	switch j.Phase {
 	case Undoing:
@@ -116,10 +115,10 @@ func (j *Job) NextCommand() string {
 	return j.resumeCommand()
 }
 
-// IsUndoable reports whether there is still a way back to where it began.
+// IsUndoable reports whether an undo can still revert the job.
 func (j *Job) IsUndoable() bool { return j.checkAction(ActionUndo) == nil }
 
-// readJob reads the journal; nil where no migration is under way.
+// readJob reads the journal. It returns nil when no migration was started.
 func readJob(r *dataRoot) (*Job, error) {
 	raw, err := r.ReadFile(journalName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -133,7 +132,7 @@ func readJob(r *dataRoot) (*Job, error) {
 		return nil, fault.New(fault.Invalid, "%s is damaged: %w", path.Join(r.Name(), journalName), err)
 	}
 	if job.Version != journalVersion {
-		return nil, fault.New(fault.Unsupported, "%s has version %d; this overlayzfs knows %d: use the version that wrote it", path.Join(r.Name(), journalName), job.Version, journalVersion)
+		return nil, fault.New(fault.Unsupported, "%s has version %d, and this overlayzfs supports %d: use the overlayzfs that wrote it", path.Join(r.Name(), journalName), job.Version, journalVersion)
 	}
 	return &job, nil
 }
@@ -151,8 +150,8 @@ func (j *Job) save(r *dataRoot) error {
 	return errors.Join(r.writeFile(journalName, append(raw, '\n'), 0o600), r.syncDir("."))
 }
 
-// saveDurably is save before something is made or destroyed elsewhere by what the journal
-// says.
+// saveDurably saves the journal and waits until it is on disk. It is called before the
+// job creates or destroys something outside the data-root.
 func (j *Job) saveDurably(ctx context.Context, r *dataRoot) error {
 	if err := j.save(r); err != nil {
 		return err
@@ -160,14 +159,14 @@ func (j *Job) saveDurably(ctx context.Context, r *dataRoot) error {
 	return r.syncStorage(ctx)
 }
 
-// enterPhase notes that a phase begins.
+// enterPhase saves the journal with a new phase.
 func (j *Job) enterPhase(r *dataRoot, phase Phase) error {
 	j.Phase = phase
 	return j.save(r)
 }
 
-// removeJournal ends the job, once all that it did is on disk: the journal goes first, the
-// rest is nobody's then.
+// removeJournal ends the job once all its changes are on disk. The journal is removed
+// first; files without a journal are leftovers that the next job deletes.
 func (j *Job) removeJournal(ctx context.Context, r *dataRoot) error {
 	if err := r.syncStorage(ctx); err != nil {
 		return err

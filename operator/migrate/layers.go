@@ -11,21 +11,21 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// item is one layer that is carried over.
+// item is one layer to copy.
 type item struct {
 	id     string
-	parent string // the layer directly below, empty for none; always before it in a list
+	parent string // the layer directly below, or ""; it precedes the layer in a list
 	depth  int
-	// image is the record of an image's layer; nil for a writable one.
+	// image is the record of an image layer, or nil for a writable layer.
 	image *dockerstore.Layer
-	// owner is the container that has the writable layer, or what else made it.
+	// owner is the container or build that has the writable layer.
 	owner string
-	// limit: it is the layer that the container writes to, with these options.
+	// limit has the container's storage options, on the layer that it writes to.
 	limit map[string]string
-	size  int64 // of an image's layer, apparent
+	size  int64 // apparent, of an image layer
 }
 
-// listItems lists all layers that Docker has recorded, each after the one below it.
+// listItems lists all layers that Docker has recorded, parents before children.
 func listItems(records *dockerstore.Records, options func(container string) (map[string]string, error)) ([]item, error) {
 	var items []item
 	for _, layer := range records.Layers {
@@ -52,19 +52,19 @@ func listItems(records *dockerstore.Records, options func(container string) (map
 	return items, nil
 }
 
-// chainDepth is how many layers a chain has.
+// chainDepth returns the number of layers in a chain.
 func chainDepth(records *dockerstore.Records, chain digest.Digest) (n int) {
 	for chain != "" {
 		layer, ok := records.Layers[chain]
 		if !ok {
-			return n // a gap, which is refused elsewhere
+			return n // a gap, which requireComplete refuses
 		}
 		n, chain = n+1, layer.Parent
 	}
 	return n
 }
 
-// indexByID are the items by their IDs.
+// indexByID returns the items by their IDs.
 func indexByID(items []item) map[string]item {
 	all := make(map[string]item, len(items))
 	for _, it := range items {
@@ -73,7 +73,7 @@ func indexByID(items []item) map[string]item {
 	return all
 }
 
-// imageNames are the names of images that have a layer, for people.
+// imageNames returns the names of all images that have a layer, for messages.
 func imageNames(records *dockerstore.Records, chain digest.Digest) string {
 	names := map[string]bool{}
 	for _, image := range records.Images {

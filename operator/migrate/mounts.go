@@ -11,9 +11,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// datasetMounts are mounts of datasets to be read, in no name space. Several readers of one
-// dataset share its mount, and none is made while the one before is ending: the
-// module refuses a dataset that is in between.
+// datasetMounts holds read-only mounts of datasets that are attached to no mount
+// namespace. Readers of one dataset share a mount. A dataset is never mounted while an
+// earlier mount of it ends, because the zfs module refuses that.
 type datasetMounts struct {
 	mount func(dataset string) (*os.File, error) // nil: zfs.OpenDatasetReadOnly
 
@@ -21,20 +21,20 @@ type datasetMounts struct {
 	all map[string]*sharedMount
 }
 
-// sharedMount is a mount, as long as there are readers.
+// sharedMount is a mount that exists while it has readers.
 type sharedMount struct {
 	mu      sync.Mutex
 	root    *os.File
 	readers int
 }
 
-// openDir opens a directory of a dataset.
+// openDir mounts a dataset and opens a directory of it.
 func (v *datasetMounts) openDir(dataset, dir string) (*tree, error) {
 	shared := v.get(dataset)
 	if err := shared.acquire(func() (*os.File, error) { return v.mountWhenIdle(dataset) }); err != nil {
 		return nil, err
 	}
-	// What fsmount(2) gives names a directory and reads none.
+	// fsmount(2) returns an O_PATH descriptor, which cannot be read.
 	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d/%s", shared.root.Fd(), dir))
 	if err != nil {
 		return nil, errors.Join(err, shared.release())
@@ -66,8 +66,8 @@ func (s *sharedMount) acquire(mount func() (*os.File, error)) (err error) {
 	return nil
 }
 
-// mountWhenIdle mounts a dataset, and waits for the end of another mount of it, such as a
-// process that was killed leaves for a moment.
+// mountWhenIdle mounts a dataset. It waits up to busyTimeout for an ending mount, such as
+// a killed process leaves for a moment.
 func (v *datasetMounts) mountWhenIdle(dataset string) (*os.File, error) {
 	mount := v.mount
 	if mount == nil {

@@ -17,22 +17,22 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// overlay2Dir is where overlay2 has its layers, in the data-root.
+// overlay2Dir is overlay2's directory in the data-root.
 const overlay2Dir = "overlay2"
 
-// stagingDir is where layers of overlay2's are made before they are put in place.
+// stagingDir holds a layer of overlay2 until it is complete.
 const stagingDir = workDir + "/new"
 
-// maxOverlay2Lowers is how many layers overlay2 stacks (maxDepth of its overlay.go).
+// maxOverlay2Lowers is the number of layers that overlay2 stacks (maxDepth in overlay.go).
 const maxOverlay2Lowers = 128
 
-// overlay2Store is a Store in the layout of moby's driver, for the way back. A layer is
-// made aside, filled, put on disk and renamed into place.
+// overlay2Store is a Store in the layout of moby's overlay2 driver, for the way back. A
+// layer is created in stagingDir, filled, synced and renamed into place.
 type overlay2Store struct {
 	root *dataRoot
 }
 
-// makeDirs makes the directories that the driver would.
+// makeDirs creates the directories that the driver creates at its start.
 func (s overlay2Store) makeDirs() error {
 	for _, dir := range []string{overlay2Dir, overlay2Dir + "/l", stagingDir} {
 		mode := fs.FileMode(0o700)
@@ -46,10 +46,10 @@ func (s overlay2Store) makeDirs() error {
 	return nil
 }
 
-// Create makes a layer aside.
+// Create creates a layer in stagingDir.
 func (s overlay2Store) Create(_ context.Context, id, parent string, o overlayzfs.CreateOptions) error {
 	if len(o.StorageOpt) > 0 {
-		return fault.New(fault.Unsupported, "overlay2 keeps no limit here")
+		return fault.New(fault.Unsupported, "overlay2 on ZFS cannot enforce a limit")
 	}
 	stage := path.Join(stagingDir, id)
 	if err := s.root.RemoveAll(stage); err != nil {
@@ -69,7 +69,7 @@ func (s overlay2Store) Create(_ context.Context, id, parent string, o overlayzfs
 	)
 }
 
-// listLowers is what a child of a layer stands on.
+// listLowers returns the lower directories of a child of parent, as its file lower has them.
 func (s overlay2Store) listLowers(parent string) ([]string, error) {
 	short, err := s.root.ReadFile(path.Join(overlay2Dir, parent, "link"))
 	if err != nil {
@@ -86,13 +86,14 @@ func (s overlay2Store) listLowers(parent string) ([]string, error) {
 	return lowers, err
 }
 
+// newShort returns a random name for a layer's short link, as overlay2 makes them.
 func newShort() string {
 	raw := make([]byte, 26)
 	rand.Read(raw) // never fails: crypto/rand ends the process instead
 	return base32.StdEncoding.EncodeToString(raw)[:26]
 }
 
-// ApplyDiff unpacks a tar into a layer that was just made, and puts it in place.
+// ApplyDiff unpacks a tar into a new layer and puts it in place.
 func (s overlay2Store) ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (size int64, err error) {
 	err = s.Fill(ctx, id, func(dir *os.File) error {
 		size, err = layertar.Extract(ctx, dir, diff, layertar.Options{Base: parent == ""})
@@ -101,7 +102,7 @@ func (s overlay2Store) ApplyDiff(ctx context.Context, id, parent string, diff io
 	return size, err
 }
 
-// Fill fills a layer that was just made, and puts it in place.
+// Fill writes the content of a new layer and puts it in place.
 func (s overlay2Store) Fill(ctx context.Context, id string, write func(dir *os.File) error) error {
 	stage := path.Join(stagingDir, id)
 	dir, err := s.root.Open(stage + "/diff")
@@ -124,7 +125,7 @@ func (s overlay2Store) Fill(ctx context.Context, id string, write func(dir *os.F
 	return s.root.renameDurably(stage, path.Join(overlay2Dir, id))
 }
 
-// Remove removes a layer, its short name first: without a layer that leads nowhere.
+// Remove removes a layer. The short link is removed first, so that none dangles.
 func (s overlay2Store) Remove(ctx context.Context, id string) error {
 	dir := path.Join(overlay2Dir, id)
 	short, err := s.root.ReadFile(dir + "/link")
@@ -149,5 +150,5 @@ func (s overlay2Store) Layers(context.Context) ([]string, error) {
 	return ids, err
 }
 
-// WaitReaper removes what was made aside and is nobody's.
+// WaitReaper removes incomplete layers.
 func (s overlay2Store) WaitReaper(context.Context) error { return s.root.RemoveAll(stagingDir) }

@@ -14,29 +14,29 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// Request is what is asked for.
+// Request says which migration the operator wants.
 type Request struct {
 	Root   string // Docker's data-root
 	Config string // daemon.json; empty to leave it alone
-	// Driver is the plugin's name, in Docker's records. Its store lies on Dataset
-	// or, without one, in the directory Home.
+	// Driver is the plugin's name in Docker's records. Its store lies on Dataset;
+	// when Dataset is empty, in the directory Home.
 	Driver  string
 	Dataset string
 	Home    string
-	// From is the driver to come from; empty: the only one that has something.
+	// From is the old driver. Empty means the only driver that has images or containers.
 	From string
-	// ZFSDataset is where moby's zfs driver has its layers.
+	// ZFSDataset holds the layers of moby's zfs driver.
 	ZFSDataset string
-	// Back: from the plugin to the driver To, overlay2 or zfs; empty: overlay2, or that
-	// of a migration which was begun.
+	// Back migrates from the plugin to the driver To: overlay2 or zfs. An empty To means
+	// the driver of a started migration, or else overlay2.
 	Back    bool
 	To      string
 	Reclaim bool
-	// Action is what is to be done about a migration that was begun.
+	// Action says what to do with a started migration.
 	Action Action
 }
 
-// Action is what to do.
+// Action says what a command does with a migration.
 type Action string
 
 // The actions.
@@ -46,40 +46,40 @@ const (
 	ActionFinish  Action = "finish"
 )
 
-// Plan is a migration thought through.
+// Plan describes a migration before it runs.
 type Plan struct {
 	Root string `json:"root"`
 	Job  Job    `json:"job"`
-	// Driver is the one under which Docker has these images, layers and containers.
+	// Driver names Docker's records that the counts below are from.
 	Driver     string `json:"driver,omitempty"`
 	Images     int    `json:"images"`
 	Layers     int    `json:"layers"`
 	Containers int    `json:"containers"`
-	// Bytes is how much is to be carried at most, Available what there is room for.
+	// Bytes is the most that is copied, Available the free space at the target.
 	Bytes     int64  `json:"bytes"`
 	Available uint64 `json:"available,omitempty"`
-	// Resumed: it was begun before.
+	// Resumed is set for a migration that was started before.
 	Resumed bool `json:"resumed,omitempty"`
-	// Notes are what else to know, Obstacles why it cannot be begun.
+	// Notes inform the operator. Obstacles prevent the migration.
 	Notes     []string `json:"notes,omitempty"`
 	Obstacles []string `json:"obstacles,omitempty"`
 }
 
-// Obstacles are why a plan is not carried out.
+// Obstacles are the reasons why a plan cannot run.
 type Obstacles []string
 
-// Error names them all.
+// Error joins all reasons.
 func (o Obstacles) Error() string { return strings.Join(o, "; ") }
 
-// MarshalJSON leaves out what else is in daemon.json: it can have secrets, and a
-// plan is shown.
+// MarshalJSON omits the copy of daemon.json: the plan is shown to people, and
+// daemon.json can hold secrets.
 func (p Plan) MarshalJSON() ([]byte, error) {
 	type plain Plan // without this method
 	p.Job.ConfigWas = nil
 	return json.Marshal(plain(p))
 }
 
-// CheckObstacles is the obstacles as an error; nil when there are none.
+// CheckObstacles returns the obstacles as an error, or nil when there are none.
 func (p *Plan) CheckObstacles() error {
 	if len(p.Obstacles) == 0 {
 		return nil
@@ -91,20 +91,20 @@ func (p *Plan) addObstacle(format string, args ...any) {
 	p.Obstacles = append(p.Obstacles, fault.Printable(fmt.Sprintf(format, args...)))
 }
 
-// planner makes a plan.
+// planner collects what a plan needs.
 type planner struct {
 	Request
 	root        *dataRoot
 	docker      *dockerstore.Root
 	records     *dockerstore.Records
 	items       []item
-	storeLayers []overlayzfs.LayerInfo // layers that the store holds
-	sizes       map[string]int64       // of layers, as far as they are carried
+	storeLayers []overlayzfs.LayerInfo // the store's layers
+	sizes       map[string]int64       // of the layers to copy, by ID
 	plan        *Plan
 }
 
-// MakePlan thinks a migration through, and changes nothing. A migration that was
-// begun is gone on with, whatever is wanted.
+// MakePlan returns the plan of a migration and changes nothing. A started
+// migration takes precedence over what the request names.
 func MakePlan(w Request) (_ *Plan, err error) {
 	r, err := openDataRoot(w.Root)
 	if err != nil {
@@ -137,9 +137,9 @@ func MakePlan(w Request) (_ *Plan, err error) {
 	return p.plan, p.planNew()
 }
 
-// resolve names the data-root, and the store's directory in it, as the mount table
-// does: without symlinks. daemon.json's name goes into the journal, and has to mean
-// the same in another directory.
+// resolve replaces symlinks in the path of the data-root and of the store's directory,
+// because the mount table has real paths. The path of daemon.json becomes absolute:
+// the journal keeps it, and a later command can run in another directory.
 func (w *Request) resolve(r *dataRoot) error {
 	if w.Config != "" {
 		config, err := filepath.Abs(w.Config)
@@ -159,7 +159,7 @@ func (w *Request) resolve(r *dataRoot) error {
 	return nil
 }
 
-// planNew plans a new migration.
+// planNew plans a migration that was not started before.
 func (p *planner) planNew() error {
 	if err := p.chooseDrivers(); err != nil {
 		return err
@@ -177,7 +177,7 @@ func (p *planner) planNew() error {
 	if has, err := p.root.hasRecords(imageDir(p.plan.Job.To)); err != nil {
 		return err
 	} else if has {
-		p.plan.addObstacle("Docker has images or containers under the driver %s already, and two sets are not merged: remove those first", p.plan.Job.To)
+		p.plan.addObstacle("Docker already has images or containers under the driver %s: migration needs an empty store; remove them first", p.plan.Job.To)
 	}
 	if err := p.planConfig(); err != nil {
 		return err
@@ -195,19 +195,19 @@ func (p *planner) planNew() error {
 	return nil
 }
 
-// checkStoreUnused makes sure that no plugin has the store open: under live-restore it
-// outlives dockerd.
+// checkStoreUnused reads the store's layers and adds an obstacle while a plugin has
+// the store open. Under live-restore the plugin outlives dockerd.
 func (p *planner) checkStoreUnused() (err error) {
 	view, err := p.openView()
 	if errors.Is(err, fault.NotFound) {
-		return nil // there is none yet
+		return nil // the store does not exist yet
 	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
 	if err := view.RequireUnused(); errors.Is(err, fault.Busy) {
-		p.plan.addObstacle("the plugin still runs: %v. Stop it with dockerd, without live-restore", err)
+		p.plan.addObstacle("the plugin is still running: %v; stop dockerd without live-restore", err)
 	} else if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (p *planner) checkStoreUnused() (err error) {
 		return err
 	}
 	if door != "" {
-		p.plan.addObstacle("the store is kept by %s: give the plugin a dataset of its own", door)
+		p.plan.addObstacle("the store belongs to %s: give the plugin its own dataset", door)
 	}
 	p.storeLayers, err = view.Layers()
 	return err
@@ -229,7 +229,7 @@ func (p *planner) openView() (*overlayzfs.StoreView, error) {
 	return overlayzfs.ViewHome(p.Home)
 }
 
-// chooseDrivers decides from where to where.
+// chooseDrivers sets the job's old and new driver.
 func (p *planner) chooseDrivers() error {
 	j := &p.plan.Job
 	if p.Back {
@@ -241,12 +241,12 @@ func (p *planner) chooseDrivers() error {
 		return p.findDriver()
 	}
 	if !dockerconf.IsBuiltin(j.From) {
-		return fault.New(fault.Invalid, "%q is none of Docker's own drivers", j.From)
+		return fault.New(fault.Invalid, "--from %q is not a built-in driver of Docker", j.From)
 	}
 	return nil
 }
 
-// findDriver takes the only driver that has images or containers.
+// findDriver chooses the only other driver that has images or containers.
 func (p *planner) findDriver() error {
 	drivers, err := p.docker.Drivers()
 	if err != nil {
@@ -267,12 +267,12 @@ func (p *planner) findDriver() error {
 		p.plan.Job.From = found[0]
 		return nil
 	case 0:
-		return fault.New(fault.NotFound, "Docker has no images or containers in %s under another driver than %s: there is nothing to migrate", p.Root, p.Driver)
+		return fault.New(fault.NotFound, "nothing to migrate: %s has no images or containers of a driver other than %s", p.Root, p.Driver)
 	}
-	return fault.New(fault.Invalid, "Docker has images under several drivers (%s): say which with --from", strings.Join(found, ", "))
+	return fault.New(fault.Invalid, "several drivers have images (%s): choose one with --from", strings.Join(found, ", "))
 }
 
-// checkDockerdStopped notes that dockerd and all containers have to be stopped.
+// checkDockerdStopped adds an obstacle while dockerd or a container runs.
 func (p *planner) checkDockerdStopped() {
 	release, err := p.root.lockDockerd()
 	if err == nil {
@@ -290,8 +290,8 @@ func (p *planner) countRecords() (err error) {
 	return err
 }
 
-// checkComplete refuses records that are damaged or lack something: what is not
-// understood is not moved.
+// checkComplete adds obstacles for damaged and incomplete records: layers whose
+// records are not understood must not be moved.
 func (p *planner) checkComplete() {
 	var why Obstacles
 	if errors.As(requireComplete(p.records), &why) {
@@ -300,6 +300,6 @@ func (p *planner) checkComplete() {
 		}
 	}
 	for driver, container := range p.records.OtherDrivers {
-		p.plan.Notes = append(p.plan.Notes, fault.Printable(fmt.Sprintf("containers of the driver %s, %.12s for one, stay as they are", driver, container)))
+		p.plan.Notes = append(p.plan.Notes, fault.Printable(fmt.Sprintf("containers of the driver %s (such as %.12s) are not migrated", driver, container)))
 	}
 }

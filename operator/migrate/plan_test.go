@@ -54,15 +54,15 @@ func TestObstacles(t *testing.T) {
 		says  string
 	}{
 		"Nothing": {func(host) {}, ""},
-		"Damage":  {func(h host) { h.write("image/vfs/layerdb/sha256/x/diff", "x") }, "not understood"},
-		"Gap":     {func(h host) { h.no(os.RemoveAll(h.path("image/vfs/layerdb/mounts"))) }, "not whole"},
-		"Layer":   {func(h host) { h.no(os.RemoveAll(h.path("vfs/dir/base"))) }, "cannot be read"},
+		"Damage":  {func(h host) { h.write("image/vfs/layerdb/sha256/x/diff", "x") }, "cannot read a record"},
+		"Gap":     {func(h host) { h.no(os.RemoveAll(h.path("image/vfs/layerdb/mounts"))) }, "incomplete"},
+		"Layer":   {func(h host) { h.no(os.RemoveAll(h.path("vfs/dir/base"))) }, "cannot read layer base"},
 		"Twice":   {func(h host) { h.write("image/vfs/layerdb/mounts/"+hexID("web")+"/init-id", hexID("mount of web")) }, "more than one layer"},
 		"Image's": {func(h host) { h.write("image/vfs/layerdb/mounts/"+hexID("web")+"/mount-id", "base") }, "more than one layer"},
 		"Features": {func(h host) {
 			h.no(os.WriteFile(h.config, []byte(`{"features":{"containerd-snapshotter":true}}`), 0o600))
 		}, "containerd-snapshotter"},
-		"TarSplit": {func(h host) { h.no(os.Remove(h.split())) }, "cannot be compared"},
+		"TarSplit": {func(h host) { h.no(os.Remove(h.split())) }, "cannot verify"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := onVFS(t)
@@ -164,7 +164,7 @@ func TestReclaimIsNotIgnored(t *testing.T) {
 	h = onOverlay2(t)
 	h.cutShort(2, false)
 	plan := look(h, true)
-	if h.no(plan.CheckObstacles()); !strings.Contains(strings.Join(plan.Notes, "\n"), "nothing is copied") {
+	if h.no(plan.CheckObstacles()); !strings.Contains(strings.Join(plan.Notes, "\n"), "no layer is copied") {
 		t.Errorf("of a rename: %q", plan.Notes)
 	}
 }

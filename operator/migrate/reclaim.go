@@ -10,20 +10,20 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// checkReclaim says when --reclaim is of no use, or comes too late: what a run before
-// has copied as it is, is only compared at the end.
+// checkReclaim refuses --reclaim for a job that was started without it, because copies
+// of an earlier run are verified only at the end. It notes when --reclaim has no effect.
 func (p *planner) checkReclaim() {
 	j := &p.plan.Job
 	switch {
 	case !p.Reclaim || j.Reclaim:
 	case j.Method == Copy:
-		p.plan.addObstacle("the migration was begun without --reclaim, and goes on without: leave it out, or go back with --undo and begin again with it")
+		p.plan.addObstacle("--reclaim cannot be added to a started migration: omit it, or revert the migration with --undo and start again with it")
 	default:
-		p.plan.Notes = append(p.plan.Notes, "nothing is copied, so --reclaim has nothing to delete, and the migration can be undone")
+		p.plan.Notes = append(p.plan.Notes, "--reclaim has no effect, because no layer is copied; the migration can be undone")
 	}
 }
 
-// hasReclaimEffect reports whether old layers that are deleted make room for new ones.
+// hasReclaimEffect reports whether deleting old layers frees space for the copies.
 func (p *planner) hasReclaimEffect() bool {
 	j := &p.plan.Job
 	if !j.Reclaim {
@@ -35,8 +35,8 @@ func (p *planner) hasReclaimEffect() bool {
 	return p.isOnStorePool(filepath.Join(p.Root, j.From))
 }
 
-// peakUsage is the most that is there at a time when an old layer is deleted as soon as all
-// that stand on it are carried, some at a time.
+// peakUsage returns the most space that copies take at a time when an old layer is
+// deleted as soon as all its children are copied, atOnce layers at a time.
 func peakUsage(items []item, sizes map[string]int64, atOnce int) (most int64) {
 	waiting, known := map[string]int{}, indexByID(items)
 	for _, it := range items {
@@ -59,8 +59,8 @@ func peakUsage(items []item, sizes map[string]int64, atOnce int) (most int64) {
 	return most
 }
 
-// reclaimSource deletes the old layer when it and all that stands on it are carried,
-// and then perhaps the one below. That it is going is noted first.
+// reclaimSource deletes an old layer once it and all its children are copied, and then
+// its parent, if that has no other children left.
 func (c *carrier) reclaimSource(ctx context.Context, it item, items map[string]item) error {
 	if !c.job.Reclaim {
 		return nil
@@ -76,6 +76,7 @@ func (c *carrier) reclaimSource(ctx context.Context, it item, items map[string]i
 	return nil
 }
 
+// deleteSource deletes one old layer. The journal records that first.
 func (c *carrier) deleteSource(ctx context.Context, id string) error {
 	if !slices.Contains(c.job.Reclaimed, id) {
 		c.job.Reclaimed = append(c.job.Reclaimed, id)
@@ -85,13 +86,13 @@ func (c *carrier) deleteSource(ctx context.Context, id string) error {
 	}
 	err := c.source.deleteLayer(ctx, id)
 	if errors.Is(err, fault.Busy) {
-		return nil // a build's cache stands on it; it goes in the end
+		return nil // build cache has it as a parent; Finish deletes it
 	}
 	return err
 }
 
-// removeAll removes layers. One that others stand on waits for those: it is not
-// always known which stands on which.
+// removeAll removes layers in rounds. A layer that is busy because of its children is
+// tried again after them: the parent of a layer is not always known.
 func removeAll(ctx context.Context, ids []string, remove func(ctx context.Context, id string) error) error {
 	for {
 		var busy []string

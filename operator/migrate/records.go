@@ -14,18 +14,18 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// requireComplete refuses records that are damaged or lack something: dockerd may have
-// run since they were looked at.
+// requireComplete fails for records that are damaged or incomplete. The plan checked
+// this as well, but dockerd may have run since.
 func requireComplete(records *dockerstore.Records) error {
 	var why Obstacles
 	for _, damage := range records.Damaged {
-		why = append(why, fmt.Sprintf("a record of Docker is not understood: %v", damage))
+		why = append(why, fmt.Sprintf("cannot read a record of Docker: %v", damage))
 	}
 	for _, gap := range records.Gaps() {
-		why = append(why, fmt.Sprintf("Docker's records are not whole: %v; remove what lacks it", gap))
+		why = append(why, fmt.Sprintf("Docker's records are incomplete: %v; remove the one that lacks the other", gap))
 	}
 	for _, id := range findAmbiguousIDs(records) {
-		why = append(why, fmt.Sprintf("Docker's records contradict each other: %q is more than one layer", id))
+		why = append(why, fmt.Sprintf("Docker's records contradict each other: %q names more than one layer", id))
 	}
 	if len(why) == 0 {
 		return nil
@@ -33,8 +33,8 @@ func requireComplete(records *dockerstore.Records) error {
 	return why
 }
 
-// findAmbiguousIDs are the layers' IDs that are recorded more than once, or are the name of
-// something else where layers lie.
+// findAmbiguousIDs returns the layer IDs that are recorded more than once, or that are
+// the name of overlay2's directory of short links.
 func findAmbiguousIDs(records *dockerstore.Records) []string {
 	count := map[string]int{"l": 1}
 	for _, layer := range records.Layers {
@@ -50,11 +50,11 @@ func findAmbiguousIDs(records *dockerstore.Records) []string {
 	return slices.Sorted(maps.Keys(count))
 }
 
-// imageDir is where Docker has its records of a driver's images.
+// imageDir returns the directory of Docker's records of a driver's images.
 func imageDir(driver string) string { return path.Join("image", driver) }
 
-// recordLists are the directories that have an entry for each layer, writable
-// layer and image.
+// recordLists are the directories with one entry for each layer, writable layer and
+// image.
 var recordLists = []string{"layerdb/sha256", "layerdb/mounts", "imagedb/content/sha256"}
 
 // hasRecords reports whether a directory of records names a layer or an image.
@@ -68,7 +68,7 @@ func (r *dataRoot) hasRecords(dir string) (bool, error) {
 	return false, nil
 }
 
-// recordNames are the entries for layers, writable layers and images.
+// recordNames lists the entries of layers, writable layers and images.
 func (r *dataRoot) recordNames(dir string) (all []string, err error) {
 	for _, below := range recordLists {
 		names, err := r.listNames(path.Join(dir, below))
@@ -82,14 +82,14 @@ func (r *dataRoot) recordNames(dir string) (all []string, err error) {
 	return all, nil
 }
 
-// hasNoRecords is the opposite, for move.
+// hasNoRecords is the opposite of hasRecords, for moveOnce.
 func (r *dataRoot) hasNoRecords(dir string) (bool, error) {
 	has, err := r.hasRecords(dir)
 	return !has, err
 }
 
-// removeEmptyRecords removes records of a driver that name nothing, such as its
-// first start leaves.
+// removeEmptyRecords removes the empty records that a driver's first start leaves. It
+// fails when they name an image or a layer.
 func (r *dataRoot) removeEmptyRecords(driver string) error {
 	dir := imageDir(driver)
 	has, err := r.hasRecords(dir)
@@ -97,13 +97,12 @@ func (r *dataRoot) removeEmptyRecords(driver string) error {
 		return err
 	}
 	if has {
-		return fault.New(fault.Exists, "Docker has images or containers under the driver %s already (%s)", driver, path.Join(r.Name(), dir))
+		return fault.New(fault.Exists, "Docker already has images or containers under the driver %s (%s): remove them first", driver, path.Join(r.Name(), dir))
 	}
 	return r.RemoveAll(dir)
 }
 
-// copyRecords makes the records of one driver those of another, too. What is
-// there is a copy of before.
+// copyRecords copies the records of one driver to another and replaces an earlier copy.
 func (r *dataRoot) copyRecords(from, to string) error {
 	if err := r.requireNothingNew(imageDir(to), imageDir(from)); err != nil {
 		return err
@@ -120,8 +119,8 @@ func (r *dataRoot) copyRecords(from, to string) error {
 	return r.renameDurably(stagedName, imageDir(to))
 }
 
-// requireNothingNew makes sure that records which a run before copied have nothing that
-// the original has not: dockerd may have been started with them.
+// requireNothingNew fails when an earlier copy of records has an entry that the original
+// lacks: dockerd was started with the copy and added it.
 func (r *dataRoot) requireNothingNew(dir, original string) error {
 	for _, below := range recordLists {
 		names, err := r.listNames(path.Join(dir, below))
@@ -134,17 +133,18 @@ func (r *dataRoot) requireNothingNew(dir, original string) error {
 				return err
 			}
 			if !known {
-				return fault.New(fault.Exists, "dockerd was started in the middle of a migration, and made %s: go back with --undo, which loses it, and begin again", path.Join(dir, below, name))
+				return fault.New(fault.Exists, "dockerd was started during the migration and created %s: discard that with --undo, and start again", path.Join(dir, below, name))
 			}
 		}
 	}
 	return nil
 }
 
-// containerID is what the directories of containers are called.
+// containerID matches the names of containers' directories.
 var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// containerDrivers are those that containers were made with, and one such container of each.
+// containerDrivers returns the drivers that containers use, each with the ID of one such
+// container.
 func (r *dataRoot) containerDrivers() (map[string]string, error) {
 	names, err := r.listNames("containers")
 	if err != nil {
@@ -154,7 +154,7 @@ func (r *dataRoot) containerDrivers() (map[string]string, error) {
 	for _, id := range names {
 		raw, err := r.ReadFile(path.Join("containers", id, "config.v2.json"))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // dockerd passes over it as well
+			continue // dockerd skips it as well
 		}
 		var record struct{ Driver string }
 		if err := errors.Join(err, json.Unmarshal(raw, &record)); err != nil {
@@ -165,7 +165,7 @@ func (r *dataRoot) containerDrivers() (map[string]string, error) {
 	return found, nil
 }
 
-// setDrivers changes the driver in the records of the containers that want says.
+// setDrivers changes the driver in the records of the containers that want selects.
 func (r *dataRoot) setDrivers(from, to string, want func(id string) bool) error {
 	names, err := r.listNames("containers")
 	if err != nil {
@@ -182,12 +182,11 @@ func (r *dataRoot) setDrivers(from, to string, want func(id string) bool) error 
 	return nil
 }
 
-// setDriver changes one field of a container's record and leaves the others as
-// they stand.
+// setDriver changes the driver in a container's record and keeps all other fields.
 func (r *dataRoot) setDriver(name, from, to string) error {
 	raw, err := r.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // dockerd passes over it as well
+		return nil // dockerd skips it as well
 	}
 	if err != nil {
 		return err
@@ -199,7 +198,7 @@ func (r *dataRoot) setDriver(name, from, to string) error {
 	fields := map[string]json.RawMessage{}
 	var driver string
 	if err := errors.Join(json.Unmarshal(raw, &fields), json.Unmarshal(fields["Driver"], &driver)); err != nil {
-		return fault.New(fault.Invalid, "%s is no container's record: %w", name, err)
+		return fault.New(fault.Invalid, "%s is not a container's record: %w", name, err)
 	}
 	if driver != from {
 		return nil
@@ -213,9 +212,9 @@ func (r *dataRoot) setDriver(name, from, to string) error {
 	return r.writeFile(name, raw, info.Mode().Perm())
 }
 
-// setBuildsAside keeps BuildKit's records for an undo. They name layers that
-// were not carried, its cache; it makes new ones. Those that are there though
-// some were set aside already are of a start in between.
+// setBuildsAside moves BuildKit's records away and keeps them for an undo, because they
+// name cache layers that are not copied. BuildKit creates new records. When records were
+// set aside before, the present ones come from a start of dockerd in between and go.
 func (r *dataRoot) setBuildsAside() error {
 	aside, err := r.exists(buildsName)
 	if err != nil {
@@ -231,8 +230,8 @@ func (r *dataRoot) setBuildsAside() error {
 	return r.renameDurably("buildkit", buildsName)
 }
 
-// restoreBuilds puts BuildKit's records in the place of those that it made
-// meanwhile, which name layers of another driver.
+// restoreBuilds puts the old BuildKit records back. Newer records name layers of the
+// other driver, and are deleted.
 func (r *dataRoot) restoreBuilds() error {
 	aside, err := r.exists(buildsName)
 	if err != nil || !aside {

@@ -11,7 +11,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// planResume looks at a migration that was begun.
+// planResume plans what remains of a started migration.
 func (p *planner) planResume() error {
 	p.checkDockerdStopped()
 	if p.Action == ActionMigrate {
@@ -36,7 +36,7 @@ func (p *planner) planResume() error {
 	return errors.Join(p.countBothRecords(both), p.noteUndoLosses(), p.checkUndoInPlace())
 }
 
-// readBothRecords are the records of the old driver and of the new one, as far as there are any.
+// readBothRecords returns the existing records of the old driver and of the new one.
 func (p *planner) readBothRecords() (both []*dockerstore.Records, err error) {
 	for _, driver := range []string{p.plan.Job.From, p.plan.Job.To} {
 		records, err := p.docker.Read(driver)
@@ -49,9 +49,9 @@ func (p *planner) readBothRecords() (both []*dockerstore.Records, err error) {
 	return both, nil
 }
 
-// countBothRecords counts what Docker has in the middle of a migration: once that is done, in
-// the new driver's records. A container is the old driver's until its own record was
-// switched, and the new one's then.
+// countBothRecords counts images, layers and containers during a migration. Images and
+// layers count by the new driver's records once these are complete. Containers count
+// under both, because each belongs to the driver that its own record names.
 func (p *planner) countBothRecords(both []*dockerstore.Records) error {
 	err := p.countRecords()
 	now := both[len(both)-1]
@@ -67,19 +67,18 @@ func (p *planner) countBothRecords(both []*dockerstore.Records) error {
 	return err
 }
 
-// checkSameJob refuses to go on with another migration than the one that is asked
-// for.
+// checkSameJob adds an obstacle when the request differs from the started migration.
 func (p *planner) checkSameJob() {
 	j, driver := &p.plan.Job, p.plan.Job.To
 	if j.isBack() {
 		driver = j.From
 	}
 	if p.Back != j.isBack() || p.From != "" && p.From != j.From || p.To != "" && p.To != j.To || p.Driver != driver {
-		p.plan.addObstacle("another migration is under way, from %s to %s: `%s` goes on with it, and with --undo it is undone", j.From, j.To, j.resumeCommand())
+		p.plan.addObstacle("another migration is under way, from %s to %s: continue it with `%s`, or revert it with --undo", j.From, j.To, j.resumeCommand())
 	}
 }
 
-// resumeCommand is what goes on with a job.
+// resumeCommand returns the command that continues the job.
 func (j *Job) resumeCommand() string {
 	if j.isBack() {
 		return fmt.Sprintf("overlayzfs migrate --back --to %s --driver %s", j.To, j.From)
@@ -87,7 +86,8 @@ func (j *Job) resumeCommand() string {
 	return fmt.Sprintf("overlayzfs migrate --from %s --driver %s", j.From, j.To)
 }
 
-// noteMountedSource notes that a directory of old layers stays, for it is a mount point.
+// noteMountedSource notes when the directory of the old layers is a mount point, which
+// Finish cannot remove.
 func (p *planner) noteMountedSource() error {
 	j := p.plan.Job
 	if j.Method != Copy || j.isBack() {
@@ -96,12 +96,12 @@ func (p *planner) noteMountedSource() error {
 	dir := filepath.Join(p.Root, j.From)
 	mounts, err := mount.ListAt(dir)
 	if len(mounts) > 0 {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("%s is a mount point: what is in it is deleted, and it stays", dir))
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("%s is a mount point: its content is deleted, and the directory stays", dir))
 	}
 	return err
 }
 
-// noteUndoLosses notes what an undo would lose: what was made since layers were copied.
+// noteUndoLosses notes what an undo deletes: images and containers made after the copy.
 func (p *planner) noteUndoLosses() error {
 	if p.Action != ActionUndo || p.plan.Job.Method != Copy || p.records.Driver != p.plan.Job.From {
 		return nil
@@ -125,12 +125,12 @@ func (p *planner) noteUndoLosses() error {
 		}
 	}
 	if images+mounts > 0 {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("images made since, which are lost: %d; containers: %d", images, mounts))
+		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("the undo deletes what was made since the migration: %d images, %d containers", images, mounts))
 	}
 	return nil
 }
 
-// readAllowedJob reads the journal for an action.
+// readAllowedJob reads the journal and checks that its phase allows the action.
 func readAllowedJob(r *dataRoot, a Action, tools Tools) (*Job, error) {
 	j, err := readJob(r)
 	if err == nil && j == nil {
@@ -143,31 +143,31 @@ func readAllowedJob(r *dataRoot, a Action, tools Tools) (*Job, error) {
 	return j, j.checkAction(a)
 }
 
-// applyLeaveConfig leaves daemon.json to the administrator from here on, if that is asked for.
+// applyLeaveConfig makes the job leave daemon.json unchanged if the operator asked for it.
 func (j *Job) applyLeaveConfig(tools Tools) {
 	if tools.LeaveConfig {
 		j.Config = ""
 	}
 }
 
-// errNoJob is of an action that needs a migration.
-var errNoJob = fault.New(fault.NotFound, "no migration is under way: `overlayzfs migrate --back` goes from the plugin to overlay2 or zfs")
+// errNoJob is returned when an action needs a started migration and there is none.
+var errNoJob = fault.New(fault.NotFound, "no migration is under way: use `overlayzfs migrate --back` to migrate from the plugin to overlay2 or zfs")
 
-// checkAction refuses an action that the phase does not allow.
+// checkAction fails for an action that the phase does not allow.
 func (j *Job) checkAction(a Action) error {
 	switch {
 	case a == ActionUndo && j.Phase == Finishing:
-		return fault.New(fault.Unsupported, "what undoing needs is being deleted: `overlayzfs migrate --finish` goes on with that")
+		return fault.New(fault.Unsupported, "cannot undo: the old layers are being deleted; continue with `overlayzfs migrate --finish`")
 	case a == ActionUndo && len(j.Reclaimed) > 0:
-		return fault.New(fault.Unsupported, "--reclaim has deleted old layers: run the migration to its end, and `overlayzfs migrate --back` afterwards")
+		return fault.New(fault.Unsupported, "cannot undo: --reclaim has deleted old layers; complete the migration, and run `overlayzfs migrate --back` afterwards")
 	case a != ActionUndo && j.Phase == Undoing:
-		return fault.New(fault.Interrupted, "an undo was cut short: `overlayzfs migrate --undo` goes on with it")
+		return fault.New(fault.Interrupted, "an undo was interrupted: continue it with `overlayzfs migrate --undo`")
 	case a == ActionFinish && j.Phase != Done && j.Phase != Finishing:
-		return fault.NewWithRemedy(fault.Busy, "the migration is not at its end: `%s` goes on", j.resumeCommand())
+		return fault.NewWithRemedy(fault.Busy, "the migration is not complete: continue it with `%s`", j.resumeCommand())
 	case a == ActionMigrate && j.Phase == Done:
-		return fault.New(fault.Exists, "everything is migrated to %s: `overlayzfs migrate --finish` ends it, `overlayzfs migrate --undo` goes back", j.To)
+		return fault.New(fault.Exists, "the migration to %s is complete: finish it with `overlayzfs migrate --finish`, or revert it with `overlayzfs migrate --undo`", j.To)
 	case a == ActionMigrate && j.Phase == Finishing:
-		return fault.New(fault.Interrupted, "the end of a migration was cut short: `overlayzfs migrate --finish` goes on with it")
+		return fault.New(fault.Interrupted, "finishing a migration was interrupted: continue with `overlayzfs migrate --finish`")
 	}
 	return nil
 }

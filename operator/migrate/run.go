@@ -10,28 +10,28 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// Tools are what a job is carried out with.
+// Tools is what a job needs from the command.
 type Tools struct {
-	// Open opens the store that layers are carried to, or back from.
+	// Open opens the store that layers are copied to.
 	Open func(ctx context.Context) (Store, func() error, error)
-	// Unused makes sure that nobody has the plugin's store open, which outlives
-	// dockerd under live-restore; fault.Busy.
+	// Unused fails with fault.Busy while the plugin's store is open. Under live-restore
+	// the plugin outlives dockerd.
 	Unused func() error
-	// Token tells which engine had the store last; empty for none.
+	// Token returns the token of the engine that used the store last, or "".
 	Token func() (string, error)
-	// LeaveConfig: daemon.json is not to be written, though the journal names it.
+	// LeaveConfig leaves daemon.json unchanged, although the journal names it.
 	LeaveConfig bool
-	// Untried: old layers may be deleted though no engine has run on the new ones.
+	// Untried allows deleting the old layers before an engine has run on the new ones.
 	Untried bool
-	// Progress shows how far a work of so many bytes is.
+	// Progress begins to show the progress of a work of total bytes.
 	Progress func(what string, total int64) (step func(n int64), done func())
 }
 
-// ErrUnfinished is of a job that was begun and stopped half-way: all that there was is
-// there, and the same command goes on.
-var ErrUnfinished = errors.New("run the same command again to go on")
+// ErrUnfinished is in the error of a job that stopped half-way. Nothing is lost, and the
+// same command continues the job.
+var ErrUnfinished = errors.New("run the same command again to continue")
 
-// markUnfinished says of an error that the job is under way.
+// markUnfinished adds ErrUnfinished to an error.
 func markUnfinished(err error) error {
 	if err == nil {
 		return nil
@@ -39,7 +39,7 @@ func markUnfinished(err error) error {
 	return fmt.Errorf("%w; %w", err, ErrUnfinished)
 }
 
-// Run migrates, or goes on with what a run before began.
+// Run migrates, or continues the job of an earlier run.
 func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
 	if err := p.CheckObstacles(); err != nil {
 		return err
@@ -51,14 +51,14 @@ func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
 		}
 		err := markUnfinished(p.Job.runPhases(ctx, r, tools))
 		if err != nil && len(p.Job.Reclaimed) == 0 {
-			err = fmt.Errorf("%w, or with --undo to go back", err)
+			err = fmt.Errorf("%w, or with --undo to revert it", err)
 		}
 		return err
 	})
 }
 
-// withDataRoot runs something on a data-root that no dockerd, and no container that
-// outlived one, uses meanwhile.
+// withDataRoot calls run with a data-root and keeps dockerd from starting meanwhile. It
+// fails while dockerd, a container that outlived it, or the plugin runs.
 func withDataRoot(dir string, tools Tools, run func(*dataRoot) error) (err error) {
 	r, err := openDataRoot(dir)
 	if err != nil {
@@ -74,13 +74,13 @@ func withDataRoot(dir string, tools Tools, run func(*dataRoot) error) (err error
 		return err
 	}
 	if err := tools.Unused(); err != nil {
-		return fmt.Errorf("the plugin still runs: %w. Stop it with dockerd, without live-restore", err)
+		return fmt.Errorf("the plugin is still running: %w; stop dockerd without live-restore", err)
 	}
 	return run(r)
 }
 
-// runPhases does what the phase leaves to do. A copy is always carried again from the
-// start, which costs little where layers are there: dockerd may have run since.
+// runPhases does the remaining phases. A copy always begins again at the first layer,
+// because dockerd may have run since; layers that were copied cost little.
 func (j *Job) runPhases(ctx context.Context, r *dataRoot, tools Tools) error {
 	switch j.Phase {
 	case Carrying, Switching:
@@ -100,8 +100,8 @@ func (j *Job) runPhases(ctx context.Context, r *dataRoot, tools Tools) error {
 	return j.enterPhase(r, Done)
 }
 
-// enterConfiguring notes what the old driver has at the end, so that it shows when that
-// is used again.
+// enterConfiguring records what the old driver has now, so that Finish detects whether
+// the old driver was used again.
 func (j *Job) enterConfiguring(r *dataRoot) (err error) {
 	if j.Method == Copy && j.Phase != Configuring {
 		if j.Old, err = r.recordNames(imageDir(j.From)); err != nil {
@@ -130,9 +130,9 @@ func (j *Job) carryAndSwitch(ctx context.Context, r *dataRoot, tools Tools) erro
 	return nil
 }
 
-// needsCarry reports whether layers are to be carried. On the way back, once
-// records are being switched, containers may have run on what was carried: unless
-// it is the store that had an engine since.
+// needsCarry reports whether layers have to be copied. A migration back that is
+// switching records copies again only when an engine has used the store since;
+// otherwise containers may have run on the copies already.
 func (j *Job) needsCarry(tools Tools) (bool, error) {
 	if j.Method != Copy || !j.isBack() || j.Phase != Switching {
 		return j.Method == Copy, nil
@@ -141,7 +141,7 @@ func (j *Job) needsCarry(tools Tools) (bool, error) {
 	return token != j.Token, err
 }
 
-// carryLayers opens what carrying needs.
+// carryLayers opens source and target, and copies every layer from one to the other.
 func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err error) {
 	docker, err := dockerstore.Open(r.Name())
 	if err != nil {
@@ -172,7 +172,7 @@ func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, closeStore()) }()
-	step, done := tools.Progress("carrying layers", totalSize(items))
+	step, done := tools.Progress("copying layers", totalSize(items))
 	defer done()
 	c := &carrier{job: j, root: r, docker: docker, records: records, source: from, store: store, shareBlocks: j.Share && !j.Reclaim, progress: step}
 	if err := c.carry(ctx, items); err != nil || !c.shareBlocks {
@@ -181,7 +181,7 @@ func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err er
 	return c.verifyCopies(ctx)
 }
 
-// openTarget opens what layers are carried to.
+// openTarget opens the store that layers are copied to.
 func (j *Job) openTarget(ctx context.Context, r *dataRoot, tools Tools) (Store, func() error, error) {
 	if !j.isBack() {
 		return tools.Open(ctx)
@@ -193,25 +193,25 @@ func (j *Job) openTarget(ctx context.Context, r *dataRoot, tools Tools) (Store, 
 	return store, func() error { return nil }, store.makeDirs()
 }
 
-// requireUnused refuses to carry containers again into a store in which they may
-// have run meanwhile.
+// requireUnused fails when an engine has used the new store since the job started:
+// another copy would overwrite what containers changed there.
 func (j *Job) requireUnused(tools Tools) error {
 	if j.isBack() {
 		return nil
 	}
 	token, err := tools.Token()
 	if err == nil && token != j.Token {
-		err = fault.New(fault.Exists, "dockerd was started with the driver %s before everything was carried: what was made there since would be lost. Go back with --undo, which loses that, and begin again", j.To)
+		err = fault.New(fault.Exists, "dockerd was started with the driver %s before all layers were copied, and another copy would overwrite its changes: discard them with --undo, and start again", j.To)
 	}
 	return err
 }
 
-// startJob writes the journal of a new job, when the places that it wants are free.
+// startJob writes the journal of a new job. It fails when the target is not empty.
 func (j *Job) startJob(r *dataRoot, tools Tools) (err error) {
 	if j.Phase != "" {
 		return nil
 	}
-	// Without a journal what is there is nobody's, and no undo's.
+	// Without a journal the directory holds only leftovers, which no undo needs.
 	if err := r.RemoveAll(workDir); err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func (j *Job) startJob(r *dataRoot, tools Tools) (err error) {
 	return j.save(r)
 }
 
-// clearTarget removes the directory that layers are to have, when it holds none.
+// clearTarget removes the target directory. It fails when that holds layers.
 func (j *Job) clearTarget(r *dataRoot) error {
 	if j.Target == "" {
 		return nil
@@ -241,7 +241,7 @@ func (j *Job) clearTarget(r *dataRoot) error {
 		return err
 	}
 	if !empty {
-		return fault.New(fault.Exists, "there are layers in %s already", path.Join(r.Name(), j.Target))
+		return fault.New(fault.Exists, "%s already holds layers: move it away", path.Join(r.Name(), j.Target))
 	}
 	return r.RemoveAll(j.Target)
 }

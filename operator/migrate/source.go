@@ -14,27 +14,26 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// source is where another driver keeps its layers.
+// source reads and deletes the layers of a driver.
 type source interface {
-	// openLayer opens a layer: its own content where the driver stacks layers, else
-	// all that it shows.
+	// openLayer opens a layer: its own content where the driver stacks layers, otherwise
+	// its whole tree.
 	openLayer(id string) (*tree, error)
-	// isUpperOnly: layers have their own content only, as overlayfs wrote it.
+	// isUpperOnly reports whether layers hold only their own content, as overlayfs wrote it.
 	isUpperOnly() bool
-	// deleteLayer deletes a layer that nothing stands on any more. That it is gone
-	// already is no error.
+	// deleteLayer deletes a layer without children. A missing layer is no error.
 	deleteLayer(ctx context.Context, id string) error
-	// deleteRest deletes what is left when all layers are gone.
+	// deleteRest deletes the driver's directory when all layers are deleted.
 	deleteRest(ctx context.Context) error
 }
 
-// tree is a directory of a layer, and what keeps it reachable.
+// tree is an open directory of a layer. Closing it releases the mount it is on.
 type tree struct {
 	*os.File
-	release func() error // nil where nothing does
+	release func() error // nil without a mount
 }
 
-// Close ends both.
+// Close closes the directory and releases its mount.
 func (t *tree) Close() error {
 	err := t.File.Close()
 	if t.release != nil {
@@ -54,11 +53,11 @@ var dirLayouts = map[string]struct {
 	btrfsDir:   {func(id string) string { return filepath.Join(btrfsDir, "subvolumes", id) }, false},
 }
 
-// btrfsDir is where moby's btrfs driver has its layers, each a subvolume. The files in
-// quotas beside them repeat the limits that Docker has recorded of containers.
+// btrfsDir is the directory of moby's btrfs driver, which makes each layer a subvolume.
+// The files in its directory quotas repeat limits that Docker's records have as well.
 const btrfsDir = "btrfs"
 
-// dirSource is a driver of directories.
+// dirSource is the source of a driver in dirLayouts.
 type dirSource struct {
 	root   *dataRoot
 	driver string
@@ -85,17 +84,17 @@ func (s dirSource) deleteLayer(ctx context.Context, id string) error {
 	return s.removeDir(ctx, name)
 }
 
-// deleteSubvolume deletes a layer at once: it shows all that is below it, too, and
-// removing that file by file would take long, and room on a file system that is full.
+// deleteSubvolume deletes a layer of btrfs in one operation. A layer shows its parents'
+// files too; removing them one by one takes long and needs space on a full file system.
 func (s dirSource) deleteSubvolume(ctx context.Context, name string) error {
 	err := s.removeWith(ctx, name, fsat.RemoveSubvolume)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) {
-		err = fmt.Errorf("%w: it, or a subvolume in it, is being sent, is the default one, or lies in a read-only one (`btrfs subvolume show %s`): end that, and run the command again", err, filepath.Join(s.root.Name(), name))
+		err = fmt.Errorf("%w: the subvolume or one in it is being sent, is the default subvolume or lies in a read-only one (`btrfs subvolume show %s`); resolve that, and run the command again", err, filepath.Join(s.root.Name(), name))
 	}
 	return err
 }
 
-// deleteAll deletes every layer, those too that Docker has not recorded.
+// deleteAll deletes every layer, including those that Docker has not recorded.
 func (s dirSource) deleteAll(ctx context.Context) error {
 	ids, err := s.root.listNames(dirLayouts[s.driver].dir(""))
 	if err != nil {
@@ -104,8 +103,8 @@ func (s dirSource) deleteAll(ctx context.Context) error {
 	return removeAll(ctx, ids, s.deleteLayer)
 }
 
-// deleteRest removes the driver's directory. Of a mount point only what is in it: that is
-// the administrator's.
+// deleteRest removes the driver's directory. A mount point stays and is only emptied,
+// because it belongs to the administrator.
 func (s dirSource) deleteRest(ctx context.Context) error {
 	if s.driver == btrfsDir {
 		if err := s.deleteAll(ctx); err != nil {
@@ -123,7 +122,7 @@ func (s dirSource) deleteRest(ctx context.Context) error {
 	return errors.Join(fsat.RemoveContents(ctx, int(dir.Fd())), fsat.SyncFileSystem(int(dir.Fd())), dir.Close())
 }
 
-// removeDir removes a directory of the data-root and all in it, across no mount.
+// removeDir removes a directory tree of the data-root and stops at mounts.
 func (s dirSource) removeDir(ctx context.Context, name string) error {
 	return s.removeWith(ctx, name, fsat.RemoveAll)
 }
@@ -140,7 +139,8 @@ func (s dirSource) removeWith(ctx context.Context, name string, remove func(ctx 
 	return remove(ctx, int(dir.Fd()), filepath.Base(name))
 }
 
-// zfsSource is moby's zfs driver: each layer a dataset, cloned from the one below.
+// zfsSource is the source of moby's zfs driver: each layer is a dataset, a clone of its
+// parent.
 type zfsSource struct {
 	root    *dataRoot
 	zfs     *zfs.Handle
@@ -158,17 +158,17 @@ func (s zfsSource) openLayer(id string) (*tree, error) {
 	return s.mounts.openDir(name, ".")
 }
 
-// datasetName is a layer's dataset. Others below the same one are somebody else's, whatever a
-// record says.
+// datasetName returns a layer's dataset. It refuses an ID that the driver does not give,
+// because other datasets below the same parent belong to somebody else.
 func (s zfsSource) datasetName(id string) (string, error) {
 	if !layerName.MatchString(id) {
-		return "", fault.New(fault.UnsafeInput, "%.100q is no name that the driver zfs gives to layers", id)
+		return "", fault.New(fault.UnsafeInput, "%.100q is not a layer name of the zfs driver", id)
 	}
 	return s.dataset + "/" + id, nil
 }
 
-// deleteLayer destroys a layer's dataset. The snapshot it was cloned from goes with
-// it: the driver has marked that for deletion.
+// deleteLayer destroys a layer's dataset. The snapshot it was cloned from is destroyed
+// with it, because the driver has marked that for deferred destruction.
 func (s zfsSource) deleteLayer(ctx context.Context, id string) error {
 	name, err := s.datasetName(id)
 	if err != nil {
@@ -188,11 +188,11 @@ func (s zfsSource) deleteRest(ctx context.Context) error {
 	return dirSource{s.root, "zfs"}.removeDir(ctx, "zfs")
 }
 
-// storeSource is a store, for the way back. What is to become of it when its layers
-// were copied is the administrator's to say.
+// storeSource is the source of the way back: a store. It deletes nothing; the
+// administrator decides what happens to the store afterwards.
 type storeSource struct {
 	root *os.File
-	// dataset is that of the store, below which those of limited layers are.
+	// dataset returns the store's dataset. Limited layers have datasets below it.
 	dataset func() (string, error)
 	mounts  *datasetMounts
 }
@@ -215,7 +215,7 @@ func (s storeSource) openLayer(id string) (*tree, error) {
 	return &tree{File: f}, nil
 }
 
-// openLimited opens a limited layer, whose files lie on a dataset of its own.
+// openLimited opens a limited layer, whose files lie on their own dataset.
 func (s storeSource) openLimited(dir string) (*tree, error) {
 	short, err := os.ReadFile(dir + "link")
 	if err != nil {
@@ -232,7 +232,7 @@ func (s storeSource) deleteLayer(context.Context, string) error { return nil }
 
 func (s storeSource) deleteRest(context.Context) error { return nil }
 
-// openStoreSource opens the store on the way back.
+// openStoreSource opens the store as the source of a migration back.
 func (j *Job) openStoreSource(r *dataRoot) (s storeSource, err error) {
 	s.mounts = &datasetMounts{}
 	if j.Dataset != "" {
@@ -246,7 +246,7 @@ func (j *Job) openStoreSource(r *dataRoot) (s storeSource, err error) {
 	return s, err
 }
 
-// openSource opens the layers of a driver.
+// openSource opens the source of the job's layers.
 func (j *Job) openSource(r *dataRoot) (source, func() error, error) {
 	nothing := func() error { return nil }
 	if j.isBack() {
@@ -257,7 +257,7 @@ func (j *Job) openSource(r *dataRoot) (source, func() error, error) {
 		return dirSource{r, j.From}, nothing, nil
 	}
 	if j.From != "zfs" {
-		return nil, nothing, fault.New(fault.Unsupported, "there is no way from the driver %s: known are overlay2, zfs, vfs and btrfs", j.From)
+		return nil, nothing, fault.New(fault.Unsupported, "cannot migrate from the driver %s (only from overlay2, zfs, vfs and btrfs)", j.From)
 	}
 	z, err := zfs.Open()
 	if err != nil {

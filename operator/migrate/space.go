@@ -13,7 +13,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// isOnStorePool reports whether a directory lies on the store's pool.
+// isOnStorePool reports whether a directory lies on the store's pool. An error counts
+// as no.
 func (p *planner) isOnStorePool(dir string) bool {
 	onZFS, err := zfs.IsZFS(dir)
 	if err != nil || !onZFS {
@@ -23,7 +24,7 @@ func (p *planner) isOnStorePool(dir string) bool {
 	return err == nil && zfs.PoolOf(dataset) == p.storePool()
 }
 
-// storePool is that of the store; empty when that lies on none.
+// storePool returns the store's pool, or "" when the store is not on ZFS.
 func (p *planner) storePool() string {
 	if p.Dataset != "" {
 		return zfs.PoolOf(p.Dataset)
@@ -35,12 +36,12 @@ func (p *planner) storePool() string {
 	return zfs.PoolOf(dataset)
 }
 
-// blockCloning is the pool's feature with which files can share blocks
+// blockCloning is the pool feature that lets files share blocks
 // (SPA_FEATURE_BLOCK_CLONING of module/zcommon/zfeature_common.c, OpenZFS 2.2).
 const blockCloning = "com.fudosecurity:block_cloning"
 
-// canShareBlocks reports whether files copied from a directory share their blocks with the
-// originals. What is not known is not counted on.
+// canShareBlocks reports whether files copied from a directory share their blocks with
+// the originals. An error counts as no, so that the plan does not rely on it.
 func (p *planner) canShareBlocks(dir string) bool {
 	enabled, err := zfs.ModuleParam("zfs_bclone_enabled")
 	if err != nil || enabled != "1" || !p.isOnStorePool(dir) {
@@ -54,8 +55,8 @@ func (p *planner) canShareBlocks(dir string) bool {
 	return errors.Join(err, z.Close()) == nil && can
 }
 
-// measureWritable finds out how much of a writable layer is its own, and whether that fits
-// below its limit.
+// measureWritable adds up what a writable layer has changed, and adds an obstacle when
+// that exceeds the container's limit.
 func (p *planner) measureWritable(s source, it item, layer *tree) error {
 	found, err := p.compareWithParent(s, it, layer)
 	if err != nil {
@@ -71,13 +72,14 @@ func (p *planner) measureWritable(s source, it item, layer *tree) error {
 	if err != nil {
 		p.plan.addObstacle("container %.12s: %v", it.owner, err)
 	} else if uint64(found.Allocated) > most {
-		p.plan.addObstacle("container %.12s has changed files of %d bytes, and its limit is %d: delete some of them, or commit it and remove it", it.owner, found.Allocated, most)
+		p.plan.addObstacle("container %.12s has changed %d bytes, more than its limit of %d: delete some files, or commit the container and remove it", it.owner, found.Allocated, most)
 	}
 	return nil
 }
 
-// compareWithParent compares a writable layer with the one below, where it shows all of that. Content
-// is not read: what hides from that is little.
+// compareWithParent returns what a writable layer has changed. Where the layer shows its
+// whole tree, that is the difference to its parent; content is not read for a
+// measurement, because few changes hide from size and times.
 func (p *planner) compareWithParent(s source, it item, layer *tree) (found treediff.Result, err error) {
 	if s.isUpperOnly() || it.parent == "" {
 		return treediff.Trees(context.Background(), layer.File, nil)
@@ -93,19 +95,19 @@ func (p *planner) compareWithParent(s source, it item, layer *tree) (found treed
 	return treediff.Trees(context.Background(), layer.File, below.File)
 }
 
-// checkSpace makes sure that all of it fits, before anything is carried.
+// checkSpace adds an obstacle when the layers do not fit into the store's pool.
 func (p *planner) checkSpace() error {
 	dataset := p.Dataset
 	if dataset == "" {
 		var err error
 		if dataset, err = zfs.DatasetOf(p.Root); err != nil {
-			return fmt.Errorf("the plugin has no dataset, and the data-root is not on ZFS: set overlayzfs.dataset (`docker plugin set`) while dockerd runs: %w", err)
+			return fmt.Errorf("the plugin has no dataset, and the data-root is not on ZFS: %w; set overlayzfs.dataset with `docker plugin set` while dockerd runs", err)
 		}
 	}
 	return p.checkDatasetSpace(dataset)
 }
 
-// checkDatasetSpace is room on a dataset.
+// checkDatasetSpace is checkSpace for a dataset.
 func (p *planner) checkDatasetSpace(dataset string) error {
 	z, err := zfs.Open()
 	if err != nil {
@@ -120,7 +122,7 @@ func (p *planner) checkDatasetSpace(dataset string) error {
 	return nil
 }
 
-// checkDirSpace is room for a directory on any file system.
+// checkDirSpace is checkSpace for a directory on any file system.
 func (p *planner) checkDirSpace(dir string) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -131,16 +133,17 @@ func (p *planner) checkDirSpace(dir string) error {
 	return nil
 }
 
-// compareSpace refuses what has no room.
+// compareSpace adds an obstacle when the copies need more than the available space.
+// Copies that share blocks need next to none.
 func (p *planner) compareSpace(where string) {
 	need, shared := p.plan.Bytes, p.plan.Job.Share && !p.plan.Job.Reclaim
 	if p.hasReclaimEffect() {
 		need = peakUsage(p.items, p.sizes, maxParallel())
 	}
 	if uint64(need) > p.plan.Available && !shared {
-		p.plan.addObstacle("up to %d bytes are to be there at a time, and %s has room for %d: make room, or say --reclaim to delete old layers as they are carried, which helps on the same pool", need, where, p.plan.Available)
+		p.plan.addObstacle("the copy needs up to %d bytes, and %s has %d available: free some space, or, on the same pool, delete old layers during the copy with --reclaim", need, where, p.plan.Available)
 	}
 }
 
-// maxParallel is how many layers are carried at a time.
+// maxParallel returns the number of layers that are copied at a time.
 func maxParallel() int { return 2 * runtime.GOMAXPROCS(0) }

@@ -56,10 +56,10 @@ func TestWhatContainersHaveCounts(t *testing.T) {
 	rand.Read(large) // what no file system makes smaller
 	h.write("vfs/dir/"+hexID("mount of web")+"/data/large", string(large))
 	after, err := bytes("1G")
-	if after.Bytes != before.Bytes+2<<20 || err == nil || !strings.Contains(err.Error(), "make room") {
+	if after.Bytes != before.Bytes+2<<20 || err == nil || !strings.Contains(err.Error(), "free some space") {
 		t.Errorf("%d bytes, then %d; %v", before.Bytes, after.Bytes, err)
 	}
-	if _, err := bytes("1M"); err == nil || !strings.Contains(err.Error(), "its limit is 1048576") {
+	if _, err := bytes("1M"); err == nil || !strings.Contains(err.Error(), "its limit of 1048576") {
 		t.Errorf("below a limit of 1M: %v", err)
 	}
 	h.no(os.Remove(h.path("vfs/dir/" + hexID("mount of web") + "/data/large")))

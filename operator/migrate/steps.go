@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// step is one change of Docker's records. Both directions can be made again when
-// they were made before, wholly or in part.
+// step is one change of Docker's records. Both directions can be repeated after they
+// were done in whole or in part.
 type step struct {
 	name     string
 	do, undo func() error
 }
 
-// recordSteps are the changes of Docker's records, in the order they are made. Until
-// the last nothing was changed that dockerd would lose.
+// recordSteps returns the changes of Docker's records in order. dockerd loses nothing
+// when the last step is missing.
 func (j *Job) recordSteps(r *dataRoot) []step {
 	switch j.Method {
 	case Copy:
@@ -53,8 +53,8 @@ func (j *Job) setBuildsAside(r *dataRoot) step {
 	return step{"set BuildKit's cache aside", r.setBuildsAside, r.restoreBuilds}
 }
 
-// nameDriver names the driver in containers' records. Back go those only that
-// have a layer there.
+// nameDriver writes the new driver into containers' records. After a copy the undo
+// changes only containers that have a layer in the old driver.
 func (j *Job) nameDriver(r *dataRoot) step {
 	all := func(string) bool { return true }
 	known := func(id string) bool {
@@ -71,8 +71,7 @@ func (j *Job) nameDriver(r *dataRoot) step {
 	}
 }
 
-// hasNoLayers reports whether a directory holds no layer: only what a driver makes at
-// its start.
+// hasNoLayers reports whether a directory holds only what a driver creates at its start.
 func (r *dataRoot) hasNoLayers(dir string) (bool, error) {
 	names, err := r.listNames(dir)
 	for _, name := range names {

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Undo goes back to how things were before a migration that is not finished.
+// Undo reverts an unfinished migration.
 func Undo(ctx context.Context, root string, tools Tools) error {
 	return withDataRoot(root, tools, func(r *dataRoot) error {
 		j, err := readAllowedJob(r, ActionUndo, tools)
@@ -41,7 +41,7 @@ func (j *Job) undo(ctx context.Context, r *dataRoot, tools Tools) error {
 	return j.removeJournal(ctx, r)
 }
 
-// deleteCarried empties the store, which held nothing before.
+// deleteCarried removes every layer from the store, which was empty before the job.
 func (j *Job) deleteCarried(ctx context.Context, r *dataRoot, tools Tools) (err error) {
 	store, closeStore, err := j.openTarget(ctx, r, tools)
 	if err != nil {

@@ -19,26 +19,25 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// fillingProperty is on a dataset that does not have all its content yet.
+// fillingProperty marks a dataset that does not have all its content yet.
 const fillingProperty = "overlayzfs:filling"
 
-// busyTimeout is how long a dataset that is busy is waited for: a mount that ended may
-// linger.
+// busyTimeout is the longest wait for a busy dataset: an ended mount may linger.
 const busyTimeout = 5 * time.Second
 
-// layerName is what moby's zfs driver calls datasets of layers. Others beside them
-// are somebody else's.
+// layerName matches the names that moby's zfs driver gives to layers. Other datasets
+// beside them belong to somebody else.
 var layerName = regexp.MustCompile(`^([0-9a-f]{64}(-init)?|[a-z0-9]{25})$`)
 
-// zfsStore is a Store in the layout of moby's zfs driver, for the way back: each
-// layer a dataset, cloned from the one below and then changed.
+// zfsStore is a Store in the layout of moby's zfs driver, for the way back. Each layer is
+// a dataset, cloned from its parent and then changed.
 type zfsStore struct {
 	zfs     *zfs.Handle
 	dataset string
 }
 
-// openZFSStore opens the datasets. Of a job that may remove what it finds it removes
-// what a run that was killed left half made.
+// openZFSStore opens the store. It removes what a killed run left incomplete, if every
+// layer found belongs to the job.
 func (j *Job) openZFSStore(ctx context.Context) (Store, func() error, error) {
 	z, err := zfs.Open()
 	if err != nil {
@@ -53,8 +52,8 @@ func (j *Job) openZFSStore(ctx context.Context) (Store, func() error, error) {
 	return s, z.Close, nil
 }
 
-// removeHalfFilled destroys datasets that do not have all their content, and the snapshots
-// that were to be cloned: both keep the layer below from being destroyed.
+// removeHalfFilled destroys incomplete datasets and unused snapshots of parents. Both
+// prevent the parent from being destroyed.
 func (s zfsStore) removeHalfFilled(ctx context.Context) error {
 	half, whole, err := s.listLayers()
 	if err != nil {
@@ -73,8 +72,8 @@ func (s zfsStore) removeHalfFilled(ctx context.Context) error {
 	return nil
 }
 
-// destroySnapshots destroys the snapshots that layers were cloned from, those with a
-// clone when that goes.
+// destroySnapshots destroys the snapshots that layers were cloned from. One that has a
+// clone is destroyed together with the clone.
 func (s zfsStore) destroySnapshots(id string) error {
 	var snaps []string
 	for snap, err := range s.zfs.SnapshotNames(s.datasetName(id)) {
@@ -96,7 +95,7 @@ func (s zfsStore) Create(ctx context.Context, id, parent string, o overlayzfs.Cr
 	if err := setQuota(props, o.StorageOpt); err != nil {
 		return err
 	}
-	if err := s.Remove(ctx, id); err != nil { // what a run before had not filled
+	if err := s.Remove(ctx, id); err != nil { // an incomplete one of an earlier run
 		return err
 	}
 	if parent == "" {
@@ -109,15 +108,15 @@ func (s zfsStore) Create(ctx context.Context, id, parent string, o overlayzfs.Cr
 	if err := s.zfs.Snapshot([]string{snap}, nil); err != nil {
 		return err
 	}
-	// The snapshot goes with the clone, or at once when there is none.
+	// The snapshot is destroyed with the clone, or at once if cloning failed.
 	return errors.Join(s.zfs.Clone(snap, s.datasetName(id), props), s.zfs.DestroySnapshots([]string{snap}, true))
 }
 
-// setQuota gives a container's dataset its limit, as the driver does.
+// setQuota adds a container's limit to the properties of its dataset, as the driver does.
 func setQuota(props zfs.Properties, options map[string]string) error {
 	for key, value := range options {
 		if key != "size" {
-			return fault.New(fault.Unsupported, "the driver zfs does not know the storage option %s", key)
+			return fault.New(fault.Unsupported, "the zfs driver has no storage option %s", key)
 		}
 		bytes, err := quota.ParseBytes(key, value)
 		if err != nil {
@@ -128,12 +127,12 @@ func setQuota(props zfs.Properties, options map[string]string) error {
 	return nil
 }
 
-// ApplyDiff is of no use here: a clone is changed by Fill.
+// ApplyDiff is unsupported: Fill changes a clone.
 func (s zfsStore) ApplyDiff(context.Context, string, string, io.Reader) (int64, error) {
 	return 0, errors.ErrUnsupported
 }
 
-// Fill changes the clone. It counts when all of that is done.
+// Fill changes the clone and marks it complete afterwards.
 func (s zfsStore) Fill(_ context.Context, id string, write func(dir *os.File) error) error {
 	root, err := zfs.OpenDataset(s.datasetName(id))
 	if err != nil {
@@ -149,7 +148,7 @@ func (s zfsStore) Fill(_ context.Context, id string, write func(dir *os.File) er
 	return s.zfs.Inherit(s.datasetName(id), fillingProperty)
 }
 
-// Remove destroys a layer's dataset; that it is gone is no error.
+// Remove destroys a layer's dataset. A missing one is no error.
 func (s zfsStore) Remove(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
 	defer cancel()
@@ -163,15 +162,14 @@ func (s zfsStore) Remove(ctx context.Context, id string) error {
 	return err
 }
 
-// Layers lists the layers that have all their content.
+// Layers lists the complete layers.
 func (s zfsStore) Layers(context.Context) ([]string, error) {
 	_, whole, err := s.listLayers()
 	return whole, err
 }
 
-// listLayers lists the layers that have not, and that have, all their content. The youngest
-// are first: nothing stands on them, and a dataset that has clones is waited for before
-// it is known as busy.
+// listLayers lists the incomplete and the complete layers, the youngest first. Those
+// have no clones; destroying a dataset with clones first would wait for busyTimeout.
 func (s zfsStore) listLayers() (half, whole []string, err error) {
 	all, err := zfs.Collect(s.zfs.Children(s.dataset))
 	if err != nil {
@@ -191,7 +189,7 @@ func (s zfsStore) listLayers() (half, whole []string, err error) {
 	return half, whole, nil
 }
 
-// WaitReaper waits until everything is on disk.
+// WaitReaper waits until all layers are on disk.
 func (s zfsStore) WaitReaper(ctx context.Context) error {
 	return s.zfs.SyncPool(ctx, zfs.PoolOf(s.dataset))
 }
