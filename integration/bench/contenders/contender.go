@@ -20,37 +20,37 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/pluginproc"
 )
 
-// Contender is a driver with a store of its own, or one of containerd's
-// snapshotters. GNU tools have a store and neither.
+// Contender is a graphdriver with its store, or one of containerd's snapshotters. GNU
+// tools have a store and neither of these.
 type Contender struct {
 	graphdriver.Driver
 	Snapshots snapshots.Snapshotter
 
 	Name    string
-	Root    string // where the store is mounted
+	Root    string // mount point of the store
 	Dataset string // empty on tmpfs
 
 	slug   string
-	layers int                     // made so far, for names
-	images map[layers.Shape]string // the layers that stay
+	layers int                     // number of layers made, for names
+	images map[layers.Shape]string // layers that are kept as images
 	plugin *pluginproc.Process
 	close  func() error
 }
 
-// NewID is an unused name of a layer, as dockerd gives them.
+// NewID returns a new layer ID as dockerd makes them.
 func (c *Contender) NewID() string {
 	c.layers++
 	sum := sha256.Sum256([]byte(c.slug + strconv.Itoa(c.layers)))
 	return hex.EncodeToString(sum[:])
 }
 
-// NewBuildID is an unused name of a layer, as BuildKit gives them.
+// NewBuildID returns a new layer ID as BuildKit makes them.
 func (c *Contender) NewBuildID() string { return c.NewID()[:25] }
 
-// HasImage reports whether there is an image of that shape already.
+// HasImage reports whether a layer of that shape is kept as an image.
 func (c *Contender) HasImage(s layers.Shape) bool { return c.images[s] != "" }
 
-// KeepImage notes that a layer is the image of a shape from now on.
+// KeepImage keeps a layer as the image of a shape.
 func (c *Contender) KeepImage(s layers.Shape, id string) {
 	if c.images == nil {
 		c.images = map[layers.Shape]string{}
@@ -58,7 +58,7 @@ func (c *Contender) KeepImage(s layers.Shape, id string) {
 	c.images[s] = id
 }
 
-// Image is a layer of that shape, made when there is none.
+// Image returns the image of a shape, and makes it when there is none.
 func (c *Contender) Image(s layers.Shape) (string, error) {
 	if c.HasImage(s) {
 		return c.images[s], nil
@@ -76,7 +76,7 @@ func (c *Contender) Image(s layers.Shape) (string, error) {
 	return id, nil
 }
 
-// Fill runs fill on the layer's mounted directory.
+// Fill mounts a layer, calls fill with its directory and unmounts it.
 func (c *Contender) Fill(id string, fill func(dir string) error) error {
 	dir, err := c.Get(id, "")
 	if err != nil {
@@ -85,7 +85,7 @@ func (c *Contender) Fill(id string, fill func(dir string) error) error {
 	return errors.Join(fill(dir), c.Put(id))
 }
 
-// Pid is the plugin's process.
+// Pid returns the ID of the plugin's process, if there is one.
 func (c *Contender) Pid() (pid int, ok bool) {
 	if c.plugin == nil {
 		return 0, false
@@ -93,7 +93,7 @@ func (c *Contender) Pid() (pid int, ok bool) {
 	return c.plugin.Pid(), true
 }
 
-// ReadUsed is what the dataset takes on disk, as of the last transaction group.
+// ReadUsed returns the space that the dataset uses, as of the last transaction group.
 func (c *Contender) ReadUsed() (int64, error) {
 	out, err := exec.Command("zfs", "get", "-Hpo", "value", "used", c.Dataset).Output()
 	if err != nil {
@@ -102,11 +102,11 @@ func (c *Contender) ReadUsed() (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
 }
 
-// idleLimit is how long a contender may go on in the background.
+// idleLimit bounds a contender's work in the background.
 const idleLimit = 5 * time.Minute
 
-// AwaitIdle returns once the contender does nothing any more: what it still
-// removes would be billed to the next.
+// AwaitIdle waits until the contender does nothing in the background, which would slow
+// the next contender down.
 func (c *Contender) AwaitIdle() error {
 	if err := c.cleanUpSnapshotter(); err != nil {
 		return err

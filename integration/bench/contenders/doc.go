@@ -1,8 +1,7 @@
-// Package contenders keeps the race's contenders: each a graphdriver.Driver with a
-// store of its own, opened when it is first asked for. Ours runs as the plugin's
-// own process behind moby's proxy, or in this process; the peers are moby's
-// packages as dockerd has them. The same for snapshotters, which are containerd's.
+// Package contenders opens the race's contenders: each a graphdriver.Driver with its own
+// store, opened when it is first asked for. Ours runs as the plugin's process behind moby's
+// proxy, or in this process. The peers are moby's packages, as in dockerd. Contenders for
+// snapshots are containerd's snapshotters and ours.
 //
-// What they are made to do, and how it is measured, lives in
-// integration/bench/race.
+// Package race says what contenders do and how that is measured.
 package contenders

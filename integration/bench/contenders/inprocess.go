@@ -22,7 +22,7 @@ func (c *Contender) openOurs() error {
 	return nil
 }
 
-// inProcess is our driver as a graphdriver.Driver without a socket between.
+// inProcess is our driver as a graphdriver.Driver, without a socket.
 type inProcess struct{ d plugin.Driver }
 
 func (i inProcess) String() string { return mobyproxy.Name }

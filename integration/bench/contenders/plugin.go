@@ -9,7 +9,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/pluginproc"
 )
 
-// startPlugin starts the plugin's process and reaches it as dockerd does.
+// startPlugin starts the plugin's process and connects to it as dockerd does.
 func (c *Contender) startPlugin() (err error) {
 	if c.plugin, err = pluginproc.Start(); err != nil {
 		return err
@@ -18,11 +18,11 @@ func (c *Contender) startPlugin() (err error) {
 	return c.dialPlugin()
 }
 
-// StopPlugin ends the plugin's process, until StartAgain.
+// StopPlugin ends the plugin's process until StartPlugin.
 func (c *Contender) StopPlugin() error { return c.plugin.Stop() }
 
-// StartPlugin starts the process anew and returns when it has answered Init, as
-// at a start of dockerd.
+// StartPlugin starts the plugin's process again, and returns when it has answered Init,
+// as at a start of dockerd.
 func (c *Contender) StartPlugin() error {
 	if err := c.plugin.Again(); err != nil {
 		return err

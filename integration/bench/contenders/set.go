@@ -15,18 +15,18 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// Set holds the contenders that were asked for so far.
+// Set holds the contenders that have been opened.
 type Set struct {
 	pool, dir string
 	all       map[string]*Contender
 }
 
-// New makes a stable on a pool; stores are mounted below dir.
+// New returns a set on a pool. It mounts stores below dir.
 func New(pool, dir string) *Set {
 	return &Set{pool: pool, dir: dir, all: map[string]*Contender{}}
 }
 
-// recipe is how a contender is made.
+// recipe says how a contender is made.
 type recipe struct {
 	slug string // in datasets' names
 	sync string // of its dataset; empty for a store on tmpfs
@@ -49,7 +49,7 @@ var recipes = map[string]recipe{
 	result.GNU: {"gnu", "standard", func(*Contender) error { return nil }},
 }
 
-// Contender is the contender of a name.
+// Contender returns the contender of a name, and opens it the first time.
 func (s *Set) Contender(name string) (*Contender, error) {
 	if c, ok := s.all[name]; ok {
 		return c, nil
@@ -66,8 +66,8 @@ func (s *Set) Contender(name string) (*Contender, error) {
 	return c, nil
 }
 
-// OpenSecond is a contender of the same kind with a new store of its own, which
-// the caller closes.
+// OpenSecond opens another contender of the same kind, with a new store. The caller
+// closes it.
 func (s *Set) OpenSecond(name, slug string) (*Contender, error) {
 	b := recipes[name]
 	b.slug = slug
@@ -94,7 +94,7 @@ func (s *Set) open(name string, b recipe) (*Contender, error) {
 	return c, b.open(c)
 }
 
-// ListOpened are the contenders that were asked for so far.
+// ListOpened lists the contenders that have been opened.
 func (s *Set) ListOpened() []*Contender {
 	var opened []*Contender
 	for _, c := range s.all {
@@ -103,8 +103,7 @@ func (s *Set) ListOpened() []*Contender {
 	return opened
 }
 
-// Close ends what was started. Stores stay as they are: they die with the
-// machine.
+// Close closes the contenders. Their stores remain until the machine ends.
 func (s *Set) Close() error {
 	var errs []error
 	for _, c := range s.all {
@@ -120,7 +119,7 @@ func openMobyDriver(driver string) func(c *Contender) error {
 	}
 }
 
-// RunCommand runs a program of which only an error is of interest.
+// RunCommand runs a program and ignores its output, which only an error contains.
 func RunCommand(name string, args ...string) error {
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {

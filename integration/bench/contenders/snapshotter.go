@@ -17,8 +17,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/snapshotter"
 )
 
-// startSnapshotter starts the snapshotter's process and reaches it as
-// containerd does.
+// startSnapshotter starts the snapshotter's process and connects to it as containerd
+// does.
 func (c *Contender) startSnapshotter() (err error) {
 	if c.plugin, err = pluginproc.StartSnapshotter("--root", c.snapshotHome(), "--log-level", "error"); err != nil {
 		return err
@@ -42,8 +42,7 @@ func (c *Contender) openSnapshotter() error {
 	return nil
 }
 
-// openOverlayfs opens containerd's snapshotter with what it is configured to by
-// itself.
+// openOverlayfs opens containerd's snapshotter with containerd's default options.
 func (c *Contender) openOverlayfs() error {
 	s, err := overlay.NewSnapshotter(filepath.Join(c.Root, "overlayfs"), overlay.AsynchronousRemove, overlay.WithRemapIDs)
 	return c.setSnapshotter(s, err)
@@ -62,10 +61,11 @@ func (c *Contender) setSnapshotter(s snapshots.Snapshotter, err error) error {
 	return err
 }
 
-// snapshotHome is where Settle looks for what is still being removed.
+// snapshotHome returns the snapshotter's home, where AwaitIdle looks for layers that
+// are still being removed.
 func (c *Contender) snapshotHome() string { return filepath.Join(c.Root, mobyproxy.Name) }
 
-// cleanUpSnapshotter lets a snapshotter delete what it has put off: containerd asks for it
+// cleanUpSnapshotter has a snapshotter delete what it has put off, as containerd does
 // after each garbage collection.
 func (c *Contender) cleanUpSnapshotter() error {
 	cleaner, ok := c.Snapshots.(snapshots.Cleaner)
@@ -74,7 +74,7 @@ func (c *Contender) cleanUpSnapshotter() error {
 	}
 	err := cleaner.Cleanup(context.Background())
 	if errdefs.IsNotFound(err) {
-		return nil // one that has had no snapshot yet
+		return nil // the snapshotter has had no snapshot yet
 	}
 	return err
 }

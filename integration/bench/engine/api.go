@@ -13,11 +13,11 @@ import (
 	"strings"
 )
 
-// api calls an engine as its command line does, without what starting a
-// command costs on an emulated processor each time.
+// api calls an engine's API directly, without the cost of a docker command for each
+// call.
 type api struct{ client http.Client }
 
-// newAPI is of the engine at an address as engines name it.
+// newAPI returns an API client of the engine at host.
 func newAPI(host string) *api {
 	socket := strings.TrimPrefix(host, "unix://")
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -56,7 +56,7 @@ func (a *api) send(ctx context.Context, method, path string, query url.Values, k
 	return raw, nil
 }
 
-// post sends a value, which may be nil, and decodes the answer into another.
+// post sends a value, which may be nil, and decodes the answer.
 func (a *api) post(ctx context.Context, path string, query url.Values, in, out any) error {
 	raw, err := json.Marshal(in)
 	if err != nil {
@@ -76,7 +76,7 @@ func (a *api) post(ctx context.Context, path string, query url.Values, in, out a
 	return nil
 }
 
-// stream sends a tar to a call that answers with messages about its progress.
+// stream sends a tar to a call that answers with progress messages.
 func (a *api) stream(ctx context.Context, path string, query url.Values, archive []byte) error {
 	raw, err := a.send(ctx, http.MethodPost, path, query, typeTar, bytes.NewReader(archive))
 	if err != nil {
@@ -88,8 +88,8 @@ func (a *api) stream(ctx context.Context, path string, query url.Values, archive
 	return nil
 }
 
-// findFailure is what one of the messages says went wrong: the engine has answered
-// "200 OK" long before.
+// findFailure returns the error in progress messages. The engine has answered "200 OK"
+// long before it.
 func findFailure(messages []byte) error {
 	for in := json.NewDecoder(bytes.NewReader(messages)); ; {
 		var message struct{ Error string }
@@ -104,7 +104,7 @@ func findFailure(messages []byte) error {
 	}
 }
 
-// create makes a container of an image, without a network, and returns its ID.
+// create creates a container without a network and returns its ID.
 func (a *api) create(ctx context.Context, image string, command ...string) (string, error) {
 	type host struct{ NetworkMode string }
 	in := struct {
@@ -121,7 +121,7 @@ func (a *api) start(ctx context.Context, id string) error {
 	return a.post(ctx, "/containers/"+id+"/start", nil, nil, nil)
 }
 
-// wait returns when a container has ended, and how is an error unless well.
+// wait waits until a container has ended. An exit code other than 0 is an error.
 func (a *api) wait(ctx context.Context, id string) error {
 	var out struct{ StatusCode int }
 	err := a.post(ctx, "/containers/"+id+"/wait", nil, nil, &out)
@@ -140,7 +140,7 @@ func (a *api) load(ctx context.Context, archive []byte) error {
 	return a.stream(ctx, "/images/load", url.Values{"quiet": {"1"}}, archive)
 }
 
-// build builds a context with the classic builder, without its cache.
+// build builds with the classic builder, without its cache.
 func (a *api) build(ctx context.Context, name string, archive []byte) error {
 	query := url.Values{"t": {name}, "nocache": {"1"}, "rm": {"1"}, "networkmode": {"none"}}
 	return a.stream(ctx, "/build", query, archive)
@@ -159,7 +159,7 @@ func (a *api) delete(ctx context.Context, path string) error {
 	return err
 }
 
-// pruneBuilds forgets all that BuildKit keeps for the next build.
+// pruneBuilds empties BuildKit's cache.
 func (a *api) pruneBuilds(ctx context.Context) error {
 	return a.post(ctx, "/build/prune", url.Values{"all": {"1"}}, nil, nil)
 }

@@ -46,8 +46,8 @@ func buildClassic(ctx context.Context, h *raceEngine, note sampleFunc) (err erro
 	return nil
 }
 
-// buildBuildKit builds by the docker command: BuildKit's protocol is more than
-// a few calls.
+// buildBuildKit builds with the docker command, because BuildKit's protocol is more
+// than a few calls.
 func buildBuildKit(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
 	dir, err := writeContext()
 	if err != nil {
@@ -70,7 +70,7 @@ func buildBuildKit(ctx context.Context, h *raceEngine, note sampleFunc) (err err
 	return errors.Join(h.removeImage(ctx, builtImage), h.pruneBuilds(ctx))
 }
 
-// writeContext writes a build's context into a directory.
+// writeContext writes the build context into a directory.
 func writeContext() (string, error) {
 	dir, err := os.MkdirTemp("", "context-")
 	if err != nil {

@@ -29,7 +29,7 @@ var (
 	}
 )
 
-// runOnce is `docker run --rm`, of which the parts are measured too.
+// runOnce measures `docker run --rm` and its parts.
 func runOnce(ctx context.Context, h *raceEngine, note sampleFunc) error {
 	if err := syncPool(ctx, h.pool); err != nil {
 		return err
@@ -44,7 +44,7 @@ func runOnce(ctx context.Context, h *raceEngine, note sampleFunc) error {
 	return nil
 }
 
-// runTimes adds up what the parts of running containers took, in milliseconds.
+// runTimes sums the times of the parts of running containers, in milliseconds.
 type runTimes struct {
 	ctx                       context.Context
 	api                       *api
@@ -59,7 +59,7 @@ func (r *runTimes) run(image string, program ...string) error {
 	return r.end(id)
 }
 
-// begin creates a container and returns once it has ended.
+// begin creates and starts a container, and returns when it has ended.
 func (r *runTimes) begin(image string, program ...string) (id string, err error) {
 	took, err := measureTime(func() (err error) {
 		id, err = r.api.create(r.ctx, image, program...)
@@ -88,17 +88,17 @@ func (r *runTimes) end(id string) error {
 	return err
 }
 
-// tenContainers is how many the workload has.
+// tenContainers is the number of containers of the workload "ten".
 const tenContainers = 10
 
 const tenRepo = "race-ten"
 
-// tenRow is a part of the workload with ten containers.
+// tenRow returns a row of the workload "ten".
 func tenRow(part, title, note string) result.Row {
 	return result.Row{ID: "engine.ten." + part, Title: title, Unit: result.Milliseconds, Group: group, Note: note}
 }
 
-// diskRow is the row of what another's work adds to the disk.
+// diskRow returns the row of the disk space that another row's work adds.
 func diskRow(row result.Row) result.Row {
 	return result.Row{
 		ID: row.ID + ".disk", Title: row.Title + ": disk", Unit: result.Bytes, Group: group,
@@ -118,7 +118,7 @@ var (
 	}
 )
 
-// runTen starts ten containers that write, commits each, runs each commit.
+// runTen starts ten containers that write, commits each, and runs each commit.
 func runTen(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
 	t := &tenRun{raceEngine: h, ctx: ctx, note: note}
 	if t.disk, err = readSettledUsed(ctx, h.pool, h.dataset); err != nil {
@@ -136,12 +136,12 @@ func runTen(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
 	return nil
 }
 
-// tenRun is the workload under way.
+// tenRun is a run of the workload "ten".
 type tenRun struct {
 	*raceEngine
 	ctx        context.Context
 	note       sampleFunc
-	disk       float64 // used before the part
+	disk       float64 // space used before the part
 	containers []string
 	images     []string
 }

@@ -8,23 +8,24 @@ import (
 	"path/filepath"
 
 	harness "github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 
 	"github.com/overlayzfs/overlayzfs/integration/bench/probes"
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// contender is a storage driver in one of its settings.
+// contender is a storage driver with its settings.
 type contender struct {
 	key    string // on the command line, and in names of datasets
 	name   string // in reports
 	driver string
 	sync   string // of the dataset with the layers
-	once   bool   // races in the first round only: it is slow
-	plugin string // where it is, when it is ours
+	once   bool   // slow: races in the first round only
+	plugin string // directory of the plugin, for ours
 }
 
-// contenders are all there are. An engine's own records are always on a
-// dataset with sync=standard, except where layers cannot lie elsewhere.
+// contenders are all contenders. The engine's own records lie on a dataset with
+// sync=standard, except where layers cannot lie elsewhere.
 var contenders = []contender{
 	{key: "overlayzfs", name: result.Ours, driver: harness.PluginName, sync: "standard"},
 	{key: "overlayzfs-nosync", name: result.OursDisabled, driver: harness.PluginName, sync: "disabled"},
@@ -34,13 +35,12 @@ var contenders = []contender{
 	{key: "vfs", name: result.VFS, driver: "vfs", sync: "standard", once: true},
 }
 
-// Default are the contenders of a race unless others are asked for.
+// Default are the contenders of a race by default.
 var Default = []string{"overlayzfs", "overlayzfs-nosync", "overlay2", "zfs", "vfs"}
 
 func (c contender) isOurs() bool { return c.driver == harness.PluginName }
 
-// expandBuilds is a contender with the plugins it races with: the one, and the other
-// when there is one.
+// expandBuilds returns a contender for each build of the plugin.
 func (c contender) expandBuilds(plugin, other string) []contender {
 	if !c.isOurs() {
 		return []contender{c}
@@ -54,20 +54,20 @@ func (c contender) expandBuilds(plugin, other string) []contender {
 	return []contender{c, second}
 }
 
-// raceEngine is a contender's engine at work.
+// raceEngine is a contender's running engine.
 type raceEngine struct {
 	contender
 	*harness.Engine
 	*api
 	stage   *testingStub
-	tracer  *probes.Tracer // nil when it has none
-	tracing bool           // print where the time went
+	tracer  *probes.Tracer // nil when calls cannot be traced
+	tracing bool           // print the calls of each kind
 	pool    string
-	dataset string // of all that belongs to it
+	dataset string // the root of all its datasets
 }
 
-// startContender starts a contender's engine with its base image. It ends, and its
-// datasets go, when the stage is closed.
+// startContender starts a contender's engine and loads the base image. The stub's close
+// stops the engine and destroys its datasets.
 func startContender(ctx context.Context, s *testingStub, c contender, o Options) (*raceEngine, error) {
 	h := &raceEngine{contender: c, stage: s, tracing: o.Trace, pool: o.Pool, dataset: o.Pool + "/race-" + c.key}
 	if err := h.makeDatasets(ctx); err != nil {
@@ -81,8 +81,8 @@ func startContender(ctx context.Context, s *testingStub, c contender, o Options)
 	return h, h.loadBase(ctx)
 }
 
-// layersDataset is where the plugin keeps layers. Drivers in dockerd keep them
-// in its data-root.
+// layersDataset returns the dataset of the plugin's layers. Drivers in dockerd keep
+// layers in the data-root.
 func (h *raceEngine) layersDataset() string { return h.dataset + "/layers" }
 
 func (h *raceEngine) dataRoot() string { return filepath.Join("/", h.dataset, "docker") }
@@ -103,11 +103,11 @@ func (h *raceEngine) makeDatasets(ctx context.Context) error {
 	return err
 }
 
-// destroyDatasets removes what the contender had on the pool. Somebody may hold a mount
-// of it for a moment after the engine ended.
+// destroyDatasets destroys the contender's datasets. A mount can outlive the engine by
+// a moment.
 func (h *raceEngine) destroyDatasets() {
 	ctx := context.Background()
-	err := eventually(ctx, func() error {
+	err := inguest.Poll(ctx, func() error {
 		_, err := runCommand(ctx, "zfs", "destroy", "-r", h.dataset)
 		return err
 	})
@@ -119,8 +119,8 @@ func (h *raceEngine) destroyDatasets() {
 	}
 }
 
-// launch starts the engine. The plugin is installed by an engine on vfs first,
-// as a user has to.
+// launch starts the engine. As a user has to, it starts on vfs first, to install the
+// plugin.
 func (h *raceEngine) launch(o Options) {
 	options := harness.Options{Root: h.dataRoot(), Driver: h.driver}
 	if !h.isOurs() {

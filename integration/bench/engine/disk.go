@@ -7,13 +7,11 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"time"
+
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
-// settleLimit is how long a contender may take to free what it removed.
-const settleLimit = time.Minute
-
-// runCommand runs a program of the guest and returns what it says.
+// runCommand runs a program and returns its output.
 func runCommand(ctx context.Context, name string, args ...string) (string, error) {
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {
@@ -22,13 +20,13 @@ func runCommand(ctx context.Context, name string, args ...string) (string, error
 	return strings.TrimSpace(string(out)), nil
 }
 
-// syncPool writes out what is dirty, so that nobody pays for another's writes.
+// syncPool writes dirty data out, so that no contender pays for another's writes.
 func syncPool(ctx context.Context, pool string) error {
 	_, err := runCommand(ctx, "zpool", "sync", pool)
 	return err
 }
 
-// readUsed is the space of a dataset and all below it, on disk now.
+// readUsed returns the space that a dataset and its descendants use on disk.
 func readUsed(ctx context.Context, pool, dataset string) (float64, error) {
 	if err := syncPool(ctx, pool); err != nil {
 		return 0, err
@@ -40,14 +38,14 @@ func readUsed(ctx context.Context, pool, dataset string) (float64, error) {
 	return strconv.ParseFloat(out, 64)
 }
 
-// readSettledUsed is used once it does not change any more: what was removed may be
-// freed a while later, by ZFS or by a driver.
+// readSettledUsed waits until the used space stays the same, and returns it. ZFS and
+// drivers free space in the background.
 func readSettledUsed(ctx context.Context, pool, dataset string) (float64, error) {
 	if _, err := runCommand(ctx, "zpool", "wait", "-t", "free", pool); err != nil {
 		return 0, err
 	}
 	before := -1.0
-	err := eventually(ctx, func() error {
+	err := inguest.Poll(ctx, func() error {
 		now, err := readUsed(ctx, pool, dataset)
 		if err == nil && now != before {
 			before, err = now, errors.New("the space used still changes")
@@ -55,24 +53,4 @@ func readSettledUsed(ctx context.Context, pool, dataset string) (float64, error)
 		return err
 	})
 	return before, err
-}
-
-// eventually repeats what can fail for a while.
-func eventually(ctx context.Context, do func() error) error {
-	poll := time.NewTicker(100 * time.Millisecond)
-	defer poll.Stop()
-	limit := time.After(settleLimit)
-	for {
-		err := do()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), err)
-		case <-limit:
-			return fmt.Errorf("after %v still: %w", settleLimit, err)
-		case <-poll.C:
-		}
-	}
 }

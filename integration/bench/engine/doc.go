@@ -1,19 +1,17 @@
-// Package engine races storage drivers below whole engines: a real dockerd for
-// each contender, side by side in one machine, each with its data-root on a
-// dataset of its own on one pool. What is measured is what a user waits for,
-// the engine's own work and the container runtime's included.
+// Package engine races storage drivers below whole engines: a real dockerd for each
+// contender, side by side in one machine. Each has its data-root on its own dataset of one
+// pool. The rows measure what a user waits for, the work of the engine and of the container
+// runtime included.
 //
-//	contender.go  who races, and their engines
-//	stage.go      what stands in for a test when engines are started
-//	api.go        the few calls of the engine's API that are made
-//	images.go     what images and build contexts hold
-//	disk.go       the space a contender uses, once it is settled
-//	workload.go   what is done and measured; container.go, build.go: how
-//	storage.go    how much of it was in calls of the storage driver
-//	race.go       the order of it all, and the report
-//	trace.go      where the time of our own calls went
+//	contender.go    contenders and their engines
+//	testingstub.go  a testing.TB for the engines' harness, outside of tests
+//	api.go          calls of the engine's API
+//	images.go       content of images and build contexts
+//	disk.go         the space that a contender uses
+//	workload.go     workloads and their rows; also container.go and build.go
+//	storage.go      the time spent in calls of the storage driver
+//	race.go         rounds, and the report
+//	trace.go        the plugin's own calls
 //
-// What drivers do without an engine, and how long it takes them, belongs to
-// the race of graphdrivers beside this package; what figures mean, to those
-// who read the report.
+// Package race measures drivers without an engine. Package judge says what figures mean.
 package engine

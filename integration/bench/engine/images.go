@@ -17,8 +17,8 @@ const (
 	builtImage  = "race:built"
 )
 
-// The base image: a static program and some hundred files, a few megabytes in
-// all. It is what vfs copies for each layer, so it is kept small.
+// The base image: a static program and some hundred files, a few megabytes in all. vfs
+// copies it for each layer, so it is small.
 const (
 	baseDirs     = 20
 	filesPerDir  = 20
@@ -32,18 +32,17 @@ const (
 	loadedFileSize = 8 << 10
 )
 
-// A build's steps after FROM. Few of them run something: under emulation that
-// is a second of the container runtime's work each, the same for all.
+// The steps of a build after FROM. Few of them run a program: each costs all contenders
+// the same time in the container runtime.
 const (
 	buildSteps = 20
 	runEvery   = 4
 )
 
-// busybox is where images have their program.
+// busybox is the path of the program in images.
 const busybox = "/bin/busybox"
 
-// archive writes a tar of files that are always the same. The first error
-// stays.
+// archive writes a tar whose files are always the same. finish returns the first error.
 type archive struct {
 	buffer  bytes.Buffer
 	out     *tar.Writer
@@ -89,7 +88,7 @@ func (a *archive) finish() ([]byte, error) {
 	return a.buffer.Bytes(), err
 }
 
-// makeBaseLayer is the one layer of the base image.
+// makeBaseLayer makes the only layer of the base image.
 func makeBaseLayer(program []byte) ([]byte, error) {
 	a := newArchive(0)
 	for _, name := range []string{"bin", "dev", "etc", "lib", "proc", "sys", "tmp"} {
@@ -106,7 +105,7 @@ func makeBaseLayer(program []byte) ([]byte, error) {
 	return a.finish()
 }
 
-// makeLoadedLayers are those of the image that is loaded.
+// makeLoadedLayers makes the layers of the image that is loaded.
 func makeLoadedLayers() ([][]byte, error) {
 	var layers [][]byte
 	for n := range loadedLayers {
@@ -125,7 +124,7 @@ func makeLoadedLayers() ([][]byte, error) {
 	return layers, nil
 }
 
-// makeBuildFiles are a build's context by name.
+// makeBuildFiles makes the files of a build context.
 func makeBuildFiles() map[string][]byte {
 	files := make(map[string][]byte)
 	var dockerfile strings.Builder
@@ -143,7 +142,7 @@ func makeBuildFiles() map[string][]byte {
 	return files
 }
 
-// makeContextTar is a build's context as the classic builder takes it.
+// makeContextTar makes the tar of the build context for the classic builder.
 func makeContextTar() ([]byte, error) {
 	a := newArchive(0)
 	for name, content := range makeBuildFiles() {

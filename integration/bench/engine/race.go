@@ -12,21 +12,21 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// Options say what is raced and on what.
+// Options are the contenders, workloads and limits of a race.
 type Options struct {
-	Pool      string        // where all datasets are made
+	Pool      string        // pool of all datasets
 	PluginDir string        // the plugin as `docker plugin create` takes it
 	OtherDir  string        // another build of it, to race beside it; may be empty
 	Drivers   []string      // keys of contenders
-	Rows      []string      // keys of workloads; none are all
-	Rounds    int           // how often all contenders do all workloads
-	Budget    time.Duration // no round begins that would probably exceed it; 0 is none
+	Rows      []string      // keys of workloads; nil is all
+	Rounds    int           // number of rounds of all workloads
+	Budget    time.Duration // no round starts that would exceed it; 0 is no budget
 	Trace     bool          // have the plugin log its calls and add them up
-	Log       io.Writer     // what happens, line by line
+	Log       io.Writer     // progress, in lines
 }
 
-// Race runs the race and adds what it measures to a report. What went wrong
-// with one contender keeps no other from racing.
+// Race runs the race and adds its measurements to a report. A contender's failure does
+// not stop the others.
 func Race(ctx context.Context, o Options, report *result.Report) (err error) {
 	r := &race{Options: o, report: report, broken: make(map[string]bool), began: time.Now()}
 	if err := r.chooseEntries(); err != nil {
@@ -49,9 +49,9 @@ type race struct {
 	entries    []contender
 	workloads  []workload
 	engines    []*raceEngine
-	broken     map[string]bool // a contender's workload that failed, by both keys
+	broken     map[string]bool // failed workloads, by workload and contender
 	began      time.Time
-	repeatTime time.Duration // what the last round took, without what is for the first only
+	repeatTime time.Duration // time of the last round, without work for the first round only
 }
 
 func (r *race) chooseEntries() error {
@@ -75,7 +75,7 @@ func (r *race) chooseEntries() error {
 	return nil
 }
 
-// Contenders are the keys of all contenders.
+// Contenders returns the keys of all contenders.
 func Contenders() (keys []string) {
 	for _, c := range contenders {
 		keys = append(keys, c.key)
@@ -83,7 +83,7 @@ func Contenders() (keys []string) {
 	return keys
 }
 
-// Workloads are the keys of all workloads.
+// Workloads returns the keys of all workloads.
 func Workloads() (keys []string) {
 	for _, w := range workloads {
 		keys = append(keys, w.key)
@@ -91,8 +91,8 @@ func Workloads() (keys []string) {
 	return keys
 }
 
-// startAll starts all engines, which stay for the whole race: idle ones cost
-// next to nothing, and contenders can take turns at every workload.
+// startAll starts all engines, which run for the whole race. Idle engines cost next to
+// nothing, and contenders can take turns at every workload.
 func (r *race) startAll(ctx context.Context, s *testingStub) error {
 	for _, c := range r.entries {
 		took, err := measureTime(func() error {
@@ -125,7 +125,7 @@ func (r *race) runRounds(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// runRound has each contender do each workload; who begins changes from round to
+// runRound has each contender run each workload. Another contender begins in each
 // round.
 func (r *race) runRound(ctx context.Context, n int) error {
 	var errs []error
@@ -139,8 +139,8 @@ func (r *race) runRound(ctx context.Context, n int) error {
 	return errors.Join(errs...)
 }
 
-// runTurn is one workload of one contender. After a failure there is no other, and
-// some are for the first round only.
+// runTurn runs a workload on a contender. It skips failed ones, and those for the first
+// round only.
 func (r *race) runTurn(ctx context.Context, n int, w workload, h *raceEngine) error {
 	turn := w.key + " " + h.key
 	if r.broken[turn] || n > 0 && (w.once || h.once) {
@@ -169,14 +169,14 @@ func (r *race) runTurn(ctx context.Context, n int, w workload, h *raceEngine) er
 	return r.printTrace(h, from)
 }
 
-// recordMissing notes why a workload's rows lack samples of a contender.
+// recordMissing records why a contender has no samples in a workload's rows.
 func (r *race) recordMissing(w workload, h *raceEngine, why string) {
 	for _, row := range w.rows {
 		r.report.SetMissing(row, h.name, why)
 	}
 }
 
-// firstLine leaves out the output of programs.
+// firstLine returns the first line of an error, without the output of programs.
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return line

@@ -13,11 +13,11 @@ import (
 	harness "github.com/overlayzfs/overlayzfs/integration/engine"
 )
 
-// graphdriver is the package of the engine where drivers are called.
+// graphdriver is the engine's package of storage drivers.
 const graphdriver = "github.com/docker/docker/daemon/graphdriver"
 
-// driverTypes do a driver's work in the engine; ours is done behind the proxy.
-// NaiveDiffDriver compares trees for those that cannot.
+// driverTypes are the engine's types that do a driver's work. The plugin's is the
+// proxy. NaiveDiffDriver compares trees for drivers that cannot.
 var driverTypes = map[string][]string{
 	"overlay2": {graphdriver + "/overlay2.(*Driver)"},
 	"zfs":      {graphdriver + "/zfs.(*Driver)", graphdriver + ".(*NaiveDiffDriver)"},
@@ -31,8 +31,8 @@ var (
 	diffCalls  = []string{"Diff", "ApplyDiff", "Changes", "DiffSize"}
 )
 
-// driverFunctions are those of a driver that the engine calls. NaiveDiffDriver hands
-// the calls on layers on.
+// driverFunctions returns the functions of a driver that the engine calls.
+// NaiveDiffDriver forwards the other calls.
 func driverFunctions(driver string) (names []string) {
 	for _, of := range driverTypes[driver] {
 		calls := diffCalls
@@ -46,8 +46,8 @@ func driverFunctions(driver string) (names []string) {
 	return names
 }
 
-// attachTracer prepares to measure the engine's calls of its driver. Without, the race
-// goes on.
+// attachTracer attaches a tracer to the engine's calls of its driver. Without one the
+// race goes on.
 func (h *raceEngine) attachTracer() {
 	path, err := exec.LookPath("dockerd")
 	if err == nil {
@@ -67,7 +67,8 @@ func (h *raceEngine) attachTracer() {
 	})
 }
 
-// storageRow is the row of what another's work costs in calls of the driver.
+// storageRow returns the row of the time that another row's work spends in the storage
+// driver.
 func storageRow(row result.Row) result.Row {
 	return result.Row{
 		ID: row.ID + ".storage", Title: row.Title + ": in the driver", Unit: result.Milliseconds, Group: group,
@@ -76,8 +77,7 @@ func storageRow(row result.Row) result.Row {
 	}
 }
 
-// measureRow does something, and notes how long it took and how much of that was
-// in calls of the driver.
+// measureRow measures do: its time, and how much of it is spent in the storage driver.
 func (h *raceEngine) measureRow(note sampleFunc, row result.Row, do func() error) error {
 	if h.tracer == nil {
 		took, err := measureTime(do)
@@ -99,7 +99,7 @@ func (h *raceEngine) measureRow(note sampleFunc, row result.Row, do func() error
 	return nil
 }
 
-// sumCalls is how long calls took, in milliseconds.
+// sumCalls returns the time spent in calls, in milliseconds.
 func (h *raceEngine) sumCalls(made []probes.Call) float64 {
 	if h.tracing {
 		var all callTally

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// testingStub lets the engines' harness, made for tests, run outside of one. What is
-// fatal to a test ends with a panic that try catches; what tests clean up is
-// done by close, the last first.
+// testingStub is a testing.TB outside of tests, for the engines' harness. A fatal
+// failure panics, and try returns it as an error. close runs the cleanups, the last
+// first.
 type testingStub struct {
 	testing.TB
 	log      io.Writer
@@ -20,7 +20,7 @@ type testingStub struct {
 
 type fatal struct{ error }
 
-// try calls do and returns what was fatal in it.
+// try calls do and returns its fatal failure.
 func (s *testingStub) try(do func()) (err error) {
 	defer func() {
 		switch cause := recover().(type) {
@@ -36,7 +36,7 @@ func (s *testingStub) try(do func()) (err error) {
 	return nil
 }
 
-// close cleans up, whatever fails meanwhile.
+// close runs all cleanups, even when some fail.
 func (s *testingStub) close() error {
 	var errs []error
 	for _, cleanup := range slices.Backward(s.cleanups) {

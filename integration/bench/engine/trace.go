@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// printTrace prints what the plugin's calls took since its engine's log had a size.
+// printTrace prints the times of the plugin's calls since the engine's log had the size
+// from.
 func (r *race) printTrace(h *raceEngine, from int64) error {
 	if !h.tracing || !h.isOurs() {
 		return nil
@@ -32,7 +33,7 @@ func (h *raceEngine) logSize() (int64, error) {
 	return info.Size(), nil
 }
 
-// callTally adds up calls by their kind.
+// callTally sums up calls by kind.
 type callTally map[string]calls
 
 type calls struct {
@@ -56,7 +57,7 @@ func (t callTally) sum() (sum time.Duration) {
 	return sum
 }
 
-// String is a line for each kind, the dearest first.
+// String returns a line for each kind, the most expensive first.
 func (t callTally) String() string {
 	var b strings.Builder
 	for _, k := range slices.SortedFunc(maps.Values(t), func(a, b calls) int {
@@ -69,12 +70,10 @@ func (t callTally) String() string {
 	return b.String()
 }
 
-// tracedCall matches what is left of the plugin's line in the engine's, where it is
-// quoted.
+// tracedCall matches the plugin's log line, quoted in the engine's.
 var tracedCall = regexp.MustCompile(`duration=(?:\\")?([0-9.a-zµ]+).* op=(?:\\")?([a-z -]+)`)
 
-// parseTally adds up the plugin's calls in an engine's log. Lines that say nothing
-// of a call are passed over.
+// parseTally sums up the plugin's calls in an engine's log. It skips other lines.
 func parseTally(log string) (all callTally) {
 	for line := range strings.Lines(log) {
 		found := tracedCall.FindStringSubmatch(line)

@@ -9,20 +9,19 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/powercut/layers"
 )
 
-// group is that of all rows here.
+// group is the group of all rows here.
 const group = "engine"
 
-// workload is what a contender does once in a round. It leaves the engine as
-// it found it.
+// workload is what a contender does once a round. It leaves the engine as it was.
 type workload struct {
 	key    string
 	rows   []result.Row
 	repeat int  // samples in a round
-	once   bool // only in the first round: it takes long, and is many in one
+	once   bool // in the first round only: it takes long, and repeats its work
 	run    func(ctx context.Context, h *raceEngine, note sampleFunc) error
 }
 
-// sampleFunc takes a sample of a row.
+// sampleFunc adds a sample to a row.
 type sampleFunc func(row result.Row, value float64)
 
 var workloads = []workload{
@@ -33,10 +32,10 @@ var workloads = []workload{
 	{key: "ten", rows: tenRows, repeat: 1, once: true, run: runTen},
 }
 
-// makeImage is an image as engines load it.
+// makeImage makes the archive of an image for docker load.
 func makeImage(name string, stack ...[]byte) ([]byte, error) { return layers.Archive(name, stack...) }
 
-// measureTime is how many milliseconds do took.
+// measureTime returns how many milliseconds do took.
 func measureTime(do func() error) (float64, error) {
 	began := time.Now()
 	err := do()

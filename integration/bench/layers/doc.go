@@ -1,6 +1,4 @@
-// Package layers makes the layer tars that a race applies: the same bytes on
-// every machine, shaped like images' layers, half of their content
-// compressible. A large one is made while it is read and kept nowhere.
-//
-// What is done with them lives in integration/bench/race.
+// Package layers makes the layer tars of a race: the same bytes on every machine, shaped
+// like images' layers, half of their content compressible. A large tar is made while it is
+// read, and stored nowhere.
 package layers

@@ -8,23 +8,22 @@ import (
 	"path"
 )
 
-// Shape is what a layer is made of. The zero of a field is none of it.
+// Shape describes a layer. A zero field means none.
 type Shape struct {
-	Name  string // also what its tree's top directory is called
+	Name  string // also the name of its top directory
 	Dirs  int
 	Files int
-	Links int // symbolic ones
+	Links int // symbolic links
 	Hard  int // hard links
-	// Bytes are what the files come to, nearly.
+	// Bytes is the size of all files, nearly.
 	Bytes int64
-	// Skew is how much files' sizes differ: 0 makes all alike, 1.8 is what a
-	// Debian has.
+	// Skew is the spread of file sizes: 0 makes all alike, 1.8 is like Debian.
 	Skew float64
 }
 
 // The race's layers.
 var (
-	// Small is what a RUN that changes a few files leaves.
+	// Small is like the layer of a RUN that changes a few files.
 	Small = Shape{Name: "small", Dirs: 5, Files: 20, Bytes: 200 << 10, Skew: 1}
 	// Base is like a Debian base image: 124 MB, 5,500 entries.
 	Base = Shape{Name: "base", Dirs: 700, Files: 4300, Links: 450, Hard: 50, Bytes: 124e6, Skew: 1.8}
@@ -34,23 +33,25 @@ var (
 	Large = Shape{Name: "large", Dirs: 1, Files: 8, Bytes: 2 << 30}
 )
 
-// Entries is how many entries the layer's tar has.
+// Entries returns the number of entries in the layer's tar.
 func (s Shape) Entries() int { return s.Dirs + s.Files + s.Links + s.Hard }
 
-// seed makes each shape's numbers its own, and always the same.
+// newRandom returns a generator that depends on the shape alone.
 func (s Shape) newRandom() *rand.Rand {
 	return rand.New(rand.NewPCG(uint64(s.Entries()), uint64(s.Bytes)))
 }
 
-// FilePath is the path of a file of the layer, without a leading slash.
+// FilePath returns the path of file n, without a leading slash.
 func (s Shape) FilePath(n int) string {
 	return path.Join(s.dirPath(s.dirOfFile(n)), fmt.Sprintf("file-%06d", n))
 }
 
-// dirOfFile spreads entries over the directories in runs, as packages do.
+// dirOfFile returns the directory of file n. Neighbouring files share a directory, as
+// in packages.
 func (s Shape) dirOfFile(n int) int { return n * max(s.Dirs, 1) / max(s.Files, 1) % max(s.Dirs, 1) }
 
-// dirPath is the path of a directory: 10 below each, so that depth grows with them.
+// dirPath returns the path of directory n. Each directory has 10 below it, so that
+// depth grows with their number.
 func (s Shape) dirPath(n int) string {
 	if n == 0 {
 		return s.Name
@@ -58,7 +59,7 @@ func (s Shape) dirPath(n int) string {
 	return path.Join(s.dirPath((n-1)/10), fmt.Sprintf("dir-%d", n))
 }
 
-// sizes of the files, in order.
+// sizes returns the sizes of the files, in order.
 func (s Shape) sizes() []int64 {
 	random := s.newRandom()
 	weights := make([]float64, s.Files)
@@ -74,8 +75,8 @@ func (s Shape) sizes() []int64 {
 	return sizes
 }
 
-// forEachHeader calls do with the header of every entry, in a tar's order: what an entry
-// needs stands before it.
+// forEachHeader calls do with the header of every entry, in the order of the tar: an
+// entry comes after those it needs.
 func (s Shape) forEachHeader(do func(*tar.Header) error) error {
 	for n := range s.Dirs {
 		if err := do(header(tar.TypeDir, s.dirPath(n)+"/", 0o755)); err != nil {

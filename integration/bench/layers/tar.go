@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// modified is when every file was, in whole seconds: a PAX header for each
-// entry's nanoseconds is not what images' layers have.
+// modified is the time of every file, in whole seconds. Layers of images have no PAX
+// headers for nanoseconds.
 var modified = time.Unix(1_700_000_000, 0)
 
 // WriteTo writes the layer's tar.
@@ -28,7 +28,7 @@ func (s Shape) WriteTo(w io.Writer) (int64, error) {
 	return counted.n, err
 }
 
-// Open is the layer's tar, made while it is read. To close it early is fine.
+// Open returns the layer's tar, which is made while it is read. It may be closed early.
 func (s Shape) Open() io.ReadCloser {
 	r, w := io.Pipe()
 	go func() {
@@ -38,7 +38,7 @@ func (s Shape) Open() io.ReadCloser {
 	return r
 }
 
-// counter counts what is written.
+// counter counts the bytes written.
 type counter struct {
 	w io.Writer
 	n int64
@@ -50,8 +50,8 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// contentSource is what files hold: each page half noise and half zeros, from one
-// block that is written over and over from changing places.
+// contentSource writes the content of files: each page half noise and half zeros, from
+// one block that is written from random offsets.
 type contentSource struct {
 	random *rand.Rand
 	block  []byte

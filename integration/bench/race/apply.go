@@ -14,7 +14,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// tarRace is a race with one layer's tar: in, out, gone.
+// tarRace measures one layer's tar: apply, diff, remove.
 type tarRace struct {
 	shape   layers.Shape
 	size    string // for titles
@@ -33,7 +33,8 @@ var (
 		shape: layers.Base, size: "base layer (124 MB, 5,500 entries)", rounds: 2, budget: 220 * time.Second, removes: true,
 		field: append([]string{result.GNU}, mainField...),
 	}
-	// moby's zfs and tmpfs would take minutes more, to say what the base layer says.
+	// moby's zfs and tmpfs would take minutes, for the same result as with the base
+	// layer.
 	manyTar = tarRace{
 		shape: layers.Many, size: "layer of 100,000 small files", rounds: 1, budget: 500 * time.Second,
 		field: []string{result.GNU, result.Ours, result.Overlay2},
@@ -72,8 +73,8 @@ func (t tarRace) sourceNote() string {
 	return "The tar is in memory."
 }
 
-// measureTar applies, reads and removes a layer. The first one of its shape stays,
-// for other groups, when there will be others to remove.
+// measureTar applies, reads and removes a layer. The first layer of a shape is kept as
+// an image for other groups, if later rounds have layers to remove.
 func (l *turn) measureTar(r *runner, t tarRace) error {
 	id := l.NewID()
 	if err := l.Create(id, "", nil); err != nil {
@@ -92,11 +93,11 @@ func (l *turn) measureTar(r *runner, t tarRace) error {
 	if !t.removes {
 		return l.Remove(id)
 	}
-	return l.timedRemove(t.shape.Name, func() error { return l.Remove(id) })
+	return l.timeRemove(t.shape.Name, func() error { return l.Remove(id) })
 }
 
-// timedRemove says when a removal answers and when it is over.
-func (l *turn) timedRemove(name string, remove func() error) error {
+// timeRemove measures when a removal answers and when its background work ends.
+func (l *turn) timeRemove(name string, remove func() error) error {
 	if err := l.awaitIdle(); err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (l *turn) readDiff(id string) error {
 	return errors.Join(err, diff.Close())
 }
 
-// measureGnuTar does the same without any driver.
+// measureGnuTar does the same without a driver.
 func (l *turn) measureGnuTar(r *runner, t tarRace) error {
 	dir := filepath.Join(l.Root, fmt.Sprintf("%s-%d", t.shape.Name, l.round))
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -148,12 +149,12 @@ func (l *turn) measureGnuTar(r *runner, t tarRace) error {
 	}
 	remove := func() error { return contenders.RunCommand("rm", "-r", dir) }
 	if t.shape == layers.Many {
-		return nil // the drivers' stay too
+		return nil // as with drivers, which keep theirs
 	}
 	if !t.removes {
 		return remove()
 	}
-	return l.timedRemove(t.shape.Name, remove)
+	return l.timeRemove(t.shape.Name, remove)
 }
 
 func (l *turn) gnuExtract(r *runner, s layers.Shape, dir string) error {
@@ -169,6 +170,6 @@ func (l *turn) gnuExtract(r *runner, s layers.Shape, dir string) error {
 	})
 }
 
-// onlyWriter hides that io.Discard needs no copy, so that everybody's output is
-// read from a pipe the same way.
+// onlyWriter hides io.Discard's ReadFrom, so that all output is read from a pipe in the
+// same way.
 type onlyWriter struct{ io.Writer }

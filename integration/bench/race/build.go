@@ -12,10 +12,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// buildSteps is how many instructions the build has.
+// buildSteps is the number of instructions in the build.
 const buildSteps = 20
 
-// builder is one of the engine's two, as the calls it makes of a driver.
+// builder is one of the engine's builders, as the calls that it makes of a driver.
 type builder struct {
 	slug, title, note string
 	step              func(l *turn, parent string, n int) (layer string, err error)
@@ -71,7 +71,7 @@ func (l *turn) measureBuild(b builder, id string) error {
 	return l.removeAll(stack[1:]...)
 }
 
-// stepFiles is what a step writes.
+// stepFiles returns a function that writes the files of a step.
 func stepFiles(n int) func(dir string) error {
 	return func(dir string) error {
 		for i := range 5 {
@@ -91,7 +91,7 @@ func (l *turn) buildKitStep(parent string, n int) (string, error) {
 	return id, l.Fill(id, stepFiles(n))
 }
 
-// diffAll reads the diffs of a stack as BuildKit does: all at once.
+// diffAll reads the diffs of a stack in parallel, as BuildKit does.
 func (l *turn) diffAll(stack []string) error {
 	errs := make([]error, len(stack))
 	var all sync.WaitGroup
@@ -116,7 +116,7 @@ func (l *turn) classicStep(parent string, n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The engine mounts it once to set it up, and once more to run it.
+	// The engine mounts a container once to set it up, and once more to run it.
 	if err := l.Fill(container, func(string) error { return nil }); err != nil {
 		return "", err
 	}
@@ -130,7 +130,7 @@ func (l *turn) classicStep(parent string, n int) (string, error) {
 	return layer, l.removeAll(init, container)
 }
 
-// commit makes a layer of what a mounted container changed.
+// commit makes a layer of the changes of a mounted container.
 func (l *turn) commit(container, init, layer, parent string) error {
 	diff, err := l.Diff(container, init)
 	if err != nil {

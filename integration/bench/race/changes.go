@@ -13,10 +13,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// changeCounts are how many files a container changed.
+// changeCounts are numbers of files that a container changes.
 var changeCounts = []int{1, 100, 10_000}
 
-// changesRace asks what a container changed in an image.
+// changesRace measures which changes a container made to an image.
 type changesRace struct {
 	image  layers.Shape
 	size   string
@@ -27,11 +27,12 @@ type changesRace struct {
 
 var (
 	baseChanges = changesRace{layers.Base, "5,500 entries", []string{result.Ours, result.OursInProcess, result.ZFS, result.Overlay2}, 3, 120 * time.Second}
-	// moby's zfs walks the whole image: minutes, to say what the base layer says.
+	// moby's zfs walks the whole image: minutes, for the same result as with the base
+	// layer.
 	manyChanges = changesRace{layers.Many, "100,000 files", []string{result.Ours, result.Overlay2}, 1, 130 * time.Second}
 )
 
-// changedLayers are containers' layers by contender, prepared in the first round.
+// changedLayers are containers' layers by contender, made in the first round.
 type changedLayers map[string][]changedLayer
 
 type changedLayer struct{ id, init string }
@@ -57,7 +58,7 @@ func changesGroup(r *runner, c changesRace) group {
 	return g
 }
 
-// formatCount changed files, as people write it.
+// formatCount formats a number of changes.
 func formatCount(n int) string {
 	switch {
 	case n == 1:
@@ -105,7 +106,7 @@ func (l *turn) changedLayer(image layers.Shape, n int) (changedLayer, error) {
 	return changedLayer{id, init}, l.Fill(id, func(dir string) error { return replaceFiles(dir, image, 0, n) })
 }
 
-// countChanges makes sure that who is fast is also right.
+// countChanges checks that a fast result is also right.
 func (l *turn) countChanges(c changedLayer, n int) error {
 	changes, err := l.Changes(c.id, c.init)
 	if err == nil && len(changes) < n {
@@ -122,7 +123,7 @@ func (l *turn) checkDiffSize(c changedLayer, n int) error {
 	return err
 }
 
-// timeFind walks the whole image once: what comparing trees costs at the least.
+// timeFind walks the whole image once: the least that a comparison of trees costs.
 func (l *turn) timeFind(r *runner, image layers.Shape, id string) error {
 	dir := filepath.Join(l.Root, "tree-"+image.Name)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {

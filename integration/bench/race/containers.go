@@ -14,7 +14,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// containersGroup starts containers of one image at once.
+// containersGroup starts containers of one image in parallel.
 func containersGroup(n int) group {
 	id := func(what string) string { return fmt.Sprintf("containers.%d.%s", n, what) }
 	row := func(what, note, title string) result.Row {
@@ -23,7 +23,7 @@ func containersGroup(n int) group {
 	times := func(what, note, title string) result.Row {
 		return makeTimeRow("containers", id(what), note, "%d containers of one image: %s", n, title)
 	}
-	// moby's zfs needs three seconds for each.
+	// moby's zfs needs three seconds for each container.
 	field, rounds, budget := []string{result.Ours, result.OursDisabled, result.Overlay2, result.Overlay2Dis}, 1, 160*time.Second
 	if n <= 10 {
 		field, rounds, budget = []string{result.Ours, result.ZFS, result.Overlay2}, 1, 40*time.Second
@@ -77,7 +77,7 @@ func (l *turn) measureContainers(n int, id func(string) string) error {
 	return errors.Join(err, l.forEach(ids, l.Remove), l.forEach(ids, func(c string) error { return l.Remove(c + "-init") }))
 }
 
-// mappable are files of the image, 16 MB together.
+// mappable lists files of the image, 16 MB together.
 func (l *turn) mappable(image string) (names []string, err error) {
 	err = l.Fill(image, func(dir string) error {
 		names, err = firstFiles(dir, 16<<20)
@@ -86,7 +86,7 @@ func (l *turn) mappable(image string) (names []string, err error) {
 	return names, err
 }
 
-// startAll makes and mounts containers at once.
+// startAll makes and mounts containers in parallel.
 func (l *turn) startAll(image string, ids []string) ([]string, error) {
 	dirs := make([]string, len(ids))
 	errs := make([]error, len(ids))
@@ -102,7 +102,7 @@ func (l *turn) startAll(image string, ids []string) ([]string, error) {
 	return dirs, errors.Join(errs...)
 }
 
-// sampleUsage says what running containers take.
+// sampleUsage samples the disk space, memory and page cache of running containers.
 func (l *turn) sampleUsage(before usage, dirs, files []string, id func(string) string) error {
 	if err := l.awaitIdle(); err != nil {
 		return err
@@ -123,11 +123,11 @@ func (l *turn) sampleUsage(before usage, dirs, files []string, id func(string) s
 	return err
 }
 
-// growth never falls below nothing: what others gave back meanwhile is noise.
+// growth returns after-before, at least 0: other processes can free memory meanwhile.
 func growth(before, after int64) float64 { return float64(max(0, after-before)) }
 
-// mapAll maps and reads the same files in each container, as programs and
-// their libraries are.
+// mapAll maps and reads the same files in each container, as programs and libraries
+// are.
 func mapAll(dirs, files []string) (unmap func(), err error) {
 	var maps [][]byte
 	unmap = func() {
@@ -149,8 +149,7 @@ func mapAll(dirs, files []string) (unmap func(), err error) {
 	return unmap, nil
 }
 
-// mountInTurns mounts the containers one after another; all stay mounted until
-// the end.
+// mountInTurns mounts the containers one after another, and unmounts them at the end.
 func (l *turn) mountInTurns(ids []string, id func(string) string) error {
 	if err := l.awaitIdle(); err != nil {
 		return err
@@ -170,7 +169,7 @@ func (l *turn) mountInTurns(ids []string, id func(string) string) error {
 	return errors.Join(err, l.forEach(slices.Clone(ids[:len(took)]), l.Put))
 }
 
-// forEach does something with each layer, whatever becomes of the others.
+// forEach calls do for each layer, even when some calls fail.
 func (l *turn) forEach(ids []string, do func(id string) error) error {
 	var errs []error
 	for _, id := range ids {

@@ -9,18 +9,18 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// copyUpRace changes files of an image for the first time.
+// copyUpRace measures the first change of an image's files.
 type copyUpRace struct {
 	slug, title string
 	image       layers.Shape
-	count, warm int // files per sample, and before
+	count, warm int // files in a sample, and files changed before it
 	field       []string
 	rounds      int
 	budget      time.Duration
 }
 
 var (
-	// copyUpField has ours once: the socket is no part of a copy-up.
+	// copyUpField has ours once, because a copy-up does not use the socket.
 	copyUpField = []string{result.Ours, result.OursDisabled, result.ZFS, result.Overlay2, result.Overlay2Dis, result.Overlay2Tmpfs}
 
 	smallCopyUp = copyUpRace{
@@ -82,7 +82,7 @@ func (l *turn) measureCopyUp(c copyUpRace, id string) error {
 	return l.removeAll(init, container)
 }
 
-// names are the files' paths below dir: the warm ones first.
+// names returns the paths of the files below dir, the warm ones first.
 func (c copyUpRace) names(dir string) []string {
 	var names []string
 	for n := range c.warm + c.count {

@@ -9,10 +9,11 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// cyclesPerSample are in one sample: one alone is too short to be told from noise.
+// cyclesPerSample is the number of cycles in a sample. A single one is too short to
+// measure.
 const cyclesPerSample = 5
 
-// cycleGroup is the life of a layer without its content.
+// cycleGroup measures the life of a layer without its content.
 func cycleGroup() group {
 	const id = "cycle"
 	return group{
@@ -54,7 +55,7 @@ func cycleGroup() group {
 	}
 }
 
-// cycleLayers lets layers begin their lives.
+// cycleLayers creates, mounts, writes and unmounts layers.
 func (l *turn) cycleLayers(row string, newID func() string, create func(id string) error) (ids []string, err error) {
 	begin := time.Now()
 	for range cyclesPerSample {
@@ -72,7 +73,7 @@ func (l *turn) cycleLayers(row string, newID func() string, create func(id strin
 	return ids, nil
 }
 
-// rpcGroup is what the way to the plugin costs.
+// rpcGroup measures a call over the plugin's socket.
 func rpcGroup() group {
 	const id, calls = "rpc", 200
 	return group{

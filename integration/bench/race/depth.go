@@ -9,17 +9,17 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// depths are how many layers a container stands on; 125 is the engine's limit.
+// depths are numbers of layers below a container. 125 is the engine's limit.
 var depths = []int{1, 50, 125}
 
-// depthGroup mounts on top of more and more layers.
+// depthGroup mounts a layer on more and more layers.
 func depthGroup() group {
 	g := group{name: "depth", budget: 110 * time.Second}
 	for _, depth := range depths {
 		g.rows = append(g.rows, makeTimeRow("layers", depthID(depth), "Get and Put of a container's layer, the mean of 5. Warm.", "mount and unmount on %d layers", depth))
 	}
 	stacks := map[string][]string{}
-	// moby's zfs makes 125 layers in two minutes, to say what 50 say.
+	// moby's zfs needs two minutes for 125 layers, for the same result as with 50.
 	deepest := map[string]int{result.ZFS: 50}
 	g.entries = entriesFor(mainField, 4, func(l *turn) error {
 		depths := depthsTo(deepest[l.Name])
@@ -45,7 +45,7 @@ func depthGroup() group {
 
 func depthID(depth int) string { return fmt.Sprintf("mount.%d", depth) }
 
-// depthsTo are the depths up to one, or all.
+// depthsTo returns the depths up to deepest; 0 returns all.
 func depthsTo(deepest int) []int {
 	if deepest == 0 {
 		return depths
@@ -53,7 +53,7 @@ func depthsTo(deepest int) []int {
 	return slices.DeleteFunc(slices.Clone(depths), func(depth int) bool { return depth > deepest })
 }
 
-// makeStack makes layers, one on the other, up to a depth.
+// makeStack makes layers on top of each other.
 func (l *turn) makeStack(stack []string, deepest int) ([]string, error) {
 	if len(stack) > 0 {
 		return stack, nil

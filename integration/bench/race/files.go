@@ -10,7 +10,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
 )
 
-// initFiles writes what dockerd puts below every container.
+// initFiles writes the files that dockerd puts into every container's init layer.
 func initFiles(dir string) error {
 	for _, name := range []string{"dev/console", "etc/hosts", "etc/hostname", "etc/resolv.conf"} {
 		if err := writeFile(filepath.Join(dir, name), 0); err != nil {
@@ -20,7 +20,7 @@ func initFiles(dir string) error {
 	return nil
 }
 
-// writeFile writes a new file of size bytes, and its directories.
+// writeFile writes a new file of size bytes, with its directories.
 func writeFile(name string, size int) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
@@ -28,9 +28,9 @@ func writeFile(name string, size int) error {
 	return os.WriteFile(name, bytes.Repeat([]byte("overlayzfs races"), size/16), 0o644)
 }
 
-// replaceFiles changes files of a layer's image, and adds some when it has not
-// so many. It does so as package managers do, by renaming a new file over the
-// old one: overlayfs copies nothing up.
+// replaceFiles changes files of a layer's image, and adds files when it has too few.
+// Like a package manager, it renames a new file over the old one, so that overlayfs
+// copies nothing up.
 func replaceFiles(dir string, image layers.Shape, from, to int) error {
 	for n := from; n < to; n++ {
 		name := filepath.Join(dir, image.FilePath(n%image.Files))
@@ -47,7 +47,7 @@ func replaceFiles(dir string, image layers.Shape, from, to int) error {
 	return nil
 }
 
-// openForWriting opens files for writing, which is what copies them up.
+// openForWriting opens files for writing, which copies them up.
 func openForWriting(names ...string) error {
 	for _, name := range names {
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)
@@ -61,8 +61,7 @@ func openForWriting(names ...string) error {
 	return nil
 }
 
-// firstFiles are paths of files of a tree that are not small and come to about
-// total bytes.
+// firstFiles lists large files of a tree, of about total bytes together.
 func firstFiles(dir string, total int64) (names []string, err error) {
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
@@ -78,7 +77,7 @@ func firstFiles(dir string, total int64) (names []string, err error) {
 		}
 		names = append(names, rel)
 		if total -= info.Size(); total <= 0 {
-			return fs.SkipAll // compared, not unwrapped: errors.Join would hide it
+			return fs.SkipAll // WalkDir compares it: errors.Join would hide it
 		}
 		return err
 	})

@@ -6,15 +6,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// Who runs in most groups.
+// The contenders of most groups.
 var (
 	mainField = []string{result.Ours, result.OursInProcess, result.ZFS, result.Overlay2, result.Overlay2Tmpfs}
-	// fullField is for what depends on sync.
+	// fullField is for rows that depend on sync.
 	fullField = []string{result.Ours, result.OursDisabled, result.OursInProcess, result.ZFS, result.Overlay2, result.Overlay2Dis, result.Overlay2Tmpfs}
 )
 
-// groups are the whole race, in order: what everything else stands on and what
-// matters most first, so that a budget that is too small costs the rest.
+// groups returns all groups in order: the most important ones first, because a budget
+// that is too small cuts the end.
 func groups(r *runner) []group {
 	return []group{
 		cycleGroup(),
@@ -32,7 +32,7 @@ func groups(r *runner) []group {
 		depthGroup(),
 		buildGroup(buildKit),
 		buildGroup(classic),
-		// Before what leaves the caches full of names.
+		// These come before the groups that fill the caches with names.
 		tarGroup(r, manyTar),
 		changesGroup(r, manyChanges),
 		startGroup(r),
@@ -43,7 +43,7 @@ func groups(r *runner) []group {
 	}
 }
 
-// entriesFor gives each contender the same entry.
+// entriesFor makes the same entry for each contender.
 func entriesFor(contenders []string, rounds int, run func(*turn) error) []entry {
 	var entries []entry
 	for _, c := range contenders {
@@ -52,7 +52,7 @@ func entriesFor(contenders []string, rounds int, run func(*turn) error) []entry 
 	return entries
 }
 
-// limitToOneRound lets a contender run one round only: more would take everybody's time.
+// limitToOneRound limits a slow contender to one round.
 func limitToOneRound(entries []entry, contender string) []entry {
 	for i := range entries {
 		if entries[i].contender == contender {

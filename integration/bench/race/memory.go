@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// lifetimes is how many layers come and go, and warmLifetimes after how
-	// many the plugin has what it needs for good.
+	// lifetimes is the number of layers that come and go. After warmLifetimes the
+	// plugin has allocated what it keeps.
 	lifetimes, warmLifetimes = 10_000, 1_000
-	// inProcessLifetimes are enough to see one goroutine left behind by each.
+	// inProcessLifetimes are enough to show a goroutine that each leaves.
 	inProcessLifetimes = 500
-	// callers come at once: the guest has two processors.
+	// callers is the number of parallel callers; the guest has two processors.
 	callers = 4
 )
 
@@ -76,7 +76,7 @@ func (l *turn) sampleProcess(when string) error {
 	return nil
 }
 
-// runLifetimes lets layers come and go.
+// runLifetimes makes and removes n layers.
 func (l *turn) runLifetimes(image string, n int) error {
 	ids := make(chan string, n)
 	for range n {
@@ -115,8 +115,8 @@ func (l *turn) runLifetime(id, image string) error {
 	return l.Remove(id)
 }
 
-// measureGoroutines counts what the driver leaves behind. The plugin's own cannot be
-// counted from outside.
+// measureGoroutines counts the goroutines that the driver leaves. The plugin's own
+// cannot be counted from outside.
 func (l *turn) measureGoroutines() error {
 	image, err := l.Image(layers.Small)
 	if err != nil {
@@ -139,7 +139,7 @@ func (l *turn) sampleGoroutines(when string) error {
 	return nil
 }
 
-// memoryGroup is what the plugin took over all of the race so far.
+// memoryGroup samples the plugin's memory over the whole race.
 func memoryGroup() group {
 	return group{
 		name: "memory", budget: time.Second, always: true,

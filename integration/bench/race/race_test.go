@@ -28,24 +28,11 @@ func TestCountOf(t *testing.T) {
 	}
 }
 
-func TestAccelerator(t *testing.T) {
-	for cpuinfo, want := range map[string]string{
-		"model name : QEMU TCG CPU version 2.5+\nflags : fpu hypervisor": "tcg",
-		"vendor_id : User Mode Linux\nmodel name : UML":                  "uml",
-		"model name : Some CPU\nflags : fpu hypervisor avx":              "kvm",
-		"model name : Some CPU\nflags : fpu avx":                         "none",
-	} {
-		if got := accelerator(cpuinfo); got != want {
-			t.Errorf("%q: %s, want %s", cpuinfo, got, want)
-		}
-	}
-}
-
 func TestBudgets(t *testing.T) {
 	begin := time.Unix(1000, 0)
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	for name, c := range map[string]struct {
-		now, turns, last int // seconds but turns
+		now, turns, last int // turns is a number, the others are seconds
 		always, want     bool
 	}{
 		"a first turn":                    {0, 0, 0, false, true},
@@ -63,9 +50,9 @@ func TestBudgets(t *testing.T) {
 	}
 }
 
-// TestGroups: a row has one home, and every target on storage has its row and
-// runners.
-func TestGroups(t *testing.T) {
+// TestGroupsCoverTheTargets checks that each row is in one group, and that every target
+// on storage has its row and contenders.
+func TestGroupsCoverTheTargets(t *testing.T) {
 	entries := map[string][]string{}
 	var budget time.Duration
 	for _, g := range groups(&runner{}) {

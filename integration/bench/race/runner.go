@@ -13,38 +13,38 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// Config is what a race may take.
+// Config is the choice of rows and contenders, and the limits of a race.
 type Config struct {
-	Pool string // a ZFS pool
-	Dir  string // a directory on tmpfs, for mounts and tars
-	// Rows chooses groups by their rows' IDs; a group runs whole.
+	Pool string // name of a ZFS pool
+	Dir  string // directory on tmpfs, for mounts and tars
+	// Rows chooses groups by their rows' IDs. A group runs as a whole.
 	Rows *regexp.Regexp
-	// Contenders chooses who runs, for whoever works on the race.
+	// Contenders chooses contenders by name, for work on the race itself.
 	Contenders *regexp.Regexp
-	// Rounds caps what each group would do, and LeastRounds is how many a lane
-	// runs as long as its group's budget lasts: enough for a spread.
+	// Rounds bounds the rounds of each group. LeastRounds is the number of rounds that
+	// an entry runs while its group's budget lasts: enough for a spread.
 	Rounds, LeastRounds int
-	// Budget is for everything; each group has its share of it.
+	// Budget is the time of the whole race. Each group has a share of it.
 	Budget time.Duration
 	Log    io.Writer
 }
 
-// group is a number of rows that are measured together.
+// group is a set of rows that are measured together.
 type group struct {
 	name string
 	rows []result.Row
-	// budget is how long it may take, of all groups' together. Whoever has not
-	// run at all still runs once.
+	// budget is the group's share of the race's budget. A contender without a turn has
+	// one in any case.
 	budget  time.Duration
 	entries []entry
-	always  bool // costs nothing: also when the race's budget is used up
+	always  bool // costs nothing: runs after the race's budget, too
 }
 
-// entry is what one contender does in a group.
+// entry is a contender's part in a group.
 type entry struct {
 	contender string
 	rounds    int
-	rows      []string // their IDs; nil for all of the group's
+	rows      []string // IDs of its rows; nil is all of the group's
 	run       func(*turn) error
 }
 
@@ -57,8 +57,8 @@ type runner struct {
 	end    time.Time
 }
 
-// Run measures everything chosen. What could not be measured is in the report,
-// with the reason; an error is of the race itself.
+// Run measures all chosen rows. The report has the reason for a row that was not
+// measured. An error is one of the race itself.
 func Run(ctx context.Context, c Config, report *result.Shared) (err error) {
 	r := &runner{
 		Config: c, open: contenders.New(c.Pool, c.Dir), tars: &tarCache{dir: c.Dir}, report: report, end: time.Now().Add(c.Budget),
@@ -84,7 +84,7 @@ func (g group) matches(rows *regexp.Regexp) bool {
 	return slices.ContainsFunc(g.rows, func(row result.Row) bool { return rows.MatchString(row.ID) })
 }
 
-// runGroup runs a group's entries in turns, each round from another one on.
+// runGroup runs a group's entries in turns. Another entry begins in each round.
 func (r *runner) runGroup(g group) {
 	begin := time.Now()
 	var runs []*entryRun
@@ -109,12 +109,12 @@ func (r *runner) logf(format string, args ...any) {
 	fmt.Fprintf(r.Log, format+"\n", args...)
 }
 
-// entryRun is a entry under way.
+// entryRun is the state of an entry.
 type entryRun struct {
 	entry
 	runner *runner
 	group  *group
-	last   time.Duration // what the last turn took
+	last   time.Duration // time of the last turn
 	failed error
 	turns  int
 }
@@ -140,21 +140,21 @@ func (l *entryRun) runTurn(round int, begin time.Time) {
 	}
 }
 
-// checkTime makes sure that there is time for another turn: in the whole race for a
-// first one, in the group for any other.
+// checkTime returns an error when there is no time for another turn. The first turn
+// needs time in the race, any other in the group.
 func (l *entryRun) checkTime(begin time.Time) error {
 	return clock{l.runner.end, l.group.budget, l.group.always}.allows(time.Now(), begin, l.turns, l.last)
 }
 
-// clock is what a entry may take.
+// clock is the time limit of an entry.
 type clock struct {
 	end    time.Time     // of the race
 	budget time.Duration // of the group
 	always bool          // also after the end
 }
 
-// allows a turn of a group that began at begin, after some others, the last of
-// which took so long.
+// allows returns an error unless another turn fits. The group began at begin; the last
+// of the entry's turns took last.
 func (c clock) allows(now, begin time.Time, turns int, last time.Duration) error {
 	if now.After(c.end) && !c.always {
 		return errors.New("the race's budget was used up before its turn")
@@ -177,7 +177,7 @@ func (l *entryRun) runOnce(round int) error {
 	return one.runRecovering(l.run)
 }
 
-// recordMissing notes every row that got no sample, or not all because of an error.
+// recordMissing records why a row has no sample.
 func (l *entryRun) recordMissing() {
 	for _, row := range l.group.rows {
 		if l.rows != nil && !slices.Contains(l.rows, row.ID) {

@@ -13,7 +13,7 @@ import (
 // snapshotField are the snapshotters, all with sync=standard.
 var snapshotField = []string{result.Snapshotter, result.SnapshotterInProcess, result.ContainerdOverlayfs, result.ContainerdZFS}
 
-// snapshotGroup is the life of a container's snapshot without its content.
+// snapshotGroup measures the life of a container's snapshot without its content.
 func snapshotGroup(r *runner) group {
 	const id = "snapshot.cycle"
 	return group{
@@ -50,7 +50,7 @@ func (l *turn) snapshotCycle(image string) error {
 	return errors.Join(err, l.Snapshots.Remove(ctx, key))
 }
 
-// snapshotImage is a small image, unpacked when there is none.
+// snapshotImage returns a small image, and unpacks it when there is none.
 func (l *turn) snapshotImage(r *runner) (string, error) {
 	if l.HasImage(layers.Small) {
 		return l.Image(layers.Small)
@@ -68,7 +68,7 @@ func (l *turn) snapshotImage(r *runner) (string, error) {
 	return id, nil
 }
 
-// unpackRace is a race with one layer's tar.
+// unpackRace measures one layer's tar.
 type unpackRace struct {
 	shape  layers.Shape
 	size   string // for titles
@@ -95,8 +95,8 @@ func unpackGroup(r *runner, u unpackRace) group {
 	}
 }
 
-// measureUnpack does what containerd does for a layer. What Usage takes between is
-// no part of the unpacking.
+// measureUnpack makes containerd's calls for a layer. It measures Usage in between,
+// which does not count as unpacking.
 func (l *turn) measureUnpack(r *runner, u unpackRace) error {
 	tar, size, err := r.tars.openFile(u.shape)
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// storeSizes are how many layers the plugin finds at its start.
+// storeSizes are numbers of layers in the store when the plugin starts.
 var storeSizes = []int{0, 100, 1000, 10_000}
 
-// startGroup starts the plugin on a store that grows.
+// startGroup starts the plugin on a growing store.
 func startGroup(r *runner) group {
 	g := group{name: "start", budget: 60 * time.Second}
 	for _, n := range storeSizes {
@@ -63,7 +63,7 @@ func (l *turn) timeStarts(c *contenders.Contender, layers int) error {
 			return err
 		}
 		if layers > 0 && !c.Exists(storedLayerID(layers-1)) {
-			return errors.New("it does not know the layers it was started with")
+			return errors.New("the plugin does not know the layers in its store")
 		}
 	}
 	return nil
@@ -71,8 +71,8 @@ func (l *turn) timeStarts(c *contenders.Contender, layers int) error {
 
 func storedLayerID(n int) string { return fmt.Sprintf("%064x", n) }
 
-// fillStore writes layers into a store as docs/on-disk-format.md has them: made
-// by calls, they would take an hour. Each tenth is an image's base.
+// fillStore writes layers into a store as docs/on-disk-format.md says. The plugin's
+// calls would need an hour. Every tenth layer is an image's base.
 func fillStore(home string, from, to int) error {
 	for n := from; n < to; n++ {
 		if err := writeLayer(home, n); err != nil {

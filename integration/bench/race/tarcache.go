@@ -10,14 +10,14 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/layers"
 )
 
-// memoryLimit is what a tar may have to be kept in memory rather than made anew
-// each time it is read.
+// memoryLimit bounds the tars that are kept in memory. A larger tar is made anew each
+// time.
 const memoryLimit = 512 << 20
 
-// tarCache are the layers' tars, kept on tmpfs as far as they fit.
+// tarCache keeps layers' tars on tmpfs.
 type tarCache struct{ dir string }
 
-// open is the tar of a shape; reading it costs the same for everybody.
+// open returns the tar of a shape. Reading it costs all contenders the same.
 func (t *tarCache) open(s layers.Shape) (io.ReadCloser, error) {
 	if s.Bytes >= memoryLimit {
 		return s.Open(), nil
@@ -30,7 +30,7 @@ func (t *tarCache) open(s layers.Shape) (io.ReadCloser, error) {
 	return f, err
 }
 
-// openFile is the tar of a shape that is small enough to be kept.
+// openFile opens the tar of a shape that is small enough to be kept.
 func (t *tarCache) openFile(s layers.Shape) (*os.File, int64, error) {
 	opened, err := t.open(s)
 	if err != nil {

@@ -17,7 +17,7 @@ type turn struct {
 	round  int
 }
 
-// runRecovering runs a entry; what panics in it is an error of this contender alone.
+// runRecovering calls run and returns a panic as this contender's error.
 func (l *turn) runRecovering(run func(*turn) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -27,7 +27,7 @@ func (l *turn) runRecovering(run func(*turn) error) (err error) {
 	return run(l)
 }
 
-// addSample adds a figure to a row of the group.
+// addSample adds a sample to a row of the group.
 func (l *turn) addSample(id string, value float64) {
 	for _, row := range l.group.rows {
 		if row.ID == id {
@@ -38,7 +38,7 @@ func (l *turn) addSample(id string, value float64) {
 	panic("no row " + id)
 }
 
-// timeRow adds the milliseconds that do took to a row.
+// timeRow adds the time of do to a row, in milliseconds.
 func (l *turn) timeRow(id string, do func() error) error {
 	begin := time.Now()
 	err := do()
@@ -50,7 +50,7 @@ func (l *turn) timeRow(id string, do func() error) error {
 	return nil
 }
 
-// timeIdleRow is timed with nothing of before under way.
+// timeIdleRow is timeRow after awaitIdle.
 func (l *turn) timeIdleRow(id string, do func() error) error {
 	if err := l.awaitIdle(); err != nil {
 		return err
@@ -60,9 +60,10 @@ func (l *turn) timeIdleRow(id string, do func() error) error {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// awaitIdle returns when nobody does anything in the background and all is on disk.
+// awaitIdle waits until no contender works in the background, and everything is on
+// disk.
 func (l *turn) awaitIdle() error {
-	runtime.GC() // ours and the peers that run in this process share its heap
+	runtime.GC() // contenders in this process share its heap
 	var errs []error
 	for _, c := range l.runner.open.ListOpened() {
 		errs = append(errs, c.AwaitIdle())
@@ -70,11 +71,10 @@ func (l *turn) awaitIdle() error {
 	return errors.Join(errors.Join(errs...), l.awaitFreed(), l.syncPool())
 }
 
-// syncPool returns when all that was written is on disk.
+// syncPool waits until everything written is on disk.
 func (l *turn) syncPool() error { return contenders.RunCommand("zpool", "sync", l.runner.Pool) }
 
-// awaitFreed returns when ZFS gives no blocks back any more, which it does in the
-// background.
+// awaitFreed waits until ZFS has freed blocks, which it does in the background.
 func (l *turn) awaitFreed() error {
 	return contenders.RunCommand("zpool", "wait", "-t", "free", l.runner.Pool)
 }
@@ -85,8 +85,8 @@ func (l *turn) createContainer(image string) (id, init string, err error) {
 	return createContainerLayers(l.Contender, l.NewID(), image)
 }
 
-// createContainerLayers makes the layers that dockerd makes for a container: one with
-// the few files every container has, and the container's own.
+// createContainerLayers makes a container's two layers: the init layer, with a few
+// files, and the container's own.
 func createContainerLayers(c *contenders.Contender, id, image string) (_, init string, err error) {
 	init = id + "-init"
 	if err := c.CreateReadWrite(init, image, nil); err != nil {

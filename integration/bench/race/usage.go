@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usage is what a contender and the machine take, in bytes.
+// usage is the space and memory of a contender and the machine, in bytes.
 type usage struct{ disk, memory, cache int64 }
 
 func (l *turn) readUsage() (u usage, err error) {
@@ -32,8 +32,8 @@ func (l *turn) readUsage() (u usage, err error) {
 	return u, nil
 }
 
-// readFigures reads a file of lines that begin with a name and have a number in
-// a column.
+// readFigures reads a file of lines with a name and numbers. It returns the numbers of
+// a column by name.
 func readFigures(name string, column int) (map[string]int64, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -56,7 +56,7 @@ func parseFigures(text string, column int) map[string]int64 {
 	return found
 }
 
-// processFigures is what a process takes.
+// processFigures are the memory, in bytes, and the threads of a process.
 type processFigures struct{ rss, peak, threads int64 }
 
 func readProcessUsage(pid int) (processFigures, error) {

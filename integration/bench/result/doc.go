@@ -1,7 +1,5 @@
-// Package result holds what a race measured: rows, who ran in them, and the
-// samples each gave, as values and as JSON. All figures are costs: less is
-// better.
+// Package result holds the measurements of a race: rows, contenders and samples, as values
+// and as JSON. All figures are costs: less is better.
 //
-// It neither measures nor judges: integration/bench/race measures, and
-// integration/bench/judge knows targets and former releases.
+// Package race measures; package judge knows targets and former releases.
 package result

@@ -1,5 +1,5 @@
-// Package show writes a race's report for people: the table on the terminal, a
-// plot, and the generated part of docs/performance.md.
+// Package show presents a race's report: the table on the terminal, a plot, and the
+// generated part of the results page.
 //
-// What figures mean is decided in integration/bench/judge.
+// Package judge decides what figures mean.
 package show

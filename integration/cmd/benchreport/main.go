@@ -1,9 +1,9 @@
-// Command benchreport makes one report of what the races measured: the table on
-// the terminal, build/bench/report.json, the plot and the generated part of
-// docs/performance.md, and what got slower since the last release.
+// Command benchreport makes one report of the races' measurements: the table on the
+// terminal, build/bench/report.json, the plot and the generated part of the page, and the
+// rows that are slower than in the last release.
 //
-// It ends with 0 when targets were missed, which is a result, and with 1 when
-// something was not measured.
+// It exits with 0 when targets are missed, which is a result, and with 1 when a figure is
+// missing.
 package main
 
 import (
@@ -26,10 +26,10 @@ func main() {
 	}
 }
 
-// outputs are the files a report goes to; an empty one is not written.
+// outputs are the files of a report; an empty name writes none.
 type outputs struct {
 	report, page, plot, release string
-	partial                     bool // rows were chosen: targets on others do not count
+	partial                     bool // rows were chosen: targets on other rows do not count
 }
 
 func command() *cobra.Command {
@@ -37,7 +37,7 @@ func command() *cobra.Command {
 	var store bool
 	cmd := &cobra.Command{
 		Use:           "benchreport REPORT...",
-		Short:         "Judge and show what races measured",
+		Short:         "Judge and show the measurements of races",
 		Args:          cobra.MinimumNArgs(1),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -57,8 +57,8 @@ func command() *cobra.Command {
 	flags.StringVar(&to.page, "page", "", "Markdown page whose generated part is written")
 	flags.StringVar(&to.plot, "plot", "", "file for the plot, beside the page")
 	flags.StringVar(&to.release, "release", "", "report of the last release")
-	flags.BoolVar(&to.partial, "partial", false, "rows were chosen: leave out targets that are not about them")
-	flags.BoolVar(&store, "store", false, "only keep the reports as those of the last release")
+	flags.BoolVar(&to.partial, "partial", false, "rows were chosen: leave out targets on other rows")
+	flags.BoolVar(&store, "store", false, "only write the merged report to --release")
 	return cmd
 }
 
@@ -74,7 +74,7 @@ func merge(files []string) (*result.Report, error) {
 	return result.Merge(reports...)
 }
 
-// publish shows a report everywhere.
+// publish writes and prints a report.
 func (p outputs) publish(r *result.Report) error {
 	if p.report != "" {
 		if err := r.WriteFile(p.report); err != nil {
@@ -91,7 +91,7 @@ func (p outputs) publish(r *result.Report) error {
 	if err := errors.Join(p.compare(r), p.document(r)); err != nil {
 		return err
 	}
-	return complete(r, verdicts)
+	return checkComplete(r, verdicts)
 }
 
 func (p outputs) compare(r *result.Report) error {
@@ -100,7 +100,7 @@ func (p outputs) compare(r *result.Report) error {
 	}
 	former, err := result.ReadFile(p.release)
 	if errors.Is(err, os.ErrNotExist) {
-		fmt.Println("There is no release to compare with.")
+		fmt.Println("There is no report of a release to compare with.")
 		return nil
 	}
 	if err != nil {
@@ -130,8 +130,8 @@ func (p outputs) document(r *result.Report) error {
 	return os.WriteFile(p.page, []byte(text), 0o644)
 }
 
-// complete fails when a figure is missing.
-func complete(r *result.Report, verdicts []judge.Verdict) error {
+// checkComplete returns an error when a figure is missing.
+func checkComplete(r *result.Report, verdicts []judge.Verdict) error {
 	missing := 0
 	for _, m := range r.Measurements {
 		if m.Missing != "" {

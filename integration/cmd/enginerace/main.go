@@ -1,5 +1,5 @@
-// Command enginerace races storage drivers below whole engines in the lab and
-// writes what it measured as JSON: see package bench/engine.
+// Command enginerace races storage drivers below whole engines in the lab, and writes the
+// measurements as JSON: see package bench/engine.
 package main
 
 import (
@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"strings"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/integration/bench/engine"
+	"github.com/overlayzfs/overlayzfs/integration/bench/machine"
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
@@ -32,43 +32,22 @@ func run(ctx context.Context, args []string) error {
 	o := engine.Options{Log: os.Stderr}
 	report := &result.Report{Date: time.Now().UTC().Format(time.RFC3339)}
 	flags := pflag.NewFlagSet("enginerace", pflag.ContinueOnError)
-	flags.StringSliceVar(&o.Drivers, "drivers", engine.Default, "who races, of "+strings.Join(engine.Contenders(), ", "))
-	flags.StringSliceVar(&o.Rows, "rows", nil, "what is raced in, of "+strings.Join(engine.Workloads(), ", ")+"; all unless named")
-	flags.IntVar(&o.Rounds, "rounds", 3, "how often all do it; the slowest, and what takes longest, only once")
-	flags.DurationVar(&o.Budget, "budget", 17*time.Minute, "begin no round that would probably end later than this; 0 for no limit")
-	flags.BoolVar(&o.Trace, "trace", false, "have the plugin log its calls, and add them up")
+	flags.StringSliceVar(&o.Drivers, "drivers", engine.Default, "contenders, of "+strings.Join(engine.Contenders(), ", "))
+	flags.StringSliceVar(&o.Rows, "rows", nil, "workloads, of "+strings.Join(engine.Workloads(), ", ")+"; default all")
+	flags.IntVar(&o.Rounds, "rounds", 3, "number of rounds; the slowest contenders and workloads run in the first only")
+	flags.DurationVar(&o.Budget, "budget", 17*time.Minute, "start no round that would exceed this time; 0 for no limit")
+	flags.BoolVar(&o.Trace, "trace", false, "have the plugin log its calls, and sum them up")
 	flags.StringVar(&o.Pool, "pool", "tank", "pool for all datasets")
-	flags.StringVar(&o.PluginDir, "plugin", "plugin", "the plugin as `docker plugin create` takes it")
-	flags.StringVar(&o.OtherDir, "other-plugin", "", "another build of the plugin, which races beside it")
+	flags.StringVar(&o.PluginDir, "plugin", "plugin", "directory of the plugin, for docker plugin create")
+	flags.StringVar(&o.OtherDir, "other-plugin", "", "directory of another build of the plugin, which races beside it")
 	flags.StringVar(&report.Version, "version", "unknown", "version of overlayzfs, for the report")
-	out := flags.String("out", "engine.json", "where the report goes")
+	out := flags.String("out", "engine.json", "file for the report")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	var err error
-	if report.Machine, err = machine(); err != nil {
+	if report.Machine, err = machine.Describe(); err != nil {
 		return err
 	}
 	return errors.Join(engine.Race(ctx, o, report), report.WriteFile(*out))
-}
-
-// machine describes the one this runs on.
-func machine() (result.Machine, error) {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return result.Machine{}, fmt.Errorf("uname: %w", err)
-	}
-	var info unix.Sysinfo_t
-	if err := unix.Sysinfo(&info); err != nil {
-		return result.Machine{}, fmt.Errorf("sysinfo: %w", err)
-	}
-	module, err := os.ReadFile("/sys/module/zfs/version")
-	if err != nil {
-		return result.Machine{}, fmt.Errorf("the module's version: %w", err)
-	}
-
-	return result.Machine{
-		Kernel: unix.ByteSliceToString(name.Release[:]), OpenZFS: strings.TrimSpace(string(module)),
-		CPUs: runtime.NumCPU(), MemoryMiB: int(info.Totalram * uint64(info.Unit) >> 20),
-	}, nil
 }

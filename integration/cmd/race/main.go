@@ -1,5 +1,5 @@
-// Command race runs the storage rows of the race as root on a machine with a
-// pool, and writes its report. The rows live in integration/bench/race.
+// Command race runs the storage rows of the race, as root on a machine with a pool, and
+// writes its report. Package bench/race has the rows.
 package main
 
 import (
@@ -16,15 +16,16 @@ import (
 	"github.com/docker/docker/pkg/reexec"
 	"github.com/spf13/cobra"
 
+	"github.com/overlayzfs/overlayzfs/integration/bench/machine"
 	"github.com/overlayzfs/overlayzfs/integration/bench/race"
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// overtime is what a row that is under way may take beyond the budget.
+// overtime is the time that a running row may take beyond the budget.
 const overtime = 3 * time.Minute
 
 func main() {
-	if reexec.Init() { // moby's drivers start us anew
+	if reexec.Init() { // moby's drivers execute this program again
 		return
 	}
 	if err := command().Execute(); err != nil {
@@ -49,25 +50,25 @@ func command() *cobra.Command {
 			if config.Contenders, err = regexp.Compile(contenders); err != nil {
 				return err
 			}
-			return profiled(profile, func() error { return run(cmd.Context(), config, version, out) })
+			return withProfile(profile, func() error { return run(cmd.Context(), config, version, out) })
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&config.Pool, "pool", "tank", "pool for datasets of the race")
 	flags.StringVar(&config.Dir, "dir", "/run/race", "directory on tmpfs for mounts and tars")
-	flags.StringVar(&rows, "rows", ".", "regular expression of rows' IDs; a row brings those measured with it")
+	flags.StringVar(&rows, "rows", ".", "regular expression of rows' IDs; rows that are measured together are chosen together")
 	flags.StringVar(&contenders, "contenders", ".", "regular expression of contenders' names")
-	flags.IntVar(&config.Rounds, "rounds", 100, "at most so many rounds of each row")
-	flags.DurationVar(&config.Budget, "budget", 38*time.Minute, "time for all of it")
+	flags.IntVar(&config.Rounds, "rounds", 100, "largest number of rounds of each row")
+	flags.DurationVar(&config.Budget, "budget", 38*time.Minute, "time for the whole race")
 	flags.StringVar(&out, "out", "race.json", "file for the report")
 	flags.StringVar(&version, "version", "unknown", "version of overlayzfs")
-	flags.StringVar(&profile, "profile", "", "file for a profile of this process: which says something of whoever runs in it (--contenders 'in process$')")
+	flags.StringVar(&profile, "profile", "", "file for a CPU profile of this process; useful for contenders in process (--contenders 'in process$')")
 	return cmd
 }
 
-// profiled does something while the processor's time goes into a profile, if
-// there is a file for it.
-func profiled(file string, do func() error) error {
+// withProfile calls do, and writes a profile of the processor's time if there is a file
+// for it.
+func withProfile(file string, do func() error) error {
 	if file == "" {
 		return do()
 	}
@@ -83,29 +84,29 @@ func profiled(file string, do func() error) error {
 	return errors.Join(err, f.Close())
 }
 
-// spread is how many rounds a row gets where the machine is not emulated: enough
-// to say how far they lie apart.
-const spread = 5
+// spreadRounds is the number of rounds that a row gets on a machine that is not
+// emulated: enough to tell their spread.
+const spreadRounds = 5
 
-// run races until all is measured, the budget is over or somebody hangs; what
-// was measured is written in any case.
+// run races until everything is measured, the budget is used up or a contender hangs. It
+// writes what was measured in any case.
 func run(ctx context.Context, c race.Config, version, out string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	machine, err := race.DescribeMachine()
+	described, err := machine.Describe()
 	if err != nil {
 		return err
 	}
-	if machine.Accelerator != "tcg" {
-		c.LeastRounds = spread
+	if described.Accelerator != "tcg" {
+		c.LeastRounds = spreadRounds
 	}
-	report := result.NewShared(result.Report{Version: version, Date: time.Now().UTC().Format(time.RFC3339), Machine: machine})
+	report := result.NewShared(result.Report{Version: version, Date: time.Now().UTC().Format(time.RFC3339), Machine: described})
 	ended := make(chan error, 1)
 	go func() { ended <- race.Run(ctx, c, report) }()
 	select {
 	case err = <-ended:
 	case <-time.After(c.Budget + overtime):
-		err = fmt.Errorf("a row is still under way %v after the budget of %v", overtime, c.Budget)
+		err = fmt.Errorf("a row still runs %v after the budget of %v", overtime, c.Budget)
 	}
 	return errors.Join(err, report.Snapshot().WriteFile(out))
 }

@@ -1,0 +1,2 @@
+// Package machine describes the machine that a race runs on, for its report.
+package machine
