@@ -18,15 +18,15 @@ func TestTranslate(t *testing.T) {
 		err  error
 		want error
 	}{
-		"ours":                          {fault.New(fault.NotFound, "x"), errdefs.ErrNotFound},
-		"ours, wrapped":                 {fault.AddContext(fault.Op{Name: "x"}, fault.New(fault.LimitReached, "x")), errdefs.ErrResourceExhausted},
-		"the kernel's":                  {fmt.Errorf("x: %w", unix.ENOSPC), errdefs.ErrResourceExhausted},
-		"containerd's":                  {fmt.Errorf("x: %w", errdefs.ErrAlreadyExists), errdefs.ErrAlreadyExists},
-		"containerd's beside": {errors.Join(errdefs.ErrFailedPrecondition, errors.New("x")), errdefs.ErrFailedPrecondition},
-		"a caller that left":            {fmt.Errorf("x: %w", context.Canceled), context.Canceled},
-		"news from somewhere":           {errors.New("x"), errdefs.ErrInternal},
-		"a suspended pool":              {fault.New(fault.PoolUnavailable, "x"), errdefs.ErrUnavailable},
-		"a limit that cannot be":        {fault.New(fault.Unsupported, "x"), errdefs.ErrFailedPrecondition},
+		"ours":                   {fault.New(fault.NotFound, "x"), errdefs.ErrNotFound},
+		"ours, wrapped":          {fault.AddContext(fault.Op{Name: "x"}, fault.New(fault.LimitReached, "x")), errdefs.ErrResourceExhausted},
+		"the kernel's":           {fmt.Errorf("x: %w", unix.ENOSPC), errdefs.ErrResourceExhausted},
+		"containerd's":           {fmt.Errorf("x: %w", errdefs.ErrAlreadyExists), errdefs.ErrAlreadyExists},
+		"containerd's beside":    {errors.Join(errdefs.ErrFailedPrecondition, errors.New("x")), errdefs.ErrFailedPrecondition},
+		"a caller that left":     {fmt.Errorf("x: %w", context.Canceled), context.Canceled},
+		"news from somewhere":    {errors.New("x"), errdefs.ErrInternal},
+		"a suspended pool":       {fault.New(fault.PoolUnavailable, "x"), errdefs.ErrUnavailable},
+		"a limit that cannot be": {fault.New(fault.Unsupported, "x"), errdefs.ErrFailedPrecondition},
 	} {
 		got := translate("do", "k", tt.err)
 		if !errors.Is(got, tt.want) || !errors.Is(got, tt.err) || !strings.Contains(got.Error(), `do "k": `) {

@@ -125,8 +125,8 @@ func (g *Gate) openRecovering() (b Backend, err error) {
 	return g.open(g.ctx)
 }
 
-// CheckHome is the Backend's. Of a store that is not open it says nothing, and
-// none.
+// CheckHome asks the Backend. It returns nil for a store that is not open, and does not
+// open it.
 func (g *Gate) CheckHome(ctx context.Context) error {
 	g.mu.Lock()
 	b := g.backend

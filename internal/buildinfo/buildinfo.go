@@ -5,16 +5,16 @@ import (
 	"runtime/debug"
 )
 
-// Set by the linker: `make build` and `make release` do.
+// The linker sets these, in `make build` and `make release`.
 var (
 	version string
 	commit  string
 )
 
-// unknown is what is said where neither the linker nor the module system knows.
+// unknown is the value that neither the linker nor the module system knows.
 const unknown = "unknown"
 
-// Version is the release, or what the module system knows of the build.
+// Version returns the release, or the module's version when the linker set none.
 func Version() string {
 	if version != "" {
 		return version
@@ -25,7 +25,7 @@ func Version() string {
 	return unknown
 }
 
-// Commit is the commit that was built.
+// Commit returns the commit of the build.
 func Commit() string {
 	if commit != "" {
 		return commit
@@ -40,10 +40,10 @@ func Commit() string {
 	return unknown
 }
 
-// shortCommit is how much of a commit people read.
+// shortCommit is how much of a commit Text shows.
 const shortCommit = 12
 
-// Text is both, for people.
+// Text returns version and commit for a person.
 func Text() string {
 	c := Commit()
 	return Version() + " (commit " + c[:min(len(c), shortCommit)] + ")"

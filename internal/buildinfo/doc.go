@@ -1,3 +1,3 @@
-// Package buildinfo says which version of overlayzfs a program is, and what
-// commit it was built from. All programs and drivers of one build say the same.
+// Package buildinfo holds the version of overlayzfs and the commit of the build. All
+// programs and drivers of one build return the same.
 package buildinfo

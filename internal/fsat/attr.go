@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Stat is fstatat(2) of name itself, never of what it points at.
+// Stat is fstatat(2) of name itself; it does not follow a symlink.
 func Stat(dirfd int, name string) (unix.Stat_t, error) {
 	var st unix.Stat_t
 	err := do("stat", name, func() error {
@@ -23,7 +23,7 @@ func StatFD(fd int) (unix.Stat_t, error) {
 	return st, err
 }
 
-// Chown sets the owner of name itself.
+// Chown sets the owner of name itself; it does not follow a symlink.
 func Chown(dirfd int, name string, uid, gid int) error {
 	return do("chown", name, func() error {
 		return unix.Fchownat(dirfd, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
@@ -35,13 +35,12 @@ func ChmodFD(fd int, mode uint32) error {
 	return do("chmod", "", func() error { return unix.Fchmod(fd, mode&0o7777) })
 }
 
-// Chmod sets the mode of name, which must not be a symlink: fchmodat(2)
-// would follow one (its NOFOLLOW came with Linux 6.6), so the file is pinned
-// first and looked at.
+// Chmod sets the mode of name and refuses a symlink. fchmodat(2) would follow one, because
+// its NOFOLLOW came with Linux 6.6; so Chmod opens the file first and checks its type.
 func Chmod(dirfd int, name string, mode uint32) error {
 	fd, err := openat2(dirfd, name, unix.O_PATH|unix.O_NOFOLLOW, 0, confined)
 	if err != nil {
-		return fail("open", name, err)
+		return pathError("open", name, err)
 	}
 	defer CloseQuietly(fd)
 	st, err := StatFD(fd)
@@ -49,15 +48,14 @@ func Chmod(dirfd int, name string, mode uint32) error {
 		err = unix.ELOOP
 	}
 	if err != nil {
-		return fail("chmod", name, err)
+		return pathError("chmod", name, err)
 	}
 	pinned := "/proc/self/fd/" + strconv.Itoa(fd)
 	return do("chmod", name, func() error { return unix.Fchmodat(unix.AT_FDCWD, pinned, mode&0o7777, 0) })
 }
 
-// The times a file can be given. Beyond them Go's and the file systems'
-// arithmetic wraps; a layer that says so gets the nearest of these instead, and
-// a file system that holds less clamps further by itself.
+// The bounds on a file's times. Beyond them the arithmetic of Go and of file systems wraps.
+// SetTimes clamps to them; a file system with a smaller range clamps further.
 var (
 	minTime = time.Date(1000, 1, 1, 0, 0, 0, 0, time.UTC)
 	maxTime = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
@@ -71,8 +69,8 @@ func SetTimes(dirfd int, name string, atime, mtime time.Time) error {
 	})
 }
 
-// KeepTime sets the modification time of name itself to what it is. That puts it
-// into ZFS's intent log, which else has a write and not its time.
+// KeepTime sets the modification time of name itself to its current value. ZFS's intent log
+// then has the time, which a write alone does not put there.
 func KeepTime(dirfd int, name string) error {
 	st, err := Stat(dirfd, name)
 	if err != nil {
@@ -84,7 +82,7 @@ func KeepTime(dirfd int, name string) error {
 	})
 }
 
-// timespec is t, clamped.
+// timespec converts t, clamped to the bounds.
 func timespec(t time.Time) unix.Timespec {
 	if t.Before(minTime) {
 		t = minTime

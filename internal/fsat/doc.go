@@ -1,14 +1,25 @@
-// Package fsat is the tree's file-system calls relative to a directory's
-// descriptor: create, read, change and remove one name below an open
-// directory, resolve a path without ever leaving it, walk and remove a tree, or
-// a subvolume of btrfs.
+// Package fsat makes file-system calls relative to a directory's descriptor. It creates,
+// reads, changes and removes one name below an open directory, resolves a path without ever
+// leaving the directory, and walks or removes a tree.
 //
-// What is promised: a name given to a function is one component and its last
-// symlink is never followed; a path is resolved by Resolver, which the kernel
-// keeps below the root; nothing crosses into another mount; nothing depends
-// on the length of a path or on the process's working directory, and few
-// descriptors are open whatever a tree's depth. Interrupted calls are retried.
+// The contract:
 //
-// What does not live here: what the files mean (layers, whiteouts, tars), and
-// policy. Errors are *fs.PathError over the errno; callers give them a class.
+//   - A name is one component. A symlink of that name is not followed.
+//   - A path is resolved by Resolver: the kernel keeps it below the root.
+//   - No call crosses into another mount.
+//   - Nothing depends on a path's length or on the process's working directory.
+//   - Few descriptors are open, whatever a tree's depth.
+//   - Calls that a signal interrupts are retried.
+//
+// The package knows neither the meaning of files (layers, whiteouts, tars) nor policy.
+// Errors are *fs.PathError over the errno; callers give them a class.
+//
+// The files:
+//
+//   - open.go, name.go, small.go: open and create; make, link, rename and remove names
+//   - attr.go, xattr.go, readlink.go: owners, modes, times, extended attributes, links
+//   - io.go, lock.go, call.go: read, write and sync; locks; errors and retries
+//   - resolver.go, resolve_walk.go: Resolver
+//   - readdir.go, tree.go, remove.go: directories; Walk; RemoveAll
+//   - subvolume.go: subvolumes of btrfs
 package fsat

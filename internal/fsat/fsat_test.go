@@ -42,14 +42,14 @@ func TestFailuresNameTheCallAndKeepTheErrno(t *testing.T) {
 	if !errors.As(err, &path) || path.Path != "none" || !errors.Is(err, unix.ENOENT) {
 		t.Errorf("got %v", err)
 	}
-	if fail("op", "x", nil) != nil {
+	if pathError("op", "x", nil) != nil {
 		t.Error("nil became an error")
 	}
 }
 
 func TestRetry(t *testing.T) {
 	calls := 0
-	err := retry(func() error {
+	err := retryEINTR(func() error {
 		if calls++; calls < 3 {
 			return unix.EINTR
 		}

@@ -10,34 +10,34 @@ import (
 func WriteAt(fd int, p []byte, off int64) error {
 	for len(p) > 0 {
 		var n int
-		err := retry(func() error {
+		err := retryEINTR(func() error {
 			var err error
 			n, err = unix.Pwrite(fd, p, off)
 			return err
 		})
 		if err != nil {
-			return fail("write", "", err)
+			return pathError("write", "", err)
 		}
 		if n == 0 {
-			return fail("write", "", io.ErrShortWrite)
+			return pathError("write", "", io.ErrShortWrite)
 		}
 		p, off = p[n:], off+int64(n)
 	}
 	return nil
 }
 
-// ReadAt fills p from the offset; it returns io.ErrUnexpectedEOF when the
-// file ends before p is full.
+// ReadAt fills p from the offset. It returns io.ErrUnexpectedEOF when the file ends before
+// p is full.
 func ReadAt(fd int, p []byte, off int64) error {
 	for len(p) > 0 {
 		var n int
-		err := retry(func() error {
+		err := retryEINTR(func() error {
 			var err error
 			n, err = unix.Pread(fd, p, off)
 			return err
 		})
 		if err != nil {
-			return fail("read", "", err)
+			return pathError("read", "", err)
 		}
 		if n == 0 {
 			return io.ErrUnexpectedEOF
@@ -52,8 +52,8 @@ func Truncate(fd int, size int64) error {
 	return do("truncate", "", func() error { return unix.Ftruncate(fd, size) })
 }
 
-// SyncFileSystem waits until the file system that fd is on has everything on disk
-// that was written to it.
+// SyncFileSystem is syncfs(2): it waits until everything written to the file system of fd
+// is on disk.
 func SyncFileSystem(fd int) error {
 	return do("syncfs", "", func() error { return unix.Syncfs(fd) })
 }

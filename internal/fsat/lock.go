@@ -2,8 +2,8 @@ package fsat
 
 import "golang.org/x/sys/unix"
 
-// TryLock takes an exclusive lock on the open file, which ends with it or with
-// the process. When another has it, it is EWOULDBLOCK.
+// TryLock takes an exclusive flock(2) on the open file and does not wait. It returns
+// EWOULDBLOCK when another has the lock. The lock ends with the file or the process.
 func TryLock(fd int) error {
 	return do("lock", "", func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 }

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DirEntry is a name in a directory with what getdents says of it.
+// DirEntry is a name in a directory and the type that getdents reports.
 type DirEntry struct {
 	Name string
-	Type uint8 // unix.DT_*; DT_UNKNOWN where the file system does not tell
+	Type uint8 // unix.DT_*; DT_UNKNOWN on a file system that does not store types
 }
 
 // The layout of struct linux_dirent64: d_ino u64, d_off i64, d_reclen u16,
@@ -26,13 +26,12 @@ const (
 
 var direntBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
-// ReadDir returns the entries of the directory fd, from its beginning, in
-// the directory's own order.
+// ReadDir returns all entries of the directory fd, in the directory's own order.
 func ReadDir(fd int) ([]DirEntry, error) {
 	buf := direntBuffers.Get().(*[64 << 10]byte)
 	defer direntBuffers.Put(buf)
 	if _, err := unix.Seek(fd, 0, 0); err != nil {
-		return nil, fail("seek", "", err)
+		return nil, pathError("seek", "", err)
 	}
 	var entries []DirEntry
 	for {
@@ -49,7 +48,7 @@ func Sort(entries []DirEntry) {
 	slices.SortFunc(entries, func(a, b DirEntry) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// IsEmpty says whether the directory dirfd has no entry.
+// IsEmpty reports whether the directory dirfd has no entry.
 func IsEmpty(dirfd int) (bool, error) {
 	fd, err := OpenDir(dirfd, ".")
 	if err != nil {
@@ -70,7 +69,7 @@ func getdents(fd int, buf []byte) (int, error) {
 	return n, err
 }
 
-// appendEntries parses what getdents filled in, without "." and "..".
+// appendEntries parses a buffer of getdents and skips "." and "..".
 func appendEntries(entries []DirEntry, buf []byte) []DirEntry {
 	for len(buf) >= direntName {
 		size := int(binary.NativeEndian.Uint16(buf[direntReclen:]))

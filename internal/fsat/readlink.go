@@ -6,7 +6,7 @@ import "golang.org/x/sys/unix"
 // length.
 func Readlink(dirfd int, name string) (string, error) {
 	target, err := readlink(dirfd, name)
-	return target, fail("readlink", name, err)
+	return target, pathError("readlink", name, err)
 }
 
 // readlink grows its buffer until the target leaves room in it: readlinkat
@@ -15,7 +15,7 @@ func readlink(dirfd int, name string) (string, error) {
 	for size := 256; ; size *= 4 {
 		buf := make([]byte, size)
 		var n int
-		err := retry(func() error {
+		err := retryEINTR(func() error {
 			var err error
 			n, err = unix.Readlinkat(dirfd, name, buf)
 			return err

@@ -7,9 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RemoveAll removes name below dirfd and, if it is a directory, everything
-// in it: at any depth, with any permissions if the process is root, never
-// through a symlink and never across a mount. That name is missing is fine.
+// RemoveAll removes name below dirfd and everything in it, at any depth. It follows no
+// symlink and crosses no mount. As root it ignores permissions. A missing name is no error.
 func RemoveAll(ctx context.Context, dirfd int, name string) error {
 	err := ignoreMissing(Unlink(dirfd, name))
 	if !errors.Is(err, unix.EISDIR) {
@@ -38,7 +37,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// remover is the visitor that leaves nothing behind.
+// remover is a visitor that removes what it is shown.
 type remover struct{}
 
 func (remover) Enter(int, Path, int) error { return nil }

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many symlinks one path may pass, as in the kernel.
+// maxLinks is how many symlinks a path may pass, as in the kernel.
 const maxLinks = 40
 
 // chunk is how much of a path goes into one system call (PATH_MAX is 4096).
@@ -15,21 +15,21 @@ const chunk = 4000
 // walk resolves a path component by component; the kernel confines each step.
 // It holds one descriptor, whatever the depth.
 type walk struct {
-	root    int
-	at      int      // where it stands; -1: at the root
-	real    []string // the way from the root to there, free of symlinks
-	todo    []string // components still to go
-	links   int
-	strict  bool
-	missing Maker
+	root      int
+	at        int      // the current directory; -1: the root
+	realPath  []string // the way from the root to there, free of symlinks
+	remaining []string // components still to go
+	links     int
+	strict    bool
+	missing   Maker
 }
 
 // run walks path and returns the directory's descriptor.
 func (w *walk) run(path []string) (int, error) {
-	w.todo = path
-	for len(w.todo) > 0 {
-		name := w.todo[0]
-		w.todo = w.todo[1:]
+	w.remaining = path
+	for len(w.remaining) > 0 {
+		name := w.remaining[0]
+		w.remaining = w.remaining[1:]
 		if err := w.step(name); err != nil {
 			w.moveTo(-1)
 			return -1, err
@@ -49,7 +49,7 @@ func (w *walk) dir() int {
 	return w.at
 }
 
-// moveTo makes fd the place where the walk stands.
+// moveTo makes fd the current directory.
 func (w *walk) moveTo(fd int) {
 	if w.at >= 0 {
 		CloseQuietly(w.at)
@@ -62,39 +62,39 @@ func (w *walk) step(name string) error {
 	case "", ".":
 		return nil
 	case "..":
-		return w.up()
+		return w.goUp()
 	}
 	fd, err := openStep(w.dir(), name)
 	switch {
 	case err == unix.ENOTDIR:
-		return w.through(name)
+		return w.followLink(name)
 	case err == unix.ENOENT:
-		return w.make(name, false)
+		return w.makeMissing(name, false)
 	case err != nil:
 		return err
 	}
-	w.enter(fd, name)
+	w.descend(fd, name)
 	return nil
 }
 
-// openStep opens one component; of a symlink the kernel says ENOTDIR.
+// openStep opens one component. It returns ENOTDIR for a symlink.
 func openStep(dirfd int, name string) (int, error) {
 	return openat2(dirfd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0, strict)
 }
 
-func (w *walk) enter(fd int, name string) {
+func (w *walk) descend(fd int, name string) {
 	w.moveTo(fd)
-	w.real = append(w.real, name)
+	w.realPath = append(w.realPath, name)
 }
 
-// up leaves the directory. Opening ".." would trust that nobody moved it, so
-// the way down is walked again.
-func (w *walk) up() error {
-	if len(w.real) == 0 {
+// goUp goes to the parent directory. It resolves the path from the root again, because
+// opening ".." would trust that nobody moved the directory.
+func (w *walk) goUp() error {
+	if len(w.realPath) == 0 {
 		return ErrEscapes
 	}
-	w.real = w.real[:len(w.real)-1]
-	fd, err := openReal(w.root, w.real)
+	w.realPath = w.realPath[:len(w.realPath)-1]
+	fd, err := openReal(w.root, w.realPath)
 	if err != nil {
 		return err
 	}
@@ -102,12 +102,12 @@ func (w *walk) up() error {
 	return nil
 }
 
-// through follows the symlink name, or finds that it is none.
-func (w *walk) through(name string) error {
+// followLink follows the symlink name. Another file of that name is handled as missing.
+func (w *walk) followLink(name string) error {
 	target, err := readlink(w.dir(), name)
 	switch {
 	case err == unix.EINVAL:
-		return w.make(name, true)
+		return w.makeMissing(name, true)
 	case err != nil:
 		return err
 	case w.strict:
@@ -118,14 +118,14 @@ func (w *walk) through(name string) error {
 	}
 	if strings.HasPrefix(target, "/") {
 		w.moveTo(-1)
-		w.real = nil
+		w.realPath = nil
 	}
-	w.todo = append(strings.Split(target, "/"), w.todo...)
+	w.remaining = append(strings.Split(target, "/"), w.remaining...)
 	return nil
 }
 
-// make has the caller make the directory, and enters it.
-func (w *walk) make(name string, exists bool) error {
+// makeMissing calls the Maker for the directory name, and enters it.
+func (w *walk) makeMissing(name string, exists bool) error {
 	switch {
 	case w.missing == nil && exists:
 		return unix.ENOTDIR
@@ -137,17 +137,17 @@ func (w *walk) make(name string, exists bool) error {
 	}
 	fd, err := openStep(w.dir(), name)
 	if err == nil {
-		w.enter(fd, name)
+		w.descend(fd, name)
 	}
 	return err
 }
 
-// openReal opens the directory at a way free of symlinks, in as few calls as
-// its length allows; -1 stands for the root.
+// openReal opens the directory at a path without symlinks, in as few calls as its length
+// allows. It returns -1 for the root.
 func openReal(root int, way []string) (int, error) {
 	at := -1
 	for len(way) > 0 {
-		n := fitting(way)
+		n := countFitting(way)
 		from := root
 		if at >= 0 {
 			from = at
@@ -164,8 +164,8 @@ func openReal(root int, way []string) (int, error) {
 	return at, nil
 }
 
-// fitting is how many components, at least one, fit into a chunk.
-func fitting(way []string) int {
+// countFitting returns how many components, at least one, fit into a chunk.
+func countFitting(way []string) int {
 	size := 0
 	for i, name := range way {
 		size += len(name) + 1

@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrEscapes is the error of a path that leads above the root, by its own
-// ".." or by that of a symlink it passes.
+// ErrEscapes is returned for a path that leads above the root, by its own ".." or by that
+// of a symlink on it.
 var ErrEscapes = errors.New("leads above the root")
 
-// Resolver opens directories below a root as a chroot there would find them:
-// an absolute symlink starts again at the root. Unlike in a chroot, ".." at
-// the root is ErrEscapes instead of staying there: it is never meant well.
+// Resolver opens directories below a root as a chroot would find them: an absolute symlink
+// starts at the root again. Unlike in a chroot, ".." at the root is ErrEscapes, because only
+// a hostile path has it.
 //
-// The last directory stays open, so that the many entries of one directory
-// cost one resolution. Whoever replaces a name calls Forget.
+// The last directory stays open, so that the entries of one directory cost one resolution.
+// The caller calls Forget after replacing a name.
 type Resolver struct {
 	root    int
 	resolve uint64 // what the kernel's own walk may do
@@ -29,17 +29,18 @@ func NewResolver(root int) *Resolver {
 	return &Resolver{root: root, resolve: confined, fd: -1}
 }
 
-// NewStrictResolver returns a Resolver to which a symlink is no directory.
+// NewStrictResolver returns a Resolver that does not follow symlinks: one in the place of a
+// directory is ENOTDIR.
 func NewStrictResolver(root int) *Resolver {
 	return &Resolver{root: root, resolve: strict, fd: -1}
 }
 
-// Maker makes the directory name below dirfd for a path's sake: nothing is
-// there, or (exists) something that is neither directory nor symlink.
+// Maker makes the missing directory name below dirfd. With exists, something that is
+// neither a directory nor a symlink has the name.
 type Maker func(dirfd int, name string, exists bool) error
 
-// Dir returns a descriptor of the directory at path, valid until the next
-// call and good only as a dirfd. Without a Maker what is missing is an error.
+// Dir returns a descriptor of the directory at path. It serves only as a dirfd and is valid
+// until the next call. Without a Maker a missing directory is an error.
 func (r *Resolver) Dir(path string, missing Maker) (int, error) {
 	if path == "" || path == "." {
 		return r.root, nil
@@ -50,7 +51,7 @@ func (r *Resolver) Dir(path string, missing Maker) (int, error) {
 	r.Forget()
 	fd, err := r.open(path, missing)
 	if err != nil {
-		return -1, fail("resolve", path, err)
+		return -1, pathError("resolve", path, err)
 	}
 	r.path, r.fd = path, fd
 	return fd, nil
@@ -65,8 +66,8 @@ func (r *Resolver) Forget() {
 	r.path, r.fd = "", -1
 }
 
-// open lets the kernel walk the path at once; what its confinement cannot
-// express (absolute symlinks, endless paths, making directories) is walked here.
+// open lets the kernel resolve the whole path. It walks the path itself where the kernel
+// cannot: absolute symlinks, very long paths, missing directories.
 func (r *Resolver) open(path string, missing Maker) (int, error) {
 	fd, err := openAncestor(r.root, path, r.resolve)
 	switch err {

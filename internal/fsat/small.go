@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadSmall reads a small file by its path. os.ReadFile makes nine calls of
-// what takes three, to find out whether the file can be waited for.
+// ReadSmall reads a small file by its path, in three system calls. os.ReadFile makes nine,
+// to find out whether the file can be polled.
 func ReadSmall(path string) ([]byte, error) {
 	fd, err := openPath(path, unix.O_RDONLY, 0)
 	if err != nil {
@@ -26,7 +26,7 @@ func ReadSmall(path string) ([]byte, error) {
 	}
 }
 
-// WriteSmall makes a small file that must not exist yet.
+// WriteSmall creates a small file, which must not exist.
 func WriteSmall(path string, data []byte, mode os.FileMode) error {
 	fd, err := openPath(path, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, uint32(mode.Perm()))
 	if err != nil {
@@ -40,17 +40,17 @@ func WriteSmall(path string, data []byte, mode os.FileMode) error {
 }
 
 func openPath(path string, flags int, mode uint32) (fd int, err error) {
-	err = retry(func() (err error) {
+	err = retryEINTR(func() (err error) {
 		fd, err = unix.Open(path, flags|unix.O_CLOEXEC, mode)
 		return err
 	})
-	return fd, fail("open", path, err)
+	return fd, pathError("open", path, err)
 }
 
 func readOnce(fd int, path string, p []byte) (n int, err error) {
-	err = retry(func() (err error) {
+	err = retryEINTR(func() (err error) {
 		n, err = unix.Read(fd, p)
 		return err
 	})
-	return max(n, 0), fail("read", path, err)
+	return max(n, 0), pathError("read", path, err)
 }

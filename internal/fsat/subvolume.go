@@ -22,11 +22,10 @@ type volArgs struct {
 	name [4088]byte // ends with a NUL
 }
 
-// RemoveSubvolume removes the subvolume name of btrfs and all in it, the subvolumes
-// that were made there too. It takes as long for a large one as for a small one,
-// and no room for copies of what is shared with others, as the removal of files
-// does. What is no subvolume is removed as RemoveAll does; that name is missing is
-// fine.
+// RemoveSubvolume removes the subvolume name of btrfs with all nested subvolumes. It takes
+// the same time for a large one as for a small one. Unlike the removal of files it needs no
+// space for copies of shared metadata. Anything but a subvolume is removed by RemoveAll. A
+// missing name is no error.
 func RemoveSubvolume(ctx context.Context, dirfd int, name string) error {
 	switch err := destroySubvolume(dirfd, name); err {
 	case nil, unix.ENOENT:
@@ -37,9 +36,9 @@ func RemoveSubvolume(ctx context.Context, dirfd int, name string) error {
 		if err := removeNested(ctx, dirfd, name); err != nil {
 			return err
 		}
-		return fail("delete subvolume", name, destroySubvolume(dirfd, name))
+		return pathError("delete subvolume", name, destroySubvolume(dirfd, name))
 	default:
-		return fail("delete subvolume", name, err)
+		return pathError("delete subvolume", name, err)
 	}
 }
 
@@ -50,31 +49,31 @@ func removeNested(ctx context.Context, dirfd int, name string) error {
 		return ignoreMissing(err)
 	}
 	defer CloseQuietly(fd)
-	return Walk(ctx, fd, false, nested{})
+	return Walk(ctx, fd, false, nestedRemover{})
 }
 
-// nested is the visitor that leaves no subvolume behind.
-type nested struct{}
+// nestedRemover is a visitor that removes subvolumes.
+type nestedRemover struct{}
 
-func (nested) Enter(int, Path, int) error  { return nil }
-func (nested) File(int, Path, uint8) error { return nil }
+func (nestedRemover) Enter(int, Path, int) error  { return nil }
+func (nestedRemover) File(int, Path, uint8) error { return nil }
 
-func (nested) Leave(parent int, path Path) error {
+func (nestedRemover) Leave(parent int, path Path) error {
 	st, err := Stat(parent, path.Name)
 	if err != nil || st.Ino != subvolumeRoot {
 		return ignoreMissing(err)
 	}
-	return fail("delete subvolume", path.String(), destroySubvolume(parent, path.Name))
+	return pathError("delete subvolume", path.String(), destroySubvolume(parent, path.Name))
 }
 
-// destroySubvolume takes the name away at once; the kernel frees the space later.
+// destroySubvolume removes the name at once; the kernel frees the space later.
 func destroySubvolume(dirfd int, name string) error {
 	var args volArgs
 	if len(name) >= len(args.name) {
 		return unix.ENAMETOOLONG
 	}
 	copy(args.name[:], name)
-	return retry(func() error {
+	return retryEINTR(func() error {
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(dirfd), snapDestroy, uintptr(unsafe.Pointer(&args)))
 		if errno != 0 {
 			return errno

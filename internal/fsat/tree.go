@@ -10,28 +10,28 @@ import (
 // Visitor is shown a tree, depth first. A path is relative to the root; the
 // descriptors belong to the walk.
 type Visitor interface {
-	// Enter is shown a directory, open as fd, before what is in it.
+	// Enter is called with a directory, open as fd, before its content.
 	Enter(parent int, path Path, fd int) error
-	// File is shown anything else; typ is DT_UNKNOWN if that has to be asked.
+	// File is called with anything else. typ is DT_UNKNOWN if the walk does not know it.
 	File(parent int, path Path, typ uint8) error
-	// Leave is called when all that is in the directory was shown.
+	// Leave is called with a directory after its content.
 	Leave(parent int, path Path) error
 }
 
-// Path is where a visitor is; String is made only for those who ask.
+// Path is the path of an entry. Only String allocates it.
 type Path struct {
 	dir  []byte // "" or "a/b/"
 	Name string
 }
 
-// String is the path from the root, without a leading slash.
+// String returns the path from the root, without a leading slash.
 func (p Path) String() string { return string(p.dir) + p.Name }
 
-// openLevels is how many levels of a tree stay open at once. Deeper down, the
-// way back up goes through "..", and is checked.
+// openLevels is how many levels of a tree stay open at once. Below, the walk goes back up
+// through "..", and checks where it arrives.
 const openLevels = 64
 
-// errMoved is of a directory that is no longer where the walk came from.
+// errMoved is returned when a directory has another parent than at the way down.
 var errMoved = errors.New("directory was moved while it was walked")
 
 // level is a directory the walk is in.
@@ -51,8 +51,8 @@ type treeWalk struct {
 	dir     []byte // the path of the deepest level, with a slash
 }
 
-// Walk shows the visitor everything below the directory root, in the byte
-// order of names if sorted. What vanishes meanwhile is passed over.
+// Walk shows the visitor everything below the directory root; with sorted, in the byte
+// order of names. An entry that vanishes meanwhile is skipped.
 func Walk(ctx context.Context, root int, sorted bool, v Visitor) error {
 	w := &treeWalk{visitor: v, sorted: sorted}
 	defer w.close()
@@ -102,8 +102,8 @@ func (w *treeWalk) next() error {
 	return w.enter(l.fd, e.Name)
 }
 
-// typeOf asks the file where the directory did not tell; DT_UNKNOWN means
-// that it has vanished.
+// typeOf returns an entry's type, from the file if the directory does not store it.
+// DT_UNKNOWN means that the entry has vanished.
 func typeOf(dirfd int, e DirEntry) (uint8, error) {
 	if e.Type != unix.DT_UNKNOWN {
 		return e.Type, nil
@@ -147,11 +147,12 @@ func (w *treeWalk) push(name string, fd int) error {
 		Sort(entries)
 	}
 	w.top().entries = entries
-	return w.limit()
+	return w.closeFarLevel()
 }
 
-// limit closes the level that is now openLevels up, remembering who it was.
-func (w *treeWalk) limit() error {
+// closeFarLevel closes the level that is openLevels above the deepest one, and stores its
+// identity for the way back.
+func (w *treeWalk) closeFarLevel() error {
 	i := len(w.levels) - 1 - openLevels
 	if i < 0 || w.levels[i].fd < 0 {
 		return nil
@@ -194,7 +195,7 @@ func (w *treeWalk) reopen(l *level, child int) error {
 	}
 	st, err := StatFD(fd)
 	if err == nil && (st.Dev != l.dev || st.Ino != l.ino) {
-		err = fail("walk", l.name, errMoved)
+		err = pathError("walk", l.name, errMoved)
 	}
 	if err != nil {
 		CloseQuietly(fd)
@@ -204,7 +205,7 @@ func (w *treeWalk) reopen(l *level, child int) error {
 	return nil
 }
 
-// openUp opens a directory's parent, which the caller has to recognise.
+// openUp opens a directory's parent. The caller checks its identity.
 func openUp(fd int) (int, error) {
 	var up int
 	err := do("open", "..", func() error {

@@ -7,10 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// There is no *xattrat(2) before Linux 6.13. An open file has the f* calls;
-// for what cannot be opened (symlinks, devices, fifos) the l* calls reach the
-// name through the directory's entry in /proc, which keeps the path short and
-// the last symlink unfollowed.
+// procPath is the path of name below dirfd for the l* calls, because there is no
+// *xattrat(2) before Linux 6.13. They reach files that cannot be opened: symlinks, devices,
+// fifos. The path through /proc is short, and a symlink of that name is not followed.
 func procPath(dirfd int, name string) string {
 	return "/proc/self/fd/" + strconv.Itoa(dirfd) + "/" + name
 }
@@ -28,18 +27,18 @@ func SetXattr(dirfd int, name, attr string, value []byte) error {
 
 // GetXattrFD returns an attribute of the open file.
 func GetXattrFD(fd int, attr string) ([]byte, error) {
-	value, err := grow(func(buf []byte) (int, error) { return unix.Fgetxattr(fd, attr, buf) })
-	return value, fail("getxattr "+attr, "", err)
+	value, err := readGrowing(func(buf []byte) (int, error) { return unix.Fgetxattr(fd, attr, buf) })
+	return value, pathError("getxattr "+attr, "", err)
 }
 
 // GetXattr returns an attribute of name itself.
 func GetXattr(dirfd int, name, attr string) ([]byte, error) {
 	path := procPath(dirfd, name)
-	value, err := grow(func(buf []byte) (int, error) { return unix.Lgetxattr(path, attr, buf) })
-	return value, fail("getxattr "+attr, name, err)
+	value, err := readGrowing(func(buf []byte) (int, error) { return unix.Lgetxattr(path, attr, buf) })
+	return value, pathError("getxattr "+attr, name, err)
 }
 
-// RemoveXattr takes an attribute of name itself away.
+// RemoveXattr removes an attribute of name itself.
 func RemoveXattr(dirfd int, name, attr string) error {
 	path := procPath(dirfd, name)
 	return do("removexattr "+attr, name, func() error { return unix.Lremovexattr(path, attr) })
@@ -48,32 +47,32 @@ func RemoveXattr(dirfd int, name, attr string) error {
 // ListXattrFD returns the names of the open file's attributes. A file system
 // without attributes has none.
 func ListXattrFD(fd int) ([]string, error) {
-	list, err := grow(func(buf []byte) (int, error) { return unix.Flistxattr(fd, buf) })
-	return split(list), fail("listxattr", "", noneIfUnsupported(err))
+	list, err := readGrowing(func(buf []byte) (int, error) { return unix.Flistxattr(fd, buf) })
+	return split(list), pathError("listxattr", "", ignoreUnsupported(err))
 }
 
 // ListXattr returns the names of name's own attributes.
 func ListXattr(dirfd int, name string) ([]string, error) {
 	path := procPath(dirfd, name)
-	list, err := grow(func(buf []byte) (int, error) { return unix.Llistxattr(path, buf) })
-	return split(list), fail("listxattr", name, noneIfUnsupported(err))
+	list, err := readGrowing(func(buf []byte) (int, error) { return unix.Llistxattr(path, buf) })
+	return split(list), pathError("listxattr", name, ignoreUnsupported(err))
 }
 
-func noneIfUnsupported(err error) error {
+func ignoreUnsupported(err error) error {
 	if err == unix.ENOTSUP {
 		return nil
 	}
 	return err
 }
 
-// grow calls get with a buffer, twice as large each time it was too small.
-// Most files have few attributes, so the first one is on the stack.
-func grow(get func([]byte) (int, error)) ([]byte, error) {
+// readGrowing calls get with a larger buffer until the value fits. The first buffer is on
+// the stack, because most files have few attributes.
+func readGrowing(get func([]byte) (int, error)) ([]byte, error) {
 	var small [256]byte
 	buf := small[:]
 	for {
 		var n int
-		err := retry(func() error {
+		err := retryEINTR(func() error {
 			var err error
 			n, err = get(buf)
 			return err
@@ -88,7 +87,7 @@ func grow(get func([]byte) (int, error)) ([]byte, error) {
 	}
 }
 
-// split cuts the kernel's NUL-terminated names apart.
+// split returns the names in the kernel's NUL-terminated list.
 func split(list []byte) []string {
 	var names []string
 	for len(list) > 0 {

@@ -11,14 +11,14 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// calls counts what an engine asks of a door.
+// calls counts the calls of an engine.
 type calls struct {
 	seconds *prometheus.HistogramVec
 	errors  *prometheus.CounterVec
 	running *prometheus.GaugeVec
 }
 
-// Calls take from less than a millisecond (a look) to minutes (a large layer).
+// callBuckets range from a millisecond (a lookup) to minutes (a large layer).
 var callBuckets = prometheus.ExponentialBuckets(0.001, 4, 9)
 
 func newCalls() calls {
@@ -40,8 +40,7 @@ func (c calls) all() []prometheus.Collector {
 	return []prometheus.Collector{c.seconds, c.errors, c.running}
 }
 
-// Call is told of a call of the engine as it begins, and what it returns of how
-// the call ended.
+// Call counts a call that begins. The caller calls the returned function with its outcome.
 func (m *Metrics) Call(op string) (ended func(error)) {
 	op = label(op)
 	began := time.Now()
@@ -58,8 +57,8 @@ func (m *Metrics) Call(op string) (ended func(error)) {
 
 func label(name string) string { return strings.NewReplacer(" ", "_", "-", "_").Replace(name) }
 
-// class is the kind of failure. One whose caller went away says nothing of the
-// store, whatever it ended with.
+// class returns the error's class as a label. A call whose caller went away is "canceled",
+// whatever its error: it says nothing about the store.
 func class(err error) string {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return "canceled"

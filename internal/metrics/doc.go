@@ -1,7 +1,7 @@
 // Package metrics counts the calls of an engine and serves metrics in Prometheus'
 // format, on a unix socket or a loopback address.
 //
-// The doors do not know it: they tell a function what happens, and the commands put a
-// Metrics there. What a store does is counted by package overlayzfs/storemetrics, which
-// registers here. docs/metrics.md lists all of it.
+// The doors do not import it: they call a function for each call, and the commands set it to
+// Metrics.Call. Package overlayzfs/storemetrics counts the work of a store and registers
+// here. docs/metrics.md lists all metrics.
 package metrics

@@ -15,15 +15,14 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/unixsock"
 )
 
-// EnvAddress is the variable of the environment that says where metrics are
-// served.
+// EnvAddress is the environment variable with the address of metrics.
 const EnvAddress = "OVERLAYZFS_METRICS"
 
-// Address is where metrics are served; the zero Address is nowhere.
+// Address is where metrics are served. The zero Address means nowhere.
 type Address struct{ network, address string }
 
-// ParseAddress reads unix:/PATH, or IP:PORT of the loopback: what metrics tell,
-// they tell everybody who asks, so no address that others reach is taken.
+// ParseAddress parses unix:/PATH, or IP:PORT with a loopback address. It refuses addresses
+// that other hosts reach, because metrics are served without access control.
 func ParseAddress(text string) (Address, error) {
 	if text == "" {
 		return Address{}, nil
@@ -59,8 +58,8 @@ func (a Address) String() string {
 	return a.address
 }
 
-// Alone reports whether the address is one of a network in which there is
-// nothing but the loopback, so that nobody outside reaches it.
+// Alone reports whether the address is in a network namespace without any interface but
+// the loopback, so that nobody outside reaches it.
 func (a Address) Alone() bool {
 	if a.network != "tcp" {
 		return false
@@ -76,9 +75,8 @@ func (a Address) listen() (net.Listener, error) {
 	return net.Listen(a.network, a.address)
 }
 
-// Start serves the metrics until stop is called, which waits until nothing is
-// served any more. That they cannot be served is logged and no more: layers
-// matter more than what is counted of them.
+// Start serves the metrics until stop is called; stop waits for the server's end. A failure
+// to serve is only logged, because layers matter more than their metrics.
 func (m *Metrics) Start(a Address) (stop func()) {
 	if a.None() {
 		return func() {}

@@ -14,17 +14,17 @@ import (
 // Namespace begins the names of all metrics.
 const Namespace = "overlayzfs"
 
-// Metrics are those of one process: its calls, and what is registered beside them.
+// Metrics are the metrics of one process: its calls, and what Register adds.
 type Metrics struct {
 	registry *prometheus.Registry
 	calls    calls
 	log      logrus.FieldLogger
 }
 
-// Build is what the process was built from.
+// Build identifies the build of the process.
 type Build struct{ Version, Commit string }
 
-// New returns the metrics of a process in which nothing happened yet.
+// New returns the metrics of a process.
 func New(b Build, log logrus.FieldLogger) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), calls: newCalls(), log: log}
 	m.registry.MustRegister(
@@ -51,8 +51,8 @@ func buildInfo(b Build) prometheus.Collector {
 // Gatherer reads the metrics without serving them.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
-// Handler answers a scrape. One that waits for a pool does not take others with
-// it for long: few are let in, and each is given up in time.
+// Handler answers scrapes. A scrape can wait for a pool, so few run at a time and each ends
+// with a timeout.
 func (m *Metrics) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{

@@ -6,17 +6,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenDetached mounts m in no name space and returns its root: nobody else sees the
-// mount, and it ends with the file, however the process does. Through it nothing
-// can be written, whatever the file system allows, which is mounted as others
-// have it. Target and Flags are of no use here. (fsmount(2), Linux 5.2.)
-func (m Mount) OpenDetached() (*os.File, error) { return m.detached(unix.MOUNT_ATTR_RDONLY) }
+// OpenDetached mounts m in no mount namespace and returns its root. Nobody else sees the
+// mount, which ends with the file, even if the process is killed. The mount is read-only,
+// whatever the options of the file system. Target and Flags are ignored. (fsmount(2), Linux
+// 5.2.)
+func (m Mount) OpenDetached() (*os.File, error) { return m.openDetached(unix.MOUNT_ATTR_RDONLY) }
 
-// OpenDetachedWritable is Detached for a root that is written through, as far as the
-// file system allows.
-func (m Mount) OpenDetachedWritable() (*os.File, error) { return m.detached(0) }
+// OpenDetachedWritable is OpenDetached with a writable mount, if the file system is
+// writable.
+func (m Mount) OpenDetachedWritable() (*os.File, error) { return m.openDetached(0) }
 
-func (m Mount) detached(further int) (*os.File, error) {
+func (m Mount) openDetached(further int) (*os.File, error) {
 	fsfd, err := unix.Fsopen(m.Type, unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, m.refused("fsopen", err, -1)

@@ -7,35 +7,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// idleThreads is how many threads wait for the next mount. To make one costs
-// more than all else that a mount costs here.
+// idleThreads is how many threads wait for the next mount. Starting one costs more than the
+// rest of a mount.
 const idleThreads = 4
 
-// idle holds them.
+// idle holds the waiting threads.
 var idle = make(chan *thread, idleThreads)
 
-// inDir runs fn on a thread whose working directory is dir, so that relative
+// runInDir runs fn on a thread whose working directory is dir, so that relative
 // paths work without a fork and without moving the process. The thread leaves
 // dir again: a working directory would keep the dataset from being unmounted.
-func inDir(dir string, fn func() error) error {
+func runInDir(dir string, fn func() error) error {
 	if dir == "" {
 		return fn()
 	}
-	t := borrow()
+	t := acquireThread()
 	err, usable := t.do(dir, fn)
-	t.giveBack(usable)
+	t.release(usable)
 	return err
 }
 
-// thread is a goroutine locked to an operating system's thread with a private
-// fs_struct. It ends with that thread, which must not be used for anything else.
+// thread is a goroutine locked to an operating system thread with a private fs_struct. The
+// thread ends with the goroutine, because nothing else may run on it.
 type thread struct {
 	jobs    chan func()
 	private bool
 }
 
-// CloseIdleThreads ends the threads that wait for the next mount, for whoever counts
-// what a process holds. The next mount makes a new one.
+// CloseIdleThreads ends the threads that wait for the next mount, so that tests can count
+// a process's threads. The next mount starts a new one.
 func CloseIdleThreads() {
 	for {
 		select {
@@ -47,7 +47,7 @@ func CloseIdleThreads() {
 	}
 }
 
-func borrow() *thread {
+func acquireThread() *thread {
 	select {
 	case t := <-idle:
 		return t
@@ -63,9 +63,9 @@ func borrow() *thread {
 	return t
 }
 
-// giveBack keeps the thread for the next mount, unless it is not where it was,
-// or enough of them are idle.
-func (t *thread) giveBack(usable bool) {
+// release keeps the thread for the next mount, unless it is unusable or enough threads are
+// idle.
+func (t *thread) release(usable bool) {
 	if usable {
 		select {
 		case idle <- t:
@@ -76,7 +76,7 @@ func (t *thread) giveBack(usable bool) {
 	close(t.jobs)
 }
 
-// do runs fn on the thread, in dir, and reports whether the thread is as before.
+// do runs fn on the thread, in dir, and reports whether the thread can be used again.
 func (t *thread) do(dir string, fn func() error) (err error, usable bool) {
 	done := make(chan struct{})
 	t.jobs <- func() {

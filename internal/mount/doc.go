@@ -1,11 +1,9 @@
 // Package mount describes mounts as values and executes them.
 //
-// A Mount is built by a pure function (Overlay, and package zfs for datasets)
-// and executed in one place, by direct system calls: nothing is forked and no
-// string passes through a shell or a helper. The package also reads what is
-// mounted below a directory, which is where reference counts come from after
-// a restart.
+// A pure function builds a Mount (Overlay, and package zfs for datasets). Mount.Do executes
+// it with direct system calls: nothing is forked, and no string passes through a shell or
+// helper. docs/decisions/0019 says why the calls are direct. The package also lists the
+// mounts below a directory, from which reference counts are rebuilt after a restart.
 //
-// What does not live here: which layers to stack, when to mount, and what a
-// mount means. That is package overlayzfs.
+// Which layers to stack and when to mount is for package overlayzfs to say.
 package mount

@@ -10,32 +10,31 @@ import (
 type release struct{ major, minor int }
 
 var (
-	// volatileSince is the first Linux whose overlayfs has the option volatile.
+	// volatileSince is the first Linux with overlayfs's option volatile.
 	volatileSince = release{5, 10}
-	// lowersOneByOneSince is the first with lowerdir+.
-	lowersOneByOneSince = release{6, 8}
+	// lowerdirPlusSince is the first Linux with overlayfs's option lowerdir+.
+	lowerdirPlusSince = release{6, 8}
 )
 
-// HasVolatile reports whether overlayfs knows the option volatile. Nothing but
-// the kernel's release tells.
-func HasVolatile() (bool, error) { return running(volatileSince) }
+// HasVolatile reports whether overlayfs has the option volatile. Only the kernel's release
+// tells.
+func HasVolatile() (bool, error) { return kernelIsAtLeast(volatileSince) }
 
-// HasLowerdirPlus reports whether lower directories may take more than the
-// one page of mount(2). Before overlayfs was made for fsconfig(2), in 6.5, the
-// kernel took any option from there, and failed when they filled a page: its
-// release tells what its errors do not.
-func HasLowerdirPlus() (bool, error) { return running(lowersOneByOneSince) }
+// HasLowerdirPlus reports whether the lower directories may exceed mount(2)'s one page. Only
+// the kernel's release tells: before Linux 6.5 fsconfig(2) accepts any option of an overlay,
+// and fails only when the options fill a page.
+func HasLowerdirPlus() (bool, error) { return kernelIsAtLeast(lowerdirPlusSince) }
 
-func running(since release) (bool, error) {
+func kernelIsAtLeast(since release) (bool, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return false, fmt.Errorf("uname: %w", err)
 	}
-	return reached(unix.ByteSliceToString(name.Release[:]), since), nil
+	return isAtLeast(unix.ByteSliceToString(name.Release[:]), since), nil
 }
 
-// reached tells whether a kernel's release, as uname has it, is since or later.
-func reached(name string, since release) bool {
+// isAtLeast reports whether a kernel's release, as uname returns it, is since or later.
+func isAtLeast(name string, since release) bool {
 	var r release
 	if _, err := fmt.Sscanf(name, "%d.%d", &r.major, &r.minor); err != nil {
 		return false

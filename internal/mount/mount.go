@@ -10,7 +10,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Mount is one mount to be made: mount(8)'s line as a value.
+// Mount describes one mount: the arguments of mount(8) as a value.
 type Mount struct {
 	Type    string
 	Source  string
@@ -18,16 +18,15 @@ type Mount struct {
 	Flags   uintptr
 	Options []Option
 
-	// Dir is the directory that relative paths in Target and Options start
-	// from. Relative paths keep deep stacks within one page and make
-	// characters such as ':' in the directory's own path harmless.
+	// Dir is the directory of relative paths in Target and Options. Relative paths keep deep
+	// stacks within one page, and a ':' in the directory's own path does no harm.
 	Dir string
 }
 
 // Option is one option of the file system: key, or key=value.
 type Option struct{ Key, Value string }
 
-// String is the option as mount(2) takes it.
+// String returns the option as mount(2) takes it.
 func (o Option) String() string {
 	if o.Value == "" {
 		return o.Key
@@ -35,7 +34,7 @@ func (o Option) String() string {
 	return o.Key + "=" + o.Value
 }
 
-// Data is the options as the data argument of mount(2).
+// Data returns the options as the data argument of mount(2).
 func (m Mount) Data() string {
 	parts := make([]string, len(m.Options))
 	for i, o := range m.Options {
@@ -44,12 +43,12 @@ func (m Mount) Data() string {
 	return strings.Join(parts, ",")
 }
 
-// Error is a mount that the kernel refused, with all it was asked.
+// Error is a mount that the kernel refused, with all arguments.
 type Error struct {
 	Mount Mount
 	Call  string
 	Err   error
-	Log   string // the kernel's own words, when the call gives them
+	Log   string // the kernel's message, when the call returns one
 }
 
 // Error names call, type, source, target and a bounded part of the data.
@@ -80,15 +79,15 @@ func (m Mount) Do() error {
 		return err
 	}
 	if len(m.Data()) < unix.Getpagesize() {
-		return inDir(m.Dir, m.classic)
+		return runInDir(m.Dir, m.mountClassic)
 	}
 	if m.Type != "overlay" {
 		return fault.New(fault.Invalid, "the options of the %s mount on %q are longer than a page", m.Type, m.Target)
 	}
-	return inDir(m.Dir, m.stepwise)
+	return runInDir(m.Dir, m.mountStepwise)
 }
 
-// check refuses strings that the kernel would read differently than meant.
+// check refuses a NUL, at which the kernel would cut an argument.
 func (m Mount) check() error {
 	for _, s := range append([]string{m.Type, m.Source, m.Target, m.Dir}, m.Data()) {
 		if strings.ContainsRune(s, 0) {
@@ -98,22 +97,21 @@ func (m Mount) check() error {
 	return nil
 }
 
-// classic is mount(2).
-func (m Mount) classic() error {
+// mountClassic mounts with mount(2).
+func (m Mount) mountClassic() error {
 	if err := unix.Mount(m.Source, m.Target, m.Type, m.Flags, m.Data()); err != nil {
 		return &Error{Mount: m, Call: "mount", Err: err}
 	}
 	return nil
 }
 
-// Unmount unmounts target. A target that is not mounted, or not there, is
-// success: whoever asked wanted it gone.
+// Unmount unmounts target. A target that is not mounted, or missing, is no error.
 func Unmount(target string) error {
 	return unmount(target, unix.UMOUNT_NOFOLLOW)
 }
 
-// Detach takes target out of the name space at once; the file system itself
-// ends with its last user.
+// Detach removes target from the mount namespace at once (MNT_DETACH). The file system ends
+// with its last user.
 func Detach(target string) error {
 	return unmount(target, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
 }

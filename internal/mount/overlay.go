@@ -21,19 +21,19 @@ type Overlay struct {
 	Upper  string   // empty: read-only
 	Work   string
 	Label  string // SELinux context, empty for none
-	// Apart: the upper directory lies on another file system than the lowers.
-	// xino=on then makes all files look like those of one: without it st_dev
-	// tells files from directories, and a changed file from an unchanged.
+	// Apart says that the upper directory lies on another file system than the lowers. The
+	// mount then gets xino=on. Without it files and directories, and changed and unchanged
+	// files, differ in st_dev.
 	Apart bool
-	// Volatile: nothing written is synced, not even by fsync. The kernel
-	// leaves work/incompat/volatile in the work directory, and refuses to mount
-	// it again before that is removed.
+	// Volatile says that nothing written is synced, not even by fsync. The kernel leaves
+	// work/incompat/volatile in the work directory, and refuses to mount it again before that
+	// is removed.
 	Volatile bool
-	// Features the kernel has and the driver wants off, by name.
+	// Off are the names of overlay features to switch off.
 	Off []string
 }
 
-// Mount is the overlay as a mount to be made.
+// Mount returns the Mount of the overlay.
 func (o Overlay) Mount() (Mount, error) {
 	if err := o.check(); err != nil {
 		return Mount{}, err
@@ -74,18 +74,17 @@ func (o Overlay) check() error {
 	return nil
 }
 
-// unwanted are the overlay features that would make an upper directory mean
-// something only together with its lowers: layers must stay movable. metacopy is
-// one, too, and goes with redirect_dir, without which the kernel does not do it.
-// BuildKit packs a step's layer from its upper directory only where it knows
-// all options of the mount, and metacopy it does not; else it compares the whole
-// image before and after.
-var unwanted = []string{"index", "redirect_dir"}
+// unwantedFeatures are the overlay features that tie an upper directory to its lowers;
+// layers must stay movable. metacopy is one too, but the kernel does not use it without
+// redirect_dir. It is not listed, because BuildKit packs a step's layer from its upper
+// directory only if it knows all options of the mount, and it does not know metacopy.
+// Otherwise it compares the whole image before and after.
+var unwantedFeatures = []string{"index", "redirect_dir"}
 
-// FeaturesToDisable returns which of the features that layers must not use
-// this kernel knows at all: an unknown option would fail the mount.
+// FeaturesToDisable returns the unwanted features that this kernel has. An option that the
+// kernel does not know would fail the mount.
 func FeaturesToDisable() ([]string, error) {
-	return knownFeatures("/sys/module/overlay/parameters", unwanted)
+	return knownFeatures("/sys/module/overlay/parameters", unwantedFeatures)
 }
 
 func knownFeatures(dir string, names []string) ([]string, error) {

@@ -10,10 +10,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// stepwise mounts through fsopen, fsconfig, fsmount and move_mount, one
-// fsconfig call for each lower directory. fsconfig takes values of at most
-// 256 bytes (fs/fsopen.c, Linux 6.12), which relative paths stay below.
-func (m Mount) stepwise() error {
+// mountStepwise mounts with fsopen, fsconfig, fsmount and move_mount, and one fsconfig call
+// for each lower directory. fsconfig takes values of at most 256 bytes (fs/fsopen.c, Linux
+// 6.12); relative paths are shorter.
+func (m Mount) mountStepwise() error {
 	fsfd, err := unix.Fsopen(m.Type, unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return m.refused("fsopen", err, -1)
@@ -68,18 +68,18 @@ func configureLowers(fsfd int, lowers []string) error {
 	return nil
 }
 
-// explainLower says it when the kernel is too old to take lower directories one
-// by one. Older ones with that ported back are asked all the same.
+// explainLower explains the refusal of a kernel that is too old for lowerdir+. It is called
+// after the refusal, because an older kernel can have lowerdir+ ported back.
 func explainLower(refusal error, lowers int) error {
 	able, err := HasLowerdirPlus()
 	if err != nil || able || !errors.Is(refusal, unix.EINVAL) {
 		return errors.Join(refusal, err)
 	}
 	return fault.New(fault.Unsupported,
-		"%d lower directories do not fit one page, and this kernel does not take them one by one: Linux 6.8 or later does (%w)", lowers, refusal)
+		"%d lower directories do not fit one page, and this kernel has no lowerdir+: use Linux 6.8 or later (%w)", lowers, refusal)
 }
 
-// refused makes the error, with the kernel's own message when fsfd has one.
+// refused returns the error, with the kernel's message if fsfd has one.
 func (m Mount) refused(call string, err error, fsfd int) error {
 	e := &Error{Mount: m, Call: call, Err: err}
 	if fsfd >= 0 {

@@ -11,7 +11,7 @@ import (
 // Info is one line of the mount table.
 type Info = mountinfo.Info
 
-// ListAt returns what is mounted on exactly target, oldest first; nil for none.
+// ListAt returns the mounts on exactly target, oldest first; nil for none.
 func ListAt(target string) ([]*Info, error) {
 	return table(func(i *Info) bool { return i.Mountpoint == target })
 }
@@ -22,10 +22,10 @@ func ListBelow(dir string) ([]*Info, error) {
 	return table(func(i *Info) bool { return strings.HasPrefix(i.Mountpoint, prefix) })
 }
 
-// CountOverlaysOn counts the overlays that have a directory below dir as one of
-// theirs, each once, wherever and however often it is mounted.
+// CountOverlaysOn counts the overlays with a lower, upper or work directory below dir. Each
+// counts once, wherever and however often it is mounted.
 func CountOverlaysOn(dir string) (int, error) {
-	infos, err := table(func(i *Info) bool { return i.FSType == "overlay" && standsOn(i.VFSOptions, dir) })
+	infos, err := table(func(i *Info) bool { return i.FSType == "overlay" && usesDirBelow(i.VFSOptions, dir) })
 	seen := map[[2]int]bool{}
 	for _, i := range infos {
 		seen[[2]int{i.Major, i.Minor}] = true
@@ -33,9 +33,9 @@ func CountOverlaysOn(dir string) (int, error) {
 	return len(seen), err
 }
 
-// standsOn looks for a directory below dir in an overlay's options: lowerdir=A:B,
-// upperdir=C, or lowerdir+=A.
-func standsOn(options, dir string) bool {
+// usesDirBelow reports whether an overlay's options name a directory below dir:
+// lowerdir=A:B, upperdir=C, or lowerdir+=A.
+func usesDirBelow(options, dir string) bool {
 	below := strings.TrimSuffix(dir, "/") + "/"
 	return strings.Contains(options, "="+below) || strings.Contains(options, ":"+below)
 }
@@ -66,8 +66,8 @@ func FindByPath(path string) (*Info, error) {
 	return best, nil
 }
 
-// IsOverlay reports whether dir is on an overlay. It asks the file system and
-// not the table, which is long on a busy host.
+// IsOverlay reports whether dir is on an overlay. It uses statfs(2), because the mount table
+// is long on a busy host.
 func IsOverlay(dir string) (bool, error) {
 	var st unix.Statfs_t
 	err := unix.Statfs(dir, &st)

@@ -12,7 +12,7 @@ func TestAnOverlayStandsOnItsDirectories(t *testing.T) {
 		"rw,lowerdir=/homes/a":                                                   false,
 		"rw":                                                                     false,
 	} {
-		if got := standsOn(options, "/home"); got != want {
+		if got := usesDirBelow(options, "/home"); got != want {
 			t.Errorf("%s: %v", options, got)
 		}
 	}

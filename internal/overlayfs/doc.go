@@ -1,4 +1,3 @@
-// Package overlayfs holds the marks that overlayfs writes into an upper directory:
-// whiteout devices and the trusted.overlay attributes. fs/overlayfs/overlayfs.h of
-// the kernel names them.
+// Package overlayfs knows the marks that overlayfs writes into an upper directory: whiteout
+// devices and the trusted.overlay attributes (fs/overlayfs/overlayfs.h of the kernel).
 package overlayfs

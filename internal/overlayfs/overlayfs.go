@@ -30,6 +30,6 @@ func IsWhiteout(mode uint32, rdev uint64) bool {
 // one below it. Overlayfs also writes "x" there, which hides nothing.
 func IsOpaque(value []byte) bool { return string(value) == OpaqueValue }
 
-// IsXattr reports whether overlayfs reads the attribute: set on a layer's file, it
-// would change what the layer means.
+// IsXattr reports whether the attribute is one of overlayfs. Set on a layer's file, it would
+// change the meaning of the layer.
 func IsXattr(name string) bool { return strings.HasPrefix(name, XattrPrefix) }

@@ -1,3 +1,2 @@
-// Package unixsock makes the sockets that the doors listen on. What is spoken on
-// them is theirs.
+// Package unixsock creates the unix sockets that the doors and the metrics listen on.
 package unixsock

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// Listen makes a unix socket for its owner only. The socket of a process that is
-// gone is replaced; one that answers is not.
+// Listen creates a unix socket for its owner only. It replaces the socket of a process that
+// is gone, and fails on one that answers.
 func Listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
@@ -37,10 +37,10 @@ func removeStale(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s is in the way: it is not a socket", path)
+		return fmt.Errorf("%s exists and is not a socket: remove it, or choose another path", path)
 	}
 	if conn, err := net.Dial("unix", path); err == nil {
-		return errors.Join(fmt.Errorf("%s answers: whoever serves it runs already", path), conn.Close())
+		return errors.Join(fmt.Errorf("%s answers: another process serves it already", path), conn.Close())
 	}
 	return os.Remove(path)
 }

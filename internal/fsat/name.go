@@ -2,9 +2,8 @@ package fsat
 
 import "golang.org/x/sys/unix"
 
-// Mkdir makes the directory name below dirfd. As with every call that makes
-// a name, the process's umask applies and only permission bits are used:
-// Attributes sets the rest.
+// Mkdir makes the directory name below dirfd. As with every call that makes a name, the
+// umask applies and only permission bits are used; Chmod sets the others.
 func Mkdir(dirfd int, name string, mode uint32) error {
 	return do("mkdir", name, func() error { return unix.Mkdirat(dirfd, name, mode&0o777) })
 }
@@ -21,8 +20,8 @@ func Symlink(target string, dirfd int, name string) error {
 	return do("symlink", name, func() error { return unix.Symlinkat(target, dirfd, name) })
 }
 
-// Link makes name below dirfd another name of oldName below oldDir; of a
-// symlink it links the symlink.
+// Link makes name below dirfd another name of oldName below oldDir. A symlink is linked
+// itself.
 func Link(oldDir int, oldName string, dirfd int, name string) error {
 	return do("link", name, func() error { return unix.Linkat(oldDir, oldName, dirfd, name, 0) })
 }
@@ -37,8 +36,8 @@ func Rmdir(dirfd int, name string) error {
 	return do("rmdir", name, func() error { return unix.Unlinkat(dirfd, name, unix.AT_REMOVEDIR) })
 }
 
-// RenameNoReplace gives name below dirfd what oldName below oldDir names. Whatever has
-// that name already is EEXIST; a file system that cannot tell is EINVAL.
+// RenameNoReplace renames oldName below oldDir to name below dirfd. It returns EEXIST when
+// name exists, and EINVAL on a file system without RENAME_NOREPLACE.
 func RenameNoReplace(oldDir int, oldName string, dirfd int, name string) error {
 	return do("rename", name, func() error {
 		return unix.Renameat2(oldDir, oldName, dirfd, name, unix.RENAME_NOREPLACE)
