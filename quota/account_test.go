@@ -29,9 +29,9 @@ func TestJudge(t *testing.T) {
 		limit, used, pending uint64
 		want                 verdict
 	}{
-		{100, 0, 0, carryOn}, {100, 0, 49, carryOn}, {100, 0, 50, know}, {100, 0, 99, know}, {100, 0, 100, stop},
-		{100, 60, 19, carryOn}, {100, 60, 20, know}, {100, 60, 40, stop}, {100, 60, 1000, stop},
-		{100, 99, 0, know}, {100, 100, 0, full}, {100, 101, 500, full},
+		{100, 0, 0, verdictContinue}, {100, 0, 49, verdictContinue}, {100, 0, 50, verdictSync}, {100, 0, 99, verdictSync}, {100, 0, 100, verdictStop},
+		{100, 60, 19, verdictContinue}, {100, 60, 20, verdictSync}, {100, 60, 40, verdictStop}, {100, 60, 1000, verdictStop},
+		{100, 99, 0, verdictSync}, {100, 100, 0, verdictFull}, {100, 101, 500, verdictFull},
 	} {
 		a := account{limit: c.limit, used: c.used}
 		equal(t, "judged", a.judge(counters{written: c.pending}), c.want)
@@ -51,11 +51,11 @@ func TestSlack(t *testing.T) {
 // rate that is expected at most, down to the least pause.
 func TestPause(t *testing.T) {
 	for slack, want := range map[uint64]time.Duration{
-		0: pauseLeast, 1 << 20: pauseLeast, 10 << 20: pauseLeast,
-		100 << 20: 48 * time.Millisecond, 1 << 30: 500 * time.Millisecond, 2 << 30: pauseMost, 1 << 60: pauseMost,
+		0: minPause, 1 << 20: minPause, 10 << 20: minPause,
+		100 << 20: 48 * time.Millisecond, 1 << 30: 500 * time.Millisecond, 2 << 30: maxPause, 1 << 60: maxPause,
 	} {
 		equal(t, "pause", pause(slack, false), want)
 	}
-	equal(t, "idle, near", pause(0, true), pauseIdle)
+	equal(t, "idle, near", pause(0, true), idlePause)
 	equal(t, "idle, far", pause(1<<30, true), 500*time.Millisecond)
 }

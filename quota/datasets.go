@@ -6,52 +6,52 @@ import (
 	"path/filepath"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// UpperName is the directory, in a limited layer's own, that its dataset is
-// mounted on.
+// UpperName is the directory in a limited layer's own directory on which its dataset is
+// mounted.
 const UpperName = "upper"
 
-// contents are the directories that hold what a container writes. Where they
-// lie on a dataset of the layer's own, they are symbolic links in the layer's
-// directory.
-var contents = []string{"diff", "work"}
+// contentDirs are the directories that a container writes to. On a dataset of the layer's
+// own, they are symbolic links in the layer's directory.
+var contentDirs = []string{"diff", "work"}
 
-// LayerProperty is the user property that marks a dataset as a layer's, and
-// names the layer.
+// LayerProperty is the user property that marks a dataset as a layer's. Its value is the
+// layer's ID.
 const LayerProperty = "overlayzfs:layer"
 
-// RemovedProperty says, set locally on a layer's dataset, that the layer is gone
-// and the dataset is only there for its snapshots: no new one is to have it.
+// RemovedProperty, set locally on a layer's dataset, says that the layer was removed and only
+// snapshots keep the dataset. No new snapshot includes it.
 const RemovedProperty = "overlayzfs:removed"
 
-// storeProperty names the store that the layer belongs to. Stores that are used
-// in place may share a dataset, and none touches another's.
+// storeProperty holds the random name of the layer's store. Stores that are used in place
+// may share a dataset, and none touches another's layers.
 const storeProperty = "overlayzfs:store"
 
-// datasets limits layers by a child dataset each.
+// datasets limits each layer by a child dataset.
 type datasets struct {
 	zfs    *zfs.Handle
 	parent string
 	store  string
-	home   string // below it layers are made
-	owns   func(id, key string) bool
+	home   string // the staging directory of layers
+	mayOwn func(id, key string) bool
 	watch  *inodeWatch
 }
 
 func newDatasets(c Config) *datasets {
-	d := &datasets{zfs: c.ZFS, parent: c.Dataset, store: c.Store, home: c.Home, owns: c.MayOwn}
+	d := &datasets{zfs: c.ZFS, parent: c.Dataset, store: c.Store, home: c.Home, mayOwn: c.MayOwn}
 	d.watch = &inodeWatch{
-		count: mountedInodes, created: zfs.CreatedObjects, endTxg: d.endTxg, counters: d.counters,
-		freeze: d.freeze, thaw: d.limit, layers: map[string]*watched{},
+		count: countMountedInodes, created: zfs.CreatedObjects, endTxg: d.endTxg, objsetReader: d.objsetReader,
+		freeze: d.freeze, thaw: d.setRefquota, layers: map[string]*watchedLayer{},
 	}
 	return d
 }
 
-func (d *datasets) name(key string) string { return d.parent + "/" + key }
+func (d *datasets) datasetName(key string) string { return d.parent + "/" + key }
 
-// reserve has nothing to add: a dataset is found by its layer's key.
+// reserve adds nothing to the record: the layer's key names its dataset.
 func (d *datasets) reserve(*Record) error { return nil }
 
 func (d *datasets) make(p Layer, r Record, fill func(dir string) error) error {
@@ -59,17 +59,17 @@ func (d *datasets) make(p Layer, r Record, fill func(dir string) error) error {
 	if err != nil {
 		return err
 	}
-	if err := d.zfs.CreateFilesystem(d.name(p.Key), properties); err != nil {
+	if err := d.zfs.CreateFilesystem(d.datasetName(p.Key), properties); err != nil {
 		return err
 	}
 	upper := filepath.Join(p.Dir, UpperName)
 	if err := os.Mkdir(upper, 0o710); err != nil {
 		return err
 	}
-	if err := d.fill(p, upper, fill); err != nil {
+	if err := d.fillMounted(p, upper, fill); err != nil {
 		return errors.Join(err, os.Remove(upper))
 	}
-	for _, name := range contents {
+	for _, name := range contentDirs {
 		if err := os.Symlink(filepath.Join(UpperName, name), filepath.Join(p.Dir, name)); err != nil {
 			return err
 		}
@@ -77,13 +77,13 @@ func (d *datasets) make(p Layer, r Record, fill func(dir string) error) error {
 	return nil
 }
 
-// fill has the directories made and unmounts again: that writes them out, so
-// that a layer that was recorded never comes back without them.
-func (d *datasets) fill(p Layer, upper string, fill func(dir string) error) error {
-	if err := zfs.MountDataset(d.name(p.Key), upper); err != nil {
+// fillMounted makes the directories on the mounted dataset and unmounts it. The unmount
+// writes them out, so a recorded layer never comes back without them.
+func (d *datasets) fillMounted(p Layer, upper string, fill func(dir string) error) error {
+	if err := zfs.MountDataset(d.datasetName(p.Key), upper); err != nil {
 		return err
 	}
-	return errors.Join(fill(upper), unmount(upper))
+	return errors.Join(fill(upper), unmountOrDetach(upper))
 }
 
 func (d *datasets) properties(r Record) (zfs.Properties, error) {
@@ -92,7 +92,7 @@ func (d *datasets) properties(r Record) (zfs.Properties, error) {
 		return nil, err
 	}
 	properties := zfs.Properties{
-		"mountpoint":  zfs.String("legacy"), // nobody else's to mount
+		"mountpoint":  zfs.String("legacy"), // only the driver mounts it
 		LayerProperty: zfs.String(r.Layer),
 		storeProperty: zfs.String(d.store),
 	}
@@ -106,46 +106,141 @@ func (d *datasets) properties(r Record) (zfs.Properties, error) {
 }
 
 func (d *datasets) set(p Layer, r Record) error {
-	err := d.watch.set(p, r, d.limit)
+	err := d.watch.set(p, r, d.setRefquota)
 	if errors.Is(err, zfs.ErrNoSpace) {
 		return d.explainTooSmall(p, r, err)
 	}
 	if err != nil {
 		return d.explainMissing(p.Key, err)
 	}
-	if attached, look := d.attached(p); look == nil && attached {
+	if attached, look := d.isAttached(p); look == nil && attached {
 		d.watch.add(p, r)
 	}
 	return nil
 }
 
-// explainTooSmall says by how much a limit is too low: ZFS takes none below
-// what is there.
+// explainTooSmall says how much a layer holds: ZFS accepts no limit below that.
 func (d *datasets) explainTooSmall(p Layer, r Record, err error) error {
-	stats, look := d.zfs.DatasetStats(d.name(p.Key))
+	stats, look := d.zfs.DatasetStats(d.datasetName(p.Key))
 	if look != nil {
 		return errors.Join(err, look)
 	}
-	return fault.New(fault.LimitReached, "%w (%w)", tooSmall(r.Bytes, stats.Referenced(), "bytes"), err)
+	return fault.New(fault.LimitReached, "%w (%w)", limitTooSmallError(r.Bytes, stats.Referenced(), "bytes"), err)
 }
 
-// limit sets the limit unless it is set: that costs a transaction group.
-func (d *datasets) limit(p Layer, r Record) error {
-	stats, err := d.zfs.DatasetStats(d.name(p.Key))
+// setRefquota sets the refquota unless it is set already, because that costs a transaction
+// group.
+func (d *datasets) setRefquota(p Layer, r Record) error {
+	stats, err := d.zfs.DatasetStats(d.datasetName(p.Key))
 	if err != nil || stats.RefQuota() == r.Bytes {
 		return err
 	}
-	return d.zfs.SetUint(d.name(p.Key), "refquota", r.Bytes)
+	return d.zfs.SetUint(d.datasetName(p.Key), "refquota", r.Bytes)
 }
 
 func (d *datasets) usage(p Layer, _ Record) (Usage, error) {
-	stats, err := d.zfs.DatasetStats(d.name(p.Key))
+	stats, err := d.zfs.DatasetStats(d.datasetName(p.Key))
 	if err != nil {
 		return Usage{}, d.explainMissing(p.Key, err)
 	}
 	usage := Usage{Bytes: stats.Referenced()}
-	usage.Inodes, err = d.inodes(p)
+	usage.Inodes, err = d.countInodes(p)
 	return usage, err
 }
 
 func (d *datasets) close() { d.watch.close() }
+
+// attach mounts the layer's dataset unless it is mounted.
+func (d *datasets) attach(p Layer, r Record) error {
+	attached, err := d.isAttached(p)
+	if err != nil {
+		return err
+	}
+	if !attached {
+		if err := zfs.MountDataset(d.datasetName(p.Key), filepath.Join(p.Dir, UpperName)); err != nil {
+			return d.explainMissing(p.Key, err)
+		}
+	}
+	return d.startWatch(p, r)
+}
+
+// startWatch begins to watch a layer that is not watched yet. It puts the recorded limit in
+// force, because a rollback or a freeze may have left another one.
+func (d *datasets) startWatch(p Layer, r Record) error {
+	if d.watch.has(p.Key) {
+		return nil
+	}
+	if err := d.setRefquota(p, r); err != nil && !errors.Is(err, zfs.ErrNoSpace) { // it holds more than the limit: only deletions work
+		return err
+	}
+	d.watch.add(p, r)
+	return nil
+}
+
+// isAttached reports whether the layer's dataset is mounted on its directory. It asks the
+// mount table, because other processes may have unmounted it. Another mount there is an
+// error.
+func (d *datasets) isAttached(p Layer) (bool, error) {
+	upper := filepath.Join(p.Dir, UpperName)
+	top, err := topMount(upper)
+	if err != nil || top == nil {
+		return false, err
+	}
+	if top.Source == d.datasetName(p.Key) {
+		return true, nil
+	}
+	if there, err := d.zfs.Exists(d.datasetName(p.Key)); err == nil && !there {
+		return false, d.missingError(p.Key, fault.NotFound)
+	}
+	return false, fault.NewWithRemedy(fault.Busy, "%q (%s) is mounted on %q, where dataset %q belongs; unmount it", top.Source, top.FSType, upper, d.datasetName(p.Key))
+}
+
+// topMount returns the visible mount on a directory, or nil.
+func topMount(dir string) (*mount.Info, error) {
+	mounts, err := mount.ListAt(dir)
+	if err != nil || len(mounts) == 0 {
+		return nil, err
+	}
+	return mounts[len(mounts)-1], nil
+}
+
+// explainMissing says what to do when a layer's dataset is missing.
+func (d *datasets) explainMissing(key string, err error) error {
+	if !errors.Is(err, fault.NotFound) {
+		return err
+	}
+	return d.missingError(key, err)
+}
+
+func (d *datasets) missingError(key string, why error) error {
+	return fault.New(fault.NotFound, "dataset %s, which held what this limited container wrote, is gone: destroyed or renamed; rename it back (`zfs list -o name,%s` shows which it is), or remove the container (%w)", d.datasetName(key), LayerProperty, why)
+}
+
+// detach unmounts every ZFS file system there. The layer's dataset may have been renamed
+// while it was mounted, and may be mounted more than once.
+func (d *datasets) detach(p Layer, _ Record) error {
+	d.watch.remove(p.Key)
+	upper := filepath.Join(p.Dir, UpperName)
+	for {
+		top, err := topMount(upper)
+		if err != nil || top == nil {
+			return err
+		}
+		if top.FSType != "zfs" {
+			return fault.NewWithRemedy(fault.Busy, "%q (%s) is mounted on %q, over dataset %q; unmount it", top.Source, top.FSType, upper, d.datasetName(p.Key))
+		}
+		if err := unmountOrDetach(upper); err != nil {
+			return err
+		}
+	}
+}
+
+// unmountOrDetach unmounts dir. It detaches a mount with an open file, which ends with its
+// last user.
+func unmountOrDetach(dir string) error {
+	err := mount.Unmount(dir)
+	if errors.Is(err, fault.Busy) {
+		return mount.Detach(dir)
+	}
+	return err
+}

@@ -41,7 +41,7 @@ func TestACrashAtEachStepOfMake(t *testing.T) {
 			s.createChild(p, r)
 			upper := filepath.Join(p.Dir, UpperName)
 			must(s.t, os.MkdirAll(upper, 0o700))
-			must(s.t, s.controllers[Dataset].(*datasets).fill(p, upper, func(dir string) error { return os.Mkdir(filepath.Join(dir, "diff"), 0o700) }))
+			must(s.t, s.controllers[Dataset].(*datasets).fillMounted(p, upper, func(dir string) error { return os.Mkdir(filepath.Join(dir, "diff"), 0o700) }))
 		}},
 		{"all but the layer's name", func(s *store, p Layer, _ Record) {
 			must(s.t, os.MkdirAll(p.Dir, 0o700))

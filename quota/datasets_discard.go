@@ -11,12 +11,12 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// discard destroys the layer's dataset. One that has snapshots stays for as
-// long as they do: a rollback needs it.
+// discard destroys the layer's dataset. A dataset with snapshots stays as long as they do,
+// because a rollback needs it.
 func (d *datasets) discard(_ context.Context, key string, r Record) error {
-	name := d.name(key)
+	name := d.datasetName(key)
 	d.watch.forget(key)
-	mine, err := d.mine(name, r)
+	mine, err := d.isLayersDataset(name, r)
 	if err != nil || !mine {
 		return err
 	}
@@ -34,19 +34,19 @@ func (d *datasets) discard(_ context.Context, key string, r Record) error {
 	return errors.Join(err, look)
 }
 
-// keepForSnapshots marks the dataset, so that the snapshots it has are its last.
+// keepForSnapshots marks the dataset, so that new snapshots do not include it.
 func (d *datasets) keepForSnapshots(name string) error {
 	stats, err := d.zfs.DatasetStats(name)
 	if err != nil || stats.IsLocalOrReceived(RemovedProperty) {
 		return err
 	}
-	logrus.WithField("dataset", name).Info("the layer is gone, its dataset stays until its last snapshot goes")
+	logrus.WithField("dataset", name).Info("the layer was removed: its dataset stays until its last snapshot is destroyed")
 	return d.zfs.SetString(name, RemovedProperty, "on")
 }
 
-// mine reports whether there is a dataset of that name that was made for the
-// layer. Somebody else's has not the property, or merely inherits it.
-func (d *datasets) mine(name string, r Record) (bool, error) {
+// isLayersDataset reports whether a dataset of that name exists and was made for the layer.
+// Another dataset lacks the property, or inherits it.
+func (d *datasets) isLayersDataset(name string, r Record) (bool, error) {
 	stats, err := d.zfs.DatasetStats(name)
 	if errors.Is(err, zfs.ErrNotExist) {
 		return false, nil
@@ -55,30 +55,29 @@ func (d *datasets) mine(name string, r Record) (bool, error) {
 		return false, err
 	}
 	property, _ := stats.Property(LayerProperty)
-	if d.ours(stats) && (r.Layer == "" || property.String() == r.Layer) || r.Layer != "" && unfinished(stats) {
+	if d.isOurs(stats) && (r.Layer == "" || property.String() == r.Layer) || r.Layer != "" && isUnfinished(stats) {
 		return true, nil
 	}
-	logrus.WithField("dataset", name).Warnf("left alone: its property %s does not say that it is layer %s's", LayerProperty, r.Layer)
+	logrus.WithField("dataset", name).Warnf("the dataset is not destroyed: its property %s does not name layer %s", LayerProperty, r.Layer)
 	return false, nil
 }
 
-// unfinished reports whether a dataset whose record was written may be one that
-// was just being made: ZFS makes it first and sets its properties afterwards, and
-// the power can go between the two. Then nothing is in it yet.
-func unfinished(stats zfs.Dataset) bool {
+// isUnfinished reports whether a dataset with a record may have been in the making. ZFS makes
+// a dataset before it sets the properties, and the power can go in between. The dataset is
+// empty then.
+func isUnfinished(stats zfs.Dataset) bool {
 	const empty = 1 << 20
 	return stats.Type == zfs.Filesystem && stats.Referenced() < empty && !stats.IsLocalOrReceived(LayerProperty) && !stats.IsLocalOrReceived(storeProperty)
 }
 
-// ours reports whether a dataset was made for a layer of this store.
-func (d *datasets) ours(stats zfs.Dataset) bool {
+// isOurs reports whether a dataset was made for a layer of this store.
+func (d *datasets) isOurs(stats zfs.Dataset) bool {
 	store, _ := stats.Property(storeProperty)
 	return stats.IsLocalOrReceived(LayerProperty) && stats.IsLocalOrReceived(storeProperty) && store.String() == d.store
 }
 
-// unmountUnfinished takes away the mount of a layer whose making a crash
-// interrupted. It looks nowhere else: what an administrator mounted for a look
-// is not ours.
+// unmountUnfinished unmounts the dataset of a layer whose creation a crash interrupted. It
+// looks only below the staging directory, and leaves an administrator's own mounts alone.
 func (d *datasets) unmountUnfinished(name string) error {
 	mounts, err := mount.ListBelow(d.home)
 	if err != nil {
@@ -86,13 +85,13 @@ func (d *datasets) unmountUnfinished(name string) error {
 	}
 	for _, m := range mounts {
 		if m.Source == name {
-			err = errors.Join(err, unmount(m.Mountpoint))
+			err = errors.Join(err, unmountOrDetach(m.Mountpoint))
 		}
 	}
 	return err
 }
 
-// hasSnapshots reports whether a dataset has any.
+// hasSnapshots reports whether a dataset has any snapshot.
 func (d *datasets) hasSnapshots(name string) (bool, error) {
 	for _, err := range d.zfs.SnapshotNames(name) {
 		return err == nil, err
@@ -100,7 +99,7 @@ func (d *datasets) hasSnapshots(name string) (bool, error) {
 	return false, nil
 }
 
-// sweep destroys the datasets of layers that are gone.
+// sweep destroys the datasets of removed layers.
 func (d *datasets) sweep(ctx context.Context, all func() (map[string]*Record, error)) error {
 	children, err := zfs.Collect(d.zfs.Children(d.parent))
 	if err != nil {
@@ -115,15 +114,15 @@ func (d *datasets) sweep(ctx context.Context, all func() (map[string]*Record, er
 			return err
 		}
 		key := strings.TrimPrefix(child.Name, d.parent+"/")
-		if _, found := recorded[key]; found || !keyPattern.MatchString(key) || !d.ours(child) {
+		if _, found := recorded[key]; found || !keyPattern.MatchString(key) || !d.isOurs(child) {
 			continue
 		}
-		if layer, _ := child.Property(LayerProperty); d.owns != nil && d.owns(layer.String(), key) {
-			logrus.WithFields(logrus.Fields{"dataset": child.Name, "layer": layer.String()}).Warn("the record of this layer's limit is missing; its dataset is left alone")
+		if layer, _ := child.Property(LayerProperty); d.mayOwn != nil && d.mayOwn(layer.String(), key) {
+			logrus.WithFields(logrus.Fields{"dataset": child.Name, "layer": layer.String()}).Warn("the dataset is not destroyed: the layer exists, and the record of its limit is missing")
 			continue
 		}
 		if err := d.discard(ctx, key, Record{}); err != nil {
-			logrus.WithError(err).WithField("dataset", child.Name).Warn("left for the next start")
+			logrus.WithError(err).WithField("dataset", child.Name).Warn("cannot destroy the dataset: left for the next start")
 		}
 	}
 	return nil

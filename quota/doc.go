@@ -1,61 +1,74 @@
 // Package quota limits what a layer may hold.
 //
-// There is one contract, Limiter, and two means of keeping it:
+// Limiter is the one contract. It enforces limits in one of two modes:
 //
-//   - dataset: the layer's upper and work directories lie on a child dataset
-//     of their own with a refquota. Works with every OpenZFS, is exact, and
-//     costs a dataset per limited layer (docs/decisions/0010).
-//   - project: the directories get a project ID with a quota, on the one
-//     dataset. Costs nothing to make, but only a module that lets overlayfs
-//     rename into a project-inherit directory can carry it, which a probe
-//     finds out, and the limit is held to by a governor, not exactly.
+//   - dataset: the layer's upper and work directories lie on a child dataset with a refquota.
+//     The mode works with every OpenZFS, is exact, and costs a dataset per limited layer
+//     (docs/decisions/0010).
+//   - project: the directories get a project ID with a quota, on the store's own dataset. The
+//     mode costs nothing to set up. But it needs a module that lets overlayfs rename into a
+//     project-inherit directory, which a probe finds out. A governor enforces the limit, and
+//     not exactly.
 //
-// A limit is a record in the store: it is written before anything is made for
-// the layer and deleted after all of that is gone, so that whatever a crash
-// leaves can be found and finished. What does not carry the layer's mark (a
-// dataset without the layer's own property, a project ID outside of our range)
-// is somebody else's and is left alone.
+// A record in the store describes each limit. It is written before anything is made for the
+// layer, and deleted after all of that is gone. So everything that a crash leaves can be found
+// and finished. A dataset without the layer's local property, and a project ID outside our
+// range, belong to others and are left alone.
 //
 // # The governor
 //
-// The kernel compares a project quota with what the last transaction group
-// wrote. A group lasts up to five seconds, and what is written meanwhile gets
-// through: with a limit of 50 MiB more than 200 MiB were. So while a limited
-// layer is attached, the governor reads the dataset's counter of written bytes
-// and the size of what memory has yet to write. When that could be half of what
-// the layer has free, it ends the transaction group, to know how much it really
-// is. When it could be all, it sets the layer's limit to one byte, which the
-// kernel refuses by at once, and gives the limit back when the group has ended.
+// The kernel compares a project quota with the usage of the last transaction group. A group
+// lasts up to five seconds, and everything written meanwhile gets through: with a limit of
+// 50 MiB more than 200 MiB were written. So the governor watches while a limited layer is
+// attached. It reads the dataset's counter of written bytes and the size of the data that
+// memory has yet to write. When that could be half of the layer's free space, it ends the
+// transaction group, to learn the usage. When it could be all, it sets the layer's limit to one
+// byte. The kernel then refuses writes at once. After the end of the group the layer gets its
+// limit back.
 //
-// How well that works follows from three numbers: the rate at which the dataset
-// is written to, the pause between two looks, and the time that ending a group
-// takes (three groups in truth: that is what the kernel's request waits for).
+// Three numbers decide how well that works: the rate at which the dataset is written to, the
+// pause between two checks, and the time that the end of a group takes. The kernel's request
+// waits for three groups in truth.
 //
-//   - Too much: rate × pause, and what calls under way still write. The pause is
-//     5 ms near the limit, 50 ms when nothing was written for a second, and
-//     further off such that at 1 GiB/s half of the slack is left: 5 MiB at that
-//     rate, 50 MiB from idle. A single call is counted when it returns, and
-//     before that only as far as memory holds what it wrote, so one large call
-//     may pass while earlier data are being written out. Measured with one
-//     writer in an emulated machine: 1 to 5 MiB; with four: up to 11.
-//   - Too little: the counters are the dataset's, not the layer's. Whatever is
-//     written by anyone, compressed away, overwritten or deleted counts as the
-//     layer's until a group ends. A layer is refused falsely when twice of what
-//     the whole dataset takes while a group ends is more than it has free; it
-//     is for as long as a group takes to end. Beside a neighbour that writes
-//     without pause, a layer close to its limit is refused most of the time:
-//     who cannot have that chooses quota mode dataset.
-//   - Files that are made without writing (empty ones, directories, links) take
-//     space and are not counted; they are seen when a group ends by itself.
+//   - Too much: rate × pause, and the data of calls under way. The pause is 5 ms near the limit,
+//     and 50 ms when nothing was written for a second. Further off it leaves half of the slack
+//     at 1 GiB/s: 5 MiB at that rate, 50 MiB from idle. A call is counted when it returns, and
+//     before that only as far as memory holds its data. So one large call may pass while earlier
+//     data is being written out. Measured in an emulated machine: 1 to 5 MiB with one writer, up
+//     to 11 MiB with four.
+//   - Too little: the counters are the dataset's, not the layer's. Data that any layer writes,
+//     and data that is compressed away, overwritten or deleted, counts as the layer's until a
+//     group ends. A layer is refused falsely when it has less free than twice of what the whole
+//     dataset takes during the end of a group. The refusal ends with the group. Beside a
+//     neighbour that writes without pause, a layer close to its limit is refused most of the
+//     time. Choose quota mode dataset where that is not acceptable.
+//   - Files that are made without a write (empty files, directories, links) take space and are not
+//     counted. The governor sees them when a group ends by itself.
 //
-// Groups are ended early for at most half of the time. A layer that is full
-// costs a look at its usage every 100 ms, one far from its limit a look a
-// second, none attached nothing. A new layer's first Attach ends a group: while
-// nothing of it is on disk the kernel refuses nothing. A crash may leave a layer
-// with one byte; Recover gives it its limit back.
+// Groups are ended early for at most half of the time. A full layer costs a read of its usage
+// every 100 ms, a layer far from its limit a check a second, and no attached layer nothing. The
+// first Attach of a new layer ends a group, because the kernel refuses nothing while no data of
+// the layer is on disk. A crash may leave a layer with one byte, and Recover gives it its limit
+// back.
+//
+// # Files
+//
+//	limiter.go           Limiter, the choice of the mode, the contract of both modes
+//	recover.go           Discard and its retries, Recover, Sweep, Close
+//	record.go            the records in the store
+//	limits.go            Limits, Usage, Mode, and how they are parsed
+//	properties.go        the dataset properties that a container may choose
+//	datasets.go          mode dataset: make, attach, detach, change
+//	datasets_discard.go  mode dataset: destroy, sweep
+//	inodes.go            mode dataset: counting files, freezing a layer's space
+//	inodewatch.go        mode dataset: the loop that enforces the limit on files
+//	projects.go          mode project: project IDs, make, sweep
+//	probe.go             mode project: whether the kernel can carry it
+//	governor.go          mode project: the loop that enforces
+//	account.go           mode project: the counters and the verdict on a layer
 //
 // # What does not live here
 //
-// Which layers are limited and when they are mounted (package overlayzfs), and
-// how the kernel is asked (package zfs).
+// Package overlayzfs knows which layers are limited and when they are mounted. Package zfs knows
+// how the kernel is asked.
 package quota

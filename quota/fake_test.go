@@ -153,7 +153,7 @@ func TestRecover(t *testing.T) {
 	equal(t, "sets", c.count("set"), 1)
 	equal(t, "discards", c.count("discard"), 1)
 	equal(t, "sweeps", c.count("sweep"), 2) // of both means
-	keys, err := l.records.keys()
+	keys, err := l.records.listKeys()
 	must(t, err)
 	equal(t, "records", len(keys), 2) // a damaged one is a person's business
 	ctx, cancel := context.WithCancel(context.Background())
@@ -181,13 +181,13 @@ func TestModesAreChosen(t *testing.T) {
 		{Off, nil, Off, true, false},
 	} {
 		l := fakeLimiter(t, &fakeController{}, "")
-		l.refused = c.refused
-		l.choose(c.asked)
+		l.projectRefusal = c.refused
+		l.chooseMode(c.asked)
 		mode, why := l.Mode()
 		if mode != c.want || (why != nil) != c.why {
 			t.Errorf("%q, %v: mode %s, %v", c.asked, c.refused, mode, why)
 		}
-		if err := l.require(c.asked); (err != nil) != c.fails {
+		if err := l.requireMode(c.asked); (err != nil) != c.fails {
 			t.Errorf("%q, %v: %v", c.asked, c.refused, err)
 		}
 		l.Close()
@@ -216,10 +216,10 @@ func TestAProjectLayerIsNotUsedWhereItWouldBreak(t *testing.T) {
 	defer l.Close()
 	must(t, l.records.save(testKey, Record{Layer: "x", Mode: Project, Project: firstProject}))
 	p := Layer{Key: testKey}
-	l.refused = fault.New(fault.Unsupported, "issue 18932")
+	l.projectRefusal = fault.New(fault.Unsupported, "issue 18932")
 	wantError(t, l.Attach(p), fault.Unsupported, "layer x", "18932")
-	l.refused = fault.New(fault.NoSpace, "the probe found no space")
+	l.projectRefusal = fault.New(fault.NoSpace, "the probe found no space")
 	must(t, l.Attach(p))
-	l.refused = fault.New(fault.Unsupported, "issue 18932")
+	l.projectRefusal = fault.New(fault.Unsupported, "issue 18932")
 	must(t, errors.Join(l.Detach(p), l.Discard(testKey)))
 }

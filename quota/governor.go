@@ -9,55 +9,55 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// governed is what a governor works with.
-type governed struct {
+// kernelOps is the governor's access to the kernel.
+type kernelOps struct {
 	counters func() (counters, error)
-	used     func(id uint32) (uint64, error)
-	limit    func(id uint32, l Limits) error
-	sync     func(ctx context.Context) error // ends the open transaction group
+	readUsed func(id uint32) (uint64, error)
+	setLimit func(id uint32, l Limits) error
+	endTxg   func(ctx context.Context) error // ends the open transaction group
 }
 
-// stopped is the limit of a layer that is to write nothing: less than its two
+// stopLimit is the limit of a layer that must not write. It is less than the layer's two
 // directories take.
-const stopped = 1
+const stopLimit = 1
 
-// governor keeps layers in use from writing far beyond their project quota,
-// which the kernel compares with what the last transaction group wrote. The
-// package's comment says how, and how well.
+// governor keeps layers in use from writing far beyond their project quota. The kernel
+// compares that quota with the last transaction group's usage. The package comment says how
+// the governor works, and how well.
 type governor struct {
-	governed
+	kernelOps
 	ctx  context.Context
 	quit context.CancelFunc
 	jobs sync.WaitGroup
 
 	mu      sync.Mutex
-	layers  map[string]*charge // those in use
+	layers  map[string]*governedLayer // the layers in use
 	running bool
 	wake    chan struct{}
 
-	syncing  bool
-	syncNext time.Time // not before
-	last     counters
-	moved    time.Time // when the counters last did
-	failed   time.Time // when that was last said
+	syncing        bool
+	nextSync       time.Time // no group is ended before
+	last           counters
+	lastChange     time.Time // when the counters last changed
+	lastFailureLog time.Time // when a failure was last logged
 }
 
-// charge is a layer in use.
-type charge struct {
+// governedLayer is a layer in use.
+type governedLayer struct {
 	account
 	Record
-	stopped bool
-	checked time.Time // when used was last read of a full layer
+	stopped   bool
+	lastCheck time.Time // when the usage of the full layer was last read
 }
 
-func newGovernor(g governed) *governor {
+func newGovernor(g kernelOps) *governor {
 	ctx, quit := context.WithCancel(context.Background())
-	return &governor{governed: g, ctx: ctx, quit: quit, layers: map[string]*charge{}, wake: make(chan struct{}, 1)}
+	return &governor{kernelOps: g, ctx: ctx, quit: quit, layers: map[string]*governedLayer{}, wake: make(chan struct{}, 1)}
 }
 
-// add begins to watch over a layer.
+// add begins to watch a layer.
 func (g *governor) add(key string, r Record) error {
-	used, err := g.written(r)
+	used, err := g.readUsedOnDisk(r)
 	if err != nil {
 		return err
 	}
@@ -70,65 +70,64 @@ func (g *governor) add(key string, r Record) error {
 	if err != nil {
 		return err
 	}
-	// All that memory holds may be the layer's.
-	g.layers[key] = &charge{Record: r, account: account{limit: r.Bytes, used: used, base: counters{written: now.written}}}
-	g.start()
+	// All data in memory may be the layer's.
+	g.layers[key] = &governedLayer{Record: r, account: account{limit: r.Bytes, used: used, base: counters{written: now.written}}}
+	g.wakeLoop()
 	return nil
 }
 
-// written is what a layer holds. A new one has its directories written out
-// first: while nothing is, the kernel refuses nothing, whatever the limit.
-func (g *governor) written(r Record) (uint64, error) {
-	used, err := g.used(r.Project)
+// readUsedOnDisk returns what a layer holds. It has a new layer's directories written out
+// first. While nothing is on disk, the kernel refuses nothing, whatever the limit is.
+func (g *governor) readUsedOnDisk(r Record) (uint64, error) {
+	used, err := g.readUsed(r.Project)
 	if err != nil || used > 0 || r.Bytes == 0 {
 		return used, err
 	}
-	if err := g.sync(g.ctx); err != nil {
+	if err := g.endTxg(g.ctx); err != nil {
 		return 0, err
 	}
-	return g.used(r.Project)
+	return g.readUsed(r.Project)
 }
 
-// remove ends the watch over a layer.
+// remove ends the watch of a layer.
 func (g *governor) remove(key string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := g.layers[key]
 	delete(g.layers, key)
 	if c != nil && c.stopped {
-		return g.limit(c.Project, c.Limits)
+		return g.setLimit(c.Project, c.Limits)
 	}
 	return nil
 }
 
-// forget is remove for a layer whose limit goes anyway.
+// forget ends the watch of a layer whose limit is about to be deleted.
 func (g *governor) forget(key string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.layers, key)
 }
 
-// set puts a layer's limits in force. One that is stopped gets them when it is
-// known how much it holds.
+// set puts a layer's limits in force. A stopped layer gets them when its usage is known.
 func (g *governor) set(key string, r Record) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := g.layers[key]
 	inForce := r.Limits
 	if c != nil && c.stopped && r.Bytes > 0 {
-		inForce.Bytes = stopped
+		inForce.Bytes = stopLimit
 	}
-	if err := g.limit(r.Project, inForce); err != nil || c == nil {
+	if err := g.setLimit(r.Project, inForce); err != nil || c == nil {
 		return err
 	}
 	c.Record, c.limit, c.stopped = r, r.Bytes, inForce != r.Limits
-	g.start()
+	g.wakeLoop()
 	return nil
 }
 
-// start has the counters looked at, now.
-func (g *governor) start() {
-	if g.ctx.Err() != nil || !g.limited() {
+// wakeLoop has the counters checked now.
+func (g *governor) wakeLoop() {
+	if g.ctx.Err() != nil || !g.hasLimits() {
 		return
 	}
 	if !g.running {
@@ -141,8 +140,8 @@ func (g *governor) start() {
 	}
 }
 
-// limited reports whether any layer in use has a limit.
-func (g *governor) limited() bool {
+// hasLimits reports whether any layer in use has a limit.
+func (g *governor) hasLimits() bool {
 	for _, c := range g.layers {
 		if c.limit > 0 {
 			return true
@@ -151,7 +150,7 @@ func (g *governor) limited() bool {
 	return false
 }
 
-// run looks at the counters until no layer with a limit is in use.
+// run checks the counters until no layer with a limit is in use.
 func (g *governor) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -162,7 +161,7 @@ func (g *governor) run() {
 		case <-timer.C:
 		case <-g.wake:
 		}
-		wait, ok := g.look()
+		wait, ok := g.checkAll()
 		if !ok {
 			return
 		}
@@ -170,137 +169,136 @@ func (g *governor) run() {
 	}
 }
 
-// look judges all layers and says when it wants to be called again; not ok: not
-// at all.
-func (g *governor) look() (wait time.Duration, ok bool) {
+// checkAll judges all layers and returns when to call it again. ok is false when it need not
+// be called again.
+func (g *governor) checkAll() (wait time.Duration, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.limited() {
+	if !g.hasLimits() {
 		g.running = false
 		return 0, false
 	}
 	now, err := g.counters()
 	if err != nil {
-		g.complain(err)
-		return pauseFailed, true
+		g.logFailure(err)
+		return failurePause, true
 	}
 	if now != g.last {
-		g.last, g.moved = now, time.Now()
+		g.last, g.lastChange = now, time.Now()
 	}
-	wait = pauseMost
+	wait = maxPause
 	unknown := false
 	for _, c := range g.layers {
 		if c.limit == 0 {
 			continue
 		}
-		unknown = g.treat(c, now) || unknown
+		unknown = g.judgeLayer(c, now) || unknown
 		wait = min(wait, g.pause(c, now))
 	}
 	if unknown {
-		wait = min(wait, g.sooner(now))
+		wait = min(wait, g.requestTxg(now))
 	}
 	return wait, true
 }
 
-// treat does what a layer needs and reports whether a transaction group has to
-// end for it.
-func (g *governor) treat(c *charge, now counters) (unknown bool) {
+// judgeLayer acts on a layer's verdict and reports whether a transaction group has to end for
+// it.
+func (g *governor) judgeLayer(c *governedLayer, now counters) (unknown bool) {
 	if c.stopped {
 		return true
 	}
 	switch c.judge(now) {
-	case stop:
-		g.complain(g.stopLayer(c))
+	case verdictStop:
+		g.logFailure(g.stopLayer(c))
 		return true
-	case know:
+	case verdictSync:
 		return true
-	case full:
-		g.complain(g.check(c, now))
-	case carryOn:
+	case verdictFull:
+		g.logFailure(g.refreshFull(c, now))
+	case verdictContinue:
 	}
 	return false
 }
 
-// stopLayer has the kernel refuse what the layer wants to write.
-func (g *governor) stopLayer(c *charge) error {
-	err := g.limit(c.Project, Limits{Bytes: stopped, Inodes: c.Inodes})
+// stopLayer has the kernel refuse the layer's writes.
+func (g *governor) stopLayer(c *governedLayer) error {
+	err := g.setLimit(c.Project, Limits{Bytes: stopLimit, Inodes: c.Inodes})
 	c.stopped = err == nil
 	return err
 }
 
-// check reads the usage of a full layer again: something may have been deleted.
-func (g *governor) check(c *charge, now counters) error {
-	if time.Since(c.checked) < pauseFull {
+// refreshFull reads the usage of a full layer again, because files may have been deleted.
+func (g *governor) refreshFull(c *governedLayer, now counters) error {
+	if time.Since(c.lastCheck) < fullPause {
 		return nil
 	}
-	used, err := g.used(c.Project)
+	used, err := g.readUsed(c.Project)
 	if err != nil {
 		return err
 	}
-	c.used, c.checked = used, time.Now()
+	c.used, c.lastCheck = used, time.Now()
 	c.base = counters{written: now.written}
 	return nil
 }
 
-func (g *governor) pause(c *charge, now counters) time.Duration {
+func (g *governor) pause(c *governedLayer, now counters) time.Duration {
 	switch {
 	case c.stopped:
-		return pauseMost // the end of the group wakes us
-	case c.judge(now) == full:
-		return pauseFull
+		return maxPause // the end of the group wakes the loop
+	case c.judge(now) == verdictFull:
+		return fullPause
 	}
-	return pause(c.slack(now), time.Since(g.moved) > idleAfter)
+	return pause(c.slack(now), time.Since(g.lastChange) > idleAfter)
 }
 
-// sooner has a transaction group end, and says when to look again if that has
-// to wait.
-func (g *governor) sooner(now counters) time.Duration {
+// requestTxg has a transaction group end, and returns when to check again if that has to wait.
+func (g *governor) requestTxg(now counters) time.Duration {
 	if g.syncing {
-		return pauseMost // its end wakes us
+		return maxPause // its end wakes the loop
 	}
-	if wait := time.Until(g.syncNext); wait > 0 {
+	if wait := time.Until(g.nextSync); wait > 0 {
 		return wait
 	}
 	g.syncing = true
-	before := map[string]bool{} // the layers that are in it, and whether they were stopped all the while
+	before := map[string]bool{} // the layers in the group, and whether they were stopped from its beginning
 	for key, c := range g.layers {
 		before[key] = c.stopped
 	}
-	g.jobs.Go(func() { g.settle(now, before) })
-	return pauseMost
+	g.jobs.Go(func() { g.finishTxg(now, before) })
+	return maxPause
 }
 
-// settle ends a transaction group and takes account of what it wrote.
-func (g *governor) settle(start counters, before map[string]bool) {
+// finishTxg ends a transaction group and updates the layers by its usage.
+func (g *governor) finishTxg(start counters, before map[string]bool) {
 	begun := time.Now()
-	err := g.sync(g.ctx)
+	err := g.endTxg(g.ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.syncing = false
-	// No more than half of the time goes to ending groups early: that makes
-	// them smaller than they would be, for everyone on the pool.
-	g.syncNext = time.Now().Add(min(time.Since(begun), pauseMost))
+	// At most half of the time goes to ending groups early, because that makes groups smaller
+	// for every user of the pool.
+	g.nextSync = time.Now().Add(min(time.Since(begun), maxPause))
 	if err != nil {
-		g.syncNext = time.Now().Add(pauseFailed)
+		g.nextSync = time.Now().Add(failurePause)
 		if g.ctx.Err() == nil {
-			g.complain(err)
+			g.logFailure(err)
 		}
 		return
 	}
 	end, err := g.counters()
-	g.complain(err)
+	g.logFailure(err)
 	for key, wasStopped := range before {
 		if c := g.layers[key]; c != nil && err == nil {
-			g.complain(g.settleLayer(c, start, end, wasStopped))
+			g.logFailure(g.updateLayer(c, start, end, wasStopped))
 		}
 	}
-	g.start()
+	g.wakeLoop()
 }
 
-// settleLayer reads what a layer holds. Of one that was stopped before the
-// group began to end, nothing can have been written since.
-func (g *governor) settleLayer(c *charge, start, end counters, wasStopped bool) error {
-	used, err := g.used(c.Project)
+// updateLayer reads what a layer holds. A layer that was stopped before the group began to
+// end has written nothing since.
+func (g *governor) updateLayer(c *governedLayer, start, end counters, wasStopped bool) error {
+	used, err := g.readUsed(c.Project)
 	if err != nil {
 		return err
 	}
@@ -308,29 +306,29 @@ func (g *governor) settleLayer(c *charge, start, end counters, wasStopped bool) 
 	if wasStopped && c.stopped {
 		c.base = end
 	}
-	if !c.stopped || c.limit > 0 && c.judge(end) == stop {
+	if !c.stopped || c.limit > 0 && c.judge(end) == verdictStop {
 		return nil
 	}
-	if err := g.limit(c.Project, c.Limits); err != nil {
+	if err := g.setLimit(c.Project, c.Limits); err != nil {
 		return err
 	}
 	c.stopped = false
 	return nil
 }
 
-// complainEach bounds how often the same trouble is logged.
-const complainEach = time.Minute
+// failureLogInterval is the shortest time between two log lines about failures.
+const failureLogInterval = time.Minute
 
-// complain logs a failure. What failed is tried again with the next look.
-func (g *governor) complain(err error) {
-	if err != nil && time.Since(g.failed) > complainEach {
-		g.failed = time.Now()
-		logrus.WithError(err).Warn("limits by project quota cannot be watched over: a container may exceed its own by what it writes in some seconds")
+// logFailure logs a failure. The next check repeats what failed.
+func (g *governor) logFailure(err error) {
+	if err != nil && time.Since(g.lastFailureLog) > failureLogInterval {
+		g.lastFailureLog = time.Now()
+		logrus.WithError(err).Warn("cannot watch project quotas: a container may exceed its limit by what it writes in some seconds")
 	}
 }
 
-// close ends the watch. What is stopped gets its limit back: the containers go
-// on, and the kernel holds them to it as well as it can.
+// close ends the watch and gives stopped layers their limit back. Their containers go on, and
+// the kernel enforces the limit as well as it can.
 func (g *governor) close() {
 	g.quit()
 	g.jobs.Wait()
@@ -339,9 +337,9 @@ func (g *governor) close() {
 	var errs []error
 	for _, c := range g.layers {
 		if c.stopped {
-			errs = append(errs, g.limit(c.Project, c.Limits))
+			errs = append(errs, g.setLimit(c.Project, c.Limits))
 		}
 	}
 	clear(g.layers)
-	g.complain(errors.Join(errs...))
+	g.logFailure(errors.Join(errs...))
 }

@@ -27,25 +27,25 @@ type fakePool struct {
 }
 
 func (f *fakePool) governor() *governor {
-	return newGovernor(governed{
+	return newGovernor(kernelOps{
 		counters: func() (counters, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.looks++
 			return f.now, f.broken
 		},
-		used: func(uint32) (uint64, error) {
+		readUsed: func(uint32) (uint64, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			return f.used, nil
 		},
-		limit: func(_ uint32, l Limits) error {
+		setLimit: func(_ uint32, l Limits) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.limit, f.limits = l, append(f.limits, l.Bytes)
 			return nil
 		},
-		sync: func(ctx context.Context) error {
+		endTxg: func(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
@@ -177,7 +177,7 @@ func TestAFalseRefusalEnds(t *testing.T) {
 		must(t, g.add("k", governedRecord(10*testMiB)))
 		f.neighbourWrites(100 * testMiB)
 		time.Sleep(100 * time.Millisecond)
-		equal(t, "limit while it is not known", f.force(), stopped)
+		equal(t, "limit while it is not known", f.force(), stopLimit)
 		time.Sleep(time.Second)
 		equal(t, "limit when it is", f.force(), 10*testMiB)
 		equal(t, "groups ended", read(f, &f.syncs), 1)
@@ -195,12 +195,12 @@ func TestSetOfAStoppedLayer(t *testing.T) {
 		f.write(20 * testMiB)
 		time.Sleep(100 * time.Millisecond)
 		must(t, g.set("k", governedRecord(40*testMiB)))
-		equal(t, "raised while stopped", f.force(), stopped)
+		equal(t, "raised while stopped", f.force(), stopLimit)
 		time.Sleep(time.Second)
 		equal(t, "raised", f.force(), 40*testMiB)
 		f.write(200 * testMiB)
 		time.Sleep(100 * time.Millisecond)
-		equal(t, "stopped again", f.force(), stopped)
+		equal(t, "stopped again", f.force(), stopLimit)
 		must(t, g.set("k", governedRecord(0)))
 		equal(t, "no limit", f.force(), 0)
 	})
@@ -218,7 +218,7 @@ func TestNobodyStaysStopped(t *testing.T) {
 			must(t, g.add("k", governedRecord(10*testMiB)))
 			f.write(20 * testMiB)
 			time.Sleep(100 * time.Millisecond)
-			equal(t, name+": before", f.force(), stopped)
+			equal(t, name+": before", f.force(), stopLimit)
 			end(g)
 			equal(t, name+": after", f.force(), 10*testMiB)
 			g.close()

@@ -185,7 +185,7 @@ func TestTheCostOfALook(t *testing.T) {
 	const n = 200
 	begun := time.Now()
 	for range n {
-		g.look()
+		g.checkAll()
 	}
 	look := time.Since(begun) / n
 	files := newCounterFiles(s.dataset)
@@ -238,7 +238,7 @@ func TestDeletingMakesRoom(t *testing.T) {
 	t.Logf("room again %v after the rm", time.Since(begun).Round(time.Millisecond))
 	s.sync()
 	must(t, s.SetLimits(p, Limits{Bytes: 200 * mib}))
-	time.Sleep(2 * pauseFull)
+	time.Sleep(2 * fullPause)
 	if n, err := writeUntil(filepath.Join(p.Dir, "diff/more"), 60*mib, 64<<10); err != nil {
 		t.Errorf("raised: %v after %d", err, n)
 	}

@@ -73,7 +73,7 @@ func (s *store) open(mode Mode) {
 }
 
 // forceProjects has limits kept by project quotas whatever the probe says.
-func (l *Limiter) forceProjects() { l.mode, l.why, l.refused = Project, nil, nil }
+func (l *Limiter) forceProjects() { l.mode, l.reason, l.projectRefusal = Project, nil, nil }
 
 // restart is what a crash and the next start are to the package: all of the
 // process's state goes.
@@ -168,7 +168,7 @@ func (s *store) wantChildren(want ...string) {
 
 func (s *store) wantRecords(want ...string) {
 	s.t.Helper()
-	got, err := s.Limiter.records.keys()
+	got, err := s.Limiter.records.listKeys()
 	must(s.t, err)
 	if fmt.Sprint(sorted(got)) != fmt.Sprint(sorted(want)) {
 		s.t.Errorf("records: %q, want %q", got, want)

@@ -10,21 +10,20 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// inodes counts the files on the layer's dataset, as of the last transaction
-// group.
-func (d *datasets) inodes(p Layer) (uint64, error) {
-	if attached, err := d.attached(p); err != nil || !attached {
-		return d.unmountedInodes(p.Key)
+// countInodes counts the files on the layer's dataset, as of the last transaction group.
+func (d *datasets) countInodes(p Layer) (uint64, error) {
+	if attached, err := d.isAttached(p); err != nil || !attached {
+		return d.countUnmountedInodes(p.Key)
 	}
-	n, err := mountedInodes(p)
+	n, err := countMountedInodes(p)
 	if err != nil {
 		return 0, err
 	}
-	return n - min(n, deletedFiles(d.counters(p.Key)())), nil
+	return n - min(n, countDeleted(d.objsetReader(p.Key)())), nil
 }
 
-// mountedInodes is one statfs: cheap enough to ask often.
-func mountedInodes(p Layer) (uint64, error) {
+// countMountedInodes asks by one statfs, which is cheap enough to repeat often.
+func countMountedInodes(p Layer) (uint64, error) {
 	dir := filepath.Join(p.Dir, UpperName)
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -33,29 +32,29 @@ func mountedInodes(p Layer) (uint64, error) {
 	return st.Files - st.Ffree, nil
 }
 
-// counters returns what reads the counters of a layer's dataset.
-func (d *datasets) counters(key string) func() zfs.Objset {
-	file := objsetFile{pool: zfs.PoolOf(d.parent), dataset: d.name(key)}
+// objsetReader returns a function that reads the counters of a layer's dataset.
+func (d *datasets) objsetReader(key string) func() zfs.Objset {
+	file := objsetFile{pool: zfs.PoolOf(d.parent), dataset: d.datasetName(key)}
 	return func() zfs.Objset {
 		objset, err := file.read()
 		if err != nil {
-			return zfs.Objset{} // deleted files count as if they were there
+			return zfs.Objset{} // then deleted files count as existing
 		}
 		return objset
 	}
 }
 
-// deletedFiles counts the files that were deleted and are still on the dataset.
-// A file takes space to be deleted: ZFS leaves those that are deleted at a full
-// refquota, and so of a frozen layer, until the dataset is mounted again.
-func deletedFiles(objset zfs.Objset) uint64 {
+// countDeleted counts the deleted files that are still on the dataset. A deletion takes
+// space. At a full refquota, which a frozen layer has, ZFS keeps deleted files until the
+// dataset is mounted again.
+func countDeleted(objset zfs.Objset) uint64 {
 	return objset.Unlinked - min(objset.Unlinked, objset.UnlinkedFreed)
 }
 
-// unmountedInodes asks ZFS's accounting, which also knows datasets that are not
-// mounted. A pool without project accounting does not say: that is 0.
-func (d *datasets) unmountedInodes(key string) (uint64, error) {
-	projects, err := d.zfs.Projects(d.name(key))
+// countUnmountedInodes asks ZFS's accounting, which covers unmounted datasets. Without
+// project accounting on the pool it returns 0.
+func (d *datasets) countUnmountedInodes(key string) (uint64, error) {
+	projects, err := d.zfs.Projects(d.datasetName(key))
 	if errors.Is(err, zfs.ErrUnsupported) {
 		return 0, nil
 	}
@@ -66,48 +65,47 @@ func (d *datasets) unmountedInodes(key string) (uint64, error) {
 	return all, err
 }
 
-// endTxg ends the open transaction group: ZFS counts files then. Setting a
-// refquota to what it is changes nothing and waits for one group, where a
-// request to sync the pool waits for three (ZFS_IOC_SET_PROP, OpenZFS 2.1 to 2.4).
+// endTxg ends the open transaction group, in which ZFS counts files. It sets the refquota to
+// its present value, which changes nothing and waits for one group. A request to sync the
+// pool waits for three (ZFS_IOC_SET_PROP, OpenZFS 2.1 to 2.4).
 func (d *datasets) endTxg(p Layer, r Record) error {
-	err := d.zfs.SetUint(d.name(p.Key), "refquota", r.Bytes)
+	err := d.zfs.SetUint(d.datasetName(p.Key), "refquota", r.Bytes)
 	if errors.Is(err, zfs.ErrNoSpace) {
-		return nil // it holds more already, and the group has ended all the same
+		return nil // the layer holds more, and the group has ended all the same
 	}
 	return err
 }
 
-// marginFirst and marginLast are how far above what a dataset holds a frozen
-// one may be limited. A refquota is checked when it takes effect, by when a
-// busy container holds more than was counted.
+// minMargin and maxMargin bound how far above its usage a frozen dataset is limited. The
+// kernel checks a refquota when it takes effect. By then a busy container holds more than
+// was counted.
 const (
-	marginFirst = 128 << 10
-	marginLast  = 256 << 20
+	minMargin = 128 << 10
+	maxMargin = 256 << 20
 )
 
-// freeze limits the layer's dataset to what it holds, or to its own limit if
-// that is less; pending was written, and the dataset may not show it yet. Each
-// refusal took a transaction group: the next try allows for twice what the
-// container wrote in it.
+// freeze limits the layer's dataset to what it holds, or to its own limit if that is less.
+// pending bytes were written and may not show in the usage yet. Each refusal takes a
+// transaction group, so the next attempt adds twice of what the container wrote in it.
 func (d *datasets) freeze(p Layer, r Record, pending uint64) error {
 	for margin, before := 2*pending, uint64(0); ; {
-		stats, err := d.zfs.DatasetStats(d.name(p.Key))
+		stats, err := d.zfs.DatasetStats(d.datasetName(p.Key))
 		if err != nil {
 			return err
 		}
 		held := stats.Referenced()
 		if before > 0 {
-			margin = max(marginFirst, 2*margin, 2*(held-min(held, before)))
+			margin = max(minMargin, 2*margin, 2*(held-min(held, before)))
 		}
 		if now := stats.RefQuota(); now != r.Bytes && now <= held+margin {
-			return nil // it is frozen closer than that
+			return nil // the layer is frozen closer already
 		}
 		frozen := r
 		if r.Bytes == 0 || held+margin < r.Bytes {
 			frozen.Bytes = held + margin
 		}
-		err = d.limit(p, frozen)
-		if !errors.Is(err, zfs.ErrNoSpace) || margin >= marginLast {
+		err = d.setRefquota(p, frozen)
+		if !errors.Is(err, zfs.ErrNoSpace) || margin >= maxMargin {
 			return err
 		}
 		before = held

@@ -9,49 +9,48 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// No released OpenZFS limits the number of files of a dataset, only of single
-// users, groups and projects in it. So the files of mounted layers that have
-// such a limit are counted here. The space of a layer at its limit is frozen
-// until files go away. Without such a layer nothing runs.
+// No released OpenZFS limits the number of files of a dataset. It limits only those of a
+// user, group or project in it. So inodeWatch counts the files of mounted layers with such a
+// limit, and freezes the space of a layer at its limit until files are deleted. Without such
+// a layer nothing runs.
 //
-// ZFS counts a dataset's files once a transaction group. What it counts at once
-// is the objects created on all pools. A layer whose last count and all objects
-// created since could reach its limit has its transaction group ended, which
-// gives the true count (see inodecount.go).
+// ZFS counts a dataset's files once a transaction group. It counts at once the objects
+// created on all pools. A layer may reach its limit by its last count and all objects created
+// since. Then inodeWatch ends the transaction group, which gives the true count.
 
-// The watch looks at a layer every inodeTick, and more often as its limit comes
-// within reach: every shortTick, or in the time in which fastCreation files a
-// second would reach it.
+// inodeWatch checks a layer every maxCheckInterval, and more often when its limit comes
+// within reach: in the time in which maxCreationRate files a second would reach it, and at
+// most every minCheckInterval.
 const (
-	inodeTick    = 250 * time.Millisecond
-	shortTick    = 20 * time.Millisecond
-	fastCreation = 50_000
+	maxCheckInterval = 250 * time.Millisecond
+	minCheckInterval = 20 * time.Millisecond
+	maxCreationRate  = 50_000
 )
 
-// inodeWatch holds mounted layers to their number of files.
+// inodeWatch enforces the limits of mounted layers on the number of files.
 type inodeWatch struct {
-	count    func(Layer) (uint64, error)
-	created  func() (uint64, error) // objects of all pools, at once
-	endTxg   func(Layer, Record) error
-	counters func(key string) func() zfs.Objset // zero where they cannot be read
-	freeze   func(l Layer, r Record, pending uint64) error
-	thaw     func(Layer, Record) error
+	count        func(Layer) (uint64, error)
+	created      func() (uint64, error) // the objects created on all pools, up to date
+	endTxg       func(Layer, Record) error
+	objsetReader func(key string) func() zfs.Objset // returns zeros when they cannot be read
+	freeze       func(l Layer, r Record, pending uint64) error
+	thaw         func(Layer, Record) error
 
 	mu     sync.Mutex
-	layers map[string]*watched
-	stop   chan struct{} // closes when the last layer goes; nil when none is watched
+	layers map[string]*watchedLayer
+	stop   chan struct{} // closed when the last layer goes; nil while none is watched
 }
 
-type watched struct {
+type watchedLayer struct {
 	Layer
 	Record
-	frozen   bool
-	frozenAt uint64 // the number of files it was last frozen with
-	counters func() zfs.Objset
-	failing  bool // which was said
-	sure     sureCount
-	created  uint64 // the objects created on all pools when it was last judged
-	judged   time.Time
+	frozen     bool
+	frozenAt   uint64 // the number of files at the last freeze
+	readObjset func() zfs.Objset
+	failing    bool // the last change failed, which is logged
+	lastCount  txgCount
+	created    uint64 // the objects created on all pools at the last judgement
+	lastJudged time.Time
 }
 
 // add begins to watch a layer that has a limit on its files.
@@ -61,22 +60,22 @@ func (w *inodeWatch) add(p Layer, r Record) {
 	if r.Inodes == 0 || w.layers[p.Key] != nil {
 		return
 	}
-	w.layers[p.Key] = &watched{Layer: p, Record: r, counters: w.counters(p.Key)}
-	w.layers[p.Key].sure = w.firstCount(w.layers[p.Key])
+	w.layers[p.Key] = &watchedLayer{Layer: p, Record: r, readObjset: w.objsetReader(p.Key)}
+	w.layers[p.Key].lastCount = w.countAtMount(w.layers[p.Key])
 	if w.stop == nil {
 		w.stop = make(chan struct{})
 		go w.run(w.stop)
 	}
 }
 
-// remove ends the watching of a layer; its space is thawed.
+// remove ends the watch of a layer and thaws it.
 func (w *inodeWatch) remove(key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if l := w.layers[key]; l != nil && l.frozen {
-		w.change(l, false, 0)
+		w.setFrozen(l, false, 0)
 	}
-	w.drop(key)
+	w.dropLayer(key)
 }
 
 // has reports whether a layer is watched.
@@ -86,29 +85,29 @@ func (w *inodeWatch) has(key string) bool {
 	return w.layers[key] != nil
 }
 
-// forget ends the watching of a layer that is gone.
+// forget ends the watch of a removed layer.
 func (w *inodeWatch) forget(key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.drop(key)
+	w.dropLayer(key)
 }
 
-func (w *inodeWatch) drop(key string) {
+func (w *inodeWatch) dropLayer(key string) {
 	delete(w.layers, key)
 	if len(w.layers) == 0 {
-		w.rest()
+		w.stopLoop()
 	}
 }
 
-func (w *inodeWatch) rest() {
+func (w *inodeWatch) stopLoop() {
 	if w.stop != nil {
 		close(w.stop)
 		w.stop = nil
 	}
 }
 
-// set has a layer's new limits put in force, with no look between that could
-// freeze it by the old ones. It thaws the layer; the next look judges anew.
+// set puts a layer's new limits in force. It holds the lock, so that no check in between
+// freezes the layer by its old limits. It thaws the layer, and the next check decides again.
 func (w *inodeWatch) set(p Layer, r Record, apply func(Layer, Record) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -119,99 +118,99 @@ func (w *inodeWatch) set(p Layer, r Record, apply func(Layer, Record) error) err
 		l.Record, l.frozen = r, false
 	}
 	if r.Inodes == 0 {
-		w.drop(p.Key)
+		w.dropLayer(p.Key)
 	}
 	return nil
 }
 
-// close ends all watching and leaves what is frozen frozen: the containers are
-// still there, and the next start puts the recorded limit in force again.
+// close ends all watches and leaves frozen layers frozen. Their containers go on, and the
+// next start puts the recorded limits in force.
 func (w *inodeWatch) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.layers)
-	w.rest()
+	w.stopLoop()
 }
 
 func (w *inodeWatch) run(stop <-chan struct{}) {
-	timer := time.NewTimer(shortTick)
+	timer := time.NewTimer(minCheckInterval)
 	defer timer.Stop()
 	for {
 		select {
 		case <-stop:
 			return
 		case <-timer.C:
-			timer.Reset(w.look())
+			timer.Reset(w.checkAll())
 		}
 	}
 }
 
-// look judges each layer and returns when to look again.
-func (w *inodeWatch) look() time.Duration {
+// checkAll checks each layer and returns when to check again.
+func (w *inodeWatch) checkAll() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	next := inodeTick
+	next := maxCheckInterval
 	created, err := w.created()
 	for _, l := range w.layers {
 		if err != nil {
-			// Without the counter the transaction groups' own pace remains.
-			l.complain(err)
-			w.judge(l)
+			// Without the counter, the counts come at the pace of the transaction groups.
+			l.logOnce(err)
+			w.judgeLayer(l)
 			continue
 		}
 		if !l.frozen {
 			if counting := w.countNearLimit(l, created); counting != nil {
-				l.complain(counting)
+				l.logOnce(counting)
 			}
 		}
-		// Between two ticks only what was created matters.
-		if now := time.Now(); created != l.created || !now.Before(l.judged.Add(inodeTick)) {
-			w.judge(l)
-			l.created, l.judged = created, now
+		// Within maxCheckInterval, only new objects make a judgement necessary.
+		if now := time.Now(); created != l.created || !now.Before(l.lastJudged.Add(maxCheckInterval)) {
+			w.judgeLayer(l)
+			l.created, l.lastJudged = created, now
 		}
 		if !l.frozen {
-			next = min(next, l.sure.nextLook(l.Inodes, created))
+			next = min(next, l.lastCount.nextCheck(l.Inodes, created))
 		}
 	}
 	return next
 }
 
-// judge freezes a layer at its limit, and thaws one below it.
-func (w *inodeWatch) judge(l *watched) {
-	used, err := w.used(l)
+// judgeLayer freezes a layer at its limit, and thaws a layer below it.
+func (w *inodeWatch) judgeLayer(l *watchedLayer) {
+	used, err := w.countUsed(l)
 	if err != nil {
-		l.complain(err)
+		l.logOnce(err)
 		return
 	}
 	over := used >= l.Inodes
 	if over != l.frozen || over && used > l.frozenAt {
-		w.change(l, over, used)
+		w.setFrozen(l, over, used)
 	}
 }
 
-// used counts a layer's files. What is deleted only matters near the limit.
-func (w *inodeWatch) used(l *watched) (uint64, error) {
+// countUsed counts a layer's files. Deleted files are subtracted only near the limit, where
+// they matter.
+func (w *inodeWatch) countUsed(l *watchedLayer) (uint64, error) {
 	used, err := w.count(l.Layer)
 	if err != nil || used < l.Inodes {
 		return used, err
 	}
-	return used - min(used, deletedFiles(l.counters())), nil
+	return used - min(used, countDeleted(l.readObjset())), nil
 }
 
-// change freezes or thaws a layer. That is tried again at the next look. One
-// that came by more files since it was frozen is frozen anew, closer to what it
-// holds.
-func (w *inodeWatch) change(l *watched, freeze bool, used uint64) {
+// setFrozen freezes or thaws a layer. The next check repeats a failed change. A frozen layer
+// that got more files is frozen again, closer to what it holds.
+func (w *inodeWatch) setFrozen(l *watchedLayer, freeze bool, used uint64) {
 	act := func() error { return w.thaw(l.Layer, l.Record) }
 	if freeze {
 		var pending uint64
 		if !l.frozen {
-			pending = l.sure.pending(l.counters())
+			pending = l.lastCount.pendingBytes(l.readObjset())
 		}
 		act = func() error { return w.freeze(l.Layer, l.Record, pending) }
 	}
 	if err := act(); err != nil {
-		l.complain(err)
+		l.logOnce(err)
 		return
 	}
 	l.failing = false
@@ -221,10 +220,79 @@ func (w *inodeWatch) change(l *watched, freeze bool, used uint64) {
 	l.frozen, l.frozenAt = freeze, used
 }
 
-// complain says once that something fails. It is tried with every look.
-func (l *watched) complain(err error) {
+// logOnce logs the first of several failures in a row.
+func (l *watchedLayer) logOnce(err error) {
 	if !l.failing {
-		logrus.WithError(err).WithField("layer", l.Layer).Warn("its limit on the number of files cannot be kept")
+		logrus.WithError(err).WithField("layer", l.Layer).Warn("cannot enforce the layer's limit on the number of files")
 	}
 	l.failing = true
+}
+
+// txgCount is a number of files as a transaction group has confirmed it. The other fields
+// tell how many more there may be by now.
+type txgCount struct {
+	files     uint64
+	created   uint64 // objects created on all pools when the group began to end
+	written   uint64 // bytes written to the dataset by then
+	notBefore time.Time
+}
+
+// A layer near its limit may have its pool end transaction groups early. After each end the
+// watch pauses for txgPauseFactor times its duration, and at least for minTxgPause.
+const (
+	txgPauseFactor = 5
+	minTxgPause    = 50 * time.Millisecond
+)
+
+// maxFiles returns the most files that there can be: every object created since the count
+// may be a file of this layer.
+func (c *txgCount) maxFiles(created uint64) uint64 {
+	return c.files + created - min(created, c.created)
+}
+
+// pendingBytes returns the bytes written since the count. The dataset's usage may lack them.
+func (c *txgCount) pendingBytes(now zfs.Objset) uint64 {
+	return now.BytesWritten - min(now.BytesWritten, c.written)
+}
+
+// nextCheck returns when the layer has to be checked again.
+func (c *txgCount) nextCheck(limit, created uint64) time.Duration {
+	left := limit - min(limit, c.maxFiles(created))
+	return max(minCheckInterval, min(maxCheckInterval, time.Duration(left)*time.Second/maxCreationRate))
+}
+
+// countAtMount returns the count of a layer that was just mounted. An unmount ends the
+// transaction group, so all its files are counted.
+func (w *inodeWatch) countAtMount(l *watchedLayer) txgCount {
+	// A failure leaves zeros, and the first check then ends a group.
+	c := txgCount{written: l.readObjset().BytesWritten}
+	if files, err := w.count(l.Layer); err == nil {
+		c.files = files
+		c.created, _ = w.created()
+	}
+	return c
+}
+
+// countNearLimit ends a transaction group and counts the files of a layer that could be at
+// its limit. It does nothing for a layer further away, or soon after the last count.
+func (w *inodeWatch) countNearLimit(l *watchedLayer, created uint64) error {
+	if l.lastCount.maxFiles(created) < l.Inodes || created == l.lastCount.created {
+		return nil
+	}
+	begin := time.Now()
+	if begin.Before(l.lastCount.notBefore) {
+		return nil
+	}
+	written := l.readObjset().BytesWritten
+	if err := w.endTxg(l.Layer, l.Record); err != nil {
+		return err
+	}
+	end := time.Now()
+	l.lastCount.notBefore = end.Add(max(minTxgPause, txgPauseFactor*end.Sub(begin)))
+	files, err := w.count(l.Layer)
+	if err != nil {
+		return err
+	}
+	l.lastCount.files, l.lastCount.created, l.lastCount.written = files, created, written
+	return nil
 }

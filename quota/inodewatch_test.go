@@ -32,7 +32,7 @@ func (f *fakeFiles) watch() *inodeWatch {
 			return n, nil
 		},
 		endTxg: func(Layer, Record) error { f.with(func() { f.ends++ }); return nil },
-		counters: func(string) func() zfs.Objset {
+		objsetReader: func(string) func() zfs.Objset {
 			return func() (o zfs.Objset) { f.with(func() { o.Unlinked = f.deleted }); return o }
 		},
 		freeze: func(Layer, Record, uint64) error {
@@ -40,7 +40,7 @@ func (f *fakeFiles) watch() *inodeWatch {
 			return nil
 		},
 		thaw:   func(Layer, Record) error { f.with(func() { f.thaws, f.frozen = f.thaws+1, false }); return nil },
-		layers: map[string]*watched{},
+		layers: map[string]*watchedLayer{},
 	}
 }
 
@@ -53,7 +53,7 @@ func (f *fakeFiles) with(fn func()) {
 
 func (f *fakeFiles) wantFrozen(t *testing.T, what string, want bool) {
 	t.Helper()
-	time.Sleep(4 * inodeTick)
+	time.Sleep(4 * maxCheckInterval)
 	f.with(func() { equal(t, what, f.frozen, want) })
 }
 
@@ -72,7 +72,7 @@ func TestTheWatchFreezesAndThaws(t *testing.T) {
 		p := Layer{Key: "k"}
 		step := func(what string, frozen bool, freezes, thaws int) {
 			t.Helper()
-			time.Sleep(2 * inodeTick)
+			time.Sleep(2 * maxCheckInterval)
 			f.with(func() {
 				if f.frozen != frozen || f.freezes != freezes || f.thaws != thaws {
 					t.Errorf("%s: frozen %v, %d freezes, %d thaws", what, f.frozen, f.freezes, f.thaws)
@@ -107,7 +107,7 @@ func TestTheWatchSleeps(t *testing.T) {
 		f.wantCounts(t, "counts without a layer", 0)
 		w.add(p, fileRecord(100))
 		w.add(p, fileRecord(100))
-		time.Sleep(time.Minute + inodeTick/2)
+		time.Sleep(time.Minute + maxCheckInterval/2)
 		f.wantCounts(t, "counts in a minute, each after 13 short ticks", 233)
 		must(t, w.set(p, fileRecord(0), func(Layer, Record) error { return nil }))
 		time.Sleep(time.Hour)
@@ -172,7 +172,7 @@ func TestALayerNearItsLimitHasItsTxgEnded(t *testing.T) {
 		w.add(Layer{Key: "k"}, fileRecord(100))
 		create := func(n uint64) {
 			f.with(func() { f.created += n })
-			time.Sleep(2 * shortTick)
+			time.Sleep(2 * minCheckInterval)
 		}
 		ends := func() (n int) { f.with(func() { n = f.ends }); return n }
 		create(80)
@@ -184,8 +184,8 @@ func TestALayerNearItsLimitHasItsTxgEnded(t *testing.T) {
 		for range 100 {
 			create(20)
 		}
-		if n := ends(); n < 10 || time.Duration(n)*leastPause > 101*2*shortTick+leastPause {
-			t.Errorf("%d groups ended in %v", n, 100*2*shortTick)
+		if n := ends(); n < 10 || time.Duration(n)*minTxgPause > 101*2*minCheckInterval+minTxgPause {
+			t.Errorf("%d groups ended in %v", n, 100*2*minCheckInterval)
 		}
 		f.wantFrozen(t, "a layer beside a busy neighbour is frozen", false)
 	})

@@ -14,15 +14,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// probeProjects finds out whether layers can be limited by project quotas. When
-// they cannot by their nature the error is of class fault.Unsupported; an
-// attempt that failed for another reason proves nothing and is returned as
-// itself.
+// probeProjects finds out whether project quotas can limit layers. The error is of class
+// fault.Unsupported when they cannot. An attempt that failed for another reason proves
+// nothing, and its own error is returned.
 //
-// The kernel accepts an overlay on project directories and fails later, in the
-// container, so what overlayfs does there is tried: it makes symbolic links and
-// whiteouts in the work directory, links whiteouts there, and renames them into
-// the upper directory.
+// The kernel accepts an overlay on project directories and fails later, in the container. So
+// the probe does what overlayfs does there. It makes symbolic links and whiteouts in the work
+// directory, links whiteouts there, and renames them into the upper directory.
 func probeProjects(ctx context.Context, c Config) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -31,24 +29,24 @@ func probeProjects(ctx context.Context, c Config) (err error) {
 		return fmt.Errorf("project quotas: %w", err)
 	}
 	if _, err := newCounterFiles(c.Dataset).read(); err != nil {
-		return fault.New(fault.Unsupported, "project quotas need a governor, which finds no counters of the dataset: %w", err)
+		return fault.New(fault.Unsupported, "project quotas need the dataset's counters, which cannot be read: %w", err)
 	}
 	dir, err := os.MkdirTemp(c.Home, ".project-probe-")
 	if err != nil {
 		return fmt.Errorf("probe project quotas: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	return explainProbe(probeMoves(dir))
+	return explainProbe(probeRenames(dir))
 }
 
-// probeMoves makes upper and work as a layer has them, and moves.
-func probeMoves(dir string) error {
+// probeRenames makes upper and work as a layer has them, and renames files between them.
+func probeRenames(dir string) error {
 	for _, name := range []string{"upper", "work"} {
 		path := filepath.Join(dir, name)
 		if err := os.Mkdir(path, 0o700); err != nil {
 			return err
 		}
-		if err := setProject(path, probeProject); err != nil {
+		if err := setProjectID(path, probeProject); err != nil {
 			return err
 		}
 	}
@@ -76,7 +74,7 @@ func probeMoves(dir string) error {
 	return nil
 }
 
-// explainProbe says why project quotas are not used, and what is instead.
+// explainProbe says why project quotas are not used.
 func explainProbe(err error) error {
 	if !errors.Is(err, unix.EXDEV) {
 		return err

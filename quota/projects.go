@@ -3,17 +3,116 @@ package quota
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// projects limits layers by a project ID each, on the store's one dataset.
+// Layers' project IDs come from a range of our own: 0x6f7a is "oz". Other programs count
+// upwards from small numbers: Docker's overlay2 from 1, Incus from 10000, the kubelet from
+// 1048577. Programs that keep IDs in a signed number stop at 2^31, above the range.
+const (
+	firstProject uint32 = 0x6f7a0000
+	lastProject  uint32 = 0x6f7afffe
+	probeProject uint32 = 0x6f7affff // no layer has it
+)
+
+// isOurProject reports whether a layer may have the ID.
+func isOurProject(id uint32) bool { return id >= firstProject && id <= lastProject }
+
+func isRecorded(id uint32, records map[string]*Record) bool {
+	for _, r := range records {
+		if r == nil || r.Project == id { // an unreadable record may have any ID
+			return true
+		}
+	}
+	return false
+}
+
+// projectIDs reserves project IDs. It goes round the range and begins at a random place after
+// each start, so that the ID of a removed layer is not used again soon. ZFS never counts
+// files that were made and deleted within one transaction group.
+type projectIDs struct {
+	loadRecords func() (map[string]*Record, error)
+	isUnused    func(id uint32) (bool, error)
+
+	mu       sync.Mutex
+	reserved map[uint32]bool // nil until the records were read
+	next     uint32
+}
+
+func newProjectIDs(all func() (map[string]*Record, error), unused func(id uint32) (bool, error)) *projectIDs {
+	return &projectIDs{loadRecords: all, isUnused: unused, next: firstProject + rand.Uint32N(lastProject-firstProject+1)}
+}
+
+// reserve returns an ID that is not in use.
+func (p *projectIDs) reserve() (uint32, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.loadReserved(); err != nil {
+		return 0, err
+	}
+	for range lastProject - firstProject + 1 {
+		id := p.advance()
+		if p.reserved[id] {
+			continue
+		}
+		free, err := p.isUnused(id)
+		if err != nil {
+			return 0, fmt.Errorf("find a free project ID: %w", err)
+		}
+		if free {
+			p.reserved[id] = true
+			return id, nil
+		}
+	}
+	return 0, fault.NewWithRemedy(fault.LimitReached, "all %d project IDs for limited layers are in use; remove containers", lastProject-firstProject+1)
+}
+
+// loadReserved reads the IDs of the records, once.
+func (p *projectIDs) loadReserved() error {
+	if p.reserved != nil {
+		return nil
+	}
+	records, err := p.loadRecords()
+	if err != nil {
+		return err
+	}
+	p.reserved = map[uint32]bool{}
+	for _, r := range records {
+		if r != nil {
+			p.reserved[r.Project] = true
+		}
+	}
+	return nil
+}
+
+func (p *projectIDs) advance() uint32 {
+	id := p.next
+	p.next++
+	if p.next > lastProject {
+		p.next = firstProject
+	}
+	return id
+}
+
+// release gives an ID back.
+func (p *projectIDs) release(id uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.reserved, id)
+}
+
+// projects limits each layer by a project ID on the store's dataset.
 type projects struct {
 	zfs      *zfs.Handle
 	dataset  string
@@ -23,29 +122,29 @@ type projects struct {
 
 func newProjects(c Config, r records) *projects {
 	p := &projects{zfs: c.ZFS, dataset: c.Dataset}
-	p.ids = newProjectIDs(r.all, p.unused)
-	p.governor = newGovernor(p.kernel())
+	p.ids = newProjectIDs(r.loadAll, p.isUnused)
+	p.governor = newGovernor(p.kernelOps())
 	return p
 }
 
-// kernel is what the governor works with.
-func (c *projects) kernel() governed {
-	return governed{
+// kernelOps returns the governor's access to the kernel.
+func (c *projects) kernelOps() kernelOps {
+	return kernelOps{
 		counters: newCounterFiles(c.dataset).read,
-		used: func(id uint32) (uint64, error) {
+		readUsed: func(id uint32) (uint64, error) {
 			usage, err := c.zfs.ProjectUsage(c.dataset, id)
 			return usage.Bytes, err
 		},
-		limit: func(id uint32, l Limits) error {
+		setLimit: func(id uint32, l Limits) error {
 			return c.zfs.SetProjectQuota(c.dataset, id, l.Bytes, l.Inodes)
 		},
-		sync: func(ctx context.Context) error { return c.zfs.SyncPool(ctx, zfs.PoolOf(c.dataset)) },
+		endTxg: func(ctx context.Context) error { return c.zfs.SyncPool(ctx, zfs.PoolOf(c.dataset)) },
 	}
 }
 
-// unused reports whether neither a file nor a limit has the ID: not one of
-// ours that is still being deleted, nor one of somebody else's.
-func (c *projects) unused(id uint32) (bool, error) {
+// isUnused reports whether neither a file nor a limit has the ID. A file may belong to a
+// removed layer that is still being deleted, or to another program.
+func (c *projects) isUnused(id uint32) (bool, error) {
 	usage, err := c.zfs.ProjectUsage(c.dataset, id)
 	return usage == zfs.ProjectUsage{ID: id}, err
 }
@@ -55,15 +154,14 @@ func (c *projects) reserve(r *Record) (err error) {
 	return err
 }
 
-// make gives the layer's directories the project ID while they are empty: what
-// is made in them later inherits it. Overlayfs moves files between the two, so
-// both have it.
+// make gives the layer's directories the project ID while they are empty. Files that are made
+// in them inherit it. Overlayfs moves files between the two directories, so both have it.
 func (c *projects) make(p Layer, r Record, fill func(dir string) error) error {
 	if err := fill(p.Dir); err != nil {
 		return err
 	}
-	for _, name := range contents {
-		err := setProject(filepath.Join(p.Dir, name), r.Project)
+	for _, name := range contentDirs {
+		err := setProjectID(filepath.Join(p.Dir, name), r.Project)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -71,7 +169,7 @@ func (c *projects) make(p Layer, r Record, fill func(dir string) error) error {
 	return c.governor.set(p.Key, r)
 }
 
-func setProject(dir string, id uint32) error {
+func setProjectID(dir string, id uint32) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -80,7 +178,7 @@ func setProject(dir string, id uint32) error {
 	return zfs.SetProjectID(f, id, true)
 }
 
-// attach only has the limit watched over: the content is where it always is.
+// attach only begins to watch the limit, because the content is always reachable.
 func (c *projects) attach(p Layer, r Record) error { return c.governor.add(p.Key, r) }
 
 func (c *projects) detach(p Layer, _ Record) error { return c.governor.remove(p.Key) }
@@ -92,8 +190,8 @@ func (c *projects) usage(_ Layer, r Record) (Usage, error) {
 	return Usage{Bytes: usage.Bytes, Inodes: usage.Objects}, err
 }
 
-// discard takes the limit away. The layer's files go with the layer, and until
-// they have gone the ID is not used again.
+// discard deletes the limit. The layer's files are deleted with the layer, and the ID is not
+// used again before.
 func (c *projects) discard(_ context.Context, key string, r Record) error {
 	c.governor.forget(key)
 	if err := c.zfs.SetProjectQuota(c.dataset, r.Project, 0, 0); err != nil {
@@ -103,9 +201,8 @@ func (c *projects) discard(_ context.Context, key string, r Record) error {
 	return nil
 }
 
-// sweep takes away limits that no layer has. Those of IDs that files still have
-// are kept: they may be of a layer whose record cannot be read, or of another
-// store on the dataset.
+// sweep deletes limits that no layer has. It keeps the limits of IDs that files still have.
+// Those may belong to a layer with an unreadable record, or to another store on the dataset.
 func (c *projects) sweep(ctx context.Context, all func() (map[string]*Record, error)) error {
 	found, err := c.zfs.Projects(c.dataset)
 	if errors.Is(err, zfs.ErrUnsupported) {
@@ -119,18 +216,18 @@ func (c *projects) sweep(ctx context.Context, all func() (map[string]*Record, er
 		return err
 	}
 	found = slices.DeleteFunc(found, func(p zfs.ProjectUsage) bool {
-		return !ours(p.ID) || hasFiles(p) || isRecorded(p.ID, recorded)
+		return !isOurProject(p.ID) || hasFiles(p) || isRecorded(p.ID, recorded)
 	})
 	if len(found) == 0 {
 		return nil
 	}
-	// The directories of a layer that was just made are not counted yet. They
-	// get the ID before it gets a limit.
+	// The directories of a new layer are not counted yet. They get the ID before the ID gets
+	// its limit.
 	if err := c.zfs.SyncPool(ctx, zfs.PoolOf(c.dataset)); err != nil {
 		return err
 	}
 	for _, project := range found {
-		if err := c.clear(project.ID); err != nil {
+		if err := c.clearLimit(project.ID); err != nil {
 			return err
 		}
 	}
@@ -139,13 +236,13 @@ func (c *projects) sweep(ctx context.Context, all func() (map[string]*Record, er
 
 func hasFiles(p zfs.ProjectUsage) bool { return p.Bytes > 0 || p.Objects > 0 }
 
-// clear takes a limit away unless files have the ID.
-func (c *projects) clear(id uint32) error {
+// clearLimit deletes a limit unless files have the ID.
+func (c *projects) clearLimit(id uint32) error {
 	now, err := c.zfs.ProjectUsage(c.dataset, id)
 	if err != nil || hasFiles(now) {
 		return err
 	}
-	logrus.WithField("project", id).Info("a limit that no layer has is taken away")
+	logrus.WithField("project", id).Info("a project quota of no layer is deleted")
 	return c.zfs.SetProjectQuota(c.dataset, id, 0, 0)
 }
 

@@ -37,10 +37,10 @@ func TestAProjectLayersWholeLife(t *testing.T) {
 	s := newStore(t, Project)
 	p := s.add("whole", Spec{Limits: Limits{Bytes: 64 * mib, Inodes: 1000}})
 	id := s.project(p)
-	if !ours(id) {
+	if !isOurProject(id) {
 		t.Fatalf("project ID %d", id)
 	}
-	for _, name := range contents {
+	for _, name := range contentDirs {
 		f, err := os.Open(filepath.Join(p.Dir, name))
 		must(t, err)
 		got, inherit, err := zfs.ProjectID(f)
@@ -74,12 +74,12 @@ func TestAProjectLayersWholeLife(t *testing.T) {
 	s.detach(p)
 	must(t, s.Discard(p.Key))
 	equal(t, "limit of a layer that is gone", s.projectUsage(id).ByteLimit, 0)
-	if unused, err := s.controllers[Project].(*projects).unused(id); err != nil || unused {
+	if unused, err := s.controllers[Project].(*projects).isUnused(id); err != nil || unused {
 		t.Errorf("its files are there, and its ID is free: %v", err)
 	}
 	must(t, os.RemoveAll(p.Dir))
 	s.sync()
-	if unused, err := s.controllers[Project].(*projects).unused(id); err != nil || !unused {
+	if unused, err := s.controllers[Project].(*projects).isUnused(id); err != nil || !unused {
 		t.Errorf("its files are gone, and its ID is not free: %v", err)
 	}
 	s.wantRecords()
@@ -105,7 +105,7 @@ func TestModesMayChange(t *testing.T) {
 		must(t, err)
 		must(t, s.SetLimits(p, Limits{Bytes: 16 * mib}))
 		err = s.Attach(p)
-		if s.refused != nil {
+		if s.projectRefusal != nil {
 			wantError(t, err, fault.Unsupported, "layer old", "18932")
 		} else {
 			must(t, err)
@@ -125,7 +125,7 @@ func TestForeignProjectsAreSpared(t *testing.T) {
 	ids.next = firstProject
 	dir := filepath.Join(s.home, "foreign")
 	must(t, os.Mkdir(dir, 0o700))
-	must(t, setProject(dir, firstProject)) // somebody else's files
+	must(t, setProjectID(dir, firstProject)) // somebody else's files
 	must(t, s.handle.SetProjectQuota(s.dataset, firstProject, 7*mib, 0))
 	must(t, s.handle.SetProjectQuota(s.dataset, 1000, 9*mib, 0))
 	must(t, s.handle.SetProjectQuota(s.dataset, firstProject+1, 9*mib, 9)) // what a crash left of ours
@@ -177,7 +177,7 @@ func TestACrashInMakeOfAProjectLayer(t *testing.T) {
 // and the overlay fails, on one without it accepts and the overlay works.
 func TestTheProbeIsRight(t *testing.T) {
 	s := newStore(t, Auto)
-	why := s.refused
+	why := s.projectRefusal
 	version, err := zfs.Version()
 	must(t, err)
 	s.forceProjects()

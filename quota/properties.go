@@ -11,53 +11,51 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Properties are those of a layer's own dataset, by name, as the user wrote
-// them. Only what PropertyNames lists ever gets in.
+// Properties are the properties of a layer's dataset by name, as the user wrote them. Only
+// the names of PropertyNames are accepted.
 type Properties map[string]string
 
-// property is one that a container may choose: how its values are told to the
-// kernel, and which there are.
+// property is a property that a container may choose. encode returns the kernel's number for
+// a value, and values describes the values.
 type property struct {
 	encode func(value string) (uint64, bool)
 	values string
 }
 
-// known are the properties that change how a container's own data is stored,
-// and nothing for anyone else. Numbers of index properties are those of
-// include/sys/fs/zfs.h and include/sys/zio_compress.h, unchanged from OpenZFS 2.1
-// to 2.4.
-var known = map[string]property{
+// propertyTable contains the properties that change how a container's own data is stored,
+// and nothing for any other dataset. The numbers of index properties are those of
+// include/sys/fs/zfs.h and include/sys/zio_compress.h, unchanged from OpenZFS 2.1 to 2.4.
+var propertyTable = map[string]property{
 	"recordsize":   {encodeRecordSize, "a power of two from 512 to 1M"},
 	"compression":  {encodeCompression, "on, off, lz4, zle, lzjb, gzip, gzip-1 … gzip-9, zstd, zstd-1 … zstd-19"},
-	"sync":         {index("standard", "always", "disabled"), "standard, always or disabled"},
-	"logbias":      {index("latency", "throughput"), "latency or throughput"},
-	"primarycache": {index("none", "metadata", "all"), "all, metadata or none"},
+	"sync":         {encodeIndex("standard", "always", "disabled"), "standard, always or disabled"},
+	"logbias":      {encodeIndex("latency", "throughput"), "latency or throughput"},
+	"primarycache": {encodeIndex("none", "metadata", "all"), "all, metadata or none"},
 }
 
-// PropertyNames lists what a container may choose, in order.
+// PropertyNames returns the properties that a container may choose, in order.
 func PropertyNames() []string {
 	var names []string
-	for name := range known {
+	for name := range propertyTable {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	return names
 }
 
-// Check makes sure that a property is one a container may choose and that the
-// value is one it takes.
+// Check returns an error when a container may not choose the property or its value.
 func (p Properties) Check() error {
 	_, err := p.encode()
 	return err
 }
 
-// encode gives the values as the kernel takes them.
+// encode returns the values as the kernel's numbers.
 func (p Properties) encode() (map[string]uint64, error) {
 	encoded := make(map[string]uint64, len(p))
 	for name, value := range p {
-		property, ok := known[name]
+		property, ok := propertyTable[name]
 		if !ok {
-			return nil, fault.New(fault.Invalid, "%q is no property that a container may choose: known are %s", name, strings.Join(PropertyNames(), ", "))
+			return nil, fault.New(fault.Invalid, "a container may not choose the property %q: known are %s", name, strings.Join(PropertyNames(), ", "))
 		}
 		n, ok := property.encode(value)
 		if !ok {
@@ -68,16 +66,16 @@ func (p Properties) encode() (map[string]uint64, error) {
 	return encoded, nil
 }
 
-// index encodes a value as its place in the list.
-func index(values ...string) func(string) (uint64, bool) {
+// encodeIndex returns an encoder of values by their index in the list.
+func encodeIndex(values ...string) func(string) (uint64, bool) {
 	return func(value string) (uint64, bool) {
 		i := slices.Index(values, value)
 		return uint64(max(i, 0)), i >= 0
 	}
 }
 
-// encodeRecordSize stops at 1M: larger records need a module parameter raised
-// and make every small write in a database file a rewrite of megabytes.
+// encodeRecordSize accepts at most 1M. Larger records need a module parameter raised, and
+// turn every small write in a database file into a rewrite of megabytes.
 func encodeRecordSize(value string) (uint64, bool) {
 	const smallest, largest = 512, 1 << 20
 	size, err := units.RAMInBytes(value)
@@ -87,7 +85,7 @@ func encodeRecordSize(value string) (uint64, bool) {
 	return uint64(size), true
 }
 
-// The numbers of enum zio_compress, and how a level is packed above them.
+// The numbers of enum zio_compress, and the position of a level above them.
 const (
 	compressGzip1 = 5
 	compressZstd  = 16

@@ -14,10 +14,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// Record is what the store keeps of a limited layer, in a file named after the
-// layer's key.
+// Record is the store's record of a limited layer. It lies in a file named after the layer's
+// key.
 type Record struct {
-	Layer      string     `json:"layer"` // its ID, for people
+	Layer      string     `json:"layer"` // the layer's ID, for readers
 	Mode       Mode       `json:"mode"`
 	Project    uint32     `json:"project,omitempty"`
 	Properties Properties `json:"properties,omitempty"`
@@ -31,7 +31,7 @@ const newSuffix = ".new"
 
 func (r records) path(key string) string { return filepath.Join(string(r), key) }
 
-// load returns the record of a key, or nil when the layer is not limited.
+// load returns the record of a key, or nil for a layer without a limit.
 func (r records) load(key string) (*Record, error) {
 	raw, err := fsat.ReadSmall(r.path(key))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -51,18 +51,17 @@ func decodeRecord(path string, raw []byte) (*Record, error) {
 	if record.Mode != Dataset && record.Mode != Project {
 		return nil, fault.New(fault.Unsupported, "%s names the quota mode %.40q, which this version does not know", path, record.Mode)
 	}
-	if record.Mode == Project && !ours(record.Project) {
-		return nil, fault.New(fault.Invalid, "%s is damaged: project ID %d is none that a layer gets", path, record.Project)
+	if record.Mode == Project && !isOurProject(record.Project) {
+		return nil, fault.New(fault.Invalid, "%s is damaged: no layer has project ID %d", path, record.Project)
 	}
 	return &record, nil
 }
 
-// ReadRecord returns the record of a key in a store's directory of records, for
-// those who only look: nil when the layer is not limited.
+// ReadRecord returns the record of a key in a store's directory of records, for readers that
+// do not open the store. It is nil for a layer without a limit.
 func ReadRecord(dir, key string) (*Record, error) { return records(dir).load(key) }
 
-// save puts the record in place in one step, which a power cut does not tear: a
-// name can be on disk before what it names.
+// save writes the record in one step that a power cut does not tear.
 func (r records) save(key string, record Record) error {
 	raw, err := json.Marshal(record)
 	if err != nil {
@@ -73,12 +72,12 @@ func (r records) save(key string, record Record) error {
 
 func (r records) remove(key string) error { return ignoreMissing(os.Remove(r.path(key))) }
 
-// keys lists the keys that have a record.
-func (r records) keys() ([]string, error) {
-	return r.names(func(name string) bool { return !strings.HasSuffix(name, newSuffix) })
+// listKeys returns the keys that have a record.
+func (r records) listKeys() ([]string, error) {
+	return r.listNames(func(name string) bool { return !strings.HasSuffix(name, newSuffix) })
 }
 
-func (r records) names(want func(string) bool) ([]string, error) {
+func (r records) listNames(want func(string) bool) ([]string, error) {
 	entries, err := os.ReadDir(string(r))
 	if err != nil {
 		return nil, fmt.Errorf("read the records of limits: %w", err)
@@ -92,9 +91,9 @@ func (r records) names(want func(string) bool) ([]string, error) {
 	return names, nil
 }
 
-// all returns every record by its key; one that cannot be read is nil.
-func (r records) all() (map[string]*Record, error) {
-	keys, err := r.keys()
+// loadAll returns every record by its key. An unreadable record is nil.
+func (r records) loadAll() (map[string]*Record, error) {
+	keys, err := r.listKeys()
 	if err != nil {
 		return nil, err
 	}
@@ -109,9 +108,9 @@ func (r records) all() (map[string]*Record, error) {
 	return all, nil
 }
 
-// clean drops what was being written when the process ended.
-func (r records) clean() error {
-	left, err := r.names(func(name string) bool { return strings.HasSuffix(name, newSuffix) })
+// removePartial deletes the files that were being written when the process ended.
+func (r records) removePartial() error {
+	left, err := r.listNames(func(name string) bool { return strings.HasSuffix(name, newSuffix) })
 	for _, name := range left {
 		err = errors.Join(err, ignoreMissing(os.Remove(r.path(name))))
 	}

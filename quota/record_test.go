@@ -37,7 +37,7 @@ func TestWhatIsAmongTheRecords(t *testing.T) {
 	must(t, r.save("GOOD", Record{Mode: Dataset}))
 	must(t, os.WriteFile(r.path("DAMAGED"), []byte("{"), 0o600))
 	must(t, os.WriteFile(r.path("HALF"+newSuffix), []byte("{"), 0o600))
-	all, err := r.all()
+	all, err := r.loadAll()
 	must(t, err)
 	if len(all) != 2 || all["GOOD"] == nil || all["DAMAGED"] != nil {
 		t.Errorf("all: %v", all)
@@ -45,12 +45,12 @@ func TestWhatIsAmongTheRecords(t *testing.T) {
 	if _, err := os.Stat(r.path("HALF" + newSuffix)); err != nil {
 		t.Errorf("only a start may clean up: another may be writing it: %v", err)
 	}
-	must(t, r.clean())
+	must(t, r.removePartial())
 	if _, err := os.Stat(r.path("HALF" + newSuffix)); err == nil {
 		t.Error("not cleaned")
 	}
 	missing := records(filepath.Join(t.TempDir(), "none"))
-	if _, err := missing.all(); err == nil {
+	if _, err := missing.loadAll(); err == nil {
 		t.Error("a missing directory has no records, and no error")
 	}
 }
@@ -87,7 +87,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if record.Mode != Dataset && (record.Mode != Project || !ours(record.Project)) {
+		if record.Mode != Dataset && (record.Mode != Project || !isOurProject(record.Project)) {
 			t.Fatalf("accepted: %+v", record)
 		}
 		first, err := json.Marshal(record)

@@ -20,14 +20,14 @@ func TestProjectIDsAreNobodysElse(t *testing.T) {
 		id, err := p.reserve()
 		must(t, err)
 		equal(t, "ID", id, want)
-		equal(t, "ours", ours(id), true)
+		equal(t, "ours", isOurProject(id), true)
 	}
 	p.release(firstProject + 3)
 	id, err := p.reserve()
 	must(t, err)
 	equal(t, "ID after one came back", id, firstProject+5) // not that one, so soon
-	equal(t, "the probe's is ours to give", ours(probeProject), false)
-	equal(t, "0 is ours to give", ours(0), false)
+	equal(t, "the probe's is ours to give", isOurProject(probeProject), false)
+	equal(t, "0 is ours to give", isOurProject(0), false)
 }
 
 func TestProjectIDsAtOnce(t *testing.T) {
@@ -43,7 +43,7 @@ func TestProjectIDsAtOnce(t *testing.T) {
 	all.Wait()
 	seen := map[uint32]bool{}
 	for _, id := range ids {
-		if seen[id] || !ours(id) {
+		if seen[id] || !isOurProject(id) {
 			t.Errorf("ID %d", id)
 		}
 		seen[id] = true
@@ -76,11 +76,11 @@ func TestIsRecorded(t *testing.T) {
 }
 
 func TestAnonSize(t *testing.T) {
-	n, err := anonSize([]byte("9 1 0x01 147 39984 1 2\nname type data\nhits 4 12\nanon_size                       4    81920\nanon_data 4 5\n"))
+	n, err := parseAnonSize([]byte("9 1 0x01 147 39984 1 2\nname type data\nhits 4 12\nanon_size                       4    81920\nanon_data 4 5\n"))
 	must(t, err)
 	equal(t, "anon_size", n, 81920)
 	for _, raw := range []string{"", "anon_size 4 x\n"} {
-		if _, err := anonSize([]byte(raw)); err == nil {
+		if _, err := parseAnonSize([]byte(raw)); err == nil {
 			t.Errorf("%q is accepted", raw)
 		}
 	}

@@ -1,0 +1,137 @@
+package quota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+)
+
+// Discard deletes the dataset or project quota of a removed layer, and its record. A busy
+// dataset is tried again in the background, and at the next start.
+func (l *Limiter) Discard(key string) error {
+	err := l.discard(l.ctx, key)
+	if errors.Is(err, fault.Busy) {
+		l.retryDiscard(key, err)
+		return nil
+	}
+	return err
+}
+
+func (l *Limiter) discard(ctx context.Context, key string) error {
+	return l.runForLayer(key, func(c controller, r Record) error {
+		if err := c.discard(ctx, key, r); err != nil {
+			return fmt.Errorf("delete the dataset or quota of layer %s: %w", r.Layer, err)
+		}
+		return l.records.remove(key)
+	})
+}
+
+// A dataset stays busy while any mount name space uses it: through a file that was open when
+// the container ended, or while a name space is being made. That passes within moments or
+// with its user.
+const (
+	minRetryWait = 50 * time.Millisecond
+	maxRetryWait = time.Minute
+)
+
+// retryDiscard discards key in the background until that works or the Limiter is closed. The
+// next start finds the record again.
+func (l *Limiter) retryDiscard(key string, why error) {
+	log := logrus.WithField("key", key)
+	log.WithError(why).Info("the dataset of a removed layer is in use; it is destroyed when its last user ends")
+	l.jobs.Go(func() {
+		for wait := minRetryWait; ; wait = min(2*wait, maxRetryWait) {
+			select {
+			case <-l.ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			err := l.discard(l.ctx, key)
+			if errors.Is(err, fault.Busy) {
+				continue
+			}
+			if err != nil {
+				log.WithError(err).Warn("cannot delete the dataset or quota of a removed layer: left for the next start")
+			}
+			return
+		}
+	})
+}
+
+// Recover finishes work that a crash interrupted. find returns a layer by its record and
+// key, and false for a layer that does not exist. A layer in use has to be attached before,
+// or by find, to be watched again.
+func (l *Limiter) Recover(ctx context.Context, find func(Record, string) (Layer, bool)) error {
+	if err := l.records.removePartial(); err != nil {
+		return err
+	}
+	keys, err := l.records.listKeys()
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := l.recover(key, find); err != nil {
+			logrus.WithError(err).WithField("key", key).Warn("cannot recover the limit of a layer")
+		}
+	}
+	return l.Sweep(ctx)
+}
+
+// recover discards a removed layer. It puts the limit of an existing layer in force again:
+// ZFS's intent log does not contain all of it, and the process may have ended while a
+// governor had changed it.
+func (l *Limiter) recover(key string, find func(Record, string) (Layer, bool)) error {
+	r, err := l.records.load(key)
+	if err != nil || r == nil {
+		return err
+	}
+	p, ok := find(*r, key)
+	if !ok {
+		return l.Discard(key)
+	}
+	c, err := l.controller(*r)
+	if err != nil {
+		return err
+	}
+	return c.set(p, *r)
+}
+
+// Sweep deletes datasets and quotas without a record, as far as nothing holds them. A
+// snapshot holds a dataset, so another Sweep is due after a snapshot was destroyed.
+func (l *Limiter) Sweep(ctx context.Context) error {
+	var errs []error
+	for _, c := range l.controllers {
+		errs = append(errs, c.sweep(ctx, l.records.loadAll))
+	}
+	return errors.Join(errs...)
+}
+
+// Close stops the work in the background. On a suspended pool some of it may not end, and
+// Close then returns after closeTimeout.
+func (l *Limiter) Close() {
+	l.stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.jobs.Wait()
+		for _, c := range l.controllers {
+			c.close()
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(closeTimeout):
+		logrus.Warn("limits: work in the background still waits for the pool")
+	}
+}
+
+// closeTimeout is how long Close waits.
+const closeTimeout = 2 * time.Second
