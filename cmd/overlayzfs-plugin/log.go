@@ -6,8 +6,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// setUpLog makes the process's one logger, which the packages below use too.
-// Lines carry no time: the engine's log and the journal stamp them.
+// setUpLog configures the standard logger, which all packages use. Lines have no time,
+// because the engine's log and the journal add it.
 func setUpLog(level logrus.Level, w io.Writer) *logrus.Logger {
 	log := logrus.StandardLogger()
 	log.SetOutput(w)

@@ -1,9 +1,9 @@
-// Command overlayzfs-plugin is the managed Docker plugin's one process: it
-// turns flags and environment into options and serves the GraphDriver protocol
-// on a unix socket until it is told to stop.
+// Command overlayzfs-plugin is the only process of the managed Docker plugin. It turns
+// flags and environment into options, and serves the GraphDriver protocol on a unix
+// socket until a signal stops it.
 //
-// The protocol lives in package plugin and layers in package overlayzfs; here
-// they are joined, nothing more.
+// Package plugin has the protocol and package overlayzfs the layers; this package
+// connects them.
 package main
 
 import (
@@ -31,8 +31,8 @@ const (
 )
 
 func main() {
-	// Standard error is a pipe to an engine that may die before us; a log line
-	// that nobody takes must not end the process.
+	// Standard error is a pipe to an engine that may die first. A log line that nobody
+	// reads must not end this process.
 	signal.Ignore(unix.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	// A second signal ends the process at once.
@@ -40,7 +40,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 
-// run is main with everything it touches passed in; it returns the exit code.
+// run is main for tests: it takes the environment and streams, and returns the exit
+// code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	o, err := parseOptions(args, getenv, stderr)
 	switch {
@@ -55,7 +56,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	log := setUpLog(o.level, stderr)
 	if err := serve(ctx, o, log); err != nil {
-		log.WithError(err).Error("the plugin ends")
+		log.WithError(err).Error("cannot serve; the plugin ends")
 		return exitFailed
 	}
 	return 0
@@ -68,14 +69,14 @@ func serve(ctx context.Context, o options, log *logrus.Logger) error {
 	}
 	counts := metrics.New(metrics.Build{Version: buildinfo.Version(), Commit: buildinfo.Commit()}, log)
 	if o.metrics.Alone() {
-		log.WithField("metrics", o.metrics.String()).Warn("a managed plugin has a network of its own, and the host does not reach its loopback: serve metrics on unix:/run/docker/plugins/metrics.sock")
+		log.WithField("metrics", o.metrics.String()).Warn("the host cannot reach metrics on the loopback of a managed plugin, which has its own network: use unix:/run/docker/plugins/metrics.sock")
 	}
 	defer counts.Start(o.metrics)()
 	server := plugin.NewServer(plugin.StoreOpener(o.driver, storemetrics.New(counts, log)), o.state, log)
 	server.Observe = counts.Call
-	server.RefuseIDMaps = noIDMaps
+	server.RefuseIDMaps = idMapsRefusal
 	server.Stale = func(err error) {
-		log.WithError(err).Error("cut off from the host's mounts: the process ends, for the engine to start it again")
+		log.WithError(err).Error("the plugin no longer sees the host's mounts: the process ends, and the engine starts it again")
 		os.Exit(exitFailed)
 	}
 	log.WithFields(logrus.Fields{"socket": o.socket, "version": buildinfo.Text()}).Info("listening")

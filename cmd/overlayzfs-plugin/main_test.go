@@ -70,8 +70,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestServe starts the whole process but for its signals, on a home that is
-// no ZFS, and stops it.
+// TestServe starts and stops the process, all but its signals, on a home that is not on
+// ZFS.
 func TestServe(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "s")
@@ -82,10 +82,10 @@ func TestServe(t *testing.T) {
 		code <- run(ctx, []string{"--socket", socket, "--state", filepath.Join(dir, "state")}, env(map[string]string{metrics.EnvAddress: "unix:" + dir + "/metrics"}), &out, &out)
 	}()
 	if got := awaitPlugin(t, socket); !strings.Contains(got, `"Implements":["GraphDriver"]`) {
-		t.Errorf("it implements %s", got)
+		t.Errorf("the plugin implements %s", got)
 	}
 	if text := initPlugin(t, socket, plugin.InitParams{Home: filepath.Join(dir, "h"), Opts: []string{"nonsense"}}); !strings.Contains(text, `"Err":`) {
-		t.Errorf("Init took a nonsense option: %s", text)
+		t.Errorf("Init accepts a nonsense option: %s", text)
 	}
 	text := initPlugin(t, socket, plugin.InitParams{Home: filepath.Join(dir, "h"), UIDMaps: []plugin.IDMap{{ContainerID: 0, HostID: 1, Size: 1}}})
 	if !strings.Contains(text, "userns-remap") {
@@ -103,7 +103,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// ask sends a request to a unix socket: a POST of body, or a GET without one.
+// ask posts body to a unix socket, or gets path without a body.
 func ask(t *testing.T, socket, path string, body []byte) (string, error) {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
@@ -134,7 +134,7 @@ func scrape(t *testing.T, socket string) string {
 	return page
 }
 
-// initPlugin returns the answer to Init.
+// initPlugin calls Init and returns the answer.
 func initPlugin(t *testing.T, socket string, p plugin.InitParams) string {
 	t.Helper()
 	body, err := json.Marshal(p)
@@ -148,7 +148,7 @@ func initPlugin(t *testing.T, socket string, p plugin.InitParams) string {
 	return text
 }
 
-// awaitPlugin calls until the plugin answers.
+// awaitPlugin calls the plugin until it answers.
 func awaitPlugin(t *testing.T, socket string) string {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -166,7 +166,7 @@ func awaitPlugin(t *testing.T, socket string) string {
 	panic("unreachable: a ticker does not end")
 }
 
-// TestManifest holds config.json and the program to each other.
+// TestManifest compares config.json with the program.
 func TestManifest(t *testing.T) {
 	data, err := os.ReadFile("../../config.json")
 	if err != nil {

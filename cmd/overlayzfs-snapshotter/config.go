@@ -23,10 +23,10 @@ const (
 	defaultLevel  = "info"
 )
 
-// configVersion is the version of the file's format.
+// configVersion is the version of the file format.
 const configVersion = 1
 
-// settings are the file as it is written. docs/containerd.md describes each.
+// settings are the content of the file. docs/containerd.md describes each setting.
 type settings struct {
 	Version  int    `toml:"version"`
 	Socket   string `toml:"socket"`
@@ -58,19 +58,19 @@ func defaults() settings {
 	return s
 }
 
-// decode reads the file over the defaults. A key that it does not know is an
-// error: a limit with a slip of the pen in its name would be no limit.
+// decode reads the file over the defaults. An unknown key is an error: a limit with a
+// typing error in its name would limit nothing.
 func decode(raw []byte) (settings, error) {
 	s := defaults()
 	err := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields().Decode(&s)
 	if err == nil && s.Version != configVersion {
-		err = fmt.Errorf("version = %d, where this snapshotter knows %d", s.Version, configVersion)
+		err = fmt.Errorf("version = %d: this snapshotter reads version %d", s.Version, configVersion)
 	}
-	return s, explain(err)
+	return s, explainDecode(err)
 }
 
-// explain names unknown keys, and lines.
-func explain(err error) error {
+// explainDecode adds the line to an error, and the names of unknown keys.
+func explainDecode(err error) error {
 	var unknown *toml.StrictMissingError
 	if errors.As(err, &unknown) {
 		var keys []string
@@ -88,7 +88,7 @@ func explain(err error) error {
 	return err
 }
 
-// config is what settings mean.
+// config are the settings, parsed.
 type config struct {
 	socket  string
 	level   logrus.Level
@@ -96,6 +96,7 @@ type config struct {
 	options snapshotter.Options
 }
 
+// config parses the settings.
 func (s settings) config() (c config, err error) {
 	if !filepath.IsAbs(s.Socket) {
 		return c, fmt.Errorf("socket = %q: want an absolute path", s.Socket)
@@ -111,15 +112,15 @@ func (s settings) config() (c config, err error) {
 		return c, err
 	}
 	c.options = snapshotter.Options{Home: s.Root, RemapIDs: s.RemapIDs}
-	if c.options.Store, err = s.store(); err != nil {
+	if c.options.Store, err = s.storeOptions(); err != nil {
 		return c, err
 	}
-	c.options.Limits, err = s.limits()
+	c.options.Limits, err = s.parseLimits()
 	return c, err
 }
 
-// store passes the core's options on, which it checks.
-func (s settings) store() (overlayzfs.Options, error) {
+// storeOptions turns the settings into the core's options, which the core checks.
+func (s settings) storeOptions() (overlayzfs.Options, error) {
 	var list []string
 	for _, option := range [][2]string{
 		{"dataset", s.Store.Dataset},
@@ -133,10 +134,10 @@ func (s settings) store() (overlayzfs.Options, error) {
 		}
 	}
 	o, err := overlayzfs.ParseOptions(list)
-	return o, inFileTerms(err)
+	return o, renameSettings(err)
 }
 
-func (s settings) limits() (l snapshotter.Limits, err error) {
+func (s settings) parseLimits() (l snapshotter.Limits, err error) {
 	if s.Limits.Size != "" {
 		if l.Default.Bytes, err = quota.ParseBytes("limits.size", s.Limits.Size); err != nil {
 			return l, err
@@ -148,7 +149,7 @@ func (s settings) limits() (l snapshotter.Limits, err error) {
 		}
 	}
 	if s.Limits.Keys == "" {
-		return l, fmt.Errorf("limits.keys is empty, and so matches what images are built in, too, which could not be committed; the default is %s", snapshotter.DefaultKeys)
+		return l, fmt.Errorf("limits.keys is empty, and would also limit the snapshots that images are built in, which cannot be committed then; the default is %s", snapshotter.DefaultKeys)
 	}
 	if l.Keys, err = regexp.Compile(s.Limits.Keys); err != nil {
 		return l, fmt.Errorf("limits.keys: %w", err)

@@ -1,9 +1,9 @@
-// Command overlayzfs-snapshotter is containerd's snapshotter over one ZFS
-// dataset: a daemon that reads its configuration, serves the snapshots API on
-// a unix socket, and tells systemd how it is.
+// Command overlayzfs-snapshotter is containerd's snapshotter on one ZFS dataset: a daemon
+// that reads its configuration, serves the snapshots API on a unix socket, and reports
+// its status to systemd.
 //
-// The protocol lives in package snapshotter and layers in package overlayzfs;
-// here they are joined, nothing more.
+// Package snapshotter has the protocol and package overlayzfs the layers; this package
+// connects them.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
@@ -37,7 +38,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }
 
-// run is main with everything it touches passed in; it returns the exit code.
+// run is main for tests: it takes the environment and streams, and returns the exit
+// code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	f, err := parseFlags(args, getenv, stderr)
 	switch {
@@ -60,14 +62,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	log := setUpLog(c.level, stderr)
 	if err := serve(ctx, c, log); err != nil {
-		log.WithError(err).Error("the snapshotter ends")
+		log.WithError(err).Error("cannot serve; the snapshotter ends")
 		return exitFailed
 	}
 	return 0
 }
 
-// setUpLog makes the process's one logger, which the packages below use too.
-// Lines carry no time: the journal stamps them.
+// setUpLog configures the standard logger, which all packages use. Lines have no time,
+// because the journal adds it.
 func setUpLog(level logrus.Level, w io.Writer) *logrus.Logger {
 	log := logrus.StandardLogger()
 	log.SetOutput(w)
@@ -87,21 +89,22 @@ func serve(ctx context.Context, c config, log *logrus.Logger) error {
 	c.options.Store.Observer = storemetrics.New(counts, log)
 	server := snapshotter.NewServer(log)
 	server.Observe = counts.Call
-	server.Notify = notify(log)
-	told := make(chan struct{})
-	context.AfterFunc(ctx, func() { defer close(told); tell(log, stopping) })
-	err = server.Serve(ctx, l, opener(c.options, log))
+	server.Notify = notifyStore(log)
+	stopSent := make(chan struct{})
+	context.AfterFunc(ctx, func() { defer close(stopSent); notifySystemd(log, daemon.SdNotifyStopping) })
+	err = server.Serve(ctx, l, newOpener(c.options, log))
 	if ctx.Err() != nil {
-		<-told // the process ends next
+		<-stopSent // before the process ends
 	}
 	return err
 }
 
-// opener opens the store. What is wrong with the configuration shows there, too.
-func opener(o snapshotter.Options, log *logrus.Logger) func(context.Context) (snapshotter.Backend, error) {
+// newOpener returns what opens the store. Its errors can be of the configuration, so they
+// name settings as the file does.
+func newOpener(o snapshotter.Options, log *logrus.Logger) func(context.Context) (snapshotter.Backend, error) {
 	open := snapshotter.Opener(o, log)
 	return func(ctx context.Context) (snapshotter.Backend, error) {
 		b, err := open(ctx)
-		return b, inFileTerms(err)
+		return b, renameSettings(err)
 	}
 }

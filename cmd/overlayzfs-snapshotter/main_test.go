@@ -50,7 +50,7 @@ labels = "any"
 	}
 }
 
-func TestConfigErrorsNameThePlace(t *testing.T) {
+func TestConfigErrorsNameTheSetting(t *testing.T) {
 	for text, want := range map[string]string{
 		"[limits]\nsiez = \"10G\"":             "limits.siez (line 2)",
 		"[stroe]\ndataset = \"a\"":             "stroe",
@@ -107,7 +107,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestFlagsWinOverTheFile(t *testing.T) {
+func TestFlagsOverrideTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.toml")
 	if err := os.WriteFile(path, []byte("socket = \"/a\"\nroot = \"/b\"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -122,11 +122,11 @@ func TestFlagsWinOverTheFile(t *testing.T) {
 	}
 }
 
-func TestWhatSystemdIsTold(t *testing.T) {
-	if got := state(nil); got != "READY=1\nSTATUS=serving" {
+func TestStoreState(t *testing.T) {
+	if got := storeState(nil); got != "READY=1\nSTATUS=serving" {
 		t.Errorf("%q", got)
 	}
-	if got := state(os.ErrNotExist); !strings.HasPrefix(got, "READY=1\nSTATUS=cannot open the store: ") {
+	if got := storeState(os.ErrNotExist); !strings.HasPrefix(got, "READY=1\nSTATUS=cannot open the store: ") {
 		t.Errorf("%q", got)
 	}
 }
@@ -145,8 +145,8 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// TestTheSampleIsTheDefaults holds the file that is handed out to the program.
-func TestTheSampleIsTheDefaults(t *testing.T) {
+// TestSampleHasTheDefaults compares the packaged file with the program.
+func TestSampleHasTheDefaults(t *testing.T) {
 	raw, err := os.ReadFile("../../dist/overlayzfs/snapshotter.toml")
 	if err != nil {
 		t.Fatal(err)
@@ -164,11 +164,11 @@ func TestTheSampleIsTheDefaults(t *testing.T) {
 	}
 }
 
-// noEnv is an environment in which nothing is set.
+// noEnv is an empty environment.
 func noEnv(string) string { return "" }
 
-// TestTheEnvironmentSaysWhereMetricsAre: it wins over the file, a flag over it.
-func TestTheEnvironmentSaysWhereMetricsAre(t *testing.T) {
+// TestMetricsPrecedence: a flag wins over the environment, that over the file.
+func TestMetricsPrecedence(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.toml")
 	if err := os.WriteFile(path, []byte("metrics = \"unix:/file\"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,6 @@
 //go:build !vm
 
-// Not in the guest, which has no documentation.
+// The guest has no documentation.
 
 package main
 
@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestTheManualPageHasEveryFlag: those that help shows, and no others.
-func TestTheManualPageHasEveryFlag(t *testing.T) {
+// TestManualPageHasEveryFlag compares the flags of the manual page and of --help.
+func TestManualPageHasEveryFlag(t *testing.T) {
 	raw, err := os.ReadFile("../../dist/man/overlayzfs-snapshotter.8")
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestTheManualPageHasEveryFlag(t *testing.T) {
 	}
 	for _, name := range flag.FindAllString(page, -1) {
 		if !strings.Contains(help.String(), name) {
-			t.Errorf("the manual page has %s, which help does not show", name)
+			t.Errorf("the manual page has %s, which --help lacks", name)
 		}
 	}
 }

@@ -7,16 +7,15 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-const stopping = daemon.SdNotifyStopping
-
-// notify returns what tells systemd of the store. The daemon is ready once the
-// first attempt to open it has ended, whichever way: containerd, which waits for
-// it, is to learn from a call's answer what is wrong.
-func notify(log *logrus.Logger) func(error) {
-	return func(err error) { tell(log, state(err)) }
+// notifyStore returns a function that reports an attempt to open the store to systemd.
+// The daemon is ready after the first attempt, even if it fails: containerd waits for
+// the daemon, and learns the reason from the answer to a call.
+func notifyStore(log *logrus.Logger) func(error) {
+	return func(err error) { notifySystemd(log, storeState(err)) }
 }
 
-func state(err error) string {
+// storeState is the notification of an attempt that ended with err.
+func storeState(err error) string {
 	text := "serving"
 	if err != nil {
 		text = "cannot open the store: " + strings.ReplaceAll(err.Error(), "\n", "; ")
@@ -24,9 +23,9 @@ func state(err error) string {
 	return daemon.SdNotifyReady + "\nSTATUS=" + text
 }
 
-// tell is for systemd only; where there is none nothing is lost.
-func tell(log *logrus.Logger, state string) {
+// notifySystemd sends a state to systemd. Without systemd it does nothing.
+func notifySystemd(log *logrus.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.WithError(err).Warn("systemd was not told")
+		log.WithError(err).Warn("cannot notify systemd")
 	}
 }

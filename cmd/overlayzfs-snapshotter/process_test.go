@@ -20,9 +20,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/metrics"
 )
 
-// TestUnderSystemd runs the program as systemd does, with a socket passed to it,
-// on a root that is no store. It is ready all the same, says why it cannot
-// serve, and ends when it is told to.
+// TestUnderSystemd runs the program as systemd does, with a socket passed to it, on a
+// root that is no store. The program reports that it is ready and why it cannot serve,
+// and ends at SIGTERM.
 func TestUnderSystemd(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "overlayzfs-snapshotter")
@@ -46,7 +46,7 @@ func TestUnderSystemd(t *testing.T) {
 	}
 	defer passed.Close()
 
-	// The daemon takes the socket only if it is the process that was meant.
+	// The daemon takes the socket only if LISTEN_PID is its process.
 	cmd := exec.Command("sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`, program, "--config=/dev/null", "--socket=/nonexistent/s", "--root=/proc")
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(dir, "notify"), metrics.EnvAddress+"=unix:"+filepath.Join(dir, "metrics"))
 	cmd.ExtraFiles = []*os.File{passed}
@@ -55,10 +55,10 @@ func TestUnderSystemd(t *testing.T) {
 	}
 	got := receive(t, notices)
 	if !strings.HasPrefix(got, "READY=1\nSTATUS=cannot open the store: ") || !strings.Contains(got, "name it with store.dataset=POOL/NAME") {
-		t.Errorf("systemd is told %q", got)
+		t.Errorf("systemd got %q", got)
 	}
 	if strings.Contains(got, "Docker") || strings.Contains(got, "overlayzfs.dataset") {
-		t.Errorf("the remedy is another program's: %q", got)
+		t.Errorf("the remedy is for another program: %q", got)
 	}
 	requireUnhealthy(t, path)
 	requireNoStore(t, filepath.Join(dir, "metrics"))
@@ -66,17 +66,17 @@ func TestUnderSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := receive(t, notices); got != "STOPPING=1" {
-		t.Errorf("systemd is told %q", got)
+		t.Errorf("systemd got %q", got)
 	}
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ends with %v", err)
+		t.Errorf("the program ends with %v", err)
 	}
 	if _, err := os.Lstat(path); err != nil {
 		t.Errorf("systemd's socket is gone: %v", err)
 	}
 }
 
-// requireNoStore reads the metrics on a unix socket.
+// requireNoStore fails unless the metrics on a unix socket say that no store is open.
 func requireNoStore(t *testing.T, socket string) {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }}

@@ -9,11 +9,9 @@ import (
 	"testing"
 )
 
-// The promises about the program itself.
-
-// TestTheProgramIsStaticAndCannotFork looks at the linked program: there is no
-// interpreter to load, and no function that could start another process.
-func TestTheProgramIsStaticAndCannotFork(t *testing.T) {
+// TestBinaryIsStaticAndCannotFork reads the linked program: it has no interpreter to
+// load, and no function that starts another process.
+func TestBinaryIsStaticAndCannotFork(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "overlayzfs-plugin")
 	build := exec.Command("go", "build", "-o", program, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -42,12 +40,12 @@ func TestTheProgramIsStaticAndCannotFork(t *testing.T) {
 		}
 	}
 	if !found {
-		t.Error("no symbols: nothing was proven")
+		t.Error("the program has no symbols, so that the test proves nothing")
 	}
 }
 
-// TestTheModuleDoesNotNameMoby: moby is for integration tests only.
-func TestTheModuleDoesNotNameMoby(t *testing.T) {
+// TestModuleDoesNotRequireMoby: only integration tests may.
+func TestModuleDoesNotRequireMoby(t *testing.T) {
 	raw, err := os.ReadFile("../../go.mod")
 	if err != nil {
 		t.Fatal(err)

@@ -13,9 +13,8 @@ import (
 	"testing"
 )
 
-// TestTheProgramIsStaticAndCannotFork as the plugin, and for the same reasons:
-// nothing to load, nothing to start.
-func TestTheProgramIsStaticAndCannotFork(t *testing.T) {
+// TestBinaryIsStaticAndCannotFork reads the linked program, as the plugin's test does.
+func TestBinaryIsStaticAndCannotFork(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "overlayzfs")
 	build := exec.Command("go", "build", "-o", program, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
