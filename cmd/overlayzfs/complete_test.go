@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// aDataRoot has Docker's records of an image without layers and of a container.
+// aDataRoot makes a data-root with Docker's records of an image without layers and of a container.
 func aDataRoot(t *testing.T) string {
 	t.Helper()
 	const config = `{"os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`
@@ -33,9 +33,9 @@ func aDataRoot(t *testing.T) string {
 	return root
 }
 
-// TestWhatAShellIsOffered: names that Docker knows, values that flags take, and files
-// only where one is taken.
-func TestWhatAShellIsOffered(t *testing.T) {
+// TestCompletion offers names that Docker knows, values of flags, and files only where a
+// command takes one.
+func TestCompletion(t *testing.T) {
 	here := []string{"--dataset", "tank/none", "--root", aDataRoot(t)}
 	const noFiles, files, directories = ":4", ":0", ":16"
 	for _, tt := range []struct {

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestAsPluginOfDockersCommandLine calls it as that does: with docker's own
-// arguments, in which our name stands somewhere.
-func TestAsPluginOfDockersCommandLine(t *testing.T) {
+// TestDockerPlugin runs the command as docker does: docker's arguments, and the plugin's
+// name among them.
+func TestDockerPlugin(t *testing.T) {
 	for _, tt := range []struct {
 		args   string
 		env    string
@@ -41,7 +41,7 @@ func TestAsPluginOfDockersCommandLine(t *testing.T) {
 	}
 }
 
-// TestMetadata is what docker asks for before it shows a plugin.
+// TestMetadata asks for the metadata, as docker does before it lists a plugin.
 func TestMetadata(t *testing.T) {
 	var out bytes.Buffer
 	c := testConsole(t, &out)

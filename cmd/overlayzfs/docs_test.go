@@ -1,6 +1,6 @@
 //go:build !vm
 
-// Not in the guest, which has no documentation.
+// The guest has no documentation.
 
 package main
 
@@ -14,9 +14,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/cmd/overlayzfs/manual"
 )
 
-// TestPagesAndDocsAgreeWithHelp: every command and flag that help shows is in
-// the command's manual page, every command and exit code in the documentation.
-func TestPagesAndDocsAgreeWithHelp(t *testing.T) {
+// TestPagesAndDocsMatchHelp looks for every command and flag of --help in the manual
+// pages, and for every command and exit code in docs/operations.md.
+func TestPagesAndDocsMatchHelp(t *testing.T) {
 	dir := t.TempDir()
 	var out bytes.Buffer
 	if err := manual.Write(rootCommand(testConsole(t, &out)), dir); err != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/doctor"
 )
 
-// TestAMigrationThatIsNotFinished is said by its phase, but for one that is under way
-// just now.
-func TestAMigrationThatIsNotFinished(t *testing.T) {
+// TestReadMigration finds an unfinished migration in each phase, but not while a command
+// runs.
+func TestReadMigration(t *testing.T) {
 	root := t.TempDir()
 	c := testConsole(t, &bytes.Buffer{})
 	if m, err := readMigration(root, c); m != nil || err != nil {
@@ -59,8 +59,8 @@ func TestAMigrationThatIsNotFinished(t *testing.T) {
 	}
 }
 
-// TestTheDoctorFindsTheSnapshottersStore where Docker has no plugin, and only there.
-func TestTheDoctorFindsTheSnapshottersStore(t *testing.T) {
+// TestDoctorFindsSnapshotterStore if Docker has no plugin, and only then.
+func TestDoctorFindsSnapshotterStore(t *testing.T) {
 	c := testConsole(t, &bytes.Buffer{})
 	file := filepath.Join(t.TempDir(), "snapshotter.toml")
 	if err := os.WriteFile(file, []byte("[store]\ndataset = \"tank/containerd\"\n"), 0o600); err != nil {

@@ -1,6 +1,6 @@
 //go:build !vm
 
-// Not in the guest, which has neither documentation nor sources.
+// The guest has neither documentation nor sources.
 
 package main
 
@@ -30,9 +30,9 @@ var (
 	flagSpan   = regexp.MustCompile("`(--[a-z-]+)[^`]*`")
 )
 
-// files are those below the sources whose names end so. What is built there, and the
-// lab's own module, is none of the product's.
-func files(t *testing.T, endings ...string) (paths []string) {
+// listFiles returns the source files with these extensions, without build results and
+// the integration module.
+func listFiles(t *testing.T, endings ...string) (paths []string) {
 	t.Helper()
 	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
 		if name := entry.Name(); err == nil && entry.IsDir() && (name == "build" || name == "integration" || name == ".git") {
@@ -49,11 +49,11 @@ func files(t *testing.T, endings ...string) (paths []string) {
 	return paths
 }
 
-// TestCommandsInBlocksFit: what a document has its reader type is taken by the command
-// as it is, with those flags and so many arguments.
-func TestCommandsInBlocksFit(t *testing.T) {
+// TestCommandsInBlocksParse gives each command line of a document to the command, which
+// has to accept its flags and arguments.
+func TestCommandsInBlocksParse(t *testing.T) {
 	seen := map[string]int{}
-	for _, path := range files(t, ".md") {
+	for _, path := range listFiles(t, ".md") {
 		for _, block := range shellBlock.FindAllStringSubmatch(read(t, path), -1) {
 			for _, words := range shellCommands(block[1]) {
 				seen[filepath.Base(path)] += follow(t, path, words)
@@ -72,20 +72,20 @@ func TestCommandsInBlocksFit(t *testing.T) {
 	}
 }
 
-// follow tries a command if it is ours, or sets up what we need.
+// follow checks a command line that is ours or prepares for ours, and returns 1 for ours.
 func follow(t *testing.T, where string, words []string) (ours int) {
 	t.Helper()
 	var err error
 	args, ok := ourArgs(words)
 	switch {
 	case ok:
-		ours, err = 1, fits(t, args)
+		ours, err = 1, checkArgsFit(t, args)
 	case slices.Contains(words, "mountpoint=legacy") && words[1] == "create":
-		err = asAdvised(words)
+		err = checkProperties(words)
 	case words[0] == "overlayzfs-snapshotter":
-		err = onPage(t, words[1:])
+		err = checkSnapshotterFlags(t, words[1:])
 	case len(words) > 4 && slices.Equal(words[:4], []string{"docker", "plugin", "set", "overlayzfs"}):
-		err = settable(t, words[4:])
+		err = checkSettings(t, words[4:])
 	}
 	if err != nil {
 		t.Errorf("%s: %q: %v", where, words, err)
@@ -93,8 +93,8 @@ func follow(t *testing.T, where string, words []string) (ours int) {
 	return ours
 }
 
-// ourArgs are the arguments of a command that is ours, by any of its names, here or by
-// ssh elsewhere.
+// ourArgs returns the arguments of a call of overlayzfs, under any of its names, here or
+// by ssh.
 func ourArgs(words []string) ([]string, bool) {
 	if len(words) > 2 && words[0] == "ssh" {
 		words = words[2:]
@@ -108,7 +108,7 @@ func ourArgs(words []string) ([]string, bool) {
 	return words[1:], true
 }
 
-// wholeTree is the command with what cobra adds by itself.
+// wholeTree is the command tree with the commands that cobra adds.
 func wholeTree(t *testing.T) *cobra.Command {
 	t.Helper()
 	root := rootCommand(testConsole(t, &bytes.Buffer{}))
@@ -118,8 +118,8 @@ func wholeTree(t *testing.T) *cobra.Command {
 	return root
 }
 
-// fits has the command take arguments, as far as that is without doing anything.
-func fits(t *testing.T, args []string) error {
+// checkArgsFit parses and checks arguments without running the command.
+func checkArgsFit(t *testing.T, args []string) error {
 	t.Helper()
 	command, rest, err := wholeTree(t).Find(args)
 	if err != nil {
@@ -133,9 +133,9 @@ func fits(t *testing.T, args []string) error {
 	return errors.Join(command.ValidateArgs(rest), command.ValidateFlagGroups(), refuseIgnored(command, rest))
 }
 
-// asAdvised makes sure that a dataset for layers is made as the doctor advises; the
-// recordsize is ZFS's own.
-func asAdvised(words []string) (err error) {
+// checkProperties checks that `zfs create` for layers sets the properties that the doctor
+// advises. The advised recordsize is ZFS's default.
+func checkProperties(words []string) (err error) {
 	for _, s := range doctor.AdvisedProperties() {
 		if property := s.Property + "=" + s.Advised; s.Property != "recordsize" && !slices.Contains(words, property) {
 			err = errors.Join(err, fmt.Errorf("it lacks %s", property))
@@ -144,9 +144,9 @@ func asAdvised(words []string) (err error) {
 	return err
 }
 
-// onPage makes sure that the snapshotter has these flags: its manual page, which is
-// compared with its help where that is.
-func onPage(t *testing.T, args []string) (err error) {
+// checkSnapshotterFlags looks for the flags in the snapshotter's manual page, which the
+// snapshotter's own test compares with --help.
+func checkSnapshotterFlags(t *testing.T, args []string) (err error) {
 	t.Helper()
 	page := strings.ReplaceAll(read(t, "../../dist/man/overlayzfs-snapshotter.8"), `\-`, "-")
 	for _, arg := range args {
@@ -157,8 +157,8 @@ func onPage(t *testing.T, args []string) (err error) {
 	return err
 }
 
-// settable makes sure that the plugin has these settings, and takes these options.
-func settable(t *testing.T, settings []string) (err error) {
+// checkSettings checks that the plugin has these settings and accepts these options.
+func checkSettings(t *testing.T, settings []string) (err error) {
 	t.Helper()
 	var manifest struct{ Env []struct{ Name string } }
 	if err := json.Unmarshal([]byte(read(t, "../../config.json")), &manifest); err != nil {
@@ -177,14 +177,14 @@ func settable(t *testing.T, settings []string) (err error) {
 	return err
 }
 
-// TestCommandsThatAreNamedExist: in the prose of documents, in alert rules, and in what
-// programs say. There the last flag may lack its value, and arguments may be left out.
-func TestCommandsThatAreNamedExist(t *testing.T) {
+// TestNamedCommandsExist checks commands in the prose of documents, in alert rules and in
+// the texts of programs. These may leave out arguments, and the last flag's value.
+func TestNamedCommandsExist(t *testing.T) {
 	named := 0
-	for _, path := range files(t, ".md", ".yml", ".toml", ".json", ".go") {
+	for _, path := range listFiles(t, ".md", ".yml", ".toml", ".json", ".go") {
 		for _, span := range codeSpan.FindAllStringSubmatch(read(t, path), -1) {
 			named++
-			if err := exists(t, strings.Fields(span[1])); err != nil {
+			if err := checkExists(t, strings.Fields(span[1])); err != nil {
 				t.Errorf("%s: %s: %v", path, span[0], err)
 			}
 		}
@@ -194,28 +194,29 @@ func TestCommandsThatAreNamedExist(t *testing.T) {
 	}
 }
 
-// others are flags of other programs that documents name alone.
-var others = []string{"--storage-opt", "--snapshotter"}
+// foreignFlags are flags of other programs that documents name without a command.
+var foreignFlags = []string{"--storage-opt", "--snapshotter"}
 
-// TestFlagsThatAreNamedExist: those that stand in prose without their command.
-func TestFlagsThatAreNamedExist(t *testing.T) {
+// TestNamedFlagsExist checks flags that stand in prose without their command.
+func TestNamedFlagsExist(t *testing.T) {
 	known := map[string]bool{}
 	for _, command := range everyCommand(t) {
 		for _, flags := range []*pflag.FlagSet{command.Flags(), command.PersistentFlags()} {
 			flags.VisitAll(func(f *pflag.Flag) { known["--"+f.Name] = true })
 		}
 	}
-	for _, path := range files(t, ".md") {
+	for _, path := range listFiles(t, ".md") {
 		for _, span := range flagSpan.FindAllStringSubmatch(read(t, path), -1) {
-			if name := span[1]; !known[name] && !slices.Contains(others, name) && onPage(t, span[1:2]) != nil && strings.Contains(path, "docs/") {
+			if name := span[1]; !known[name] && !slices.Contains(foreignFlags, name) && checkSnapshotterFlags(t, span[1:2]) != nil && strings.Contains(path, "docs/") {
 				t.Errorf("%s: nothing has %s", path, name)
 			}
 		}
 	}
 }
 
-// exists reports what of a command is not there. COMMAND and … stand for any.
-func exists(t *testing.T, words []string) error {
+// checkExists fails if a command or a flag does not exist. COMMAND and … stand for any
+// command.
+func checkExists(t *testing.T, words []string) error {
 	t.Helper()
 	if words[0] == "COMMAND" || words[0] == "…" {
 		words = append([]string{"ls"}, words[1:]...)
@@ -252,23 +253,22 @@ func TestTheQuickStartFitsWhatIsInstalled(t *testing.T) {
 	}
 }
 
-// TestWhatIsReadOfDocuments: the tests above would pass for documents of which nothing
-// is understood.
-func TestWhatIsReadOfDocuments(t *testing.T) {
+// TestChecksFail for wrong commands: the tests above would pass if they checked nothing.
+func TestChecksFail(t *testing.T) {
 	for args, says := range map[string]string{
 		"polish": "polish", "ls --shiny": "shiny", "rollback": "arg", "rollback a b": "arg", "migrate --undo --reclaim": "means nothing", "send --from": "needs an argument",
 	} {
-		if err := fits(t, strings.Fields(args)); err == nil || !strings.Contains(err.Error(), says) {
+		if err := checkArgsFit(t, strings.Fields(args)); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
 	for _, args := range []string{"polish", "ls --shiny", "rollback NAME --x=y"} {
-		if exists(t, strings.Fields(args)) == nil {
+		if checkExists(t, strings.Fields(args)) == nil {
 			t.Errorf("%s is said to exist", args)
 		}
 	}
 	for _, settings := range []string{"OVERLAYZFS_SHINE=1", "OVERLAYZFS_OPTS=overlayzfs.shine=1"} {
-		if settable(t, []string{settings}) == nil {
+		if checkSettings(t, []string{settings}) == nil {
 			t.Errorf("%s is said to exist", settings)
 		}
 	}

@@ -9,17 +9,17 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/migrate"
 )
 
-// TestNoFlagIsIgnored: each rule refuses its flag by name and says what to do.
-func TestNoFlagIsIgnored(t *testing.T) {
+// TestFlagRules checks that each rule refuses its flag by name and says what to do.
+func TestFlagRules(t *testing.T) {
 	for command, rules := range rules {
 		for _, r := range rules {
-			args := append([]string{command}, giving(t, command, r.flag)...)
+			args := append([]string{command}, giveFlag(t, command, r.flag)...)
 			if command == "rollback" {
 				args = append(args, "x")
 			}
 			other := r.without
 			if r.with != "" {
-				args, other = append(args, giving(t, command, r.with)...), r.with
+				args, other = append(args, giveFlag(t, command, r.with)...), r.with
 			}
 			var out bytes.Buffer
 			code := run(t.Context(), args, testConsole(t, &out))
@@ -30,9 +30,9 @@ func TestNoFlagIsIgnored(t *testing.T) {
 	}
 }
 
-// TestNothingIsLookedForBesideADataset: one in the environment or in front of a
-// snapshot's name is named as one by --dataset is.
-func TestNothingIsLookedForBesideADataset(t *testing.T) {
+// TestDatasetRules refuses flags beside a dataset, be it in the environment or in a
+// snapshot's name.
+func TestDatasetRules(t *testing.T) {
 	for _, tt := range []struct{ env, args, says string }{
 		{"", "rollback tank/a@x --root /srv/docker", "--root means nothing with tank/a@x"},
 		{"", "rollback tank/a@x --driver y", "--driver means nothing with tank/a@x"},
@@ -50,8 +50,8 @@ func TestNothingIsLookedForBesideADataset(t *testing.T) {
 	}
 }
 
-// giving is a flag with some value of its own.
-func giving(t *testing.T, command, name string) []string {
+// giveFlag returns a flag with a value other than its default.
+func giveFlag(t *testing.T, command, name string) []string {
 	t.Helper()
 	c, _, err := rootCommand(testConsole(t, &bytes.Buffer{})).Find([]string{command})
 	if err != nil {
@@ -68,8 +68,8 @@ func giving(t *testing.T, command, name string) []string {
 	return []string{"--" + name, "tank/x"}
 }
 
-// TestAFlagThatSaysWhatIsSoAnyway is none that would be ignored.
-func TestAFlagThatSaysWhatIsSoAnyway(t *testing.T) {
+// TestDefaultValueIsNotIgnored: a flag with its default value breaks no rule.
+func TestDefaultValueIsNotIgnored(t *testing.T) {
 	for _, args := range []string{"receive --finish --input -", "migrate --back=false --reclaim --dry-run"} {
 		var out bytes.Buffer
 		if code := run(t.Context(), strings.Fields(args), testConsole(t, &out)); code != exitUsage || !strings.Contains(out.String(), "--dataset") || strings.Contains(out.String(), "means nothing") {
@@ -78,9 +78,9 @@ func TestAFlagThatSaysWhatIsSoAnyway(t *testing.T) {
 	}
 }
 
-// TestANameThatIsNotUsed is refused: a migration that was begun has its own datasets
-// and daemon.json, and only the driver zfs has datasets of its own.
-func TestANameThatIsNotUsed(t *testing.T) {
+// TestRequireSameNames refuses names that the migration does not use: a resumed one has
+// its datasets and daemon.json in its journal, and only the driver zfs has datasets.
+func TestRequireSameNames(t *testing.T) {
 	begun := migrate.Job{Phase: migrate.Carrying, Method: migrate.Copy, From: "zfs", To: "overlayzfs", Dataset: "tank/layers", ZFSDataset: "tank/docker"}
 	fromVFS := migrate.Job{Method: migrate.Copy, From: "vfs", To: "overlayzfs", Dataset: "tank/layers"}
 	for _, tt := range []struct {

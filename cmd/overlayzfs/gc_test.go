@@ -13,8 +13,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/inventory"
 )
 
-// TestARefusalSaysWhatWasDone: with the store open, something was.
-func TestARefusalSaysWhatWasDone(t *testing.T) {
+// TestObstacles: a refusal with the store open does not claim that nothing was changed.
+func TestObstacles(t *testing.T) {
 	refused := gc.Plan{Obstacles: []string{"a reason"}}
 	if err := checkObstacles(refused); exitCode(err) != exitRefused {
 		t.Errorf("%v", err)
@@ -28,9 +28,8 @@ func TestARefusalSaysWhatWasDone(t *testing.T) {
 	}
 }
 
-// TestNoNameReachesTheTerminalAsItIs: those of files in Docker's data-root can be
-// anybody's.
-func TestNoNameReachesTheTerminalAsItIs(t *testing.T) {
+// TestNamesAreEscaped: anybody can choose the names of files in Docker's data-root.
+func TestNamesAreEscaped(t *testing.T) {
 	root := t.TempDir()
 	for _, dir := range []string{"image/overlayzfs/layerdb/sha256/\x1b[2J", "image/\x1b[1m/imagedb"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {

@@ -19,15 +19,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
-// keptStore is a store on a dataset, and a data-root in which Docker knows one
-// of its layers.
-type keptStore struct {
+// testStore is a store on a dataset, and a data-root in which Docker knows one of its
+// layers.
+type testStore struct {
 	*testing.T
 	dataset, root, home string
 }
 
-func newKeptStore(t *testing.T) keptStore {
-	s := keptStore{t, "tank/kept", t.TempDir(), ""}
+func newTestStore(t *testing.T) testStore {
+	s := testStore{t, "tank/kept", t.TempDir(), ""}
 	tool(t, "create", "-o", "mountpoint=legacy", s.dataset)
 	t.Cleanup(func() { tool(t, "destroy", "-r", s.dataset) })
 	home, err := os.MkdirTemp("/run", "kept-")
@@ -40,7 +40,7 @@ func newKeptStore(t *testing.T) keptStore {
 	ctx := t.Context()
 	limited := overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: map[string]string{"size": "32M"}}
 	err = errors.Join(
-		s.install(), d.BindEngine(nil, s.keep),
+		s.install(), d.BindEngine(nil, s.writeState),
 		d.Create(ctx, id("1"), "", overlayzfs.CreateOptions{}), d.Create(ctx, id("2"), id("1"), overlayzfs.CreateOptions{}),
 		d.Create(ctx, id("3"), id("2"), limited), d.Create(ctx, id("4"), id("1"), overlayzfs.CreateOptions{ReadWrite: true}),
 		d.Close(),
@@ -52,21 +52,21 @@ func newKeptStore(t *testing.T) keptStore {
 	return s
 }
 
-// install makes Docker know the plugin.
-func (s keptStore) install() error {
+// install writes Docker's record of the plugin.
+func (s testStore) install() error {
 	dir := filepath.Join(s.root, "plugins", id("a"))
 	record := fmt.Sprintf(`{"plugin":{"Id":%q,"Name":"overlayzfs:latest","Config":{"Interface":{"Types":["docker.graphdriver/1.0"]}}}}`, id("a"))
 	return errors.Join(os.MkdirAll(filepath.Join(dir, "propagated-mount"), 0o700), os.WriteFile(filepath.Join(dir, "config.json"), []byte(record), 0o600))
 }
 
-// keep writes the plugin's state.
-func (s keptStore) keep(tokens []string) error {
+// writeState writes the plugin's state.
+func (s testStore) writeState(tokens []string) error {
 	raw, err := json.Marshal(map[string]any{"version": 1, "home": s.home, "tokens": tokens})
 	return errors.Join(err, os.WriteFile(filepath.Join(s.root, "plugins", id("a"), "propagated-mount", plugin.StateName), raw, 0o600))
 }
 
 // open opens the store as the plugin does.
-func (s keptStore) open() *overlayzfs.Driver {
+func (s testStore) open() *overlayzfs.Driver {
 	s.Helper()
 	o, err := plugin.StoreOptions([]string{"overlayzfs.dataset=" + s.dataset})
 	if err != nil {
@@ -79,8 +79,8 @@ func (s keptStore) open() *overlayzfs.Driver {
 	return d
 }
 
-// record makes Docker know a base layer.
-func (s keptStore) record(cacheID string, diff digest.Digest, driver string) {
+// record writes Docker's record of a base layer.
+func (s testStore) record(cacheID string, diff digest.Digest, driver string) {
 	s.Helper()
 	if driver == "" {
 		driver = "overlayzfs"
@@ -96,13 +96,13 @@ func (s keptStore) record(cacheID string, diff digest.Digest, driver string) {
 	}
 }
 
-// collect runs gc and returns what it says.
-func (s keptStore) collect(code int, answer string, args ...string) string {
+// collect runs gc and returns its output.
+func (s testStore) collect(code int, answer string, args ...string) string {
 	s.Helper()
-	return say(s.T, code, answer, append([]string{"gc", "--dataset", s.dataset, "--root", s.root}, args...)...)
+	return runCommand(s.T, code, answer, append([]string{"gc", "--dataset", s.dataset, "--root", s.root}, args...)...)
 }
 
-func (s keptStore) planned(code int) gc.Plan {
+func (s testStore) planned(code int) gc.Plan {
 	s.Helper()
 	out := s.collect(code, "", "--dry-run", "--json")
 	var plan gc.Plan
@@ -112,17 +112,17 @@ func (s keptStore) planned(code int) gc.Plan {
 	return plan
 }
 
-// TestCollect removes what nobody knows, and only with consent and the store to
-// itself.
+// TestCollect removes orphaned layers, but only if it is confirmed and nobody has the
+// store open.
 func TestCollect(t *testing.T) {
-	s := newKeptStore(t)
+	s := newTestStore(t)
 	plan := s.planned(0)
 	if len(plan.Layers) != 2 || plan.Layers[0].ID != id("3") || plan.Layers[1].ID != id("2") || plan.Remaining != 2 {
 		t.Fatalf("%+v", plan)
 	}
 	s.collect(exitRefused, "no\n")
 
-	s.planned(0) // a look keeps nobody out
+	s.planned(0) // a dry run locks nobody out
 	open := s.open()
 	if out := s.collect(exitRefused, "", "--yes"); !strings.Contains(out, "stop dockerd") {
 		t.Errorf("beside an open store:\n%s", out)
@@ -133,7 +133,7 @@ func TestCollect(t *testing.T) {
 
 	s.record(id("3"), digest.FromString("3"), "overlayzfs:latest")
 	if plan := s.planned(0); len(plan.Layers) != 0 {
-		t.Errorf("what is known under another name would go: %+v", plan)
+		t.Errorf("a layer known under another name would be removed: %+v", plan)
 	}
 	if err := os.RemoveAll(filepath.Join(s.root, "image/overlayzfs:latest")); err != nil {
 		t.Fatal(err)
@@ -167,15 +167,15 @@ func TestCollect(t *testing.T) {
 	}
 }
 
-// TestCollectIsRefusedWhileMounted: a container may have outlived dockerd and the
+// TestCollectIsRefusedWhileMounted, as by a container that outlived dockerd and the
 // plugin.
 func TestCollectIsRefusedWhileMounted(t *testing.T) {
-	s := newKeptStore(t)
+	s := newTestStore(t)
 	d := s.open()
 	if _, err := d.Get(t.Context(), id("2"), ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Close(); err != nil { // the mounts stay
+	if err := d.Close(); err != nil { // leaves the mounts
 		t.Fatal(err)
 	}
 	if plan := s.planned(exitRefused); len(plan.Obstacles) != 1 || !strings.Contains(plan.Obstacles[0], "is mounted on") {
@@ -187,10 +187,10 @@ func TestCollectIsRefusedWhileMounted(t *testing.T) {
 	}
 }
 
-// TestCollectBelievesTheLastEngine: the store was used from another data-root
-// meanwhile, then from this one again.
+// TestCollectBelievesTheLastEngine uses the store from another data-root, then from this
+// one again.
 func TestCollectBelievesTheLastEngine(t *testing.T) {
-	s := newKeptStore(t)
+	s := newTestStore(t)
 	refused := func(word string) {
 		t.Helper()
 		if plan := s.planned(exitRefused); len(plan.Obstacles) != 1 || !strings.Contains(plan.Obstacles[0], word) || plan.Root != s.root {
@@ -206,7 +206,7 @@ func TestCollectBelievesTheLastEngine(t *testing.T) {
 	}
 	engine(nil, func([]string) error { return nil })
 	refused("used the store last")
-	engine([]string{"stale"}, s.keep)
+	engine([]string{"stale"}, s.writeState)
 	refused("--only-root")
 	if out := s.collect(0, "yes\n", "--only-root"); !strings.Contains(out, "Removed 2 layers.") || !strings.Contains(out, s.root) {
 		t.Errorf("%s", out)
@@ -216,20 +216,20 @@ func TestCollectBelievesTheLastEngine(t *testing.T) {
 	}
 }
 
-// TestLookingCommands run on a store with next to nothing in it.
+// TestLookingCommands runs the commands that only look on a small store.
 func TestLookingCommands(t *testing.T) {
-	s := newKeptStore(t)
+	s := newTestStore(t)
 	for _, command := range []string{"ls", "tree", "df", "ls --json", "df --json", "inspect " + id("3"), "inspect --json " + id("4")[:8]} {
 		args := append(strings.Fields(command), "--dataset", s.dataset, "--root", s.root)
-		t.Logf("%s\n%s", command, say(t, 0, "", args...))
+		t.Logf("%s\n%s", command, runCommand(t, 0, "", args...))
 	}
-	if out := say(t, 0, "", "ls", "--dataset", s.dataset, "--root", s.root); !strings.Contains(out, "32MiB") {
+	if out := runCommand(t, 0, "", "ls", "--dataset", s.dataset, "--root", s.root); !strings.Contains(out, "32MiB") {
 		t.Errorf("the limit is not in\n%s", out)
 	}
-	say(t, exitFailed, "", "inspect", "nothing", "--dataset", s.dataset, "--root", s.root)
-	say(t, exitFailed, "", "ls", "--dataset", "tank/none", "--root", s.root)
-	say(t, exitFailed, "", "ls", "--dataset", s.dataset, "--root", "/nowhere")
-	say(t, exitFailed, "", "ls", "--dataset", s.dataset, "--root", s.root, "--driver", "overlay2")
+	runCommand(t, exitFailed, "", "inspect", "nothing", "--dataset", s.dataset, "--root", s.root)
+	runCommand(t, exitFailed, "", "ls", "--dataset", "tank/none", "--root", s.root)
+	runCommand(t, exitFailed, "", "ls", "--dataset", s.dataset, "--root", "/nowhere")
+	runCommand(t, exitFailed, "", "ls", "--dataset", s.dataset, "--root", s.root, "--driver", "overlay2")
 	// Docker's record of the layer's tar is missing: unproven.
-	say(t, exitWarning, "", "verify", "--dataset", s.dataset, "--root", s.root)
+	runCommand(t, exitWarning, "", "verify", "--dataset", s.dataset, "--root", s.root)
 }

@@ -19,8 +19,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden transcripts in testdata")
 
-// TestMain makes times the same on every machine. When all tests were run, each
-// transcript was compared with something: one that was not is of nothing.
+// TestMain sets the time zone. After a run of all tests it fails for a transcript that no
+// test has compared.
 func TestMain(m *testing.M) {
 	time.Local = time.UTC
 	flag.Parse()
@@ -36,7 +36,7 @@ func allTests() bool {
 	return (value("run") == "" || value("run") == ".") && value("skip") == "" && value("list") == ""
 }
 
-// compared are the transcripts that a test has compared.
+// compared are the transcripts that tests have compared.
 var compared = map[string]bool{}
 
 func requireCompared() (code int) {
@@ -54,7 +54,7 @@ func requireCompared() (code int) {
 	return code
 }
 
-// golden compares a transcript with the one kept in testdata.
+// golden compares a transcript with testdata, or writes it with -update.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	compared[name] = true
@@ -76,7 +76,7 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// commands are all that a person is shown, the command itself first.
+// commands returns the commands that help shows, c first.
 func commands(c *cobra.Command) []*cobra.Command {
 	all := []*cobra.Command{c}
 	for _, sub := range c.Commands() {
@@ -89,7 +89,7 @@ func commands(c *cobra.Command) []*cobra.Command {
 
 func fileName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
 
-// TestHelp keeps the help of every command, and makes sure that it has examples.
+// TestHelp compares the help of every command, which has to have examples.
 func TestHelp(t *testing.T) {
 	for _, command := range commands(rootCommand(testConsole(t, &bytes.Buffer{}))) {
 		args := append(strings.Fields(command.CommandPath())[1:], "--help")
@@ -104,7 +104,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// someSnapshots are two as List returns them.
+// someSnapshots returns two snapshots.
 func someSnapshots() []snapshot.Info {
 	at := time.Date(2026, 8, 24, 10, 15, 0, 0, time.UTC)
 	return []snapshot.Info{
@@ -116,7 +116,7 @@ func someSnapshots() []snapshot.Info {
 	}
 }
 
-func TestSnapshotsAreListed(t *testing.T) {
+func TestWriteSnapshots(t *testing.T) {
 	for name, infos := range map[string][]snapshot.Info{"snapshots": someSnapshots(), "snapshots-none": nil} {
 		var out bytes.Buffer
 		if err := writeSnapshots(&out, infos, tableFlags{}); err != nil {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestTwoChangingCommandsDoNotCollide(t *testing.T) {
+func TestRunLocked(t *testing.T) {
 	c := testConsole(t, &bytes.Buffer{})
 	err := c.runLocked("rollback", func() error {
 		err := c.runLocked("gc", func() error { t.Error("both ran"); return nil })
@@ -28,9 +28,8 @@ func TestTwoChangingCommandsDoNotCollide(t *testing.T) {
 
 var errFirst = errors.New("x")
 
-// TestTheLockIsNoLink: whoever may write to the directory must not choose what
-// is emptied.
-func TestTheLockIsNoLink(t *testing.T) {
+// TestLockIsNoLink: a link in the directory must not choose the file that is truncated.
+func TestLockIsNoLink(t *testing.T) {
 	c := testConsole(t, &bytes.Buffer{})
 	if err := os.Symlink("elsewhere", c.lock); err != nil {
 		t.Fatal(err)

@@ -15,8 +15,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
-// testConsole is a console of a test that answers nothing, on a host without
-// Docker.
+// testConsole is the console of a host without Docker. It answers no question.
 func testConsole(t *testing.T, out *bytes.Buffer) console {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "daemon.json")
@@ -82,7 +81,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestDatasetBeforeTheName(t *testing.T) {
+func TestSplitSnapshot(t *testing.T) {
 	for name, want := range map[string]string{"x": "", "@x": "", "tank/a@x": "tank/a"} {
 		var p storeFlags
 		if bare, err := p.splitSnapshot(name); err != nil || bare != "x" || p.dataset != want {
@@ -91,7 +90,7 @@ func TestDatasetBeforeTheName(t *testing.T) {
 	}
 }
 
-func TestAgree(t *testing.T) {
+func TestConfirm(t *testing.T) {
 	for answer, ok := range map[string]bool{"yes\n": true, "Y\n": true, "no\n": false, "\n": false, "": false} {
 		var out bytes.Buffer
 		err := confirm(t.Context(), console{in: strings.NewReader(answer), out: &out}, "Really?")

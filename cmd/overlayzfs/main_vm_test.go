@@ -12,8 +12,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
-// say runs the command as a person would, who answers a question so.
-func say(t *testing.T, code int, answer string, args ...string) string {
+// runCommand runs the command, answers its question, and returns its output.
+func runCommand(t *testing.T, code int, answer string, args ...string) string {
 	t.Helper()
 	var out bytes.Buffer
 	c := testConsole(t, &out)
@@ -31,39 +31,39 @@ func tool(t *testing.T, args ...string) {
 	}
 }
 
-// TestASnapshotThereAndBack goes through all that an operator does.
-func TestASnapshotThereAndBack(t *testing.T) {
+// TestSnapshotAndRollback runs the commands as an operator does.
+func TestSnapshotAndRollback(t *testing.T) {
 	const records, layers = "tank/command", "tank/command/layers"
 	tool(t, "create", "-o", "mountpoint=legacy", records)
 	defer tool(t, "destroy", "-R", records)
 	tool(t, "create", layers)
-	name := strings.TrimSpace(say(t, 0, "", "snapshot", "--dataset", layers, "--records", records))
-	if out := say(t, 0, "", "snapshots", "--dataset", layers); !strings.Contains(out, name) {
+	name := strings.TrimSpace(runCommand(t, 0, "", "snapshot", "--dataset", layers, "--records", records))
+	if out := runCommand(t, 0, "", "snapshots", "--dataset", layers); !strings.Contains(out, name) {
 		t.Errorf("not in the list:\n%s", out)
 	}
-	if out := say(t, 0, "", "__complete", "rollback", "--dataset", layers, ""); !strings.HasPrefix(out, name+"\n") {
+	if out := runCommand(t, 0, "", "__complete", "rollback", "--dataset", layers, ""); !strings.HasPrefix(out, name+"\n") {
 		t.Errorf("a shell is not offered it:\n%s", out)
 	}
 	tool(t, "snapshot", records+"@foreign")
-	if out := say(t, exitRefused, "", "rollback", layers+"@"+name); !strings.Contains(out, records+"@foreign") {
+	if out := runCommand(t, exitRefused, "", "rollback", layers+"@"+name); !strings.Contains(out, records+"@foreign") {
 		t.Errorf("what would be lost is not named:\n%s", out)
 	}
 	full := []string{"rollback", "@" + name, "--dataset", layers, "--destroy-newer"}
-	t.Log(say(t, 0, "", append(full, "--dry-run")...))
-	say(t, exitRefused, "no\n", full...)
-	say(t, exitFailed, "", append(full, "--records", "tank/other")...)
+	t.Log(runCommand(t, 0, "", append(full, "--dry-run")...))
+	runCommand(t, exitRefused, "no\n", full...)
+	runCommand(t, exitFailed, "", append(full, "--records", "tank/other")...)
 	tool(t, "list", records+"@foreign")
-	say(t, 0, "yes\n", full...)
-	say(t, 0, "", append(full, "--yes")...)
-	layersOnly := say(t, 0, "", "snapshot", "--dataset", layers)
+	runCommand(t, 0, "yes\n", full...)
+	runCommand(t, 0, "", append(full, "--yes")...)
+	layersOnly := runCommand(t, 0, "", "snapshot", "--dataset", layers)
 	if !strings.Contains(layersOnly, "--records") {
 		t.Errorf("it does not say what is missing:\n%s", layersOnly)
 	}
 	var infos []snapshot.Info
-	if err := json.Unmarshal([]byte(say(t, 0, "", "snapshots", "--json", "--dataset", layers)), &infos); err != nil || len(infos) != 2 {
+	if err := json.Unmarshal([]byte(runCommand(t, 0, "", "snapshots", "--json", "--dataset", layers)), &infos); err != nil || len(infos) != 2 {
 		t.Errorf("%+v, %v", infos, err)
 	}
-	say(t, exitRefused, "", "rollback", infos[1].Name, "--dataset", layers)
-	say(t, exitFailed, "", "rollback", "nonsense", "--dataset", layers)
-	say(t, exitFailed, "", "snapshots", "--dataset", "tank/none")
+	runCommand(t, exitRefused, "", "rollback", infos[1].Name, "--dataset", layers)
+	runCommand(t, exitFailed, "", "rollback", "nonsense", "--dataset", layers)
+	runCommand(t, exitFailed, "", "snapshots", "--dataset", "tank/none")
 }

@@ -20,7 +20,7 @@ func aPlan(way migrate.Method) *migrate.Plan {
 	}
 }
 
-func TestMigrationsAreShown(t *testing.T) {
+func TestWriteMigration(t *testing.T) {
 	move := aPlan(migrate.Move)
 	move.Job.From, move.Job.Layers, move.Job.Dataset, move.Job.Target = "overlay2", "overlay2", "", "plugins/0a1b/propagated-mount/overlayzfs"
 	move.Notes = []string{"containers of the driver vfs, 0a1b2c3d4e5f for one, stay as they are"}
@@ -56,8 +56,8 @@ func TestMigrationsAreShown(t *testing.T) {
 	golden(t, "migrate.json", out.String())
 }
 
-// TestDockerdHasToStartAfterwards: the plugin has to be there and enabled.
-func TestDockerdHasToStartAfterwards(t *testing.T) {
+// TestRequirePlugin: the plugin has to be installed and enabled.
+func TestRequirePlugin(t *testing.T) {
 	dir := t.TempDir()
 	root, config := filepath.Join(dir, "docker"), filepath.Join(dir, "daemon.json")
 	record := filepath.Join(root, "plugins", strings.Repeat("a", 64), "config.json")
@@ -100,8 +100,8 @@ func TestDockerdHasToStartAfterwards(t *testing.T) {
 	}
 }
 
-// TestWhereTheStoreIs: where layers go to, and on the way back where they come from.
-func TestWhereTheStoreIs(t *testing.T) {
+// TestLocateStore in both directions.
+func TestLocateStore(t *testing.T) {
 	forward := migrate.Job{Method: migrate.Copy, From: "vfs", To: "overlayzfs", Layers: "vfs", Target: "plugins/a/overlayzfs"}
 	back := migrate.Job{Method: migrate.Copy, From: "overlayzfs", To: "zfs", Layers: "plugins/a/overlayzfs", ZFSDataset: "tank/docker"}
 	moved := migrate.Job{Method: migrate.Move, From: "overlayzfs", To: "overlay2", Layers: "plugins/a/overlayzfs", Target: "overlay2"}
@@ -117,7 +117,7 @@ func TestWhereTheStoreIs(t *testing.T) {
 	}
 }
 
-// TestNothingToUndo has exit code and remedy, and changes nothing.
+// TestNothingToUndo checks the exit code and the error, and that nothing changes.
 func TestNothingToUndo(t *testing.T) {
 	root := t.TempDir()
 	for _, flag := range []string{"--undo", "--finish"} {
@@ -132,8 +132,8 @@ func TestNothingToUndo(t *testing.T) {
 	}
 }
 
-// TestAMigrationBegunElsewhere is gone on with by what its journal says.
-func TestAMigrationBegunElsewhere(t *testing.T) {
+// TestResumedMigration continues by its journal.
+func TestResumedMigration(t *testing.T) {
 	root := t.TempDir()
 	raw, err := json.Marshal(migrate.Job{Version: 2, Phase: migrate.Finishing, Method: migrate.Move, From: "overlay2", To: "overlayzfs"})
 	if err != nil {
@@ -145,7 +145,7 @@ func TestAMigrationBegunElsewhere(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "overlayzfs-migrate/journal.json"), raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	say := func(code int, words string, args ...string) {
+	check := func(code int, words string, args ...string) {
 		t.Helper()
 		var out bytes.Buffer
 		got := run(t.Context(), append([]string{"migrate", "--yes", "--root", root, "--dataset", "tank/none"}, args...), testConsole(t, &out))
@@ -153,8 +153,8 @@ func TestAMigrationBegunElsewhere(t *testing.T) {
 			t.Errorf("%v exits with %d and says %q", args, got, out.String())
 		}
 	}
-	say(exitRefused, "continue with `overlayzfs migrate --finish`")
-	say(exitRefused, "is being deleted", "--undo")
-	say(0, "Finished", "--finish")
-	say(exitFailed, "no migration is under way", "--finish")
+	check(exitRefused, "continue with `overlayzfs migrate --finish`")
+	check(exitRefused, "is being deleted", "--undo")
+	check(0, "Finished", "--finish")
+	check(exitFailed, "no migration is under way", "--finish")
 }

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudo terminal: what is written to it, and its other end.
+// terminal returns both ends of a pseudo terminal.
 func terminal(t *testing.T) (tty, other *os.File) {
 	t.Helper()
 	other, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -33,8 +33,8 @@ func terminal(t *testing.T) (tty, other *os.File) {
 	return tty, other
 }
 
-// TestABarOnATerminal shows when the work takes long, and ends with it.
-func TestABarOnATerminal(t *testing.T) {
+// TestBarOnTerminal shows a bar for long work.
+func TestBarOnTerminal(t *testing.T) {
 	defer func(before time.Duration) { barDelay = before }(barDelay)
 	barDelay = 0
 	tty, other := terminal(t)
@@ -64,8 +64,8 @@ func shows(terminal *os.File, text string) <-chan string {
 	return seen
 }
 
-// TestAWorkOfUnknownLength says what it is, and no share.
-func TestAWorkOfUnknownLength(t *testing.T) {
+// TestSpinner shows the work, and no percentage.
+func TestSpinner(t *testing.T) {
 	defer func(before time.Duration) { barDelay = before }(barDelay)
 	barDelay = 0
 	tty, other := terminal(t)
@@ -77,9 +77,8 @@ func TestAWorkOfUnknownLength(t *testing.T) {
 	done()
 }
 
-// TestNoBarElsewhere: what is read by a program has no bars in it, and what is
-// over soon needs none.
-func TestNoBarElsewhere(t *testing.T) {
+// TestNoBar for short work, or in output that a program reads.
+func TestNoBar(t *testing.T) {
 	var out bytes.Buffer
 	step, done := console{err: &out}.showProgress("x", 1)
 	step(1)

@@ -37,8 +37,9 @@ func receiveCommand(c console, where *storeFlags) *cobra.Command {
 		Long: "Read images, their layers and Docker's records of them from a stream of `overlayzfs send`. A full stream\n" +
 			"creates the dataset, which must not exist. An incremental stream updates it, and drops the changes that\n" +
 			"this host has made to the store since the last stream.\n\n" +
-			"dockerd has to be stopped. receive refuses a stream with unknown features or of another version, a dataset\n" +
-			"with other content, images that only this host has (unless --discard), containers and a build cache.\n\n" +
+			"dockerd has to be stopped. receive refuses a stream of another version or with unknown features. It also\n" +
+			"refuses if the dataset has other content, or if this host has containers, a build cache, or images that\n" +
+			"the stream lacks (unless --discard).\n\n" +
 			"receive verifies checksums before it keeps anything. If it is interrupted after that, run it with --finish.",
 		Example: "  overlayzfs receive --dataset tank/docker --input /mnt/images.ozfs\n" +
 			"  ssh other overlayzfs send | overlayzfs receive --dataset tank/docker --yes\n" +

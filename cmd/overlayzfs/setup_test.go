@@ -8,8 +8,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/host"
 )
 
-// TestSetupIsShown keeps what is printed before anything is done.
-func TestSetupIsShown(t *testing.T) {
+// TestWriteSetup compares the plans as setup prints them.
+func TestWriteSetup(t *testing.T) {
 	const config = `{"storage-driver": "overlay2", "storage-opts": ["overlay2.size=1G"]}`
 	read, err := dockerconf.Decode([]byte(config))
 	if err != nil {
@@ -52,8 +52,8 @@ func TestSetupIsShown(t *testing.T) {
 	golden(t, "setup-nothing.txt", out.String())
 }
 
-// TestHowSetupIsCalled: what cannot be known is asked for.
-func TestHowSetupIsCalled(t *testing.T) {
+// TestSetupUsage checks the errors of wrong calls.
+func TestSetupUsage(t *testing.T) {
 	for _, tt := range []struct {
 		args []string
 		says string

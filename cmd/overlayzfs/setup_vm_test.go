@@ -14,13 +14,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/host"
 )
 
-// saying is what zfs(8) prints, in one line. From OpenZFS 2.3 on it calls xattr=sa
-// "on".
-func saying(printed string) string {
+// joinValues puts the output of zfs(8) on one line. Since OpenZFS 2.3 it prints xattr=sa
+// as "on".
+func joinValues(printed string) string {
 	return strings.Replace(strings.Join(strings.Fields(printed), " "), " on ", " sa ", 1)
 }
 
-// newHost is a host without Docker: a place for its data-root and a daemon.json.
+// newHost makes a host without Docker: the path of a data-root, and a daemon.json.
 func newHost(t *testing.T, parent string) (root, config string) {
 	dir, err := os.MkdirTemp("/run", "host-")
 	if err != nil {
@@ -43,7 +43,7 @@ func newHost(t *testing.T, parent string) (root, config string) {
 
 func there(dataset string) bool { return exec.Command("zfs", "list", dataset).Run() == nil }
 
-// shell runs a script and returns what it prints.
+// shell runs a script and returns its output.
 func shell(t *testing.T, script string) string {
 	t.Helper()
 	out, err := exec.Command("sh", "-ec", script).CombinedOutput()
@@ -62,21 +62,20 @@ func steps(t *testing.T, out string) int {
 	return len(plan.Steps)
 }
 
-// TestSetup makes the layout, which zfs(8) and mount table then show, finds
-// nothing to do a second time, mends what was spoiled, and is taken back by the
-// commands that it prints.
+// TestSetup creates the layout and compares it with zfs(8) and the mount table. A second
+// run has nothing to do, and a third repairs. The printed commands undo all of it.
 func TestSetup(t *testing.T) {
 	const parent = "tank/setup"
 	root, config := newHost(t, parent)
 	args := []string{"setup", parent, "--way", "plugin", "--root", root, "--config-file", config, "--sync", "disabled", "--opt", "overlayzfs.size=1G"}
-	if n := steps(t, say(t, 0, "", append(args, "--dry-run", "--json")...)); n != 6 {
+	if n := steps(t, runCommand(t, 0, "", append(args, "--dry-run", "--json")...)); n != 6 {
 		t.Errorf("%d steps", n)
 	}
 	if there(parent) {
 		t.Fatal("a dry run made a dataset")
 	}
-	say(t, exitRefused, "no\n", args...)
-	out := say(t, 0, "yes\n", args...)
+	runCommand(t, exitRefused, "no\n", args...)
+	out := runCommand(t, 0, "yes\n", args...)
 	t.Log(out)
 	for dataset, want := range map[string]string{
 		parent:              root + " lz4 sa auto off 131072 standard yes",
@@ -84,7 +83,7 @@ func TestSetup(t *testing.T) {
 		parent + "/volumes": root + "/volumes lz4 sa auto off 131072 standard yes",
 	} {
 		got := shell(t, "zfs get -Hp -o value mountpoint,compression,xattr,dnodesize,atime,recordsize,sync,mounted "+dataset)
-		if got := saying(got); got != want {
+		if got := joinValues(got); got != want {
 			t.Errorf("%s: %s, want %s", dataset, got, want)
 		}
 	}
@@ -96,23 +95,23 @@ func TestSetup(t *testing.T) {
 	if raw, err := os.ReadFile(config); err != nil || !strings.Contains(string(raw), `"log-level": "warn", "x-mine": [1]`) {
 		t.Errorf("%s, %v", raw, err)
 	}
-	if out := say(t, 0, "", args...); !strings.Contains(out, "Everything is as it should be") {
+	if out := runCommand(t, 0, "", args...); !strings.Contains(out, "Everything is as it should be") {
 		t.Errorf("a second time:\n%s", out)
 	}
 	tool(t, "set", "xattr=off", parent+"/layers")
 	tool(t, "unmount", parent+"/volumes")
 	tool(t, "unmount", parent)
-	if n := steps(t, say(t, 0, "", append(args, "--yes", "--json")...)); n != 3 {
+	if n := steps(t, runCommand(t, 0, "", append(args, "--yes", "--json")...)); n != 3 {
 		t.Errorf("%d steps mend it", n)
 	}
 	if got := shell(t, "zfs get -Ho value xattr "+parent+"/layers"); got == "off" {
 		t.Errorf("xattr=%s", got)
 	}
-	takenBack(t, out, config)
+	undoSetup(t, out, config)
 }
 
-// takenBack runs the commands that setup printed.
-func takenBack(t *testing.T, out, config string) {
+// undoSetup runs the undo commands that setup printed.
+func undoSetup(t *testing.T, out, config string) {
 	t.Helper()
 	_, list, _ := strings.Cut(out, "with dockerd stopped:\n")
 	list, _, _ = strings.Cut(list, "\n\n")
@@ -125,7 +124,7 @@ func takenBack(t *testing.T, out, config string) {
 	}
 }
 
-// TestSetupRefuses what would lose or hide something.
+// TestSetupRefuses to lose or hide data.
 func TestSetupRefuses(t *testing.T) {
 	const parent = "tank/refused"
 	root, config := newHost(t, parent)
@@ -135,16 +134,16 @@ func TestSetupRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := say(t, exitRefused, "", args...); !strings.Contains(out, "no store of layers") {
+	if out := runCommand(t, exitRefused, "", args...); !strings.Contains(out, "no store of layers") {
 		t.Errorf("%s", out)
 	}
-	if out := say(t, exitRefused, "", append([]string{"setup", parent}, args[3:]...)...); !strings.Contains(out, "mountpoint") {
+	if out := runCommand(t, exitRefused, "", append([]string{"setup", parent}, args[3:]...)...); !strings.Contains(out, "mountpoint") {
 		t.Errorf("%s", out)
 	}
 	if err := os.WriteFile(config, []byte("{\n  \"a\": 1,\n}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := say(t, exitFailed, "", append([]string{"setup", parent + "/new"}, args[3:]...)...); !strings.Contains(out, "line 3, column 1") {
+	if out := runCommand(t, exitFailed, "", append([]string{"setup", parent + "/new"}, args[3:]...)...); !strings.Contains(out, "line 3, column 1") {
 		t.Errorf("%s", out)
 	}
 }

@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// variable is one that a shell would set in front of a command.
+// variable matches an assignment in front of a command.
 var variable = regexp.MustCompile(`^[A-Z_]+=`)
 
-// shellCommands are the words of each simple command of a script, as far as documents
-// need that: quotes, comments, pipes and lists, and what is in "$(…)".
+// shellCommands splits a script into the words of its simple commands. It knows what
+// documents use: quotes, comments, pipes, lists and "$(…)".
 func shellCommands(script string) (all [][]string) {
 	script = strings.ReplaceAll(script, "\\\n", " ")
 	for line := range strings.Lines(script) {
@@ -45,7 +45,7 @@ func shellCommands(script string) (all [][]string) {
 	return all
 }
 
-// wordLength is how long the word is that a line begins with; 0: it is none.
+// wordLength is the length of the line's first word, 0 for an operator.
 func wordLength(line string) int {
 	quote := rune(0)
 	for i, r := range line {

@@ -17,8 +17,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
-// everyCommand is the tree as a person meets it, with what is hidden and what cobra
-// adds by itself, and what only Docker's command line calls.
+// everyCommand returns all commands: hidden ones, those that cobra adds, and those that
+// only Docker's command line calls.
 func everyCommand(t *testing.T) (all []*cobra.Command) {
 	t.Helper()
 	docker := dockerCommand(testConsole(t, &bytes.Buffer{}))
@@ -40,19 +40,19 @@ func everyCommand(t *testing.T) (all []*cobra.Command) {
 	return all
 }
 
-// transcriptOf is how the transcripts of a command are called: completion-bash of
+// transcriptName is the name of a command's transcripts: completion-bash for
 // `overlayzfs completion bash`.
-func transcriptOf(c *cobra.Command) string {
+func transcriptName(c *cobra.Command) string {
 	name := strings.TrimPrefix(fileName(c), "overlayzfs-")
 	if name == "help" {
-		return "help/overlayzfs" // what it prints are the helps: TestTheHelpCommand
+		return "help/overlayzfs" // it prints these, see TestHelpCommand
 	}
 	return name
 }
 
-// TestEveryCommandHasATranscript of its text, and of its JSON where it prints that. A
-// transcript is called by its command; what follows a hyphen says what it is of.
-func TestEveryCommandHasATranscript(t *testing.T) {
+// TestEveryCommandHasTranscript of its text, and of its JSON if it prints that. The name
+// is the command's; a suffix after a hyphen says which case it shows.
+func TestEveryCommandHasTranscript(t *testing.T) {
 	for _, c := range everyCommand(t) {
 		kinds := []string{"txt"}
 		if c.Flags().Lookup("json") != nil {
@@ -61,31 +61,31 @@ func TestEveryCommandHasATranscript(t *testing.T) {
 		for _, kind := range kinds {
 			var found []string
 			for _, pattern := range []string{".", "-*."} {
-				paths, err := filepath.Glob(filepath.Join("testdata", transcriptOf(c)+pattern+kind))
+				paths, err := filepath.Glob(filepath.Join("testdata", transcriptName(c)+pattern+kind))
 				if err != nil {
 					t.Fatal(err)
 				}
 				found = append(found, paths...)
 			}
 			if len(found) == 0 {
-				t.Errorf("`%s` has no transcript testdata/%s.%s", c.CommandPath(), transcriptOf(c), kind)
+				t.Errorf("`%s` has no transcript testdata/%s.%s", c.CommandPath(), transcriptName(c), kind)
 			}
 		}
 	}
 }
 
-// TestTheHelpCommand prints what --help does.
-func TestTheHelpCommand(t *testing.T) {
+// TestHelpCommand prints the same as --help.
+func TestHelpCommand(t *testing.T) {
 	for _, c := range commands(rootCommand(testConsole(t, &bytes.Buffer{}))) {
 		name := strings.Fields(c.CommandPath())[1:]
-		if byCommand, byFlag := printed(t, append([]string{"help"}, name...)...), printed(t, append(name, "--help")...); byCommand != byFlag {
+		if byCommand, byFlag := mustRun(t, append([]string{"help"}, name...)...), mustRun(t, append(name, "--help")...); byCommand != byFlag {
 			t.Errorf("%s: help prints\n%s\n--help prints\n%s", c.CommandPath(), byCommand, byFlag)
 		}
 	}
 }
 
-// printed is what a command prints that goes well and needs no ZFS.
-func printed(t *testing.T, args ...string) string {
+// mustRun runs a command that succeeds without ZFS, and returns its output.
+func mustRun(t *testing.T, args ...string) string {
 	t.Helper()
 	var out bytes.Buffer
 	if code := run(t.Context(), args, testConsole(t, &out)); code != 0 {
@@ -94,16 +94,16 @@ func printed(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// TestWhatNeedsNoStore keeps what is the same on every host.
-func TestWhatNeedsNoStore(t *testing.T) {
+// TestCommandsWithoutStore compares output that is the same on every host.
+func TestCommandsWithoutStore(t *testing.T) {
 	unversioned := func(text string) string {
 		return strings.NewReplacer(buildinfo.Text(), "VERSION (commit COMMIT)", `"`+buildinfo.Version()+`"`, `"VERSION"`).Replace(text)
 	}
-	golden(t, "overlayzfs.txt", unversioned(printed(t, "--version")))
-	golden(t, "version.txt", unversioned(printed(t, "version")))
-	golden(t, "completion.txt", printed(t, "__complete", "r")+printed(t, "__complete", "rollback", "--a"))
+	golden(t, "overlayzfs.txt", unversioned(mustRun(t, "--version")))
+	golden(t, "version.txt", unversioned(mustRun(t, "version")))
+	golden(t, "completion.txt", mustRun(t, "__complete", "r")+mustRun(t, "__complete", "rollback", "--a"))
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		script := strings.SplitAfterN(printed(t, "completion", shell), "\n", 4) // the rest is cobra's
+		script := strings.SplitAfterN(mustRun(t, "completion", shell), "\n", 4) // the rest is cobra's
 		golden(t, "completion-"+shell+".txt", strings.Join(script[:3], ""))
 	}
 	var out bytes.Buffer
@@ -114,8 +114,8 @@ func TestWhatNeedsNoStore(t *testing.T) {
 	golden(t, "docker-docker-cli-plugin-metadata.txt", unversioned(out.String()))
 }
 
-// TestPagesAreWritten keeps their list, and one of them.
-func TestPagesAreWritten(t *testing.T) {
+// TestManualPages compares the list of manual pages, and one of them.
+func TestManualPages(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1787565600")
 	dir := t.TempDir()
 	if err := manual.Write(rootCommand(testConsole(t, &bytes.Buffer{})), dir); err != nil {
@@ -136,8 +136,8 @@ func TestPagesAreWritten(t *testing.T) {
 	golden(t, "man.txt", fmt.Sprintf("%s\n%s", text, page))
 }
 
-// someRollbacks are one as it should be, one that resumes another and loses much, and
-// one that is refused.
+// someRollbacks returns a plain plan, one that resumes a rollback and loses much, and one
+// that is refused.
 func someRollbacks() []*snapshot.Plan {
 	plain := snapshot.Plan{
 		Layers: "tank/docker/layers", Name: "overlayzfs-stop-20260824T101500Z-1", Event: snapshot.Stop,
@@ -153,7 +153,7 @@ func someRollbacks() []*snapshot.Plan {
 	return []*snapshot.Plan{&plain, &losing, &refused}
 }
 
-func TestRollbacksAreShown(t *testing.T) {
+func TestShowRollback(t *testing.T) {
 	for kind, f := range map[string]rollbackFlags{"txt": {}, "json": {output: output{json: true}}} {
 		var out bytes.Buffer
 		for _, plan := range someRollbacks() {
@@ -165,7 +165,7 @@ func TestRollbacksAreShown(t *testing.T) {
 	}
 }
 
-func TestASnapshotIsReported(t *testing.T) {
+func TestReportSnapshot(t *testing.T) {
 	const name = "overlayzfs-manual-20260824T101500Z-1"
 	all := []snapshotReport{
 		{Name: name, Dataset: "tank/docker/layers", Records: "tank/docker"}, {Name: name, Dataset: "tank/docker"},
@@ -182,8 +182,8 @@ func TestASnapshotIsReported(t *testing.T) {
 	}
 }
 
-// TestHowMigrationsEnd: each way of it says what comes next.
-func TestHowMigrationsEnd(t *testing.T) {
+// TestReportMigration: each action says what to do next.
+func TestReportMigration(t *testing.T) {
 	var out bytes.Buffer
 	for _, f := range []migrateFlags{{}, {undo: true}, {finish: true}} {
 		if err := f.report(console{out: &out}, aPlan(migrate.Copy)); err != nil {

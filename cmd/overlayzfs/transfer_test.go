@@ -15,8 +15,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/transfer"
 )
 
-// TestStreamsAreShown keeps what is said of streams before and after.
-func TestStreamsAreShown(t *testing.T) {
+// TestWriteStreams compares what send and receive print.
+func TestWriteStreams(t *testing.T) {
 	full := transfer.Header{
 		Name: "overlayzfs-sent-20260824T101500.000Z", GUID: 7, Time: time.Date(2026, 8, 24, 10, 15, 0, 0, time.UTC), Bytes: 3 << 30,
 		Images: 8, Layers: 31, Format: 1, OpenZFS: "2.3.9-1",
@@ -38,13 +38,13 @@ func TestStreamsAreShown(t *testing.T) {
 			return (&sendFlags{output: output{json: true}}).report(console{out: out}, sendReport{Header: more, Dataset: "tank/docker", Written: 5 << 20})
 		},
 		"receive-finish.txt": func(out *bytes.Buffer) (err error) {
-			for _, e := range endings() {
+			for _, e := range finishReports() {
 				err = errors.Join(err, (&receiveFlags{}).reportFinish(console{out: out}, e, host.Location{Dataset: "tank/docker", Driver: "overlayzfs"}))
 			}
 			return err
 		},
 		"receive-finish.json": func(out *bytes.Buffer) (err error) {
-			for _, e := range endings() {
+			for _, e := range finishReports() {
 				err = errors.Join(err, (&receiveFlags{output: output{json: true}}).reportFinish(console{out: out}, e, host.Location{}))
 			}
 			return err
@@ -58,17 +58,17 @@ func TestStreamsAreShown(t *testing.T) {
 	}
 }
 
-// endings are how receive --finish can end: of a dry run with something to finish
-// there is no text beyond what was said before.
-func endings() []finishReport {
+// finishReports are the results of receive --finish. A dry run with something to finish
+// prints no further text.
+func finishReports() []finishReport {
 	e := finishReport{Dataset: "tank/docker", Root: "/var/lib/docker", Stream: "overlayzfs-sent-20260824T101500.000Z"}
 	gone, goes, done, dry := e, e, e, e
 	gone.Gone, goes.Gone, goes.DryRun, done.Images, dry.DryRun = true, true, true, 8, true
 	return []finishReport{gone, goes, done, dry}
 }
 
-// TestTheRemedyFindsTheSameHost and asks nothing: it is to be copied.
-func TestTheRemedyFindsTheSameHost(t *testing.T) {
+// TestFinishCommand can be copied: it names the same store and asks nothing.
+func TestFinishCommand(t *testing.T) {
 	f := receiveFlags{storeFlags: &storeFlags{}, discard: true}
 	f.config, f.wanted.Config = "/etc/docker/daemon.json", "/srv/daemon.json"
 	got := f.finishCommand(host.Location{Dataset: "tank/docker", Root: "/srv/docker", Driver: "user/overlayzfs"})
@@ -77,7 +77,7 @@ func TestTheRemedyFindsTheSameHost(t *testing.T) {
 	}
 }
 
-func TestHowStreamsAreAskedFor(t *testing.T) {
+func TestStreamUsage(t *testing.T) {
 	for _, tt := range []struct {
 		args []string
 		says string
@@ -95,8 +95,8 @@ func TestHowStreamsAreAskedFor(t *testing.T) {
 	}
 }
 
-// TestAClosedTerminalEndsACommand with its cleaning up, but not one of nohup.
-func TestAClosedTerminalEndsACommand(t *testing.T) {
+// TestEndSignals: a hang-up ends a command, unless nohup started it.
+func TestEndSignals(t *testing.T) {
 	if !signal.Ignored(unix.SIGHUP) && !slices.Contains(endSignals(), os.Signal(unix.SIGHUP)) {
 		t.Error("SIGHUP kills it")
 	}

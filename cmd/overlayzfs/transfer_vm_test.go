@@ -17,8 +17,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// image makes Docker know an image of one base layer, which is in the store.
-func (s keptStore) image(layer, tag string) {
+// image writes Docker's records of an image with one base layer.
+func (s testStore) image(layer, tag string) {
 	s.Helper()
 	diff := digest.FromString(layer)
 	s.record(layer, diff, "")
@@ -36,7 +36,7 @@ func (s keptStore) image(layer, tag string) {
 	}
 }
 
-// far is the other host's side: a data-root without Docker, and a dataset.
+// far is the receiving host: a data-root without Docker, and a dataset.
 type far struct {
 	*testing.T
 	dataset, root string
@@ -54,10 +54,10 @@ func newFar(t *testing.T) far {
 
 func (f far) receive(code int, args ...string) string {
 	f.Helper()
-	return say(f.T, code, "yes\n", append([]string{"receive", "--dataset", f.dataset, "--root", f.root}, args...)...)
+	return runCommand(f.T, code, "yes\n", append([]string{"receive", "--dataset", f.dataset, "--root", f.root}, args...)...)
 }
 
-// layers are those in the store, and images those that Docker knows here.
+// layers returns the layers in the store, and how many images Docker knows.
 func (f far) layers() (layers []string, images int) {
 	f.Helper()
 	var l struct {
@@ -66,7 +66,7 @@ func (f far) layers() (layers []string, images int) {
 			Images []string
 		}
 	}
-	out := say(f.T, 0, "", "ls", "--json", "--quick", "--dataset", f.dataset, "--root", f.root)
+	out := runCommand(f.T, 0, "", "ls", "--json", "--quick", "--dataset", f.dataset, "--root", f.root)
 	if err := json.Unmarshal([]byte(out), &l); err != nil {
 		f.Fatalf("%v\n%s", err, out)
 	}
@@ -77,10 +77,9 @@ func (f far) layers() (layers []string, images int) {
 	return layers, images
 }
 
-// TestSendAndReceive without Docker: what is in a store and in a data-root before
-// and after.
+// TestSendAndReceive compares store and data-root before and after, without Docker.
 func TestSendAndReceive(t *testing.T) {
-	s, f := newKeptStore(t), newFar(t)
+	s, f := newTestStore(t), newFar(t)
 	if err := os.RemoveAll(filepath.Join(s.root, "image")); err != nil { // layer 4, which is a container's
 		t.Fatal(err)
 	}
@@ -89,13 +88,13 @@ func TestSendAndReceive(t *testing.T) {
 	full, more := filepath.Join(dir, "full"), filepath.Join(dir, "more")
 	send := func(code int, args ...string) string {
 		t.Helper()
-		return say(t, code, "", append([]string{"send", "--dataset", s.dataset, "--root", s.root}, args...)...)
+		return runCommand(t, code, "", append([]string{"send", "--dataset", s.dataset, "--root", s.root}, args...)...)
 	}
 	send(exitFailed, "--from", "last", "--output", full)
 	send(0, "--dry-run")
-	open := s.open() // as the plugin has it all the time
+	open := s.open() // as the plugin does
 	t.Log(send(0, "--output", full))
-	send(exitFailed, "--output", full) // it is there
+	send(exitFailed, "--output", full) // it exists
 	if err := open.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +104,7 @@ func TestSendAndReceive(t *testing.T) {
 	if layers, images := f.layers(); strings.Join(layers, "") != "1" || images != 1 {
 		t.Errorf("layers %q, %d images", layers, images)
 	}
-	if got := shell(t, "zfs get -Ho value mountpoint,compression,xattr,dnodesize "+f.dataset); saying(got) != "legacy lz4 sa auto" {
+	if got := shell(t, "zfs get -Ho value mountpoint,compression,xattr,dnodesize "+f.dataset); joinValues(got) != "legacy lz4 sa auto" {
 		t.Errorf("properties %s", got)
 	}
 	if out := f.receive(exitRefused, "--input", full); !strings.Contains(out, "already") {
@@ -129,12 +128,12 @@ func TestSendAndReceive(t *testing.T) {
 	if there(f.dataset + "@mine") {
 		t.Error("the newer snapshot is there")
 	}
-	f.interrupted()
+	f.redoFinish()
 }
 
-// interrupted takes away what comes after ZFS has received a stream, and has it
-// done again.
-func (f far) interrupted() {
+// redoFinish deletes what receive writes after ZFS has the stream, and has --finish write
+// it again.
+func (f far) redoFinish() {
 	f.Helper()
 	if err := os.RemoveAll(filepath.Join(f.root, "image")); err != nil {
 		f.Fatal(err)
@@ -146,17 +145,17 @@ func (f far) interrupted() {
 	}
 }
 
-// TestNothingIsLeftOfAStreamThatFails at either end.
-func TestNothingIsLeftOfAStreamThatFails(t *testing.T) {
-	s, f := newKeptStore(t), newFar(t)
+// TestFailedStreamLeavesNothing at either end.
+func TestFailedStreamLeavesNothing(t *testing.T) {
+	s, f := newTestStore(t), newFar(t)
 	if err := os.RemoveAll(filepath.Join(s.root, "image")); err != nil {
 		t.Fatal(err)
 	}
 	s.image(id("1"), "one:1")
-	s.image(id("9"), "nine:1") // which the store does not have
+	s.image(id("9"), "nine:1") // not in the store
 	args := []string{"send", "--dataset", s.dataset, "--root", s.root, "--output"}
 	stream := filepath.Join(t.TempDir(), "stream")
-	if out := say(t, exitFailed, "", append(args, stream)...); !strings.Contains(out, id("9")) {
+	if out := runCommand(t, exitFailed, "", append(args, stream)...); !strings.Contains(out, id("9")) {
 		t.Errorf("%s", out)
 	}
 	if snaps := shell(t, "zfs list -Ht snapshot -o name "+s.dataset); snaps != "" {
@@ -166,11 +165,11 @@ func TestNothingIsLeftOfAStreamThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.image(id("1"), "one:1")
-	say(t, exitFailed, "", append(args, "/nowhere/stream")...)
+	runCommand(t, exitFailed, "", append(args, "/nowhere/stream")...)
 	if snaps := shell(t, "zfs list -Ht snapshot -o name "+s.dataset); snaps != "" {
 		t.Errorf("snapshots %s", snaps)
 	}
-	say(t, 0, "", append(args, stream)...)
+	runCommand(t, 0, "", append(args, stream)...)
 	raw, err := os.ReadFile(stream)
 	if err != nil {
 		t.Fatal(err)
@@ -186,9 +185,9 @@ func TestNothingIsLeftOfAStreamThatFails(t *testing.T) {
 	}
 }
 
-// sentAndReceived is a store with an image, and a host that has received it.
-func sentAndReceived(t *testing.T) (s keptStore, f far, send func(args ...string) (stream string)) {
-	s, f = newKeptStore(t), newFar(t)
+// sentAndReceived returns a store with an image, and a host that has received it.
+func sentAndReceived(t *testing.T) (s testStore, f far, send func(args ...string) (stream string)) {
+	s, f = newTestStore(t), newFar(t)
 	if err := os.RemoveAll(filepath.Join(s.root, "image")); err != nil {
 		t.Fatal(err)
 	}
@@ -198,19 +197,19 @@ func sentAndReceived(t *testing.T) (s keptStore, f far, send func(args ...string
 		t.Helper()
 		streams++
 		stream := filepath.Join(t.TempDir(), fmt.Sprint(streams))
-		say(t, 0, "", append([]string{"send", "--dataset", s.dataset, "--root", s.root, "--output", stream}, args...)...)
+		runCommand(t, 0, "", append([]string{"send", "--dataset", s.dataset, "--root", s.root, "--output", stream}, args...)...)
 		return stream
 	}
 	f.receive(0, "--input", send())
 	return s, f, send
 }
 
-// TestALocalSendMakesNothingKnown: what this host has made since it received the
-// store is this host's alone, sent from here or not.
-func TestALocalSendMakesNothingKnown(t *testing.T) {
+// TestLocalSendKeepsImagesLocal: images made since receive belong to this host alone,
+// even if this host sends them.
+func TestLocalSendKeepsImagesLocal(t *testing.T) {
 	_, f, send := sentAndReceived(t)
 	f.kept().image(id("1"), "mine:1")
-	say(t, 0, "", "send", "--dataset", f.dataset, "--root", f.root, "--output", filepath.Join(t.TempDir(), "mine"))
+	runCommand(t, 0, "", "send", "--dataset", f.dataset, "--root", f.root, "--output", filepath.Join(t.TempDir(), "mine"))
 	more := send("--from", "last")
 	if out := f.receive(exitRefused, "--input", more); !strings.Contains(out, "mine:1") {
 		t.Errorf("%s", out)
@@ -218,8 +217,8 @@ func TestALocalSendMakesNothingKnown(t *testing.T) {
 	f.receive(0, "--input", more, "--discard")
 }
 
-// TestAStoreInUseIsNotReplaced, whatever is known of its dockerd.
-func TestAStoreInUseIsNotReplaced(t *testing.T) {
+// TestStoreInUseIsNotReplaced, even if its dockerd is not found.
+func TestStoreInUseIsNotReplaced(t *testing.T) {
 	_, f, send := sentAndReceived(t)
 	more := send("--from", "last")
 	open := f.kept().open()
@@ -231,16 +230,16 @@ func TestAStoreInUseIsNotReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := []string{"receive", "--dataset", f.dataset, "--root", t.TempDir(), "--input", more, "--yes", "--discard"}
-	if out := say(t, exitRefused, "", elsewhere...); !strings.Contains(out, "--root") {
+	if out := runCommand(t, exitRefused, "", elsewhere...); !strings.Contains(out, "--root") {
 		t.Errorf("%s", out)
 	}
 	f.receive(0, "--input", more)
 }
 
-// TestAHostileStreamIsNotTaken: with everything nothing of it stays, and with what
-// has changed the store is as the stream before left it. The sender's layers that no
-// image has do not come back with the snapshot, nor its engine.
-func TestAHostileStreamIsNotTaken(t *testing.T) {
+// TestHostileStreamIsRefused: nothing of a full stream stays, and an incremental one leaves
+// the store as before it. The snapshot brings neither the sender's layers without an
+// image nor its engine.
+func TestHostileStreamIsRefused(t *testing.T) {
 	s, f, send := sentAndReceived(t)
 	before := f.dataset + "@" + sentNames(t, f.dataset)[0]
 	layersBefore, imagesBefore := f.layers()
@@ -259,7 +258,7 @@ func TestAHostileStreamIsNotTaken(t *testing.T) {
 	shell(t, "d=$(mktemp -d); mount -t zfs "+s.dataset+" $d; ln -s /etc/passwd $d/.overlayzfs/boot.new; umount $d; rmdir $d")
 	f.receive(exitFailed, "--input", send("--from", "last"))
 	asBefore()
-	f.own("5")
+	f.makeImage("5")
 	if layers, images := f.layers(); len(layers) != len(layersBefore)+1 || images != imagesBefore+1 {
 		t.Fatalf("layers %q, %d images", layers, images)
 	}
@@ -274,12 +273,12 @@ func TestAHostileStreamIsNotTaken(t *testing.T) {
 	}
 }
 
-// TestASendThatWasKilledIsNotGoneOnFrom, and leaves nothing after the next.
-func TestASendThatWasKilledIsNotGoneOnFrom(t *testing.T) {
+// TestKilledSendIsNoBase, and the next send destroys its snapshot.
+func TestKilledSendIsNoBase(t *testing.T) {
 	s, _, send := sentAndReceived(t)
 	snap := s.dataset + "@" + "overlayzfs-sent-" + "killed"
 	tool(t, "snapshot", "-o", "overlayzfs:sent=sending", snap)
-	if out := say(t, exitFailed, "", "send", "--dataset", s.dataset, "--root", s.root, "--from", snap, "--output", filepath.Join(t.TempDir(), "x")); !strings.Contains(out, "never came to its end") {
+	if out := runCommand(t, exitFailed, "", "send", "--dataset", s.dataset, "--root", s.root, "--from", snap, "--output", filepath.Join(t.TempDir(), "x")); !strings.Contains(out, "never came to its end") {
 		t.Errorf("%s", out)
 	}
 	tool(t, "snapshot", s.dataset+"@received-elsewhere")
@@ -289,19 +288,19 @@ func TestASendThatWasKilledIsNotGoneOnFrom(t *testing.T) {
 	}
 }
 
-// kept is the receiver's store, as if Docker had started with it.
-func (f far) kept() keptStore {
+// kept returns the receiver's store, as if Docker had started with it.
+func (f far) kept() testStore {
 	f.Helper()
 	home, err := os.MkdirTemp("/run", "far-")
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { os.Remove(home) })
-	return keptStore{f.T, f.dataset, f.root, home}
+	return testStore{f.T, f.dataset, f.root, home}
 }
 
-// own gives this host an image of its own, on a layer that is not the sender's.
-func (f far) own(layer string) {
+// makeImage makes an image on this host, on a layer that the sender does not have.
+func (f far) makeImage(layer string) {
 	f.Helper()
 	k := f.kept()
 	open := k.open()
@@ -312,7 +311,7 @@ func (f far) own(layer string) {
 	k.image(id(layer), "own:1")
 }
 
-// engine is what the store remembers of the engine that used it last.
+// engine returns the store's record of the engine that used it last.
 func (f far) engine() overlayzfs.Engine {
 	f.Helper()
 	view, err := overlayzfs.OpenDatasetReadOnly(f.dataset)
@@ -336,9 +335,9 @@ func sentNames(t *testing.T, dataset string) (names []string) {
 	return names
 }
 
-// TestAMarkedStoreIsNotOpened: ZFS was interrupted, or has received and nothing
-// more; --finish says which, and ends it.
-func TestAMarkedStoreIsNotOpened(t *testing.T) {
+// TestMarkedStoreDoesNotOpen: ZFS was interrupted, or has the stream and nothing more.
+// --finish says which, and ends it.
+func TestMarkedStoreDoesNotOpen(t *testing.T) {
 	_, f, send := sentAndReceived(t)
 	name := sentNames(t, f.dataset)[0]
 	tool(t, "set", `overlayzfs:receiving={"from":"`+name+`","to":"never"}`, f.dataset)
@@ -355,7 +354,7 @@ func TestAMarkedStoreIsNotOpened(t *testing.T) {
 	f.receive(0, "--input", send("--from", "last"))
 	tool(t, "set", `overlayzfs:receiving={"from":"`+name+`","to":"`+sentNames(t, f.dataset)[1]+`"}`, f.dataset)
 	f.receive(0, "--finish")
-	if got := saying(shell(t, "zfs get -Ho value overlayzfs:receiving "+f.dataset)); got != "-" {
+	if got := joinValues(shell(t, "zfs get -Ho value overlayzfs:receiving "+f.dataset)); got != "-" {
 		t.Errorf("the mark is %s", got)
 	}
 }

@@ -23,8 +23,8 @@ func id(c string) string { return strings.Repeat(c, 64) }
 
 func sum(c string) digest.Digest { return digest.Digest("sha256:" + id(c)) }
 
-// someRecords are two images that share a layer, with two containers, and
-// BuildKit's cache.
+// someRecords returns two images that share a layer, two containers, and BuildKit's
+// cache.
 func someRecords() *dockerstore.Records {
 	at := time.Date(2026, 8, 24, 10, 15, 0, 0, time.UTC)
 	return &dockerstore.Records{
@@ -54,7 +54,7 @@ func someRecords() *dockerstore.Records {
 	}
 }
 
-// someStore is what the store has of it.
+// someStore returns the inventory of a store for someRecords.
 func someStore() *inventory.Inventory {
 	ready := func(id, parent string, depth int) overlayzfs.LayerInfo {
 		return overlayzfs.LayerInfo{ID: id, Key: strings.Repeat(strings.ToUpper(id[:1]), 26), Parent: parent, Depth: depth, State: overlayzfs.Ready}
@@ -77,8 +77,8 @@ func someStore() *inventory.Inventory {
 	return inv
 }
 
-// TestWhatIsShown keeps what the looking commands print.
-func TestWhatIsShown(t *testing.T) {
+// TestOutput compares what the commands that look print.
+func TestOutput(t *testing.T) {
 	inv, records := someStore(), someRecords()
 	found := func(name string) *inventory.Match {
 		f, err := inv.Find(records, name)
@@ -122,12 +122,12 @@ func TestWhatIsShown(t *testing.T) {
 		"inspect-container.txt": func(out *bytes.Buffer) error { return writeFound(out, found("front")) },
 		"inspect-layer.txt":     func(out *bytes.Buffer) error { return writeFound(out, found("1111")) },
 		"inspect-damaged.txt":   func(out *bytes.Buffer) error { return writeFound(out, found(id("8"))) },
-		"gc.txt":                func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "")) },
-		"gc.json":               func(out *bytes.Buffer) error { return writeJSON(out, someDecision(inv, "")) },
+		"gc.txt":                func(out *bytes.Buffer) error { return writePlan(out, somePlan(inv, "")) },
+		"gc.json":               func(out *bytes.Buffer) error { return writeJSON(out, somePlan(inv, "")) },
 		"gc-done.json": func(out *bytes.Buffer) error {
 			return writeJSON(out, gcReport{gc.Plan{Dataset: "tank/docker", Root: "/var/lib/docker", Driver: "overlayzfs", Layers: []inventory.Layer{}, Remaining: 1}, nonNil([]string(nil))})
 		},
-		"gc-refused.txt": func(out *bytes.Buffer) error { return writePlan(out, someDecision(inv, "x")) },
+		"gc-refused.txt": func(out *bytes.Buffer) error { return writePlan(out, somePlan(inv, "x")) },
 		"verify.txt":     func(out *bytes.Buffer) error { return writeVerdict(out, someVerdict(inv), inv) },
 		"verify.json":    func(out *bytes.Buffer) error { return writeJSON(out, someVerdict(inv)) },
 		"doctor.txt":     func(out *bytes.Buffer) error { return writeFindings(out, someFindings(), false) },
@@ -142,8 +142,8 @@ func TestWhatIsShown(t *testing.T) {
 	}
 }
 
-// someDecision is on the records as they were read, with a warning or without.
-func someDecision(inv *inventory.Inventory, warning string) gc.Plan {
+// somePlan returns gc's plan, which a warning makes a refused one.
+func somePlan(inv *inventory.Inventory, warning string) gc.Plan {
 	read := *inv
 	read.Missing, read.Warnings = nil, nil
 	if warning != "" {
@@ -172,8 +172,8 @@ func someFindings() []doctor.Finding {
 	}
 }
 
-// TestWhatAVerdictExitsWith: the worst layer decides.
-func TestWhatAVerdictExitsWith(t *testing.T) {
+// TestVerdictExitCode: the worst layer decides.
+func TestVerdictExitCode(t *testing.T) {
 	for code, statuses := range map[int][]verify.Status{
 		0: {verify.OK, verify.Removed}, exitWarning: {verify.OK, verify.Unproven}, exitBroken: {verify.Unproven, verify.Missing},
 	} {
@@ -196,8 +196,8 @@ func TestWhatAVerdictExitsWith(t *testing.T) {
 	}
 }
 
-// TestWhatIsCompared: by Docker's records, whatever the store has.
-func TestWhatIsCompared(t *testing.T) {
+// TestSelectLayers goes by Docker's records, not by the store.
+func TestSelectLayers(t *testing.T) {
 	records := someRecords()
 	inv := inventory.Build("tank/docker", []overlayzfs.LayerInfo{{ID: id("1")}, {ID: id("8")}, {ID: "bk1"}}, records)
 	for name, want := range map[string][]digest.Digest{
