@@ -1,6 +1,3 @@
-// Package mobyproxy reaches a graphdriver plugin at a socket through moby's own
-// plugin proxy, as dockerd does, without a dockerd. Which program listens there
-// is for others to see to: package pluginproc starts ours.
 package mobyproxy
 
 import (
@@ -14,8 +11,8 @@ import (
 // Name is what the daemon calls the plugin.
 const Name = "overlayzfs"
 
-// Open sends the plugin Init and returns the driver that leads to it. Its home
-// is NAME below the options' root.
+// Open sends Init to the plugin and returns the driver that uses it. The driver's home
+// is the directory Name below the options' root.
 func Open(socket string, options graphdriver.Options) (graphdriver.Driver, error) {
 	client, err := plugins.NewClient("unix://"+socket, nil)
 	if err != nil {
@@ -25,10 +22,11 @@ func Open(socket string, options graphdriver.Options) (graphdriver.Driver, error
 	return graphdriver.GetDriver(Name, store{client}, options)
 }
 
-// store is a plugin store that holds one plugin, and that plugin, which sees the
-// same paths as we do.
+// store is a plugin store with one plugin, and that plugin, which sees the same paths
+// as this process.
 type store struct{ client *plugins.Client }
 
+// Name is the daemon's name of the plugin.
 func (s store) Name() string               { return Name }
 func (s store) ScopedPath(p string) string { return p }
 func (s store) IsV1() bool                 { return false }

@@ -1,8 +1,3 @@
-// Package pluginproc runs a door's real program as a process for tests: started, killed,
-// and started again on the same socket and state.
-//
-// OVERLAYZFS_PLUGIN names the plugin's program, OVERLAYZFS_SNAPSHOTTER the snapshotter's.
-// Tests cannot build them: they run in the lab.
 package pluginproc
 
 import (
@@ -16,16 +11,16 @@ import (
 	"time"
 )
 
-// The binaries' names in the environment.
+// Environment variables that name the programs.
 const (
 	pluginEnv      = "OVERLAYZFS_PLUGIN"
 	snapshotterEnv = "OVERLAYZFS_SNAPSHOTTER"
 )
 
-// startLimit is how long dockerd would wait for the socket.
+// startLimit is how long dockerd waits for a plugin's socket.
 const startLimit = 9 * time.Second
 
-// Process is a plugin, or a snapshotter, that was started.
+// Process is a running plugin or snapshotter.
 type Process struct {
 	Socket string
 	args   []string
@@ -33,15 +28,15 @@ type Process struct {
 	cmd    *exec.Cmd
 }
 
-// Start starts the plugin in a directory of its own, outside of TMPDIR: its
-// socket and state are no part of what tests look at.
+// Start starts the plugin in a directory outside of TMPDIR: tests must not see its
+// socket and state.
 func Start(args ...string) (*Process, error) {
 	return start(pluginEnv, func(dir string) []string {
 		return append([]string{"--state", filepath.Join(dir, "init.json")}, args...)
 	})
 }
 
-// StartSnapshotter starts the snapshotter, without a configuration file.
+// StartSnapshotter starts the snapshotter without a configuration file.
 func StartSnapshotter(args ...string) (*Process, error) {
 	return start(snapshotterEnv, func(string) []string {
 		return append([]string{"--config", os.DevNull}, args...)
@@ -72,8 +67,8 @@ func (p *Process) Again() error {
 	return p.awaitSocket()
 }
 
-// awaitSocket returns once the socket answers. That it appears is no event that
-// could be waited for.
+// awaitSocket waits until the socket answers. It polls, because nothing signals that
+// the socket exists.
 func (p *Process) awaitSocket() error {
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
@@ -91,7 +86,7 @@ func (p *Process) awaitSocket() error {
 	}
 }
 
-// Pid is the process's ID.
+// Pid returns the process's ID.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
 // Kill ends the process as a crash would.
@@ -112,5 +107,5 @@ func (p *Process) end(sig syscall.Signal) error {
 	return err
 }
 
-// Remove deletes what the process kept besides layers.
+// Remove deletes the process's socket and state.
 func (p *Process) Remove() error { return os.RemoveAll(p.dir) }

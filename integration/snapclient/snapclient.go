@@ -1,9 +1,3 @@
-// Package snapclient does with snapshots what containerd does, without a
-// containerd: it reaches a snapshotter at its socket, unpacks layers into the
-// mounts it is told with containerd's own code, and mounts them.
-//
-// What is asked of a snapshotter, and what for, is for others: the power cuts
-// and the race.
 package snapclient
 
 import (
@@ -26,14 +20,14 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Client is a snapshotter at a socket.
+// Client is a connection to a snapshotter.
 type Client struct {
 	snapshots.Snapshotter
 	conn *grpc.ClientConn
 }
 
-// Dial reaches the snapshotter of a name at a socket: ours, which has but one,
-// or those of a containerd.
+// Dial connects to the snapshotter of that name at a socket: ours, which has only one,
+// or one of a containerd's.
 func Dial(socket, name string) (*Client, error) {
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -45,11 +39,11 @@ func Dial(socket, name string) (*Client, error) {
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// ExtractKey names the active snapshot that a layer is unpacked into as
-// containerd's unpacker does: the layer is known by it as an image's.
+// ExtractKey returns the key of the active snapshot that containerd's unpacker uses for
+// a layer. The key marks the snapshot as an image's.
 func ExtractKey(id string) string { return fmt.Sprintf(snapshots.UnpackKeyFormat, "1", id) }
 
-// Unpack makes the layer of a tar a committed snapshot.
+// Unpack unpacks a layer's tar into a committed snapshot.
 func Unpack(ctx context.Context, s snapshots.Snapshotter, name, parent string, tar io.ReaderAt, size int64) error {
 	key := ExtractKey(name)
 	mounts, err := s.Prepare(ctx, key, parent)
@@ -69,12 +63,12 @@ func Apply(ctx context.Context, mounts []mount.Mount, tar io.ReaderAt, size int6
 	return err
 }
 
-// ApplyBytes is Apply of a tar in memory.
+// ApplyBytes is Apply for a tar in memory.
 func ApplyBytes(ctx context.Context, mounts []mount.Mount, tar []byte) error {
 	return Apply(ctx, mounts, bytes.NewReader(tar), int64(len(tar)))
 }
 
-// blobs is a content store of one layer.
+// blobs is a content store with one layer.
 type blobs struct{ tar io.ReaderAt }
 
 func (b blobs) ReaderAt(_ context.Context, d ocispec.Descriptor) (content.ReaderAt, error) {
@@ -105,7 +99,7 @@ func Unmount(dir string) error {
 	return os.Remove(dir)
 }
 
-// Contents are the directories of the layers in mounts, the uppermost first.
+// Contents returns the directories of the layers in mounts, the uppermost first.
 func Contents(mounts []mount.Mount) ([]string, error) {
 	if len(mounts) != 1 {
 		return nil, fmt.Errorf("%d mounts, want one", len(mounts))

@@ -8,31 +8,31 @@ import (
 	"time"
 )
 
-// Options say how much two trees must have in common. The zero value compares
-// everything but times and counts of links.
+// Options say what two trees must have in common. The zero value compares everything
+// but times and counts of links.
 type Options struct {
 	// MTimes compares modification times to the second.
 	MTimes bool
-	// MTimesBefore compares the times of entries that in either tree are older
-	// than this: what was copied, and not what two runs made on their own.
+	// MTimesBefore compares the times of entries that are older than this in either
+	// tree: copied files, not those that each run makes.
 	MTimesBefore time.Time
 	// LooseTimes lists paths whose times are not compared.
 	LooseTimes []string
-	// LooseDirTimes compares no times of directories.
+	// LooseDirTimes ignores the times of directories.
 	LooseDirTimes bool
-	// Links compares the number of links, which may count names that a layer
-	// hides. Which names of the tree are one file is compared always.
+	// Links compares the number of links, which may count names that a layer hides.
+	// Names of one file in the tree are always compared.
 	Links bool
 	// LooseLinks lists paths whose hard links are not compared.
 	LooseLinks []string
-	// Xattrs chooses the attributes that are compared; nil means all.
+	// Xattrs selects the attributes that are compared; nil is all.
 	Xattrs func(name string) bool
-	// Ignore lists paths that are left out with everything below.
+	// Ignore lists paths that are omitted with everything below.
 	Ignore []string
 }
 
-// Compare lists the differences, sorted by path, a line each. What a has comes
-// first. The root is compared when both trees have it.
+// Compare lists the differences, sorted by path, each in a line with a's value first.
+// It compares the root when both trees have it.
 func Compare(a, b *Tree, o Options) []string {
 	c := &comparison{Options: o}
 	i, j := 0, 0
@@ -76,7 +76,7 @@ func (c *comparison) both(a, b *Entry) {
 	if a.Type != b.Type {
 		return
 	}
-	if a.Type != Symlink { // Linux has no modes for them
+	if a.Type != Symlink { // Linux has no modes of symlinks
 		c.differ(a.Path, "mode", fmt.Sprintf("%04o", a.Mode), fmt.Sprintf("%04o", b.Mode))
 	}
 	c.differ(a.Path, "owner", fmt.Sprintf("%d:%d", a.UID, a.GID), fmt.Sprintf("%d:%d", b.UID, b.GID))

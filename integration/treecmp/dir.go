@@ -16,14 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inode identifies a file of a machine.
+// inode identifies a file on a machine.
 type inode struct{ dev, ino uint64 }
 
-// FromDir describes a directory. skip lists paths in it that are left out
-// with everything below: mount points, for example.
+// FromDir describes a directory. skip lists paths that are omitted with everything
+// below, such as mount points.
 func FromDir(dir string, skip ...string) (*Tree, error) {
 	d := &dirWalk{dir: dir, skip: skip, inodes: make(map[*Entry]inode), sums: make(map[inode]string)}
-	// The dot makes a symlink to the directory do, as /proc/PID/root is.
+	// The dot follows a symlink to the directory, such as /proc/PID/root.
 	if err := filepath.WalkDir(dir+"/.", d.visit); err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ type dirWalk struct {
 	skip    []string
 	entries []*Entry
 	inodes  map[*Entry]inode
-	sums    map[inode]string // of files with several links
+	sums    map[inode]string // checksums of files with several links
 }
 
 func (d *dirWalk) visit(path string, _ fs.DirEntry, err error) error {
@@ -136,10 +136,9 @@ func sumOf(r io.Reader) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// xattrs returns every attribute that this process may see, in all name
-// spaces, but for the hidden ones.
+// xattrs returns all attributes that this process may read, without the hidden ones.
 func xattrs(path string) (map[string]string, error) {
-	list, err := grown(func(buf []byte) (int, error) { return unix.Llistxattr(path, buf) })
+	list, err := readGrowing(func(buf []byte) (int, error) { return unix.Llistxattr(path, buf) })
 	if errors.Is(err, unix.ENOTSUP) {
 		return nil, nil
 	}
@@ -149,10 +148,10 @@ func xattrs(path string) (map[string]string, error) {
 	var found map[string]string
 	for _, raw := range bytes.Split(bytes.TrimSuffix(list, []byte{0}), []byte{0}) {
 		name := string(raw)
-		if name == "" || hidden(name) {
+		if name == "" || isHidden(name) {
 			continue
 		}
-		value, err := grown(func(buf []byte) (int, error) { return unix.Lgetxattr(path, name, buf) })
+		value, err := readGrowing(func(buf []byte) (int, error) { return unix.Lgetxattr(path, name, buf) })
 		if err != nil {
 			return nil, &fs.PathError{Op: "lgetxattr " + name, Path: path, Err: err}
 		}
@@ -164,8 +163,8 @@ func xattrs(path string) (map[string]string, error) {
 	return found, nil
 }
 
-// grown calls get with a buffer that is large enough.
-func grown(get func([]byte) (int, error)) ([]byte, error) {
+// readGrowing calls get with a growing buffer until it is large enough.
+func readGrowing(get func([]byte) (int, error)) ([]byte, error) {
 	for size := 256; ; size *= 4 {
 		buf := make([]byte, size)
 		n, err := get(buf)
@@ -175,5 +174,5 @@ func grown(get func([]byte) (int, error)) ([]byte, error) {
 	}
 }
 
-// links is a number of links, which is not as wide on every architecture.
+// links converts a number of links, whose type depends on the architecture.
 func links[T uint32 | uint64](n T) uint64 { return uint64(n) }

@@ -1,16 +1,15 @@
-// Package treecmp describes directory trees completely and compares the
-// descriptions: what a layer driver must keep is all there, and what two file
-// systems may do differently (sizes and link counts of directories, inode
-// numbers, allocated blocks) is not.
+// Package treecmp describes directory trees completely and compares the descriptions. A
+// description has everything that a layer driver must preserve. It omits what two file
+// systems may do differently: sizes and link counts of directories, inode numbers,
+// allocated blocks.
 //
-// A tree comes from a directory (FromDir), from a tar of a root file system
-// (FromTar), from a stack of layer tars with whiteouts (FromLayers), or from
-// what `docker save` writes (OpenImage). The same content gives the same
-// description wherever it comes from, so that a mounted image can be compared
-// with the layers it was made of, and one storage driver with another.
+// A tree comes from a directory (FromDir), from a tar of a root file system (FromTar), from
+// a stack of layer tars with whiteouts (FromLayers), or from an archive of `docker save`
+// (OpenImage). Equal content has equal descriptions, so that a mounted image compares with
+// its layers, and one storage driver with another.
 //
-// A description is plain JSON with sorted entries: it can be kept, carried to
-// another machine and compared there.
+// A description is JSON with sorted entries. It can be stored, copied to another machine
+// and compared there.
 //
 //	entry.go    entries, trees and their JSON
 //	dir.go      directories

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// The types of an entry.
+// Types of an entry.
 const (
 	File    = "file"
 	Dir     = "dir"
@@ -23,8 +23,8 @@ const (
 	Block   = "block"
 )
 
-// Entry is everything known of one name. Path and Target are escaped (see
-// Escape), so that any bytes survive JSON.
+// Entry is everything known about a name. Path and Target are escaped (see Escape), so
+// that JSON preserves all bytes.
 type Entry struct {
 	Path   string            `json:"path"` // relative; the root is "."
 	Type   string            `json:"type"`
@@ -42,13 +42,13 @@ type Entry struct {
 	Xattrs map[string]string `json:"xattrs,omitempty"` // values in hexadecimal
 }
 
-// Tree is a description: entries sorted by path.
+// Tree is a description, with entries sorted by path.
 type Tree struct {
 	Entries []*Entry `json:"entries"`
 }
 
-// newTree sorts the entries and names each one's other links. group tells
-// which entries are one file: equal keys, the zero K for none.
+// newTree sorts the entries and adds the names of hard links. group returns the key of
+// an entry's file, and the zero K when it has none.
 func newTree[K comparable](entries []*Entry, group func(*Entry) K) *Tree {
 	slices.SortFunc(entries, func(a, b *Entry) int { return cmp.Compare(a.Path, b.Path) })
 	var none K
@@ -66,7 +66,7 @@ func newTree[K comparable](entries []*Entry, group func(*Entry) K) *Tree {
 	return &Tree{entries}
 }
 
-// Find returns the entry of a path in its escaped form.
+// Find returns the entry of an escaped path.
 func (t *Tree) Find(path string) (*Entry, bool) {
 	i, found := slices.BinarySearchFunc(t.Entries, path, func(e *Entry, path string) int { return cmp.Compare(e.Path, path) })
 	if !found {
@@ -75,7 +75,7 @@ func (t *Tree) Find(path string) (*Entry, bool) {
 	return t.Entries[i], true
 }
 
-// Below returns the paths of the entries in a directory, at any depth.
+// Below lists the paths below a directory, at any depth.
 func (t *Tree) Below(dir string) []string {
 	var paths []string
 	for _, e := range t.Entries {
@@ -94,7 +94,7 @@ func (t *Tree) Write(w io.Writer) error {
 	return out.Encode(t)
 }
 
-// Read reads what Write wrote.
+// Read reads a description that Write wrote.
 func Read(r io.Reader) (*Tree, error) {
 	t := new(Tree)
 	if err := json.NewDecoder(r).Decode(t); err != nil {
@@ -103,8 +103,8 @@ func Read(r io.Reader) (*Tree, error) {
 	return t, nil
 }
 
-// Escape makes a printable string of a name's bytes: those that are no
-// printable UTF-8, and the backslash, become \xHH.
+// Escape makes a name printable: bytes that are not printable UTF-8, and the backslash,
+// become \xHH.
 func Escape(name string) string {
 	var b strings.Builder
 	for len(name) > 0 {
@@ -121,7 +121,7 @@ func Escape(name string) string {
 	return b.String()
 }
 
-// hidden tells whether an attribute is the machine's own and not content.
-func hidden(xattr string) bool {
+// isHidden reports whether an attribute belongs to the machine and not to the content.
+func isHidden(xattr string) bool {
 	return strings.HasPrefix(xattr, "trusted.overlay.") || xattr == "security.selinux"
 }

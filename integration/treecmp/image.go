@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// Image is an image in what `docker save` wrote.
+// Image is an image in an archive of `docker save`.
 type Image struct {
 	ID      string   // digest of the configuration, "sha256:…"
 	DiffIDs []string // of the layers, as the configuration has them
@@ -20,7 +20,7 @@ type Image struct {
 	layers  []*io.SectionReader
 }
 
-// OpenImage opens an archive with one image.
+// OpenImage opens an archive of one image.
 func OpenImage(archive string) (*Image, error) {
 	f, err := os.Open(archive)
 	if err != nil {
@@ -37,7 +37,7 @@ func OpenImage(archive string) (*Image, error) {
 func (i *Image) Close() error { return i.file.Close() }
 
 func readImage(f *os.File) (*Image, error) {
-	members, err := membersOf(f)
+	members, err := findMembers(f)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func readImage(f *os.File) (*Image, error) {
 	for _, name := range manifests[0].Layers {
 		layer, ok := members[name]
 		if !ok {
-			return nil, fmt.Errorf("layer %s is not there", name)
+			return nil, fmt.Errorf("the archive has no layer %s", name)
 		}
 		image.layers = append(image.layers, layer)
 	}
@@ -75,9 +75,9 @@ func readImage(f *os.File) (*Image, error) {
 	return image, nil
 }
 
-// membersOf finds where each file lies in an archive. Links stand for what
-// they lead to: older engines save a layer that two images share so.
-func membersOf(f *os.File) (map[string]*io.SectionReader, error) {
+// findMembers finds the files in an archive. A link stands for its target: older
+// engines save a layer that two images share as a link.
+func findMembers(f *os.File) (map[string]*io.SectionReader, error) {
 	members := make(map[string]*io.SectionReader)
 	in := tar.NewReader(f)
 	for {
@@ -104,7 +104,7 @@ func membersOf(f *os.File) (map[string]*io.SectionReader, error) {
 func readJSON(members map[string]*io.SectionReader, name string, into any) error {
 	member, ok := members[name]
 	if !ok {
-		return fmt.Errorf("%s is not there", name)
+		return fmt.Errorf("the archive has no %s", name)
 	}
 	if err := json.NewDecoder(member).Decode(into); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -112,8 +112,7 @@ func readJSON(members map[string]*io.SectionReader, name string, into any) error
 	return nil
 }
 
-// Verify checks that every layer has the digest the configuration names, and
-// that the configuration has its own.
+// Verify checks that every layer has the digest in the configuration.
 func (i *Image) Verify() error {
 	for n, layer := range i.Layers() {
 		sum, err := sumOf(layer)
@@ -127,8 +126,7 @@ func (i *Image) Verify() error {
 	return nil
 }
 
-// Layers returns the layers' tars, the base first, each to be read once. Those
-// that an engine keeps compressed are not any more.
+// Layers returns the layers' tars, decompressed, the base first. Each can be read once.
 func (i *Image) Layers() []io.Reader {
 	readers := make([]io.Reader, len(i.layers))
 	for n, layer := range i.layers {
@@ -137,7 +135,7 @@ func (i *Image) Layers() []io.Reader {
 	return readers
 }
 
-// plain reads what is compressed, or is not.
+// plain reads a layer that may be compressed.
 type plain struct {
 	raw *io.SectionReader
 	tar io.Reader
@@ -164,5 +162,5 @@ func decompressed(raw *io.SectionReader) (io.Reader, error) {
 	return raw, nil
 }
 
-// Tree describes what the layers give together.
+// Tree describes the layers together.
 func (i *Image) Tree() (*Tree, error) { return FromLayers(i.Layers()...) }

@@ -16,12 +16,11 @@ const (
 	opaqueMark     = ".wh..wh..opq"
 )
 
-// FromTar describes the content of a root file system's tar.
+// FromTar describes the tar of a root file system.
 func FromTar(r io.Reader) (*Tree, error) { return FromLayers(r) }
 
-// FromLayers describes what a stack of layer tars gives, the base first. It
-// knows the rules of the format and nothing of any file system, and so is a
-// judge of both.
+// FromLayers describes a stack of layer tars, the base first. It follows the rules of
+// the format without a file system, and so can judge any driver.
 func FromLayers(layers ...io.Reader) (*Tree, error) {
 	s := make(stack)
 	for i, layer := range layers {
@@ -32,8 +31,7 @@ func FromLayers(layers ...io.Reader) (*Tree, error) {
 	return s.tree(), nil
 }
 
-// Stack yields the tree after every layer. It calls see with the number of the
-// layer, the base being 0.
+// Stack calls see with the tree after every layer. The base has the number 0.
 func Stack(layers []io.Reader, see func(n int, t *Tree) error) error {
 	s := make(stack)
 	for i, layer := range layers {
@@ -48,8 +46,8 @@ func Stack(layers []io.Reader, see func(n int, t *Tree) error) error {
 	return nil
 }
 
-// stack is a tree in the making: what each raw path names. Hard links share
-// one Entry, whose path means nothing.
+// stack is a tree that grows by layers: it maps raw paths to entries. Hard links share
+// an Entry, whose path is unused.
 type stack map[string]*Entry
 
 func (s stack) tree() *Tree {
@@ -76,8 +74,8 @@ type named struct {
 	entry *Entry
 }
 
-// apply puts a layer on top. The order of a whiteout and of what replaces it
-// means nothing, so the former come first.
+// apply applies a layer. The order of a whiteout and its replacement in the tar means
+// nothing, so whiteouts are applied first.
 func (s stack) apply(r io.Reader) error {
 	var added []named
 	var removed, opaque []string
@@ -101,14 +99,14 @@ func (s stack) apply(r io.Reader) error {
 			removed = append(removed, dir+hides)
 			continue
 		}
-		e, err := s.entryOf(header, in, own)
+		e, err := s.makeEntry(header, in, own)
 		if err != nil {
 			return fmt.Errorf("%s: %w", Escape(header.Name), err)
 		}
 		own[name] = e
 		added = append(added, named{name, e})
 	}
-	if _, err := io.Copy(io.Discard, r); err != nil { // what follows the end is part of the layer's digest
+	if _, err := io.Copy(io.Discard, r); err != nil { // padding is part of the layer's digest
 		return err
 	}
 	s.hide(removed, opaque)
@@ -144,9 +142,9 @@ func (s stack) removeBelow(dir string) {
 
 func clean(name string) string { return path.Clean(strings.TrimLeft(name, "/")) }
 
-// entryOf makes an entry of a header. A hard link's is that of its target,
-// which the layer itself has, or in an odd tar a layer below.
-func (s stack) entryOf(header *tar.Header, content io.Reader, own stack) (*Entry, error) {
+// makeEntry makes an entry of a header. A hard link has its target's entry, from this
+// layer or, in an odd tar, from a layer below.
+func (s stack) makeEntry(header *tar.Header, content io.Reader, own stack) (*Entry, error) {
 	e := &Entry{
 		Mode: uint32(header.Mode) & 0o7777, UID: header.Uid, GID: header.Gid,
 		MTime: header.ModTime.UTC(), Xattrs: paxXattrs(header),
@@ -158,12 +156,12 @@ func (s stack) entryOf(header *tar.Header, content io.Reader, own stack) (*Entry
 		e.Sum, err = sumOf(content)
 		return e, err
 	case tar.TypeLink:
-		for _, place := range []stack{own, s} {
-			if target, ok := place[clean(header.Linkname)]; ok {
+		for _, entries := range []stack{own, s} {
+			if target, ok := entries[clean(header.Linkname)]; ok {
 				return target, nil
 			}
 		}
-		return nil, fmt.Errorf("a hard link to %s, which is not there", Escape(header.Linkname))
+		return nil, fmt.Errorf("a hard link to the missing file %s", Escape(header.Linkname))
 	case tar.TypeDir:
 		e.Type = Dir
 	case tar.TypeSymlink:
@@ -186,7 +184,7 @@ func paxXattrs(header *tar.Header) map[string]string {
 	var found map[string]string
 	for _, key := range slices.Sorted(maps.Keys(header.PAXRecords)) {
 		name, ok := strings.CutPrefix(key, "SCHILY.xattr.")
-		if !ok || hidden(name) {
+		if !ok || isHidden(name) {
 			continue
 		}
 		if found == nil {

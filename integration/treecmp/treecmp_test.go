@@ -28,7 +28,7 @@ func noError(t testing.TB, err error) {
 	}
 }
 
-// file, dir and link make headers; content is the header's Linkname for files.
+// file, dir and link make headers. A file's header has its content as Linkname.
 func file(name, content string) tar.Header {
 	return tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Linkname: content}
 }
@@ -75,7 +75,7 @@ func sha(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// brief is a tree as short lines.
+// brief returns short lines that describe a tree.
 func brief(t *Tree) []string {
 	var lines []string
 	for _, e := range t.Entries {
@@ -207,8 +207,9 @@ func TestCompareFindsEveryDifference(t *testing.T) {
 	}
 }
 
-// A directory and the tar of the same content have one description.
-func TestADirectoryIsItsTar(t *testing.T) {
+// TestADirectoryAndItsTarHaveOneDescription compares a directory with a tar of the same
+// content.
+func TestADirectoryAndItsTarHaveOneDescription(t *testing.T) {
 	root := t.TempDir()
 	uid, gid := os.Getuid(), os.Getgid()
 	odd := "odd \xff\\name\n" + strings.Repeat("x", 200)
@@ -247,7 +248,7 @@ func TestADirectoryIsItsTar(t *testing.T) {
 		t.Errorf("the odd name is missing in %q", brief(got))
 	}
 
-	// And it survives being written and read.
+	// Writing and reading preserves the description.
 	var b, again bytes.Buffer
 	noError(t, got.Write(&b))
 	first := b.String()
@@ -277,7 +278,7 @@ func TestXattrsOfADirectory(t *testing.T) {
 	}
 }
 
-// saved is an archive as `docker save` makes one.
+// saved writes an archive as `docker save` does.
 func saved(t testing.TB, diffIDs []string, layers ...[]byte) string {
 	t.Helper()
 	var names []string
@@ -298,7 +299,7 @@ func saved(t testing.TB, diffIDs []string, layers ...[]byte) string {
 	return path
 }
 
-func TestImage(t *testing.T) {
+func TestAnImageIsVerifiedAndDescribed(t *testing.T) {
 	base, top := layer(t, file("a", "1"), file("b", "2")), layer(t, file(".wh.a", ""))
 	right := []string{"sha256:" + sha(string(base)), "sha256:" + sha(string(top))}
 	image, err := OpenImage(saved(t, right, base, top))
@@ -328,15 +329,15 @@ func TestImage(t *testing.T) {
 	noError(t, err)
 	defer wrong.Close()
 	if err := wrong.Verify(); err == nil {
-		t.Error("a layer that is not what the configuration names passes")
+		t.Error("a layer with another digest than the configuration names passes")
 	}
 	if i, err := OpenImage(saved(t, right, base)); err == nil {
 		i.Close()
-		t.Error("an archive with a layer too few passes")
+		t.Error("an archive that lacks a layer passes")
 	}
 }
 
-// compressed is a layer as engines with containerd's image store keep it.
+// compressed compresses a layer, as engines with containerd's image store do.
 func compressed(t testing.TB, layer []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -1,6 +1,3 @@
-// Package walkthrough reads a Markdown document for what it has its reader do:
-// the commands of its fenced blocks, the files that it shows, and what it says
-// will be printed. Doing it is the business of whoever follows the document.
 package walkthrough
 
 import (
@@ -14,16 +11,16 @@ const fence = "```"
 // Shell is the language of blocks that hold commands.
 const Shell = "sh"
 
-// Step is one thing that a document has its reader do.
+// Step is a step of a document.
 type Step struct {
-	Line     int    // where it begins
-	Language string // of its block: Shell, or that of a file's content
+	Line     int    // its first line
+	Language string // its block's: Shell, or the language of a file
 	Text     string // a command with its comment, or a file's content
-	Shown    string // what the document says that it prints, if it does
+	Shown    string // the output that the document shows, if any
 }
 
-// Read returns a document's steps, in its order. A block without a language is
-// what the step before prints.
+// Read returns a document's steps in order. A block without a language is the output of
+// the step before.
 func Read(markdown string) (steps []Step, err error) {
 	all, err := parseBlocks(markdown)
 	if err != nil {
@@ -35,7 +32,7 @@ func Read(markdown string) (steps []Step, err error) {
 			steps = append(steps, b.parseCommands()...)
 		case "":
 			if len(steps) == 0 {
-				return nil, fmt.Errorf("line %d: the block has no language, and nothing that would print it stands before", b.line)
+				return nil, fmt.Errorf("line %d: the block has no language, and no command before it", b.line)
 			}
 			steps[len(steps)-1].Shown = b.content()
 		default:
@@ -45,7 +42,7 @@ func Read(markdown string) (steps []Step, err error) {
 	return steps, nil
 }
 
-// Labels are the names in front of the colons in what a step is said to print.
+// Labels returns the names before colons in the output that the document shows.
 func (s Step) Labels() (labels []string) {
 	for line := range strings.Lines(s.Shown) {
 		if label, _, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
@@ -55,7 +52,7 @@ func (s Step) Labels() (labels []string) {
 	return labels
 }
 
-// block is what stands between two fences, of which the first is in line.
+// block is the text between two fences; line is the first fence's.
 type block struct {
 	line     int
 	language string
@@ -87,8 +84,8 @@ func parseBlocks(markdown string) (all []block, err error) {
 
 func (b block) content() string { return strings.Join(b.lines, "\n") + "\n" }
 
-// parseCommands are the block's lines, but for blank ones and mere comments. A line
-// that ends in a backslash goes on in the next.
+// parseCommands returns the block's commands, without blank lines and mere comments. A
+// backslash at the end of a line continues the command.
 func (b block) parseCommands() (steps []Step) {
 	next := Step{Language: Shell}
 	for i, line := range b.lines {

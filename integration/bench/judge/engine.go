@@ -2,8 +2,8 @@ package judge
 
 import "github.com/overlayzfs/overlayzfs/integration/bench/result"
 
-// engineTargets are those on whole engines: integration/bench/engine measures
-// them.
+// engineTargets returns the targets on whole engines, which package bench/engine
+// measures.
 func engineTargets() (targets []Target) {
 	for _, builder := range []struct{ slug, name string }{{"buildkit", "BuildKit"}, {"classic", "classic builder"}} {
 		row := "engine.build." + builder.slug

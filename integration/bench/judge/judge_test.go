@@ -7,7 +7,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// report has one row of each unit, "t" and "n", with samples by contender.
+// report returns a report with one row and its samples by contender.
 func report(row string, unit result.Unit, samples map[string][]float64) *result.Report {
 	r := &result.Report{}
 	for contender, values := range samples {
@@ -82,7 +82,7 @@ func TestTargetsAreSound(t *testing.T) {
 func TestWins(t *testing.T) {
 	for name, c := range map[string]struct {
 		samples map[string][]float64
-		want    []Win // without rows
+		want    []Win // Row is not compared
 	}{
 		"nobody":       {map[string][]float64{result.Ours: {1}, result.ZFS: {2}}, nil},
 		"a peer":       {map[string][]float64{result.Ours: {4, 5}, result.ZFS: {2}}, []Win{{Peer: result.ZFS, Ratio: 2.25, Sure: true}}},
@@ -106,9 +106,9 @@ func TestWins(t *testing.T) {
 	}
 }
 
-// TestAloneByTheMachinesPace: what only ours has is compared by how much longer
-// peers need now elsewhere.
-func TestAloneByTheMachinesPace(t *testing.T) {
+// TestRowsWithoutPeersAreComparedByTheMachinesPace: without a peer in a row, the times
+// of peers in other rows tell how fast the machine is now.
+func TestRowsWithoutPeersAreComparedByTheMachinesPace(t *testing.T) {
 	measured := func(alone, ours, peer float64) *result.Report {
 		r := report("both", result.Milliseconds, map[string][]float64{result.Ours: {ours}, result.ZFS: {peer}})
 		only := report("alone", result.Milliseconds, map[string][]float64{result.Ours: {alone}})

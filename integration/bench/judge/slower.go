@@ -7,27 +7,26 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// Slower is a row in which ours lost ground since a former run.
+// Slower is a row in which ours is slower than in a former run.
 type Slower struct {
 	Row       result.Row
-	Contender string // which of ours
-	// Factor is by how much more than the noise explains, against the peer that
-	// shows the least of it.
+	Contender string // one of ours
+	// Factor is the loss beyond the noise, against the peer that shows the smallest
+	// loss.
 	Factor float64
 	Peer   string
 }
 
-// noiseFloor is what two runs of one program differ by although the samples of
-// each agree: a first guess, from emulated machines.
+// noiseFloor is the factor by which two runs of one program differ, although the
+// samples of each run agree: a first guess, from emulated machines.
 const noiseFloor = 1.25
 
-// ourNames are which contenders are ours.
+// ourNames are the contenders that are ours.
 var ourNames = []string{result.Ours, result.OursDisabled, result.OursInProcess, result.Snapshotter, result.SnapshotterInProcess}
 
-// SlowerThan lists what got slower since a former run. Machines differ, so it is
-// not times that are compared but what ours needs relative to each peer of the
-// same run, which has to be beyond the spread of both runs against every peer:
-// a peer that had a bad day is no slowdown of ours.
+// SlowerThan lists the rows that are slower than in a former run. Machines differ, so
+// it compares ours relative to each peer of the same run. A loss has to exceed the
+// spread of both runs against every peer: a peer's bad day is not our loss.
 func SlowerThan(former, now *result.Report) []Slower {
 	var slower []Slower
 	for _, m := range now.Measurements {
@@ -43,8 +42,8 @@ func SlowerThan(former, now *result.Report) []Slower {
 	return slower
 }
 
-// measureLoss is the least of what ours lost against each peer, beyond the noise;
-// zero when there is nothing to compare.
+// measureLoss returns the smallest loss of ours against a peer, beyond the noise, or
+// zero when nothing can be compared.
 func measureLoss(former, now *result.Report, ours result.Measurement) (least float64, peer string) {
 	least = math.Inf(1)
 	for _, m := range now.Measurements {
@@ -74,14 +73,14 @@ func measureLossAgainst(former, now *result.Report, ours result.Measurement, pee
 	}
 	for _, s := range spreads {
 		if s.Median == 0 {
-			return 0, false // what others gave back meanwhile: no measure
+			return 0, false // a contender's zero, which measures nothing
 		}
 	}
 	return excess(spreads[0], spreads[1], spreads[2], spreads[3]), true
 }
 
-// measureLossAlone compares what no peer has: memory and threads as they are, times by
-// how fast the machine is now.
+// measureLossAlone compares a row that no peer has. Memory and threads compare
+// directly, times by the machine's pace.
 func measureLossAlone(former, now *result.Report, ours result.Measurement) (float64, string) {
 	row, _ := now.Row(ours.Row)
 	then, ok := former.SpreadOf(ours.Row, ours.Contender)
@@ -96,7 +95,7 @@ func measureLossAlone(former, now *result.Report, ours result.Measurement) (floa
 	return Ratio(measured.Min, then.Max*pace) / noiseFloor, "itself"
 }
 
-// machinePace is how much longer peers need now: the median over all their times.
+// machinePace returns how much longer peers take now: the median over all their times.
 func machinePace(former, now *result.Report) float64 {
 	var ratios []float64
 	for _, m := range now.Measurements {
@@ -111,13 +110,13 @@ func machinePace(former, now *result.Report) float64 {
 		}
 	}
 	if len(ratios) == 0 {
-		return math.Inf(1) // no yardstick: nothing to say
+		return math.Inf(1) // without a yardstick there is no loss
 	}
 	return result.MeasureSpread(ratios).Median
 }
 
-// excess is by how much the least that ours may need now, relative to the peer,
-// exceeds the most that it may have needed then.
+// excess returns the smallest possible ratio of ours to the peer now, divided by the
+// largest possible ratio then.
 func excess(oursThen, peerThen, oursNow, peerNow result.Spread) float64 {
 	then := Ratio(oursThen.Max, peerThen.Min)
 	now := Ratio(oursNow.Min, peerNow.Max)

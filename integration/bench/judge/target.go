@@ -8,13 +8,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// Side is a figure: a contender's median in a row.
+// Side is a figure: the median of a contender in a row.
 type Side struct{ Row, Contender string }
 
-// Rule is how a figure of ours is held against another.
+// Rule says how our figure compares with another.
 type Rule string
 
-// The rules. Figures are costs: to be twice as fast is to need half.
+// Rules. Figures are costs: twice as fast means half the figure.
 const (
 	Faster Rule = "at least %g times as fast" // the other's, divided by ours
 	Within Rule = "at most %g times"          // ours, divided by the other
@@ -22,40 +22,41 @@ const (
 	Below  Rule = "below %g"                  // ours alone
 )
 
-// Target is what a release promises.
+// Target is a promise of a release.
 type Target struct {
 	Title string
 	Ours  Side
-	Other Side // none with Below
+	Other Side // zero with Below
 	Rule  Rule
 	Want  float64
-	// Unit is that of Want, when it is no ratio.
+	// Unit is the unit of Want, unless that is a ratio.
 	Unit result.Unit
 }
 
-// State of a target.
+// State is the state of a target.
 type State string
 
-// The states.
+// States of a target.
 const (
 	Met        State = "met"
 	Missed     State = "missed"
 	Unmeasured State = "not measured"
 )
 
-// Verdict is what became of a target.
+// Verdict is a target with its result.
 type Verdict struct {
 	Target
 	State State
-	// Figure is ours, Against the other's, Reached what the rule makes of them.
+	// Figure is ours, Against is the other's, Reached is what the rule computes from
+	// both.
 	Figure, Against, Reached float64
-	// Shown is the figures' unit.
+	// Shown is the unit of the figures.
 	Shown result.Unit
-	// Why says what is missing when a figure is.
+	// Why names a missing figure.
 	Why string
 }
 
-// Judge holds a report against targets.
+// Judge compares a report with targets.
 func Judge(r *result.Report, targets []Target) []Verdict {
 	verdicts := make([]Verdict, len(targets))
 	for i, t := range targets {
@@ -64,7 +65,7 @@ func Judge(r *result.Report, targets []Target) []Verdict {
 	return verdicts
 }
 
-// SelectTargets are the targets on rows that are in a report.
+// SelectTargets returns the targets whose rows are in a report.
 func SelectTargets(r *result.Report, targets []Target) []Target {
 	return slices.DeleteFunc(slices.Clone(targets), func(t Target) bool {
 		_, ours := r.Row(t.Ours.Row)
@@ -121,8 +122,7 @@ func (s Side) missing(r *result.Report) string {
 	return fmt.Sprintf("%s, %s: not in this run", s.Row, s.Contender)
 }
 
-// Ratio is a/b, where nothing against nothing is one, and something against
-// nothing no number.
+// Ratio returns a/b: one when both are zero, infinity when only b is.
 func Ratio(a, b float64) float64 {
 	switch {
 	case a == b:

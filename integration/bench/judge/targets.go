@@ -8,7 +8,7 @@ import (
 
 const mib = 1 << 20
 
-// Targets are those of the project, in the order of its promises.
+// Targets returns the project's targets.
 func Targets() []Target {
 	vs := func(title, row, ours, peer string, rule Rule, want float64) Target {
 		return Target{Title: title, Ours: Side{row, ours}, Other: Side{row, peer}, Rule: rule, Want: want}
@@ -48,7 +48,8 @@ func Targets() []Target {
 	return append(targets, engineTargets()...)
 }
 
-// oursTarget holds a figure of ours against another of ours, or none.
+// oursTarget returns a target that compares a figure of ours with another of ours, or
+// with a constant.
 func oursTarget(title, row, other string, rule Rule, want float64, unit result.Unit) Target {
 	t := Target{Title: title, Ours: Side{row, result.Ours}, Rule: rule, Want: want, Unit: unit}
 	if other != "" {

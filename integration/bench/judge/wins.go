@@ -7,23 +7,23 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// Win is a row in which a peer is better than we are.
+// Win is a row in which a peer is better than ours.
 type Win struct {
 	Row        result.Row
 	Peer       string
 	Ours, Them float64
-	// Ratio is ours, divided by the peer's: above one.
+	// Ratio is our figure divided by the peer's: above one.
 	Ratio float64
-	// Sure is false when the samples of both overlap.
+	// Sure is false when the samples overlap.
 	Sure bool
-	// Once is true when one of them has a single sample: nobody knows its spread.
+	// Once is true when one side has a single sample, whose spread is unknown.
 	Once bool
 }
 
-// unitOrder is what is listed first.
+// unitOrder is the order of units in a list of wins.
 var unitOrder = map[result.Unit]int{result.Milliseconds: 0, result.Bytes: 1, result.Count: 2}
 
-// rivals are who is held against which of ours: like runs against like.
+// rivals maps each peer to the one of ours that runs under like conditions.
 var rivals = map[string]string{
 	result.ZFS:         result.Ours,
 	result.Overlay2:    result.Ours,
@@ -34,8 +34,8 @@ var rivals = map[string]string{
 	result.ContainerdZFS:       result.Snapshotter,
 }
 
-// Wins are the rows in which a peer is better: times, then sizes, the worst first. What only limits
-// anybody, tmpfs and GNU tools, is no peer.
+// Wins lists the rows in which a peer is better: times, then sizes, the worst first.
+// tmpfs and GNU tools are limits, not peers.
 func Wins(r *result.Report) []Win {
 	var wins []Win
 	for _, m := range r.Measurements {

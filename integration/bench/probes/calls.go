@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// Call is one that was not made by another of the probed functions.
+// Call is a call of a probed function that no other probed function made.
 type Call struct {
 	Function string
 	Began    time.Duration // on the trace's clock
 	Took     time.Duration
 }
 
-// BusyTime is how long at least one of the calls was at work: of calls at the same
-// time each is slower for the others, so that their sum says little.
+// BusyTime returns for how long at least one call ran. Parallel calls slow each other
+// down, so that their sum says little.
 func BusyTime(calls []Call) (busy time.Duration) {
 	var end time.Duration
 	for _, c := range slices.SortedFunc(slices.Values(calls), func(a, b Call) int { return cmp.Compare(a.Began, b.Began) }) {
@@ -30,7 +30,7 @@ func BusyTime(calls []Call) (busy time.Duration) {
 	return busy
 }
 
-// event is a line of the trace: a function entered or left.
+// event is a line of the trace: a function was entered or left.
 type event struct {
 	at        time.Duration
 	function  int
@@ -53,9 +53,9 @@ func parseLine(line string) (event, bool) {
 	return event{at, function, m[4] == "out", m[5]}, err == nil
 }
 
-// parseCalls reads a trace, whose lines are in the order of time. Calls are told
-// apart by their goroutine, which may change threads on the way. A function is
-// entered again when its stack had to grow first: that is one call.
+// parseCalls reads a trace, whose lines are in the order of time. The goroutine tells
+// calls apart, for it may change threads. A function is entered again after its stack
+// had to grow: that is one call.
 func parseCalls(trace string, names []string) []Call {
 	var calls []Call
 	under := make(map[string][]event) // of each goroutine, the outermost first
@@ -78,8 +78,8 @@ func parseCalls(trace string, names []string) []Call {
 	return calls
 }
 
-// popFunction takes the function that was left from the stack, and what is above it
-// and was never seen to return; done is told when it was the outermost.
+// popFunction removes the function that was left from the stack, with functions above
+// it whose return was not seen. It calls done when the function was the outermost.
 func popFunction(stack []event, s event, done func(began event)) []event {
 	for i := len(stack) - 1; i >= 0; i-- {
 		if stack[i].function != s.function {

@@ -72,7 +72,7 @@ func TestReturns(t *testing.T) {
 		code    []byte
 		want    []uint64
 	}{
-		// A return's byte inside of another instruction is none.
+		// The byte of a return inside of another instruction does not count.
 		{"amd64", elf.EM_X86_64, []byte{0x48, 0xc7, 0xc0, 0xc3, 0, 0, 0, 0xc3, 0x90, 0xc3, 0xcc}, []uint64{7, 9}},
 		{"arm64", elf.EM_AARCH64, []byte{0x1f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6}, []uint64{4}},
 	} {

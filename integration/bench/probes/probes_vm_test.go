@@ -19,8 +19,8 @@ func outer(n int) int {
 //go:noinline
 func inner(n int) int { return n }
 
-// TestARunningProgram probes this very one.
-func TestARunningProgram(t *testing.T) {
+// TestCallsOfARunningProgramAreSeen probes this test program.
+func TestCallsOfARunningProgramAreSeen(t *testing.T) {
 	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func TestARunningProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	outer(0) // not looked at
+	outer(0) // before Start
 	if err := tracer.Start(); err != nil {
 		t.Fatal(err)
 	}

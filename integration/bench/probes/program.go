@@ -9,16 +9,15 @@ import (
 	"fmt"
 )
 
-// program is a Go program's file.
+// program is the file of a Go program.
 type program struct {
 	*elf.File
 	path  string
 	table *gosym.Table
 }
 
-// openProgram reads which functions a program has. The table it needs is in
-// every Go program, for stack traces; in one that can be loaded anywhere it has
-// no section of its own.
+// openProgram reads the function table of a program. Every Go program has the table,
+// for stack traces. In a position-independent program it has no section of its own.
 func openProgram(path string) (*program, error) {
 	f, err := elf.Open(path)
 	if err != nil {
@@ -31,14 +30,14 @@ func openProgram(path string) (*program, error) {
 	return p, nil
 }
 
-// tableMagic begins the table since Go 1.20, with the padding and the sizes of
-// an instruction's quantum (1 on amd64, 4 on arm64) and a pointer behind it.
+// tableMagic begins the table since Go 1.20, followed by the sizes of an instruction's
+// quantum (1 on amd64, 4 on arm64) and of a pointer.
 var tableMagic = []byte{0xf1, 0xff, 0xff, 0xff, 0, 0}
 
 const (
 	pointerSize      = 8
-	countOffset      = 8  // of the number of functions
-	textOffset       = 24 // of the address of the first
+	countOffset      = 8  // offset of the number of functions
+	textOffset       = 24 // offset of the first function's address
 	fewestOfAll      = 1000
 	mostOfAll        = 10_000_000
 	relocationSize   = 24
@@ -69,7 +68,7 @@ func (p *program) readTable() error {
 	return errors.New("it has no table of Go functions")
 }
 
-// findTable finds the table in a section, or returns -1.
+// findTable returns the offset of the table in a section, or -1.
 func findTable(data []byte) int {
 	for from := 0; ; {
 		at := bytes.Index(data[from:], tableMagic)
@@ -86,9 +85,9 @@ func findTable(data []byte) int {
 	}
 }
 
-// textAddress is where functions begin, by the table's own field. In a program
-// that can be loaded anywhere only the field's relocation knows it; since Go
-// 1.26 the field is zero, and it is where the section with code begins.
+// textAddress returns the address where functions begin, from the table's field. In a
+// position-independent program the field's relocation has it. Since Go 1.26 the field
+// is zero, and functions begin with the code section.
 func (p *program) textAddress(field uint64, value []byte) (uint64, error) {
 	address, err := p.readRelocation(field)
 	if err != nil || address != 0 {
@@ -104,7 +103,8 @@ func (p *program) textAddress(field uint64, value []byte) (uint64, error) {
 	return text.Addr, nil
 }
 
-// readRelocation is what a relocation puts into a field; 0 when there is none.
+// readRelocation returns the value that a relocation puts into a field, or 0 when there
+// is none.
 func (p *program) readRelocation(field uint64) (uint64, error) {
 	relocs := p.Section(".rela.dyn")
 	if relocs == nil {
@@ -122,13 +122,14 @@ func (p *program) readRelocation(field uint64) (uint64, error) {
 	return 0, nil
 }
 
-// function is where one begins and returns, as offsets in the file.
+// function is where a function begins and returns, as offsets in the file.
 type function struct {
 	entry   uint64
 	returns []uint64
 }
 
-// findFunction finds a function by its full name; nil when the program has none.
+// findFunction finds a function by its full name. It returns nil when the program lacks
+// it.
 func (p *program) findFunction(name string) (*function, error) {
 	found := p.table.LookupFunc(name)
 	if found == nil {
@@ -149,7 +150,7 @@ func (p *program) findFunction(name string) (*function, error) {
 	return f, nil
 }
 
-// readCode reads what lies between two addresses, and says where in the file.
+// readCode returns the bytes between two addresses, and their offset in the file.
 func (p *program) readCode(from, to uint64) ([]byte, uint64, error) {
 	for _, s := range p.Progs {
 		if s.Type != elf.PT_LOAD || from < s.Vaddr || to > s.Vaddr+s.Filesz {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// findReturns are the offsets of the return instructions in a function's code.
+// findReturns returns the offsets of the return instructions in a function's code.
 func findReturns(machine elf.Machine, code []byte) ([]uint64, error) {
 	switch machine {
 	case elf.EM_X86_64:
@@ -20,8 +20,8 @@ func findReturns(machine elf.Machine, code []byte) ([]uint64, error) {
 	}
 }
 
-// returnsAMD64 decodes from the beginning: a byte alone says nothing. Go puts
-// no data between instructions.
+// returnsAMD64 decodes instructions from the beginning, because a byte alone says
+// nothing. Go puts no data between instructions.
 func returnsAMD64(code []byte) ([]uint64, error) {
 	var found []uint64
 	for at := 0; at < len(code); {
@@ -48,7 +48,7 @@ func returnsARM64(code []byte) []uint64 {
 	return found
 }
 
-// goroutineRegister is the register that points to the current goroutine.
+// goroutineRegister returns the register that points to the current goroutine.
 func goroutineRegister(machine elf.Machine) string {
 	if machine == elf.EM_AARCH64 {
 		return "%x28"

@@ -12,16 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tracer has probes on a program. All processes of it meet them, and each new
-// one is slowed down a little while they are on.
+// Tracer has probes on a program. They are in all of its processes, and slow them down
+// a little while enabled.
 type Tracer struct {
-	dir   string // where the tracing file system is mounted, for us alone
+	dir   string // mount point of the tracing file system
 	group string // of the probes in the kernel's lists
 	names []string
 }
 
-// New defines probes on those of the functions that a program has. The group,
-// a word, tells them from another Tracer's.
+// New defines probes on the functions that a program has. The group, a word,
+// distinguishes its probes from another Tracer's.
 func New(path, group string, functions []string) (_ *Tracer, err error) {
 	p, err := openProgram(path)
 	if err != nil {
@@ -40,11 +40,11 @@ func New(path, group string, functions []string) (_ *Tracer, err error) {
 	if err := t.define(p, functions); err != nil {
 		return nil, err
 	}
-	// One clock for all processors.
+	// All processors use one clock.
 	return t, t.write("trace_clock", "mono")
 }
 
-// Start begins to look. What any Tracer has seen before is forgotten.
+// Start starts tracing. It clears the trace of every Tracer.
 func (t *Tracer) Start() error {
 	if err := os.WriteFile(filepath.Join(t.dir, "trace"), nil, 0o600); err != nil {
 		return err
@@ -79,7 +79,7 @@ func mountTracing() (string, error) {
 
 func mountTracefs(dir string) error { return unix.Mount("tracefs", dir, "tracefs", 0, "") }
 
-// define makes the events: "f3_in" and "f3_out0" for the fourth function.
+// define defines the events: "f3_in" and "f3_out0" for the fourth function.
 func (t *Tracer) define(p *program, functions []string) error {
 	var lines bytes.Buffer
 	for _, name := range functions {
@@ -111,7 +111,8 @@ func (t *Tracer) define(p *program, functions []string) error {
 	return nil
 }
 
-// write appends: emptying the list of probes would remove others'.
+// write appends to a file of tracefs: emptying the list of probes would remove other
+// users' probes.
 func (t *Tracer) write(name, text string) error {
 	f, err := os.OpenFile(filepath.Join(t.dir, name), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// Read reads a report and refuses what it does not know.
+// Read reads a report and refuses unknown fields.
 func Read(from io.Reader) (*Report, error) {
 	d := json.NewDecoder(from)
 	d.DisallowUnknownFields()

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Unit is what a row's samples count.
+// Unit is the unit of a row's samples.
 type Unit string
 
 // Units of a row.
@@ -16,8 +16,8 @@ const (
 	Count        Unit = "count"
 )
 
-// The contenders. Those without a word on sync have sync=standard, as people
-// run them.
+// The contenders. They run with sync=standard, the default, unless their name says
+// otherwise.
 const (
 	Ours          = "overlayzfs"               // through the plugin's socket and moby's proxy, or a whole engine
 	OursDisabled  = "overlayzfs sync=disabled" // the same on a dataset with sync=disabled
@@ -40,22 +40,22 @@ type Row struct {
 	ID    string `json:"id"` // for machines: dotted, lower case
 	Title string `json:"title"`
 	Unit  Unit   `json:"unit"`
-	// Group gathers rows in tables and budgets.
+	// Group is the table that shows the row.
 	Group string `json:"group"`
-	// Note says what one sample is and what was warm.
+	// Note says what a sample is, and which caches are warm.
 	Note string `json:"note,omitempty"`
 }
 
-// Measurement is what one contender gave in one row.
+// Measurement is a contender's samples in a row.
 type Measurement struct {
 	Row       string    `json:"row"` // its ID
 	Contender string    `json:"contender"`
 	Samples   []float64 `json:"samples,omitempty"`
-	// Missing says why there is no sample, or fewer than wanted.
+	// Missing says why samples are missing.
 	Missing string `json:"missing,omitempty"`
 }
 
-// Machine is what the race ran on.
+// Machine describes the machine of the race.
 type Machine struct {
 	Kernel      string `json:"kernel"`
 	OpenZFS     string `json:"openzfs"`
@@ -73,13 +73,13 @@ type Report struct {
 	Measurements []Measurement `json:"measurements"`
 }
 
-// AddSample adds a sample of a row, which is made known with its first one.
+// AddSample adds a sample, and the row with its first sample.
 func (r *Report) AddSample(row Row, contender string, value float64) {
 	m := r.measurement(row, contender)
 	m.Samples = append(m.Samples, value)
 }
 
-// SetMissing notes that a contender could not be measured in a row, and why.
+// SetMissing records why a contender could not be measured in a row.
 func (r *Report) SetMissing(row Row, contender, why string) {
 	r.measurement(row, contender).Missing = why
 }
@@ -95,7 +95,7 @@ func (r *Report) measurement(row Row, contender string) *Measurement {
 	return &r.Measurements[len(r.Measurements)-1]
 }
 
-// Row is the row of an ID.
+// Row is a question of the race.
 func (r *Report) Row(id string) (Row, bool) {
 	i := slices.IndexFunc(r.Rows, func(row Row) bool { return row.ID == id })
 	if i < 0 {
@@ -104,7 +104,8 @@ func (r *Report) Row(id string) (Row, bool) {
 	return r.Rows[i], true
 }
 
-// SpreadOf is what a contender gave in a row; false when it gave no sample.
+// SpreadOf returns the spread of a contender's samples in a row, or false without
+// samples.
 func (r *Report) SpreadOf(row, contender string) (Spread, bool) {
 	m := r.find(row, contender)
 	if m == nil || len(m.Samples) == 0 {
@@ -121,7 +122,7 @@ func (r *Report) find(row, contender string) *Measurement {
 	return &r.Measurements[i]
 }
 
-// Check refuses a report that contradicts itself.
+// Check returns an error when a report contradicts itself.
 func (r *Report) Check() error {
 	for i, row := range r.Rows {
 		if row.ID == "" {
@@ -131,7 +132,7 @@ func (r *Report) Check() error {
 			return fmt.Errorf("row %s: unknown unit %q", row.ID, row.Unit)
 		}
 		if slices.ContainsFunc(r.Rows[:i], func(o Row) bool { return o.ID == row.ID }) {
-			return fmt.Errorf("row %s is there twice", row.ID)
+			return fmt.Errorf("row %s appears twice", row.ID)
 		}
 	}
 	for i, m := range r.Measurements {
@@ -147,7 +148,7 @@ func (r *Report) checkMeasurement(i int, m Measurement) error {
 		return fmt.Errorf("measurement %d: unknown row %q", i, m.Row)
 	}
 	if m.Contender == "" {
-		return fmt.Errorf("row %s: a measurement of nobody", m.Row)
+		return fmt.Errorf("row %s: a measurement has no contender", m.Row)
 	}
 	if len(m.Samples) == 0 && m.Missing == "" {
 		return fmt.Errorf("row %s: %s has neither samples nor a reason", m.Row, m.Contender)
@@ -158,14 +159,14 @@ func (r *Report) checkMeasurement(i int, m Measurement) error {
 		}
 	}
 	if slices.ContainsFunc(r.Measurements[:i], func(o Measurement) bool { return o.Row == m.Row && o.Contender == m.Contender }) {
-		return fmt.Errorf("row %s: %s is there twice", m.Row, m.Contender)
+		return fmt.Errorf("row %s: %s appears twice", m.Row, m.Contender)
 	}
 	return nil
 }
 
-// Merge puts reports of one race together: rows by their ID, samples of the
-// same row and contender one after another. Version, date and machine are the
-// first one's; rows that say different things under one ID are an error.
+// Merge merges reports of one race: rows by their ID, samples by row and contender.
+// Version, date and machine are the first report's. Rows that differ under one ID are
+// an error.
 func Merge(reports ...*Report) (*Report, error) {
 	merged := &Report{}
 	for i, r := range reports {

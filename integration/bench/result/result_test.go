@@ -47,7 +47,7 @@ func TestRead(t *testing.T) {
 		{`"unit":"ms"`, `"unit":"s"`, "unknown unit"},
 		{`"id":"a"`, `"id":""`, "no id"},
 		{`"row":"a","contender":"x"`, `"row":"b","contender":"x"`, "unknown row"},
-		{`"contender":"x"`, `"contender":""`, "nobody"},
+		{`"contender":"x"`, `"contender":""`, "no contender"},
 		{`"contender":"x"`, `"contender":"y"`, "twice"},
 		{`[1,2]`, `[1,-2]`, "sample -2"},
 		{`,"missing":"no time"`, ``, "neither samples nor a reason"},
@@ -80,7 +80,7 @@ func TestWriteThenRead(t *testing.T) {
 		t.Errorf("%+v, want %+v", again, r)
 	}
 	if _, ok := again.SpreadOf("a", ZFS); ok {
-		t.Error("what was not measured has a spread")
+		t.Error("a missing measurement has a spread")
 	}
 }
 

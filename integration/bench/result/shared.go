@@ -5,23 +5,23 @@ import (
 	"sync"
 )
 
-// Shared is a report that is written to while it is read.
+// Shared is a report that is read while it is written.
 type Shared struct {
 	mu     sync.Mutex
 	report Report
 }
 
-// NewShared starts with what is known before anything was measured.
+// NewShared starts with a report without measurements.
 func NewShared(r Report) *Shared { return &Shared{report: r} }
 
-// AddSample is Report.Sample.
+// AddSample is Report.AddSample.
 func (s *Shared) AddSample(row Row, contender string, value float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.report.AddSample(row, contender, value)
 }
 
-// SetMissing is Report.Miss.
+// SetMissing is Report.SetMissing.
 func (s *Shared) SetMissing(row Row, contender, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,7 +36,7 @@ func (s *Shared) HasSample(row, contender string) bool {
 	return ok
 }
 
-// Snapshot is the report as it is.
+// Snapshot returns a copy of the report.
 func (s *Shared) Snapshot() *Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,10 +8,10 @@ type Spread struct {
 	N                int
 }
 
-// Spread of the samples; zero when there is none.
+// Spread summarizes samples.
 func (m Measurement) Spread() Spread { return MeasureSpread(m.Samples) }
 
-// MeasureSpread samples; zero when there is none.
+// MeasureSpread returns the spread of samples, or zero without samples.
 func MeasureSpread(samples []float64) Spread {
 	if len(samples) == 0 {
 		return Spread{}

@@ -8,7 +8,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// FormatFigure writes a value as people read it, with three digits that count.
+// FormatFigure formats a value with its unit and three significant digits.
 func FormatFigure(v float64, unit result.Unit) string {
 	switch {
 	case unit == result.Milliseconds && v >= 1000:
@@ -32,7 +32,8 @@ func formatSize(v float64) string {
 	return formatDigits(v) + " GiB"
 }
 
-// formatDigits keeps three digits that count, and all before the point.
+// formatDigits formats a value with three significant digits, and all digits before the
+// point.
 func formatDigits(v float64) string {
 	switch {
 	case v >= 100 || v == 0:
@@ -45,7 +46,7 @@ func formatDigits(v float64) string {
 	return strconv.FormatFloat(v, 'g', 2, 64)
 }
 
-// formatRatio writes a ratio.
+// formatRatio formats a ratio.
 func formatRatio(v float64) string {
 	if math.IsInf(v, 0) {
 		return "–"
@@ -53,7 +54,7 @@ func formatRatio(v float64) string {
 	return formatDigits(v) + "×"
 }
 
-// formatSpread writes from where to where samples reach, if there are several.
+// formatSpread formats the range of several samples.
 func formatSpread(s result.Spread, unit result.Unit) string {
 	if s.N < 2 {
 		return ""

@@ -9,13 +9,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// The generated part of a page stands between these.
+// The generated part of a page lies between these lines.
 const (
 	begin = "<!-- make bench writes from here -->"
 	end   = "<!-- make bench writes to here -->"
 )
 
-// Splice puts text in place of the generated part of a page.
+// Splice replaces the generated part of a page by text.
 func Splice(page, text string) (string, error) {
 	before, rest, ok := strings.Cut(page, begin)
 	_, after, okEnd := strings.Cut(rest, end)
@@ -25,14 +25,14 @@ func Splice(page, text string) (string, error) {
 	return before + begin + "\n" + strings.TrimSpace(text) + "\n" + end + after, nil
 }
 
-// contenders is how contenders stand in tables; those that are not named come last.
+// contenders is the order of contenders in tables. Others come last.
 var contenders = []string{
 	result.Ours, result.OursDisabled, result.OursInProcess, result.Overlay2, result.Overlay2Dis, result.ZFS, result.VFS,
 	result.Overlay2Tmpfs, result.GNU,
 	result.Snapshotter, result.SnapshotterInProcess, result.ContainerdOverlayfs, result.ContainerdZFS,
 }
 
-// RenderMarkdown is what a reader of the project should know of a run.
+// RenderMarkdown returns the generated part of the results page.
 func RenderMarkdown(r *result.Report, plot string) string {
 	var b strings.Builder
 	writeMachine(&b, r)
@@ -76,7 +76,7 @@ func writeWins(b *strings.Builder, wins []judge.Win) {
 	b.WriteString("\n")
 }
 
-// describeDoubt is why a win may be none.
+// describeDoubt says why a win may not be one.
 func describeDoubt(w judge.Win) string {
 	switch {
 	case !w.Sure:
@@ -89,7 +89,7 @@ func describeDoubt(w judge.Win) string {
 	return ""
 }
 
-// writeRows writes a table for each group, contenders side by side.
+// writeRows writes a table for each group, with a column for each contender.
 func writeRows(b *strings.Builder, r *result.Report) {
 	b.WriteString("### All rows\n\nMedians; in brackets how often ours that is. ¹ measured once.\n\n")
 	var groups []string
@@ -118,7 +118,7 @@ func writeGroup(b *strings.Builder, r *result.Report, group string) {
 	writeNotes(b, rows)
 }
 
-// writeNotes writes each note once, with all rows it is about.
+// writeNotes writes each note once, with all rows that have it.
 func writeNotes(b *strings.Builder, rows []result.Row) {
 	var notes []string
 	titles := map[string][]string{}
@@ -152,7 +152,7 @@ func formatMedian(r *result.Report, row result.Row, contender string) string {
 	return text
 }
 
-// listContenders rows, in order.
+// listContenders lists the contenders in rows, in order.
 func listContenders(r *result.Report, rows []result.Row) []string {
 	var found []string
 	for _, m := range r.Measurements {
@@ -185,7 +185,7 @@ func writeMissing(b *strings.Builder, r *result.Report) {
 	}
 }
 
-// tableCell is text that fits a table's cell.
+// tableCell makes text fit a cell of a table.
 func tableCell(text string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", "\\|")
 }

@@ -15,14 +15,14 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// peerMark is how somebody is drawn.
+// peerMark is how a peer is drawn.
 type peerMark struct {
 	name  string
 	color color.Color
 	shape draw.GlyphDrawer
 }
 
-// peers are who is in the plot, each with its own mark.
+// peers are the contenders in the plot, each with its mark.
 var peers = []peerMark{
 	{result.ZFS, color.RGBA{0xc0, 0x39, 0x2b, 0xff}, draw.CircleGlyph{}},
 	{result.Overlay2, color.RGBA{0x1f, 0x77, 0xb4, 0xff}, draw.BoxGlyph{}},
@@ -31,11 +31,11 @@ var peers = []peerMark{
 	{result.GNU, color.RGBA{0x55, 0x33, 0x88, 0xff}, draw.CrossGlyph{}},
 }
 
-// legendRows is what the legend takes below the last row.
+// legendRows is the height of the legend, below the last row.
 const legendRows = 5
 
-// WritePlot draws what each peer needs in each row, relative to ours, as an SVG, PNG
-// or PDF after the file's name: right of the line ours is better.
+// WritePlot draws the time of each peer in each row, relative to ours, as an SVG, PNG
+// or PDF by the file's name. Ours is faster on the right of the line.
 func WritePlot(r *result.Report, file string) error {
 	rows := plotRows(r)
 	p := plot.New()
@@ -71,7 +71,7 @@ func WritePlot(r *result.Report, file string) error {
 	return p.Save(26*vg.Centimeter, vg.Length(len(rows)+legendRows)*0.55*vg.Centimeter+2*vg.Centimeter, file)
 }
 
-// plotRows are the rows of times that ours and a peer have, the first on top.
+// plotRows returns the rows of times that ours and a peer have, the first on top.
 func plotRows(r *result.Report) []result.Row {
 	var rows []result.Row
 	for _, row := range r.Rows {
@@ -99,7 +99,7 @@ func plotPoints(r *result.Report, rows []result.Row, peer string) plotter.XYs {
 	return points
 }
 
-// powers marks the powers of ten as people write them.
+// powers marks the powers of ten.
 type powers struct{}
 
 func (powers) Ticks(least, most float64) []plot.Tick {

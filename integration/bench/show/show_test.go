@@ -44,7 +44,7 @@ func TestSplice(t *testing.T) {
 	}
 	for _, page := range []string{"", begin, end, end + begin} {
 		if _, err := Splice(page, "new"); err == nil {
-			t.Errorf("%q was taken for a page", page)
+			t.Errorf("%q is accepted as a page", page)
 		}
 	}
 }

@@ -10,8 +10,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-// WriteTable prints everything that was measured, row by row, with what each
-// contender needs relative to ours.
+// WriteTable prints all measurements row by row, with the ratio to ours.
 func WriteTable(to io.Writer, r *result.Report) {
 	t := table.NewWriter()
 	t.SetOutputMirror(to)
@@ -43,7 +42,7 @@ func tableRow(r *result.Report, row result.Row, m result.Measurement, title stri
 	return table.Row{title, m.Contender, FormatFigure(s.Median, row.Unit), formatSpread(s, row.Unit), s.N, ratio}
 }
 
-// truncate keeps a table's column from becoming a page.
+// truncate shortens text to the width of a column.
 func truncate(text string) string {
 	const longest = 60
 	if runes := []rune(text); len(runes) > longest {
@@ -52,7 +51,7 @@ func truncate(text string) string {
 	return text
 }
 
-// WriteVerdicts prints what became of the targets.
+// WriteVerdicts prints the result of each target.
 func WriteVerdicts(to io.Writer, verdicts []judge.Verdict) {
 	t := table.NewWriter()
 	t.SetOutputMirror(to)
@@ -71,7 +70,7 @@ func formatWanted(v judge.Verdict) string {
 	return fmt.Sprintf(string(v.Rule), v.Want)
 }
 
-// plainRule takes the number with its unit.
+// plainRule returns the rule's format for a number with a unit.
 func plainRule(r judge.Rule) string {
 	if r == judge.More {
 		return "at most %s more"
@@ -110,7 +109,7 @@ func formatOther(v judge.Verdict) string {
 	return FormatFigure(v.Against, v.Shown)
 }
 
-// WriteSlower prints what lost ground since the release.
+// WriteSlower prints the rows that are slower than in the release.
 func WriteSlower(to io.Writer, release string, slower []judge.Slower) {
 	if len(slower) == 0 {
 		fmt.Fprintf(to, "Nothing is slower than in %s beyond the noise.\n", release)

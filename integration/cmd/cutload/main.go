@@ -1,5 +1,5 @@
-// Command cutload is what a machine runs whose power is going to be cut: see
-// package powercut, which starts it.
+// Command cutload runs in a machine whose power is cut: see package powercut, which starts
+// it.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 )
 
 func main() {
-	// moby's driver unpacks in a process of its own, which is this program.
+	// moby's driver executes this program again to unpack layers.
 	if reexec.Init() {
 		return
 	}

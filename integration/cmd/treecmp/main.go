@@ -33,7 +33,7 @@ func run(args []string) (int, error) {
 	}
 	flags := flag.NewFlagSet("treecmp "+args[0], flag.ContinueOnError)
 	var skip paths
-	flags.Var(&skip, "skip", "path to leave out, with everything below; may be repeated")
+	flags.Var(&skip, "skip", "path to omit, with everything below; may be repeated")
 	switch args[0] {
 	case "describe":
 		if err := flags.Parse(args[1:]); err != nil {
