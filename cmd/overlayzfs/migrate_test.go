@@ -154,7 +154,7 @@ func TestResumedMigration(t *testing.T) {
 		}
 	}
 	check(exitRefused, "continue with `overlayzfs migrate --finish`")
-	check(exitRefused, "is being deleted", "--undo")
+	check(exitRefused, "are being deleted", "--undo")
 	check(0, "Finished", "--finish")
 	check(exitFailed, "no migration is under way", "--finish")
 }
