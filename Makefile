@@ -83,12 +83,12 @@ release: $(TOOLS)/release ## Build what is published into build/release: plugin,
 release-check: ## Build it twice, from two directories and with an empty cache, and compare every byte (minutes)
 	cd release && $(GO) test -tags release -timeout 60m -count 1 -v -run TestRelease .
 
-man: $(BUILD)/overlayzfs ## Leave manual pages and shell completions of the operator's command in build/man, build/completion
+man: $(BUILD)/overlayzfs ## Write manual pages and shell completions of the operator's command to build/man, build/completion
 	@rm -rf $(BUILD)/man $(BUILD)/completion && mkdir -p $(BUILD)/completion
 	$(GO) run -tags man ./cmd/overlayzfs man $(abspath $(BUILD))/man
 	for shell in bash zsh fish; do $(BUILD)/overlayzfs completion $$shell >$(BUILD)/completion/overlayzfs.$$shell || exit; done
 
-golden: ## Rewrite the transcripts of the operator's command that tests compare with
+golden: ## Rewrite the transcripts of the operator's command in testdata
 	$(GO) test ./cmd/overlayzfs -run . -update
 
 lab: $(OZLAB) ## Build and cache the machine that tests run in

@@ -106,10 +106,7 @@ func writePlan(w io.Writer, plan gc.Plan) error {
 	}
 	_, err := fmt.Fprintf(w, "Docker's records of driver %s in %s do not know %s on %s; %d stay.\n",
 		plan.Driver, plan.Root, count(len(plan.Layers), "layer"), plan.Dataset, plan.Remaining)
-	for _, why := range plan.Obstacles {
-		fmt.Fprintln(w, "  but", fault.Printable(why))
-	}
-	return err
+	return errors.Join(err, writeObstacles(w, plan.Obstacles))
 }
 
 // gcReport is what gc prints as JSON.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/migrate"
 )
 
@@ -30,10 +29,8 @@ func writeMigration(w io.Writer, p *migrate.Plan, a migrate.Action) error {
 	for _, note := range p.Notes {
 		fmt.Fprintln(w, "Note:", note)
 	}
-	for _, why := range p.Obstacles {
-		fmt.Fprintln(w, "  but", fault.Printable(why))
-	}
-	_, err := fmt.Fprintln(w)
+	err := writeObstacles(w, p.Obstacles)
+	fmt.Fprintln(w)
 	return err
 }
 

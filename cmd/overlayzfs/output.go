@@ -7,6 +7,8 @@ import (
 
 	units "github.com/docker/go-units"
 	"github.com/spf13/pflag"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // output is the flag that chooses JSON.
@@ -30,6 +32,16 @@ func nonNil[T any](items []T) []T {
 		return []T{}
 	}
 	return items
+}
+
+// writeObstacles prints why a command cannot begin, below its plan.
+func writeObstacles(w io.Writer, obstacles []string) error {
+	for _, why := range obstacles {
+		if _, err := fmt.Fprintln(w, "  cannot begin:", fault.Printable(why)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // count is a number of things, in words.

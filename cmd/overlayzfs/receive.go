@@ -227,10 +227,7 @@ func writeArrival(w io.Writer, a receiveReport) error {
 	for _, lost := range a.Lost {
 		fmt.Fprintln(w, "  will be deleted:", fault.Printable(lost))
 	}
-	for _, why := range a.Refused {
-		fmt.Fprintln(w, "  but", fault.Printable(why))
-	}
-	return nil
+	return writeObstacles(w, a.Refused)
 }
 
 // reportFinish prints the result of receive --finish.

@@ -8,6 +8,6 @@
 // a driver, and nothing that a record names stands on it. Where the records do
 // not fit the store, or cannot be read, nothing is: they may be another engine's.
 //
-// What is decided here is carried out by whoever holds the store's lock
-// (cmd/overlayzfs): while dockerd runs, it makes layers before it records them.
+// Examine reads the records and decides. Remove needs the store open, and so dockerd
+// stopped: while dockerd runs, it makes layers before it records them.
 package gc
