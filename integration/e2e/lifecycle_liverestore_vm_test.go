@@ -27,32 +27,7 @@ func TestLifecycleLiveRestore(t *testing.T) {
 		name string
 		stop func(testing.TB)
 	}{{"Stopped", s.Stop}, {"Killed", s.Kill}} {
-		t.Run(end.name, func(t *testing.T) {
-			tick := s.readTick(t)
-			end.stop(t)
-			pid, err := strconv.Atoi(container)
-			must(t, err)
-			if err := syscall.Kill(pid, 0); err != nil {
-				t.Fatalf("the container's process without the engine: %v", err)
-			}
-			s.Again(t)
-			if now := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "worker"); now != container {
-				t.Fatalf("the container's process was %s and is %s", container, now)
-			}
-			if now := s.pluginPID(t); now != plugin {
-				t.Errorf("the plugin's process was %d and is %d: the engine stopped it under a container", plugin, now)
-			}
-			requireIntact(t, s.Engine, "worker")
-			waitFor(t, func() error {
-				if now := s.readTick(t); now <= tick {
-					return fmt.Errorf("the container writes no more: %d, then %d", tick, now)
-				}
-				return nil
-			})
-			if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
-				t.Errorf("the image holds %q", out)
-			}
-		})
+		t.Run(end.name, func(t *testing.T) { s.requireContainerSurvives(t, end.stop, container, plugin) })
 	}
 	must(t, killPlugin())
 	requireIntact(t, s.Engine, "worker")
@@ -77,6 +52,36 @@ func TestLifecycleLiveRestore(t *testing.T) {
 	s.requireBaseline(t)
 	s.Stop(t)
 	s.requireStopped(t)
+}
+
+// requireContainerSurvives ends the engine and starts it again. The processes of the
+// container and of the plugin must stay the same, and the container must keep writing.
+func (s *testEngine) requireContainerSurvives(t *testing.T, end func(testing.TB), container string, plugin int) {
+	t.Helper()
+	tick := s.readTick(t)
+	end(t)
+	pid, err := strconv.Atoi(container)
+	must(t, err)
+	if err := syscall.Kill(pid, 0); err != nil {
+		t.Fatalf("the container's process without the engine: %v", err)
+	}
+	s.Again(t)
+	if now := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", "worker"); now != container {
+		t.Fatalf("the container's process was %s and is %s", container, now)
+	}
+	if now := s.pluginPID(t); now != plugin {
+		t.Errorf("the plugin's process was %d and is %d: the engine stopped it under a container", plugin, now)
+	}
+	requireIntact(t, s.Engine, "worker")
+	waitFor(t, func() error {
+		if now := s.readTick(t); now <= tick {
+			return fmt.Errorf("the container writes no more: %d, then %d", tick, now)
+		}
+		return nil
+	})
+	if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
+		t.Errorf("the image holds %q", out)
+	}
 }
 
 // readTick returns how far the container has counted.

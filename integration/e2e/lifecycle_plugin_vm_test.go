@@ -42,85 +42,117 @@ func publish(t *testing.T, e *engine.Engine, dir, name string) {
 // TestLifecycleOfThePlugin installs the plugin as users do, upgrades it and removes it.
 // Layers and images survive all of it.
 func TestLifecycleOfThePlugin(t *testing.T) {
+	s := installFromRegistry(t)
+	t.Run("Upgraded", s.upgrade)
+	t.Run("Removed", s.removeAndInstall)
+	t.Run("RemovedByForce", s.removeByForceAndInstall)
+	s.Docker(t, "rm", "kept")
+	s.Docker(t, "rmi", "built", "tiny")
+	s.mounts = listMountsBelow(t, s.Root, s.dataset)
+	s.requireBaseline(t)
+	s.Stop(t)
+	s.requireStopped(t)
+}
+
+// installedPlugin is an engine whose plugin comes from a registry.
+type installedPlugin struct {
+	*testEngine
+	first, second string   // the plugin's versions
+	imageID       string   // of the image built
+	files         []string // of the dataset, with the engine on vfs
+}
+
+// installFromRegistry publishes two versions of the plugin, installs the first, makes an
+// image and a container on it, and switches the engine to vfs.
+func installFromRegistry(t *testing.T) *installedPlugin {
+	t.Helper()
 	const dataset = "tank/installed"
 	engine.CreateDataset(t, dataset)
 	address := engine.StartRegistry(t)
 	e := engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs"})
-	s := &testEngine{Engine: e, dataset: dataset}
-	first, second := address+"/overlayzfs:1", address+"/overlayzfs:2"
-	publish(t, e, engine.PluginDir(t), first)
-	publish(t, e, copyPluginWith(t, "the second version"), second)
+	s := &installedPlugin{
+		testEngine: &testEngine{Engine: e, dataset: dataset}, first: address + "/overlayzfs:1", second: address + "/overlayzfs:2",
+	}
+	publish(t, e, engine.PluginDir(t), s.first)
+	publish(t, e, copyPluginWith(t, "the second version"), s.second)
 
-	requirePrivilegesAsked(t, e, first)
-	e.Docker(t, "plugin", "install", "--grant-all-permissions", "--alias", engine.PluginName, first, "OVERLAYZFS_OPTS=overlayzfs.dataset="+dataset)
+	requirePrivilegesAsked(t, e, s.first)
+	s.install(t)
 	requirePrivilegesGranted(t, e)
 	s.switchDriver(t, engine.PluginName)
 	requireDriverInfo(t, e, dataset)
 	importTiny(t, e, "tiny")
 	buildImage(t, e, "built")
-	id := readImageID(t, e, "built")
+	s.imageID = readImageID(t, e, "built")
 	startContainer(t, e, "kept")
 	e.Docker(t, "stop", "kept")
+	s.leavePlugin(t)
+	return s
+}
 
-	works := func(t *testing.T) {
-		t.Helper()
-		if now := readImageID(t, e, "built"); now != id {
-			t.Errorf("the image was %s and is %s", id, now)
-		}
-		if out := runTiny(t, e, "built", "cat", "/both"); out != "payload\nbuilt" {
-			t.Errorf("the image holds %q", out)
-		}
-		e.Docker(t, "start", "kept")
-		requireIntact(t, e, "kept")
-		e.Docker(t, "stop", "kept")
-	}
+// install installs the plugin's first version as a user does.
+func (s *installedPlugin) install(t *testing.T) {
+	t.Helper()
+	s.Docker(t, "plugin", "install", "--grant-all-permissions", "--alias", engine.PluginName, s.first, "OVERLAYZFS_OPTS=overlayzfs.dataset="+s.dataset)
+}
+
+// leavePlugin switches the engine to vfs and records the dataset's files.
+func (s *installedPlugin) leavePlugin(t *testing.T) {
+	t.Helper()
 	s.switchDriver(t, "vfs")
-	content := listFiles(t, dataset)
+	s.files = listFiles(t, s.dataset)
+}
 
-	t.Run("Upgraded", func(t *testing.T) {
-		e.Docker(t, "plugin", "disable", engine.PluginName)
-		e.Docker(t, "plugin", "upgrade", "--skip-remote-check", "--grant-all-permissions", engine.PluginName, second)
-		if out := e.Docker(t, "plugin", "inspect", "-f", "{{.Config.Description}}", engine.PluginName); out != "the second version" {
-			t.Errorf("after the upgrade the plugin is %q", out)
+// usePlugin switches the engine to the plugin. The image and the container must work.
+func (s *installedPlugin) usePlugin(t *testing.T) {
+	t.Helper()
+	s.switchDriver(t, engine.PluginName)
+	if now := readImageID(t, s.Engine, "built"); now != s.imageID {
+		t.Errorf("the image was %s and is %s", s.imageID, now)
+	}
+	if out := runTiny(t, s.Engine, "built", "cat", "/both"); out != "payload\nbuilt" {
+		t.Errorf("the image holds %q", out)
+	}
+	s.Docker(t, "start", "kept")
+	requireIntact(t, s.Engine, "kept")
+	s.Docker(t, "stop", "kept")
+}
+
+func (s *installedPlugin) upgrade(t *testing.T) {
+	s.Docker(t, "plugin", "disable", engine.PluginName)
+	s.Docker(t, "plugin", "upgrade", "--skip-remote-check", "--grant-all-permissions", engine.PluginName, s.second)
+	if out := s.Docker(t, "plugin", "inspect", "-f", "{{.Config.Description}}", engine.PluginName); out != "the second version" {
+		t.Errorf("after the upgrade the plugin is %q", out)
+	}
+	s.Docker(t, "plugin", "enable", engine.PluginName)
+	requireFilesUnchanged(t, s.dataset, s.files)
+	s.usePlugin(t)
+	s.leavePlugin(t)
+}
+
+func (s *installedPlugin) removeAndInstall(t *testing.T) {
+	s.Docker(t, "plugin", "disable", engine.PluginName)
+	requireFilesUnchanged(t, s.dataset, s.files)
+	s.Docker(t, "plugin", "rm", engine.PluginName)
+	requireFilesUnchanged(t, s.dataset, s.files)
+	s.InstallPlugin(t, s.dataset)
+	s.usePlugin(t)
+	s.leavePlugin(t)
+}
+
+// removeByForceAndInstall removes the plugin while its process runs, with the dataset
+// mounted where `rm -f` deletes.
+func (s *installedPlugin) removeByForceAndInstall(t *testing.T) {
+	waitFor(t, func() error {
+		if len(listMountsBelow(t, propagatedMountOf(t, s.Engine)+"/", s.dataset)) == 0 {
+			return fmt.Errorf("%s is not mounted yet", s.dataset)
 		}
-		e.Docker(t, "plugin", "enable", engine.PluginName)
-		requireFilesUnchanged(t, dataset, content)
-		s.switchDriver(t, engine.PluginName)
-		works(t)
-		s.switchDriver(t, "vfs")
-		content = listFiles(t, dataset)
+		return nil
 	})
-	t.Run("Removed", func(t *testing.T) {
-		e.Docker(t, "plugin", "disable", engine.PluginName)
-		requireFilesUnchanged(t, dataset, content)
-		e.Docker(t, "plugin", "rm", engine.PluginName)
-		requireFilesUnchanged(t, dataset, content)
-		e.InstallPlugin(t, dataset)
-		s.switchDriver(t, engine.PluginName)
-		works(t)
-		s.switchDriver(t, "vfs")
-		content = listFiles(t, dataset)
-	})
-	t.Run("RemovedByForce", func(t *testing.T) {
-		// The plugin's process runs, with the dataset mounted where `rm -f` deletes.
-		waitFor(t, func() error {
-			if len(listMountsBelow(t, propagatedMountOf(t, e)+"/", dataset)) == 0 {
-				return fmt.Errorf("%s is not mounted yet", dataset)
-			}
-			return nil
-		})
-		e.Docker(t, "plugin", "rm", "-f", engine.PluginName)
-		requireFilesUnchanged(t, dataset, content)
-		e.Docker(t, "plugin", "install", "--grant-all-permissions", "--alias", engine.PluginName, first, "OVERLAYZFS_OPTS=overlayzfs.dataset="+dataset)
-		s.switchDriver(t, engine.PluginName)
-		works(t)
-	})
-	e.Docker(t, "rm", "kept")
-	e.Docker(t, "rmi", "built", "tiny")
-	s.mounts = listMountsBelow(t, s.Root, dataset)
-	s.requireBaseline(t)
-	s.Stop(t)
-	s.requireStopped(t)
+	s.Docker(t, "plugin", "rm", "-f", engine.PluginName)
+	requireFilesUnchanged(t, s.dataset, s.files)
+	s.install(t)
+	s.usePlugin(t)
 }
 
 // switchDriver restarts the engine with another storage driver.
