@@ -10,11 +10,11 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
-// zfsWithOverlay is the first OpenZFS that overlayfs accepts as an upper: it
-// brought the rename flags, and its O_TMPFILE works with Linux 6.1 and later.
+// zfsWithOverlay is the first OpenZFS that overlayfs accepts as an upper. It has the rename
+// flags, and its O_TMPFILE works with Linux 6.1 and later.
 const zfsWithOverlay = "OpenZFS 2.2 or later"
 
-// features are what overlayfs needs, and Docker's layers with it.
+// features are the features that overlayfs and Docker's layers need.
 var features = []feature{
 	{"RENAME_WHITEOUT", zfsWithOverlay, "CAP_MKNOD", tryRenameWhiteout},
 	{"RENAME_EXCHANGE", zfsWithOverlay, "", tryRenameExchange},
@@ -85,8 +85,8 @@ func tryCase(sys system, dir string) error {
 	return err
 }
 
-// tryAnyName finds utf8only, which normalization implies: with that, two names
-// of a layer could become one.
+// tryAnyName detects utf8only, which normalization implies. With normalization, two names of
+// a layer could become one.
 func tryAnyName(sys system, dir string) error {
 	err := sys.create(filepath.Join(dir, "\xff"))
 	if errors.Is(err, unix.EILSEQ) {
@@ -103,7 +103,7 @@ func tryMknod(sys system, dir string) error {
 	return expectWhiteout(sys, path)
 }
 
-// expectWhiteout looks at what a call that reported success left.
+// expectWhiteout checks that a call that reported success made a whiteout.
 func expectWhiteout(sys system, path string) error {
 	mode, rdev, err := sys.lstat(path)
 	if err == nil && !overlayfs.IsWhiteout(mode, rdev) {

@@ -17,12 +17,12 @@ type Missing struct {
 // Lack is one feature that is missing.
 type Lack struct {
 	Feature string // "RENAME_WHITEOUT", …
-	Found   string // "OpenZFS 2.1.11"; of a capability the kernel's release
+	Found   string // "OpenZFS 2.1.11"; for a missing capability, the process and kernel
 	Needs   string // the version that has it, the capability, or other advice
-	Err     error  // what the kernel said; nil if it said nothing
+	Err     error  // the kernel's error, if there is one
 }
 
-// Error names every feature, what was found and what has it.
+// Error returns a sentence for every missing feature.
 func (m *Missing) Error() string {
 	lines := make([]string, len(m.Features))
 	for i, f := range m.Features {
@@ -31,7 +31,7 @@ func (m *Missing) Error() string {
 	return fmt.Sprintf("%s cannot hold overlayfs layers: %s", m.Dir, strings.Join(lines, "; "))
 }
 
-// Unwrap gives the class and what the kernel said.
+// Unwrap returns the class and the kernel's errors.
 func (m *Missing) Unwrap() []error {
 	errs := []error{fault.Unsupported}
 	for _, f := range m.Features {
@@ -42,7 +42,7 @@ func (m *Missing) Unwrap() []error {
 	return errs
 }
 
-// String is the sentence about the feature.
+// String returns a sentence about the feature.
 func (l Lack) String() string {
 	said := ""
 	if l.Err != nil {

@@ -9,27 +9,27 @@ import (
 
 // The names a layer tar reserves.
 const (
-	Prefix       = ".wh."         // and the name of what is gone
+	Prefix       = ".wh."         // followed by the name of the deleted file
 	MetaPrefix   = ".wh..wh."     // AUFS's own files
 	OpaqueMarker = ".wh..wh..opq" // in a directory that hides all below it
 )
 
-// Kind is what an entry of a layer tar stands for.
+// Kind is the meaning of an entry in a layer tar.
 type Kind int
 
 // The kinds.
 const (
-	None     Kind = iota // itself
-	Whiteout             // the absence of the target
+	None     Kind = iota // an ordinary entry
+	Whiteout             // the target is deleted
 	Opaque               // the target, a directory, hides the one below it
-	Metadata             // AUFS's bookkeeping: no part of the layer
+	Metadata             // AUFS's bookkeeping, not part of the layer
 )
 
-// Classify says what the entry called name, a clean slash path, stands for,
-// and which path that concerns ("." is the layer's root).
+// Classify returns the meaning of an entry by its name, a clean slash path, and the path it
+// applies to ("." is the layer's root).
 func Classify(name string) (kind Kind, target string, err error) {
 	dir, base := path.Split(name)
-	kind, err = parents(name, dir)
+	kind, err = classifyParents(name, dir)
 	if kind != None || err != nil {
 		return kind, name, err
 	}
@@ -39,15 +39,15 @@ func Classify(name string) (kind Kind, target string, err error) {
 	case strings.HasPrefix(base, MetaPrefix):
 		return Metadata, name, nil
 	case strings.HasPrefix(base, Prefix):
-		target, err = hidden(name, strings.TrimPrefix(base, Prefix))
+		target, err = checkTarget(name, strings.TrimPrefix(base, Prefix))
 		return Whiteout, dir + target, err
 	}
 	return None, name, nil
 }
 
-// parents refuses a path through a whiteout, which is no directory, and
-// recognises one through AUFS's bookkeeping.
-func parents(name, dir string) (Kind, error) {
+// classifyParents refuses a path through a whiteout, which is not a directory. It returns
+// Metadata for a path through AUFS's bookkeeping.
+func classifyParents(name, dir string) (Kind, error) {
 	for part := range strings.SplitSeq(strings.TrimSuffix(dir, "/"), "/") {
 		switch {
 		case part == OpaqueMarker:
@@ -61,8 +61,8 @@ func parents(name, dir string) (Kind, error) {
 	return None, nil
 }
 
-// hidden checks the name that a whiteout removes.
-func hidden(name, target string) (string, error) {
+// checkTarget refuses a whiteout of an impossible name.
+func checkTarget(name, target string) (string, error) {
 	switch target {
 	case "":
 		return "", fault.New(fault.UnsafeInput, "whiteout %q names nothing", name)
@@ -72,11 +72,11 @@ func hidden(name, target string) (string, error) {
 	return target, nil
 }
 
-// Name is the name, in a layer tar, of the whiteout that removes base.
+// Name returns the name, in a layer tar, of the whiteout of base.
 func Name(base string) string { return Prefix + base }
 
-// CheckName says whether a file called base can be told from a whiteout in a
-// layer tar. The format knows no way to escape the prefix.
+// CheckName refuses a file name that a layer tar could not tell from a whiteout. The format
+// has no way to escape the prefix.
 func CheckName(base string) error {
 	if !strings.HasPrefix(base, Prefix) {
 		return nil

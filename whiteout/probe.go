@@ -11,10 +11,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Probe tries, in a temporary directory inside dir, everything overlayfs asks
-// of an upper directory's file system, and leaves nothing behind. What is
-// missing comes back as one *Missing; an attempt that failed for another
-// reason (no space, an I/O error) proves nothing and is returned as itself.
+// Probe tries everything that overlayfs needs of an upper directory's file system, in a
+// temporary directory inside dir that it removes. It returns one *Missing with all missing
+// features. An attempt that fails for another reason (no space, an I/O error) proves nothing,
+// and its error is returned.
 func Probe(ctx context.Context, dir string) error {
 	return probe(ctx, dir, kernel{})
 }
@@ -49,23 +49,23 @@ func probe(ctx context.Context, dir string, sys system) (err error) {
 	return &Missing{Dir: dir, Features: lacks}
 }
 
-// errAbsent is of an attempt that succeeded and showed the feature missing.
+// errAbsent is returned when an attempt succeeds and shows that the feature is missing.
 var errAbsent = errors.New("absent")
 
-// unsupported are the errnos by which a kernel says "I cannot do this at all".
+// unsupported are the errnos with which a kernel refuses what it does not support.
 var unsupported = map[unix.Errno]bool{
 	unix.EINVAL:     true,
 	unix.ENOSYS:     true,
 	unix.EOPNOTSUPP: true,
 	unix.ENOTTY:     true,
-	unix.EISDIR:     true, // O_TMPFILE where nobody knows it
+	unix.EISDIR:     true, // O_TMPFILE on a kernel or file system without it
 }
 
-// feature is one thing to try.
+// feature is one feature to probe.
 type feature struct {
 	name       string
-	needs      string // which version has it, or what else helps
-	capability string // which one an EPERM is about
+	needs      string // the version that has it, or other advice
+	capability string // the capability that an EPERM means
 	try        func(sys system, dir string) error
 }
 

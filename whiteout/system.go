@@ -12,25 +12,25 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// system is what the probe asks of the kernel. The seam exists because the
-// file systems at hand have every feature: only a fake can lack one.
+// system are the calls of the probe. It is an interface because tests need a file system
+// without a feature, which only a fake can be.
 type system interface {
 	create(path string) error
 	mkdir(path string) error
 	rename(from, to string, flags uint) error
-	tmpfile(dir, name string) error // O_TMPFILE and a name for it
+	tmpfile(dir, name string) error // O_TMPFILE, then linked to name
 	setXattr(path, name string, value []byte) error
 	mknod(path string, mode uint32, dev int) error
 	lstat(path string) (mode uint32, rdev uint64, err error)
-	firstType(dir string) (uint8, error) // getdents's d_type of the one entry
-	fileSystem(dir string) string        // its name and version, for a person
-	release() string                     // the kernel's
+	firstType(dir string) (uint8, error) // d_type of the directory's one entry
+	fileSystem(dir string) string        // name and version, for a person
+	release() string                     // the kernel's name and release
 }
 
-// kernel is the real one.
+// kernel is the system of the running kernel.
 type kernel struct{}
 
-func named(op, path string, err error) error {
+func pathError(op, path string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -48,35 +48,35 @@ func (kernel) create(path string) error {
 func (kernel) mkdir(path string) error { return os.Mkdir(path, 0o700) }
 
 func (kernel) rename(from, to string, flags uint) error {
-	return named("renameat2", from, unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags))
+	return pathError("renameat2", from, unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags))
 }
 
-// tmpfile links through /proc, as without CAP_DAC_READ_SEARCH one must.
+// tmpfile links through /proc: linking the descriptor itself needs CAP_DAC_READ_SEARCH.
 func (kernel) tmpfile(dir, name string) error {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return named("open O_TMPFILE", dir, err)
+		return pathError("open O_TMPFILE", dir, err)
 	}
 	link := "/proc/self/fd/" + strconv.Itoa(fd)
 	err = unix.Linkat(unix.AT_FDCWD, link, unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
 	if closed := unix.Close(fd); err == nil {
 		err = closed
 	}
-	return named("link", name, err)
+	return pathError("link", name, err)
 }
 
 func (kernel) setXattr(path, name string, value []byte) error {
-	return named("setxattr "+name, path, unix.Lsetxattr(path, name, value, 0))
+	return pathError("setxattr "+name, path, unix.Lsetxattr(path, name, value, 0))
 }
 
 func (kernel) mknod(path string, mode uint32, dev int) error {
-	return named("mknod", path, unix.Mknod(path, mode, dev))
+	return pathError("mknod", path, unix.Mknod(path, mode, dev))
 }
 
 func (kernel) lstat(path string) (uint32, uint64, error) {
 	var st unix.Stat_t
 	err := unix.Lstat(path, &st)
-	return st.Mode, st.Rdev, named("lstat", path, err)
+	return st.Mode, st.Rdev, pathError("lstat", path, err)
 }
 
 func (kernel) firstType(dir string) (uint8, error) {
@@ -112,7 +112,7 @@ func (k kernel) fileSystem(dir string) string {
 	return zfsName(string(version))
 }
 
-// zfsName turns the module's version ("2.1.11-1") into a release's name.
+// zfsName returns the release's name for a version of the module, such as "2.1.11-1".
 func zfsName(version string) string {
 	release, _, _ := strings.Cut(strings.TrimSpace(version), "-")
 	return "OpenZFS " + release

@@ -36,8 +36,8 @@ func (s stats) origin() string {
 	return cString(s[offStatsOrigin : offStatsOrigin+sizeStatsOrigin])
 }
 
-// setString writes s and its NUL, and clears the rest. Names are checked
-// before they come here; one that is too long is cut, never written beyond.
+// setString writes s and its NUL, and clears the rest. A string that is too long is cut;
+// names are checked before.
 func setString(field []byte, s string) {
 	n := copy(field[:len(field)-1], s)
 	clear(field[n:])

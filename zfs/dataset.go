@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Type is what a dataset is.
+// Type is the type of a dataset.
 type Type string
 
 // The types of datasets.
@@ -22,18 +22,17 @@ type Dataset struct {
 	Name      string // pool/name or pool/name@snapshot
 	Type      Type
 	GUID      uint64 // kept by send and receive, unlike the name
-	CreateTXG uint64 // the transaction group it was made in; orders snapshots
-	Clones    uint64 // of a snapshot: how many
-	Origin    string // of a clone: the snapshot it was made of
+	CreateTXG uint64 // the transaction group of its creation; orders snapshots
+	Clones    uint64 // of a snapshot: the number of its clones
+	Origin    string // of a clone: its snapshot
 
-	// Properties are those that are set, inherited or counted. Defaulted
-	// ones are absent; the methods below fill them in.
+	// Properties are those that are set, inherited or counted. Properties with their
+	// default are absent; the methods below return the default.
 	Properties map[string]Property
 }
 
-// DatasetStats returns a dataset or snapshot with its properties. A missing
-// one is ErrNotExist. (ZFS_IOC_OBJSET_STATS, OpenZFS 2.1 to 2.4; about 2 ms
-// in an emulated machine.)
+// DatasetStats returns a dataset or snapshot with its properties, or ErrNotExist.
+// (ZFS_IOC_OBJSET_STATS, OpenZFS 2.1 to 2.4; about 2 ms in an emulated machine.)
 func (h *Handle) DatasetStats(name string) (Dataset, error) {
 	const op = "get properties"
 	if err := checkName(name); err != nil {
@@ -48,8 +47,8 @@ func (h *Handle) DatasetStats(name string) (Dataset, error) {
 	return newDataset(name, c.stats(), unpackProperties(list)), nil
 }
 
-// Exists reports whether a dataset or snapshot is there. It is ten times as
-// fast as DatasetStats, because it reads no properties.
+// Exists reports whether a dataset or snapshot exists. It is ten times as fast as
+// DatasetStats, because it reads no properties.
 func (h *Handle) Exists(name string) (bool, error) {
 	if err := checkName(name); err != nil {
 		return false, err
@@ -64,7 +63,7 @@ func (h *Handle) Exists(name string) (bool, error) {
 	return errno == 0, h.fail("look for", name, errno)
 }
 
-// newDataset puts together what the module said.
+// newDataset builds a Dataset from the module's answer.
 func newDataset(name string, s stats, properties map[string]Property) Dataset {
 	d := Dataset{
 		Name:       name,
@@ -84,8 +83,8 @@ func newDataset(name string, s stats, properties map[string]Property) Dataset {
 	return d
 }
 
-// Property returns a property that is set, inherited or counted. It does not
-// know defaults.
+// Property returns a property that is set, inherited or counted. A property with its
+// default is absent.
 func (d Dataset) Property(name string) (Property, bool) {
 	p, ok := d.Properties[name]
 	return p, ok
@@ -128,21 +127,20 @@ func (d Dataset) uint(name string, otherwise uint64) uint64 {
 	return otherwise
 }
 
-// Used is the space that would come free with the dataset, its snapshots and
-// children, in bytes.
+// Used is the space of the dataset with its snapshots and children, in bytes.
 func (d Dataset) Used() uint64 { return d.uint("used", 0) }
 
 // UsedByChildren is the part of Used that lies in child datasets, in bytes.
 func (d Dataset) UsedByChildren() uint64 { return d.uint("usedbychildren", 0) }
 
-// UsedBySnapshots is the part of Used that only snapshots keep, in bytes.
+// UsedBySnapshots is the part of Used that only snapshots reference, in bytes.
 func (d Dataset) UsedBySnapshots() uint64 { return d.uint("usedbysnapshots", 0) }
 
-// Available is what can still be written, in bytes, with quotas of the
-// dataset and its ancestors in mind.
+// Available is the space that can still be written, in bytes. Quotas of the dataset and of
+// its ancestors reduce it.
 func (d Dataset) Available() uint64 { return d.uint("available", 0) }
 
-// Referenced is the size of what the dataset shows, shared or not, in bytes.
+// Referenced is the space of the dataset's content, shared or not, in bytes.
 func (d Dataset) Referenced() uint64 { return d.uint("referenced", 0) }
 
 // LogicalUsed is Used before compression, in bytes.
@@ -151,7 +149,7 @@ func (d Dataset) LogicalUsed() uint64 { return d.uint("logicalused", 0) }
 // LogicalReferenced is Referenced before compression, in bytes.
 func (d Dataset) LogicalReferenced() uint64 { return d.uint("logicalreferenced", 0) }
 
-// Written is what was written since the previous snapshot, in bytes.
+// Written is the space written since the previous snapshot, in bytes.
 func (d Dataset) Written() uint64 { return d.uint("written", 0) }
 
 // Quota limits Used, in bytes; 0 is no limit.
@@ -188,12 +186,11 @@ func (d Dataset) CanMount() string {
 	return ""
 }
 
-// Created is when the dataset was made, to the second.
+// Created is the time of the dataset's creation, to the second.
 func (d Dataset) Created() time.Time { return time.Unix(int64(d.uint("creation", 0)), 0) }
 
-// Mountpoint is the mountpoint property: a path, "legacy" or "none". An
-// inherited path is continued by the part of the name below the ancestor it
-// comes from, as zfs(8) does.
+// Mountpoint is the mountpoint property: a path, "legacy" or "none". As with zfs(8), a path
+// inherited from an ancestor is extended by the rest of the dataset's name.
 func (d Dataset) Mountpoint() string {
 	p, ok := d.Properties["mountpoint"]
 	if !ok {

@@ -8,10 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Destroy destroys a file system or volume, or one snapshot. It tries once: a
-// file system that is mounted in any mount name space, or that a process
-// still has a file open in, is ErrBusy, as is one with snapshots or children.
-// (ZFS_IOC_DESTROY, OpenZFS 2.1 to 2.4.)
+// Destroy destroys a file system or volume, or one snapshot. It tries once, and returns
+// ErrBusy for a file system with snapshots or children, one that is mounted in any mount
+// namespace, and one with an open file. (ZFS_IOC_DESTROY, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Destroy(name string) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -33,19 +32,18 @@ const (
 	retryMost  = 500 * time.Millisecond
 )
 
-// DestroyRetry destroys as Destroy does, and while the dataset is busy tries
-// again, with growing pauses, until ctx ends. A mount can linger in another
-// mount name space, and a lazily unmounted file system lives on until its
-// last open file is closed. The last ErrBusy is then part of the error, as is
-// the context's. A dataset with children or snapshots is not waited for where
-// the module tells them apart.
+// DestroyRetry is Destroy that tries again while the dataset is busy, with growing pauses,
+// until ctx ends. A mount can linger in another mount namespace, and a lazily unmounted file
+// system lives until its last open file is closed. When ctx ends, the error contains both
+// the last ErrBusy and the context's error. DestroyRetry does not wait for a dataset with
+// children or snapshots, if the module tells these apart.
 func (h *Handle) DestroyRetry(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
 		err := h.Destroy(name)
-		if !passing(err) {
+		if !isTransient(err) {
 			return err
 		}
 		timer := time.NewTimer(pause)
@@ -58,8 +56,8 @@ func (h *Handle) DestroyRetry(ctx context.Context, name string) error {
 	}
 }
 
-// passing reports whether a refusal to destroy can end by itself.
-func passing(err error) bool {
+// isTransient reports whether a refusal to destroy can end by itself.
+func isTransient(err error) bool {
 	e := asError(err)
 	return e != nil && e.Kind == ErrBusy && e.reason == ""
 }

@@ -14,8 +14,8 @@ var deviceStates = []string{"UNKNOWN", "CLOSED", "OFFLINE", "REMOVED", "UNAVAIL"
 // statsState is where vdev_stat_t has vs_state, counted in numbers.
 const statsState = 1
 
-// PoolDevices lists the devices that a pool's data lies on, spares and caches left
-// out. Like PoolStats it must not be asked of a suspended pool.
+// PoolDevices lists the devices with a pool's data, without spares and caches. Like
+// PoolStats's request it can block on a suspended pool: do not call it for one.
 // (ZFS_IOC_POOL_STATS, OpenZFS 2.1 to 2.4.)
 func (h *Handle) PoolDevices(pool string) ([]Device, error) {
 	if err := checkPool(pool); err != nil {
@@ -31,8 +31,7 @@ func (h *Handle) PoolDevices(pool string) ([]Device, error) {
 	return leaves(tree), nil
 }
 
-// leaves are the devices of a part of a pool, which mirrors and the like are made
-// of.
+// leaves returns the devices below a vdev, such as those of a mirror.
 func leaves(vdev nvlist.List) (devices []Device) {
 	children, _ := vdev.Lookup("children")
 	parts, _ := children.([]nvlist.List)

@@ -1,19 +1,26 @@
-// Package zfs is what the driver knows of OpenZFS, and the only place that
-// speaks to it.
+// Package zfs speaks to OpenZFS. No other package does.
 //
-// A Handle is an open /dev/zfs and has the requests on datasets: their
-// properties, file systems made and destroyed, snapshots and holds, project
-// quotas, pools. Without a Handle: which file systems are ZFS and which dataset
-// one is (IsZFS, DatasetOf), how a dataset is mounted (MountDataset), counters
-// and module parameters (ObjsetKstat, ModuleParam), project IDs of directories
-// (SetProjectID).
+// A Handle is an open /dev/zfs. Its methods are requests: on properties, file systems,
+// snapshots, holds, project quotas and pools. Functions without a Handle find the dataset
+// of a path (IsZFS, DatasetOf), mount datasets (MountDataset), read counters and module
+// parameters (ObjsetKstat, ModuleParam), and set project IDs of directories (SetProjectID).
 //
-// It talks to the kernel and never to the zfs(8) command: the plugin's image
-// holds no userland, and nothing has to match a version. Numbers and offsets
-// of that interface are in abi.go; the format of arguments is in zfs/nvlist.
-// What a layer is, and what a dataset is used for, is not known here.
+// The package talks to the kernel and never to the zfs(8) command, so the plugin's image
+// holds no userland and no version has to match. It does not know what a layer is, or what
+// a dataset is used for.
 //
-// Names are checked before they reach the kernel. Errors are *Error for what
-// ZFS refused, and carry a class of internal/fault; errors.Is finds the Err…
-// values, the class and the errno.
+// Names are checked before they reach the kernel. A refusal of ZFS is an *Error with a class
+// of internal/fault; errors.Is finds the Err… values, the class and the errno.
+//
+// The files:
+//
+//   - abi.go: every number and offset of the kernel's interface
+//   - handle.go, probe.go: Open, and the check of the module's interface
+//   - ioctl.go, cmd.go, change.go: how a request is made; zfs/nvlist has its argument's format
+//   - errors.go, errno.go: errors
+//   - dataset.go, list.go, property.go, setprop.go, name.go: datasets and properties
+//   - create.go, destroy.go, mount.go: file systems
+//   - snapshot.go, hold.go, send.go, receive.go, stream.go, pipe.go: snapshots and streams
+//   - pool.go, device.go, feature.go, sync.go, kstat.go: pools, counters, parameters
+//   - project.go, projectid.go: project quotas
 package zfs

@@ -24,8 +24,7 @@ const (
 // firstZFSErrno is where zfs_errno_t begins.
 const firstZFSErrno unix.Errno = 1024
 
-// errnoText is what errnos mean where unix has no words, or only words about
-// files.
+// errnoText describes errnos for which unix has no text, or only one about files.
 var errnoText = map[unix.Errno]string{
 	unix.ENOENT:      "does not exist",
 	unix.EEXIST:      "already exists",
@@ -54,7 +53,7 @@ var errnoText = map[unix.Errno]string{
 	1049:             "a raidz expansion is in progress",
 }
 
-// describe is an errno in words.
+// describe returns the text of an errno.
 func describe(errno unix.Errno) string {
 	if text, ok := errnoText[errno]; ok {
 		return text

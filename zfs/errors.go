@@ -34,14 +34,14 @@ const (
 	ErrClosed       Kind = "the handle on /dev/zfs is closed"
 )
 
-// Error is a request to ZFS that failed.
+// Error is a failed request to ZFS.
 type Error struct {
-	Op    string     // what was asked: "create", "snapshot", …
-	Name  string     // the dataset, snapshot or pool; empty where there is none
-	Errno unix.Errno // the kernel's answer; 0 where it was not asked
+	Op    string     // the operation: "create", "snapshot", …
+	Name  string     // the dataset, snapshot or pool; empty if there is none
+	Errno unix.Errno // the kernel's answer; 0 if it was not asked
 	Kind  Kind       // one of the Err… values, or empty
-	// Each says which names of a request on several were refused, and why.
-	// A request on several that is not said to be partial changed nothing.
+	// Each lists the refused names of a request on several names. Unless its method says
+	// otherwise, such a request changed nothing.
 	Each []NameError
 
 	reason string
@@ -54,7 +54,7 @@ type NameError struct {
 	Errno unix.Errno
 }
 
-// Error is operation, name, reason and, where one is known, the remedy.
+// Error returns operation, name, reason and, if one is known, the remedy.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("zfs " + e.Op)
@@ -68,8 +68,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// why is the reason: words of our own, else names that were refused, else the
-// errno's words.
+// why returns the reason: our own text, else the refused names, else the errno's text.
 func (e *Error) why() string {
 	const most = 5
 	if e.reason != "" {
@@ -89,8 +88,7 @@ func (e *Error) why() string {
 	return describe(e.Errno)
 }
 
-// Unwrap returns the kind, the class of internal/fault and the errno, as far
-// as they are known.
+// Unwrap returns the kind, the class of internal/fault and the errno, those that are known.
 func (e *Error) Unwrap() []error {
 	var all []error
 	if e.Kind != "" {
@@ -105,14 +103,14 @@ func (e *Error) Unwrap() []error {
 	return all
 }
 
-// asError is the *Error in err, or nil.
+// asError returns the *Error in err, or nil.
 func asError(err error) *Error {
 	var e *Error
 	errors.As(err, &e)
 	return e
 }
 
-// kindClasses says which class a kind of failure belongs to.
+// kindClasses maps kinds to classes.
 var kindClasses = map[Kind]fault.Class{
 	ErrNotExist:     fault.NotFound,
 	ErrExist:        fault.Exists,
@@ -139,7 +137,7 @@ func (e *Error) class() fault.Class {
 	return kindClasses[e.Kind]
 }
 
-// errnoKinds says what kind of failure an errno is, whatever was asked.
+// errnoKinds maps errnos to kinds, for every request.
 var errnoKinds = map[unix.Errno]Kind{
 	unix.ENOENT:       ErrNotExist,
 	unix.EEXIST:       ErrExist,
@@ -161,8 +159,7 @@ var errnoKinds = map[unix.Errno]Kind{
 	errBadProp:        ErrInvalid,
 }
 
-// kindRemedies says what an administrator can do about a kind of failure,
-// where fault.Advice has no words for its class.
+// kindRemedies are remedies for kinds whose class has none in fault.Advice.
 var kindRemedies = map[Kind]string{
 	ErrSuspended:    "`zpool clear` resumes it once they are back",
 	ErrNotPermitted: "run as root with CAP_SYS_ADMIN in the initial user name space",
@@ -170,7 +167,7 @@ var kindRemedies = map[Kind]string{
 	ErrNotExist:     "`zfs list -t all` shows what there is, `zpool import` which pools are not imported",
 }
 
-// failure is the error of a request that the kernel refused.
+// failure returns the error of a request that the kernel refused.
 func failure(op, name string, errno unix.Errno) *Error {
 	kind := errnoKinds[errno]
 	e := &Error{Op: op, Name: name, Errno: errno, Kind: kind, remedy: kindRemedies[kind]}
@@ -180,7 +177,7 @@ func failure(op, name string, errno unix.Errno) *Error {
 	return e
 }
 
-// invalid is the error of a request that never reached the kernel.
+// invalid returns the error of a request that was not made.
 func invalid(op, name, format string, args ...any) *Error {
 	return &Error{Op: op, Name: name, Kind: ErrInvalid, reason: fmt.Sprintf(format, args...)}
 }

@@ -1,8 +1,7 @@
 package zfs
 
-// FeatureZILXattr is the pool feature with which extended attributes that lie
-// beside a file's other attributes (xattr=sa) are in the intent log
-// (SPA_FEATURE_ZILSAXATTR of module/zcommon/zfeature_common.c, OpenZFS 2.2).
+// FeatureZILXattr is the pool feature that puts extended attributes with xattr=sa into the
+// intent log (SPA_FEATURE_ZILSAXATTR of module/zcommon/zfeature_common.c, OpenZFS 2.2).
 const FeatureZILXattr = "org.openzfs:zilsaxattr"
 
 // PoolFeature reports whether a pool has a feature enabled; the feature is

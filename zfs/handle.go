@@ -10,17 +10,16 @@ import (
 // device is where the zfs module takes requests.
 const device = "/dev/zfs"
 
-// Handle is an open /dev/zfs. Any number of goroutines may use one. A nil
-// Handle, and one that was closed, answers every call with ErrClosed.
+// Handle is an open /dev/zfs. It is safe for concurrent use. A nil or closed Handle returns
+// ErrClosed from every call.
 type Handle struct {
 	file *os.File
 	abi  ABI
 }
 
-// Open opens /dev/zfs and makes sure that the module behind it speaks the
-// interface this package knows. It fails with ErrNoDevice when the device is
-// missing or may not be opened, and with ErrUnknownABI when the module's
-// version is older than 2.1 or its interface differs.
+// Open opens /dev/zfs and checks that the module has the interface that this package knows.
+// It returns ErrNoDevice when the device is missing or may not be opened, and ErrUnknownABI
+// when the module is older than 2.1 or its interface differs.
 func Open() (*Handle, error) {
 	if !littleEndian() {
 		return nil, &Error{Op: "open", Kind: ErrUnknownABI, reason: "only little-endian machines are supported"}
@@ -37,9 +36,8 @@ func Open() (*Handle, error) {
 	return h, nil
 }
 
-// Close ends the handle: later requests are ErrClosed. Those under way go on,
-// and the device is closed with the last of them. Closing a nil or closed
-// handle does nothing.
+// Close closes the handle. Later requests return ErrClosed; those under way go on, and the
+// device is closed after the last of them. Closing a nil or closed handle does nothing.
 func (h *Handle) Close() error {
 	if h == nil || h.file == nil {
 		return nil
@@ -50,8 +48,7 @@ func (h *Handle) Close() error {
 	return nil
 }
 
-// ABI says which module answers and whether its version is one whose
-// interface was compared.
+// ABI returns the module's version, and whether its interface was compared.
 func (h *Handle) ABI() ABI {
 	if h == nil {
 		return ABI{}
@@ -72,7 +69,7 @@ func openDevice(path string) (int, error) {
 	}
 }
 
-// noDevice says how to get at the device.
+// noDevice returns the error of a device that cannot be opened, with the remedy.
 func noDevice(path string, err error) error {
 	e := &Error{Op: "open", Name: path, Kind: ErrNoDevice}
 	errors.As(err, &e.Errno)

@@ -8,8 +8,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
-// Hold keeps a snapshot from being destroyed until the tag is released. A tag
-// it has already is ErrExist. (ZFS_IOC_HOLD, OpenZFS 2.1 to 2.4.)
+// Hold protects a snapshot from being destroyed until the tag is released. It returns
+// ErrExist when the snapshot has the tag. (ZFS_IOC_HOLD, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Hold(snap, tag string) error {
 	const op = "hold"
 	if err := checkHold(op, snap, tag); err != nil {
@@ -17,10 +17,10 @@ func (h *Handle) Hold(snap, tag string) error {
 	}
 	holds := nvlist.List{{Name: snap, Value: tag}}
 	args := nvlist.List{{Name: "holds", Value: holds}}
-	return named(h.act(op, iocHold, PoolOf(snap), args), []string{snap})
+	return setErrorName(h.change(op, iocHold, PoolOf(snap), args), []string{snap})
 }
 
-// Release takes a hold back. A missing snapshot or tag is ErrNotExist.
+// Release removes a hold. It returns ErrNotExist for a missing snapshot or tag.
 // (ZFS_IOC_RELEASE, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Release(snap, tag string) error {
 	const op = "release"
@@ -28,7 +28,7 @@ func (h *Handle) Release(snap, tag string) error {
 		return err
 	}
 	args := nvlist.List{{Name: snap, Value: nvlist.List{{Name: tag, Value: nvlist.Boolean{}}}}}
-	err := named(h.act(op, iocRelease, PoolOf(snap), args), []string{snap})
+	err := setErrorName(h.change(op, iocRelease, PoolOf(snap), args), []string{snap})
 	if e := asError(err); e != nil && e.Errno == unix.ESRCH {
 		e.Kind = ErrNotExist
 	}

@@ -10,17 +10,16 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
-// Sizes of the buffer for an answer. The first does for a dataset's
-// properties, so that few requests are made twice. The limit keeps a broken
-// module from asking for all memory.
+// Sizes of the buffer for an answer. answerSize is enough for a dataset's properties, so
+// that few requests are made twice. answerSizeMax keeps a broken module from asking for all
+// memory.
 const (
 	answerSize    = 16 << 10
 	answerSizeMax = 64 << 20
 )
 
-// ioctl makes one request. The result is 0 when it succeeded. c may lie
-// anywhere that the garbage collector does not move, which is everywhere but
-// on a stack; being reachable through a slice header it is never on one.
+// ioctl makes one request and returns 0 on success. The garbage collector must not move c.
+// It moves only what lies on a stack, and the backing array of c never does.
 func (h *Handle) ioctl(req request, c command) unix.Errno {
 	if h == nil || h.file == nil {
 		return unix.EBADF
@@ -42,10 +41,9 @@ func (h *Handle) ioctl(req request, c command) unix.Errno {
 	return errno
 }
 
-// exchange makes one request with a packed argument and a buffer for the
-// answer, either of which may be nil. It returns the part of the buffer that
-// was filled. The block holds addresses as numbers, which the garbage
-// collector does not see: the buffers are pinned meanwhile.
+// exchange makes one request with a packed argument and a buffer for the answer; both may be
+// nil. It returns the filled part of the buffer. It pins the buffers, because the block
+// holds their addresses as numbers, which the garbage collector does not see.
 func (h *Handle) exchange(req request, c command, src, dst []byte) ([]byte, unix.Errno) {
 	var pins runtime.Pinner
 	defer pins.Unpin()
@@ -67,9 +65,9 @@ func (c command) setBuffer(pins *runtime.Pinner, offAddr, offSize int, buf []byt
 	c.setUint64(offSize, uint64(len(buf)))
 }
 
-// query makes a request that changes nothing, and again with a larger buffer
-// when the answer did not fit, or when a signal came. The module writes its
-// progress into name, cookie and obj even then: they are put back first.
+// query makes a request that changes nothing. It repeats the request after a signal, and
+// with a larger buffer when the answer does not fit. The module writes its progress into
+// name, cookie and obj even then, so query restores them first.
 func (h *Handle) query(req request, c command) (nvlist.List, unix.Errno) {
 	name, cookie, obj := c.name(), c.uint64(offCookie), c.uint64(offObj)
 	size := uint64(answerSize)
@@ -94,9 +92,8 @@ func (h *Handle) query(req request, c command) (nvlist.List, unix.Errno) {
 	}
 }
 
-// alter makes a request that changes something, and makes it once: a second
-// try could find the first one's work. The list is what the module had to
-// say, which can be about a success too.
+// alter makes a request that changes something. It makes it once, because a second try could
+// find the work of the first. The list is the module's answer, which a success can have too.
 func (h *Handle) alter(req request, c command, src []byte) (nvlist.List, unix.Errno) {
 	answer, errno := h.exchange(req, c, src, make([]byte, answerSize))
 	list, decodeErrno := c.decode(answer)
@@ -106,7 +103,7 @@ func (h *Handle) alter(req request, c command, src []byte) (nvlist.List, unix.Er
 	return list, errno
 }
 
-// decode reads the module's answer, if it gave one.
+// decode decodes the module's answer; it returns nil without one.
 func (c command) decode(answer []byte) (nvlist.List, unix.Errno) {
 	if le.Uint32(c[offDstFilled:]) == 0 {
 		return nil, 0
@@ -118,7 +115,7 @@ func (c command) decode(answer []byte) (nvlist.List, unix.Errno) {
 	return list, 0
 }
 
-// fail is the error of a request that was refused; nil when errno is 0.
+// fail returns the error of a refused request; nil when errno is 0.
 func (h *Handle) fail(op, name string, errno unix.Errno) error {
 	switch {
 	case errno == 0:

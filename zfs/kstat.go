@@ -17,20 +17,19 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// Where the module shows its counters and parameters. Variables, so that
-// tests can put files in their place.
+// The directories of the module's counters and parameters. Tests replace them.
 var (
 	kstatDir  = "/proc/spl/kstat/zfs"
 	moduleDir = "/sys/module/zfs"
 )
 
-// PoolSuspended is PoolState's word for a pool that waits for its devices.
+// PoolSuspended is the state of a pool that waits for its devices.
 const PoolSuspended = "SUSPENDED"
 
-// PoolState returns ONLINE, DEGRADED, FAULTED, UNAVAIL, SUSPENDED or another
-// state of a pool. It makes no request and takes no lock that a suspended
-// pool could hold. A pool that is not imported is ErrNotExist.
-// (/proc/spl/kstat/zfs/POOL/state, OpenZFS 2.1 to 2.4.)
+// PoolState returns ONLINE, DEGRADED, FAULTED, UNAVAIL, SUSPENDED or another state of a
+// pool, or ErrNotExist for a pool that is not imported. It makes no request and takes no
+// lock that a suspended pool could hold. (/proc/spl/kstat/zfs/POOL/state, OpenZFS 2.1 to
+// 2.4.)
 func PoolState(pool string) (string, error) {
 	if err := checkPool(pool); err != nil {
 		return "", err
@@ -45,31 +44,30 @@ func PoolState(pool string) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-// suspended reports whether the pool of a dataset is known to be suspended.
-func suspended(dataset string) bool {
+// isSuspended reports whether the pool of a dataset is known to be suspended.
+func isSuspended(dataset string) bool {
 	state, err := PoolState(PoolOf(dataset))
 	return err == nil && state == PoolSuspended
 }
 
-// Objset are a dataset's counters since it was last opened: mounting it, or
-// importing the pool, starts them at 0.
+// Objset holds a dataset's counters. They start at 0 when the dataset is opened, for example
+// by mounting it or importing the pool.
 type Objset struct {
 	File          string // the kstat file they were read from
 	Dataset       string
 	Reads         uint64
 	BytesRead     uint64
 	Writes        uint64
-	BytesWritten  uint64 // as the writers handed them over, before compression
+	BytesWritten  uint64 // by write(2), before compression
 	Unlinked      uint64 // files removed
-	UnlinkedFreed uint64 // removed files whose space was given back
-	ZILCommits    uint64 // 0 where the module has no such counter (before 2.2)
+	UnlinkedFreed uint64 // removed files whose space is free
+	ZILCommits    uint64 // 0 for a module without this counter (before 2.2)
 }
 
-// ObjsetKstat returns a dataset's counters. A dataset that is not open, that
-// is neither mounted nor otherwise in use, has none: ErrNotExist. Finding the
-// dataset reads one file for each open dataset of the pool; to read the same
-// counters again, use Refresh. (/proc/spl/kstat/zfs/POOL/objset-0x…, OpenZFS
-// 2.1 to 2.4.)
+// ObjsetKstat returns a dataset's counters. It returns ErrNotExist for a dataset that is
+// neither mounted nor otherwise open. It reads one file for each open dataset of the pool;
+// Refresh reads the same counters again from one file. (/proc/spl/kstat/zfs/POOL/objset-0x…,
+// OpenZFS 2.1 to 2.4.)
 func ObjsetKstat(pool, dataset string) (Objset, error) {
 	if err := checkPool(pool); err != nil {
 		return Objset{}, err
@@ -87,8 +85,8 @@ func ObjsetKstat(pool, dataset string) (Objset, error) {
 	return Objset{}, failure("find counters of", dataset, unix.ENOENT)
 }
 
-// Refresh reads the counters again: one file. It is ErrNotExist when the
-// dataset was closed or renamed meanwhile.
+// Refresh reads the counters again, from one file. It returns ErrNotExist when the dataset
+// was closed or renamed meanwhile.
 func (o Objset) Refresh() (Objset, error) {
 	again, err := readObjset(o.File)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && again.Dataset != o.Dataset {
@@ -97,14 +95,13 @@ func (o Objset) Refresh() (Objset, error) {
 	return again, err
 }
 
-// escapeGlob is for the one character of names that Glob could take for its
-// own, were it ever to be allowed; '%', ' ' and ':' mean nothing to it.
+// escapeGlob escapes the characters that filepath.Glob interprets. Names of pools cannot
+// hold them today.
 func escapeGlob(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }
 
-// readObjset reads a file of lines "name type value" below two lines of
-// heading.
+// readObjset reads a kstat file: two lines of heading, then lines "name type value".
 func readObjset(file string) (Objset, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
@@ -139,9 +136,8 @@ func kstatLine(line string) (name, value string) {
 	return name, strings.TrimLeft(value, " ")
 }
 
-// ModuleParam returns a parameter of the zfs module, such as
-// "zfs_bclone_enabled". One that this version does not have is ErrNotExist.
-// (/sys/module/zfs/parameters.)
+// ModuleParam returns a parameter of the zfs module, such as "zfs_bclone_enabled". It returns
+// ErrNotExist for a parameter that this version does not have. (/sys/module/zfs/parameters.)
 func ModuleParam(name string) (string, error) {
 	if name == "" || strings.ContainsAny(name, "/\x00") || strings.HasPrefix(name, ".") {
 		return "", fault.New(fault.Invalid, "%.80q is no name of a module parameter", name)

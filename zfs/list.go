@@ -7,31 +7,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Children returns the file systems and volumes directly below a dataset,
-// with their properties, in no order. A missing dataset is ErrNotExist. The
-// sequence ends with the first error. It asks the module for one dataset
-// after another, so one that is made or destroyed meanwhile may or may not be
-// in it. (ZFS_IOC_DATASET_LIST_NEXT, OpenZFS 2.1 to 2.4.)
+// Children returns the file systems and volumes directly below a dataset, with their
+// properties, in no order. It yields ErrNotExist for a missing dataset. The sequence ends
+// with the first error. Each step is a request, so the sequence may or may not contain a
+// dataset that is created or destroyed meanwhile. (ZFS_IOC_DATASET_LIST_NEXT, OpenZFS 2.1
+// to 2.4.)
 func (h *Handle) Children(dataset string) iter.Seq2[Dataset, error] {
-	return h.each("list children of", iocDatasetListNext, dataset, false)
+	return h.listEach("list children of", iocDatasetListNext, dataset, false)
 }
 
-// Snapshots returns the snapshots of one dataset, not of its children, with
-// their properties, in no order; CreateTXG orders them. A missing dataset is
-// ErrNotExist. The sequence ends with the first error, and costs one request
-// a snapshot, however many there are. (ZFS_IOC_SNAPSHOT_LIST_NEXT, OpenZFS
-// 2.1 to 2.4.)
+// Snapshots returns the snapshots of one dataset, not of its children, with their
+// properties, in no order; CreateTXG orders them. It yields ErrNotExist for a missing
+// dataset. The sequence ends with the first error. Each snapshot costs one request.
+// (ZFS_IOC_SNAPSHOT_LIST_NEXT, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Snapshots(dataset string) iter.Seq2[Dataset, error] {
-	return h.each("list snapshots of", iocSnapshotListNext, dataset, false)
+	return h.listEach("list snapshots of", iocSnapshotListNext, dataset, false)
 }
 
-// SnapshotNames is Snapshots without properties: name, GUID, CreateTXG and
-// Clones alone are filled in, which is faster.
+// SnapshotNames is Snapshots without properties, which is faster: only name, GUID, CreateTXG
+// and Clones are set.
 func (h *Handle) SnapshotNames(dataset string) iter.Seq2[Dataset, error] {
-	return h.each("list snapshots of", iocSnapshotListNext, dataset, true)
+	return h.listEach("list snapshots of", iocSnapshotListNext, dataset, true)
 }
 
-// Collect returns all that a sequence has, or its error.
+// Collect returns all items of a sequence, or its error.
 func Collect[T any](seq iter.Seq2[T, error]) ([]T, error) {
 	var all []T
 	for item, err := range seq {
@@ -43,9 +42,9 @@ func Collect[T any](seq iter.Seq2[T, error]) ([]T, error) {
 	return all, nil
 }
 
-// each walks a list by a cursor that the module keeps in the block's cookie
-// and obj. The module answers with the next name in place of the dataset's.
-func (h *Handle) each(op string, req request, dataset string, simple bool) iter.Seq2[Dataset, error] {
+// listEach walks a list by the cursor that the module keeps in the block's cookie and obj.
+// The module replaces the dataset's name in the block by the next entry's.
+func (h *Handle) listEach(op string, req request, dataset string, simple bool) iter.Seq2[Dataset, error] {
 	return func(yield func(Dataset, error) bool) {
 		c := newCommand()
 		if err := h.checkParent(op, dataset); err != nil {
@@ -53,7 +52,7 @@ func (h *Handle) each(op string, req request, dataset string, simple bool) iter.
 			return
 		}
 		for {
-			d, err := h.next(c, req, dataset, simple)
+			d, err := h.fetchNext(c, req, dataset, simple)
 			if errors.Is(err, unix.ESRCH) {
 				return
 			}
@@ -68,8 +67,8 @@ func (h *Handle) each(op string, req request, dataset string, simple bool) iter.
 	}
 }
 
-// checkParent tells a dataset that is missing from one without entries; the
-// module says ESRCH of both.
+// checkParent tells a missing dataset from one without entries: the module returns ESRCH for
+// both.
 func (h *Handle) checkParent(op, dataset string) error {
 	if err := CheckDatasetName(dataset); err != nil {
 		return err
@@ -81,8 +80,8 @@ func (h *Handle) checkParent(op, dataset string) error {
 	return err
 }
 
-// next asks for the entry after the cursor in c.
-func (h *Handle) next(c command, req request, dataset string, simple bool) (Dataset, error) {
+// fetchNext returns the entry after the cursor in c.
+func (h *Handle) fetchNext(c command, req request, dataset string, simple bool) (Dataset, error) {
 	c.setName(dataset)
 	clear(c.stats())
 	if simple {

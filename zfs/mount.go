@@ -10,9 +10,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 )
 
-// DatasetMount is the mount of a dataset on target. mount(2) does not look at
-// the dataset's atime property, so no-atime is asked for here: a layer's
-// access times are nobody's business and would cost a write for each read.
+// DatasetMount returns the mount of a dataset on target, with noatime: access times of
+// layers are useless and would cost a write for each read. mount(2) ignores the dataset's
+// atime property.
 func DatasetMount(dataset, target string) mount.Mount {
 	return mount.Mount{Type: "zfs", Source: dataset, Target: target, Flags: unix.MS_NOATIME}
 }
@@ -53,7 +53,7 @@ func OpenDataset(dataset string) (*os.File, error) {
 	return root, explainMount(dataset, err)
 }
 
-// explainMount turns the kernel's refusal into words that help.
+// explainMount adds cause and remedy to the kernel's refusal.
 func explainMount(dataset string, err error) error {
 	switch {
 	case err == nil:

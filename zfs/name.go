@@ -15,8 +15,8 @@ const (
 	maxString   = 8192 // ZAP_MAXVALUELEN (include/sys/zap.h)
 )
 
-// CheckDatasetName refuses what cannot be a file system's name, so that no
-// unchecked string reaches the kernel. The rules are zfs_namecheck's.
+// CheckDatasetName refuses an invalid name of a file system or volume, so that no unchecked
+// string reaches the kernel. The rules are those of zfs_namecheck.
 func CheckDatasetName(name string) error {
 	bad := func(why string) error {
 		return fault.New(fault.Invalid, "dataset name %.300q %s: want pool/name", name, why)
@@ -30,8 +30,7 @@ func CheckDatasetName(name string) error {
 	return nil
 }
 
-// CheckSnapshotName refuses what cannot be a snapshot's full name,
-// pool/name@snapshot.
+// CheckSnapshotName refuses an invalid full name of a snapshot, pool/name@snapshot.
 func CheckSnapshotName(name string) error {
 	bad := func(why string) error {
 		return fault.New(fault.Invalid, "snapshot name %.300q %s: want pool/name@snapshot", name, why)
@@ -52,7 +51,7 @@ func CheckSnapshotName(name string) error {
 	return nil
 }
 
-// badDataset says what is wrong with a dataset's name, or nothing.
+// badDataset returns what is wrong with a dataset's name, or "".
 func badDataset(name string) string {
 	if name == "" {
 		return "is empty"
@@ -79,7 +78,7 @@ func notNameRune(r rune) bool {
 	return !strings.ContainsRune("-_.: %", r)
 }
 
-// checkName takes a dataset's or a snapshot's name.
+// checkName refuses an invalid name of a dataset or snapshot.
 func checkName(name string) error {
 	if strings.Contains(name, "@") {
 		return CheckSnapshotName(name)
@@ -87,7 +86,7 @@ func checkName(name string) error {
 	return CheckDatasetName(name)
 }
 
-// checkPool refuses what cannot be a pool's name.
+// checkPool refuses an invalid name of a pool.
 func checkPool(name string) error {
 	if strings.Contains(name, "/") {
 		return fault.New(fault.Invalid, "pool name %.300q has a slash", name)
@@ -103,8 +102,8 @@ func PoolOf(name string) string {
 	return name
 }
 
-// checkProperty refuses names and values that cannot be a property's. Whether
-// ZFS knows the property is for ZFS to say.
+// checkProperty refuses an invalid name or value of a property. Whether the property exists
+// is left to ZFS.
 func checkProperty(op, dataset, name string, value Value) error {
 	if err := checkPropertyName(name); err != nil {
 		return invalid(op, dataset, "%v", err)
@@ -118,8 +117,8 @@ func checkProperty(op, dataset, name string, value Value) error {
 	return nil
 }
 
-// badValue says what is wrong with a value that the module would take, since
-// it leaves these checks to zfs(8), and store.
+// badValue returns what is wrong with a value, or "". The module would store such a value,
+// because it leaves these checks to zfs(8).
 func badValue(property string, value Value) string {
 	switch n := value.number; {
 	case property == "recordsize" && (n < 512 || n > 16<<20 || n&(n-1) != 0):
@@ -130,8 +129,8 @@ func badValue(property string, value Value) string {
 	return ""
 }
 
-// checkPropertyName allows what zfs(8) allows in names of its own properties,
-// of user properties, and of quotas, such as projectquota@1f4-.
+// checkPropertyName refuses an invalid name of a property, by the rules of zfs(8) for native
+// properties, user properties and quotas, such as projectquota@1f4-.
 func checkPropertyName(name string) error {
 	if name == "" || len(name) >= maxProperty {
 		return fmt.Errorf("the property name %.300q is empty or longer than 255 bytes", name)
@@ -146,7 +145,7 @@ func checkPropertyName(name string) error {
 	return nil
 }
 
-// checkTag refuses what cannot be a hold's tag.
+// checkTag refuses an invalid tag of a hold.
 func checkTag(op, snapshot, tag string) error {
 	if tag == "" || len(tag) >= maxTag || strings.ContainsRune(tag, 0) {
 		return invalid(op, snapshot, "the hold tag %.300q is empty, longer than 255 bytes, or holds a NUL", tag)

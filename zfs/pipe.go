@@ -8,19 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipeSize is how much may lie in the pipe between the module and us.
+// pipeSize is the capacity of the pipe between the module and this process.
 const pipeSize = 1 << 20
 
-// pipe is one between the module, which reads or writes a whole stream by a
-// descriptor in one request, and a goroutine. The module takes no descriptor that
-// does not wait (O_NONBLOCK); the goroutine's end is one of those, so that it can
-// be closed while it is used.
+// pipe connects the module with a goroutine. In one request the module reads or writes a
+// whole stream through its end, which must block. The goroutine's end has O_NONBLOCK, so
+// that it can be closed while it is used.
 type pipe struct {
 	ours   *os.File
 	theirs int
 }
 
-// newPipe makes one whose reader, or else writer, is the module.
+// newPipe makes a pipe. The module reads from it, or else writes to it.
 func newPipe(moduleReads bool) (pipe, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
@@ -37,10 +36,10 @@ func newPipe(moduleReads bool) (pipe, error) {
 	return pipe{os.NewFile(uintptr(ours), "pipe"), theirs}, nil
 }
 
-// serve makes the request in a thread of its own, and closes the module's end
-// with it. A signal would end the request half-way, and the runtime sends itself
-// many: the thread takes none, and ends with the goroutine. The request ends
-// early when our end is closed.
+// serve makes the request in a thread of its own, and then closes the module's end. The
+// thread blocks all signals and ends with the goroutine: a signal would end the request
+// half-way, and Go's runtime sends itself many. The request ends early when our end is
+// closed.
 func (p pipe) serve(request func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() {

@@ -3,8 +3,8 @@ package zfs
 // Pool is a pool at one moment.
 type Pool struct {
 	Name string
-	// Health is ONLINE, DEGRADED, FAULTED, UNAVAIL, REMOVED, OFFLINE or
-	// SUSPENDED. Of a suspended pool nothing else is known.
+	// Health is ONLINE, DEGRADED, FAULTED, UNAVAIL, REMOVED, OFFLINE or SUSPENDED. For a
+	// suspended pool only Name and Health are set.
 	Health    string
 	GUID      uint64
 	Size      uint64 // bytes, parity included
@@ -12,24 +12,21 @@ type Pool struct {
 	Free      uint64 // bytes
 	Capacity  uint64 // percent of Size that is allocated
 	ReadOnly  bool
-	AutoTrim  bool // the devices are told what becomes free
+	AutoTrim  bool // freed space is trimmed on the devices
 }
 
 // Suspended reports whether the pool takes no requests until its devices are
 // back.
 func (p Pool) Suspended() bool { return p.Health == PoolSuspended }
 
-// PoolStats returns a pool's health and sizes. It asks the kstat for the
-// health first, and answers for a suspended pool with nothing else, because
-// the request would not be refused there but may block, uninterruptibly,
-// until the pool is resumed. A pool that is suspended in the very moment
-// between can still block the caller. (ZFS_IOC_POOL_GET_PROPS, OpenZFS 2.1 to
-// 2.4.)
+// PoolStats returns a pool's health and sizes. It reads the health from the kstat first, and
+// returns only that for a suspended pool: there the request may block, uninterruptibly, until
+// the pool is resumed. A pool that becomes suspended in between can still block the caller.
+// (ZFS_IOC_POOL_GET_PROPS, OpenZFS 2.1 to 2.4.)
 //
-// This is the only request of this package with that trait: the module
-// refuses all others with ErrSuspended while the pool is suspended. But
-// every one blocks that is under way, or waits for a transaction group, when
-// the pool becomes suspended; SyncPool is the likeliest.
+// The module refuses all other requests with ErrSuspended while the pool is suspended. But
+// any request blocks that is under way, or waits for a transaction group, when the pool
+// becomes suspended; the likeliest one is SyncPool.
 func (h *Handle) PoolStats(pool string) (Pool, error) {
 	if err := checkPool(pool); err != nil {
 		return Pool{}, err

@@ -157,7 +157,7 @@ func suspend(t *testing.T, h *Handle, pool string) {
 	}()
 	t.Cleanup(func() { resume(t, pool, done) })
 	deadline := time.Now().Add(time.Minute)
-	for !suspended(pool) {
+	for !isSuspended(pool) {
 		if time.Now().After(deadline) {
 			t.Fatal("the pool did not become suspended")
 		}

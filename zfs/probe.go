@@ -12,9 +12,8 @@ import (
 // ABI describes the module behind a handle.
 type ABI struct {
 	Version string // as /sys/module/zfs/version has it, such as "2.3.9-1"
-	// Known is true for versions whose headers were compared with this
-	// package. A newer one is accepted when it answers the probe as the
-	// known ones do, and has Known false.
+	// Known is true for versions whose headers were compared with this package. A newer
+	// version is accepted, with Known false, when it answers the probe as the known ones do.
 	Known bool
 }
 
@@ -68,8 +67,8 @@ func parseVersion(version string) (major, minor int, ok bool) {
 	return major, minor, err1 == nil && err2 == nil && major >= 0
 }
 
-// probe asks the module for things whose answers tell the layout of struct
-// zfs_cmd. None of them can change anything.
+// probe makes requests whose answers depend on the layout of struct zfs_cmd. None of them
+// can change anything.
 func (h *Handle) probe(version string) error {
 	if got := h.ioctl(iocNone, newCommand()); got != errCmdUnavail {
 		return unknownABI(version, fmt.Sprintf("an unknown request was answered with %q", describe(got)))
@@ -80,9 +79,9 @@ func (h *Handle) probe(version string) error {
 	return h.probeSize(version)
 }
 
-// probeSource hands over an argument in an encoding that does not exist. A
-// module that finds address and size where they are expected reads it first
-// and refuses it; one that does not finds no argument, and no such pool.
+// probeSource passes an argument in an encoding that does not exist. A module that finds
+// address and size at their offsets reads the argument and refuses it. Another module finds
+// no argument, and then no such pool.
 func (h *Handle) probeSource() unix.Errno {
 	c := newCommand()
 	c.setName(probeName)
@@ -90,9 +89,9 @@ func (h *Handle) probeSource() unix.Errno {
 	return errno
 }
 
-// probeSize lets the block end where memory ends. The module copies as many
-// bytes as its own struct zfs_cmd has: one byte short must fault, and the
-// full size must be answered, so the size is exactly cmdSize.
+// probeSize puts the block at the end of mapped memory. The module copies sizeof(struct
+// zfs_cmd) bytes. A block of cmdSize must be answered, and one byte less must fault: then
+// the size is exactly cmdSize.
 func (h *Handle) probeSize(version string) error {
 	page := unix.Getpagesize()
 	inside := (cmdSize + page - 1) / page * page

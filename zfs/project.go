@@ -11,8 +11,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
-// ProjectUsage is what the files with one project ID use of a dataset, and
-// may use.
+// ProjectUsage is the usage and the limits of the files with one project ID in a dataset.
 type ProjectUsage struct {
 	ID          uint32
 	Bytes       uint64
@@ -21,27 +20,26 @@ type ProjectUsage struct {
 	ObjectLimit uint64 // 0 is no limit
 }
 
-// SetProjectQuota limits what the files with a project ID may use of a
-// dataset; 0 is no limit. It returns at once: the limit works on what the
-// last transaction group wrote, and is durable with the next one (it is not
-// in the intent log). (ZFS_IOC_SET_PROP with projectquota@ and
-// projectobjquota@, OpenZFS 2.1 to 2.4.)
+// SetProjectQuota limits the usage of the files with a project ID in a dataset; 0 is no
+// limit. It returns at once. The limit applies to the usage of the last transaction group.
+// It is not in the intent log, and becomes durable with the next group. (ZFS_IOC_SET_PROP
+// with projectquota@ and projectobjquota@, OpenZFS 2.1 to 2.4.)
 func (h *Handle) SetProjectQuota(dataset string, id uint32, bytes, objects uint64) error {
 	const op = "set project quota"
 	if err := CheckDatasetName(dataset); err != nil {
 		return err
 	}
-	// The names end with the domain, which a project has none of.
-	return h.act(op, iocSetProp, dataset, nvlist.List{
+	// The names end with "-" and an empty domain: a project has none.
+	return h.change(op, iocSetProp, dataset, nvlist.List{
 		{Name: fmt.Sprintf("projectquota@%x-", id), Value: []uint64{quotaProjectQuota, uint64(id), bytes}},
 		{Name: fmt.Sprintf("projectobjquota@%x-", id), Value: []uint64{quotaProjectObjQuota, uint64(id), objects}},
 	})
 }
 
-// ProjectUsage returns usage and limits of one project ID; one that no file
-// has is all zeros. Usage is as of the last transaction group. A dataset made
-// before project quotas were enabled on the pool is ErrUnsupported.
-// (ZFS_IOC_USERSPACE_ONE, OpenZFS 2.1 to 2.4; mounted or not.)
+// ProjectUsage returns usage and limits of one project ID. All values are 0 for an ID that
+// no file has. Usage is that of the last transaction group. It returns ErrUnsupported for a
+// dataset that is older than the pool's project quotas. (ZFS_IOC_USERSPACE_ONE, OpenZFS 2.1
+// to 2.4; mounted or not.)
 func (h *Handle) ProjectUsage(dataset string, id uint32) (ProjectUsage, error) {
 	if err := CheckDatasetName(dataset); err != nil {
 		return ProjectUsage{}, err
@@ -57,7 +55,7 @@ func (h *Handle) ProjectUsage(dataset string, id uint32) (ProjectUsage, error) {
 	return usage, nil
 }
 
-// fields says which field has which zfs_userquota_prop_t.
+// fields maps each zfs_userquota_prop_t to its field.
 func (u *ProjectUsage) fields() map[uint64]*uint64 {
 	return map[uint64]*uint64{
 		quotaProjectUsed:     &u.Bytes,
@@ -80,8 +78,8 @@ func (h *Handle) projectNumber(dataset string, kind uint64, id uint32) (uint64, 
 	}
 }
 
-// Projects returns usage and limits of every project ID that has either, in
-// the order of IDs. (ZFS_IOC_USERSPACE_MANY, OpenZFS 2.1 to 2.4.)
+// Projects returns usage and limits of every project ID that has any, by ID.
+// (ZFS_IOC_USERSPACE_MANY, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Projects(dataset string) ([]ProjectUsage, error) {
 	if err := CheckDatasetName(dataset); err != nil {
 		return nil, err

@@ -8,10 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SetProjectID gives a file or directory a project ID. On a directory,
-// inherit makes new regular files and directories in it have the same ID;
-// what is in it already keeps its own. The directory must be on ZFS: another
-// file system may answer ErrUnsupported. It needs CAP_FOWNER or ownership.
+// SetProjectID gives a file or directory a project ID. With inherit, new regular files and
+// directories in a directory get the same ID; existing ones keep theirs. Another file system
+// than ZFS may return ErrUnsupported. The caller needs CAP_FOWNER or ownership.
 // (FS_IOC_FSSETXATTR. The inherit flag is 0x200 from OpenZFS 2.2.9, 2.3.5 and
 // 2.4.0 on, and 0x20000000 before; both are tried.)
 func SetProjectID(f *os.File, id uint32, inherit bool) error {
@@ -71,7 +70,7 @@ func (a *fsxattr) call(f *os.File, req uintptr) unix.Errno {
 	return errno
 }
 
-// projectFailure says what is wrong with the file, not with a dataset.
+// projectFailure returns the error of a request on a file.
 func projectFailure(op string, f *os.File, errno unix.Errno) error {
 	e := failure(op, "", errno)
 	if f != nil {

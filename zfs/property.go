@@ -9,16 +9,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
-// Value is a property's value: a number or a string. Which of them a property
-// has is fixed by ZFS: sizes, limits and words like "on" are numbers to the
-// kernel, mountpoint and user properties are strings.
+// Value is a property's value: a number or a string, as the kernel stores it. Sizes, limits
+// and words like "on" are numbers; mountpoint and user properties are strings.
 type Value struct {
 	text   string
 	number uint64
 	isText bool
 }
 
-// Uint is a numeric value, such as a quota in bytes.
+// Uint returns a numeric value, such as a quota in bytes.
 func Uint(n uint64) Value { return Value{number: n} }
 
 // String is a value that is a string. For sync, readonly, atime, relatime,
@@ -61,7 +60,7 @@ const (
 	SyncDisabled uint64 = 2
 )
 
-// noWord stands where a number is no value of a property.
+// noWord marks a number that is not a value of the property.
 const noWord = "\x00"
 
 // words has the values of properties that are words to people and numbers to
@@ -89,11 +88,10 @@ var words = map[string][]string{
 	},
 }
 
-// isUserProperty reports whether the name is a user property's: those have a
-// colon, and ZFS's own have none.
+// isUserProperty reports whether the name is a user property's: it has a colon.
 func isUserProperty(name string) bool { return strings.Contains(name, ":") }
 
-// packed is the value as the kernel takes it for that property.
+// packed returns the value as the kernel takes it for that property.
 func (v Value) packed(property string) (any, bool) {
 	if !v.isText {
 		return v.number, !isUserProperty(property)
@@ -106,8 +104,7 @@ func (v Value) packed(property string) (any, bool) {
 	return uint64(i), i >= 0
 }
 
-// pack checks properties and makes the kernel's list of them, in the order of
-// their names.
+// pack checks properties and returns them as the kernel's list, by name.
 func (p Properties) pack(op, dataset string) (nvlist.List, error) {
 	list := make(nvlist.List, 0, len(p))
 	for _, name := range slices.Sorted(maps.Keys(p)) {
@@ -123,8 +120,8 @@ func (p Properties) pack(op, dataset string) (nvlist.List, error) {
 	return list, nil
 }
 
-// unpackProperties reads the lists {value, source} of a dataset's or pool's
-// properties. What has neither number nor string as its value is left out.
+// unpackProperties reads the lists {value, source} of a dataset's or pool's properties. It
+// skips a value that is neither a number nor a string.
 func unpackProperties(list nvlist.List) map[string]Property {
 	properties := make(map[string]Property, len(list))
 	for _, pair := range list {

@@ -11,23 +11,21 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
-// Receiving says how a stream is received.
+// Receiving are options of Receive.
 type Receiving struct {
 	// Properties are set on the dataset, as if by SetProperty.
 	Properties Properties
-	// Force drops what was changed since the snapshot that the stream begins with,
-	// newer snapshots, too.
+	// Force discards changes and snapshots that are newer than the stream's first snapshot.
 	Force bool
 }
 
 // errChecksum is ECKSUM of include/os/linux/spl/sys/errno.h.
 const errChecksum = unix.EBADE
 
-// Receive makes a snapshot of a stream that Send or `zfs send` wrote, and the
-// dataset with it if the stream is a full one. b is the stream's first record, r
-// has all that follows it. Nothing of it stays if it fails, if r does or if ctx
-// ends before the last byte of the stream was read. (ZFS_IOC_RECV_NEW, OpenZFS
-// 2.1 to 2.4.)
+// Receive creates the snapshot in a stream of Send or `zfs send`. A full stream creates the
+// dataset, too. b is the stream's first record, and r has the rest. Nothing stays when
+// Receive or r fails, or when ctx ends before the stream's last byte is read.
+// (ZFS_IOC_RECV_NEW, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Receive(ctx context.Context, snap string, b Begin, o Receiving, r io.Reader) error {
 	const op = "receive"
 	args, err := receiveArgs(op, snap, b, o)
@@ -40,7 +38,7 @@ func (h *Handle) Receive(ctx context.Context, snap string, b Begin, o Receiving,
 	}
 	dataset, _, _ := strings.Cut(snap, "@")
 	args = append(args, nvlist.Pair{Name: "input_fd", Value: int32(p.theirs)})
-	done := p.serve(func() error { return explainReceive(h.act(op, iocRecvNew, dataset, args)) })
+	done := p.serve(func() error { return explainReceive(h.change(op, iocRecvNew, dataset, args)) })
 	stop := context.AfterFunc(ctx, func() { p.ours.Close() })
 	defer stop()
 	_, copyErr := io.Copy(p.ours, r)
@@ -81,7 +79,7 @@ func receiveArgs(op, snap string, b Begin, o Receiving) (nvlist.List, error) {
 	return args, nil
 }
 
-// explainReceive gives the errnos of a receive their meaning.
+// explainReceive explains the errnos of a receive.
 func explainReceive(err error) error {
 	e := asError(err)
 	if e == nil {

@@ -10,16 +10,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
-// sendFlags make a stream of blocks as they lie on disk: large ones and compressed
-// ones. Those within a pointer (embedok) are sent as others are: a stream with them
-// cannot be received below an encrypted dataset.
+// sendFlags make a stream of blocks as they are on disk: large and compressed. Embedded
+// blocks (embedok) are sent as ordinary ones, because a stream with them cannot be received
+// below an encrypted dataset.
 var sendFlags = []string{"largeblockok", "compressok"}
 
-// Send writes a snapshot to w as a stream that Receive and `zfs receive` take.
-// With from, an earlier snapshot of the same dataset by its full name, it is what
-// has changed since. Blocks go as they lie on disk; those of an encrypted dataset
-// are decrypted. When ctx ends or w fails, it stops. (ZFS_IOC_SEND_NEW, OpenZFS
-// 2.1 to 2.4.)
+// Send writes a snapshot to w as a stream for Receive and `zfs receive`. With from, the full
+// name of an earlier snapshot of the same dataset, the stream has the changes since. Blocks
+// are sent as they are on disk; those of an encrypted dataset are decrypted. Send stops when
+// ctx ends or w fails. (ZFS_IOC_SEND_NEW, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Send(ctx context.Context, snap, from string, w io.Writer) error {
 	const op = "send"
 	args, err := sendArgs(op, snap, "fromsnap", from)
@@ -31,7 +30,7 @@ func (h *Handle) Send(ctx context.Context, snap, from string, w io.Writer) error
 		return err
 	}
 	args = append(args, nvlist.Pair{Name: "fd", Value: int32(p.theirs)})
-	done := p.serve(func() error { return explainSend(h.act(op, iocSendNew, snap, args), from) })
+	done := p.serve(func() error { return explainSend(h.change(op, iocSendNew, snap, args), from) })
 	stop := context.AfterFunc(ctx, func() { p.ours.Close() })
 	defer stop()
 	_, copyErr := io.Copy(w, p.ours)
@@ -39,22 +38,22 @@ func (h *Handle) Send(ctx context.Context, snap, from string, w io.Writer) error
 	err = <-done
 	switch {
 	case ctx.Err() != nil:
-		return errors.Join(ctx.Err(), unlessBroken(err))
+		return errors.Join(ctx.Err(), ignoreBrokenPipe(err))
 	case copyErr != nil:
-		return errors.Join(copyErr, unlessBroken(err))
+		return errors.Join(copyErr, ignoreBrokenPipe(err))
 	}
 	return err
 }
 
-// unlessBroken drops what follows from our having closed the pipe.
-func unlessBroken(err error) error {
+// ignoreBrokenPipe drops the error that follows from closing our end of the pipe.
+func ignoreBrokenPipe(err error) error {
 	if errors.Is(err, unix.EPIPE) {
 		return nil
 	}
 	return err
 }
 
-// SendSize is about how long the stream of Send is, in bytes.
+// SendSize returns the approximate length of the stream of Send, in bytes.
 // (ZFS_IOC_SEND_SPACE, OpenZFS 2.1 to 2.4.)
 func (h *Handle) SendSize(snap, from string) (uint64, error) {
 	const op = "estimate the stream of"
@@ -96,7 +95,7 @@ func sendArgs(op, snap, fromKey, from string) (nvlist.List, error) {
 	return args, nil
 }
 
-// explainSend gives the errnos of a send their meaning.
+// explainSend explains the errnos of a send.
 func explainSend(err error, from string) error {
 	e := asError(err)
 	if e != nil && e.Errno == unix.EXDEV {

@@ -4,10 +4,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SetProperty sets properties on a dataset, or user properties on a snapshot.
-// It is not atomic: when one is refused, the others are set all the same, and
-// the error's Each has the refused. A refquota or quota below what is used
-// already is ErrNoSpace, or EDQUOT. (ZFS_IOC_SET_PROP, OpenZFS 2.1 to 2.4.)
+// SetProperty sets properties on a dataset, or user properties on a snapshot. It is not
+// atomic: the error's Each has the refused properties, and the others are set. It returns
+// ErrNoSpace for a refquota or quota below the current usage. (ZFS_IOC_SET_PROP, OpenZFS
+// 2.1 to 2.4.)
 func (h *Handle) SetProperty(name string, props Properties) error {
 	const op = "set property"
 	if err := checkName(name); err != nil {
@@ -17,7 +17,7 @@ func (h *Handle) SetProperty(name string, props Properties) error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	err = h.act(op, iocSetProp, name, list)
+	err = h.change(op, iocSetProp, name, list)
 	if e := asError(err); e != nil && e.Kind == ErrNotExist {
 		e.Each = nil // it is the dataset that is missing, not each property
 	}
@@ -35,10 +35,10 @@ func (h *Handle) SetString(name, property, value string) error {
 	return h.SetProperty(name, Properties{property: String(value)})
 }
 
-// Inherit removes a property's local value, so that an ancestor's or the
-// default shows. Quotas and other properties that are not inherited are
-// ErrInvalid, canmount among them: set those to their default. To inherit what is inherited already does
-// nothing. (ZFS_IOC_INHERIT_PROP, OpenZFS 2.1 to 2.4.)
+// Inherit removes a property's local value, so that an ancestor's value or the default
+// applies. It does nothing for a property without a local value. It returns ErrInvalid for
+// properties that are not inheritable, such as quotas and canmount: set those to their
+// default. (ZFS_IOC_INHERIT_PROP, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Inherit(name, property string) error {
 	const op = "inherit"
 	if err := checkName(name); err != nil {

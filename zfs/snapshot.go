@@ -9,12 +9,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
-// Snapshot makes snapshots, each named pool/name@snapshot, of any number of
-// datasets of one pool, at the same moment: all are made or none. userProps
-// are user properties (with a colon in their names) for each of them; nil is
-// none. When a name exists already the error is ErrExist and its Each says
-// which. A dataset may be named once only. (ZFS_IOC_SNAPSHOT, OpenZFS 2.1 to
-// 2.4.)
+// Snapshot creates snapshots, each named pool/name@snapshot, of datasets of one pool at the
+// same moment: all or none. userProps are user properties for each snapshot, or nil. It
+// returns ErrExist when a name exists; the error's Each has the name. Each dataset may be
+// named once. (ZFS_IOC_SNAPSHOT, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Snapshot(snaps []string, userProps map[string]string) error {
 	const op = "snapshot"
 	list, pool, err := snapshotSet(op, snaps)
@@ -29,14 +27,13 @@ func (h *Handle) Snapshot(snaps []string, userProps map[string]string) error {
 	if len(props) > 0 {
 		args = append(args, nvlist.Pair{Name: "props", Value: props})
 	}
-	return named(h.act(op, iocSnapshot, pool, args), snaps)
+	return setErrorName(h.change(op, iocSnapshot, pool, args), snaps)
 }
 
-// DestroySnapshots destroys snapshots of one pool: all or none. Those that do
-// not exist are passed over. A snapshot with a hold or a clone is ErrBusy
-// (EBUSY or EEXIST in the error's Each), unless deferred is set: then it is
-// destroyed when the last of those is gone. (ZFS_IOC_DESTROY_SNAPS, OpenZFS
-// 2.1 to 2.4.)
+// DestroySnapshots destroys snapshots of one pool: all or none. It skips missing ones. It
+// returns ErrBusy for a snapshot with a hold or a clone (EBUSY or EEXIST in the error's
+// Each). With deferred, such a snapshot is destroyed after its last hold and clone instead.
+// (ZFS_IOC_DESTROY_SNAPS, OpenZFS 2.1 to 2.4.)
 func (h *Handle) DestroySnapshots(snaps []string, deferred bool) error {
 	const op = "destroy snapshots"
 	list, pool, err := snapshotSet(op, snaps)
@@ -47,15 +44,15 @@ func (h *Handle) DestroySnapshots(snaps []string, deferred bool) error {
 	if deferred {
 		args = append(args, nvlist.Pair{Name: "defer", Value: nvlist.Boolean{}})
 	}
-	err = named(h.act(op, iocDestroySnaps, pool, args), snaps)
+	err = setErrorName(h.change(op, iocDestroySnaps, pool, args), snaps)
 	if e := asError(err); e != nil && e.Errno == unix.EEXIST {
 		e.Kind = ErrBusy // clones
 	}
 	return err
 }
 
-// snapshotSet checks names and makes the kernel's set of them. Of no names
-// the pool is empty.
+// snapshotSet checks the names and returns them as the kernel's set, and their pool. The
+// pool is "" for no names.
 func snapshotSet(op string, snaps []string) (list nvlist.List, pool string, err error) {
 	seen := make(map[string]bool, len(snaps))
 	for _, snap := range snaps {
@@ -86,25 +83,24 @@ func packUserProperties(op, name string, userProps map[string]string) (nvlist.Li
 	return props.pack(op, name)
 }
 
-// named puts the snapshot's name in place of the pool's where there is one
-// name only.
-func named(err error, names []string) error {
+// setErrorName puts the snapshot's name into the error when there is only one name. The
+// request itself names the pool.
+func setErrorName(err error, names []string) error {
 	if e := asError(err); e != nil && len(names) == 1 {
 		e.Name = names[0]
 	}
 	return err
 }
 
-// rollbackTries is how often a rollback is tried whose snapshot was made in
-// the transaction group that is open.
+// rollbackTries bounds the tries of a rollback to a snapshot that was created in the open
+// transaction group.
 const rollbackTries = 5
 
-// Rollback puts a dataset back to its latest snapshot, given by its full
-// name. With newer snapshots or bookmarks it is ErrExist: destroy those
-// first. A mounted file system is rolled back in place, but overlays on it
-// answer EIO from then on: unmount them before. ctx ends only the wait for a
-// snapshot that was made in the same moment. (ZFS_IOC_ROLLBACK, OpenZFS
-// 2.1 to 2.4.)
+// Rollback rolls a dataset back to its latest snapshot, given by its full name. It returns
+// ErrExist if there are newer snapshots or bookmarks: destroy those first. A mounted file
+// system is rolled back in place. Overlays on it return EIO afterwards: unmount them before.
+// ctx ends only the wait for a snapshot that was created just now. (ZFS_IOC_ROLLBACK,
+// OpenZFS 2.1 to 2.4.)
 func (h *Handle) Rollback(ctx context.Context, dataset, snapshot string) error {
 	const op = "rollback"
 	if err := CheckDatasetName(dataset); err != nil {
@@ -115,8 +111,8 @@ func (h *Handle) Rollback(ctx context.Context, dataset, snapshot string) error {
 	}
 	args := nvlist.List{{Name: "target", Value: snapshot}}
 	for try := 1; ; try++ {
-		err := explainRollback(h.act(op, iocRollback, dataset, args), snapshot)
-		if !errors.Is(err, unix.EAGAIN) || suspended(dataset) {
+		err := explainRollback(h.change(op, iocRollback, dataset, args), snapshot)
+		if !errors.Is(err, unix.EAGAIN) || isSuspended(dataset) {
 			return err
 		}
 		if try == rollbackTries {
@@ -130,7 +126,7 @@ func (h *Handle) Rollback(ctx context.Context, dataset, snapshot string) error {
 	}
 }
 
-// explainRollback gives the errnos of a rollback their meaning.
+// explainRollback explains the errnos of a rollback.
 func explainRollback(err error, snapshot string) error {
 	e := asError(err)
 	if e == nil {

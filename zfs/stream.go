@@ -4,18 +4,18 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Begin is what the first record of a stream says.
+// Begin is the first record of a stream.
 type Begin struct {
-	ToGUID   uint64 // of the snapshot in the stream
-	FromGUID uint64 // of the snapshot that the receiver has to have; 0 in a full stream
-	ToName   string // of the snapshot, where it came from
+	ToGUID   uint64 // GUID of the snapshot in the stream
+	FromGUID uint64 // GUID of the snapshot that the receiver needs; 0 in a full stream
+	ToName   string // name of the snapshot at the sender
 	Type     Type
 
 	features uint64
 	raw      []byte
 }
 
-// BeginSize is how long the first record is.
+// BeginSize is the length of the first record.
 const BeginSize = sizeRecord
 
 // ParseBegin reads the first record of a stream of one snapshot.
@@ -49,8 +49,8 @@ func ParseBegin(raw []byte) (Begin, error) {
 }
 
 // streamFeatures are the flags of a stream (DMU_BACKUP_FEATURE_… of
-// include/sys/zfs_ioctl.h) that want a feature of the pool it is received on, by
-// its GUID (module/zcommon/zfeature_common.c).
+// include/sys/zfs_ioctl.h) that need a feature of the receiving pool, with its GUID
+// (module/zcommon/zfeature_common.c).
 var streamFeatures = []struct {
 	flag uint64
 	guid string
@@ -65,8 +65,7 @@ var streamFeatures = []struct {
 	{1 << 29, "com.klarasystems:large_microzap"},
 }
 
-// Features are the GUIDs of the pool's features that the stream needs where it is
-// received.
+// Features returns the GUIDs of the features that the receiving pool needs.
 func (b Begin) Features() (guids []string) {
 	for _, f := range streamFeatures {
 		if b.features&f.flag != 0 {

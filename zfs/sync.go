@@ -6,13 +6,12 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
-// SyncPool makes everything written to a pool so far durable: it waits until
-// the open transaction group is on disk, whatever the sync property says.
-// When ctx ends first SyncPool returns its error, and the wait goes on in a
-// thread of its own: the kernel knows no way to stop it, and on a pool that
-// becomes suspended meanwhile it lasts until the pool is resumed. On one that
-// is suspended already it is ErrSuspended, on a read-only one ErrReadOnly.
-// (ZFS_IOC_POOL_SYNC, OpenZFS 2.1 to 2.4.)
+// SyncPool makes everything written to a pool so far durable: it waits until the open
+// transaction group is on disk, whatever the sync property is. It returns ErrSuspended for a
+// suspended pool and ErrReadOnly for a read-only one. When ctx ends first, SyncPool returns
+// its error, and the request goes on in a thread of its own, because the kernel cannot
+// cancel it. On a pool that becomes suspended meanwhile, the request lasts until the pool is
+// resumed. (ZFS_IOC_POOL_SYNC, OpenZFS 2.1 to 2.4.)
 func (h *Handle) SyncPool(ctx context.Context, pool string) error {
 	if err := checkPool(pool); err != nil {
 		return err
@@ -23,7 +22,7 @@ func (h *Handle) SyncPool(ctx context.Context, pool string) error {
 	done := make(chan error, 1)
 	go func() {
 		args := nvlist.List{{Name: "force", Value: false}}
-		done <- h.act("sync", iocPoolSync, pool, args)
+		done <- h.change("sync", iocPoolSync, pool, args)
 	}()
 	select {
 	case err := <-done:

@@ -6,13 +6,12 @@ import (
 	"fmt"
 )
 
-// ErrMalformed is what Decode's refusals have in common.
+// ErrMalformed is in every error of Decode.
 var ErrMalformed = errors.New("malformed nvlist")
 
-// Decode reads a packed list. It trusts nothing: each length is checked
-// before it is used, nesting ends at MaxDepth, and memory stays in proportion
-// to len(data). Bytes after the list's end are ignored, because the kernel
-// leaves the rest of a buffer as it was.
+// Decode reads a packed list. It trusts nothing: it checks each length, limits nesting to
+// MaxDepth, and uses memory in proportion to len(data). It ignores bytes after the list's
+// end, because the kernel leaves the rest of a buffer unchanged.
 func Decode(data []byte) (List, error) {
 	if len(data) < headerSize {
 		return nil, malformed("%d bytes are too short", len(data))
@@ -54,7 +53,7 @@ func (d *decoder) list(depth int) (List, error) {
 	}
 }
 
-// pair cuts the next pair off, or returns nil at the end of the list.
+// pair removes and returns the next pair, or returns nil at the end of the list.
 func (d *decoder) pair() ([]byte, error) {
 	if len(d.rest) < endSize {
 		return nil, malformed("the list does not end")
@@ -114,8 +113,8 @@ func (d *decoder) value(v value, depth int) (any, error) {
 	return v.scalar()
 }
 
-// lists reads an array of lists. Each has a place of its own in the pair, so
-// a false count ends at the pair's size.
+// lists reads an array of lists. Each list has a nvlist_t in the pair, so the pair's size
+// bounds a false count.
 func (d *decoder) lists(v value, depth int) (any, error) {
 	if v.count < 0 || int64(v.count)*(pointerSize+listStructSize) > int64(len(v.data)) {
 		return nil, v.malformed()
@@ -131,7 +130,7 @@ func (d *decoder) lists(v value, depth int) (any, error) {
 	return lists, nil
 }
 
-// scalar reads a value that lies in its pair as a whole.
+// scalar reads a value that is not a list.
 func (v value) scalar() (any, error) {
 	switch v.kind {
 	case typeBoolean:

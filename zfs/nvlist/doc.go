@@ -1,8 +1,7 @@
-// Package nvlist is the codec for packed name-value lists, the argument and
-// answer format of ioctls on /dev/zfs: Encode makes one, Decode reads one.
+// Package nvlist encodes and decodes packed name-value lists, the format of arguments and
+// answers of ioctls on /dev/zfs.
 //
-// It handles the native encoding in little-endian byte order, which is what
-// OpenZFS's module speaks on amd64 and arm64 (include/sys/nvpair.h,
-// unchanged from OpenZFS 2.1 to 2.4). The portable XDR encoding is not
-// handled. What names and values mean is not known here.
+// It handles the native encoding in little-endian byte order, which OpenZFS's module uses on
+// amd64 and arm64 (include/sys/nvpair.h, unchanged from OpenZFS 2.1 to 2.4). It does not
+// handle the portable XDR encoding. It does not know the meaning of names and values.
 package nvlist

@@ -9,9 +9,8 @@ import (
 
 var le = binary.LittleEndian
 
-// Encode packs a list for the kernel. It refuses what the format cannot hold:
-// a NUL in a name or string, a value of an unknown Go type, lists nested more
-// than MaxDepth deep, sizes beyond the format's 31 bits.
+// Encode packs a list for the kernel. It fails for a NUL in a name or string, a value of an
+// unknown Go type, lists nested more than MaxDepth deep, and sizes beyond 31 bits.
 func Encode(l List) ([]byte, error) {
 	buf := make([]byte, 0, 256)
 	buf = append(buf, encodingNative, littleEndian, 0, 0)
@@ -59,8 +58,8 @@ func appendPair(buf []byte, pair Pair, depth int) ([]byte, error) {
 	return appendEmbedded(buf, pair.Value, depth)
 }
 
-// appendEmbedded writes the pairs of lists that are values: they follow the
-// pair and do not count in its size.
+// appendEmbedded writes the pairs of lists that are values. They follow the pair and do not
+// count in its size.
 func appendEmbedded(buf []byte, value any, depth int) ([]byte, error) {
 	switch v := value.(type) {
 	case List:
@@ -117,7 +116,7 @@ func encodeValue(value any) (kind, count int32, data []byte, err error) {
 	return 0, 0, nil, fmt.Errorf("a value of type %T cannot be packed", value)
 }
 
-// encode gives back an uninterpreted value as it came.
+// encode returns an uninterpreted value unchanged.
 func (o Other) encode() (kind, count int32, data []byte, err error) {
 	if interpreted(o.Type) || o.Type <= 0 || o.Type > typeMax || o.Count < 0 || len(o.Data)%8 != 0 {
 		return 0, 0, nil, fmt.Errorf("type %d with %d elements in %d bytes cannot be packed as it is", o.Type, o.Count, len(o.Data))

@@ -21,7 +21,7 @@ type Pair struct {
 	Value any
 }
 
-// Boolean is the value of a pair that says something by being there.
+// Boolean is the value of a pair whose presence is its meaning.
 type Boolean struct{}
 
 // Other is a value of a type that this package does not interpret.

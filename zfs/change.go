@@ -8,10 +8,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
-// act makes a request whose argument is a list and which changes something.
-// The module reports success of some requests, such as a hold, even where it
-// did nothing because a name was missing; its answer names it then.
-func (h *Handle) act(op string, req request, name string, args nvlist.List) error {
+// change makes a request that changes something and has a list as its argument. Some
+// requests, such as a hold, report success although a name was missing and nothing was
+// done. The answer then has that name, and change fails.
+func (h *Handle) change(op string, req request, name string, args nvlist.List) error {
 	src, err := nvlist.Encode(args)
 	if err != nil {
 		return invalid(op, name, "%v", err)
@@ -33,8 +33,8 @@ func (h *Handle) act(op string, req request, name string, args nvlist.List) erro
 	return err
 }
 
-// refusals reads which names were refused. The answer maps names to errnos; a
-// count of further ones, N_MORE_ERRORS, may end it.
+// refusals returns the names that were refused. The answer maps names to errnos; a count of
+// further ones, N_MORE_ERRORS, may end it.
 func refusals(answer nvlist.List) []NameError {
 	var each []NameError
 	for _, pair := range answer {
@@ -45,9 +45,9 @@ func refusals(answer nvlist.List) []NameError {
 	return each
 }
 
-// triedAgain reports whether a refusal is one that the module has got over by
-// itself: a second snapshot of a dataset has to wait for the next transaction group,
-// and the answer still names the first try.
+// triedAgain reports whether the module itself has repeated a refused try with success. A
+// second snapshot of a dataset has to wait for the next transaction group, and the answer
+// still has the errno of the first try.
 func triedAgain(e NameError) bool { return e.Errno == unix.EAGAIN }
 
 // moreErrors is ZPROP_N_MORE_ERRORS of include/sys/fs/zfs.h.
