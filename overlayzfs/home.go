@@ -142,7 +142,7 @@ func datasetOfHome(dir string) (string, error) {
 		return "", err
 	}
 	if !onZFS {
-		return "", fault.New(fault.Unsupported, "home %q is not on ZFS; create a dataset (`zfs create -o mountpoint=legacy POOL/NAME`) and set overlayzfs.dataset=POOL/NAME, or put Docker's data-root on ZFS", dir)
+		return "", fault.New(fault.Unsupported, "home %q does not lie on ZFS; create a dataset (`zfs create -o mountpoint=legacy POOL/NAME`) and set overlayzfs.dataset=POOL/NAME, or put Docker's data-root on ZFS", dir)
 	}
 	return zfs.DatasetOf(dir)
 }

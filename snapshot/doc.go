@@ -1,31 +1,47 @@
-// Package snapshot takes dataset-level snapshots at events of the driver,
-// keeps as many of them as a policy says, and goes back to one.
+// Package snapshot takes snapshots of datasets at events of the driver, keeps as many of them
+// as a policy says, and rolls back to one.
 //
 // # What a snapshot is
 //
-// One snapshot is taken in one step of the pool over several datasets, under
-// one name: the layers dataset, the datasets of limited layers below it (those
-// with a local property overlayzfs:layer; other children belong to other
-// people), and, if the administrator names it, the records dataset that holds
-// Docker's data-root. What the engine has recorded and what the driver keeps
-// are therefore of the same moment. All that is known of a snapshot is in its
-// name and user properties (property.go): there is no other state, and no
-// restart loses any. Ours are the snapshots with both the name's prefix and
-// the property; no other is ever destroyed, but by a rollback that was told so.
+// One snapshot is taken in one step of the pool over several datasets, under one name:
+//
+//   - the layers dataset,
+//   - the datasets of limited layers below it, which have a local property overlayzfs:layer
+//     (other children belong to others),
+//   - the records dataset with Docker's data-root, if the administrator names it.
+//
+// So the engine's records and the driver's layers are of one moment. A snapshot's name and user
+// properties (property.go) contain everything known of it. There is no other state, and no
+// restart loses any. Our snapshots have both the name's prefix and the property. No other
+// snapshot is ever destroyed, except by a rollback that was told to.
 //
 // # Order
 //
-// Snapshots are ordered by the transaction group they were made in, never by
-// the clock. A clock that was set back neither lets retention destroy the
-// newest nor stops interval snapshots.
+// Snapshots are ordered by the transaction group that they were made in, never by the clock.
+// After a clock was set back, retention does not destroy the newest snapshots, and interval
+// snapshots go on.
 //
 // # Failure
 //
-// A hook never blocks a layer operation and never fails one. What failed is
-// logged once for each cause and shown in Status until a snapshot succeeds.
+// A snapshot never blocks a layer operation and never fails one. A failure is logged once for
+// each cause, and Status shows it until a snapshot succeeds.
+//
+// # Files
+//
+//	events.go     events, intervals, and series of events that give one snapshot
+//	config.go     Config, and Policy with its syntax
+//	property.go   names and user properties of snapshots; the mark of a rollback
+//	scheduler.go  Scheduler: when snapshots are taken
+//	status.go     what docker info shows, and the log of failures
+//	take.go       taking one snapshot over all datasets
+//	retention.go  destroying the snapshots that a policy does not keep
+//	list.go       finding our snapshots
+//	plan.go       planning a rollback, and the text of the plan
+//	users.go      finding mounts and processes that are in a rollback's way
+//	rollback.go   carrying a rollback out
 //
 // # What does not live here
 //
-// When events happen (package overlayzfs), how the kernel is asked (package
-// zfs), and anything of Docker: the records dataset is a name to this package.
+// Package overlayzfs knows when events happen. Package zfs knows how the kernel is asked. The
+// records dataset is only a name here: nothing in this package knows Docker.
 package snapshot

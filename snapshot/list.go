@@ -4,21 +4,23 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Info is one snapshot of ours: what has one name on all its datasets.
+// Info describes one snapshot of ours: the snapshots of one name on all its datasets.
 type Info struct {
-	Name      string    `json:"name"` // what stands after the @
+	Name      string    `json:"name"` // the part after the @
 	Event     Event     `json:"event"`
-	Time      time.Time `json:"time"` // by the clock of then; CreateTXG orders
+	Time      time.Time `json:"time"` // by the clock of its moment; CreateTXG gives the order
 	CreateTXG uint64    `json:"createtxg"`
 	Scope     Scope     `json:"scope"`
-	Records   string    `json:"records,omitempty"` // the records dataset in it
-	Datasets  []string  `json:"datasets"`          // that have it, the layers dataset first
-	Used      uint64    `json:"used"`              // bytes that nothing else holds
+	Records   string    `json:"records,omitempty"` // the records dataset that it covers
+	Datasets  []string  `json:"datasets"`          // the datasets that have it, the layers dataset first
+	Used      uint64    `json:"used"`              // bytes that only it holds
 	Clones    uint64    `json:"clones,omitempty"`
 	Holds     []Hold    `json:"holds,omitempty"`
 
@@ -31,7 +33,7 @@ type Hold struct {
 	Tag     string `json:"tag"`
 }
 
-// Scope is what a snapshot holds.
+// Scope says which data a snapshot covers.
 type Scope string
 
 // The scopes.
@@ -40,15 +42,15 @@ const (
 	ScopeRecords Scope = "layers+records"
 )
 
-// List returns our snapshots of a store, oldest first.
+// List returns the snapshots of a store that overlayzfs took, oldest first.
 func List(z *zfs.Handle, layers string) ([]Info, error) {
-	infos, err := inventory(z, layers, "")
+	infos, err := listSnapshots(z, layers, "")
 	if err != nil {
 		return nil, err
 	}
 	for i := range infos {
 		if infos[i].held {
-			if infos[i].Holds, err = holdsOf(z, onEach(infos[i].Datasets, infos[i].Name)); err != nil {
+			if infos[i].Holds, err = holdsOf(z, snapshotNames(infos[i].Datasets, infos[i].Name)); err != nil {
 				return nil, err
 			}
 		}
@@ -73,9 +75,8 @@ func holdsOf(z *zfs.Handle, snapshots []string) ([]Hold, error) {
 	return all, nil
 }
 
-// oldestFirst puts snapshots in the order they were made in, which the clock
-// does not know.
-func oldestFirst(infos []Info) {
+// sortByTXG sorts snapshots in the order in which they were made. The clock does not know it.
+func sortByTXG(infos []Info) {
 	slices.SortStableFunc(infos, func(a, b Info) int {
 		return cmp.Or(cmp.Compare(a.CreateTXG, b.CreateTXG), cmp.Compare(a.Name, b.Name))
 	})
@@ -83,21 +84,137 @@ func oldestFirst(infos []Info) {
 
 // newest returns the latest snapshot of an event.
 func newest(infos []Info, e Event) (Info, bool) {
-	of := ofEvent(infos, e)
+	of := filterEvent(infos, e)
 	if len(of) == 0 {
 		return Info{}, false
 	}
 	return of[len(of)-1], true
 }
 
-// ofEvent returns the snapshots of an event, oldest first.
-func ofEvent(infos []Info, e Event) []Info {
+// filterEvent returns the snapshots of an event, oldest first.
+func filterEvent(infos []Info, e Event) []Info {
 	var of []Info
 	for _, info := range infos {
 		if info.Event == e {
 			of = append(of, info)
 		}
 	}
-	oldestFirst(of)
+	sortByTXG(of)
 	return of
+}
+
+// listSnapshots finds our snapshots of a store, oldest first. It looks at the given records
+// dataset, and at every records dataset that a snapshot names. Of other snapshots it reads only
+// the names, which is cheap.
+func listSnapshots(z *zfs.Handle, layers, records string) ([]Info, error) {
+	stats, err := z.DatasetStats(layers)
+	if err != nil {
+		return nil, err
+	}
+	children, err := limitedChildren(z, layers)
+	if err != nil {
+		return nil, err
+	}
+	c := collector{zfs: z, found: map[string]*Info{}}
+	for _, dataset := range append([]zfs.Dataset{stats}, children...) {
+		if err := c.scan(dataset.Name, func(zfs.Dataset) bool { return true }); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.scanRecords(layers, records, strconv.FormatUint(stats.GUID, 10)); err != nil {
+		return nil, err
+	}
+	return c.sortedInfos(), nil
+}
+
+// collector groups the snapshots of several datasets by name.
+type collector struct {
+	zfs   *zfs.Handle
+	found map[string]*Info
+}
+
+// scan adds the snapshots of a dataset that are ours and that mine accepts.
+func (c *collector) scan(dataset string, mine func(zfs.Dataset) bool) error {
+	for s, err := range c.zfs.SnapshotNames(dataset) {
+		if errors.Is(err, zfs.ErrNotExist) {
+			return nil // the dataset was destroyed meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(baseName(s.Name), prefix) {
+			continue
+		}
+		stats, err := c.zfs.DatasetStats(s.Name)
+		if errors.Is(err, zfs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if isOurs(stats) && mine(stats) {
+			c.add(dataset, stats)
+		}
+	}
+	return nil
+}
+
+// scanRecords adds the snapshots of records datasets. Several stores may share one. A snapshot
+// there is this store's when it belongs to one that is found already. When all the rest of it
+// is gone, it is this store's when it names the store.
+func (c *collector) scanRecords(layers, records, store string) error {
+	for _, dataset := range c.listRecordsDatasets(layers, records) {
+		err := c.scan(dataset, func(s zfs.Dataset) bool {
+			info := c.found[baseName(s.Name)]
+			if info != nil {
+				return info.Records == dataset
+			}
+			return layersGUID(s) == store
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *collector) listRecordsDatasets(layers, records string) []string {
+	all := []string{records}
+	for _, info := range c.found {
+		all = append(all, info.Records)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return slices.DeleteFunc(all, func(dataset string) bool { return dataset == "" || dataset == layers })
+}
+
+func (c *collector) add(dataset string, s zfs.Dataset) {
+	name := baseName(s.Name)
+	info := c.found[name]
+	if info == nil {
+		info = &Info{
+			Name:      name,
+			Event:     Event(propertyText(s, eventProperty)),
+			Time:      s.Created().UTC(),
+			CreateTXG: s.CreateTXG,
+			Scope:     Scope(propertyText(s, scopeProperty)),
+			Records:   propertyText(s, recordsProperty),
+		}
+		c.found[name] = info
+	}
+	info.Datasets = append(info.Datasets, dataset)
+	info.Used += s.Used()
+	info.Clones += s.Clones
+	if refs, _ := s.Property("userrefs"); refs.Uint() > 0 {
+		info.held = true
+	}
+}
+
+func (c *collector) sortedInfos() []Info {
+	infos := make([]Info, 0, len(c.found))
+	for _, info := range c.found {
+		infos = append(infos, *info)
+	}
+	sortByTXG(infos)
+	return infos
 }

@@ -5,16 +5,54 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// The user properties of our snapshots, the same on all datasets of one.
+// prefix begins the name of every snapshot of overlayzfs.
+const prefix = "overlayzfs-"
+
+// timeLayout is the basic format of ISO 8601. ZFS allows all of its characters in names.
+const timeLayout = "20060102T150405Z"
+
+// makeName returns the n-th name for a snapshot taken at that time. The time is for readers,
+// and no code reads it back.
+func makeName(e Event, at time.Time, n int) string {
+	return fmt.Sprintf("%s%s-%s-%d", prefix, e, at.UTC().Format(timeLayout), n)
+}
+
+// snapshotName returns the full name of a dataset's snapshot.
+func snapshotName(dataset, name string) string { return dataset + "@" + name }
+
+// datasetOf returns the part of a snapshot's name before the @.
+func datasetOf(snapshot string) string {
+	dataset, _, _ := strings.Cut(snapshot, "@")
+	return dataset
+}
+
+// baseName returns the part of a snapshot's name after the @.
+func baseName(snapshot string) string {
+	_, name, _ := strings.Cut(snapshot, "@")
+	return name
+}
+
+// snapshotNames returns the full names of a snapshot of several datasets.
+func snapshotNames(datasets []string, name string) []string {
+	all := make([]string, len(datasets))
+	for i, dataset := range datasets {
+		all[i] = snapshotName(dataset, name)
+	}
+	return all
+}
+
+// The user properties of our snapshots. They are the same on all datasets of a snapshot.
 const (
 	eventProperty   = "overlayzfs:event"
-	versionProperty = "overlayzfs:version" // of these properties
+	versionProperty = "overlayzfs:version" // the version of these properties
 	scopeProperty   = "overlayzfs:scope"
-	recordsProperty = "overlayzfs:records"     // the records dataset, if it is in it
+	recordsProperty = "overlayzfs:records"     // the records dataset that it covers
 	limitedProperty = "overlayzfs:limited"     // how many limited layers, and their keys
 	layersProperty  = "overlayzfs:layers-guid" // the layers dataset's GUID
 )
@@ -23,21 +61,21 @@ const (
 // name, on datasets, for the store's random name. It is read and never written.
 const oldLayersProperty = "overlayzfs:store"
 
-// version is what versionProperty says. A snapshot of another version is
-// listed and kept, and cannot be gone back to.
-const version = "1"
+// propertyVersion is the value of versionProperty. A snapshot of another version is listed
+// and kept, and no rollback to it is possible.
+const propertyVersion = "1"
 
-// mostKeys bounds how many keys limitedProperty names: a property holds 8 KiB,
-// and each dataset of a snapshot has it.
-const mostKeys = 64
+// maxKeys is the most keys in limitedProperty. A property holds 8 KiB, and each dataset of a
+// snapshot has it.
+const maxKeys = 64
 
-// properties are those of a snapshot to be taken.
+// properties returns the properties of a new snapshot.
 func properties(e Event, store uint64, records string, keys []string) map[string]string {
 	p := map[string]string{
 		eventProperty:   string(e),
-		versionProperty: version,
+		versionProperty: propertyVersion,
 		scopeProperty:   string(ScopeLayers),
-		limitedProperty: limits{len(keys), keys}.String(),
+		limitedProperty: limitedLayers{len(keys), keys}.String(),
 		layersProperty:  strconv.FormatUint(store, 10),
 	}
 	if records != "" {
@@ -47,22 +85,23 @@ func properties(e Event, store uint64, records string, keys []string) map[string
 	return p
 }
 
-// limits are the limited layers of a snapshot: how many, and the first keys.
-type limits struct {
+// limitedLayers are the limited layers in a snapshot: their number, and the first keys.
+type limitedLayers struct {
 	count int
 	keys  []string
 }
 
-// String is limitedProperty's value.
-func (l limits) String() string {
-	return fmt.Sprintf("%d %s", l.count, strings.Join(l.keys[:min(len(l.keys), mostKeys)], ","))
+// String returns the value of limitedProperty.
+func (l limitedLayers) String() string {
+	return fmt.Sprintf("%d %s", l.count, strings.Join(l.keys[:min(len(l.keys), maxKeys)], ","))
 }
 
-// parseLimits reads what String wrote; of anything else it makes the least.
-func parseLimits(text string) limits {
+// parseLimitedLayers reads the value of limitedProperty. From a malformed value it takes what
+// it can read.
+func parseLimitedLayers(text string) limitedLayers {
 	digits, list, _ := strings.Cut(text, " ")
 	count, _ := strconv.Atoi(digits)
-	l := limits{count: count}
+	l := limitedLayers{count: count}
 	for key := range strings.SplitSeq(list, ",") {
 		if keyPattern.MatchString(key) {
 			l.keys = append(l.keys, key)
@@ -71,22 +110,60 @@ func parseLimits(text string) limits {
 	return l
 }
 
-// ours reports whether a snapshot is one of ours: by name, and by a property
-// set on the snapshot itself, which nobody inherits.
-func ours(s zfs.Dataset) bool {
-	return strings.HasPrefix(bare(s.Name), prefix) && s.IsLocal(eventProperty)
+// isOurs reports whether overlayzfs took a snapshot: by its name, and by a property on the
+// snapshot itself, which no other snapshot inherits.
+func isOurs(s zfs.Dataset) bool {
+	return strings.HasPrefix(baseName(s.Name), prefix) && s.IsLocal(eventProperty)
 }
 
 // layersGUID returns the GUID of the layers dataset that a snapshot was taken with, in
 // decimal digits, and "" when the snapshot does not have it.
 func layersGUID(s zfs.Dataset) string {
-	return cmp.Or(text(s, layersProperty), text(s, oldLayersProperty))
+	return cmp.Or(propertyText(s, layersProperty), propertyText(s, oldLayersProperty))
 }
 
-// text is a user property, or nothing.
-func text(s zfs.Dataset, property string) string {
+// propertyText returns the text of a property, and "" without it.
+func propertyText(s zfs.Dataset, property string) string {
 	if p, there := s.Property(property); there {
 		return p.String()
 	}
 	return ""
+}
+
+// rollbackProperty, on the layers dataset, marks a rollback that has begun and not ended. Its
+// value is the snapshot. A rollback does not change the properties of file systems, so the
+// mark survives every step.
+const rollbackProperty = "overlayzfs:rollback"
+
+// pendingRollback returns the snapshot that an unfinished rollback of the dataset goes to, and
+// "" without one. An inherited mark is an ancestor's, and does not count.
+func pendingRollback(layers zfs.Dataset) string {
+	if !layers.IsLocal(rollbackProperty) {
+		return ""
+	}
+	return propertyText(layers, rollbackProperty)
+}
+
+// PendingRollback returns the name of the snapshot that an unfinished rollback of the layers
+// dataset goes to, and "" without one. A store must not be used while there is one. Ask after
+// the dataset is mounted and before anything on it is read, and unmount it then. A rollback
+// sets its mark before it looks for mounts, so one of the two always sees the other.
+func PendingRollback(z *zfs.Handle, layers string) (string, error) {
+	stats, err := z.DatasetStats(layers)
+	if err != nil {
+		return "", err
+	}
+	return pendingRollback(stats), nil
+}
+
+// HasRecords reports whether a snapshot of the layers dataset includes Docker's records. It is
+// false for a snapshot that does not exist.
+func HasRecords(z *zfs.Handle, layers, name string) bool {
+	s, err := z.DatasetStats(snapshotName(layers, name))
+	return err == nil && propertyText(s, recordsProperty) != ""
+}
+
+// UnfinishedError returns the error for a store whose rollback to a snapshot is unfinished.
+func UnfinishedError(layers, name string) error {
+	return fault.New(fault.Interrupted, "a rollback to %s was cut short: finish it with `overlayzfs rollback %s` and the flags of the first run", name, snapshotName(layers, name))
 }

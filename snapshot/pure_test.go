@@ -11,16 +11,16 @@ import (
 
 func TestNames(t *testing.T) {
 	at := time.Date(2026, 3, 1, 1, 2, 3, 999, time.FixedZone("", 3600))
-	name := nameOf(Stop, at, 2)
+	name := makeName(Stop, at, 2)
 	if want := "overlayzfs-stop-20260301T000203Z-2"; name != want {
 		t.Errorf("got %q, want %q", name, want)
 	}
-	snapshot := full("tank/docker/layers", name)
+	snapshot := snapshotName("tank/docker/layers", name)
 	if err := zfs.CheckSnapshotName(snapshot); err != nil {
 		t.Error(err)
 	}
-	if datasetOf(snapshot) != "tank/docker/layers" || bare(snapshot) != name {
-		t.Errorf("%q is taken apart into %q and %q", snapshot, datasetOf(snapshot), bare(snapshot))
+	if datasetOf(snapshot) != "tank/docker/layers" || baseName(snapshot) != name {
+		t.Errorf("%q is taken apart into %q and %q", snapshot, datasetOf(snapshot), baseName(snapshot))
 	}
 }
 
@@ -39,7 +39,7 @@ func TestOursHasNameAndOwnProperty(t *testing.T) {
 		{with("tank@daily", "tank@daily"), false},
 		{zfs.Dataset{Name: "tank@overlayzfs-stop-x"}, false},
 	} {
-		if got := ours(tt.s); got != tt.want {
+		if got := isOurs(tt.s); got != tt.want {
 			t.Errorf("%v: %v", tt.s, got)
 		}
 	}
@@ -53,15 +53,15 @@ func TestLimitsAreRemembered(t *testing.T) {
 	for n := range 100 {
 		keys = append(keys, key(n))
 	}
-	for _, n := range []int{0, 1, mostKeys, 100} {
-		got := parseLimits(limits{n, keys[:n]}.String())
-		if got.count != n || !cmp.Equal(got.keys, keys[:min(n, mostKeys)], cmp.Comparer(func(a, b []string) bool {
+	for _, n := range []int{0, 1, maxKeys, 100} {
+		got := parseLimitedLayers(limitedLayers{n, keys[:n]}.String())
+		if got.count != n || !cmp.Equal(got.keys, keys[:min(n, maxKeys)], cmp.Comparer(func(a, b []string) bool {
 			return len(a) == len(b) && (len(a) == 0 || a[len(a)-1] == b[len(b)-1])
 		})) {
 			t.Errorf("%d limited layers became %+v", n, got)
 		}
 	}
-	if got := parseLimits("nonsense"); got.count != 0 || got.keys != nil {
+	if got := parseLimitedLayers("nonsense"); got.count != 0 || got.keys != nil {
 		t.Errorf("nonsense became %+v", got)
 	}
 }
@@ -83,7 +83,7 @@ func TestRetentionGoesByTransactionGroup(t *testing.T) {
 		{Name: "daily", Event: Daily, CreateTXG: 2},
 	}
 	var got []string
-	for _, info := range beyond(infos, Policy{Stop: 2, Daily: 1}) {
+	for _, info := range listExcess(infos, Policy{Stop: 2, Daily: 1}) {
 		got = append(got, info.Name)
 	}
 	if diff := cmp.Diff([]string{"oldest", "old"}, got); diff != "" {
@@ -109,7 +109,7 @@ func TestDue(t *testing.T) {
 		"clock not set since the start":  {time.Unix(0, 0), last, false},
 		"taken while it was not, and is": {last, time.Unix(0, 0), true},
 	} {
-		if got := due(tt.now, tt.last, born, Daily.every()); got != tt.want {
+		if got := isDue(tt.now, tt.last, born, Daily.interval()); got != tt.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -126,10 +126,10 @@ func TestOverlayPaths(t *testing.T) {
 // one of a dataset called 0.
 func TestAMissingPropertyIsEmpty(t *testing.T) {
 	s := zfs.Dataset{Properties: map[string]zfs.Property{eventProperty: {Value: zfs.String("stop")}}}
-	if got := text(s, recordsProperty); got != "" {
+	if got := propertyText(s, recordsProperty); got != "" {
 		t.Errorf("it is %q", got)
 	}
-	if got := text(s, eventProperty); got != "stop" {
+	if got := propertyText(s, eventProperty); got != "stop" {
 		t.Errorf("one that is there is %q", got)
 	}
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// beyond returns the snapshots that a policy keeps no longer, oldest first: of
-// each event it names, all but the newest. What is held or cloned stays, and
-// takes no other's place.
-func beyond(infos []Info, p Policy) []Info {
+// listExcess returns the snapshots that a policy does not keep, oldest first: for each event of
+// the policy, all but the newest. A snapshot with a hold or a clone stays, and takes no other
+// snapshot's place.
+func listExcess(infos []Info, p Policy) []Info {
 	var old []Info
-	for _, e := range events {
+	for _, e := range policyEvents {
 		keep, named := p[e]
-		of := ofEvent(infos, e)
+		of := filterEvent(infos, e)
 		if !named || len(of) <= keep {
 			continue
 		}
@@ -26,38 +26,38 @@ func beyond(infos []Info, p Policy) []Info {
 			}
 		}
 	}
-	oldestFirst(old)
+	sortByTXG(old)
 	return old
 }
 
-// prune destroys what the policy keeps no longer, each snapshot on all its
-// datasets in one step, and returns what is left.
-func (s store) prune(ctx context.Context, p Policy) (left []Info, pruned bool, err error) {
-	infos, err := inventory(s.zfs, s.layers, s.records)
+// prune destroys the snapshots that the policy does not keep, and returns the rest. It destroys
+// each snapshot on all its datasets in one step.
+func (s target) prune(ctx context.Context, p Policy) (left []Info, pruned bool, err error) {
+	infos, err := listSnapshots(s.zfs, s.layers, s.records)
 	if err != nil {
 		return nil, false, err
 	}
 	gone := map[string]bool{}
 	var errs []error
-	for _, info := range beyond(infos, p) {
+	for _, info := range listExcess(infos, p) {
 		if err := ctx.Err(); err != nil {
 			errs = append(errs, err)
 			break
 		}
-		err := s.zfs.DestroySnapshots(onEach(info.Datasets, info.Name), false)
+		err := s.zfs.DestroySnapshots(snapshotNames(info.Datasets, info.Name), false)
 		switch {
 		case err == nil:
 			gone[info.Name] = true
 		case errors.Is(err, zfs.ErrBusy):
-			logrus.WithError(err).WithField("snapshot", info.Name).Debug("in use: stays")
+			logrus.WithError(err).WithField("snapshot", info.Name).Debug("the snapshot is in use and stays")
 		default:
 			errs = append(errs, err)
 		}
 	}
-	return without(infos, gone), len(gone) > 0, errors.Join(errs...)
+	return dropNames(infos, gone), len(gone) > 0, errors.Join(errs...)
 }
 
-func without(infos []Info, gone map[string]bool) []Info {
+func dropNames(infos []Info, gone map[string]bool) []Info {
 	var left []Info
 	for _, info := range infos {
 		if !gone[info.Name] {

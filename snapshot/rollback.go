@@ -9,41 +9,41 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// ErrUnfinished is in the error of a rollback that stopped on its way. The
-// store is not used until the rollback was run again and got to its end.
+// ErrUnfinished is returned when a rollback stopped on its way. The store is not used until the
+// rollback has been run again to its end.
 var ErrUnfinished = errors.New("the rollback is not finished: run it again")
 
 // step is one part of a rollback.
 type step struct {
 	name string
-	// undone says that before this step nothing was lost but newer snapshots,
-	// so that a failure leaves a store that can be used.
-	undone bool
-	run    func(context.Context) error
+	// canAbort says that before this step only newer snapshots were lost, so that a failure
+	// leaves a usable store.
+	canAbort bool
+	run      func(context.Context) error
 }
 
-// Do carries the plan out, or refuses. It can end at any instruction: running
-// it again, from a new plan, finishes it.
+// Do carries out the plan, or refuses. It can end at any instruction. Running it again, from a
+// new plan, finishes it.
 //
-//  1. The mark (markProperty) is set: no driver opens the store any more.
-//  2. Everything is looked at again, now that nobody new can come. What is not
-//     as it was planned ends here: the mark is cleared.
-//  3. Newer snapshots are destroyed, on all datasets in one step of the pool.
-//  4. The datasets go back, one by one. To go back again loses nothing.
-//  5. Datasets of limited layers made since are destroyed.
-//  6. The mark is cleared.
+//  1. Set the mark (rollbackProperty): no driver opens the store any more.
+//  2. Check everything again, now that no new user can come. When the plan has changed, clear
+//     the mark and stop.
+//  3. Destroy newer snapshots, on all datasets in one step of the pool.
+//  4. Roll back the datasets, one by one. Repeating that loses nothing.
+//  5. Destroy datasets of limited layers that were made since.
+//  6. Clear the mark.
 //
-// A failure up to the first dataset's going back clears the mark, too, unless
-// an earlier rollback had set it.
+// A failure before the first dataset went back clears the mark too, unless an earlier rollback
+// had set it.
 func (p *Plan) Do(ctx context.Context) error {
-	return p.do(ctx, func(string) error { return nil })
+	return p.execute(ctx, func(string) error { return nil })
 }
 
-// errCrash ends a rollback as the end of the process would. For tests.
+// errCrash ends a rollback as the end of the process would. Tests use it.
 var errCrash = errors.New("crash")
 
-// do tells before which step it is; an error from there ends it.
-func (p *Plan) do(ctx context.Context, before func(step string) error) error {
+// execute runs the steps. It calls before with the name of each step, and stops at its error.
+func (p *Plan) execute(ctx context.Context, before func(step string) error) error {
 	if err := p.Refused(); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (p *Plan) do(ctx context.Context, before func(step string) error) error {
 			err = s.run(ctx)
 		}
 		if err != nil {
-			return p.stopped(s, err)
+			return p.abort(s, err)
 		}
 	}
 	return nil
@@ -64,13 +64,13 @@ func (p *Plan) do(ctx context.Context, before func(step string) error) error {
 
 func (p *Plan) steps() []step {
 	steps := []step{
-		{"mark", true, p.mark},
-		{"look again", true, p.lookAgain},
+		{"mark", true, p.setMark},
+		{"look again", true, p.recheck},
 		{"destroy newer snapshots", true, p.destroyNewer},
 	}
 	for i, dataset := range p.Back {
 		steps = append(steps, step{"go back " + dataset, i == 0, func(ctx context.Context) error {
-			return p.goBack(ctx, dataset)
+			return p.rollBackDataset(ctx, dataset)
 		}})
 	}
 	for _, dataset := range p.Later {
@@ -82,18 +82,18 @@ func (p *Plan) steps() []step {
 			return err
 		}})
 	}
-	return append(steps, step{"clear the mark", false, func(context.Context) error { return p.clear() }})
+	return append(steps, step{"clear the mark", false, func(context.Context) error { return p.clearMark() }})
 }
 
-func (p *Plan) mark(context.Context) error {
-	return p.zfs.SetString(p.Layers, markProperty, p.Name)
+func (p *Plan) setMark(context.Context) error {
+	return p.zfs.SetString(p.Layers, rollbackProperty, p.Name)
 }
 
-func (p *Plan) clear() error { return p.zfs.Inherit(p.Layers, markProperty) }
+func (p *Plan) clearMark() error { return p.zfs.Inherit(p.Layers, rollbackProperty) }
 
-// lookAgain makes sure that nothing has changed since the plan was made, and
-// that nobody opened the store before the mark was set.
-func (p *Plan) lookAgain(context.Context) error {
+// recheck makes sure that nothing has changed since the plan was made, and that no process
+// opened the store before the mark was set.
+func (p *Plan) recheck(context.Context) error {
 	now, err := PlanRollback(p.zfs, p.Layers, p.Records, p.Name, p.options)
 	if err != nil {
 		return err
@@ -101,9 +101,9 @@ func (p *Plan) lookAgain(context.Context) error {
 	if err := now.Refused(); err != nil {
 		return err
 	}
-	now.Resumes = p.Resumes // that is our mark
+	now.Resumes = p.Resumes // this rollback's own mark
 	if now.String() != p.String() {
-		return fmt.Errorf("%w: things have changed since it was planned; look at it again", ErrRefused)
+		return fmt.Errorf("%w: the plan is out of date; plan it again", ErrRefused)
 	}
 	return nil
 }
@@ -112,22 +112,21 @@ func (p *Plan) destroyNewer(context.Context) error {
 	return p.zfs.DestroySnapshots(append(p.Newer[:len(p.Newer):len(p.Newer)], p.Foreign...), false)
 }
 
-// goBack puts one dataset back. A limited layer that was removed since lives
-// again, and gets room for what it held.
-func (p *Plan) goBack(ctx context.Context, dataset string) error {
+// rollBackDataset rolls back one dataset. A limited layer that was removed since exists again,
+// and gets room for its content.
+func (p *Plan) rollBackDataset(ctx context.Context, dataset string) error {
 	if dataset != p.Layers && dataset != p.Records {
-		if err := p.revive(dataset); err != nil {
+		if err := p.prepareLimited(dataset); err != nil {
 			return err
 		}
 	}
-	return p.zfs.Rollback(ctx, dataset, full(dataset, p.Name))
+	return p.zfs.Rollback(ctx, dataset, snapshotName(dataset, p.Name))
 }
 
-// revive makes a limited layer's dataset fit to go back. Its limit can have
-// been lowered since, and the kernel does not go back to more than that. It is
-// raised no further than needed: what it was is in the driver's records, which
-// go back, too.
-func (p *Plan) revive(dataset string) error {
+// prepareLimited prepares a limited layer's dataset for a rollback. Its limit may have been
+// lowered since, and the kernel refuses to go back to more than that. The limit is raised no
+// further than needed. The driver's records, which go back too, contain the old limit.
+func (p *Plan) prepareLimited(dataset string) error {
 	if err := p.zfs.Inherit(dataset, quota.RemovedProperty); err != nil {
 		return err
 	}
@@ -135,7 +134,7 @@ func (p *Plan) revive(dataset string) error {
 	if err != nil {
 		return err
 	}
-	s, err := p.zfs.DatasetStats(full(dataset, p.Name))
+	s, err := p.zfs.DatasetStats(snapshotName(dataset, p.Name))
 	if err != nil {
 		return err
 	}
@@ -145,16 +144,17 @@ func (p *Plan) revive(dataset string) error {
 	return p.zfs.SetUint(dataset, "refquota", s.Referenced())
 }
 
-// stopped is the error of a rollback that ended at a step.
-func (p *Plan) stopped(at step, err error) error {
+// abort returns the error of a rollback that ended at a step. It clears the mark when the step
+// has lost nothing.
+func (p *Plan) abort(at step, err error) error {
 	if errors.Is(err, errCrash) {
 		return err
 	}
 	err = fmt.Errorf("%s: %w", at.name, err)
-	if !at.undone || p.Resumes != "" {
+	if !at.canAbort || p.Resumes != "" {
 		return errors.Join(err, ErrUnfinished)
 	}
-	if err := p.clear(); err != nil {
+	if err := p.clearMark(); err != nil {
 		return errors.Join(err, ErrUnfinished)
 	}
 	return err

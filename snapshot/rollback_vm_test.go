@@ -56,7 +56,7 @@ func TestRemovedLimitedLayers(t *testing.T) {
 		t.Fatal(err)
 	}
 	recent := l.take()
-	if l.exists(full(limited, recent)) {
+	if l.exists(snapshotName(limited, recent)) {
 		t.Error("a removed layer's dataset is in a new snapshot")
 	}
 	l.write(l.layers, "last")
@@ -140,11 +140,11 @@ func TestNewerSnapshotsAreNotLostUnasked(t *testing.T) {
 	name := l.take()
 	l.writeAll("later", l.records, l.layers)
 	newer := l.take()
-	foreign := full(l.records, "foreign")
+	foreign := snapshotName(l.records, "foreign")
 	l.zfsTool("snapshot", foreign)
 	later := l.limited(3)
-	l.zfsTool("snapshot", full(later, "foreign"))
-	l.wantRefused(name, Options{}, "4 newer snapshots", "2 of them other people's", foreign)
+	l.zfsTool("snapshot", snapshotName(later, "foreign"))
+	l.wantRefused(name, Options{}, "4 newer snapshots", "2 of them taken by others", foreign)
 	l.zfsTool("hold", "keep", foreign)
 	l.wantRefused(name, Options{DestroyNewer: true}, "zfs release keep "+foreign)
 	l.zfsTool("release", "keep", foreign)
@@ -153,7 +153,7 @@ func TestNewerSnapshotsAreNotLostUnasked(t *testing.T) {
 	l.zfsTool("destroy", "tank/clone")
 	l.wantAll("later", l.records, l.layers)
 	p := l.plan(name, Options{DestroyNewer: true})
-	if want := []string{full(l.layers, newer), full(l.records, newer)}; !slices.Equal(p.Newer, want[:]) {
+	if want := []string{snapshotName(l.layers, newer), snapshotName(l.records, newer)}; !slices.Equal(p.Newer, want[:]) {
 		t.Errorf("newer ones of ours: %v, want %v", p.Newer, want)
 	}
 	t.Logf("\n%s", p)
@@ -255,7 +255,7 @@ func (l lab) elsewhere(dataset string, fn func()) {
 	start(l.t, c)
 	defer stop(c)
 	waitFor(l.t, func() bool { _, err := os.Stat(ready); return err == nil })
-	waitFor(l.t, func() bool { return command(c.Process.Pid) == "sleep" })
+	waitFor(l.t, func() bool { return commandName(c.Process.Pid) == "sleep" })
 	fn()
 }
 
@@ -270,7 +270,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 	for n := 1; ; n++ {
 		l.writeAll("later", all...)
 		later := l.limited(2)
-		l.zfsTool("snapshot", full(later, "x"), full(l.records, "x"))
+		l.zfsTool("snapshot", snapshotName(later, "x"), snapshotName(l.records, "x"))
 		if !l.interrupt(name, n) {
 			break
 		}
@@ -293,7 +293,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 // has no more than that.
 func (l lab) interrupt(name string, n int) bool {
 	l.t.Helper()
-	err := l.plan(name, Options{DestroyNewer: true}).do(context.Background(), func(step string) error {
+	err := l.plan(name, Options{DestroyNewer: true}).execute(context.Background(), func(step string) error {
 		if n--; n < 0 {
 			l.t.Log("interrupted before:", step)
 			return errCrash
@@ -313,17 +313,17 @@ func TestAFailureBeforeAnythingWentBack(t *testing.T) {
 	name := l.take()
 	l.write(l.layers, "later")
 	p := l.plan(name, Options{})
-	l.zfsTool("snapshot", full(l.layers, "new"))
+	l.zfsTool("snapshot", snapshotName(l.layers, "new"))
 	if err := p.Do(t.Context()); !errors.Is(err, ErrRefused) {
 		t.Errorf("a snapshot since the plan: %v", err)
 	}
 	l.wantRefused(name, Options{}, "1 newer")
-	l.zfsTool("destroy", full(l.layers, "new"))
+	l.zfsTool("destroy", snapshotName(l.layers, "new"))
 
-	err := l.plan(name, Options{}).do(t.Context(), func(step string) error {
+	err := l.plan(name, Options{}).execute(t.Context(), func(step string) error {
 		if strings.HasSuffix(step, l.records) {
-			l.zfsTool("bookmark", full(l.records, name), l.records+"#fine")
-			l.zfsTool("snapshot", full(l.records, "new"))
+			l.zfsTool("bookmark", snapshotName(l.records, name), l.records+"#fine")
+			l.zfsTool("snapshot", snapshotName(l.records, "new"))
 		}
 		return nil
 	})
@@ -349,7 +349,7 @@ func TestMissingLimitedLayers(t *testing.T) {
 	name := l.take()
 	l.write(l.layers, "later")
 	l.zfsTool("destroy", "-r", gone)
-	l.zfsTool("destroy", full(bare, name))
+	l.zfsTool("destroy", snapshotName(bare, name))
 	l.wantRefused(name, Options{}, "2 of the 2", gone, bare, "--accept-missing")
 	l.back(name, Options{AcceptMissing: true})
 	l.wantAll("then", l.layers)

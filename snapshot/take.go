@@ -1,58 +1,62 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// tries bounds how often a snapshot is tried again: for a name in the way,
-// and for limited layers that come and go meanwhile.
-const tries = 1000
+// maxTries is how often a snapshot is tried again: when its name is taken, or when limited
+// layers were created or removed meanwhile.
+const maxTries = 1000
 
-// store is where snapshots are taken of.
-type store struct {
+// target is the datasets that snapshots cover.
+type target struct {
 	zfs     *zfs.Handle
 	layers  string
-	records string // empty: not in the snapshots
+	records string // empty when snapshots do not cover it
 }
 
-// TakeManually takes a snapshot that no retention ever destroys, and returns
-// its name.
+// TakeManually takes a snapshot that no retention destroys, and returns its name.
 func TakeManually(ctx context.Context, z *zfs.Handle, layers, records string) (string, error) {
 	if err := checkDatasets(z, layers, records); err != nil {
 		return "", err
 	}
-	s := store{zfs: z, layers: layers, records: records}
+	s := target{zfs: z, layers: layers, records: records}
 	return s.take(ctx, Manual, time.Now())
 }
 
 // take takes one snapshot and returns its name.
-func (s store) take(ctx context.Context, e Event, at time.Time) (string, error) {
-	stats, err := s.unmarked()
+func (s target) take(ctx context.Context, e Event, at time.Time) (string, error) {
+	stats, err := s.requireNoRollback()
 	if err != nil {
 		return "", err
 	}
 	suffix := 1
-	for range tries {
+	for range maxTries {
 		if err := ctx.Err(); err != nil {
 			return "", err
 		}
-		name := nameOf(e, at, suffix)
-		whole, err := s.try(e, name, stats.GUID)
+		name := makeName(e, at, suffix)
+		whole, err := s.tryTake(e, name, stats.GUID)
 		switch {
 		case errors.Is(err, zfs.ErrExist):
 			suffix++
 		case errors.Is(err, zfs.ErrNotExist):
-			// A limited layer was removed meanwhile, or a dataset of ours is
-			// gone, which the next try finds.
-			if _, err := s.unmarked(); err != nil {
+			// A limited layer was removed meanwhile, or one of the two datasets is gone. The
+			// checks here find out about the latter.
+			if _, err := s.requireNoRollback(); err != nil {
 				return "", err
 			}
-			if err := s.recordsThere(); err != nil {
+			if err := s.requireRecords(); err != nil {
 				return "", err
 			}
 		case err != nil:
@@ -61,20 +65,20 @@ func (s store) take(ctx context.Context, e Event, at time.Time) (string, error) 
 			return name, nil
 		}
 	}
-	return "", fault.NewWithRemedy(fault.Busy, "no %s snapshot of %s: names were taken, or limited layers came and went, %d times in a row; try again when less is made and removed", e, s.layers, tries)
+	return "", fault.NewWithRemedy(fault.Busy, "no %s snapshot of %s: %d times in a row its name existed, or limited layers were created or removed meanwhile; try again when fewer layers change", e, s.layers, maxTries)
 }
 
-// unmarked returns the layers dataset, unless it is waiting for a rollback to
-// be finished: a snapshot would stand in its way.
-func (s store) unmarked() (zfs.Dataset, error) {
+// requireNoRollback returns the layers dataset. It fails while a rollback of it is unfinished,
+// because a newer snapshot would be in the rollback's way.
+func (s target) requireNoRollback() (zfs.Dataset, error) {
 	stats, err := s.zfs.DatasetStats(s.layers)
-	if err == nil && markOf(stats) != "" {
-		err = UnfinishedError(s.layers, markOf(stats))
+	if err == nil && pendingRollback(stats) != "" {
+		err = UnfinishedError(s.layers, pendingRollback(stats))
 	}
 	return stats, err
 }
 
-func (s store) recordsThere() error {
+func (s target) requireRecords() error {
 	if s.records == "" {
 		return nil
 	}
@@ -82,27 +86,27 @@ func (s store) recordsThere() error {
 	return err
 }
 
-// try takes a snapshot of what there is, and reports whether it is whole: a
-// limited layer that was made between looking and taking is in the layers
-// dataset's snapshot, but its dataset is not. Such a snapshot is destroyed.
-func (s store) try(e Event, name string, guid uint64) (whole bool, err error) {
+// tryTake takes a snapshot of the existing datasets and reports whether it is complete. A
+// limited layer that was created after the listing is in the layers dataset's snapshot, and
+// its own dataset is not covered. Such a snapshot is destroyed.
+func (s target) tryTake(e Event, name string, guid uint64) (whole bool, err error) {
 	children, err := limitedChildren(s.zfs, s.layers)
 	if err != nil {
 		return false, err
 	}
-	children = living(children)
-	snaps := onEach(s.datasets(children), name)
-	if err := s.zfs.Snapshot(snaps, properties(e, guid, s.records, s.keys(children))); err != nil {
+	children = excludeRemoved(children)
+	snaps := snapshotNames(s.datasets(children), name)
+	if err := s.zfs.Snapshot(snaps, properties(e, guid, s.records, s.limitedKeys(children))); err != nil {
 		return false, err
 	}
-	whole, err = s.whole(name, children)
+	whole, err = s.isComplete(name, children)
 	if err != nil || whole {
 		return whole, err
 	}
 	return false, s.zfs.DestroySnapshots(snaps, false)
 }
 
-func (s store) datasets(children []zfs.Dataset) []string {
+func (s target) datasets(children []zfs.Dataset) []string {
 	all := []string{s.layers}
 	for _, child := range children {
 		all = append(all, child.Name)
@@ -113,7 +117,7 @@ func (s store) datasets(children []zfs.Dataset) []string {
 	return all
 }
 
-func (s store) keys(children []zfs.Dataset) []string {
+func (s target) limitedKeys(children []zfs.Dataset) []string {
 	keys := make([]string, len(children))
 	for i, child := range children {
 		keys[i] = keyOf(s.layers, child.Name)
@@ -121,9 +125,9 @@ func (s store) keys(children []zfs.Dataset) []string {
 	return keys
 }
 
-// whole looks for limited layers that are as old as the snapshot and not in it.
-func (s store) whole(name string, taken []zfs.Dataset) (bool, error) {
-	stats, err := s.zfs.DatasetStats(full(s.layers, name))
+// isComplete looks for limited layers as old as the snapshot that are not in it.
+func (s target) isComplete(name string, taken []zfs.Dataset) (bool, error) {
+	stats, err := s.zfs.DatasetStats(snapshotName(s.layers, name))
 	if err != nil {
 		return false, err
 	}
@@ -135,10 +139,39 @@ func (s store) whole(name string, taken []zfs.Dataset) (bool, error) {
 	for _, child := range taken {
 		in[child.GUID] = true
 	}
-	for _, child := range living(now) {
+	for _, child := range excludeRemoved(now) {
 		if !in[child.GUID] && child.CreateTXG <= stats.CreateTXG {
 			return false, nil
 		}
 	}
 	return true, nil
 }
+
+// keyPattern matches the last component of the name of a limited layer's dataset.
+var keyPattern = regexp.MustCompile(`^[A-Z0-9]{26}$`)
+
+// limitedChildren returns the datasets of limited layers, by name. Other children belong to
+// others. Everything below a marked dataset inherits the mark, so the property has to be the
+// child's own.
+func limitedChildren(z *zfs.Handle, layers string) ([]zfs.Dataset, error) {
+	var found []zfs.Dataset
+	for child, err := range z.Children(layers) {
+		if err != nil {
+			return nil, err
+		}
+		if keyPattern.MatchString(keyOf(layers, child.Name)) && child.IsLocalOrReceived(quota.LayerProperty) && child.Type == zfs.Filesystem {
+			found = append(found, child)
+		}
+	}
+	slices.SortFunc(found, func(a, b zfs.Dataset) int { return cmp.Compare(a.Name, b.Name) })
+	return found, nil
+}
+
+// excludeRemoved returns the datasets of layers that were not removed. No new snapshot includes
+// the others: it would keep them for the next snapshot, and so for ever. A rollback to an
+// older snapshot brings such a layer back and clears its mark.
+func excludeRemoved(children []zfs.Dataset) []zfs.Dataset {
+	return slices.DeleteFunc(children, func(child zfs.Dataset) bool { return child.IsLocalOrReceived(quota.RemovedProperty) })
+}
+
+func keyOf(layers, child string) string { return strings.TrimPrefix(child, layers+"/") }

@@ -1,30 +1,40 @@
 package snapshot
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// findUsers refuses while anybody uses what is to go back. A kernel rolls back
-// a mounted file system in place, but overlays on it are broken from then on,
-// and so is the mind of a daemon that has read its files before.
+// refuseUse refuses while a process uses a dataset that goes back. A kernel rolls back a
+// mounted file system in place. But overlays on it are broken from then on, and so is the
+// state of a daemon that has read its files before.
 //
-// Nothing may be mounted, in no mount name space: for layers that is how a driver
-// that has the store open shows. Of the records dataset, which usually is, the
-// kernel keeps pages in memory as they were before (openzfs #10931): dockerd
-// died of its own databases after such a rollback. Overlays and processes on it
-// are named first, since they keep it from being unmounted.
-func (p *planner) findUsers() error {
-	procs, err := processes()
+// No dataset may be mounted, in any mount name space. A mount of the layers dataset also shows
+// a driver that has the store open. The records dataset usually is mounted. The kernel keeps
+// pages of its files as they were before a rollback (openzfs #10931): dockerd died of its own
+// databases after one. Overlays and processes on the dataset are named first, because they keep
+// it from being unmounted.
+func (p *planner) refuseUse() error {
+	procs, err := listProcesses()
 	if err != nil {
 		return err
 	}
-	table := mountTable(procs)
+	table := listMounts(procs)
 	for _, dataset := range append(slices.Clone(p.Back), p.Later...) {
 		if dataset == p.Records {
-			err = p.refuseInside(dataset, table, procs)
+			err = p.refuseRecordsUse(dataset, table, procs)
 		} else {
 			err = p.refuseMounted(dataset, table)
 		}
@@ -35,9 +45,9 @@ func (p *planner) findUsers() error {
 	return nil
 }
 
-func (p *planner) refuseMounted(dataset string, table mounts) error {
-	if on := table.of(dataset); len(on) > 0 {
-		p.refuse("dataset %s is mounted on %s (process %d, %s, sees it): stop dockerd, and the plugin with it, and unmount it", dataset, on[0].info.Mountpoint, on[0].pid, command(on[0].pid))
+func (p *planner) refuseMounted(dataset string, table mountList) error {
+	if on := table.filterDataset(dataset); len(on) > 0 {
+		p.refuse("dataset %s is mounted on %s (process %d, %s, sees it): stop dockerd, which stops the plugin, and unmount it", dataset, on[0].info.Mountpoint, on[0].pid, commandName(on[0].pid))
 		return nil
 	}
 	_, err := zfs.ObjsetKstat(zfs.PoolOf(dataset), dataset)
@@ -45,29 +55,216 @@ func (p *planner) refuseMounted(dataset string, table mounts) error {
 		return nil
 	}
 	if err == nil {
-		p.refuse("dataset %s is in use, though no visible mount shows it: a process still has a file open in a mount that was detached, or it is mounted in a name space that no process is in", dataset)
+		p.refuse("dataset %s is in use, though no visible mount shows it: a process has a file open in a detached mount, or it is mounted in a name space without processes", dataset)
 	}
 	return err
 }
 
-func (p *planner) refuseInside(dataset string, table mounts, procs []int) error {
-	on := table.of(dataset)
+func (p *planner) refuseRecordsUse(dataset string, table mountList, procs []int) error {
+	on := table.filterDataset(dataset)
 	if len(on) == 0 {
 		return p.refuseMounted(dataset, table)
 	}
-	if o, ok := table.overlayOn(dataset); ok {
-		p.refuse("an overlay on dataset %s is mounted on %s (process %d, %s, sees it): stop all containers and dockerd", dataset, o.info.Mountpoint, o.pid, command(o.pid))
+	if o, ok := table.findOverlay(dataset); ok {
+		p.refuse("an overlay on dataset %s is mounted on %s (process %d, %s, sees it): stop all containers and dockerd", dataset, o.info.Mountpoint, o.pid, commandName(o.pid))
 	}
 	ids := map[int]bool{}
 	for _, m := range on {
 		ids[m.info.ID] = true
 	}
 	for _, pid := range procs {
-		if what := insideBy(pid, ids); what != "" {
-			p.refuse("process %d (%s) uses the records dataset %s (%s): stop dockerd, or whatever it is", pid, command(pid), dataset, what)
+		if what := describeUse(pid, ids); what != "" {
+			p.refuse("process %d (%s) uses the records dataset %s (%s): stop dockerd, or that process", pid, commandName(pid), dataset, what)
 		}
 	}
 	where := on[0].info.Mountpoint
-	p.refuse("the records dataset %s is mounted on %s: `umount %s` before, and mount it again after, or the kernel goes on to show pages of its files as they were", dataset, where, where)
+	p.refuse("the records dataset %s is mounted on %s: run `umount %s` before the rollback and mount it again afterwards, or the kernel goes on to show old pages of its files", dataset, where, where)
 	return nil
+}
+
+// procDir is the directory of processes. Tests change it.
+var procDir = "/proc"
+
+func procPath(pid int, parts ...string) string {
+	return filepath.Join(append([]string{procDir, strconv.Itoa(pid)}, parts...)...)
+}
+
+// listProcesses returns the IDs of all visible processes.
+func listProcesses() ([]int, error) {
+	entries, err := os.ReadDir(procDir)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// commandName returns a process's name, for messages.
+func commandName(pid int) string {
+	raw, err := os.ReadFile(procPath(pid, "comm"))
+	if err != nil {
+		return "ended"
+	}
+	return strings.TrimSpace(string(raw))
+}
+
+// visibleMount is a mount and a process that sees it.
+type visibleMount struct {
+	pid  int
+	info *mountinfo.Info
+	name string // the mount name space
+}
+
+// mountList are the mounts of all visible mount name spaces.
+type mountList []visibleMount
+
+// listMounts reads the mounts that the processes see, once for each name space. It skips
+// processes that end meanwhile, and the kernel's own, which have none.
+func listMounts(pids []int) mountList {
+	var all mountList
+	seen := map[string]bool{}
+	for _, pid := range pids {
+		name, err := os.Readlink(procPath(pid, "ns", "mnt"))
+		if err != nil || seen[name] {
+			continue
+		}
+		raw, err := os.ReadFile(procPath(pid, "mountinfo"))
+		if err != nil {
+			continue
+		}
+		infos, err := mountinfo.GetMountsFromReader(bytes.NewReader(raw), nil)
+		if err != nil {
+			continue
+		}
+		seen[name] = true
+		for _, info := range infos {
+			all = append(all, visibleMount{pid, info, name})
+		}
+	}
+	return all
+}
+
+// filterDataset returns the mounts of a dataset, with binds of its directories.
+func (t mountList) filterDataset(dataset string) []visibleMount {
+	var on []visibleMount
+	for _, m := range t {
+		if m.info.FSType == "zfs" && m.info.Source == dataset {
+			on = append(on, m)
+		}
+	}
+	return on
+}
+
+// findOverlay finds an overlay that uses a dataset: it is mounted on a directory of the
+// dataset, or one of its layers has a path on the dataset.
+func (t mountList) findOverlay(dataset string) (visibleMount, bool) {
+	type place struct {
+		space string
+		id    int
+	}
+	base := map[place]bool{}
+	for _, m := range t.filterDataset(dataset) {
+		base[place{m.name, m.info.ID}] = true
+	}
+	for _, m := range t {
+		if m.info.FSType != "overlay" {
+			continue
+		}
+		if base[place{m.name, m.info.Parent}] {
+			return m, true
+		}
+		for _, path := range overlayPaths(m.info.VFSOptions) {
+			if base[place{m.name, t.findMountID(m.name, path)}] {
+				return m, true
+			}
+		}
+	}
+	return visibleMount{}, false
+}
+
+// findMountID returns the ID of the mount that a path lies on. Of two mounts on one directory
+// the later hides the earlier.
+func (t mountList) findMountID(space, path string) int {
+	id, length := 0, -1
+	for _, m := range t {
+		point := strings.TrimSuffix(m.info.Mountpoint, "/")
+		if m.name == space && (path == point || strings.HasPrefix(path, point+"/")) && len(point) >= length {
+			id, length = m.info.ID, len(point)
+		}
+	}
+	return id
+}
+
+// overlayPaths returns the absolute paths in an overlay's options.
+func overlayPaths(options string) []string {
+	var paths []string
+	for option := range strings.SplitSeq(options, ",") {
+		key, value, _ := strings.Cut(option, "=")
+		switch key {
+		case "lowerdir", "lowerdir+", "datadir+", "upperdir", "workdir":
+			for path := range strings.SplitSeq(value, ":") {
+				if strings.HasPrefix(path, "/") {
+					paths = append(paths, path)
+				}
+			}
+		}
+	}
+	return paths
+}
+
+// describeUse says how a process uses one of the mounts. It returns "" when it does not, and
+// for this process, whose working directory does not count.
+func describeUse(pid int, ids map[int]bool) string {
+	if len(ids) == 0 || pid == os.Getpid() {
+		return ""
+	}
+	for link, what := range map[string]string{"root": "its root directory", "exe": "its program", "cwd": "its working directory"} {
+		if ids[mountIDOfLink(procPath(pid, link))] {
+			return what
+		}
+	}
+	files, err := os.ReadDir(procPath(pid, "fdinfo"))
+	if err != nil {
+		return ""
+	}
+	for _, f := range files {
+		if ids[mountIDOfFD(procPath(pid, "fdinfo", f.Name()))] {
+			target, _ := os.Readlink(procPath(pid, "fd", f.Name()))
+			return fmt.Sprintf("open file %.200q", target)
+		}
+	}
+	return ""
+}
+
+// mountIDOfLink returns the ID of the mount that a link in /proc/PID leads into, and 0 when that
+// is unknown.
+func mountIDOfLink(link string) int {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, link, unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &st)
+	if err != nil || st.Mask&unix.STATX_MNT_ID == 0 {
+		return 0
+	}
+	return int(st.Mnt_id)
+}
+
+// mountIDOfFD reads the ID from a file in /proc/PID/fdinfo. It does not touch the open file
+// itself, which may lie on a server that is gone.
+func mountIDOfFD(file string) int {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	lines := bufio.NewScanner(bytes.NewReader(raw))
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), "mnt_id:"); ok {
+			id, _ := strconv.Atoi(strings.TrimSpace(value))
+			return id
+		}
+	}
+	return 0
 }

@@ -37,7 +37,7 @@ func (w *fakeWorker) take(_ context.Context, e Event, at time.Time) (string, err
 		return "", w.fail
 	}
 	w.times = append(w.times, time.Since(w.start))
-	w.infos = append(w.infos, Info{Name: nameOf(e, at, 1), Event: e, Time: at, CreateTXG: uint64(len(w.times))})
+	w.infos = append(w.infos, Info{Name: makeName(e, at, 1), Event: e, Time: at, CreateTXG: uint64(len(w.times))})
 	return "", nil
 }
 
@@ -45,16 +45,16 @@ func (w *fakeWorker) prune(_ context.Context, p Policy) ([]Info, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	gone := map[string]bool{}
-	for _, info := range beyond(w.infos, p) {
+	for _, info := range listExcess(w.infos, p) {
 		gone[info.Name] = true
 	}
-	w.infos = without(w.infos, gone)
+	w.infos = dropNames(w.infos, gone)
 	return w.infos, len(gone) > 0, nil
 }
 
 func startKeeper(w *fakeWorker, c Config) *Scheduler {
 	w.start = time.Now()
-	k := newKeeper(c, w, time.Now().AddDate(-1, 0, 0))
+	k := newScheduler(c, w, time.Now().AddDate(-1, 0, 0))
 	go k.run()
 	return k
 }

@@ -39,12 +39,12 @@ func TestOneMoment(t *testing.T) {
 		t.Errorf("datasets %v, want %v", infos[0].Datasets, want)
 	}
 	for _, dataset := range infos[0].Datasets {
-		s, err := l.zfs.DatasetStats(full(dataset, name))
-		if err != nil || s.CreateTXG != infos[0].CreateTXG || text(s, limitedProperty) != "1 LAYER000000000000000000001" {
+		s, err := l.zfs.DatasetStats(snapshotName(dataset, name))
+		if err != nil || s.CreateTXG != infos[0].CreateTXG || propertyText(s, limitedProperty) != "1 LAYER000000000000000000001" {
 			t.Errorf("%s: %+v, %v", dataset, s, err)
 		}
 	}
-	if l.exists(full(l.layers+"/others", name)) || l.exists(full(l.layers+"/LAYER000000000000000000002", name)) {
+	if l.exists(snapshotName(l.layers+"/others", name)) || l.exists(snapshotName(l.layers+"/LAYER000000000000000000002", name)) {
 		t.Error("other people's datasets have a snapshot")
 	}
 }
@@ -59,10 +59,10 @@ func TestRetention(t *testing.T) {
 	byHand := l.take()
 	l.takeEvent(k, Stop)
 	held := l.names()[1]
-	if err := l.zfs.Hold(full(limited, held), "backup"); err != nil {
+	if err := l.zfs.Hold(snapshotName(limited, held), "backup"); err != nil {
 		t.Fatal(err)
 	}
-	foreign := []string{full(l.layers, "daily"), full(l.records, "overlayzfs-stop-20200101T000000Z-1")}
+	foreign := []string{snapshotName(l.layers, "daily"), snapshotName(l.records, "overlayzfs-stop-20200101T000000Z-1")}
 	if err := l.zfs.Snapshot(foreign, map[string]string{"others:event": "stop"}); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestRetention(t *testing.T) {
 	if got := k.Status(); len(got) != 1 || got[0][1] != "5 (start 1/1, stop 3/2)" {
 		t.Errorf("status %v", got)
 	}
-	if err := l.zfs.Release(full(limited, held), "backup"); err != nil {
+	if err := l.zfs.Release(snapshotName(limited, held), "backup"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -106,7 +106,7 @@ func TestACloneKeepsItsSnapshot(t *testing.T) {
 	k := l.keeper(Config{Policy: Policy{Stop: 1}})
 	l.takeEvent(k, Stop)
 	cloned := l.names()[0]
-	l.zfsTool("clone", "-o", "mountpoint=none", full(l.layers, cloned), l.records+"/clone")
+	l.zfsTool("clone", "-o", "mountpoint=none", snapshotName(l.layers, cloned), l.records+"/clone")
 	l.takeEvent(k, Stop)
 	l.takeEvent(k, Stop)
 	if names := l.names(); len(names) != 2 || names[0] != cloned {
@@ -119,16 +119,16 @@ func TestACloneKeepsItsSnapshot(t *testing.T) {
 func TestANameInTheWay(t *testing.T) {
 	l := newLab(t)
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	first, second := nameOf(Stop, at, 1), nameOf(Stop, at, 2)
-	l.zfsTool("snapshot", full(l.layers, first))
-	l.zfsTool("snapshot", full(l.records, second))
+	first, second := makeName(Stop, at, 1), makeName(Stop, at, 2)
+	l.zfsTool("snapshot", snapshotName(l.layers, first))
+	l.zfsTool("snapshot", snapshotName(l.records, second))
 	k := l.keeper(Config{Policy: Policy{Stop: 1}, Now: func() time.Time { return at }})
 	l.takeEvent(k, Stop)
 	l.takeEvent(k, Stop)
-	if names := l.names(); len(names) != 1 || names[0] != nameOf(Stop, at, 4) {
+	if names := l.names(); len(names) != 1 || names[0] != makeName(Stop, at, 4) {
 		t.Errorf("left are %v", names)
 	}
-	if !l.exists(full(l.layers, first)) || !l.exists(full(l.records, second)) {
+	if !l.exists(snapshotName(l.layers, first)) || !l.exists(snapshotName(l.records, second)) {
 		t.Error("what was in the way is gone")
 	}
 }
@@ -149,7 +149,7 @@ func TestForeignSnapshotsInThousands(t *testing.T) {
 		l.create(datasets[n+1], nil)
 	}
 	for r := range rounds {
-		if err := l.zfs.Snapshot(onEach(datasets, fmt.Sprint("auto-", r)), nil); err != nil {
+		if err := l.zfs.Snapshot(snapshotNames(datasets, fmt.Sprint("auto-", r)), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -164,7 +164,7 @@ func TestForeignSnapshotsInThousands(t *testing.T) {
 	}
 	for _, dataset := range datasets {
 		all, err := zfs.Collect(l.zfs.SnapshotNames(dataset))
-		foreign := slices.DeleteFunc(all, func(s zfs.Dataset) bool { return strings.HasPrefix(bare(s.Name), prefix) })
+		foreign := slices.DeleteFunc(all, func(s zfs.Dataset) bool { return strings.HasPrefix(baseName(s.Name), prefix) })
 		if err != nil || len(foreign) != rounds {
 			t.Errorf("%s has %d foreign snapshots, %v", dataset, len(foreign), err)
 		}
@@ -184,7 +184,7 @@ func TestTheClockIsSetBack(t *testing.T) {
 	waitFor(t, func() bool { return strings.Contains(k.Status()[0][1], "daily 1/2") })
 	setClock(t, time.Now().Add(-2*24*time.Hour))
 	l.takeEvent(k, Stop)
-	stops := ofEvent(l.list(), Stop)
+	stops := filterEvent(l.list(), Stop)
 	if len(stops) != 1 || time.Until(stops[0].Time) > 0 {
 		t.Errorf("left are %+v", stops)
 	}
@@ -192,7 +192,7 @@ func TestTheClockIsSetBack(t *testing.T) {
 	waitFor(t, func() bool { return strings.Contains(again.Status()[0][1], "daily 2/2") })
 	third := l.keeper(Config{Policy: Policy{Stop: 1, Daily: 2}})
 	waitFor(t, func() bool { return strings.Contains(third.Status()[0][1], "daily 2/2") })
-	if n := len(ofEvent(l.list(), Daily)); n != 2 {
+	if n := len(filterEvent(l.list(), Daily)); n != 2 {
 		t.Errorf("%d daily snapshots", n)
 	}
 }

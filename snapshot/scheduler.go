@@ -1,0 +1,290 @@
+package snapshot
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Scheduler takes snapshots at events and enforces the retention of its policy. It is safe for
+// concurrent use. A nil Scheduler does nothing.
+type Scheduler struct {
+	config  Config
+	worker  worker
+	created time.Time // of the layers dataset
+
+	busy    chan struct{} // has a token while a snapshot is being taken
+	wake    chan struct{} // has a token when there is new work
+	closing chan struct{} // closed by Close
+	closed  chan struct{} // closed at the end of the goroutine
+	ctx     context.Context
+	cancel  context.CancelFunc
+	once    sync.Once
+
+	mu            sync.Mutex
+	pending       pendingEvents
+	isCounted     bool // counts and latest are known
+	counts        map[Event]int
+	latest        map[Event]time.Time
+	takeFailures  failureLog
+	pruneFailures failureLog
+}
+
+// worker carries out the decisions of a Scheduler.
+type worker interface {
+	take(ctx context.Context, e Event, at time.Time) (string, error)
+	prune(ctx context.Context, p Policy) (left []Info, pruned bool, err error)
+}
+
+// New checks the configuration and starts a Scheduler. For an empty policy it returns nil and
+// no error. The caller closes it.
+func New(c Config) (*Scheduler, error) {
+	if len(c.Policy) == 0 {
+		return nil, nil
+	}
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	stats, err := c.ZFS.DatasetStats(c.Layers)
+	if err != nil {
+		return nil, err
+	}
+	k := newScheduler(c, target{zfs: c.ZFS, layers: c.Layers, records: c.Records}, stats.Created())
+	go k.run()
+	return k, nil
+}
+
+func newScheduler(c Config, w worker, born time.Time) *Scheduler {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	k := &Scheduler{
+		config:  c,
+		worker:  w,
+		created: born,
+		busy:    make(chan struct{}, 1),
+		wake:    make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		closed:  make(chan struct{}),
+		pending: pendingEvents{},
+	}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	return k
+}
+
+// Notify reports an event. It returns at once, even when the pool does not answer, and the
+// snapshot is taken in the background. A series of Committed or Removed gives one snapshot:
+// QuietPeriod after the last event, or MaxDelay after the first. Events that the policy does
+// not name are ignored.
+func (k *Scheduler) Notify(e Event) {
+	if k == nil || k.config.Policy[e] == 0 {
+		return
+	}
+	k.mu.Lock()
+	k.pending.add(e, time.Now())
+	k.mu.Unlock()
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Take takes a snapshot at once if the policy names the event. It returns when the snapshot is
+// taken and retention is done, or when ctx ends. Then the kernel's work goes on in the
+// background. Start and Stop use it. The error is logged already, and must fail no call.
+func (k *Scheduler) Take(ctx context.Context, e Event) error {
+	if k == nil || k.config.Policy[e] == 0 {
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() { done <- k.takeAndPrune(ctx, e) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close takes the snapshots that Notify has announced, and ends the Scheduler. It returns when
+// that is done or ctx ends. Closing again is no error.
+func (k *Scheduler) Close(ctx context.Context) error {
+	if k == nil {
+		return nil
+	}
+	defer k.cancel()
+	k.once.Do(func() { close(k.closing) })
+	select {
+	case <-k.closed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// checkInterval is how often the wall clock is compared with the intervals, and how soon a
+// failed snapshot of an interval is tried again. It is short because a clock can be set, and a
+// machine can sleep.
+const checkInterval = time.Minute
+
+// run is the Scheduler's goroutine.
+func (k *Scheduler) run() {
+	defer close(k.closed)
+	for goOn := true; goOn; {
+		k.takeAll(k.overdueIntervals())
+		nextLook := time.Now().Add(checkInterval)
+		for goOn && time.Now().Before(nextLook) {
+			k.takeAll(k.dueEvents())
+			goOn = k.waitForWork(nextLook)
+		}
+	}
+	k.takeAll(k.allPending())
+}
+
+func (k *Scheduler) takeAll(due []Event) {
+	for _, e := range due {
+		_ = k.takeAndPrune(k.ctx, e) // it has logged the error, and Status shows it
+	}
+}
+
+// waitForWork waits until there may be work. It returns false at the end.
+func (k *Scheduler) waitForWork(nextLook time.Time) bool {
+	k.mu.Lock()
+	wait := k.pending.nextWait(time.Now(), time.Until(nextLook))
+	k.mu.Unlock()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-k.closing:
+		return false
+	case <-k.wake:
+	case <-timer.C:
+	}
+	return true
+}
+
+// dueEvents returns the events whose series have ended.
+func (k *Scheduler) dueEvents() []Event {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.pending.dueEvents(time.Now())
+}
+
+// allPending returns the events that wait, whether their series have ended or not.
+func (k *Scheduler) allPending() []Event {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var all []Event
+	for _, e := range policyEvents {
+		if _, ok := k.pending[e]; ok {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// overdueIntervals returns the intervals whose newest snapshot is too old. It returns none
+// until the snapshots have been listed.
+func (k *Scheduler) overdueIntervals() []Event {
+	if !k.ensureCounted() {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var over []Event
+	for _, e := range intervals {
+		if k.config.Policy[e] > 0 && isDue(k.config.Now(), k.latest[e], k.created, e.interval()) {
+			over = append(over, e)
+		}
+	}
+	return over
+}
+
+// ensureCounted lists the snapshots, unless they were listed before.
+func (k *Scheduler) ensureCounted() bool {
+	k.mu.Lock()
+	counted := k.isCounted
+	k.mu.Unlock()
+	if counted {
+		return true
+	}
+	infos, _, err := k.worker.prune(k.ctx, nil)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.pruneFailures.record("listing snapshots", "", k.config.Now(), err)
+	if err == nil {
+		k.setCounts(infos)
+	}
+	return err == nil
+}
+
+// setCounts stores the numbers and the newest times of the snapshots.
+func (k *Scheduler) setCounts(infos []Info) {
+	k.isCounted, k.counts, k.latest = true, map[Event]int{}, map[Event]time.Time{}
+	for _, info := range infos {
+		k.counts[info.Event]++
+	}
+	for _, e := range intervals {
+		if info, ok := newest(infos, e); ok {
+			k.latest[e] = info.Time
+		}
+	}
+}
+
+// takeAndPrune takes a snapshot and enforces retention. Calls run one at a time.
+func (k *Scheduler) takeAndPrune(ctx context.Context, e Event) error {
+	select {
+	case k.busy <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-k.busy }()
+	waited := k.removePending(e)
+	at := k.config.Now()
+	_, err := k.worker.take(ctx, e, at)
+	k.mu.Lock()
+	if err != nil {
+		k.pending.putBack(waited, e)
+	}
+	k.takeFailures.record("taking a snapshot", e, at, err)
+	if err == nil && k.isCounted {
+		k.counts[e]++
+		k.latest[e] = at
+	}
+	k.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return k.prune(ctx, e, at)
+}
+
+// removePending removes and returns the events that a snapshot of e covers. Later events need
+// another snapshot. A snapshot of Stop covers all events. It should stay the newest, so that a
+// rollback to it loses no other snapshot.
+func (k *Scheduler) removePending(e Event) pendingEvents {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	settled := pendingEvents{}
+	for waiting, row := range k.pending {
+		if waiting == e || e == Stop {
+			settled[waiting] = row
+			delete(k.pending, waiting)
+		}
+	}
+	return settled
+}
+
+// prune destroys the snapshots that the policy does not keep.
+func (k *Scheduler) prune(ctx context.Context, e Event, at time.Time) error {
+	left, pruned, err := k.worker.prune(ctx, k.config.Policy)
+	k.mu.Lock()
+	k.pruneFailures.record("retention of snapshots", e, at, err)
+	if err == nil {
+		k.setCounts(left)
+	}
+	k.mu.Unlock()
+	if pruned && k.config.AfterPrune != nil {
+		k.config.AfterPrune()
+	}
+	return err
+}
