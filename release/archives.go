@@ -6,11 +6,11 @@ import (
 	"path/filepath"
 )
 
-// description is config.json's, in which a release says what it is.
+// description is the text of config.json that a release replaces by its own.
 const description = `Docker storage driver: overlay filesystems on ZFS`
 
-// plugin is the managed plugin, as `docker plugin create` wants it.
-func (r *release) plugin(c contents) (*tree, error) {
+// pluginTree is the managed pluginTree, as `docker pluginTree create` wants it.
+func (r *release) pluginTree(c contents) (*tree, error) {
 	t := newTree()
 	for _, p := range c.programs {
 		if p.name == "overlayzfs-plugin" {
@@ -23,7 +23,7 @@ func (r *release) plugin(c contents) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err = once(config, description, fmt.Sprintf("%s (%s, commit %.12s)", description, r.version, r.commit))
+	config, err = replaceOnce(config, description, fmt.Sprintf("%s (%s, commit %.12s)", description, r.version, r.commit))
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
@@ -31,19 +31,18 @@ func (r *release) plugin(c contents) (*tree, error) {
 	return t, nil
 }
 
-// documents are those that go with the programs; the rest of the documentation
-// is for who changes them.
+// documents go into the archive beside docs/. Other documents are for contributors.
 var documents = []string{"README.md", "CHANGELOG.md", "LICENSE"}
 
-// programs is the archive for those who install by hand.
-func (r *release) programs(c contents) (*tree, error) {
+// programTree returns the archive of the programs, for installation by hand.
+func (r *release) programTree(c contents) (*tree, error) {
 	t := newTree()
 	for _, p := range c.programs {
 		if err := t.addFile("bin/"+p.name, 0o755, p.path); err != nil {
 			return nil, err
 		}
 	}
-	t.graft("", c.help)
+	t.addTree("", c.help)
 	t.add("licenses.txt", 0o644, c.licences)
 	for _, name := range documents {
 		if err := t.addFile(name, 0o644, filepath.Join(r.source, name)); err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/goreleaser/nfpm/v2/files"
 )
 
-// Where the package puts things.
+// Paths of the package on a host.
 const (
 	sbin    = "usr/sbin"
 	units   = "usr/lib/systemd/system"
@@ -23,25 +23,25 @@ const (
 	plugins = "usr/libexec/docker/cli-plugins"
 )
 
-// completions are where each shell looks for them.
+// completions maps a shell to the path of its completion.
 var completions = map[string]string{
 	"bash": "usr/share/bash-completion/completions/overlayzfs",
 	"zsh":  "usr/share/zsh/vendor-completions/_overlayzfs",
 	"fish": "usr/share/fish/vendor_completions.d/overlayzfs.fish",
 }
 
-// deb publishes the Debian package of an architecture.
-func (r *release) deb(arch, stage string, c contents, plugin *tree) error {
-	t, err := r.installed(c, plugin)
+// writePackage writes the Debian package of an architecture.
+func (r *release) writePackage(arch, stage string, c contents, plugin *tree) error {
+	t, err := r.packageTree(c, plugin)
 	if err != nil {
 		return err
 	}
 	root := filepath.Join(stage, "root")
-	content, err := r.stage(t, root)
+	content, err := r.stageTree(t, root)
 	if err != nil {
 		return err
 	}
-	info := r.control(arch)
+	info := r.packageInfo(arch)
 	info.Contents = content
 	info.Scripts = nfpm.Scripts{
 		PostInstall: filepath.Join(r.source, "release/scripts/postinst"),
@@ -59,9 +59,9 @@ func (r *release) deb(arch, stage string, c contents, plugin *tree) error {
 	return errors.Join(deb.Default.Package(info, f), f.Close())
 }
 
-// control is what dpkg is told of the package. Nothing has to be there for the
-// programs to run; without ZFS they say so.
-func (r *release) control(arch string) *nfpm.Info {
+// packageInfo returns the package's metadata. It depends on no package: the programs
+// run without ZFS, and say that it is missing.
+func (r *release) packageInfo(arch string) *nfpm.Info {
 	return &nfpm.Info{
 		Name: "overlayzfs", Arch: arch, Platform: "linux", Version: debVersion(r.version), VersionSchema: "none",
 		Section: "admin", Priority: "optional", Maintainer: "The overlayzfs authors <overlayzfs@users.noreply.github.com>",
@@ -80,20 +80,20 @@ func (r *release) control(arch string) *nfpm.Info {
 	}
 }
 
-// installed is what the package puts on a host.
-func (r *release) installed(c contents, plugin *tree) (*tree, error) {
+// packageTree returns the files that the package installs.
+func (r *release) packageTree(c contents, plugin *tree) (*tree, error) {
 	t := newTree()
 	for _, p := range c.programs {
 		if p.name == "overlayzfs-plugin" {
-			continue // it lives in the engine, see below
+			continue // the engine runs it; the plugin's tree has it
 		}
 		if err := t.addFile(path.Join(sbin, p.name), 0o755, p.path); err != nil {
 			return nil, err
 		}
 	}
-	t.symlink(plugins+"/docker-overlayzfs", "/"+sbin+"/overlayzfs")
-	t.graft(share+"/plugin", plugin) // for `docker plugin create`
-	return t, errors.Join(r.addUnits(t), addHelp(t, c.help), r.addPages(t), r.addShare(t), r.addDocs(t, c.licences))
+	t.addSymlink(plugins+"/docker-overlayzfs", "/"+sbin+"/overlayzfs")
+	t.addTree(share+"/plugin", plugin) // for `docker plugin create`
+	return t, errors.Join(r.addUnits(t), addHelp(t, c.help), r.addManualPages(t), r.addSamples(t), r.addDocs(t, c.licences))
 }
 
 func (r *release) addUnits(t *tree) error {
@@ -108,7 +108,7 @@ func (r *release) addUnits(t *tree) error {
 	if err != nil {
 		return err
 	}
-	if unit, err = once(unit, "/usr/local/bin/", "/"+sbin+"/"); err != nil {
+	if unit, err = replaceOnce(unit, "/usr/local/bin/", "/"+sbin+"/"); err != nil {
 		return fmt.Errorf("%s.service: %w", name, err)
 	}
 	t.add(path.Join(units, name+".service"), 0o644, unit)
@@ -121,35 +121,35 @@ func addHelp(t, help *tree) error {
 			t.add(completions[shell], 0o644, f.data)
 			continue
 		}
-		if err := addPage(t, path.Base(name), f.data); err != nil {
+		if err := addManualPage(t, path.Base(name), f.data); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addPages adds the manual pages that no program writes.
-func (r *release) addPages(t *tree) error {
+// addManualPages adds the manual pages that are written by hand.
+func (r *release) addManualPages(t *tree) error {
 	pages := newTree()
 	if err := pages.addDir("", filepath.Join(r.source, "dist/man")); err != nil {
 		return err
 	}
 	for name, f := range pages.files {
-		if err := addPage(t, name, f.data); err != nil {
+		if err := addManualPage(t, name, f.data); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func addPage(t *tree, name string, text []byte) error {
-	packed, err := compressed(text)
+func addManualPage(t *tree, name string, text []byte) error {
+	packed, err := gzipBytes(text)
 	t.add("usr/share/man/man8/"+name+".gz", 0o644, packed)
 	return err
 }
 
-// addShare adds what is copied from: other programs' configuration.
-func (r *release) addShare(t *tree) error {
+// addSamples adds configuration of other programs, to be merged into theirs.
+func (r *release) addSamples(t *tree) error {
 	for _, dir := range []string{"containerd", "docker", "grafana", "k3s", "prometheus"} {
 		if err := t.addDir(path.Join(share, dir), filepath.Join(r.source, "dist", dir)); err != nil {
 			return err
@@ -164,7 +164,7 @@ func (r *release) addDocs(t *tree, licences []byte) error {
 			return err
 		}
 	}
-	text, err := compressed(licences)
+	text, err := gzipBytes(licences)
 	if err != nil {
 		return err
 	}
@@ -172,9 +172,9 @@ func (r *release) addDocs(t *tree, licences []byte) error {
 	return t.addDir(docs+"/docs", filepath.Join(r.source, "docs"))
 }
 
-// stage writes a tree to the disk, where nfpm reads it, and says what each file
-// of it is.
-func (r *release) stage(t *tree, root string) (files.Contents, error) {
+// stageTree writes a tree to the disk, where nfpm reads it, and returns nfpm's list of
+// its files.
+func (r *release) stageTree(t *tree, root string) (files.Contents, error) {
 	var all files.Contents
 	for _, name := range t.paths() {
 		f := t.files[name]

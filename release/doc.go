@@ -1,10 +1,20 @@
-// Command release builds what is published of overlayzfs, `make release`: for
+// Command release builds the files of a release, `make release`: for
 // each architecture the managed plugin, an archive of static programs and a
 // Debian package, and for all of them a bill of materials, the licences of what
 // is linked, and checksums.
 //
-// The same sources, built by the same Go, are the same bytes: nothing of the
-// machine, the user or the hour comes in. It needs Go, the sources and a module
-// proxy, and no other program. It is a module of its own, because what packages
-// software is no part of it.
+// The same sources and the same Go give the same bytes: machine, user and time do
+// not matter. The command needs Go, the sources and a module proxy, and no other
+// program. It is a module of its own, so that the product does not depend on
+// packaging libraries.
+//
+//	main.go       flags; the order of the steps
+//	build.go      compiles the programs; manual pages and completions
+//	archives.go   the plugin's archive and the programs'
+//	deb.go        the Debian package
+//	bill.go       the bill of materials
+//	licences.go   the licences of linked modules
+//	checksums.go  SHA256SUMS
+//	tree.go       files to be archived; reproducible tars
+//	version.go    the version as dpkg sorts it
 package main

@@ -85,7 +85,7 @@ var (
 // package.
 func TestDocumentsNameWhatExists(t *testing.T) {
 	share := newTree()
-	if err := (&release{source: ".."}).addShare(share); err != nil {
+	if err := (&release{source: ".."}).addSamples(share); err != nil {
 		t.Fatal(err)
 	}
 	makefile, tiers := text(t, "../Makefile"), text(t, "../scripts/test")

@@ -24,22 +24,22 @@ func main() {
 	}
 }
 
-// release is what is to be built.
+// release describes a release to build.
 type release struct {
-	source  string    // the directory of the sources
-	out     string    // where everything goes
-	version string    // as programs say it
+	source  string    // directory of the sources
+	out     string    // directory of the results
+	version string    // as programs print it
 	commit  string    // of the sources
 	time    time.Time // of all files
 	arches  []string
 }
 
 func run(ctx context.Context, args []string, log io.Writer) error {
-	r, err := parse(args)
+	r, err := parseFlags(args)
 	if err != nil {
 		return err
 	}
-	if err := r.clear(); err != nil {
+	if err := r.emptyOutput(); err != nil {
 		return err
 	}
 	stage, err := os.MkdirTemp("", "overlayzfs-release-")
@@ -49,12 +49,12 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	if err := errors.Join(r.build(ctx, stage), os.RemoveAll(stage)); err != nil {
 		return err
 	}
-	text, err := r.sums()
+	text, err := r.writeSums()
 	fmt.Fprint(log, text)
 	return err
 }
 
-func parse(args []string) (*release, error) {
+func parseFlags(args []string) (*release, error) {
 	r := &release{}
 	var epoch int64
 	flags := pflag.NewFlagSet("release", pflag.ContinueOnError)
@@ -72,7 +72,7 @@ func parse(args []string) (*release, error) {
 	}
 	for name, value := range map[string]string{"version": r.version, "commit": r.commit} {
 		if value == "" || strings.ContainsAny(value, "/ \t\n'\"") {
-			return nil, fmt.Errorf("--%s %q: want a word", name, value)
+			return nil, fmt.Errorf("--%s is %q; pass a word without spaces, slashes and quotes", name, value)
 		}
 	}
 	r.time = time.Unix(epoch, 0).UTC()
@@ -82,26 +82,26 @@ func parse(args []string) (*release, error) {
 	return r, errors.Join(bad[:]...)
 }
 
-// clear makes room: a file of another version among these would be published
-// with them.
-func (r *release) clear() error {
+// emptyOutput removes what an earlier run left: a file of another version would be
+// published with the new ones.
+func (r *release) emptyOutput() error {
 	if err := os.RemoveAll(r.out); err != nil {
 		return err
 	}
 	return os.MkdirAll(r.out, 0o755)
 }
 
-// build makes everything but the checksums.
+// build makes all files but the checksums.
 func (r *release) build(ctx context.Context, stage string) error {
-	help, err := r.help(ctx, stage)
+	help, err := r.buildHelp(ctx, stage)
 	if err != nil {
 		return err
 	}
-	linked, err := r.linked(ctx)
+	linked, err := r.linkedModules(ctx)
 	if err != nil {
 		return err
 	}
-	licences := licenceText(linked)
+	licences := formatLicences(linked)
 	var built []program
 	for _, arch := range r.arches {
 		programs, err := r.compile(ctx, filepath.Join(stage, arch), arch)
@@ -109,46 +109,46 @@ func (r *release) build(ctx context.Context, stage string) error {
 			return err
 		}
 		built = append(built, programs...)
-		if err := r.pack(arch, stage, contents{programs, help, licences}); err != nil {
+		if err := r.packArch(arch, stage, contents{programs, help, licences}); err != nil {
 			return err
 		}
 	}
-	if err := r.write(r.name("licenses.txt"), licences); err != nil {
+	if err := r.writeFile(r.fileName("licenses.txt"), licences); err != nil {
 		return err
 	}
-	return r.bill(built, linked)
+	return r.writeBill(built, linked)
 }
 
-// contents is what goes into the archives of an architecture.
+// contents is the material for the archives of an architecture.
 type contents struct {
 	programs []program
 	help     *tree  // manual pages and completions, by shell
 	licences []byte // of what is linked
 }
 
-func (r *release) pack(arch, stage string, c contents) error {
-	plugin, err := r.plugin(c)
+func (r *release) packArch(arch, stage string, c contents) error {
+	plugin, err := r.pluginTree(c)
 	if err != nil {
 		return err
 	}
-	if err := r.archive(plugin, r.name("linux_"+arch+".tar.gz", "plugin"), ""); err != nil {
+	if err := r.archive(plugin, r.fileName("linux_"+arch+".tar.gz", "plugin"), ""); err != nil {
 		return err
 	}
-	archive, err := r.programs(c)
+	archive, err := r.programTree(c)
 	if err != nil {
 		return err
 	}
-	if err := r.archive(archive, r.name("linux_"+arch+".tar.gz"), "overlayzfs-"+r.version+"/"); err != nil {
+	if err := r.archive(archive, r.fileName("linux_"+arch+".tar.gz"), "overlayzfs-"+r.version+"/"); err != nil {
 		return err
 	}
-	return r.deb(arch, filepath.Join(stage, arch), c, plugin)
+	return r.writePackage(arch, filepath.Join(stage, arch), c, plugin)
 }
 
-// name is that of a published file: overlayzfs[-KIND]_VERSION_WHAT.
-func (r *release) name(what string, kind ...string) string {
+// fileName returns the name of a published file: overlayzfs[-KIND]_VERSION_WHAT.
+func (r *release) fileName(what string, kind ...string) string {
 	return strings.Join(append([]string{"overlayzfs"}, kind...), "-") + "_" + r.version + "_" + what
 }
 
-func (r *release) write(name string, data []byte) error {
+func (r *release) writeFile(name string, data []byte) error {
 	return os.WriteFile(filepath.Join(r.out, name), data, 0o644)
 }

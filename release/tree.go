@@ -17,14 +17,13 @@ import (
 	"time"
 )
 
-// tree is files by their paths, of which none is absolute. Directories are
-// implied.
+// tree holds files by their relative paths. Directories are implied.
 type tree struct{ files map[string]file }
 
 type file struct {
 	mode fs.FileMode
 	data []byte
-	link string // of a symbolic link: where it leads
+	link string // target of a symbolic link
 }
 
 func newTree() *tree { return &tree{map[string]file{}} }
@@ -33,16 +32,16 @@ func (t *tree) add(path string, mode fs.FileMode, data []byte) {
 	t.files[path] = file{mode: mode, data: data}
 }
 
-func (t *tree) symlink(path, target string) { t.files[path] = file{link: target} }
+func (t *tree) addSymlink(path, target string) { t.files[path] = file{link: target} }
 
-// addFile adds a file of the disk.
+// addFile adds a file from the disk.
 func (t *tree) addFile(path string, mode fs.FileMode, from string) error {
 	data, err := os.ReadFile(from)
 	t.add(path, mode, data)
 	return err
 }
 
-// addDir adds all files below a directory, none of them a program.
+// addDir adds all files below a directory, with mode 0644.
 func (t *tree) addDir(prefix, dir string) error {
 	return filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -56,17 +55,17 @@ func (t *tree) addDir(prefix, dir string) error {
 	})
 }
 
-// graft adds what another tree has below a directory of this one.
-func (t *tree) graft(prefix string, other *tree) {
+// addTree adds the files of another tree below the directory prefix.
+func (t *tree) addTree(prefix string, other *tree) {
 	for name, f := range other.files {
 		t.files[path.Join(prefix, name)] = f
 	}
 }
 
-// paths are all files, in order.
+// paths returns the paths of all files, sorted.
 func (t *tree) paths() []string { return slices.Sorted(maps.Keys(t.files)) }
 
-// dirs are all directories that the files lie in, each before what is in it.
+// dirs returns the directories of all files, parents before children.
 func (t *tree) dirs() []string {
 	all := map[string]bool{}
 	for name := range t.files {
@@ -77,7 +76,7 @@ func (t *tree) dirs() []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// writeTar writes the tree with all its times alike, as root's.
+// writeTar writes the tree as a tar of root's files, all with the time when.
 func (t *tree) writeTar(w io.Writer, prefix string, when time.Time) error {
 	out := tar.NewWriter(w)
 	for _, dir := range t.dirs() {
@@ -86,14 +85,14 @@ func (t *tree) writeTar(w io.Writer, prefix string, when time.Time) error {
 		}
 	}
 	for _, name := range t.paths() {
-		if err := writeFile(out, prefix+name, t.files[name], when); err != nil {
+		if err := writeEntry(out, prefix+name, t.files[name], when); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return out.Close()
 }
 
-func writeFile(out *tar.Writer, name string, f file, when time.Time) error {
+func writeEntry(out *tar.Writer, name string, f file, when time.Time) error {
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: int64(f.mode), Size: int64(len(f.data)), ModTime: when, Format: tar.FormatUSTAR}
 	if f.link != "" {
 		h.Typeflag, h.Linkname, h.Mode = tar.TypeSymlink, f.link, 0o777
@@ -105,7 +104,7 @@ func writeFile(out *tar.Writer, name string, f file, when time.Time) error {
 	return err
 }
 
-// archive publishes a tree as a compressed tar.
+// archive writes a tree as a compressed tar into the output.
 func (r *release) archive(t *tree, name, prefix string) (err error) {
 	f, err := os.Create(filepath.Join(r.out, name))
 	if err != nil {
@@ -119,8 +118,8 @@ func (r *release) archive(t *tree, name, prefix string) (err error) {
 	return errors.Join(t.writeTar(z, prefix, r.time), z.Close())
 }
 
-// compressed is data as gzip -9n leaves it.
-func compressed(data []byte) ([]byte, error) {
+// gzipBytes returns data as gzip -9n compresses it.
+func gzipBytes(data []byte) ([]byte, error) {
 	var out bytes.Buffer
 	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
 	if err != nil {
@@ -133,10 +132,10 @@ func compressed(data []byte) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// once replaces text that is there exactly once.
-func once(data []byte, old, new string) ([]byte, error) {
+// replaceOnce replaces text that is there exactly replaceOnce.
+func replaceOnce(data []byte, old, new string) ([]byte, error) {
 	if n := strings.Count(string(data), old); n != 1 {
-		return nil, fmt.Errorf("%q is there %d times, want once", old, n)
+		return nil, fmt.Errorf("the text has %q %d times, want once", old, n)
 	}
 	return []byte(strings.Replace(string(data), old, new, 1)), nil
 }

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// sumsName is the file of checksums, in the format of sha256sum -c.
+// sumsName names the file of checksums, in the format of sha256sum -c.
 const sumsName = "SHA256SUMS"
 
-// sums writes the checksums of all that was published, and returns them.
-func (r *release) sums() (string, error) {
+// writeSums writes the checksums of all files in the output, and returns them.
+func (r *release) writeSums() (string, error) {
 	entries, err := os.ReadDir(r.out)
 	if err != nil {
 		return "", err
@@ -25,5 +25,5 @@ func (r *release) sums() (string, error) {
 		}
 		fmt.Fprintf(&text, "%x  %s\n", sha256.Sum256(data), e.Name())
 	}
-	return text.String(), r.write(sumsName, []byte(text.String()))
+	return text.String(), r.writeFile(sumsName, []byte(text.String()))
 }

@@ -38,8 +38,8 @@ func TestDebVersions(t *testing.T) {
 	}
 }
 
-// TestATreeIsTheSameBytes: whatever the order in which it grew.
-func TestATreeIsTheSameBytes(t *testing.T) {
+// TestTreeIsReproducible writes a tree that was filled in different orders.
+func TestTreeIsReproducible(t *testing.T) {
 	when := time.Unix(1700000000, 0)
 	names := []string{"b/c", "a", "b/a/x"}
 	var want []byte
@@ -48,7 +48,7 @@ func TestATreeIsTheSameBytes(t *testing.T) {
 		for _, name := range names {
 			tr.add(name, 0o644, []byte(name))
 		}
-		tr.symlink("b/link", "/a")
+		tr.addSymlink("b/link", "/a")
 		var out bytes.Buffer
 		if err := tr.writeTar(&out, "top/", when); err != nil {
 			t.Fatal(err)
@@ -85,7 +85,7 @@ The above copyright notice and this permission notice shall be included in all c
 THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 `
 
-// TestLicencesOfAPackage: those beside it and above it, and no others.
+// TestLicencesOfAPackage reads the licences beside a package and above it, and no others.
 func TestLicencesOfAPackage(t *testing.T) {
 	root := t.TempDir()
 	for name, text := range map[string]string{
@@ -100,13 +100,13 @@ func TestLicencesOfAPackage(t *testing.T) {
 		}
 	}
 	m := module{path: "m", version: "v1", texts: map[string][]byte{}}
-	if err := m.gather(root, filepath.Join(root, "a/b")); err != nil {
+	if err := m.readTexts(root, filepath.Join(root, "a/b")); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.classify(); err != nil || !slices.Equal(m.licences, []string{"MIT"}) {
 		t.Errorf("%q, %v", m.licences, err)
 	}
-	text := string(licenceText([]module{m}))
+	text := string(formatLicences([]module{m}))
 	for name, want := range map[string]bool{"m v1, LICENSE": true, "m v1, a/COPYING.md": true, "m v1, a/b/NOTICE": true, "licence.go": false, "c/LICENSE": false} {
 		if strings.Contains(text, name) != want {
 			t.Errorf("the text has %q: %v\n%s", name, !want, text)
@@ -114,9 +114,9 @@ func TestLicencesOfAPackage(t *testing.T) {
 	}
 }
 
-func TestWhatMayNotBePublished(t *testing.T) {
+func TestUnpermittedLicences(t *testing.T) {
 	gpl := "This program is free software: you can redistribute it and/or modify it under the terms of the GNU General Public License as published by the Free Software Foundation, either version 3 of the License, or (at your option) any later version."
-	for text, want := range map[string]string{"no words": "no licence that is known", gpl: "GPL"} {
+	for text, want := range map[string]string{"no words": "no known licence", gpl: "GPL"} {
 		m := module{path: "m", version: "v1", texts: map[string][]byte{"LICENSE": []byte(text)}}
 		if err := m.classify(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.20s: %v", text, err)
@@ -126,24 +126,24 @@ func TestWhatMayNotBePublished(t *testing.T) {
 
 func TestArguments(t *testing.T) {
 	for _, args := range [][]string{{}, {"--version", "v1"}, {"--version", "v 1", "--commit", "c"}, {"--version", "v1", "--commit", "c", "x"}, {"--version", "../x", "--commit", "c"}} {
-		if _, err := parse(args); err == nil {
-			t.Errorf("%q is taken", args)
+		if _, err := parseFlags(args); err == nil {
+			t.Errorf("parseFlags accepts %q", args)
 		}
 	}
-	r, err := parse([]string{"--version", "v1", "--commit", "c", "--time", "5"})
+	r, err := parseFlags([]string{"--version", "v1", "--commit", "c", "--time", "5"})
 	if err != nil || r.time.Unix() != 5 || !filepath.IsAbs(r.out) || len(r.arches) != 2 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
-// TestTextThatHasToBeThere: what a release changes in a file it finds, or fails.
-func TestTextThatHasToBeThere(t *testing.T) {
-	if got, err := once([]byte("a b"), "b", "c"); err != nil || string(got) != "a c" {
+// TestReplaceOnce checks that a text that is missing, or there twice, is an error.
+func TestReplaceOnce(t *testing.T) {
+	if got, err := replaceOnce([]byte("a b"), "b", "c"); err != nil || string(got) != "a c" {
 		t.Errorf("%q, %v", got, err)
 	}
 	for _, text := range []string{"a", "b b"} {
-		if _, err := once([]byte(text), "b", "c"); err == nil {
-			t.Errorf("%q is taken", text)
+		if _, err := replaceOnce([]byte(text), "b", "c"); err == nil {
+			t.Errorf("replaceOnce accepts %q", text)
 		}
 	}
 }
