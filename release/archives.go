@@ -9,7 +9,7 @@ import (
 // description is the text of config.json that a release replaces by its own.
 const description = `Docker storage driver: overlay filesystems on ZFS`
 
-// pluginTree is the managed pluginTree, as `docker pluginTree create` wants it.
+// pluginTree returns the managed plugin, as `docker plugin create` takes it.
 func (r *release) pluginTree(c contents) (*tree, error) {
 	t := newTree()
 	for _, p := range c.programs {

@@ -10,8 +10,8 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// writeBill publishes the writeBill of materials, as CycloneDX: the programs, and the
-// modules that each was linked from. Programs know that by themselves.
+// writeBill writes the bill of materials as CycloneDX: the programs, and the modules
+// that each was linked from, as the program's own build information has them.
 func (r *release) writeBill(programs []program, linked []module) error {
 	b := cdx.NewBOM()
 	root := cdx.Component{

@@ -35,8 +35,8 @@ type listedPackage struct {
 	}
 }
 
-// linkedModules are all modules that are linkedModules, on any architecture, and Go's own
-// library.
+// linkedModules returns the modules that are linked on any architecture, and Go's own
+// library. It fails when a licence is unknown or not permitted.
 func (r *release) linkedModules(ctx context.Context) ([]module, error) {
 	found := map[string]*module{}
 	for _, arch := range r.arches {

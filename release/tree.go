@@ -132,7 +132,7 @@ func gzipBytes(data []byte) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// replaceOnce replaces text that is there exactly replaceOnce.
+// replaceOnce replaces old by new. It fails unless data contains old exactly once.
 func replaceOnce(data []byte, old, new string) ([]byte, error) {
 	if n := strings.Count(string(data), old); n != 1 {
 		return nil, fmt.Errorf("the text has %q %d times, want once", old, n)
