@@ -44,8 +44,8 @@ func requireDriver(t *testing.T, name string) {
 	}
 }
 
-// TestSetQuota requires a limit of our driver. No other driver has limits on ZFS.
-func TestSetQuota(t *testing.T) {
+// TestALimitIsRequired requires a limit of our driver. No other driver has limits on ZFS.
+func TestALimitIsRequired(t *testing.T) {
 	requireDriver(t, registeredName)
 	before := listDatasets(t)
 	graphtest.DriverTestSetQuota(t, registeredName, true)

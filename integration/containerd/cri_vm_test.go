@@ -98,7 +98,7 @@ func TestPodsHaveTheDefaultLimit(t *testing.T) {
 	p := n.runPod(t, "limited")
 	box := p.runThreeLayers(t, "box", sleepForever...)
 	if _, err := n.execShell(t, box, "head -c 2000000 /dev/urandom >/root/fits"); err != nil {
-		t.Errorf("what fits: %v", err)
+		t.Errorf("2 MB in a container limited to 8M: %v", err)
 	}
 	_, err := n.execShell(t, box, "head -c 20000000 /dev/urandom >/root/too-much")
 	if err == nil || !strings.Contains(err.Error(), "Disk quota exceeded") {

@@ -159,7 +159,7 @@ func TestOwnersAreMappedInAUserNamespace(t *testing.T) {
 	}
 	want := strings.Fields("0 100000 65536 0:0 / 0:0 /etc/motd 0:0 /root/note 7:8 /srv/one")
 	if err != nil || !slices.Equal(strings.Fields(got), want) {
-		t.Errorf("it sees %q, %v, want %q", got, err, want)
+		t.Errorf("the container sees %q, %v, want %q", got, err, want)
 	}
 	n.requireSame(t, archive)
 }

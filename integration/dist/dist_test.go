@@ -130,7 +130,7 @@ type rules struct {
 	} `yaml:"groups"`
 }
 
-func TestAlertRules(t *testing.T) {
+func TestAlertRulesUseExportedMetrics(t *testing.T) {
 	var file rules
 	decoder := yaml.NewDecoder(bytes.NewReader(readFile(t, "../../dist/prometheus/overlayzfs.rules.yml")))
 	decoder.KnownFields(true)
@@ -183,7 +183,7 @@ type dashboard struct {
 	} `json:"templating"`
 }
 
-func TestDashboard(t *testing.T) {
+func TestTheDashboardUsesExportedMetrics(t *testing.T) {
 	var d dashboard
 	if err := json.Unmarshal(readFile(t, "../../dist/grafana/overlayzfs.json"), &d); err != nil {
 		t.Fatal(err)

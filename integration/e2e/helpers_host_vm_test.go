@@ -18,7 +18,7 @@ func compareLists(got, want []string) error {
 	if slices.Equal(got, want) {
 		return nil
 	}
-	return fmt.Errorf("there are %q, want %q", got, want)
+	return fmt.Errorf("got %q, want %q", got, want)
 }
 
 // findProcesses lists the IDs of a program's processes, by the name they were started

@@ -108,7 +108,7 @@ func (s *testEngine) requireOneDataset(t testing.TB, container string) string {
 	t.Helper()
 	all := s.listLimitDatasets(t)
 	if len(all) != 1 {
-		t.Fatalf("there are the datasets %q, want one, of container %s", all, container)
+		t.Fatalf("limited layers have the datasets %q, want one, of container %s", all, container)
 	}
 	if owner := readProperty(t, all[0], "overlayzfs:layer"); owner != s.readLayerID(t, container) {
 		t.Errorf("dataset %s is that of layer %s, want %s", all[0], owner, s.readLayerID(t, container))

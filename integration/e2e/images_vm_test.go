@@ -22,14 +22,14 @@ import (
 // so that it can run alone. The last part empties the store.
 func TestImages(t *testing.T) {
 	l := newImageLab(t)
-	t.Run("BuiltByClassic", func(t *testing.T) { l.compareBuilds(t, images.Classic) })
-	t.Run("StepsOfClassic", l.compareSteps)
-	t.Run("BuiltByBuildKit", func(t *testing.T) { l.compareBuilds(t, images.BuildKit) })
-	t.Run("LoadedElsewhere", l.loadOnTheOther)
-	t.Run("Container", l.changeAndCommit)
-	t.Run("ContainersAtOnce", l.runContainersInParallel)
-	t.Run("BuildsAtOnce", l.buildInParallel)
-	t.Run("Pruned", l.pruneEverything)
+	t.Run("ClassicBuildsLikeOnVFS", func(t *testing.T) { l.compareBuilds(t, images.Classic) })
+	t.Run("ClassicStepsLikeOnVFS", l.compareSteps)
+	t.Run("BuildKitBuildsLikeOnVFS", func(t *testing.T) { l.compareBuilds(t, images.BuildKit) })
+	t.Run("SavedImagesLoadOnTheOther", l.loadOnTheOther)
+	t.Run("ContainerChangesAndCommits", l.changeAndCommit)
+	t.Run("ContainersRunInParallel", l.runContainersInParallel)
+	t.Run("BuildsRunInParallel", l.buildInParallel)
+	t.Run("PruneRemovesEverything", l.pruneEverything)
 }
 
 // loadOnTheOther saves an image on each engine and loads it on the other.

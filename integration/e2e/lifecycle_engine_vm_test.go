@@ -23,8 +23,8 @@ func TestLifecycleOnAnEngine(t *testing.T) {
 		name string
 		run  func(*testing.T, *testEngine)
 	}{
-		{"Cycles", cycleLayers},
-		{"ForksNothing", traceForks},
+		{"UseLeavesNoOpenFiles", cycleLayers},
+		{"ThePluginForksNothing", traceForks},
 		{"PluginKilledIdle", killPluginIdle},
 		{"PluginKilledUnderAContainer", killPluginUnderContainer},
 		{"PluginKilledDuringApply", killPluginDuringApply},

@@ -20,15 +20,15 @@ func TestLimits(t *testing.T) {
 		name string
 		run  func(*testing.T, *testEngine)
 	}{
-		{"Properties", setProperties},
-		{"BadValues", refuseBadValues},
-		{"AtRest", stopLimitedContainer},
-		{"Inodes", limitInodes},
-		{"RaisedAndLowered", raiseAndLowerLimit},
-		{"PluginKilled", killPluginUnderLimits},
-		{"EngineRestarted", restartEngineUnderLimits},
-		{"Debian", limitDebian},
-		{"Default", limitByDefault},
+		{"PropertiesAreSet", setProperties},
+		{"BadValuesAreRefused", refuseBadValues},
+		{"AStoppedContainerIsReadAndStarted", stopLimitedContainer},
+		{"InodesAreLimited", limitInodes},
+		{"ALimitIsRaisedAndLowered", raiseAndLowerLimit},
+		{"LimitsSurviveAKilledPlugin", killPluginUnderLimits},
+		{"LimitsSurviveARestartOfTheEngine", restartEngineUnderLimits},
+		{"DebianWorksUpToItsLimit", limitDebian},
+		{"ADefaultLimitsAllContainers", limitByDefault},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			defer s.removeLeftovers(t)

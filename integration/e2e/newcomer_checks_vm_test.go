@@ -53,7 +53,7 @@ func (n *newcomer) checkDriver(t *testing.T, out string) {
 		}
 	}
 	if has := n.Docker(t, "images", "-q") + n.Docker(t, "ps", "-aq"); has != "" {
-		t.Errorf("there are %s", has)
+		t.Errorf("Docker shows images or containers that are not migrated yet: %s", has)
 	}
 }
 
@@ -102,7 +102,7 @@ func (n *newcomer) checkPlanAndTryFormerDriver(t *testing.T, out string) {
 func (n *newcomer) checkFormerNames(t *testing.T, out string) {
 	for _, name := range []string{"tiny:latest", "mine:latest", "work"} {
 		if !strings.Contains(out, name) {
-			t.Errorf("it does not name %s:\n%s", name, out)
+			t.Errorf("the output lacks %s:\n%s", name, out)
 		}
 	}
 }

@@ -193,7 +193,7 @@ func (s *operatorEngine) verifyFindsChanges(t *testing.T) {
 // and no others.
 func (s *operatorEngine) gcRemovesOrphans(t *testing.T) {
 	if out := s.runOperator(t, 0, "gc", "--yes"); !strings.Contains(out, "do not know 0 layers") {
-		t.Errorf("there are orphans before any record is deleted:\n%s", out)
+		t.Errorf("gc finds orphans before any record is deleted:\n%s", out)
 	}
 	nobodys := s.forgetImage(t, "changes:"+images.BuildKit.Name)
 	before := s.list(t)

@@ -53,8 +53,8 @@ func TestRollback(t *testing.T) {
 		name string
 		harm func(*testing.T)
 	}{
-		{"Destroyed", s.destroyContent},
-		{"Replaced", s.replaceContent},
+		{"ContentIsDestroyed", s.destroyContent},
+		{"ContentIsReplaced", s.replaceContent},
 	} {
 		t.Run(round.name, func(t *testing.T) {
 			s.Again(t)
@@ -63,7 +63,7 @@ func TestRollback(t *testing.T) {
 			}
 			round.harm(t)
 			if compareLists(s.collectFacts(t), before) == nil {
-				t.Fatal("nothing was changed")
+				t.Fatal("the harm changed nothing")
 			}
 			s.requireRefusalWhileRunning(t, back)
 			s.Stop(t)
@@ -290,7 +290,7 @@ func (s *snapshotEngine) emptyStore(t *testing.T) {
 	s.Docker(t, "rm", "-f", "plain", "limited")
 	s.Docker(t, "rmi", "built", "tiny")
 	if n := len(s.listContainerDatasets(t)); n != 1 {
-		t.Errorf("there are %d datasets of containers, want that of a snapshot", n)
+		t.Errorf("%d datasets of containers, want one, which a snapshot has", n)
 	}
 	s.Stop(t)
 	s.setSnapshotPolicy("stop:1")

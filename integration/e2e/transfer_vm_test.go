@@ -20,9 +20,9 @@ import (
 // then the changes of one more build. Its parts depend on their order.
 func TestToAnotherHost(t *testing.T) {
 	h := newHosts(t)
-	t.Run("Everything", h.transferEverything)
-	t.Run("RefusesWhatWouldBeLost", h.refuseLoss)
-	t.Run("WhatHasChanged", h.transferChanges)
+	t.Run("EverythingIsTransferred", h.transferEverything)
+	t.Run("LossIsRefused", h.refuseLoss)
+	t.Run("ChangesAreTransferred", h.transferChanges)
 }
 
 // hosts is a sending and a receiving engine. They share nothing but files.
@@ -162,7 +162,7 @@ func (h *hosts) transferEverything(t *testing.T) {
 	}
 	h.receive(t, 0, stream, "--dry-run")
 	if exec.Command("zfs", "list", receivedOn).Run() == nil {
-		t.Error("there is a dataset after a dry run or a damaged stream")
+		t.Error("a dry run or a damaged stream left a dataset")
 	}
 	h.killReceiver(t, damaged)
 	h.receive(t, 0, stream)
@@ -215,16 +215,16 @@ func (h *hosts) endReceiverEarly(t testing.TB) {
 func (h *hosts) refuseLoss(t *testing.T) {
 	stream := filepath.Join(t.TempDir(), "stream")
 	if n := h.send(t, stream, "--from", "last"); n > h.full/4 {
-		t.Errorf("nothing has changed, and the stream is %d bytes of %d", n, h.full)
+		t.Errorf("a stream without changes has %d bytes, the full one %d", n, h.full)
 	}
 	importTiny(t, h.b, "mine")
 	h.b.Docker(t, "create", "--network", "none", "--name", "left", "built", "true")
 	h.b.Stop(t)
 	if out := h.receive(t, 3, stream); !strings.Contains(out, "docker rm") || !strings.Contains(out, "mine:latest") || !strings.Contains(out, "--discard") {
-		t.Errorf("it says\n%s", out)
+		t.Errorf("receive says\n%s", out)
 	}
 	if out := h.receive(t, 3, stream, "--discard"); !strings.Contains(out, "docker rm") || strings.Contains(out, "drop them with") {
-		t.Errorf("it says\n%s", out)
+		t.Errorf("receive says\n%s", out)
 	}
 	h.b.Again(t)
 	h.b.Docker(t, "rm", "left")
@@ -237,7 +237,7 @@ func (h *hosts) transferChanges(t *testing.T) {
 	must(t, importBulk(t, h.a.Engine, "more", 3, nil))
 	h.a.Docker(t, "rmi", "large")
 	if n := h.send(t, stream, "--from", "last"); n < 3*mib || n > h.full/3 {
-		t.Errorf("3 MB were added, and the stream is %d bytes of %d", n, h.full)
+		t.Errorf("a stream with 3 MB of changes has %d bytes, the full one %d", n, h.full)
 	}
 	h.receive(t, 0, stream)
 	h.b.Again(t)

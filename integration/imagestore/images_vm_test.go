@@ -21,13 +21,13 @@ import (
 // so that it can run alone. The last part empties the store.
 func TestImages(t *testing.T) {
 	l := newImageLab(t)
-	t.Run("Engine", l.requireSnapshotter)
-	t.Run("Built", l.compareBuilds)
-	t.Run("LoadedElsewhere", l.loadOnTheOther)
-	t.Run("PulledElsewhere", l.pullOnTheOther)
-	t.Run("Container", l.changeAndCommit)
-	t.Run("BuildsAtOnce", l.buildInParallel)
-	t.Run("Pruned", l.pruneEverything)
+	t.Run("ImagesLieInOurStore", l.requireSnapshotter)
+	t.Run("BuildKitBuildsLikeOnOverlayfs", l.compareBuilds)
+	t.Run("SavedImagesLoadOnTheOther", l.loadOnTheOther)
+	t.Run("PushedImagesPullOnTheOther", l.pullOnTheOther)
+	t.Run("ContainerChangesAndCommits", l.changeAndCommit)
+	t.Run("BuildsRunInParallel", l.buildInParallel)
+	t.Run("PruneRemovesEverything", l.pruneEverything)
 }
 
 // requireSnapshotter checks that the engine stores its images in our store.

@@ -51,7 +51,8 @@ func TestOverlayfsForComparison(t *testing.T) {
 	})
 }
 
-// containerd's zfs snapshotter needs a dataset that is mounted on its root.
+// TestZFSForComparison mounts a dataset on each root, which containerd's zfs snapshotter
+// needs.
 func TestZFSForComparison(t *testing.T) {
 	var made atomic.Int64 // the suite's tests run in parallel
 	testsuite.SnapshotterSuite(t, "zfs", func(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {

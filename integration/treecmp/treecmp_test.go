@@ -136,7 +136,7 @@ func TestLayersStack(t *testing.T) {
 	}
 }
 
-func TestBadTars(t *testing.T) {
+func TestBadTarsAreErrors(t *testing.T) {
 	whole := layer(t, file("a", strings.Repeat("x", 5000)))
 	for name, raw := range map[string][]byte{
 		"link to nothing": layer(t, link("a", "b")),
@@ -263,7 +263,7 @@ func TestADirectoryAndItsTarHaveOneDescription(t *testing.T) {
 	}
 }
 
-func TestXattrsOfADirectory(t *testing.T) {
+func TestXattrsAreDescribed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	noError(t, os.WriteFile(path, nil, 0o600))
 	value := strings.Repeat("v", 2000)

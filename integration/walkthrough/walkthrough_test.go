@@ -11,7 +11,7 @@ func fenced(lines ...string) string {
 	return strings.ReplaceAll(strings.Join(lines, "\n"), "~~~", fence)
 }
 
-func TestRead(t *testing.T) {
+func TestStepsAreReadInOrder(t *testing.T) {
 	got, err := Read(fenced(
 		"# A document with `zfs destroy tank` in its text",
 		"~~~sh",
@@ -57,7 +57,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestReadRefuses(t *testing.T) {
+func TestBadDocumentsAreErrors(t *testing.T) {
 	for name, document := range map[string]string{
 		"a block without an end":  fenced("~~~sh", "one"),
 		"output of nothing":       fenced("~~~", "what is this", "~~~"),

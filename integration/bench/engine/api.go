@@ -97,7 +97,7 @@ func findFailure(messages []byte) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			return fmt.Errorf("its messages: %w", err)
+			return fmt.Errorf("decode progress messages: %w", err)
 		case message.Error != "":
 			return errors.New(message.Error)
 		}

@@ -14,12 +14,12 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-func TestFailure(t *testing.T) {
+func TestAFailureIsFoundInMessages(t *testing.T) {
 	for _, c := range []struct{ messages, want string }{
 		{"", ""},
 		{`{"stream":"Step 1/2"}` + "\r\n" + `{"aux":{"ID":"sha256:1"}}`, ""},
 		{`{"stream":"a"}{"errorDetail":{"message":"no"},"error":"no"}{"stream":"b"}`, "no"},
-		{`{"stream":`, "its messages"},
+		{`{"stream":`, "decode progress messages"},
 	} {
 		err := findFailure([]byte(c.messages))
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -28,7 +28,7 @@ func TestFailure(t *testing.T) {
 	}
 }
 
-func TestTallyOf(t *testing.T) {
+func TestCallsAreSummedFromTheLog(t *testing.T) {
 	log := `time="t" level=error msg="level=debug msg=done duration=1.5ms layer=b op=get" plugin=x
 time="t" level=error msg="level=debug msg=done duration=2ms layer=a op=\"create read-write\"" plugin=x
 time="t" level=error msg="level=debug msg=done duration=\"250µs\" layer=a op=get" plugin=x
@@ -47,14 +47,14 @@ time="t" level=error msg="level=debug msg=done duration=soon op=get" plugin=x
 	}
 }
 
-func TestBaseLayer(t *testing.T) {
+func TestTheBaseLayerIsAlwaysTheSame(t *testing.T) {
 	layer, err := makeBaseLayer([]byte("program"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	again, err := makeBaseLayer([]byte("program"))
 	if err != nil || !bytes.Equal(layer, again) {
-		t.Errorf("it is another one each time: %v", err)
+		t.Errorf("it differs each time: %v", err)
 	}
 	files := 0
 	for _, h := range headers(t, layer) {
@@ -94,7 +94,7 @@ func TestLoadedLayersDiffer(t *testing.T) {
 	}
 }
 
-func TestBuildFiles(t *testing.T) {
+func TestTheDockerfileMatchesItsFiles(t *testing.T) {
 	files := makeBuildFiles()
 	count := make(map[string]int)
 	for line := range strings.Lines(string(files["Dockerfile"])) {
@@ -109,7 +109,7 @@ func TestBuildFiles(t *testing.T) {
 	}
 }
 
-func TestChoose(t *testing.T) {
+func TestContendersAndWorkloadsAreChosen(t *testing.T) {
 	for _, c := range []struct {
 		drivers, rows []string
 		want          string // of the error, or the chosen workloads
@@ -137,7 +137,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-func TestRowsMakeAReport(t *testing.T) {
+func TestRowsMakeAValidReport(t *testing.T) {
 	report := &result.Report{}
 	for _, w := range workloads {
 		for _, row := range w.rows {
@@ -152,7 +152,7 @@ func TestRowsMakeAReport(t *testing.T) {
 	}
 }
 
-func TestStage(t *testing.T) {
+func TestTheStubReportsFailuresAndCleansUp(t *testing.T) {
 	s := &testingStub{log: io.Discard}
 	var order []int
 	s.Cleanup(func() { order = append(order, 1) })

@@ -18,7 +18,7 @@ func report(row string, unit result.Unit, samples map[string][]float64) *result.
 	return r
 }
 
-func TestJudge(t *testing.T) {
+func TestTargetsAreJudged(t *testing.T) {
 	r := report("t", result.Milliseconds, map[string][]float64{"a": {8, 10, 12}, "b": {100}, "c": {10}, "zero": {0}})
 	r.SetMissing(result.Row{ID: "t", Unit: result.Milliseconds}, "late", "no time")
 	for _, c := range []struct {
@@ -56,7 +56,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestAbout(t *testing.T) {
+func TestTargetsAreSelectedByRow(t *testing.T) {
 	r := report("t", result.Milliseconds, map[string][]float64{"a": {1}})
 	here, gone := Side{"t", "a"}, Side{"gone", "a"}
 	targets := SelectTargets(r, []Target{
@@ -68,7 +68,7 @@ func TestAbout(t *testing.T) {
 	}
 }
 
-func TestTargetsAreSound(t *testing.T) {
+func TestTargetsAreComplete(t *testing.T) {
 	for _, target := range Targets() {
 		if target.Title == "" || target.Ours.Row == "" || target.Ours.Contender == "" || target.Want <= 0 {
 			t.Errorf("%+v lacks something", target)
@@ -79,7 +79,7 @@ func TestTargetsAreSound(t *testing.T) {
 	}
 }
 
-func TestWins(t *testing.T) {
+func TestWinsOfPeersAreListed(t *testing.T) {
 	for name, c := range map[string]struct {
 		samples map[string][]float64
 		want    []Win // Row is not compared
@@ -125,7 +125,7 @@ func TestRowsWithoutPeersAreComparedByTheMachinesPace(t *testing.T) {
 	}
 }
 
-func TestSlowerThan(t *testing.T) {
+func TestLossesBeyondTheNoiseAreListed(t *testing.T) {
 	const ours, peer, other = result.Ours, result.ZFS, result.GNU
 	type samples = map[string][]float64
 	for name, c := range map[string]struct {

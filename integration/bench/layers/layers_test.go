@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestTars(t *testing.T) {
+func TestTarsHaveTheirShape(t *testing.T) {
 	for _, s := range []Shape{Small, Base, {Name: "odd", Dirs: 1, Files: 3, Bytes: 1000}} {
 		dirs := map[string]bool{}
 		entries, size := 0, int64(0)
@@ -37,7 +37,7 @@ func TestTars(t *testing.T) {
 	}
 }
 
-func TestTheSameEachTime(t *testing.T) {
+func TestTarsAreAlwaysTheSame(t *testing.T) {
 	var sums [2][]byte
 	for i := range sums {
 		hash := sha256.New()
@@ -51,7 +51,7 @@ func TestTheSameEachTime(t *testing.T) {
 	}
 }
 
-func TestClosedEarly(t *testing.T) {
+func TestATarCanBeClosedEarly(t *testing.T) {
 	r := Large.Open()
 	if _, err := io.CopyN(io.Discard, r, 1<<20); err != nil {
 		t.Fatal(err)

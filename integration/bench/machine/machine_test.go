@@ -2,7 +2,7 @@ package machine
 
 import "testing"
 
-func TestAccelerator(t *testing.T) {
+func TestTheAcceleratorIsRecognized(t *testing.T) {
 	for cpuinfo, want := range map[string]string{
 		"model name : QEMU TCG CPU version 2.5+\nflags : fpu hypervisor": "tcg",
 		"vendor_id : User Mode Linux\nmodel name : UML":                  "uml",

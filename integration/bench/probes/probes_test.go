@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestCallsIn(t *testing.T) {
+func TestCallsAreParsedFromTheTrace(t *testing.T) {
 	const ms = time.Millisecond
 	for _, c := range []struct {
 		name, trace string
@@ -47,7 +47,7 @@ func TestCallsIn(t *testing.T) {
 	}
 }
 
-func TestBusy(t *testing.T) {
+func TestParallelCallsCountOnce(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		calls []Call
@@ -65,7 +65,7 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-func TestReturns(t *testing.T) {
+func TestReturnsAreFound(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		machine elf.Machine
@@ -86,7 +86,7 @@ func TestReturns(t *testing.T) {
 	}
 }
 
-func TestFunctionsOfAProgram(t *testing.T) {
+func TestFunctionsAreFoundInAProgram(t *testing.T) {
 	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func (p *program) readTable() error {
 		p.table, err = gosym.NewTable(nil, gosym.NewLineTable(data[at:], text))
 		return err
 	}
-	return errors.New("it has no table of Go functions")
+	return errors.New("the program has no table of Go functions")
 }
 
 // findTable returns the offset of the table in a section, or -1.
@@ -98,7 +98,7 @@ func (p *program) textAddress(field uint64, value []byte) (uint64, error) {
 	}
 	text := p.Section(".text")
 	if text == nil {
-		return 0, errors.New("it has no section .text")
+		return 0, errors.New("the program has no section .text")
 	}
 	return text.Addr, nil
 }

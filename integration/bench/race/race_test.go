@@ -10,7 +10,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/judge"
 )
 
-func TestFigures(t *testing.T) {
+func TestFiguresAreParsedByColumn(t *testing.T) {
 	const text = "12 1 0x01 99 4752 1 2\nname  type data\nsize\t4\t123\nVmRSS:\t  56 kB\nName:\tplugin\nalone\n"
 	if got, want := parseFigures(text, 2), map[string]int64{"size": 123}; !maps.Equal(got, want) {
 		t.Errorf("column 2: %v, want %v", got, want)
@@ -20,7 +20,7 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-func TestCountOf(t *testing.T) {
+func TestCountsAreFormatted(t *testing.T) {
 	for n, want := range map[int]string{1: "1 change", 100: "100 changes", 10_000: "10,000 changes", 1_005: "1,005 changes"} {
 		if got := formatCount(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
@@ -28,7 +28,7 @@ func TestCountOf(t *testing.T) {
 	}
 }
 
-func TestBudgets(t *testing.T) {
+func TestTurnsFitTheBudget(t *testing.T) {
 	begin := time.Unix(1000, 0)
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	for name, c := range map[string]struct {

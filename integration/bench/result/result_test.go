@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestSpread(t *testing.T) {
+func TestASpreadSummarizesSamples(t *testing.T) {
 	for _, c := range []struct {
 		samples []float64
 		want    Spread
@@ -25,7 +25,7 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-func TestSpreadLeavesTheSamplesInOrder(t *testing.T) {
+func TestASpreadDoesNotReorderSamples(t *testing.T) {
 	samples := []float64{3, 1, 2}
 	MeasureSpread(samples)
 	if !reflect.DeepEqual(samples, []float64{3, 1, 2}) {
@@ -38,7 +38,7 @@ const valid = `{"version":"v1","date":"2026-01-02T03:04:05Z",
 	"rows":[{"id":"a","title":"A","unit":"ms","group":"g"}],
 	"measurements":[{"row":"a","contender":"x","samples":[1,2]},{"row":"a","contender":"y","missing":"no time"}]}`
 
-func TestRead(t *testing.T) {
+func TestInvalidReportsAreRefused(t *testing.T) {
 	if _, err := Read(strings.NewReader(valid)); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestWriteThenRead(t *testing.T) {
+func TestAReportIsWrittenAndRead(t *testing.T) {
 	r := &Report{Version: "v1"}
 	row := Row{ID: "a", Title: "A", Unit: Bytes, Group: "g", Note: "n"}
 	r.AddSample(row, Ours, 1)
@@ -84,14 +84,14 @@ func TestWriteThenRead(t *testing.T) {
 	}
 }
 
-func TestWriteRefusesWhatReadWould(t *testing.T) {
+func TestAnInvalidReportIsNotWritten(t *testing.T) {
 	r := &Report{Measurements: []Measurement{{Row: "a", Contender: "x"}}}
 	if err := r.Write(&bytes.Buffer{}); err == nil {
 		t.Error("written")
 	}
 }
 
-func TestMerge(t *testing.T) {
+func TestReportsAreMerged(t *testing.T) {
 	a, b := Row{ID: "a", Unit: Count}, Row{ID: "b", Unit: Count}
 	one, two := &Report{Version: "v1"}, &Report{Version: "v2"}
 	one.AddSample(a, Ours, 1)

@@ -11,7 +11,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
 )
 
-func TestFigure(t *testing.T) {
+func TestFiguresAreFormatted(t *testing.T) {
 	for _, c := range []struct {
 		value float64
 		unit  result.Unit
@@ -36,7 +36,7 @@ func TestFigure(t *testing.T) {
 	}
 }
 
-func TestSplice(t *testing.T) {
+func TestTheGeneratedPartIsReplaced(t *testing.T) {
 	const old = "top\n" + begin + "\nold\n" + end + "\nbottom\n"
 	got, err := Splice(old, "\nnew\n\n")
 	if want := "top\n" + begin + "\nnew\n" + end + "\nbottom\n"; err != nil || got != want {
@@ -61,7 +61,7 @@ func example() *result.Report {
 	return r
 }
 
-func TestMarkdown(t *testing.T) {
+func TestThePageShowsAllParts(t *testing.T) {
 	text := RenderMarkdown(example(), "plot.svg")
 	for _, want := range []string{
 		"overlayzfs v1.2, 2026-01-02. Linux 6.12, OpenZFS 2.3.9, 2 processors",
@@ -81,7 +81,7 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
-func TestTerminal(t *testing.T) {
+func TestTheTerminalShowsAllParts(t *testing.T) {
 	var out bytes.Buffer
 	r := example()
 	WriteTable(&out, r)
@@ -98,7 +98,7 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-func TestPlot(t *testing.T) {
+func TestThePlotShowsRowsOfTimes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "plot.svg")
 	if err := WritePlot(example(), file); err != nil {
 		t.Fatal(err)
