@@ -204,7 +204,7 @@ func TestSelectLayers(t *testing.T) {
 		"web:1": {sum("a"), sum("b")}, "front": {sum("a"), sum("b")}, string(sum("f")): {sum("a"), sum("c")}, id("1"): {sum("a")},
 		"": {sum("a"), sum("b"), sum("c"), sum("d")},
 	} {
-		layers, gaps, err := selectLayers(records, inv, strings.Fields(name))
+		layers, gaps, err := verify.SelectLayers(records, inv, strings.Fields(name))
 		var got []digest.Digest
 		for _, l := range layers {
 			got = append(got, l.Chain)
@@ -214,14 +214,14 @@ func TestSelectLayers(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"bk1", id("8")} {
-		if _, _, err := selectLayers(records, inv, []string{name}); err == nil {
+		if _, _, err := verify.SelectLayers(records, inv, []string{name}); err == nil {
 			t.Errorf("of %s something is compared", name)
 		}
 	}
 	delete(records.Layers, sum("b"))
 	inv = inventory.Build("tank/docker", nil, records)
 	for _, name := range []string{"web:1", "front", ""} {
-		layers, gaps, err := selectLayers(records, inv, strings.Fields(name))
+		layers, gaps, err := verify.SelectLayers(records, inv, strings.Fields(name))
 		if err != nil || len(gaps) == 0 || !strings.Contains(gaps[len(gaps)-1].Missing, string(sum("b"))) {
 			t.Errorf("%q: %v, %v, %v", name, layers, gaps, err)
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -9,10 +8,8 @@ import (
 	"slices"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	digest "github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 
-	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/inventory"
 	"github.com/overlayzfs/overlayzfs/operator/verify"
@@ -63,7 +60,7 @@ func (f *verifyFlags) verify(ctx context.Context, c console, s *inventory.Source
 	if err != nil {
 		return err
 	}
-	layers, gaps, err := selectLayers(s.Records, inv, names)
+	layers, gaps, err := verify.SelectLayers(s.Records, inv, names)
 	if err != nil {
 		return err
 	}
@@ -84,38 +81,7 @@ func (f *verifyFlags) verify(ctx context.Context, c console, s *inventory.Source
 	return v.findings()
 }
 
-// selectLayers returns the layers to compare, sorted by digest, and the gaps: layers
-// whose record is lost. It takes all layers, or those of the names.
-func selectLayers(records *dockerstore.Records, inv *inventory.Inventory, names []string) ([]dockerstore.Layer, []dockerstore.Gap, error) {
-	if len(names) == 0 {
-		return sortLayers(records.Layers), inv.Gaps, nil
-	}
-	layers := map[digest.Digest]dockerstore.Layer{}
-	var gaps []dockerstore.Gap
-	for _, name := range names {
-		found, err := inv.Find(records, name)
-		if err != nil {
-			return nil, nil, err
-		}
-		if len(found.Chains) == 0 {
-			return nil, nil, fault.New(fault.Invalid, "cannot verify %s %q: Docker has no digest of its layers", found.Kind, name)
-		}
-		if gap, ok := records.FindGap(found.Kind+" "+found.Name, found.Chains...); ok {
-			gaps = append(gaps, gap)
-		}
-		for _, chain := range found.Chains {
-			if layer, ok := records.Layers[chain]; ok {
-				layers[chain] = layer
-			}
-		}
-	}
-	return sortLayers(layers), gaps, nil
-}
-
-func sortLayers(layers map[digest.Digest]dockerstore.Layer) []dockerstore.Layer {
-	return slices.SortedFunc(maps.Values(layers), func(a, b dockerstore.Layer) int { return cmp.Compare(a.Chain, b.Chain) })
-}
-
+// compareLayers compares layers with their digests, and shows the progress in bytes.
 func compareLayers(ctx context.Context, c console, s *inventory.Source, layers []dockerstore.Layer) ([]verify.Result, error) {
 	var total int64
 	for _, layer := range layers {
@@ -127,6 +93,7 @@ func compareLayers(ctx context.Context, c console, s *inventory.Source, layers [
 	return v.VerifyLayers(ctx, layers)
 }
 
+// newVerdict sums up the results of comparing layers.
 func newVerdict(results []verify.Result, layers []dockerstore.Layer, inv *inventory.Inventory) verdict {
 	v := verdict{Layers: nonNil(results)}
 	images := map[string]bool{}
@@ -137,27 +104,12 @@ func newVerdict(results []verify.Result, layers []dockerstore.Layer, inv *invent
 		if !r.IsWrong() {
 			continue
 		}
-		for _, name := range imagesWith(inv, r.ID) {
+		for _, name := range inv.ImagesWith(r.ID) {
 			images[name] = true
 		}
 	}
 	v.Damaged = slices.Sorted(maps.Keys(images))
 	return v
-}
-
-// imagesWith returns the images that contain a layer, whether the store has it or not.
-func imagesWith(inv *inventory.Inventory, id string) []string {
-	for _, l := range inv.Layers {
-		if l.ID == id {
-			return l.Images
-		}
-	}
-	for _, missing := range inv.Missing {
-		if missing.ID == id {
-			return missing.Users
-		}
-	}
-	return nil
 }
 
 func writeVerdict(w io.Writer, v verdict, inv *inventory.Inventory) error {
@@ -172,7 +124,7 @@ func writeVerdict(w io.Writer, v verdict, inv *inventory.Inventory) error {
 	for _, r := range v.Layers {
 		totals[r.Status]++
 		if r.Status != verify.OK && r.Status != verify.Removed {
-			t.AppendRow(table.Row{inventory.ShortID(r.ID), r.Status, shortList(imagesWith(inv, r.ID)), r.Reason})
+			t.AppendRow(table.Row{inventory.ShortID(r.ID), r.Status, shortList(inv.ImagesWith(r.ID)), r.Reason})
 		}
 	}
 	if t.Length() > 0 {

@@ -130,3 +130,18 @@ func (inv *Inventory) addSharers(f *Match) {
 	slices.Sort(f.SharedBy)
 	f.SharedBy = slices.Compact(f.SharedBy)
 }
+
+// ImagesWith returns the images that contain a layer, whether the store has it or not.
+func (inv *Inventory) ImagesWith(id string) []string {
+	for _, l := range inv.Layers {
+		if l.ID == id {
+			return l.Images
+		}
+	}
+	for _, missing := range inv.Missing {
+		if missing.ID == id {
+			return missing.Users
+		}
+	}
+	return nil
+}
