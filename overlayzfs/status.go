@@ -9,9 +9,9 @@ import (
 
 	units "github.com/docker/go-units"
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
+	"github.com/overlayzfs/overlayzfs/internal/versions"
 	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -98,7 +98,7 @@ func (d *Driver) status() ([][2]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	kernel, err := kernelRelease()
+	kernel, err := versions.KernelRelease()
 	if err != nil {
 		return nil, err
 	}
@@ -185,15 +185,6 @@ func (d *Driver) layerStatus(lines [][2]string) ([][2]string, error) {
 		[2]string{"Mounts", strconv.Itoa(len(mounted))},
 		[2]string{"Removals Under Way", strconv.Itoa(waiting)},
 	), nil
-}
-
-// kernelRelease returns the release that uname(2) reports.
-func kernelRelease() (string, error) {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return "", fmt.Errorf("uname: %w", err)
-	}
-	return unix.ByteSliceToString(u.Release[:]), nil
 }
 
 // announce logs once what the administrator should know of this store.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/versions"
 )
 
 // system are the calls of the probe. It is an interface because tests need a file system
@@ -119,9 +120,9 @@ func zfsName(version string) string {
 }
 
 func (kernel) release() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
+	release, err := versions.KernelRelease()
+	if err != nil {
 		return "Linux"
 	}
-	return "Linux " + unix.ByteSliceToString(u.Release[:])
+	return "Linux " + release
 }

@@ -1,6 +1,10 @@
 package zfs
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/overlayzfs/overlayzfs/internal/versions"
+)
 
 // This file holds every number and offset of the kernel interface that the
 // package uses; abi_test.go holds each against an independent statement of it.
@@ -12,8 +16,8 @@ import "unsafe"
 
 // The versions whose interface was compared.
 var (
-	oldestKnown = [2]int{2, 1}
-	newestKnown = [2]int{2, 4}
+	oldestKnown = versions.Version{2, 1}
+	newestKnown = versions.Version{2, 4}
 )
 
 // cmdSize is sizeof(struct zfs_cmd).

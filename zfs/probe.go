@@ -3,10 +3,10 @@ package zfs
 import (
 	"bytes"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/versions"
 )
 
 // ABI describes the module behind a handle.
@@ -38,33 +38,15 @@ func (h *Handle) checkABI() (ABI, error) {
 // knownVersion reports whether a version lies in the range that was compared,
 // and refuses what is older than that.
 func knownVersion(version string) (bool, error) {
-	major, minor, ok := parseVersion(version)
+	v, ok := versions.Parse(version)
 	if !ok {
 		return false, unknownABI(version, "its version cannot be read")
 	}
-	if less(major, minor, oldestKnown) {
+	if v.IsBefore(oldestKnown) {
 		return false, unknownABI(version, "it is too old")
 	}
-	return !less(newestKnown[0], newestKnown[1], [2]int{major, minor}), nil
-}
-
-func less(major, minor int, than [2]int) bool {
-	return major < than[0] || major == than[0] && minor < than[1]
-}
-
-// parseVersion reads the first two numbers of a version.
-func parseVersion(version string) (major, minor int, ok bool) {
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) < 2 {
-		return 0, 0, false
-	}
-	major, err1 := strconv.Atoi(parts[0])
-	digits := strings.IndexFunc(parts[1], func(r rune) bool { return r < '0' || r > '9' })
-	if digits < 0 {
-		digits = len(parts[1])
-	}
-	minor, err2 := strconv.Atoi(parts[1][:digits])
-	return major, minor, err1 == nil && err2 == nil && major >= 0
+	v[2] = 0 // the interface is the same throughout a minor version
+	return !newestKnown.IsBefore(v), nil
 }
 
 // probe makes requests whose answers depend on the layout of struct zfs_cmd. None of them

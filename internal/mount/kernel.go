@@ -1,19 +1,12 @@
 package mount
 
-import (
-	"fmt"
-
-	"golang.org/x/sys/unix"
-)
-
-// release is a version of Linux.
-type release struct{ major, minor int }
+import "github.com/overlayzfs/overlayzfs/internal/versions"
 
 var (
 	// volatileSince is the first Linux with overlayfs's option volatile.
-	volatileSince = release{5, 10}
+	volatileSince = versions.Version{5, 10}
 	// lowerdirPlusSince is the first Linux with overlayfs's option lowerdir+.
-	lowerdirPlusSince = release{6, 8}
+	lowerdirPlusSince = versions.Version{6, 8}
 )
 
 // HasVolatile reports whether overlayfs has the option volatile. Only the kernel's release
@@ -25,19 +18,13 @@ func HasVolatile() (bool, error) { return kernelIsAtLeast(volatileSince) }
 // and fails only when the options fill a page.
 func HasLowerdirPlus() (bool, error) { return kernelIsAtLeast(lowerdirPlusSince) }
 
-func kernelIsAtLeast(since release) (bool, error) {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return false, fmt.Errorf("uname: %w", err)
-	}
-	return isAtLeast(unix.ByteSliceToString(name.Release[:]), since), nil
+func kernelIsAtLeast(since versions.Version) (bool, error) {
+	name, err := versions.KernelRelease()
+	return err == nil && isAtLeast(name, since), err
 }
 
 // isAtLeast reports whether a kernel's release, as uname returns it, is since or later.
-func isAtLeast(name string, since release) bool {
-	var r release
-	if _, err := fmt.Sscanf(name, "%d.%d", &r.major, &r.minor); err != nil {
-		return false
-	}
-	return r.major > since.major || r.major == since.major && r.minor >= since.minor
+func isAtLeast(name string, since versions.Version) bool {
+	v, ok := versions.Parse(name)
+	return ok && !v.IsBefore(since)
 }

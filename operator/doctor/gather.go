@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/versions"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -26,11 +26,11 @@ func (f *Facts) GatherHost(root string) {
 }
 
 func kernelRelease() string {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
+	name, err := versions.KernelRelease()
+	if err != nil {
 		return "unknown"
 	}
-	return unix.ByteSliceToString(name.Release[:])
+	return name
 }
 
 // hasOverlay looks for overlayfs in the kernel, or for its module.

@@ -1,21 +1,22 @@
 package doctor
 
 import (
-	"cmp"
 	"fmt"
+
+	"github.com/overlayzfs/overlayzfs/internal/versions"
 )
 
 // version are the first three numbers of a version or release.
-type version [3]int
+type version versions.Version
 
 // parseVersion reads "2.3.9-0+deb13u1" and "6.12.107+deb13-cloud-amd64".
 func parseVersion(text string) (v version, ok bool) {
-	n, _ := fmt.Sscanf(text, "%d.%d.%d", &v[0], &v[1], &v[2])
-	return v, n >= 2
+	parsed, ok := versions.Parse(text)
+	return version(parsed), ok
 }
 
 func (v version) isBefore(o version) bool {
-	return cmp.Or(cmp.Compare(v[0], o[0]), cmp.Compare(v[1], o[1]), cmp.Compare(v[2], o[2])) < 0
+	return versions.Version(v).IsBefore(versions.Version(o))
 }
 
 // String is the version with as many numbers as people write.

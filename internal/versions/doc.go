@@ -1,0 +1,2 @@
+// Package versions parses and compares versions of Linux, OpenZFS and Docker.
+package versions
