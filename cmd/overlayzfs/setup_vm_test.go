@@ -95,7 +95,7 @@ func TestSetup(t *testing.T) {
 	if raw, err := os.ReadFile(config); err != nil || !strings.Contains(string(raw), `"log-level": "warn", "x-mine": [1]`) {
 		t.Errorf("%s, %v", raw, err)
 	}
-	if out := runCommand(t, 0, "", args...); !strings.Contains(out, "Everything is as it should be") {
+	if out := runCommand(t, 0, "", args...); !strings.Contains(out, "Nothing to do") {
 		t.Errorf("a second time:\n%s", out)
 	}
 	tool(t, "set", "xattr=off", parent+"/layers")

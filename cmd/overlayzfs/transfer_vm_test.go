@@ -348,7 +348,7 @@ func TestMarkedStoreDoesNotOpen(t *testing.T) {
 			d.Close()
 		}
 	}
-	if out := f.receive(0, "--finish"); !strings.Contains(out, "as it was before") {
+	if out := f.receive(0, "--finish"); !strings.Contains(out, "is as before") {
 		t.Errorf("%s", out)
 	}
 	f.receive(0, "--input", send("--from", "last"))

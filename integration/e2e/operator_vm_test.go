@@ -129,7 +129,7 @@ func (s *operatorEngine) runsAsDockerPlugin(t *testing.T) {
 	if out := s.Docker(t, "overlayzfs", "ls", "--quick", "--config-file", s.UsedConfig()); !strings.Contains(out, "built:latest") {
 		t.Errorf("docker overlayzfs ls:\n%s", out)
 	}
-	if out := s.Docker(t, "--help"); findLine(out, "overlayzfs*", "Look after") == "" {
+	if out := s.Docker(t, "--help"); findLine(out, "overlayzfs*", "Manage a store") == "" {
 		t.Errorf("docker --help:\n%s", out)
 	}
 	cmd := s.Command("overlayzfs", "inspect", "none", "--config-file", s.UsedConfig())
