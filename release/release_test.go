@@ -24,8 +24,8 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// TestRelease builds the release twice: the second time elsewhere, with an empty
-// cache and another time zone, from the sources alone. Then it looks at what it got.
+// TestRelease builds the release twice and compares the bytes. The second build is in
+// another directory, with an empty cache and another time zone, from the sources alone.
 func TestRelease(t *testing.T) {
 	first, second := t.TempDir(), t.TempDir()
 	build(t, "..", first)
@@ -57,8 +57,7 @@ func build(t *testing.T, source, out string) {
 	}
 }
 
-// copySources copies what a release is made of; neither history nor what was
-// built before.
+// copySources copies the sources of a release, without history and earlier builds.
 func copySources(t *testing.T, from, to string) {
 	t.Helper()
 	err := filepath.WalkDir(from, func(name string, e fs.DirEntry, err error) error {
@@ -144,7 +143,7 @@ func checkSums(t *testing.T, dir string) {
 	}
 }
 
-// unpacked is a compressed tar's files.
+// unpacked returns the files of a compressed tar.
 func unpacked(t *testing.T, packed []byte) map[string][]byte {
 	t.Helper()
 	z, err := gzip.NewReader(bytes.NewReader(packed))
@@ -169,8 +168,8 @@ func unpacked(t *testing.T, packed []byte) map[string][]byte {
 	}
 }
 
-// checkPrograms: static ones of each architecture, and this machine's say what
-// they are.
+// checkPrograms checks that programs are static, and that this machine's print the
+// version.
 func checkPrograms(t *testing.T, dir string) {
 	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
 		all := unpacked(t, read(t, dir, "overlayzfs_"+testVersion+"_linux_"+arch+".tar.gz"))
@@ -236,7 +235,7 @@ func checkPlugin(t *testing.T, dir string) {
 	}
 }
 
-// checkBill: it can be read, and names what programs hold, once each.
+// checkBill checks that the bill can be read, and names each module of the programs once.
 func checkBill(t *testing.T, dir string) {
 	var b cdx.BOM
 	raw := read(t, dir, "overlayzfs_"+testVersion+"_sbom.cdx.json")
