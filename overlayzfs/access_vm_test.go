@@ -24,7 +24,7 @@ func requireVolatile(t *testing.T, dir string, want bool) {
 	}
 }
 
-// TestBuildStepsAreVolatile and containers are not.
+// TestBuildStepsAreVolatile makes sure that build steps are mounted volatile, and containers not.
 func TestBuildStepsAreVolatile(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")
@@ -43,7 +43,7 @@ func TestBuildStepsAreVolatile(t *testing.T) {
 	readAll(t, d, "step", "base") // recorded: what comes now is not a step's
 	change(t, d, "step", func(dir string) { requireVolatile(t, dir, false) })
 
-	// What becomes durable with the layer on top of it is volatile until then.
+	// A layer that becomes durable with its child is volatile until then.
 	must(t, d.Create(context.Background(), "box-init", "base", CreateOptions{ReadWrite: true}))
 	for range 2 {
 		change(t, d, "box-init", func(dir string) {
@@ -64,8 +64,8 @@ func TestBuildStepsAreVolatile(t *testing.T) {
 	}
 }
 
-// TestWhatAStepMappedIsKept writes as linkers and databases do. A snapshot shows
-// what a power cut would leave: memory that ZFS was not told of is not in it.
+// TestWhatAStepMappedIsKept writes through mapped memory, as linkers and databases do. A
+// snapshot shows the state after a power cut: without data in memory that ZFS has not seen.
 func TestWhatAStepMappedIsKept(t *testing.T) {
 	o := testOptions
 	o.Dataset = dataset(t, "mapped", "sync=disabled")
@@ -100,8 +100,8 @@ func writeMapped(t *testing.T, path string) {
 	must(t, unix.Munmap(memory))
 }
 
-// TestAMarkOfTheKernelsIsNoObstacle: the machine went down during a build step,
-// and the layer is mounted by a kernel or driver that does without volatile.
+// TestAMarkOfTheKernelsIsNoObstacle crashes during a build step. Then a kernel or driver
+// without volatile mounts the layer.
 func TestAMarkOfTheKernelsIsNoObstacle(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")

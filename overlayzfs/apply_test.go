@@ -10,7 +10,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
-// TestWhatWasCutShortNamesItsRemedy, and none of something else's.
+// TestWhatWasCutShortNamesItsRemedy makes sure that each error names its own remedy, and no
+// other's.
 func TestWhatWasCutShortNamesItsRemedy(t *testing.T) {
 	const pull, again, rollback = "pull, load or build", "make it again", "`overlayzfs rollback tank/a@s`"
 	for _, tt := range []struct {

@@ -13,7 +13,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// filling writes a file, and hides one of the layer below.
+// filling writes a file, and hides a file of the layer below.
 func filling(t *testing.T) func(*os.File) error {
 	return func(dir *os.File) error {
 		write(t, dir.Name()+"/filled", "whole")
@@ -21,7 +21,7 @@ func filling(t *testing.T) func(*os.File) error {
 	}
 }
 
-// TestFill gives layers with and without a limit content as overlayfs writes it.
+// TestFill fills layers with and without a limit, with content as overlayfs writes it.
 func TestFill(t *testing.T) {
 	d := limitedStore(t, "fill")
 	limited(t, d, "limited", "size=32M")
@@ -48,8 +48,8 @@ func TestFill(t *testing.T) {
 	}
 }
 
-// TestAFillThatFails leaves nothing, and is not tried again on what it began; nor
-// is one that a crash cut short there afterwards.
+// TestAFillThatFails leaves nothing, and a second Fill does not continue it. The same holds for
+// a Fill that a crash cut short.
 func TestAFillThatFails(t *testing.T) {
 	d := limitedStore(t, "fillfails")
 	create(t, d, "plain", "base")

@@ -18,9 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTheIntentLogHasAllOfASmallLayer takes away everything but the intent log: a
-// frozen pool's transaction groups end and are not written, as in OpenZFS's own
-// tests of replay. What was answered before has to be there after the import.
+// TestTheIntentLogHasAllOfASmallLayer takes away everything but the intent log. The transaction
+// groups of a frozen pool end and are not written, as in OpenZFS's own tests of replay. The
+// layers that were answered before have to exist after the import.
 func TestTheIntentLogHasAllOfASmallLayer(t *testing.T) {
 	for _, xattr := range []string{"sa", "on"} {
 		t.Run("xattr="+xattr, func(t *testing.T) { replaySmallLayer(t, xattr) })
@@ -41,9 +41,9 @@ func replaySmallLayer(t *testing.T, xattr string) {
 	f.replays(t, "image")
 }
 
-// TestTheIntentLogHasAllOfASmallStep is the same of what programs have written
-// into a mounted layer, whose times nobody set. A copied-up file is not among it:
-// the kernel waits for its transaction group, which a frozen pool does not write.
+// TestTheIntentLogHasAllOfASmallStep does the same with files that programs wrote into a mounted
+// layer, and whose times they did not set. It leaves out copied-up files: the kernel waits for
+// their transaction group, which a frozen pool does not write.
 func TestTheIntentLogHasAllOfASmallStep(t *testing.T) {
 	for _, xattr := range []string{"sa", "on"} {
 		t.Run("xattr="+xattr, func(t *testing.T) {
@@ -56,8 +56,7 @@ func TestTheIntentLogHasAllOfASmallStep(t *testing.T) {
 	}
 }
 
-// TestALargeStepWaitsForTheGroup: what is more than a few files has no times in
-// the log.
+// TestALargeStepWaitsForTheGroup makes sure that above maxLoggedTimes no times are logged.
 func TestALargeStepWaitsForTheGroup(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "step", "")
@@ -103,7 +102,7 @@ func (f *frozen) freeze(t *testing.T) {
 	zpoolCommand(t, "freeze", faultPool)
 }
 
-// replays has a layer brought back from the log, and compares.
+// replays brings a layer back from the log, and compares it.
 func (f *frozen) replays(t *testing.T, id string) {
 	t.Helper()
 	want := readAll(t, f.Driver, id, "base")
@@ -119,8 +118,8 @@ func (f *frozen) replays(t *testing.T, id string) {
 	}
 }
 
-// TestALogThatWillNotBeReplayedIsNotTrusted: the administrator may switch it off
-// under an open store.
+// TestALogThatWillNotBeReplayedIsNotTrusted switches the replay off under an open store, as an
+// administrator can.
 func TestALogThatWillNotBeReplayedIsNotTrusted(t *testing.T) {
 	d := openStore(t)
 	for _, name := range []string{"zil_replay_disable", "zil_nocacheflush"} {
@@ -137,7 +136,7 @@ func TestALogThatWillNotBeReplayedIsNotTrusted(t *testing.T) {
 	}
 }
 
-// entries are a tar's, each with its header and a sum of its content.
+// entries returns a tar's entries, each with its header and a checksum of its content.
 func entries(t *testing.T, raw []byte) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -156,8 +155,7 @@ func entries(t *testing.T, raw []byte) map[string]string {
 	}
 }
 
-// writeOfEachKind changes a directory in all the ways that leave something else
-// on disk.
+// writeOfEachKind changes a directory in every way that leaves a different trace on disk.
 func writeOfEachKind(t *testing.T, dir string) {
 	t.Helper()
 	at := func(name string) string { return filepath.Join(dir, name) }

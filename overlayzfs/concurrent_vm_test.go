@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// TestConcurrentUse has many users make, fill, compare and remove layers on one
-// base, all of them mounting and putting one layer in common.
+// TestConcurrentUse has many users create, fill, compare and remove layers on one base. All of
+// them mount and put one layer in common.
 func TestConcurrentUse(t *testing.T) {
 	const users, rounds = 8, 3
 	d := openStore(t)

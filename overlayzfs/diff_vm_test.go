@@ -20,8 +20,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// changedStore is a base and a layer on it that did everything a layer can do
-// to what lies below.
+// changedStore makes a base and a layer on it that changed the base in every possible way.
 func changedStore(t *testing.T) *Driver {
 	t.Helper()
 	d := openStore(t)
@@ -82,8 +81,8 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestChangesAgreeWithAComparisonOfTheTrees holds the fast way against the
-// slow one: the upper directory alone has to tell what two mounts show.
+// TestChangesAgreeWithAComparisonOfTheTrees compares the fast way with the slow one: the upper
+// directory alone has to give the same changes as two mounts.
 func TestChangesAgreeWithAComparisonOfTheTrees(t *testing.T) {
 	d := changedStore(t)
 	s, err := d.openTreeDiff(context.Background(), "top", "base")
@@ -120,8 +119,8 @@ func TestDiffAndApplyGiveTheSameLayer(t *testing.T) {
 	}
 }
 
-// TestDiffOfAnyPair applies the difference of layers that do not stand on one
-// another, and expects one to become the other.
+// TestDiffOfAnyPair applies the difference of two layers that are not parent and child, and
+// expects one to become the other.
 func TestDiffOfAnyPair(t *testing.T) {
 	d := changedStore(t)
 	create(t, d, "third", "top")
@@ -271,7 +270,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// endlessHead gives a tar header a size of eight exbibytes, nearly.
+// endlessHead returns a tar header with a size of nearly eight exbibytes.
 func endlessHead(head []byte) []byte {
 	h := slices.Clone(head)
 	copy(h[124:136], "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xf0\x00")

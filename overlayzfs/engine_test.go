@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// side is what an engine keeps in its data-root.
+// side is the tokens that an engine keeps in its data-root.
 type side struct {
 	t      *testing.T
 	store  *Driver
@@ -24,7 +24,7 @@ func newPairing(t *testing.T) *side {
 	return &side{t: t, store: d}
 }
 
-// copied is the same engine's data-root at another place.
+// copied returns a copy of the engine's data-root.
 func (s *side) copied() *side { return &side{s.t, s.store, slices.Clone(s.tokens), nil} }
 
 func (s *side) init() error {
@@ -43,7 +43,7 @@ func (s *side) start() {
 	}
 }
 
-// want says which of some sides have the store's token.
+// want checks which of some sides have the store's token.
 func (s *side) want(disputed bool, sides map[*side]bool) {
 	s.t.Helper()
 	e, err := (&StoreView{home: s.store.home}).Engine()
@@ -69,8 +69,8 @@ func TestOneEngineAfterItself(t *testing.T) {
 	}
 }
 
-// TestAStaleCopyOfTheRecords is refused as soon as the other one was started, and
-// for good once it was started, too.
+// TestAStaleCopyOfTheRecords makes sure that a copy is refused as soon as the original was
+// started, and for good once the copy was started too.
 func TestAStaleCopyOfTheRecords(t *testing.T) {
 	old := newPairing(t)
 	old.start()
@@ -89,8 +89,8 @@ func TestAStaleCopyOfTheRecords(t *testing.T) {
 	old.want(false, map[*side]bool{old: false, moved: true})
 }
 
-// TestPairingCutShort: at each step the engine that came has the token, and a copy
-// from before does not get it.
+// TestPairingCutShort crashes at each step. The engine that came has the token then, and an
+// earlier copy of its records cannot get it.
 func TestPairingCutShort(t *testing.T) {
 	s := newPairing(t)
 	s.start()
@@ -100,7 +100,7 @@ func TestPairingCutShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.start()
-	// The store did not take the token any more.
+	// The store has not taken the token.
 	if err := os.WriteFile(s.store.home.privatePath(engineFile), last, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestPairingCutShort(t *testing.T) {
 	s.want(false, map[*side]bool{s: true, before: false})
 }
 
-// TestATokenThatCannotBeKept is nobody's.
+// TestATokenThatCannotBeKept makes sure that no engine has such a token.
 func TestATokenThatCannotBeKept(t *testing.T) {
 	s := newPairing(t)
 	s.start()

@@ -18,7 +18,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// These are of layers that somebody else mounts.
+// These tests have external mounts.
 
 func openOutside(t *testing.T, dir string) *Driver {
 	t.Helper()
@@ -30,7 +30,7 @@ func mine(t *testing.T, d *Driver, id, parent string, options map[string]string)
 	must(t, d.Create(t.Context(), id, parent, CreateOptions{ReadWrite: true, Exempt: options == nil, StorageOpt: options}))
 }
 
-// mountAt makes a mount as a stranger would, by absolute paths.
+// mountAt mounts as an external mounter does, by absolute paths.
 func mountAt(t *testing.T, m Mount) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -123,8 +123,8 @@ func TestWhetherALimitCanBeKept(t *testing.T) {
 	}
 }
 
-// TestTheOwnerOfALimitedLayerIsSynced: the store's barriers commit the intent log
-// of the store's dataset only.
+// TestTheOwnerOfALimitedLayerIsSynced is needed because the store's barriers commit the intent
+// log of the store's dataset only.
 func TestTheOwnerOfALimitedLayerIsSynced(t *testing.T) {
 	d := openOutside(t, filepath.Join(t.TempDir(), "home"))
 	mine(t, d, "1", "", nil)

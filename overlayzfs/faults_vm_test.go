@@ -22,20 +22,20 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// These tests break the pool below a store, or take away the way to it. Each
-// has a pool of its own, on files of a tmpfs.
+// These tests break the pool below a store, or the access to it. Each has a pool of its own, on
+// files of a tmpfs.
 
-// answerLimit is how long a call may take that must not wait for the pool. One
-// that does waits for as long as the test runs.
+// answerLimit is the longest time of a call that must not wait for the pool. A call that does
+// wait takes as long as the test.
 const answerLimit = 20 * time.Second
 
 const faultPool = "overlayzfs-faults"
 
-// roomy is more than all devices of a test's pool take.
+// roomy is more than all devices of a test's pool hold.
 const roomy = "1g"
 
-// filePool makes a pool on sparse files of a tmpfs, which has only that much
-// room: with less than the files' size a device fails when enough was written.
+// filePool makes a pool on sparse files of a tmpfs with limited room. When the room is less than
+// the files' size, a device fails after enough writes.
 func filePool(t *testing.T, room string, vdev ...string) (tmpfs string) {
 	t.Helper()
 	tmpfs = plainDir(t)
@@ -57,7 +57,7 @@ func filePool(t *testing.T, room string, vdev ...string) (tmpfs string) {
 
 func destroyFaultPool(t *testing.T) {
 	t.Helper()
-	// What a refused request held is let go a moment later.
+	// The kernel releases a refused request a moment later.
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for range 40 {
@@ -78,8 +78,7 @@ func zpoolCommand(t *testing.T, args ...string) {
 	}
 }
 
-// faultStore makes a store with a base layer and one above it on a dataset of
-// the pool.
+// faultStore makes a store with a base layer and one above it, on a dataset of the pool.
 func faultStore(t *testing.T, name string) *Driver {
 	t.Helper()
 	o := testOptions
@@ -98,8 +97,8 @@ func isSuspended() bool {
 	return err == nil && state == zfs.PoolSuspended
 }
 
-// suspend writes to dir until the pool's device fails, and returns what brings
-// the pool back. The writer is left behind: it ends when the pool is back.
+// suspend writes to dir until the pool's device fails, and returns a function that brings the
+// pool back. The writer ends when the pool is back.
 func suspend(t *testing.T, d *Driver, tmpfs, dir string) (resume func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -152,8 +151,7 @@ func eventually(t *testing.T, what string, check func() bool) {
 	}
 }
 
-// promptly runs a call that must not wait for the pool. One that does is left
-// behind.
+// promptly runs a call that must not wait for the pool. It leaves a call that waits behind.
 func promptly(t *testing.T, what string, call func() error) (err error, answered bool) {
 	t.Helper()
 	begin := time.Now()
@@ -169,7 +167,7 @@ func promptly(t *testing.T, what string, call func() error) (err error, answered
 	}
 }
 
-// calls are all that change a store or look at its layers.
+// calls are the calls that change a store or look at its layers.
 func calls(d *Driver) map[string]func() error {
 	ctx := context.Background()
 	limit := map[string]string{"size": "10M"}
@@ -195,7 +193,7 @@ func calls(d *Driver) map[string]func() error {
 	}
 }
 
-// statusOf is the value of a line of Status.
+// statusOf returns the value of a line of Status.
 func statusOf(t *testing.T, d *Driver, line string) string {
 	t.Helper()
 	lines, err := d.Status(context.Background())
@@ -209,8 +207,8 @@ func statusOf(t *testing.T, d *Driver, line string) string {
 	return ""
 }
 
-// TestASuspendedPoolIsToldPromptly: a call that began while the pool was
-// suspended must not join those that wait for it, holding locks.
+// TestASuspendedPoolIsToldPromptly makes sure that a call which begins while the pool is
+// suspended fails at once, and waits for no lock.
 func TestASuspendedPoolIsToldPromptly(t *testing.T) {
 	tmpfs := filePool(t, "64m", "vdev")
 	d, idle := faultStore(t, "layers"), faultStore(t, "idle")
@@ -236,7 +234,7 @@ func TestASuspendedPoolIsToldPromptly(t *testing.T) {
 	if answered && !errors.Is(err, fault.PoolUnavailable) {
 		t.Errorf("open: %v", err)
 	}
-	// The engine stops: a process that cannot end keeps it from that, too.
+	// The engine stops. A process that cannot end would keep it from that.
 	if err, answered := promptly(t, "close", idle.Close); answered && err != nil {
 		t.Errorf("close: %v", err)
 	}
@@ -256,7 +254,7 @@ func TestASuspendedPoolIsToldPromptly(t *testing.T) {
 	requireTidy(t, d, "base")
 }
 
-// TestADegradedPoolIsShown and used all the same.
+// TestADegradedPoolIsShown makes sure that a degraded pool is shown in Status and used.
 func TestADegradedPoolIsShown(t *testing.T) {
 	tmpfs := filePool(t, roomy, "mirror", "one", "two")
 	d := faultStore(t, "layers")
@@ -276,7 +274,7 @@ func TestADegradedPoolIsShown(t *testing.T) {
 	}
 }
 
-// requireReadOnly makes sure of an error that says what is wrong and what to do.
+// requireReadOnly requires an error that says what is wrong and what to do.
 func requireReadOnly(t *testing.T, what string, err error) {
 	t.Helper()
 	if !errors.Is(err, fault.ReadOnly) || !strings.Contains(fault.Text(err), "zfs get readonly") {
@@ -284,8 +282,7 @@ func requireReadOnly(t *testing.T, what string, err error) {
 	}
 }
 
-// TestAReadOnlyPoolIsTold: one that was imported so, after a failure, to save
-// what is on it.
+// TestAReadOnlyPoolIsTold imports a pool read-only, as after a failure to save its data.
 func TestAReadOnlyPoolIsTold(t *testing.T) {
 	tmpfs := filePool(t, roomy, "vdev")
 	d := faultStore(t, "layers")
@@ -304,7 +301,7 @@ func TestAReadOnlyPoolIsTold(t *testing.T) {
 	change(t, again, "top", func(dir string) { write(t, dir+"/new", "new") })
 }
 
-// TestADatasetThatBecomesReadOnlyIsTold: an open store finds out by its calls.
+// TestADatasetThatBecomesReadOnlyIsTold makes sure that the calls of an open store report it.
 func TestADatasetThatBecomesReadOnlyIsTold(t *testing.T) {
 	ctx := context.Background()
 	filePool(t, roomy, "vdev")
@@ -335,7 +332,7 @@ func TestADatasetThatBecomesReadOnlyIsTold(t *testing.T) {
 	}
 }
 
-// TestAFullPoolLetsLayersGo, limited ones too, and takes new ones afterwards.
+// TestAFullPoolLetsLayersGo removes layers, limited ones too, and creates new ones afterwards.
 func TestAFullPoolLetsLayersGo(t *testing.T) {
 	ctx := context.Background()
 	filePool(t, roomy, "vdev")
@@ -376,8 +373,7 @@ func TestAFullPoolLetsLayersGo(t *testing.T) {
 
 const device = "/dev/zfs"
 
-// withoutDevice takes the device node away until the returned function puts it
-// back.
+// withoutDevice removes the device node. The returned function restores it.
 func withoutDevice(t *testing.T) (back func()) {
 	t.Helper()
 	var st unix.Stat_t
@@ -393,7 +389,8 @@ func withoutDevice(t *testing.T) (back func()) {
 	return back
 }
 
-// TestWithoutTheDeviceAStoreWorks, but for limits, and says so.
+// TestWithoutTheDeviceAStoreWorks makes sure that only limits and snapshots need /dev/zfs, and
+// that the errors say so.
 func TestWithoutTheDeviceAStoreWorks(t *testing.T) {
 	ctx := context.Background()
 	o := testOptions

@@ -8,7 +8,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// emptyHome is a store's directories without the store.
+// emptyHome makes a store's directories without the store.
 func emptyHome(t *testing.T) home {
 	t.Helper()
 	h := home(t.TempDir())

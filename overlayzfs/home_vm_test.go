@@ -22,7 +22,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// dataset makes a dataset beside the one that TMPDIR lies on.
+// dataset makes a dataset beside the dataset of TMPDIR.
 func dataset(t *testing.T, name string, properties ...string) string {
 	t.Helper()
 	parent, err := zfs.DatasetOf(t.TempDir())
@@ -44,7 +44,7 @@ func zfsCommand(t *testing.T, args ...string) {
 	}
 }
 
-// plainDir is a directory that does not lie on ZFS.
+// plainDir makes a directory that is not on ZFS.
 func plainDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "plain-")
@@ -99,7 +99,8 @@ func requireSource(t *testing.T, dir, want string) {
 	}
 }
 
-// TestADatasetOfAnotherKindIsSpared: the option may name the wrong dataset.
+// TestADatasetOfAnotherKindIsSpared opens a dataset that is not a store, because the option may
+// name the wrong one.
 func TestADatasetOfAnotherKindIsSpared(t *testing.T) {
 	name := dataset(t, "users")
 	look := plainDir(t)
@@ -120,8 +121,8 @@ func TestADatasetOfAnotherKindIsSpared(t *testing.T) {
 	}
 }
 
-// TestADatasetThatVanishesIsMissed unmounts the home lazily, as an
-// administrator can whatever is open below it.
+// TestADatasetThatVanishesIsMissed detaches the home's mount, as an administrator can even while
+// files in it are open.
 func TestADatasetThatVanishesIsMissed(t *testing.T) {
 	name := dataset(t, "vanishing")
 	home := filepath.Join(plainDir(t), "home")
@@ -149,8 +150,8 @@ func TestADatasetThatVanishesIsMissed(t *testing.T) {
 	}
 }
 
-// TestAFailedOpenLeavesTheMountOfOthers: containers of an earlier process may stand
-// on it. What the failed one mounted it unmounts.
+// TestAFailedOpenLeavesTheMountOfOthers makes sure that a failed Open unmounts only its own
+// mount. Containers of an earlier process may use another one.
 func TestAFailedOpenLeavesTheMountOfOthers(t *testing.T) {
 	name := dataset(t, "others")
 	home := filepath.Join(plainDir(t), "home")
@@ -244,7 +245,7 @@ func TestUnknownFormatsAreRefused(t *testing.T) {
 	}
 }
 
-// TestAnOverlay2StoreIsTakenOver plants a store as overlay2 writes it.
+// TestAnOverlay2StoreIsTakenOver writes a store as overlay2 does.
 func TestAnOverlay2StoreIsTakenOver(t *testing.T) {
 	h := home(filepath.Join(t.TempDir(), "overlay2"))
 	must(t, os.MkdirAll(h.path(linkDir), 0o700))
@@ -269,8 +270,7 @@ func TestAnOverlay2StoreIsTakenOver(t *testing.T) {
 	requireTidy(t, d, "above", "below")
 }
 
-// TestAFullPoolLeavesNoHalfLayer fills a dataset's quota, which the kernel
-// answers as it does a full pool.
+// TestAFullPoolLeavesNoHalfLayer fills a dataset's quota. The kernel answers as for a full pool.
 func TestAFullPoolLeavesNoHalfLayer(t *testing.T) {
 	name := dataset(t, "small", "quota=12M", "compression=off")
 	home := filepath.Join(plainDir(t), "home")
@@ -290,7 +290,7 @@ func TestAFullPoolLeavesNoHalfLayer(t *testing.T) {
 	requireTidy(t, d, "base")
 }
 
-// TestAFullDatasetOpensAndLetsLayersGo: removing layers is the way out.
+// TestAFullDatasetOpensAndLetsLayersGo removes layers to make room.
 func TestAFullDatasetOpensAndLetsLayersGo(t *testing.T) {
 	name := dataset(t, "full", "quota=8M", "compression=off")
 	home := filepath.Join(plainDir(t), "home")

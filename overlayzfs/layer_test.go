@@ -11,7 +11,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// plant writes a layer's files as they would lie on disk.
+// plant writes a layer's files as they lie on disk.
 func plant(t *testing.T, h home, id string, files map[string]string) layer {
 	t.Helper()
 	l := h.layer(id)

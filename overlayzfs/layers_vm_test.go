@@ -82,8 +82,8 @@ func stacksBeyondAPage(t *testing.T) bool {
 	return able
 }
 
-// requireTooDeep: a kernel before 6.8 cannot mount the layer, and the refusal
-// says so and leaves nothing behind.
+// requireTooDeep requires that a kernel before 6.8 refuses to mount the layer, says so, and
+// leaves nothing behind.
 func requireTooDeep(t *testing.T, d *Driver, id string) {
 	t.Helper()
 	_, err := d.Get(t.Context(), id, "")
@@ -186,8 +186,8 @@ func TestAMountThatVanishedIsMadeAgain(t *testing.T) {
 	requireMounted(t, dir, false)
 }
 
-// TestTwoUsersSurviveACrash: a container and the commit of it share a mount,
-// and after a crash both still put it.
+// TestTwoUsersSurviveACrash has a container and its commit share a mount. After a crash both
+// still put it.
 func TestTwoUsersSurviveACrash(t *testing.T) {
 	d, dir := mountedTop(t)
 	get(t, d, "top")
@@ -328,8 +328,8 @@ func TestOwnersAreMapped(t *testing.T) {
 	})
 }
 
-// TestLayersHoldTheirFilesWhateverTheKernelsDefaults: metacopy is not switched
-// off by name, for BuildKit does not know that option; redirect_dir=off does it.
+// TestLayersHoldTheirFilesWhateverTheKernelsDefaults makes sure that redirect_dir=off switches
+// metacopy off too. BuildKit does not know an option of metacopy's own.
 func TestLayersHoldTheirFilesWhateverTheKernelsDefaults(t *testing.T) {
 	for _, feature := range []string{"index", "redirect_dir", "metacopy"} {
 		switchOn(t, "/sys/module/overlay/parameters/"+feature)
@@ -380,7 +380,7 @@ func TestMountLabelReachesTheKernel(t *testing.T) {
 		put(t, d, "top")
 		return
 	}
-	// A kernel without SELinux knows no such option: the label was passed on.
+	// A kernel without SELinux does not know the option, so the label was passed on.
 	var refused *mount.Error
 	if !errors.As(err, &refused) || !strings.Contains(refused.Mount.Data(), `context="`+label+`"`) {
 		t.Errorf("a label where SELinux is off: %v", err)

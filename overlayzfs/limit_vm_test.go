@@ -22,7 +22,7 @@ import (
 
 const mib = 1 << 20
 
-// limitedStore is a store on a dataset of its own with a base layer to change.
+// limitedStore makes a store on a dataset of its own, with a base layer to change.
 func limitedStore(t *testing.T, name string) *Driver {
 	t.Helper()
 	o := testOptions
@@ -53,7 +53,7 @@ func storageOpt(options []string) map[string]string {
 	return opt
 }
 
-// children are the datasets below the store's.
+// children returns the datasets below the store's.
 func children(t *testing.T, d *Driver) []string {
 	t.Helper()
 	all, err := zfs.Collect(d.zfs.Children(d.dataset))
@@ -65,7 +65,7 @@ func children(t *testing.T, d *Driver) []string {
 	return names
 }
 
-// fillUp writes noise until the layer takes no more, and says how much it took.
+// fillUp writes random data until the layer is full, and returns how much it wrote.
 func fillUp(t *testing.T, path string) (written int, err error) {
 	t.Helper()
 	f, err := os.Create(path)
@@ -94,7 +94,7 @@ func TestALimitedContainer(t *testing.T) {
 	if total := st.Blocks * uint64(st.Bsize); total > 50*mib || total < 49*mib {
 		t.Errorf("df shows %d bytes in a container of 50M", total)
 	}
-	// What users do in a container, on lower files.
+	// These are a user's changes in a container, on lower files.
 	must(t, os.Remove(box+"/old"))
 	must(t, os.RemoveAll(box+"/tree"))
 	must(t, os.Symlink("new", box+"/link.new"))
@@ -122,8 +122,8 @@ func TestALimitedContainer(t *testing.T) {
 	requireAtRest(t, d, "box")
 }
 
-// requireSameDevice makes sure that lower and upper files look like those of one
-// file system: tools such as find -xdev, du and rm -r compare.
+// requireSameDevice requires that lower and upper files seem to lie on one file system, because
+// find -xdev, du and rm -r compare that.
 func requireSameDevice(t *testing.T, dir string) {
 	t.Helper()
 	var root, lower, upper unix.Stat_t
@@ -135,7 +135,7 @@ func requireSameDevice(t *testing.T, dir string) {
 	}
 }
 
-// requireAtRest makes sure that a limited layer that nobody uses is not mounted.
+// requireAtRest requires that an unused limited layer is not mounted.
 func requireAtRest(t *testing.T, d *Driver, id string) {
 	t.Helper()
 	infos, err := mount.ListAt(filepath.Join(d.home.layer(id).dir(), "upper"))
@@ -145,8 +145,8 @@ func requireAtRest(t *testing.T, d *Driver, id string) {
 	}
 }
 
-// TestALimitedContainerIsReadAtRest: commit, diff, ps -s and inspect work on a
-// container that does not run, and leave it as it was.
+// TestALimitedContainerIsReadAtRest runs what commit, diff, ps -s and inspect do on a container
+// that does not run. They leave it as it was.
 func TestALimitedContainerIsReadAtRest(t *testing.T) {
 	ctx := context.Background()
 	d := limitedStore(t, "atrest")
@@ -241,7 +241,7 @@ func TestPresetLimits(t *testing.T) {
 	}
 }
 
-// TestALimitedContainerOutlivesACrash: running and at rest.
+// TestALimitedContainerOutlivesACrash crashes with a running container and with a stopped one.
 func TestALimitedContainerOutlivesACrash(t *testing.T) {
 	d := limitedStore(t, "crashing")
 	limited(t, d, "running", "size=20M")

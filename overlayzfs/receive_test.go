@@ -10,7 +10,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// TestWhatIsBeingReceivedIsRead from the property that a dataset was marked with.
+// TestWhatIsBeingReceivedIsRead reads the property that a dataset was marked with.
 func TestWhatIsBeingReceivedIsRead(t *testing.T) {
 	marked := func(value zfs.Value, source string) zfs.Dataset {
 		return zfs.Dataset{Name: "tank/a", Properties: map[string]zfs.Property{receivingProperty: {Value: value, Source: source}}}

@@ -15,8 +15,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/quota"
 )
 
-// Each test leaves the store as a process would that was killed at one
-// instruction, and expects the next start to bring it in order.
+// Each test leaves the store as a process does that is killed at one instruction. The next start
+// has to recover it.
 
 func TestALayerThatWasBeingMadeIsGone(t *testing.T) {
 	d := openStore(t)
@@ -33,8 +33,8 @@ func TestALayerThatWasBeingMadeIsGone(t *testing.T) {
 	requireTidy(t, d, "base")
 }
 
-// TestALayerThatNeverGotContentIsKept: BuildKit records a layer when it is
-// made. But a diff for it could only be the rest of a stream.
+// TestALayerThatNeverGotContentIsKept is about BuildKit, which records a layer when it is
+// created. A diff for the layer could only be the rest of a stream.
 func TestALayerThatNeverGotContentIsKept(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")
@@ -55,8 +55,8 @@ func TestALayerThatNeverGotContentIsKept(t *testing.T) {
 	requireTidy(t, d, "base")
 }
 
-// TestALayerThatNobodyComesBackForIsGone: dockerd records a layer once it has
-// content, and not before.
+// TestALayerThatNobodyComesBackForIsGone is about dockerd, which records a layer only when it has
+// content.
 func TestALayerThatNobodyComesBackForIsGone(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")
@@ -71,7 +71,8 @@ func TestALayerThatNobodyComesBackForIsGone(t *testing.T) {
 	requireTidy(t, d, "base")
 }
 
-// TestStraysGoWhenTheHostComesUp: and only then.
+// TestStraysGoWhenTheHostComesUp makes sure that stray layers are removed after a boot of the
+// host, and only then.
 func TestStraysGoWhenTheHostComesUp(t *testing.T) {
 	o := testOptions
 	o.IsStray = func(id string, exists func(string) bool) bool {
@@ -91,8 +92,8 @@ func TestStraysGoWhenTheHostComesUp(t *testing.T) {
 	requireTidy(t, d, "a", "a-init")
 }
 
-// TestWhatThePowerCutTore: names were in the intent log, and what the files say
-// was not.
+// TestWhatThePowerCutTore leaves a layer whose names were in the intent log, and whose files'
+// content was not.
 func TestWhatThePowerCutTore(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")
@@ -117,7 +118,7 @@ func TestALayerWhoseDiffWasBeingAppliedIsGone(t *testing.T) {
 	stage := d.home.applyPath("half")
 	must(t, os.Mkdir(stage, 0o755))
 	write(t, stage+"/some/file", "x")
-	// OpenContent may look like our own bookkeeping and must not be believed.
+	// Content may look like our own files, and must not be trusted.
 	write(t, stage+"/link", other)
 	d = crash(t, d)
 	requireTidy(t, d, "base")
@@ -126,8 +127,8 @@ func TestALayerWhoseDiffWasBeingAppliedIsGone(t *testing.T) {
 	}
 }
 
-// A container's layer is kept whatever happened to it, but not given the rest
-// of a stream whose beginning is lost.
+// A container's layer is kept in any case. But it is not given the rest of a stream whose
+// beginning is lost.
 func TestAContainersLayerIsKeptAfterACutDiff(t *testing.T) {
 	d := openStore(t)
 	must(t, d.Create(context.Background(), "container", "", CreateOptions{ReadWrite: true}))

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 )
 
-// reaped is what a reaper under test was told to discard.
+// reaped records what a reaper discards.
 type reaped struct {
 	mu   sync.Mutex
 	dirs []string

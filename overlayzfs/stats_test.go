@@ -27,7 +27,7 @@ func TestCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := countFiles(t.Context(), dir)
-	// The root, a, sub, sub/b and the link; a once, and nothing of outside.
+	// The root, a, sub, sub/b and the link: a counts once, and the link's target not.
 	if err != nil || got.Inodes != 5 || got.Apparent != 5007 || got.Allocated < 5007 {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// counted keeps what an Observer is told.
+// counted records the calls of an Observer.
 type counted struct {
 	mu             sync.Mutex
 	opened, closed int
@@ -27,7 +27,7 @@ func (c *counted) ObserveBarrier(b Barrier, took time.Duration, err error) {
 	}
 }
 
-// TestAStoreInNumbers compares Stats with what was done.
+// TestAStoreInNumbers compares Stats with what the test did.
 func TestAStoreInNumbers(t *testing.T) {
 	c := &counted{waits: map[Barrier]int{}}
 	o := testOptions
@@ -69,7 +69,7 @@ func TestAStoreInNumbers(t *testing.T) {
 	}
 }
 
-// TestMountsOfSomebodyElseAreCounted: once each, by what they stand on.
+// TestMountsOfSomebodyElseAreCounted counts each external mount once, by its lower directories.
 func TestMountsOfSomebodyElseAreCounted(t *testing.T) {
 	d := openOutside(t, filepath.Join(t.TempDir(), "home"))
 	mine(t, d, "1", "", nil)

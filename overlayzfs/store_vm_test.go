@@ -30,7 +30,7 @@ func openStore(t *testing.T) *Driver {
 	return openStoreIn(t, filepath.Join(t.TempDir(), "home"), testOptions)
 }
 
-// testOptions are those of a caller that comes back for every layer.
+// testOptions are the options of a caller that comes back for every layer.
 var testOptions = Options{MayResume: func(string) bool { return true }}
 
 func openStoreIn(t *testing.T, dir string, o Options) *Driver {
@@ -43,7 +43,7 @@ func openStoreIn(t *testing.T, dir string, o Options) *Driver {
 	return d
 }
 
-// closeStore ends a store's use and leaves nothing mounted.
+// closeStore closes a store and requires that nothing stays mounted.
 func closeStore(t *testing.T, d *Driver) {
 	t.Helper()
 	if err := d.Cleanup(context.Background()); err != nil {
@@ -54,7 +54,7 @@ func closeStore(t *testing.T, d *Driver) {
 	}
 }
 
-// crash ends a store's use as a killed process would, and opens it again.
+// crash ends the use of a store as a killed process would, and opens it again.
 func crash(t *testing.T, d *Driver) *Driver {
 	t.Helper()
 	return crashTo(t, d, testOptions)
@@ -121,7 +121,7 @@ func exists(t *testing.T, d *Driver, id string) bool {
 	return ok
 }
 
-// change mounts the layer for as long as fn works on it.
+// change mounts the layer while fn changes it.
 func change(t *testing.T, d *Driver, id string, fn func(dir string)) {
 	t.Helper()
 	dir := get(t, d, id)
@@ -199,7 +199,7 @@ func apply(t *testing.T, d *Driver, id, parent string, raw []byte) int64 {
 	return size
 }
 
-// requireTidy fails when the store keeps anything of layers it does not have.
+// requireTidy requires that the store keeps nothing of layers that it does not have.
 func requireTidy(t *testing.T, d *Driver, layers ...string) {
 	t.Helper()
 	if err := d.reaper.waitIdle(t.Context()); err != nil {

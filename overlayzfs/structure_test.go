@@ -12,7 +12,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// received is a store as another host sends it: a layer, a limited container's, one
+// received makes a store as another host sends it: a layer, a limited container's layer, a layer
 // that was being removed, a measurement and a probe.
 func received(t *testing.T) home {
 	t.Helper()
@@ -59,8 +59,7 @@ func TestAStoreThatCameIsTaken(t *testing.T) {
 	}
 }
 
-// TestNoLinkOfAStoreThatCameIsFollowed: each is what somebody would send who wants
-// something of the host.
+// TestNoLinkOfAStoreThatCameIsFollowed tries the links that an attacker would send.
 func TestNoLinkOfAStoreThatCameIsFollowed(t *testing.T) {
 	link := func(name, target string) func(home) error {
 		return func(h home) error {
@@ -108,7 +107,7 @@ func TestNoLinkOfAStoreThatCameIsFollowed(t *testing.T) {
 	}
 }
 
-// TestADriverOpensNoStoreWithLinks, whoever brought it.
+// TestADriverOpensNoStoreWithLinks makes sure that Open refuses links, too.
 func TestADriverOpensNoStoreWithLinks(t *testing.T) {
 	for _, name := range []string{"l", ".overlayzfs", ".overlayzfs/trash", ".overlayzfs/boot", ".overlayzfs/boot.new"} {
 		h, outside := received(t), t.TempDir()

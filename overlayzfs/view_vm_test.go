@@ -16,7 +16,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// viewed is a view of a dataset, which nobody else sees mounted.
+// viewed opens a view of a dataset, which no other process sees mounted.
 func viewed(t *testing.T, dataset string, mounts int) *StoreView {
 	t.Helper()
 	v, err := OpenDatasetReadOnly(dataset)
@@ -44,7 +44,7 @@ func layersOf(t *testing.T, v *StoreView) map[string]LayerInfo {
 	return layers
 }
 
-// TestViewBesideAnOpenStore looks at a store that somebody works with.
+// TestViewBesideAnOpenStore views a store that a driver works with.
 func TestViewBesideAnOpenStore(t *testing.T) {
 	name := dataset(t, "viewed")
 	o := testOptions
@@ -90,14 +90,14 @@ func TestViewBesideAnOpenStore(t *testing.T) {
 	if err := v.RequireUnused(); !errors.Is(err, fault.Busy) {
 		t.Errorf("a store that is open is not used: %v", err)
 	}
-	// It goes on, and what it does is seen.
+	// The driver goes on, and the view sees its changes.
 	remove(t, d, "building")
 	if _, there := layersOf(t, v)["building"]; there {
 		t.Error("a removed layer is seen")
 	}
 }
 
-// TestViewOfAStoreThatNobodyHasOpen keeps nobody from opening it.
+// TestViewOfAStoreThatNobodyHasOpen makes sure that a driver can open a store beside a view.
 func TestViewOfAStoreThatNobodyHasOpen(t *testing.T) {
 	name := dataset(t, "viewed")
 	if _, err := OpenDatasetReadOnly(name); !errors.Is(err, fault.NotFound) {

@@ -47,8 +47,8 @@ func TestSlack(t *testing.T) {
 	equal(t, "beyond the limit", a.free(), 0)
 }
 
-// TestPause: nobody gets through half of the slack between two looks, at the
-// rate that is expected at most, down to the least pause.
+// TestPause makes sure that at maxRate at most half of the slack is used between two checks,
+// down to minPause.
 func TestPause(t *testing.T) {
 	for slack, want := range map[uint64]time.Duration{
 		0: minPause, 1 << 20: minPause, 10 << 20: minPause,

@@ -13,7 +13,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// TestACrashAtEachStepOfMake leaves what each step leaves, and starts again.
+// TestACrashAtEachStepOfMake leaves the files and datasets of each step, and starts again.
 func TestACrashAtEachStepOfMake(t *testing.T) {
 	steps := []struct {
 		name string
@@ -73,7 +73,7 @@ func (s *store) createChild(p Layer, r Record) {
 	must(s.t, s.handle.CreateFilesystem(s.child(p), properties))
 }
 
-// fillForeign writes something to a dataset that is not ours.
+// fillForeign writes to a dataset that is not ours.
 func (s *store) fillForeign(name string) {
 	s.t.Helper()
 	dir := plainDir(s.t)
@@ -85,8 +85,8 @@ func (s *store) fillForeign(name string) {
 	must(s.t, mount.Unmount(dir))
 }
 
-// TestAnUnfinishedDatasetGoes: ZFS makes a dataset first and sets its properties
-// then, and the power can go in between.
+// TestAnUnfinishedDatasetGoes is about a power cut after ZFS has made a dataset and before it sets
+// the properties.
 func TestAnUnfinishedDatasetGoes(t *testing.T) {
 	s := newStore(t, Dataset)
 	key := newKey()
@@ -97,7 +97,7 @@ func TestAnUnfinishedDatasetGoes(t *testing.T) {
 	s.wantRecords()
 }
 
-// TestForeignDatasetsAreSpared has child datasets that look ours and are not.
+// TestForeignDatasetsAreSpared makes child datasets that look like ours and are not.
 func TestForeignDatasetsAreSpared(t *testing.T) {
 	s := newStore(t, Dataset, "-o", LayerProperty+"=inherited by all", "-o", storeProperty+"="+testStore)
 	inherits, unmarked, neighbour, named := newKey(), newKey(), newKey(), "backup"
@@ -109,7 +109,7 @@ func TestForeignDatasetsAreSpared(t *testing.T) {
 	create(named, "-o", LayerProperty+"=some layer", "-o", storeProperty+"="+testStore)
 	create(unmarked, "-o", LayerProperty+"=another", "-o", storeProperty+"="+testStore)
 	create(neighbour, "-o", LayerProperty+"=another store's", "-o", storeProperty+"=NEIGHBOUR")
-	// Records of layers that are gone, whose datasets' names others have taken.
+	// These are records of removed layers whose datasets' names others have taken.
 	must(t, s.Limiter.records.save(inherits, Record{Layer: "gone", Mode: Dataset}))
 	must(t, s.Limiter.records.save(unmarked, Record{Layer: "gone", Mode: Dataset}))
 	s.restart(Dataset)

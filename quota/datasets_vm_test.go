@@ -134,8 +134,8 @@ func TestALimitIsRaisedAndLowered(t *testing.T) {
 	wantError(t, s.SetLimits(s.newPlace(), Limits{Bytes: mib}), fault.Unsupported, "made without a limit")
 }
 
-// TestTheKernelsRefusalIsExplained lowers past what the package knows: usage is
-// as of the last transaction group.
+// TestTheKernelsRefusalIsExplained lowers a limit below what the package knows of: its usage is as
+// of the last transaction group.
 func TestTheKernelsRefusalIsExplained(t *testing.T) {
 	s := newStore(t, Dataset)
 	p := s.add("ahead", bytesOf(40*mib))
@@ -209,7 +209,7 @@ func TestSomebodyMeddles(t *testing.T) {
 	s.wantRecords()
 }
 
-// TestABusyDatasetGoesWithItsLastUser keeps a file open beyond its layer.
+// TestABusyDatasetGoesWithItsLastUser keeps a file open after its layer was removed.
 func TestABusyDatasetGoesWithItsLastUser(t *testing.T) {
 	s := newStore(t, Dataset)
 	p := s.add("busy", bytesOf(8*mib))
@@ -241,7 +241,7 @@ func TestABusyDatasetGoesWithTheNextStart(t *testing.T) {
 	s.wantRecords()
 }
 
-// TestASnapshotKeepsTheDataset until it is gone and swept up.
+// TestASnapshotKeepsTheDataset until the snapshot is destroyed and a sweep runs.
 func TestASnapshotKeepsTheDataset(t *testing.T) {
 	s := newStore(t, Dataset)
 	p := s.add("kept", bytesOf(8*mib))
@@ -288,7 +288,7 @@ func TestEightAtOnce(t *testing.T) {
 	}
 }
 
-// remove2 is remove for several at once.
+// remove2 is remove for several layers at once.
 func (s *store) remove2(p Layer) {
 	if err := errors.Join(s.Detach(p), s.Discard(p.Key), os.RemoveAll(p.Dir)); err != nil {
 		s.t.Error(err)

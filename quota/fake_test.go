@@ -10,7 +10,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// fakeController remembers what it was asked, and fails as it is told.
+// fakeController records its calls, and fails as the test tells it.
 type fakeController struct {
 	calls   []string
 	records []Record
@@ -161,7 +161,7 @@ func TestRecover(t *testing.T) {
 	wantError(t, l.Recover(ctx, nil), context.Canceled)
 }
 
-// TestModesAreChosen by what was asked and what the probe says.
+// TestModesAreChosen compares the mode with the option and the probe's verdict.
 func TestModesAreChosen(t *testing.T) {
 	refused := fault.New(fault.Unsupported, "issue 18932")
 	for _, c := range []struct {
@@ -210,7 +210,7 @@ func TestWithoutZFSNothingIsLimited(t *testing.T) {
 	wantError(t, err, fault.Unsupported, "overlayzfs.quota=project", "/dev/zfs")
 }
 
-// TestAProjectLayerIsNotUsedWhereItWouldBreak, but removed it is.
+// TestAProjectLayerIsNotUsedWhereItWouldBreak makes sure that it can still be removed.
 func TestAProjectLayerIsNotUsedWhereItWouldBreak(t *testing.T) {
 	l := fakeLimiter(t, &fakeController{}, Dataset)
 	defer l.Close()

@@ -11,8 +11,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// fakePool is a pool in which a layer is written to. Ending a group takes its
-// time; what was written until then is in used.
+// fakePool is a pool in which a layer is written to. The end of a group takes time, and used then
+// contains the earlier writes.
 type fakePool struct {
 	mu       sync.Mutex
 	now      counters
@@ -97,7 +97,7 @@ func governedRecord(limit uint64) Record {
 	return Record{Layer: "x", Mode: Project, Project: firstProject, Limits: Limits{Bytes: limit, Inodes: 99}}
 }
 
-// TestTheGovernorHoldsALayerToItsLimit: a writer that never gives up.
+// TestTheGovernorHoldsALayerToItsLimit has a writer that never gives up.
 func TestTheGovernorHoldsALayerToItsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakePool{syncTime: 100 * time.Millisecond, own: 1024}
@@ -120,8 +120,8 @@ func TestTheGovernorHoldsALayerToItsLimit(t *testing.T) {
 	})
 }
 
-// TestTheGovernorSleeps without a limited layer, and looks seldom while none is
-// near its limit.
+// TestTheGovernorSleeps makes sure that nothing runs without a limited layer, and that checks are
+// rare while no layer is near its limit.
 func TestTheGovernorSleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakePool{used: 1024, own: 1024}
@@ -151,7 +151,7 @@ func TestTheGovernorSleeps(t *testing.T) {
 	})
 }
 
-// TestANewLayerIsWrittenOut, since the kernel could refuse nothing before.
+// TestANewLayerIsWrittenOut is needed because the kernel refuses nothing before.
 func TestANewLayerIsWrittenOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakePool{own: 1024}
@@ -166,8 +166,8 @@ func TestANewLayerIsWrittenOut(t *testing.T) {
 	})
 }
 
-// TestAFalseRefusalEnds: a neighbour's writing stops a layer for as long as a
-// group takes to end, and no longer.
+// TestAFalseRefusalEnds makes sure that a neighbour's writes stop a layer only until a group has
+// ended.
 func TestAFalseRefusalEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakePool{syncTime: time.Second, used: 1024, own: 1024}
@@ -184,7 +184,7 @@ func TestAFalseRefusalEnds(t *testing.T) {
 	})
 }
 
-// TestSetOfAStoppedLayer takes effect when it is known how much it holds.
+// TestSetOfAStoppedLayer makes sure that new limits take effect when the usage is known.
 func TestSetOfAStoppedLayer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakePool{syncTime: time.Second, used: 1024, own: 1024}
@@ -206,7 +206,7 @@ func TestSetOfAStoppedLayer(t *testing.T) {
 	})
 }
 
-// TestNobodyStaysStopped: neither a detached layer nor one whose governor ends.
+// TestNobodyStaysStopped detaches a stopped layer, and ends the governor of another.
 func TestNobodyStaysStopped(t *testing.T) {
 	for name, end := range map[string]func(*governor){
 		"detached": func(g *governor) { must(t, g.remove("k")) },
@@ -226,7 +226,7 @@ func TestNobodyStaysStopped(t *testing.T) {
 	}
 }
 
-// TestAFullLayerIsWatchedForDeletions, and the kernel refuses by itself.
+// TestAFullLayerIsWatchedForDeletions leaves the refusals to the kernel.
 func TestAFullLayerIsWatchedForDeletions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakePool{used: 11 * testMiB, own: 11 * testMiB}
@@ -247,7 +247,7 @@ func TestAFullLayerIsWatchedForDeletions(t *testing.T) {
 	})
 }
 
-// TestAPoolThatFailsIsAskedAgain, not in a rush.
+// TestAPoolThatFailsIsAskedAgain makes sure that the governor retries after a pause.
 func TestAPoolThatFailsIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakePool{used: 1024, own: 1024}

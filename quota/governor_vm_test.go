@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTheGovernorsBound measures how far beyond a project quota one gets, and
-// how far before it one is refused. Project directories carry no overlay here:
-// a released OpenZFS could not.
+// TestTheGovernorsBound measures how far beyond a project quota a writer gets, and how far before
+// it a writer is refused. There is no overlay on the project directories here, because a released
+// OpenZFS cannot carry one.
 func TestTheGovernorsBound(t *testing.T) {
 	s := newStore(t, Project)
 	for _, c := range []struct {
@@ -47,9 +47,9 @@ func TestTheGovernorsBound(t *testing.T) {
 	}
 }
 
-// TestOneCallBeyondTheLimit: as moby's test of quotas does it, half of the limit
-// and then all of it in one call. A call is counted when it returns, and before
-// that only as far as memory holds what it wrote: one may pass, and none after.
+// TestOneCallBeyondTheLimit does as moby's test of quotas: it writes half of the limit, and then
+// all of it in one call. A call is counted when it returns, and before that only as far as memory
+// holds its data. So one call may pass, and none after it.
 func TestOneCallBeyondTheLimit(t *testing.T) {
 	s := newStore(t, Project)
 	p := s.add("one", bytesOf(50*mib))
@@ -69,7 +69,7 @@ func TestOneCallBeyondTheLimit(t *testing.T) {
 	}
 }
 
-// TestWithoutTheGovernor is what it is for.
+// TestWithoutTheGovernor shows why the governor is needed.
 func TestWithoutTheGovernor(t *testing.T) {
 	s := newStore(t, Project)
 	p := s.add("alone", bytesOf(50*mib))
@@ -79,8 +79,8 @@ func TestWithoutTheGovernor(t *testing.T) {
 
 type filled struct{ first, end uint64 }
 
-// fillUp writes until nothing more gets in, however often it is refused
-// meanwhile, and returns what was held at the first refusal and at the end.
+// fillUp writes until the layer is full, through all refusals. It returns the usage at the first
+// refusal and at the end.
 func fillUp(t *testing.T, s *store, p Layer, chunk, writers int) (filled, int) {
 	t.Helper()
 	var mu sync.Mutex
@@ -125,8 +125,8 @@ func fillUp(t *testing.T, s *store, p Layer, chunk, writers int) (filled, int) {
 	return result, refusals
 }
 
-// TestNeighboursAndTheGovernor counts false refusals: one layer writes a little
-// near its limit while another, which has none, writes a lot.
+// TestNeighboursAndTheGovernor counts false refusals. One layer writes a little near its limit
+// while a layer without a limit writes a lot.
 func TestNeighboursAndTheGovernor(t *testing.T) {
 	for _, free := range []uint64{8 * mib, 64 * mib, 256 * mib} {
 		s := newStore(t, Project)
@@ -176,7 +176,7 @@ func writeFor(ctx context.Context, path string) (total uint64) {
 	return total
 }
 
-// TestTheCostOfALook is what the governor spends while a layer is near its limit.
+// TestTheCostOfALook measures the governor's work while a layer is near its limit.
 func TestTheCostOfALook(t *testing.T) {
 	s := newStore(t, Project)
 	p := s.add("near", bytesOf(2*mib))
@@ -221,7 +221,7 @@ func processTime(t *testing.T) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// TestDeletingMakesRoom: what was deleted of a full layer can be written again.
+// TestDeletingMakesRoom writes to a full layer again after a deletion.
 func TestDeletingMakesRoom(t *testing.T) {
 	s := newStore(t, Project)
 	p := s.add("full", bytesOf(30*mib))

@@ -20,7 +20,7 @@ func equal[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-// wantError checks an error's class and that its text has these words.
+// wantError requires an error of a class whose text contains these words.
 func wantError(t *testing.T, err, class error, words ...string) {
 	t.Helper()
 	if !errors.Is(err, class) {

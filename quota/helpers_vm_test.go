@@ -20,7 +20,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// store is a dataset with a Limiter on it, as the driver has it.
+// store is a dataset with a Limiter, as the driver has it.
 type store struct {
 	*Limiter
 	t       *testing.T
@@ -56,7 +56,7 @@ func (s *store) config(mode Mode) Config {
 	return Config{ZFS: s.handle, Dataset: s.dataset, Store: testStore, Home: s.stage(), Records: s.records(), Mode: mode}
 }
 
-// open opens the Limiter, for as long as the test runs or until the next.
+// open opens the Limiter until the end of the test, or until the next open.
 func (s *store) open(mode Mode) {
 	s.t.Helper()
 	asked := mode
@@ -72,11 +72,10 @@ func (s *store) open(mode Mode) {
 	s.t.Cleanup(l.Close)
 }
 
-// forceProjects has limits kept by project quotas whatever the probe says.
+// forceProjects has project quotas enforce the limits, whatever the probe says.
 func (l *Limiter) forceProjects() { l.mode, l.reason, l.projectRefusal = Project, nil, nil }
 
-// restart is what a crash and the next start are to the package: all of the
-// process's state goes.
+// restart does what a crash and the next start do to the package: it drops the process's state.
 func (s *store) restart(mode Mode) {
 	s.t.Helper()
 	s.Close()
@@ -91,7 +90,7 @@ func (s *store) recoverAll() error {
 	})
 }
 
-// add makes a layer as the driver does: aside, and moved into place.
+// add makes a layer as the driver does: in staging, and then moved into place.
 func (s *store) add(id string, spec Spec) Layer {
 	s.t.Helper()
 	p, err := s.tryAdd(id, spec)
@@ -130,13 +129,13 @@ func (s *store) attach(p Layer) {
 	s.t.Cleanup(func() { s.detach(p) })
 }
 
-// detach takes the mount away even when the Limiter was closed.
+// detach unmounts, even when the Limiter was closed.
 func (s *store) detach(p Layer) {
 	s.t.Helper()
 	must(s.t, s.Detach(p))
 }
 
-// remove is the removal of a layer.
+// remove removes a layer.
 func (s *store) remove(p Layer) {
 	s.t.Helper()
 	s.detach(p)
@@ -147,7 +146,7 @@ func (s *store) remove(p Layer) {
 
 func (s *store) child(p Layer) string { return s.dataset + "/" + p.Key }
 
-// children are the child datasets there are.
+// children returns the child datasets.
 func (s *store) children() []string {
 	s.t.Helper()
 	var names []string
@@ -181,8 +180,8 @@ func (s *store) sync() {
 	must(s.t, s.handle.SyncPool(context.Background(), zfs.PoolOf(s.dataset)))
 }
 
-// unusedDataset is the name of a dataset that goes, with all below it, when the
-// test ends.
+// unusedDataset returns the name of a dataset that is destroyed, with its descendants, at the end
+// of the test.
 func unusedDataset(t *testing.T) string {
 	t.Helper()
 	parent, err := zfs.DatasetOf(t.TempDir())
@@ -199,7 +198,7 @@ func unusedDataset(t *testing.T) string {
 	return name
 }
 
-// plainDir is a directory outside of the pool.
+// plainDir makes a directory outside of the pool.
 func plainDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "quota-")
@@ -208,7 +207,7 @@ func plainDir(t *testing.T) string {
 	return dir
 }
 
-// cli runs a command and returns what it says.
+// cli runs a command and returns its output.
 func cli(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := run(name, args...)
@@ -223,13 +222,13 @@ func run(name string, args ...string) (string, error) {
 	return strings.TrimSuffix(string(out), "\n"), err
 }
 
-// get is a property as zfs(8) has it.
+// get returns a property as zfs(8) prints it.
 func get(t *testing.T, dataset, property string) string {
 	t.Helper()
 	return cli(t, "zfs", "get", "-Hp", "-o", "value", property, dataset)
 }
 
-// eventually waits for something that happens in the background.
+// eventually waits for an effect of work in the background.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
@@ -239,8 +238,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// writeUntil writes random data to a new file until the kernel refuses or it is
-// of that size, and returns how much it took.
+// writeUntil writes random data to a new file until the kernel refuses or the file has that size.
+// It returns how much was written.
 func writeUntil(path string, size, chunk int) (int, error) {
 	f, err := os.Create(path)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTheNumberOfFilesIsLimited: its space is frozen at the limit and comes back.
+// TestTheNumberOfFilesIsLimited freezes the layer's space at the limit, and thaws it.
 func TestTheNumberOfFilesIsLimited(t *testing.T) {
 	s := newStore(t, Dataset)
 	const limit = 300
@@ -41,7 +41,7 @@ func TestTheNumberOfFilesIsLimited(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(diff, "again"), make([]byte, 2*mib), 0o600))
 }
 
-// TestAFrozenLayerIsThawed by detaching, and by the start after a crash.
+// TestAFrozenLayerIsThawed by Detach, and by the start after a crash.
 func TestAFrozenLayerIsThawed(t *testing.T) {
 	s := newStore(t, Dataset)
 	p := s.add("frozen", Spec{Limits: Limits{Inodes: 100}})
@@ -65,10 +65,9 @@ func TestAFrozenLayerIsThawed(t *testing.T) {
 	eventually(t, "thawed by the next start", func() bool { return !frozen() })
 }
 
-// TestABusyLayerIsFrozen: a refquota below what is held when it takes effect is
-// refused, and a layer that is being filled holds more by then. The excess is
-// what a container can create while the watch looks and two or three transaction
-// groups end.
+// TestABusyLayerIsFrozen freezes a layer that is being filled. The kernel refuses a refquota
+// below the usage when it takes effect, and the layer holds more by then. The excess is what a
+// container can create while the watch checks and two or three transaction groups end.
 func TestABusyLayerIsFrozen(t *testing.T) {
 	const limit, excess = 100, 10_000
 	for name, size := range map[string]int{"empty": 0, "of 64 KiB": 64 << 10} {

@@ -10,7 +10,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// fakeFiles is a layer's dataset to an inodeWatch.
+// fakeFiles is a layer's dataset for an inodeWatch.
 type fakeFiles struct {
 	mu             sync.Mutex
 	files, deleted uint64
@@ -122,7 +122,7 @@ func TestTheWatchSleeps(t *testing.T) {
 	})
 }
 
-// TestSetOfAFrozenLayer judges by the new limit, whatever came before.
+// TestSetOfAFrozenLayer makes sure that only the new limit counts.
 func TestSetOfAFrozenLayer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeFiles{files: 100}
@@ -162,8 +162,8 @@ func TestWhatFailsIsTriedAtTheNextLook(t *testing.T) {
 	})
 }
 
-// TestALayerNearItsLimitHasItsTxgEnded: as often as the share of time allows, and
-// never one that is further from its limit than all pools' new objects.
+// TestALayerNearItsLimitHasItsTxgEnded as often as txgPauseFactor allows. A layer that all pools'
+// new objects could not bring to its limit has no group ended.
 func TestALayerNearItsLimitHasItsTxgEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeFiles{files: 10}

@@ -85,7 +85,7 @@ func TestAProjectLayersWholeLife(t *testing.T) {
 	s.wantRecords()
 }
 
-// TestALayerWithPropertiesGetsADataset also where project quotas are used.
+// TestALayerWithPropertiesGetsADataset even where project quotas are used.
 func TestALayerWithPropertiesGetsADataset(t *testing.T) {
 	s := newStore(t, Project)
 	p := s.add("both", Spec{Limits: Limits{Bytes: 8 * mib}, Properties: Properties{"recordsize": "16K"}})
@@ -94,7 +94,7 @@ func TestALayerWithPropertiesGetsADataset(t *testing.T) {
 	s.remove(p)
 }
 
-// TestModesMayChange: layers keep the means they were made with.
+// TestModesMayChange makes sure that layers keep the mode that they were made with.
 func TestModesMayChange(t *testing.T) {
 	s := newStore(t, Project)
 	p := s.add("old", bytesOf(8*mib))
@@ -118,7 +118,8 @@ func TestModesMayChange(t *testing.T) {
 	equal(t, "limit", s.projectUsage(id).ByteLimit, 0)
 }
 
-// TestForeignProjectsAreSpared: limits of others stay, and their IDs are not used.
+// TestForeignProjectsAreSpared makes sure that limits of others stay, and that their IDs are not
+// used.
 func TestForeignProjectsAreSpared(t *testing.T) {
 	s := newStore(t, Project)
 	ids := s.controllers[Project].(*projects).ids
@@ -143,8 +144,8 @@ func TestForeignProjectsAreSpared(t *testing.T) {
 	equal(t, "limit that may be of a damaged record", s.projectUsage(firstProject+1).ByteLimit, 9*mib)
 }
 
-// TestANeighboursNewLayerKeepsItsLimit: two stores on one dataset, and a sweep of
-// one before ZFS has counted what the other made.
+// TestANeighboursNewLayerKeepsItsLimit has two stores on one dataset. One sweeps before ZFS has
+// counted the other's new layer.
 func TestANeighboursNewLayerKeepsItsLimit(t *testing.T) {
 	s := newStore(t, Project)
 	p := s.add("new", bytesOf(8*mib))
@@ -159,7 +160,7 @@ func TestANeighboursNewLayerKeepsItsLimit(t *testing.T) {
 	equal(t, "limit", s.projectUsage(s.project(p)).ByteLimit, 8*mib)
 }
 
-// TestACrashInMakeOfAProjectLayer leaves a record, or record and limit.
+// TestACrashInMakeOfAProjectLayer leaves a record, or a record and a limit.
 func TestACrashInMakeOfAProjectLayer(t *testing.T) {
 	s := newStore(t, Project)
 	p := s.newPlace()
@@ -172,9 +173,9 @@ func TestACrashInMakeOfAProjectLayer(t *testing.T) {
 	must(t, os.RemoveAll(p.Dir))
 }
 
-// TestTheProbeIsRight compares the probe's verdict with what an overlay on a
-// project-limited upper really does: on a module with openzfs #18932 it refuses
-// and the overlay fails, on one without it accepts and the overlay works.
+// TestTheProbeIsRight compares the probe's verdict with an overlay on a project-limited upper
+// directory. On a module with openzfs #18932 the probe refuses and the overlay fails. On a module
+// without it the probe accepts and the overlay works.
 func TestTheProbeIsRight(t *testing.T) {
 	s := newStore(t, Auto)
 	why := s.projectRefusal
@@ -206,8 +207,7 @@ func TestTheProbeIsRight(t *testing.T) {
 
 var errCommand = errors.New("command failed")
 
-// overlayOperations does in a limited layer on a base what every container does
-// sooner or later.
+// overlayOperations does in a limited layer on a base what every container does sooner or later.
 func overlayOperations(t *testing.T, s *store) map[string]error {
 	lower := filepath.Join(s.home, "base")
 	for _, dir := range []string{"dir/sub", "etc"} {
@@ -240,7 +240,7 @@ func command(name string, args ...string) error {
 
 func destroyPool(t *testing.T, pool string) {
 	t.Helper()
-	// What a refused request held is let go a moment later.
+	// The kernel releases a refused request a moment later.
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for range 40 {

@@ -72,8 +72,8 @@ func TestRecordsThatAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzDecodeRecord: what is decoded is one this version could have written, and
-// stays the same when it is written again.
+// FuzzDecodeRecord makes sure that a decoded record could have been written by this version, and
+// that it stays the same when it is written again.
 func FuzzDecodeRecord(f *testing.F) {
 	for _, seed := range []string{
 		`{"layer":"x","mode":"dataset","bytes":1048576,"inodes":17,"properties":{"sync":"always"}}`,

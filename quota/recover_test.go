@@ -10,7 +10,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// busyController is busy for a number of tries.
+// busyController is busy for a number of attempts.
 type busyController struct {
 	fakeController
 	tries []time.Time

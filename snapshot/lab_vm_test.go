@@ -16,8 +16,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// lab is a store's datasets on the lab's pool: records above layers, limited
-// layers below.
+// lab is a store's datasets on the lab's pool: records above layers, limited layers below.
 type lab struct {
 	t       *testing.T
 	zfs     *zfs.Handle
@@ -69,7 +68,7 @@ func (l lab) limited(n int) string {
 	return name
 }
 
-// in mounts a dataset for as long as fn works in it.
+// in mounts a dataset while fn works in it.
 func (l lab) in(dataset string, fn func(dir string)) {
 	l.t.Helper()
 	dir := l.t.TempDir()
@@ -84,7 +83,7 @@ func (l lab) in(dataset string, fn func(dir string)) {
 	fn(dir)
 }
 
-// write leaves a text in a dataset; read finds it again.
+// write writes a text to a dataset, and read returns it.
 func (l lab) write(dataset, text string) {
 	l.t.Helper()
 	l.in(dataset, func(dir string) {
@@ -122,7 +121,7 @@ func (l lab) wantAll(text string, datasets ...string) {
 	}
 }
 
-// take takes a snapshot by hand.
+// take takes a manual snapshot.
 func (l lab) take() string {
 	l.t.Helper()
 	name, err := TakeManually(context.Background(), l.zfs, l.layers, l.records)
@@ -159,7 +158,7 @@ func (l lab) exists(name string) bool {
 	return there
 }
 
-// keeper starts a Keeper on the lab's datasets.
+// keeper starts a Scheduler on the lab's datasets.
 func (l lab) keeper(c Config) *Scheduler {
 	l.t.Helper()
 	c.ZFS, c.Layers, c.Records = l.zfs, l.layers, l.records
@@ -191,7 +190,7 @@ func (l lab) plan(name string, o Options) *Plan {
 	return p
 }
 
-// back goes back to a snapshot.
+// back rolls back to a snapshot.
 func (l lab) back(name string, o Options) {
 	l.t.Helper()
 	p := l.plan(name, o)

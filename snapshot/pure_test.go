@@ -66,8 +66,8 @@ func TestLimitsAreRemembered(t *testing.T) {
 	}
 }
 
-// TestRetentionGoesByTransactionGroup: the newest was taken with a clock that
-// was set back by a year.
+// TestRetentionGoesByTransactionGroup takes the newest snapshot with a clock that was set back by
+// a year.
 func TestRetentionGoesByTransactionGroup(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	infos := []Info{
@@ -122,8 +122,8 @@ func TestOverlayPaths(t *testing.T) {
 	}
 }
 
-// TestAMissingPropertyIsEmpty: a snapshot without Docker's records was taken for
-// one of a dataset called 0.
+// TestAMissingPropertyIsEmpty guards against a bug: a snapshot without Docker's records seemed to
+// name a dataset called 0.
 func TestAMissingPropertyIsEmpty(t *testing.T) {
 	s := zfs.Dataset{Properties: map[string]zfs.Property{eventProperty: {Value: zfs.String("stop")}}}
 	if got := propertyText(s, recordsProperty); got != "" {
@@ -134,8 +134,8 @@ func TestAMissingPropertyIsEmpty(t *testing.T) {
 	}
 }
 
-// TestTheLayersDatasetIsFoundByBothProperties reads what this version writes, and what
-// versions before the property got a name of its own have written.
+// TestTheLayersDatasetIsFoundByBothProperties reads the property that this version writes, and the
+// property of versions before it got its own name.
 func TestTheLayersDatasetIsFoundByBothProperties(t *testing.T) {
 	snapshot := func(properties map[string]string) zfs.Dataset {
 		s := zfs.Dataset{Name: "tank/docker@overlayzfs-stop-x", Properties: map[string]zfs.Property{}}

@@ -21,8 +21,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// TestBackTwice: layers, limited layers and records come back together, and
-// do so again; what belongs to others stays.
+// TestBackTwice rolls layers, limited layers and records back together, twice. Datasets of others
+// stay.
 func TestBackTwice(t *testing.T) {
 	l := newLab(t)
 	kept, others := l.limited(1), l.layers+"/others"
@@ -44,8 +44,9 @@ func TestBackTwice(t *testing.T) {
 	l.wantAll("then", all...)
 }
 
-// TestRemovedLimitedLayers: a dataset that only snapshots keep is in no new one,
-// does not trouble a rollback to that, and lives again after one to the old.
+// TestRemovedLimitedLayers is about a dataset that only snapshots keep. No new snapshot includes
+// it. It does not hinder a rollback to a new snapshot, and a rollback to an old one brings it
+// back.
 func TestRemovedLimitedLayers(t *testing.T) {
 	l := newLab(t)
 	limited := l.limited(1)
@@ -69,8 +70,8 @@ func TestRemovedLimitedLayers(t *testing.T) {
 	}
 }
 
-// TestALimitBelowWhatComesBack: a container's limit that was lowered since is
-// raised; an administrator's is named.
+// TestALimitBelowWhatComesBack makes sure that a container's lowered limit is raised, and that an
+// administrator's limit is refused by name.
 func TestALimitBelowWhatComesBack(t *testing.T) {
 	l := newLab(t)
 	limited := l.limited(1)
@@ -113,7 +114,8 @@ func TestALimitBelowWhatComesBack(t *testing.T) {
 	l.wantRefused(name, Options{}, "zfs set refquota")
 }
 
-// wantRefused plans and expects all of the words, and no change by trying.
+// wantRefused requires that a plan is refused with all of the words, and that trying it changes
+// nothing.
 func (l lab) wantRefused(name string, o Options, words ...string) {
 	l.t.Helper()
 	p := l.plan(name, o)
@@ -132,8 +134,8 @@ func (l lab) wantRefused(name string, o Options, words ...string) {
 	}
 }
 
-// TestNewerSnapshotsAreNotLostUnasked, other people's are named, and held or
-// cloned ones are not lost at all.
+// TestNewerSnapshotsAreNotLostUnasked makes sure that others' snapshots are named, and that
+// snapshots with a hold or a clone are never destroyed.
 func TestNewerSnapshotsAreNotLostUnasked(t *testing.T) {
 	l := newLab(t)
 	l.writeAll("then", l.records, l.layers)
@@ -164,8 +166,8 @@ func TestNewerSnapshotsAreNotLostUnasked(t *testing.T) {
 	}
 }
 
-// TestInUseIsRefused: layers mounted, here or in another name space, or by a
-// mount that was detached; records used by a process or an overlay.
+// TestInUseIsRefused mounts the layers: here, in another name space, and by a detached mount. It
+// also has a process or an overlay use the records.
 func TestInUseIsRefused(t *testing.T) {
 	l := newLab(t)
 	limited := l.limited(1)
@@ -208,7 +210,7 @@ func stop(c *exec.Cmd) {
 	c.Wait()
 }
 
-// overlayOn mounts an overlay, elsewhere, whose layers lie in dir.
+// overlayOn mounts an overlay elsewhere whose layers lie in dir.
 func (l lab) overlayOn(dir string, fn func()) {
 	l.t.Helper()
 	for _, name := range []string{"a", "b"} {
@@ -229,7 +231,7 @@ func (l lab) overlayOn(dir string, fn func()) {
 	fn()
 }
 
-// detached has a file open in a mount that nobody sees any more.
+// detached opens a file in a mount and detaches the mount.
 func (l lab) detached(dataset string, fn func()) {
 	l.t.Helper()
 	var f *os.File
@@ -246,7 +248,7 @@ func (l lab) detached(dataset string, fn func()) {
 	fn()
 }
 
-// elsewhere mounts a dataset in a name space of its own.
+// elsewhere mounts a dataset in another name space.
 func (l lab) elsewhere(dataset string, fn func()) {
 	l.t.Helper()
 	dir := l.t.TempDir()
@@ -259,8 +261,8 @@ func (l lab) elsewhere(dataset string, fn func()) {
 	fn()
 }
 
-// TestInterruptedAnywhere: whichever step is not reached, the store is marked,
-// takes no snapshots, and a second run finishes it.
+// TestInterruptedAnywhere stops before each step. The store is marked then and takes no
+// snapshots, and a second run finishes the rollback.
 func TestInterruptedAnywhere(t *testing.T) {
 	l := newLab(t)
 	kept := l.limited(1)
@@ -289,8 +291,8 @@ func TestInterruptedAnywhere(t *testing.T) {
 	l.wantAll("then", all...)
 }
 
-// interrupt ends a rollback before its n-th step, counted from 0; false when it
-// has no more than that.
+// interrupt ends a rollback before its n-th step, counted from 0. It returns false when there are
+// fewer steps.
 func (l lab) interrupt(name string, n int) bool {
 	l.t.Helper()
 	err := l.plan(name, Options{DestroyNewer: true}).execute(context.Background(), func(step string) error {
@@ -306,8 +308,7 @@ func (l lab) interrupt(name string, n int) bool {
 	return err != nil
 }
 
-// TestAFailureBeforeAnythingWentBack takes the mark back; one after that keeps
-// it.
+// TestAFailureBeforeAnythingWentBack clears the mark. A later failure keeps it.
 func TestAFailureBeforeAnythingWentBack(t *testing.T) {
 	l := newLab(t)
 	name := l.take()
@@ -341,7 +342,7 @@ func TestAFailureBeforeAnythingWentBack(t *testing.T) {
 	}
 }
 
-// TestMissingLimitedLayers are said, and refused.
+// TestMissingLimitedLayers makes sure that the plan names them and is refused.
 func TestMissingLimitedLayers(t *testing.T) {
 	l := newLab(t)
 	gone, bare := l.limited(1), l.limited(2)
@@ -358,8 +359,7 @@ func TestMissingLimitedLayers(t *testing.T) {
 	}
 }
 
-// TestLayersOnly: without records in it the snapshot is refused in plain
-// words, unless that is what is wanted.
+// TestLayersOnly refuses a snapshot without records, unless the operator asks for that.
 func TestLayersOnly(t *testing.T) {
 	l := newLab(t)
 	l.writeAll("then", l.layers, l.records)
@@ -387,7 +387,7 @@ func TestLayersOnly(t *testing.T) {
 	}
 }
 
-// TestInPlace: layers and records are one dataset.
+// TestInPlace has layers and records on one dataset.
 func TestInPlace(t *testing.T) {
 	l := newLab(t)
 	l.records = l.layers
@@ -404,7 +404,8 @@ func TestInPlace(t *testing.T) {
 	l.wantAll("then", l.layers)
 }
 
-// TestAProcessInARecordsRoot, such as a plugin's, counts as inside.
+// TestAProcessInARecordsRoot makes sure that a process counts whose root is there, such as a
+// plugin's.
 func TestAProcessInARecordsRoot(t *testing.T) {
 	l := newLab(t)
 	name := l.take()

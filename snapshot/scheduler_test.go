@@ -66,8 +66,7 @@ func end(t *testing.T, k *Scheduler) {
 	}
 }
 
-// TestABuildGivesOneSnapshot: 50 steps, one every 4 seconds, each of which
-// removes a layer, too.
+// TestABuildGivesOneSnapshot has 50 steps, one every 4 seconds, each of which also removes a layer.
 func TestABuildGivesOneSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeWorker{}
@@ -85,7 +84,7 @@ func TestABuildGivesOneSnapshot(t *testing.T) {
 	})
 }
 
-// TestARowWithoutEnd of events gives one every five minutes.
+// TestARowWithoutEnd makes sure that an endless series gives one snapshot every five minutes.
 func TestARowWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeWorker{}
@@ -104,7 +103,8 @@ func TestARowWithoutEnd(t *testing.T) {
 	})
 }
 
-// TestStopStaysTheNewest: it has what others wait for, unless it fails.
+// TestStopStaysTheNewest makes sure that a snapshot of Stop covers all waiting events, unless it
+// fails.
 func TestStopStaysTheNewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, fails := range []bool{false, true} {
@@ -149,7 +149,7 @@ func TestIntervals(t *testing.T) {
 	})
 }
 
-// TestFailureIsLoggedOnceForEachCause and shown until it works again.
+// TestFailureIsLoggedOnceForEachCause and shown until a snapshot succeeds.
 func TestFailureIsLoggedOnceForEachCause(t *testing.T) {
 	var log bytes.Buffer
 	logrus.SetOutput(&log)
@@ -181,7 +181,7 @@ func TestFailureIsLoggedOnceForEachCause(t *testing.T) {
 	})
 }
 
-// TestAPoolThatDoesNotAnswer holds up nobody for longer than he wants.
+// TestAPoolThatDoesNotAnswer makes sure that no caller waits longer than its context.
 func TestAPoolThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeWorker{block: make(chan struct{})}

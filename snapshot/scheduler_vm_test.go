@@ -23,8 +23,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// TestOneMoment: layers, limited layers and records have one snapshot of one
-// transaction group; what belongs to others has none.
+// TestOneMoment makes sure that layers, limited layers and records have one snapshot of one
+// transaction group. Datasets of others have none.
 func TestOneMoment(t *testing.T) {
 	l := newLab(t)
 	limited := l.limited(1)
@@ -49,8 +49,8 @@ func TestOneMoment(t *testing.T) {
 	}
 }
 
-// TestRetention keeps the newest by transaction group, on all datasets, and
-// touches neither what is held nor what is not ours.
+// TestRetention keeps the newest by transaction group, on all datasets. It touches neither
+// snapshots with a hold nor those of others.
 func TestRetention(t *testing.T) {
 	l := newLab(t)
 	limited := l.limited(1)
@@ -100,7 +100,7 @@ func TestRetention(t *testing.T) {
 	}
 }
 
-// TestACloneKeepsItsSnapshot, and that is no failure.
+// TestACloneKeepsItsSnapshot makes sure that a clone is no failure.
 func TestACloneKeepsItsSnapshot(t *testing.T) {
 	l := newLab(t)
 	k := l.keeper(Config{Policy: Policy{Stop: 1}})
@@ -115,7 +115,7 @@ func TestACloneKeepsItsSnapshot(t *testing.T) {
 	l.zfsTool("destroy", l.records+"/clone")
 }
 
-// TestANameInTheWay: the next suffix is taken.
+// TestANameInTheWay makes sure that the next suffix is used.
 func TestANameInTheWay(t *testing.T) {
 	l := newLab(t)
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -133,9 +133,8 @@ func TestANameInTheWay(t *testing.T) {
 	}
 }
 
-// TestForeignSnapshotsInThousands stay, and do not get in the way. Making them
-// is what takes the time: OVERLAYZFS_FOREIGN_SNAPSHOTS=10000 makes more, in
-// about six minutes on an emulated machine.
+// TestForeignSnapshotsInThousands stay and cost little. Making them takes the time:
+// OVERLAYZFS_FOREIGN_SNAPSHOTS=10000 makes more, in about six minutes on an emulated machine.
 func TestForeignSnapshotsInThousands(t *testing.T) {
 	l := newLab(t)
 	const rounds = 50 // one dataset takes one snapshot a transaction group
@@ -171,11 +170,11 @@ func TestForeignSnapshotsInThousands(t *testing.T) {
 	}
 }
 
-// TestTheClockIsSetBack by two days: the newest stays, the next daily is taken
-// at once and not again.
+// TestTheClockIsSetBack by two days. The newest stays, and the next daily snapshot is taken at
+// once and not again.
 func TestTheClockIsSetBack(t *testing.T) {
 	l := newLab(t)
-	// The dataset has to be older than the time the clock is set back to.
+	// The dataset has to be older than the time that the clock is set back to.
 	before := time.Now()
 	setClock(t, before.Add(5*24*time.Hour))
 	defer func() { setClock(t, time.Now().Add(-3*24*time.Hour)) }()
@@ -218,7 +217,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	t.Fatal("waited for 30 s")
 }
 
-// TestEventsInTheBackground: the one at once, and Close takes what waits.
+// TestEventsInTheBackground takes the first at once, and Close takes the snapshots that wait.
 func TestEventsInTheBackground(t *testing.T) {
 	l := newLab(t)
 	k := l.keeper(Config{Policy: Policy{Committed: 2, Start: 1}})
@@ -267,7 +266,7 @@ func smallPool(t *testing.T, name string) (file string) {
 		t.Fatal(err)
 	}
 	zpool(t, "create", "-f", "-O", "mountpoint=none", name, file)
-	// What a refused request held is let go a moment later.
+	// The kernel releases a refused request a moment later.
 	t.Cleanup(func() {
 		waitFor(t, func() bool { return exec.Command("zpool", "destroy", "-f", name).Run() == nil })
 	})
@@ -281,7 +280,7 @@ func zpool(t *testing.T, args ...string) {
 	}
 }
 
-// TestAReadOnlyPool: the hook fails with words, and is in the status.
+// TestAReadOnlyPool makes sure that the failure has a text, and that Status shows it.
 func TestAReadOnlyPool(t *testing.T) {
 	l := newLab(t)
 	file := smallPool(t, "snapro")
@@ -299,8 +298,8 @@ func TestAReadOnlyPool(t *testing.T) {
 	}
 }
 
-// TestAFullPool: either there is room for a snapshot, or the status says that
-// there is none; never does anything hang.
+// TestAFullPool makes sure that there is room for a snapshot, or Status says that there is none.
+// No call hangs.
 func TestAFullPool(t *testing.T) {
 	l := newLab(t)
 	smallPool(t, "snapfull")

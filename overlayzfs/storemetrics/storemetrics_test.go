@@ -32,7 +32,7 @@ func quiet() *logrus.Logger {
 	return log
 }
 
-// serving is an Observer at work on a unix socket, and what asks it.
+// serving is an Observer that is served on a unix socket, and a client.
 type serving struct {
 	*Observer
 	counts *metrics.Metrics
@@ -55,7 +55,7 @@ func serve(t *testing.T, log *logrus.Logger) *serving {
 	return s
 }
 
-// families are what a scrape brings, read by Prometheus' own parser.
+// families are the results of a scrape, read by Prometheus' own parser.
 type families map[string]*dto.MetricFamily
 
 func (s *serving) scrape(t *testing.T) families {
@@ -76,7 +76,7 @@ func (s *serving) scrape(t *testing.T) families {
 	return found
 }
 
-// get returns the metric of a name with these labels, "name=value", or nil.
+// get returns the metric of a name with these labels ("name=value"), or nil.
 func (f families) get(name string, labels ...string) *dto.Metric {
 	for _, metric := range f["overlayzfs_"+name].GetMetric() {
 		has := map[string]bool{}
@@ -94,7 +94,7 @@ func (f families) get(name string, labels ...string) *dto.Metric {
 	return nil
 }
 
-// number is the value of a gauge or counter; NaN-like -1 where there is none.
+// number returns the value of a gauge or counter, and -1 when there is none.
 func (f families) number(name string, labels ...string) float64 {
 	metric := f.get(name, labels...)
 	switch {
@@ -147,7 +147,7 @@ func TestCallsAndBarriersAreCounted(t *testing.T) {
 	}
 }
 
-// answers is a store that says what it is told to.
+// answers is a store with the given stats.
 type answers struct {
 	stats overlayzfs.Stats
 	err   error
@@ -155,7 +155,7 @@ type answers struct {
 
 func (a *answers) Stats() (overlayzfs.Stats, error) { return a.stats, a.err }
 
-// full are the stats of a store in which everything is known.
+// full are the stats of a store of which everything is known.
 func full() overlayzfs.Stats {
 	return overlayzfs.Stats{
 		Dataset: "tank/docker",
@@ -201,7 +201,7 @@ func TestTheStoreIsAskedAtEachScrape(t *testing.T) {
 	want(t, s.scrape(t), 8, "layers")
 }
 
-// TestASuspendedPool: of it the state is known, and nothing else is made up.
+// TestASuspendedPool makes sure that the state is known and no other number is made up.
 func TestASuspendedPool(t *testing.T) {
 	s := serve(t, quiet())
 	s.Watch(&answers{stats: overlayzfs.Stats{Dataset: "tank/docker", Pool: zfs.Pool{Name: "tank", Health: zfs.PoolSuspended}}})
@@ -236,7 +236,7 @@ func TestAStoreThatCannotBeAsked(t *testing.T) {
 	want(t, s.scrape(t), 0, "store_up")
 }
 
-// TestNamesAreAsPrometheusWantsThem asks its own linter.
+// TestNamesAreAsPrometheusWantsThem asks Prometheus' own linter.
 func TestNamesAreAsPrometheusWantsThem(t *testing.T) {
 	m := metrics.New(metrics.Build{Version: "v1", Commit: "abc"}, quiet())
 	m.Call("put")(errors.New("odd"))

@@ -12,8 +12,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// TestARealStoreIsScraped: a layer with a limit that is nearly reached, on a
-// pool as it is.
+// TestARealStoreIsScraped scrapes a store on a real pool, with a layer close to its limit.
 func TestARealStoreIsScraped(t *testing.T) {
 	s := serve(t, quiet())
 	parent, err := zfs.DatasetOf(t.TempDir())
@@ -65,7 +64,7 @@ func TestARealStoreIsScraped(t *testing.T) {
 	}
 }
 
-// fill makes a base layer, and one on it that has 10 MiB and uses 9.
+// fill makes a base layer, and a layer on it that uses 9 of its 10 MiB.
 func fill(t *testing.T, d *overlayzfs.Driver) {
 	t.Helper()
 	ctx := t.Context()
