@@ -57,8 +57,8 @@ func OpenSnapshot(snap string) (*StoreView, error) {
 // file is open.
 func homeOfFile(root *os.File) home { return home(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) }
 
-// ViewHome opens a view of the store in a directory.
-func ViewHome(dir string) (*StoreView, error) {
+// OpenHomeReadOnly opens a view of the store in a directory.
+func OpenHomeReadOnly(dir string) (*StoreView, error) {
 	v := &StoreView{home: home(dir)}
 	return v, v.requireStore(dir)
 }

@@ -17,7 +17,7 @@ func (l Location) LayersDataset() (string, error) {
 // OpenView opens the store for reading, dockerd running or not.
 func (l Location) OpenView() (*overlayzfs.StoreView, error) {
 	if l.Dataset == "" {
-		return overlayzfs.ViewHome(l.Home)
+		return overlayzfs.OpenHomeReadOnly(l.Home)
 	}
 	return overlayzfs.OpenDatasetReadOnly(l.Dataset)
 }

@@ -58,7 +58,7 @@ func (p *planner) hasLimit(it item) bool {
 // planMoveBack plans to rename the store's directory.
 func (p *planner) planMoveBack() error {
 	p.plan.Job.Method = Move
-	view, err := overlayzfs.ViewHome(p.Home)
+	view, err := overlayzfs.OpenHomeReadOnly(p.Home)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (p *planner) checkUndoInPlace() error {
 
 // checkUndoDir adds the obstacles for the layers in one directory.
 func (p *planner) checkUndoDir(dir string) (err error) {
-	view, err := overlayzfs.ViewHome(dir)
+	view, err := overlayzfs.OpenHomeReadOnly(dir)
 	if err != nil {
 		return err
 	}

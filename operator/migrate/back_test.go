@@ -38,7 +38,7 @@ func TestALayerOfOverlay2s(t *testing.T) {
 				return os.WriteFile(dir.Name()+"/name", []byte(id), 0o600)
 			}))
 		}
-		view, err := overlayzfs.ViewHome(h.path("overlay2"))
+		view, err := overlayzfs.OpenHomeReadOnly(h.path("overlay2"))
 		h.no(err)
 		layers, err := view.Layers()
 		h.no(err)
@@ -97,7 +97,7 @@ func TestCopyBack(t *testing.T) {
 			before := h.everything()
 			j := &Job{Method: Copy, From: "overlayzfs", To: "overlay2", Layers: target, Target: overlay2Dir, Share: share, Config: h.config, ConfigWas: h.configWas()}
 			h.no(h.run(j, &shelf{}))
-			view, err := overlayzfs.ViewHome(h.path("overlay2"))
+			view, err := overlayzfs.OpenHomeReadOnly(h.path("overlay2"))
 			h.no(err)
 			layers, err := view.Layers()
 			if err != nil || len(layers) != 6 {

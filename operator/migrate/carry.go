@@ -294,5 +294,5 @@ func (c *carrier) openView() (*overlayzfs.StoreView, error) {
 	if c.job.Target == "" {
 		return overlayzfs.OpenDatasetReadOnly(c.job.Dataset)
 	}
-	return overlayzfs.ViewHome(filepath.Join(c.root.Name(), c.job.Target))
+	return overlayzfs.OpenHomeReadOnly(filepath.Join(c.root.Name(), c.job.Target))
 }

@@ -117,7 +117,7 @@ func (p *planner) planInPlace() (bool, error) {
 		return false, err
 	}
 	j.Method, j.Reclaim = Move, false
-	view, err := overlayzfs.ViewHome(from)
+	view, err := overlayzfs.OpenHomeReadOnly(from)
 	if err != nil {
 		return true, err
 	}
@@ -133,7 +133,7 @@ func (p *planner) planStay() (holds bool, err error) {
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	dir := fmt.Sprintf("/proc/self/fd/%d", root.Fd())
-	view, err := overlayzfs.ViewHome(dir)
+	view, err := overlayzfs.OpenHomeReadOnly(dir)
 	if errors.Is(err, fault.NotFound) {
 		return false, nil // the dataset holds no store yet
 	}

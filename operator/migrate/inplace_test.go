@@ -73,7 +73,7 @@ func (h host) moved() {
 	if len(records.Images) != 1 || len(records.Layers) != 2 || len(records.Containers) != 2 || len(records.Damaged)+len(records.Gaps()) > 0 {
 		h.Errorf("records: %+v", records)
 	}
-	view, err := overlayzfs.ViewHome(h.path(target))
+	view, err := overlayzfs.OpenHomeReadOnly(h.path(target))
 	h.no(err)
 	layers, err := view.Layers()
 	if err != nil || len(layers) != 6 {
@@ -223,7 +223,7 @@ func TestWhatIsAdopted(t *testing.T) {
 			items, err := listItems(h.records("overlay2"), func(string) (map[string]string, error) { return nil, nil })
 			h.no(err)
 			p := &planner{root: r, items: items, plan: &Plan{}}
-			view, err := overlayzfs.ViewHome(h.path("overlay2"))
+			view, err := overlayzfs.OpenHomeReadOnly(h.path("overlay2"))
 			h.no(err)
 			h.no(p.checkAdoptable(view, h.path("overlay2"), "overlay2"))
 			if err := p.plan.CheckObstacles(); (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {

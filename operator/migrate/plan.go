@@ -226,7 +226,7 @@ func (p *planner) openView() (*overlayzfs.StoreView, error) {
 	if p.Dataset != "" {
 		return overlayzfs.OpenDatasetReadOnly(p.Dataset)
 	}
-	return overlayzfs.ViewHome(p.Home)
+	return overlayzfs.OpenHomeReadOnly(p.Home)
 }
 
 // chooseDrivers sets the job's old and new driver.

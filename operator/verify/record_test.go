@@ -94,7 +94,7 @@ func (k kept) recorded() string {
 
 func (k kept) verify() Result {
 	k.Helper()
-	view, err := overlayzfs.ViewHome(k.home)
+	view, err := overlayzfs.OpenHomeReadOnly(k.home)
 	k.noError(err)
 	docker, err := dockerstore.Open(k.root)
 	k.noError(err)

@@ -15,13 +15,14 @@ type barriers struct {
 	errors  *prometheus.CounterVec
 }
 
-// A transaction group takes milliseconds on flash, and seconds on a busy pool.
+// barrierBuckets span milliseconds, which a transaction group takes on flash, to seconds on a busy
+// pool.
 var barrierBuckets = prometheus.ExponentialBuckets(0.001, 2, 15)
 
 func newBarriers() barriers {
 	b := barriers{
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: metrics.Namespace, Name: "barrier_duration_seconds", Help: "How long it took until what is recorded was on disk: by transaction group (txg) or intent log (zil).",
+			Namespace: metrics.Namespace, Name: "barrier_duration_seconds", Help: "Duration of waits for the disk, by transaction group (txg) or intent log (zil).",
 			Buckets: barrierBuckets,
 		}, []string{"by"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -35,9 +36,9 @@ func newBarriers() barriers {
 	return b
 }
 
-func (b barriers) all() []prometheus.Collector { return []prometheus.Collector{b.seconds, b.errors} }
+func (b barriers) collectors() []prometheus.Collector { return []prometheus.Collector{b.seconds, b.errors} }
 
-func (b barriers) waited(by overlayzfs.Barrier, took time.Duration, err error) {
+func (b barriers) observe(by overlayzfs.Barrier, took time.Duration, err error) {
 	b.seconds.WithLabelValues(string(by)).Observe(took.Seconds())
 	if err != nil {
 		b.errors.WithLabelValues(string(by)).Inc()

@@ -1,8 +1,8 @@
-// Package storemetrics counts what a store of layers does, for Prometheus.
+// Package storemetrics counts what happens to a store of layers, for Prometheus.
 //
-// The core does not know it: it tells an overlayzfs.Observer what happens, and the
-// doors' commands put an Observer of this package there. Waits for the disk are counted
-// as they happen (barriers.go); the store is asked at each scrape (store.go). The calls
-// of an engine are counted by package internal/metrics, which serves all of it.
-// docs/metrics.md lists every metric, and a test in integration/dist compares.
+// The core does not know this package. It calls an overlayzfs.Observer, and the doors' commands
+// pass an Observer of this package. Waits for the disk are counted as they happen (barriers.go).
+// The store is asked at each scrape (store.go). Package internal/metrics counts the calls of an
+// engine, and serves all metrics. docs/metrics.md lists every metric, and a test in
+// integration/dist compares.
 package storemetrics

@@ -9,7 +9,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// Observer counts what the store of one process does.
+// Observer counts what happens to the store of one process.
 type Observer struct {
 	barriers barriers
 	store    *store
@@ -21,20 +21,20 @@ var _ overlayzfs.Observer = (*Observer)(nil)
 func New(m *metrics.Metrics, log logrus.FieldLogger) *Observer {
 	o := &Observer{barriers: newBarriers(), store: newStore(log)}
 	m.Register(o.store)
-	m.Register(o.barriers.all()...)
+	m.Register(o.barriers.collectors()...)
 	return o
 }
 
-// Watch asks r at each scrape from now on.
-func (o *Observer) Watch(r Reporter) { o.store.opened(r) }
+// Watch makes r the store that each scrape asks.
+func (o *Observer) Watch(r Reporter) { o.store.setCurrent(r) }
 
-// ObserveOpen is overlayzfs.Observer's.
-func (o *Observer) ObserveOpen(d *overlayzfs.Driver) { o.store.opened(d) }
+// ObserveOpen implements overlayzfs.Observer.
+func (o *Observer) ObserveOpen(d *overlayzfs.Driver) { o.store.setCurrent(d) }
 
-// ObserveClose is overlayzfs.Observer's.
-func (o *Observer) ObserveClose(d *overlayzfs.Driver) { o.store.closed(d) }
+// ObserveClose implements overlayzfs.Observer.
+func (o *Observer) ObserveClose(d *overlayzfs.Driver) { o.store.clearCurrent(d) }
 
-// ObserveBarrier is overlayzfs.Observer's.
+// ObserveBarrier implements overlayzfs.Observer.
 func (o *Observer) ObserveBarrier(b overlayzfs.Barrier, took time.Duration, err error) {
-	o.barriers.waited(b, took, err)
+	o.barriers.observe(b, took, err)
 }

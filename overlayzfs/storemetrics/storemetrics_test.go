@@ -230,9 +230,9 @@ func TestAStoreThatCannotBeAsked(t *testing.T) {
 	*a = answers{stats: full()}
 	want(t, s.scrape(t), 1, "store_up")
 
-	s.store.closed(&answers{}) // another, that was open before
+	s.store.clearCurrent(&answers{}) // another, that was open before
 	want(t, s.scrape(t), 1, "store_up")
-	s.store.closed(a)
+	s.store.clearCurrent(a)
 	want(t, s.scrape(t), 0, "store_up")
 }
 
