@@ -59,7 +59,7 @@ type raceEngine struct {
 	contender
 	*harness.Engine
 	*api
-	stage   *testingStub
+	stub    *testingStub
 	tracer  *probes.Tracer // nil when calls cannot be traced
 	tracing bool           // print the calls of each kind
 	pool    string
@@ -69,7 +69,7 @@ type raceEngine struct {
 // startContender starts a contender's engine and loads the base image. The stub's close
 // stops the engine and destroys its datasets.
 func startContender(ctx context.Context, s *testingStub, c contender, o Options) (*raceEngine, error) {
-	h := &raceEngine{contender: c, stage: s, tracing: o.Trace, pool: o.Pool, dataset: o.Pool + "/race-" + c.key}
+	h := &raceEngine{contender: c, stub: s, tracing: o.Trace, pool: o.Pool, dataset: o.Pool + "/race-" + c.key}
 	if err := h.makeDatasets(ctx); err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (h *raceEngine) makeDatasets(ctx context.Context) error {
 	if _, err := runCommand(ctx, "zfs", append(args, h.dataset)...); err != nil {
 		return err
 	}
-	h.stage.Cleanup(h.destroyDatasets)
+	h.stub.Cleanup(h.destroyDatasets)
 	if !h.isOurs() {
 		return nil
 	}
@@ -115,7 +115,7 @@ func (h *raceEngine) destroyDatasets() {
 		err = os.Remove("/" + h.dataset)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		h.stage.Errorf("%s: %w", h.key, err)
+		h.stub.Errorf("%s: %w", h.key, err)
 	}
 }
 
@@ -124,25 +124,25 @@ func (h *raceEngine) destroyDatasets() {
 func (h *raceEngine) launch(o Options) {
 	options := harness.Options{Root: h.dataRoot(), Driver: h.driver}
 	if !h.isOurs() {
-		h.Engine = harness.Start(h.stage, options)
+		h.Engine = harness.Start(h.stub, options)
 		return
 	}
 	options.Driver = "vfs"
-	h.Engine = harness.Start(h.stage, options)
+	h.Engine = harness.Start(h.stub, options)
 	h.installPlugin(o)
-	h.Stop(h.stage)
+	h.Stop(h.stub)
 	h.Driver = h.driver
-	h.Again(h.stage)
+	h.Again(h.stub)
 }
 
 func (h *raceEngine) installPlugin(o Options) {
-	h.Docker(h.stage, "plugin", "create", harness.PluginName, h.plugin)
+	h.Docker(h.stub, "plugin", "create", harness.PluginName, h.plugin)
 	settings := []string{"OVERLAYZFS_OPTS=overlayzfs.dataset=" + h.layersDataset()}
 	if o.Trace {
 		settings = append(settings, "OVERLAYZFS_LOG_LEVEL=debug")
 	}
-	h.Docker(h.stage, append([]string{"plugin", "set", harness.PluginName}, settings...)...)
-	h.Docker(h.stage, "plugin", "enable", harness.PluginName)
+	h.Docker(h.stub, append([]string{"plugin", "set", harness.PluginName}, settings...)...)
+	h.Docker(h.stub, "plugin", "enable", harness.PluginName)
 }
 
 func (h *raceEngine) loadBase(ctx context.Context) error {

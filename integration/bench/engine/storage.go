@@ -57,12 +57,12 @@ func (h *raceEngine) attachTracer() {
 		h.tracer, err = probes.New(path, "race_"+strings.ReplaceAll(h.key, "-", "_"), driverFunctions(h.driver))
 	}
 	if err != nil {
-		h.stage.Logf("calls of %s are not measured: %v", h.driver, err)
+		h.stub.Logf("calls of %s are not measured: %v", h.driver, err)
 		return
 	}
-	h.stage.Cleanup(func() {
+	h.stub.Cleanup(func() {
 		if err := h.tracer.Close(); err != nil {
-			h.stage.Errorf("probes on calls of %s: %w", h.driver, err)
+			h.stub.Errorf("probes on calls of %s: %w", h.driver, err)
 		}
 	})
 }
@@ -106,7 +106,7 @@ func (h *raceEngine) sumCalls(made []probes.Call) float64 {
 		for _, c := range made {
 			all.add(c.Function[strings.LastIndex(c.Function, ".")+1:], c.Took)
 		}
-		fmt.Fprintf(h.stage.log, "  in calls of the driver:\n%s", all)
+		fmt.Fprintf(h.stub.log, "  in calls of the driver:\n%s", all)
 	}
 	return milliseconds(probes.BusyTime(made))
 }
