@@ -199,7 +199,7 @@ func TestAPoolThatDoesNotAnswer(t *testing.T) {
 	})
 }
 
-func TestNilKeeper(t *testing.T) {
+func TestNilScheduler(t *testing.T) {
 	k, err := New(Config{Policy: Policy{}})
 	if err != nil || k != nil {
 		t.Fatalf("got %v, %v", k, err)

@@ -36,7 +36,9 @@ func newBarriers() barriers {
 	return b
 }
 
-func (b barriers) collectors() []prometheus.Collector { return []prometheus.Collector{b.seconds, b.errors} }
+func (b barriers) collectors() []prometheus.Collector {
+	return []prometheus.Collector{b.seconds, b.errors}
+}
 
 func (b barriers) observe(by overlayzfs.Barrier, took time.Duration, err error) {
 	b.seconds.WithLabelValues(string(by)).Observe(took.Seconds())
