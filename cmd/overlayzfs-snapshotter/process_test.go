@@ -54,7 +54,7 @@ func TestUnderSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := receive(t, notices)
-	if !strings.HasPrefix(got, "READY=1\nSTATUS=cannot open the store: ") || !strings.Contains(got, "name it with store.dataset=POOL/NAME") {
+	if !strings.HasPrefix(got, "READY=1\nSTATUS=cannot open the store: ") || !strings.Contains(got, "set store.dataset=POOL/NAME") {
 		t.Errorf("systemd got %q", got)
 	}
 	if strings.Contains(got, "Docker") || strings.Contains(got, "overlayzfs.dataset") {
