@@ -1,11 +1,10 @@
-// Package dockerconf reads the part of dockerd's daemon.json that says where its
-// layers and records are, and what is wrong with the file; and edits it: what is
-// not changed stays to the letter, and a new file takes the old one's place in one
-// step.
+// Package dockerconf reads dockerd's daemon.json: where layers and records are, and what
+// is wrong with the file. It edits the file, too: everything unchanged stays byte by
+// byte, and the new file replaces the old one atomically.
 //
-//	dockerconf.go  what it says
-//	edit.go        some keys changed; back.go: and what gives them what they had
-//	replace.go     the file
+//	dockerconf.go  reads the configuration
+//	edit.go        changes keys in the content; finds the changes that restore old values
+//	replace.go     replaces the file
 //
-// It knows nothing of what lies in the data-root, nor which keys are to be changed.
+// Callers choose the keys to change; package dockerstore reads the data-root.
 package dockerconf

@@ -12,16 +12,16 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Where dockerd looks when nobody tells it otherwise.
+// The defaults of dockerd.
 const (
 	DefaultFile     = "/etc/docker/daemon.json"
 	DefaultDataRoot = "/var/lib/docker"
 )
 
-// maxSize bounds what is read.
+// maxSize bounds the size of daemon.json.
 const maxSize = 4 << 20
 
-// Config is what daemon.json says, and dockerd's defaults.
+// Config is the content of daemon.json, with dockerd's defaults.
 type Config struct {
 	DataRoot      string          `json:"data-root"`
 	StorageDriver string          `json:"storage-driver"`
@@ -32,7 +32,7 @@ type Config struct {
 	Features      map[string]bool `json:"features"`
 }
 
-// IsBuiltin reports whether a storage driver is one of Docker's own, and no plugin.
+// IsBuiltin reports whether a storage driver is built into dockerd, and not a plugin.
 func IsBuiltin(driver string) bool {
 	switch driver {
 	case "overlay2", "zfs", "btrfs", "vfs", "fuse-overlayfs", "devicemapper", "aufs", "overlay":
@@ -41,7 +41,7 @@ func IsBuiltin(driver string) bool {
 	return false
 }
 
-// Read reads daemon.json. A file that is not there leaves the defaults.
+// Read reads daemon.json. A missing file gives the defaults.
 func Read(path string) (Config, error) {
 	raw, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +72,7 @@ func readFile(path string) ([]byte, error) {
 	return raw, nil
 }
 
-// Decode reads the content of daemon.json. An error names line and column.
+// Decode decodes the content of daemon.json. An error names line and column.
 func Decode(raw []byte) (Config, error) {
 	c := Config{DataRoot: DefaultDataRoot}
 	if len(bytes.TrimSpace(raw)) == 0 {
@@ -87,7 +87,7 @@ func Decode(raw []byte) (Config, error) {
 	return c, nil
 }
 
-// addLocation says where in the file an error is.
+// addLocation adds line and column to an error of encoding/json.
 func addLocation(raw []byte, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError

@@ -12,14 +12,14 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Change gives a key of daemon.json a value, or takes the key away where the
-// value is nil. The path of a key in an object below has several parts.
+// Change sets a key of daemon.json, or removes it when the value is nil. The path of a
+// key in a nested object has several parts.
 type Change struct {
 	Path  []string
 	Value any
 }
 
-// String is the change as it would stand in the file.
+// String shows the change as the file would have it.
 func (c Change) String() string {
 	key := strings.Join(c.Path, ".")
 	if c.Value == nil {
@@ -32,10 +32,9 @@ func (c Change) String() string {
 	return fmt.Sprintf("%q: %s", key, value)
 }
 
-// Edit applies changes to the content of a daemon.json. All else stays as it is:
-// keys that are not known here, their order, and how it is laid out; without a
-// change the content itself. What dockerd would not read is refused, with its
-// place.
+// Edit applies changes to the content of a daemon.json. Everything else stays: unknown
+// keys, their order and the layout. Without changes it returns the content itself. It
+// refuses content that dockerd could not read, with line and column.
 func Edit(raw []byte, changes []Change) ([]byte, error) {
 	if _, err := Decode(raw); err != nil {
 		return nil, err
@@ -52,7 +51,7 @@ func Edit(raw []byte, changes []Change) ([]byte, error) {
 	}
 	top, ok := file.Value.(*hujson.Object)
 	if !ok {
-		return nil, fault.New(fault.Invalid, "it holds no object")
+		return nil, fault.New(fault.Invalid, "the content is not a JSON object")
 	}
 	for _, c := range changes {
 		if err := setKey(top, c.Path, c.Value, "\n  "); err != nil {
@@ -64,8 +63,7 @@ func Edit(raw []byte, changes []Change) ([]byte, error) {
 	return edited, err
 }
 
-// setKey changes one key; what is new is laid out as what is there, or as indent
-// says.
+// setKey changes one key. A new key is laid out like the existing ones, or with indent.
 func setKey(object *hujson.Object, path []string, value any, indent string) error {
 	i := findMember(object, path[0])
 	if value == nil && i < 0 {
@@ -89,12 +87,12 @@ func setKey(object *hujson.Object, path []string, value any, indent string) erro
 	}
 	below, ok := member.Value.(*hujson.Object)
 	if !ok {
-		return fault.New(fault.Invalid, "%q is no object", path[0])
+		return fault.New(fault.Invalid, "%q is not a JSON object", path[0])
 	}
 	return setKey(below, path[1:], value, indent+"  ")
 }
 
-// findMember is the last member of a name, which is the one that counts.
+// findMember returns the index of the last member with a name, which takes effect, or -1.
 func findMember(object *hujson.Object, name string) int {
 	for i := len(object.Members) - 1; i >= 0; i-- {
 		if object.Members[i].Name.Value.(hujson.Literal).String() == name {
@@ -104,7 +102,8 @@ func findMember(object *hujson.Object, name string) int {
 	return -1
 }
 
-// removeMember takes a member away. The one that is the first then begins where that did.
+// removeMember removes a member. The next member inherits the layout of a removed first
+// one.
 func removeMember(object *hujson.Object, i int) {
 	if i == 0 && len(object.Members) > 1 {
 		object.Members[1].Name.BeforeExtra = object.Members[0].Name.BeforeExtra
@@ -112,7 +111,7 @@ func removeMember(object *hujson.Object, i int) {
 	object.Members = slices.Delete(object.Members, i, i+1)
 }
 
-// addMember appends a member, an empty object, and returns where it is.
+// addMember appends a member with an empty object and returns its index.
 func addMember(object *hujson.Object, name, indent string) int {
 	member := hujson.ObjectMember{
 		Name:  hujson.Value{BeforeExtra: hujson.Extra(indent), Value: hujson.String(name)},
@@ -131,7 +130,7 @@ func addMember(object *hujson.Object, name, indent string) int {
 	return len(object.Members) - 1
 }
 
-// setValue keeps the space around a value.
+// setValue replaces a value and keeps the space around it.
 func setValue(member *hujson.Value, value any) error {
 	text, err := formatValue(value)
 	if err != nil {
@@ -145,8 +144,8 @@ func setValue(member *hujson.Value, value any) error {
 	return nil
 }
 
-// formatValue is a value as people write it: with a space after a comma. What is
-// written already stays as it is.
+// formatValue encodes a value with a space after each comma. A json.RawMessage stays as
+// it is.
 func formatValue(value any) ([]byte, error) {
 	if written, ok := value.(json.RawMessage); ok {
 		return written, nil
@@ -164,4 +163,40 @@ func formatValue(value any) ([]byte, error) {
 		texts[i] = string(raw)
 	}
 	return []byte("[" + strings.Join(texts, ", ") + "]"), nil
+}
+
+// DiffKeys returns the changes that give keys of the content now their values in the
+// content before, byte by byte.
+func DiffKeys(now, before []byte, keys ...string) (changes []Change, err error) {
+	has, err := parseMembers(now)
+	if err != nil {
+		return nil, err
+	}
+	had, err := parseMembers(before)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		value, ok := had[key]
+		switch {
+		case bytes.Equal(value, has[key]): // neither has it, too
+		case ok:
+			changes = append(changes, Change{[]string{key}, value})
+		default:
+			changes = append(changes, Change{Path: []string{key}})
+		}
+	}
+	return changes, nil
+}
+
+// parseMembers returns the keys of a daemon.json with their values as written.
+func parseMembers(raw []byte) (map[string]json.RawMessage, error) {
+	all := map[string]json.RawMessage{}
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return all, nil
+	}
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return nil, addLocation(raw, err)
+	}
+	return all, nil
 }

@@ -107,7 +107,7 @@ func TestEditRefuses(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	if _, err := Edit([]byte(`{"a": 1}`), []Change{{[]string{"a", "b"}, true}}); err == nil || !strings.Contains(err.Error(), "no object") {
+	if _, err := Edit([]byte(`{"a": 1}`), []Change{{[]string{"a", "b"}, true}}); err == nil || !strings.Contains(err.Error(), "not a JSON object") {
 		t.Error(err)
 	}
 }

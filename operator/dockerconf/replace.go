@@ -13,17 +13,17 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// File is a daemon.json as it was found.
+// File is a daemon.json as Load found it.
 type File struct {
 	Path string // with symlinks resolved
 	Raw  []byte
-	// Mode and owner; those of a new file where Exists is false.
+	// Exists is false when there is no file; mode, uid and gid are then for a new one.
 	Exists   bool
 	mode     fs.FileMode
 	uid, gid int
 }
 
-// Load reads a daemon.json that is to be edited. That there is none is no error.
+// Load reads a daemon.json for editing. A missing file is no error.
 func Load(path string) (File, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -45,7 +45,7 @@ func Load(path string) (File, error) {
 	return f, err
 }
 
-// Config is what the file says. An error names the file.
+// Config decodes the file. An error names the file.
 func (f File) Config() (Config, error) {
 	c, err := Decode(f.Raw)
 	if err != nil {
@@ -54,7 +54,7 @@ func (f File) Config() (Config, error) {
 	return c, nil
 }
 
-// Edit is Edit of the file's content. An error names the file.
+// Edit applies changes to the file's content. An error names the file.
 func (f File) Edit(changes []Change) ([]byte, error) {
 	edited, err := Edit(f.Raw, changes)
 	if err != nil {
@@ -63,7 +63,7 @@ func (f File) Edit(changes []Change) ([]byte, error) {
 	return edited, err
 }
 
-// BackupName is where Replace keeps what the file holds: a name that is free.
+// BackupName returns a free name for a backup of the file.
 func (f File) BackupName() string {
 	name := f.Path + ".before-overlayzfs"
 	for n := 2; ; n++ {
@@ -74,9 +74,9 @@ func (f File) BackupName() string {
 	}
 }
 
-// Replace puts other content in the file's place, in one step that a power cut
-// does not tear, and leaves the old file under the name backup, if there was one
-// and backup is not empty. What somebody changed since Load is not overwritten.
+// Replace replaces the file's content atomically and durably. It keeps the old file
+// under the name backup, unless that is empty or there was no file. It fails when the
+// file was changed since Load.
 func (f File) Replace(raw []byte, backup string) error {
 	if err := f.requireUnchanged(); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (f File) Replace(raw []byte, backup string) error {
 	return atomicfile.SyncDir(dir)
 }
 
-// Remove takes the file away, unless somebody changed it since Load.
+// Remove removes the file. It fails when the file was changed since Load.
 func (f File) Remove() error {
 	if err := f.requireUnchanged(); err != nil {
 		return err
@@ -120,8 +120,8 @@ func (f File) requireUnchanged() error {
 	return nil
 }
 
-// CheckWritable makes sure that Replace can make a file there, by making one and
-// removing it again. A directory that is not there yet is going to be made.
+// CheckWritable fails when Replace could not create a file. It creates one and removes it
+// again. A missing directory is no error, because Replace creates it.
 func (f File) CheckWritable() error {
 	dir := filepath.Dir(f.Path)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -134,10 +134,10 @@ func (f File) CheckWritable() error {
 	return errors.Join(next.Close(), os.Remove(next.Name()))
 }
 
-// tempPattern is what the new file is called before it takes the old one's place.
+// tempPattern names the new file before it replaces the old one.
 const tempPattern = ".daemon.json-"
 
-// writeBeside makes the new file beside the old one, with its mode and owner.
+// writeBeside writes the new file beside the old one, with the same mode and owner.
 func (f File) writeBeside(dir string, raw []byte) (name string, err error) {
 	next, err := os.CreateTemp(dir, tempPattern)
 	if err != nil {

@@ -16,27 +16,27 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// What Docker knows a layer for that no image or container has.
+// The uses of layers that belong to no image or container.
 const (
 	BuildCache     = "build cache"
 	PendingRemoval = "removed at Docker's next start"
 )
 
-// buildsName is where dockerd's BuildKit keeps which layers it has made
+// buildsName is BuildKit's database of the layers that it has created
 // (builder/builder-next/adapters/snapshot).
 const buildsName = "buildkit/snapshots.db"
 
-// openTimeout is how long a running dockerd, which has the file locked all the
-// time, is waited for.
+// openTimeout is the longest wait for the database's lock. A running dockerd holds it
+// all the time.
 const openTimeout = 100 * time.Millisecond
 
-// IsBuildKitID reports whether a layer's ID is one that BuildKit chooses.
+// IsBuildKitID reports whether BuildKit chose a layer's ID.
 func IsBuildKitID(id string) bool { return buildKitID.MatchString(id) }
 
 var buildKitID = regexp.MustCompile(`^[a-z0-9]{25}$`)
 
-// readBuilds reads the IDs of layers that BuildKit knows. Its records are a database
-// that only one process opens: not while dockerd runs.
+// readBuilds reads the IDs of BuildKit's layers. Only one process can open the database,
+// so this fails while dockerd runs and sets BuildsLocked.
 func (r *reader) readBuilds() error {
 	f, err := r.open(buildsName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,15 +52,15 @@ func (r *reader) readBuilds() error {
 	return nil
 }
 
-// ReadBuildLayers are the IDs of layers that a database of BuildKit's names which no
-// dockerd has open.
+// ReadBuildLayers returns the layer IDs in a database of BuildKit's. It fails with
+// fault.Busy while dockerd has the database open.
 func ReadBuildLayers(file string) (ids []string, err error) {
 	r := &reader{records: &Records{OtherLayers: map[string]string{}}}
 	if err := recoverPanic(func() error { return r.readBuildDatabase(file) }); err != nil {
 		return nil, err
 	}
 	if r.records.BuildsLocked {
-		return nil, fault.New(fault.Busy, "%s is open elsewhere", file)
+		return nil, fault.New(fault.Busy, "%s is open in another process", file)
 	}
 	for id := range r.records.OtherLayers {
 		if layerID.MatchString(id) {
@@ -70,8 +70,8 @@ func ReadBuildLayers(file string) (ids []string, err error) {
 	return ids, nil
 }
 
-// recoverPanic runs what trusts the pages of a database, which are a file's, mapped:
-// what is wrong in them is a panic, and what is missing of them a fault of memory.
+// recoverPanic runs a function that trusts a database's mapped pages, and returns its
+// panic as an error. Wrong pages make bbolt panic; missing pages cause a memory fault.
 func recoverPanic(run func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -89,7 +89,7 @@ func (r *reader) readBuildDatabase(file string) (err error) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("the database does not open: %w", err)
+		return fmt.Errorf("open the database: %w", err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return db.View(func(tx *bbolt.Tx) error {
@@ -106,7 +106,7 @@ func (r *reader) readBuildDatabase(file string) (err error) {
 	})
 }
 
-// checkComplete makes sure that the file has all pages that its head tells of.
+// checkComplete fails when the file is shorter than its header says.
 func checkComplete(file string, tx *bbolt.Tx) error {
 	fi, err := os.Stat(file)
 	if err == nil && fi.Size() < tx.Size() {

@@ -17,13 +17,13 @@ import (
 type Container struct {
 	ID      string
 	Name    string
-	Image   digest.Digest // empty for one that was made without
+	Image   digest.Digest // empty for a container without an image
 	Created time.Time
 	Running bool // when the record was written
-	Dead    bool // Docker was about to remove it, its writable layer first
+	Dead    bool // Docker is removing the container, its writable layer first
 }
 
-// containerConfig is the part of config.v2.json that is used here.
+// containerConfig is the part of config.v2.json that this package uses.
 type containerConfig struct {
 	ID      string
 	Name    string
@@ -33,8 +33,8 @@ type containerConfig struct {
 	State   *struct{ Running, Dead bool }
 }
 
-// readContainers reads the containers that were made with the driver. Of those of
-// others only is noted that there are some.
+// readContainers reads the containers that use the driver. Of every other driver it
+// records one container.
 func (r *reader) readContainers() error {
 	return r.forEachEntry("containers", func(entry fs.DirEntry, name string) error {
 		raw, err := r.readFile(path.Join(name, "config.v2.json"), maxJSON)
@@ -46,7 +46,7 @@ func (r *reader) readContainers() error {
 			return err
 		}
 		if c.ID != entry.Name() {
-			return fault.New(fault.Invalid, "config.v2.json is that of container %.80q", c.ID)
+			return fault.New(fault.Invalid, "config.v2.json belongs to container %.80q", c.ID)
 		}
 		if driver == r.records.Driver {
 			r.records.Containers = append(r.records.Containers, c)
@@ -61,7 +61,7 @@ func (r *reader) readContainers() error {
 func decodeContainer(raw []byte) (c Container, driver string, err error) {
 	var config containerConfig
 	if err := json.Unmarshal(raw, &config); err != nil {
-		return c, "", fault.New(fault.Invalid, "config.v2.json is no container's: %w", err)
+		return c, "", fault.New(fault.Invalid, "decode config.v2.json: %w", err)
 	}
 	if !layerID.MatchString(config.ID) || config.Driver == "" || config.State == nil {
 		return c, "", fault.New(fault.Unsupported, "config.v2.json lacks ID, driver or state")
@@ -69,7 +69,7 @@ func decodeContainer(raw []byte) (c Container, driver string, err error) {
 	c = Container{ID: config.ID, Name: strings.TrimPrefix(config.Name, "/"), Created: config.Created,
 		Running: config.State.Running, Dead: config.State.Dead}
 	if c.Name != "" && !layerID.MatchString(c.Name) {
-		return c, "", fault.New(fault.UnsafeInput, "%.100q is no name of a container", c.Name)
+		return c, "", fault.New(fault.UnsafeInput, "%.100q is not a container name", c.Name)
 	}
 	if config.Image != "" {
 		c.Image, err = parseDigest(config.Image)
@@ -77,22 +77,22 @@ func decodeContainer(raw []byte) (c Container, driver string, err error) {
 	return c, config.Driver, err
 }
 
-// StorageOptions are what a container was made with: `docker run --storage-opt`.
+// StorageOptions returns the options of `docker run --storage-opt` of a container.
 func (r *Root) StorageOptions(id string) (map[string]string, error) {
 	if !layerID.MatchString(id) {
-		return nil, fault.New(fault.Invalid, "%.80q is no container's ID", id)
+		return nil, fault.New(fault.Invalid, "%.80q is not a container ID", id)
 	}
 	name := path.Join("containers", id, "hostconfig.json")
 	raw, err := r.readFile(name, maxJSON)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // a writable layer of a build, or of a container half made
+		return nil, nil // a writable layer of a build, or of an incomplete container
 	}
 	if err != nil {
 		return nil, err
 	}
 	var config struct{ StorageOpt map[string]string }
 	if err := json.Unmarshal(raw, &config); err != nil {
-		return nil, Damage{name, fault.New(fault.Invalid, "no container's configuration: %w", err)}
+		return nil, Damage{name, fault.New(fault.Invalid, "decode the container's configuration: %w", err)}
 	}
 	return config.StorageOpt, nil
 }

@@ -1,18 +1,26 @@
-// Package dockerstore reads what Docker keeps of images, layers, containers and
-// plugins in its data-root, and never writes there.
+// Package dockerstore reads Docker's records of images, layers, containers and plugins
+// in its data-root. It never writes there.
 //
-// The files are dockerd's own, without a version number. What is read is what
-// Docker 20.10 to 27 write, in the layout of image/DRIVER/{imagedb,layerdb},
-// containers/ID/config.v2.json, plugins/ID/config.json and buildkit/snapshots.db.
-// Anything else where a record should be is no record: it is named in
-// Records.Damaged and not guessed at. dockerd passes over such a record too, but
-// whoever deletes by these records must not.
+// The files are dockerd's own and have no version number. The package reads the layout
+// of Docker 20.10 to 27: image/DRIVER/{imagedb,layerdb}, containers/ID/config.v2.json,
+// plugins/ID/config.json and buildkit/snapshots.db. Anything else in the place of a
+// record is listed in Records.Damaged. dockerd skips such records; a caller that deletes
+// by these records must not.
 //
-// dockerd may be running. A record that vanishes while it is read is none.
+// dockerd may be running. A record that vanishes while it is read counts as absent.
 //
-// Input is taken for hostile: files are bounded, names and digests are checked,
-// and no path leads out of the data-root.
+// Input is treated as hostile: file sizes are bounded, names and digests are checked,
+// and no path leads out of the data-root (os.Root).
 //
-// What does not live here: what a layer is on disk, and daemon.json (package
-// dockerconf).
+//	root.go        opens the data-root, reads bounded files
+//	records.go     Records: everything under one storage driver
+//	layers.go, images.go, containers.go   each kind of record
+//	builds.go      BuildKit's database
+//	drivers.go     which drivers have records
+//	gaps.go        records that refer to missing ones
+//	plugins.go     installed storage drivers
+//	tarsplit.go    the record of a layer's tar
+//	files.go       the files to copy for a transfer; dockerd's lock
+//
+// Package overlayzfs knows what a layer is on disk, package dockerconf reads daemon.json.
 package dockerstore

@@ -18,9 +18,9 @@ import (
 // OpenFile opens one of Docker's files by its path below the data-root.
 func (r *Root) OpenFile(name string) (*os.File, error) { return r.open(name) }
 
-// ImageFiles lists the files that hold what Docker knows of the images in records
-// and of their layers, by their paths below ImagesDir. Those of containers,
-// builds and layers without an image are not among them.
+// ImageFiles lists the files of the images in records and of their layers, by their
+// paths below ImagesDir. Files of containers, builds and layers without an image are
+// left out.
 func (r *Root) ImageFiles(records *Records) ([]string, error) {
 	l := &lister{Root: r, base: ImagesDir(records.Driver)}
 	l.addOptional("repositories.json")
@@ -44,19 +44,18 @@ func (r *Root) ImageFiles(records *Records) ([]string, error) {
 	return slices.Compact(l.names), errors.Join(l.errs...)
 }
 
-// metadataFiles are what Docker 20.10 to 27 writes of an image beside its
-// configuration (image/store.go), layerFiles what of a layer (layer/filestore.go).
-// Nothing else is taken from where somebody may have put it.
+// metadataFiles are the files that Docker 20.10 to 27 writes for an image beside its
+// configuration (image/store.go), layerFiles those for a layer (layer/filestore.go).
+// Other files are ignored, because anybody may have put them there.
 var (
 	metadataFiles = []string{"parent", "lastUpdated", "builtLocally"}
 	layerFiles    = []string{"cache-id", "diff", "parent", "size", "os", "descriptor.json", tarSplitName}
 )
 
-// maxTarSplit bounds the record of a tar; the longest are those of layers with very
-// many files.
+// maxTarSplit bounds the record of a tar. Layers with very many files have the longest.
 const maxTarSplit = 1 << 30
 
-// MaxRecordSize is how long a file of ImageFiles may be.
+// MaxRecordSize returns the largest size that a file of ImageFiles may have.
 func MaxRecordSize(name string) int64 {
 	switch base := path.Base(name); {
 	case base == tarSplitName:
@@ -67,10 +66,10 @@ func MaxRecordSize(name string) int64 {
 	return maxJSON
 }
 
-// ImagesDir is where Docker has a driver's records, below the data-root.
+// ImagesDir returns the directory of a driver's records, below the data-root.
 func ImagesDir(driver string) string { return path.Join(imagesDir, driver) }
 
-// lister collects names of files below a directory.
+// lister collects the names of files below a directory.
 type lister struct {
 	*Root
 	base  string
@@ -80,7 +79,7 @@ type lister struct {
 
 func (l *lister) addRequired(name string) {
 	if !l.exists(path.Join(l.base, name)) {
-		l.errs = append(l.errs, fault.New(fault.NotFound, "Docker's record %s is not there any more", path.Join(l.base, name)))
+		l.errs = append(l.errs, fault.New(fault.NotFound, "Docker's record %s has vanished", path.Join(l.base, name)))
 		return
 	}
 	l.names = append(l.names, name)
@@ -92,7 +91,7 @@ func (l *lister) addOptional(name string) {
 	}
 }
 
-// addExisting adds the files of these names in a directory that may be missing.
+// addExisting adds the files with one of these names in a directory that may be missing.
 func (l *lister) addExisting(dir string, names []string) {
 	entries, err := l.list(path.Join(l.base, dir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -106,7 +105,7 @@ func (l *lister) addExisting(dir string, names []string) {
 	}
 }
 
-// addDigestsOf adds the records of which digest in a registry is which layer.
+// addDigestsOf adds the records that map a registry's digests to these layers.
 func (l *lister) addDigestsOf(diffs map[digest.Digest]bool) {
 	const dir = "distribution/diffid-by-digest/sha256"
 	entries, err := l.list(path.Join(l.base, dir))
@@ -122,10 +121,10 @@ func (l *lister) addDigestsOf(diffs map[digest.Digest]bool) {
 	}
 }
 
-// LockDockerd keeps dockerd from starting on the data-root until the file is closed; it
-// fails with fault.Busy while dockerd runs. It takes the lock that dockerd has on
-// its records of volumes all the time. A data-root that dockerd never used has
-// none: the file is nil then.
+// LockDockerd prevents dockerd from starting on the data-root until the file is closed.
+// It fails with fault.Busy while dockerd runs. It takes the lock on the database of
+// volumes that dockerd holds while it runs. The file is nil when dockerd never used the
+// data-root.
 func (r *Root) LockDockerd() (*os.File, error) {
 	const name = "volumes/metadata.db"
 	f, err := r.root.OpenFile(name, os.O_RDWR, 0)
@@ -137,7 +136,7 @@ func (r *Root) LockDockerd() (*os.File, error) {
 	}
 	err = fsat.TryLock(int(f.Fd()))
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = fault.New(fault.Busy, "dockerd runs on %s: stop it first", r.dir)
+		err = fault.New(fault.Busy, "dockerd is running on %s: stop it first", r.dir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -8,19 +8,18 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// Gap is a record that another one counts on and that is not there. Docker makes
-// what is counted on first and removes it last, so records with a gap are not
-// whole.
+// Gap is a record that refers to a missing one. Docker creates the latter first and
+// removes it last, so records with a gap are incomplete.
 type Gap struct {
-	Record  string `json:"of"`    // the image, container or layer
+	Record  string `json:"of"`    // the image, container or layer that refers to it
 	Missing string `json:"lacks"` // what it counts on
 }
 
-// String says both.
+// String names both.
 func (g Gap) String() string { return g.Record + " lacks " + g.Missing }
 
-// FindGap is the gap of something that stands on layers, if one has no record:
-// the lowest of these.
+// FindGap returns the gap of a record that needs these layers: the lowest one without a
+// record, if any.
 func (r *Records) FindGap(of string, chains ...digest.Digest) (Gap, bool) {
 	for _, chain := range chains {
 		if _, ok := r.Layers[chain]; !ok && chain != "" {
@@ -30,7 +29,7 @@ func (r *Records) FindGap(of string, chains ...digest.Digest) (Gap, bool) {
 	return Gap{}, false
 }
 
-// Gaps are what the records contradict each other in.
+// Gaps returns all gaps of the records.
 func (r *Records) Gaps() []Gap {
 	var gaps []Gap
 	add := func(of string, chains ...digest.Digest) {

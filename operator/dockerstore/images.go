@@ -17,12 +17,12 @@ import (
 // Image is an image as Docker recorded it.
 type Image struct {
 	ID      digest.Digest
-	Tags    []string // and digests; none when it is dangling
+	Tags    []string // names with tag or digest; none when the image is dangling
 	Created time.Time
 	Chains  []digest.Digest // of its layers, lowest first
 }
 
-// Top is the chain of all its layers; empty for an image without any.
+// Top returns the chain of all layers, or "" for an image without layers.
 func (i Image) Top() digest.Digest {
 	if len(i.Chains) == 0 {
 		return ""
@@ -30,7 +30,7 @@ func (i Image) Top() digest.Digest {
 	return i.Chains[len(i.Chains)-1]
 }
 
-// imageConfig is the part of an image's configuration that is used here.
+// imageConfig is the part of an image's configuration that this package uses.
 type imageConfig struct {
 	Created *time.Time `json:"created"`
 	OS      string     `json:"os"`
@@ -56,7 +56,7 @@ func (r *reader) readImages() error {
 			return err
 		}
 		if digest.FromBytes(raw) != id {
-			return fault.New(fault.Invalid, "its content does not have the digest of its name")
+			return fault.New(fault.Invalid, "the content does not match the digest in the name")
 		}
 		image, err := decodeImage(raw)
 		if err != nil {
@@ -72,13 +72,13 @@ func (r *reader) readImages() error {
 func decodeImage(raw []byte) (Image, error) {
 	var c imageConfig
 	if err := json.Unmarshal(raw, &c); err != nil {
-		return Image{}, fault.New(fault.Invalid, "no image configuration: %w", err)
+		return Image{}, fault.New(fault.Invalid, "decode the image configuration: %w", err)
 	}
 	if c.RootFS == nil {
-		return Image{}, fault.New(fault.Unsupported, "an image configuration without rootfs")
+		return Image{}, fault.New(fault.Unsupported, "the image configuration has no rootfs")
 	}
 	if c.RootFS.Type != "layers" {
-		return Image{}, fault.New(fault.Unsupported, "a rootfs of type %.40q, where Docker on Linux writes layers", c.RootFS.Type)
+		return Image{}, fault.New(fault.Unsupported, "the rootfs has type %.40q; Docker on Linux writes layers", c.RootFS.Type)
 	}
 	var image Image
 	if c.Created != nil {
@@ -96,10 +96,10 @@ func decodeImage(raw []byte) (Image, error) {
 	return image, nil
 }
 
-// printableName is what names of images are made of; they end up on terminals.
+// printableName matches valid names of images. They are printed on terminals.
 var printableName = regexp.MustCompile(`^[!-~]+$`)
 
-// readTags reads which names lead to which image.
+// readTags reads the names of all images.
 func (r *reader) readTags() (map[digest.Digest][]string, error) {
 	name := path.Join(r.base, "repositories.json")
 	raw, err := r.readFile(name, maxJSON)
@@ -122,7 +122,7 @@ func decodeTags(raw []byte) (map[digest.Digest][]string, error) {
 		Repositories map[string]map[string]string
 	}
 	if err := json.Unmarshal(raw, &store); err != nil {
-		return nil, fault.New(fault.Invalid, "no list of names: %w", err)
+		return nil, fault.New(fault.Invalid, "decode the list of names: %w", err)
 	}
 	tags := map[digest.Digest][]string{}
 	for _, repository := range store.Repositories {
@@ -132,7 +132,7 @@ func decodeTags(raw []byte) (map[digest.Digest][]string, error) {
 				return nil, err
 			}
 			if !printableName.MatchString(name) {
-				return nil, fault.New(fault.UnsafeInput, "%.100q is no name of an image", name)
+				return nil, fault.New(fault.UnsafeInput, "%.100q is not an image name", name)
 			}
 			tags[id] = append(tags[id], name)
 		}

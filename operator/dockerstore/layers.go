@@ -14,24 +14,24 @@ import (
 
 // Layer is an image layer as Docker recorded it (layer/filestore.go).
 type Layer struct {
-	Chain   digest.Digest // of it and all below it
+	Chain   digest.Digest // of the layer and all below it
 	Parent  digest.Digest // the chain below; empty on a base layer
 	Diff    digest.Digest // of its tar
 	CacheID string        // the storage driver's ID
 	Size    int64         // apparent, in bytes
-	// Removing: Docker gave it up, and removes it at its next start.
+	// Removing is set when Docker removes the layer at its next start.
 	Removing bool
 }
 
 // Mount is a writable layer as Docker recorded it.
 type Mount struct {
-	Name    string        // the container's ID, or what a build chose
+	Name    string        // the container's ID, or a name that a build chose
 	MountID string        // the storage driver's ID
-	InitID  string        // of the layer below; empty where there is none
-	Parent  digest.Digest // the chain below; empty for none
+	InitID  string        // of the init layer below, or ""
+	Parent  digest.Digest // the chain below, or ""
 }
 
-// layerID is what a storage driver's IDs look like: dockerd's and BuildKit's.
+// layerID matches the layer IDs that dockerd and BuildKit choose.
 var layerID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$`)
 
 const removingSuffix = "-removing"
@@ -55,18 +55,18 @@ func (r *reader) readLayers() error {
 	})
 }
 
-// refuseUnknownDigests refuses a layerdb with digests of another kind.
+// refuseUnknownDigests reports directories of layerdb for other digest algorithms.
 func (r *reader) refuseUnknownDigests() error {
 	return r.forEachEntry(path.Join(r.base, "layerdb"), func(entry fs.DirEntry, _ string) error {
 		switch entry.Name() {
 		case "sha256", "mounts", "tmp":
 			return nil
 		}
-		return fault.New(fault.Unsupported, "not known of Docker 20.10 to 27")
+		return fault.New(fault.Unsupported, "Docker 20.10 to 27 have no such record")
 	})
 }
 
-// HasLayer reports whether Docker has a record of a layer now.
+// HasLayer reports whether Docker has a record of a layer at this moment.
 func (r *Root) HasLayer(driver string, chain digest.Digest) bool {
 	return checkDriver(driver) == nil && chain.Validate() == nil &&
 		r.exists(path.Join(imagesDir, driver, "layerdb/sha256", chain.Encoded()))
@@ -76,7 +76,7 @@ func (r *reader) readLayer(entry, name string) (l Layer, err error) {
 	encodedChain, rest, suffixed := strings.Cut(entry, "-")
 	l.Removing = suffixed && strings.HasSuffix(rest, removingSuffix[1:])
 	if suffixed && !l.Removing {
-		return l, fault.New(fault.Unsupported, "no name of a layer's record")
+		return l, fault.New(fault.Unsupported, "the name is not that of a layer's record")
 	}
 	if l.Chain, err = parseEncoded(encodedChain); err != nil {
 		return l, err
@@ -96,15 +96,15 @@ func (r *reader) readLayer(entry, name string) (l Layer, err error) {
 	return l, checkChain(l)
 }
 
-// checkChain makes sure that the record is of the layer it is named after.
+// checkChain fails when the record's name does not match its content.
 func checkChain(l Layer) error {
 	if want := chainID(l.Parent, l.Diff); want != l.Chain {
-		return fault.New(fault.Invalid, "diff and parent make the chain %s", want)
+		return fault.New(fault.Invalid, "diff and parent give the chain %s", want)
 	}
 	return nil
 }
 
-// chainID is the chain ID of a layer on a parent (image-spec, "Layer ChainID").
+// chainID returns the chain ID of a layer on a parent (image-spec, "Layer ChainID").
 func chainID(parent, diff digest.Digest) digest.Digest {
 	if parent == "" {
 		return diff
@@ -117,7 +117,7 @@ func (r *reader) readMounts() error {
 	return r.forEachEntry(path.Join(r.base, "layerdb/mounts"), func(entry fs.DirEntry, name string) (err error) {
 		m := Mount{Name: entry.Name()}
 		if !layerID.MatchString(m.Name) {
-			return fault.New(fault.Invalid, "no name of a container")
+			return fault.New(fault.Invalid, "the name is not that of a container")
 		}
 		if m.MountID, err = r.readID(name, "mount-id", false); err != nil {
 			return err
@@ -136,7 +136,7 @@ func (r *reader) readMounts() error {
 func (r *reader) readID(dir, file string, optional bool) (string, error) {
 	text, err := r.readLine(path.Join(dir, file), optional)
 	if err == nil && !layerID.MatchString(text) && (text != "" || !optional) {
-		err = fault.New(fault.Invalid, "%s holds %.100q, no layer's ID", file, text)
+		err = fault.New(fault.Invalid, "%s has %.100q, which is not a layer ID", file, text)
 	}
 	return text, err
 }
@@ -156,7 +156,7 @@ func (r *reader) readSize(dir string) (int64, error) {
 	}
 	size, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || size < 0 {
-		return 0, fault.New(fault.Invalid, "size holds %.40q, no size", text)
+		return 0, fault.New(fault.Invalid, "size has %.40q, which is not a size", text)
 	}
 	return size, nil
 }

@@ -13,22 +13,22 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Plugin is a managed plugin that is a storage driver.
+// Plugin is a managed plugin that provides a storage driver.
 type Plugin struct {
 	ID      string
 	Name    string // with its tag
 	Enabled bool
 	Env     []string // settings, NAME=value
-	Mount   string   // where what it mounts shows on the host
+	Mount   string   // the host's path of what the plugin mounts
 }
 
-// HasName reports whether a storage driver's name in Docker's configuration means
-// this plugin: its tag may be left out.
+// HasName reports whether a storage driver's name in Docker's configuration means this
+// plugin. The name may omit the tag latest.
 func (p Plugin) HasName(driver string) bool {
 	return p.Name == driver || p.Name == driver+":latest"
 }
 
-// Setting returns a variable of the plugin's environment.
+// Setting returns a variable of the plugin's environment, or "".
 func (p Plugin) Setting(name string) string {
 	for _, setting := range p.Env {
 		if value, ok := strings.CutPrefix(setting, name+"="); ok {
@@ -38,7 +38,7 @@ func (p Plugin) Setting(name string) string {
 	return ""
 }
 
-// pluginRecord is the part of plugins/ID/config.json that is used here
+// pluginRecord is the part of plugins/ID/config.json that this package uses
 // (plugin/v2/plugin.go).
 type pluginRecord struct {
 	Plugin struct {
@@ -55,16 +55,16 @@ type pluginRecord struct {
 
 var pluginID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// mountName is where a plugin's mounts show, with what it keeps there.
+// mountName is the directory of a plugin's propagated mounts.
 const mountName = "propagated-mount"
 
-// ReadPluginFile returns a small file that a plugin keeps beside its mounts.
+// ReadPluginFile returns a small file that a plugin has written beside its mounts.
 func (r *Root) ReadPluginFile(p Plugin, name string) ([]byte, error) {
 	return r.readFile(path.Join("plugins", p.ID, mountName, name), maxJSON)
 }
 
-// Plugins lists the managed plugins that are storage drivers. What is no
-// plugin's record is passed over: nothing is deleted by these.
+// Plugins lists the managed plugins that provide storage drivers. It skips other files;
+// that is safe because nothing is deleted by this list.
 func (r *Root) Plugins() ([]Plugin, error) {
 	entries, err := r.list("plugins")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -77,7 +77,7 @@ func (r *Root) Plugins() ([]Plugin, error) {
 		}
 		raw, readErr := r.readFile(path.Join("plugins", entry.Name(), "config.json"), maxJSON)
 		if readErr != nil {
-			continue // it is just being installed or removed
+			continue // the plugin is being installed or removed
 		}
 		p, driver, decodeErr := decodePlugin(raw)
 		if decodeErr != nil {
@@ -91,11 +91,11 @@ func (r *Root) Plugins() ([]Plugin, error) {
 	return plugins, err
 }
 
-// decodePlugin reads config.json, and reports whether it is a storage driver's.
+// decodePlugin decodes config.json and reports whether the plugin is a storage driver.
 func decodePlugin(raw []byte) (p Plugin, driver bool, err error) {
 	var record pluginRecord
 	if err := json.Unmarshal(raw, &record); err != nil {
-		return p, false, fault.New(fault.Invalid, "no plugin's configuration: %w", err)
+		return p, false, fault.New(fault.Invalid, "decode the plugin's configuration: %w", err)
 	}
 	driver = slices.ContainsFunc(record.Plugin.Config.Interface.Types, func(t string) bool {
 		return strings.HasPrefix(t, "docker.graphdriver/")

@@ -12,32 +12,32 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Records are what Docker knows under one storage driver.
+// Records is everything that Docker knows under one storage driver.
 type Records struct {
 	Driver     string
 	Layers     map[digest.Digest]Layer // by chain ID
 	Mounts     []Mount
 	Images     []Image
 	Containers []Container
-	// OtherDrivers are the other drivers that containers were made with, and one
-	// such container of each.
+	// OtherDrivers has the other drivers that containers use, each with the ID of one such
+	// container.
 	OtherDrivers map[string]string
-	// OtherLayers are further layer IDs that Docker knows, and what for.
+	// OtherLayers has further layer IDs, each with its use: BuildCache or PendingRemoval.
 	OtherLayers map[string]string
-	// BuildsLocked: BuildKit's records were not read, because a running dockerd
-	// has them locked.
+	// BuildsLocked is set when BuildKit's records were not read, because a running
+	// dockerd has them locked.
 	BuildsLocked bool
-	// Damaged are records that could not be read.
+	// Damaged has the records that could not be read.
 	Damaged []Damage
 }
 
-// Damage is a record that is not what Docker 20.10 to 27 write.
+// Damage is a record that differs from what Docker 20.10 to 27 write.
 type Damage struct {
 	Path string // below the data-root
 	Err  error
 }
 
-// Error names the record, in a way that a terminal can be given.
+// Error names the record. The text is safe to print on a terminal.
 func (d Damage) Error() string { return fault.Printable(fmt.Sprintf("%s: %v", d.Path, d.Err)) }
 
 // Unwrap returns the cause.
@@ -53,7 +53,7 @@ func (r *Root) Read(driver string) (*Records, error) {
 	}}
 	if !r.exists(reader.base) {
 		drivers, err := r.Drivers()
-		return nil, errors.Join(err, fault.New(fault.NotFound, "Docker has no records of a storage driver %q in %s; it has of %s",
+		return nil, errors.Join(err, fault.New(fault.NotFound, "Docker has no records of a storage driver %q in %s, only of: %s",
 			driver, r.dir, joinOrNone(drivers)))
 	}
 	for _, step := range []func() error{reader.readLayers, reader.readMounts, reader.readImages, reader.readContainers, reader.readBuilds} {
@@ -71,15 +71,15 @@ func joinOrNone(names []string) string {
 	return fault.Printable(strings.Join(names, ", "))
 }
 
-// reader collects records.
+// reader fills Records.
 type reader struct {
 	*Root
 	base    string // image/DRIVER
 	records *Records
 }
 
-// forEachEntry shows every entry of a directory. What show cannot read is damaged,
-// unless it is gone meanwhile.
+// forEachEntry calls show for every entry of a directory. An entry for which show fails
+// is added to Records.Damaged, unless it has vanished meanwhile.
 func (r *reader) forEachEntry(dir string, show func(entry fs.DirEntry, name string) error) error {
 	entries, err := r.list(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -101,17 +101,18 @@ func (r *reader) addDamage(name string, err error) {
 	r.records.Damaged = append(r.records.Damaged, Damage{name, err})
 }
 
-// parseDigest checks a digest; Docker uses no other algorithm.
+// parseDigest parses a digest. It refuses algorithms other than SHA-256, which Docker
+// does not use.
 func parseDigest(text string) (digest.Digest, error) {
 	d, err := digest.Parse(text)
 	if err != nil {
-		return "", fault.New(fault.Invalid, "%.100q is no digest: %w", text, err)
+		return "", fault.New(fault.Invalid, "%.100q is not a digest: %w", text, err)
 	}
 	if d.Algorithm() != digest.SHA256 {
-		return "", fault.New(fault.Unsupported, "a digest by %s, which Docker's records do not use", d.Algorithm())
+		return "", fault.New(fault.Unsupported, "the digest algorithm %s is not used in Docker's records", d.Algorithm())
 	}
 	return d, nil
 }
 
-// parseEncoded checks the name of a file that stands for a digest.
+// parseEncoded returns the digest that a file name stands for.
 func parseEncoded(name string) (digest.Digest, error) { return parseDigest("sha256:" + name) }

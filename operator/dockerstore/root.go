@@ -14,7 +14,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Bounds of what is read at once. Real ones are far smaller.
+// Bounds of the files that are read at once. Real ones are far smaller.
 const (
 	maxLine = 4 << 10  // files that hold one ID or number
 	maxJSON = 32 << 20 // files that hold JSON
@@ -30,7 +30,7 @@ type Root struct {
 func Open(dir string) (*Root, error) {
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.New(fault.NotFound, "%s is not there: name Docker's data-root", dir)
+		return nil, fault.New(fault.NotFound, "%s does not exist: name Docker's data-root with --root", dir)
 	}
 	if err != nil {
 		return nil, err
@@ -38,8 +38,8 @@ func Open(dir string) (*Root, error) {
 	return &Root{root, dir}, nil
 }
 
-// OpenRoot is a data-root that is open already. Close it when done; what it is in stays
-// open.
+// OpenRoot opens the data-root that an os.Root has open already. Close it when done; the
+// os.Root stays open.
 func OpenRoot(root *os.Root) (*Root, error) {
 	own, err := root.OpenRoot(".")
 	if err != nil {
@@ -48,19 +48,18 @@ func OpenRoot(root *os.Root) (*Root, error) {
 	return &Root{own, root.Name()}, nil
 }
 
-// Close gives the directory up.
+// Close closes the data-root.
 func (r *Root) Close() error { return r.root.Close() }
 
-// Dir is where the data-root is.
+// Dir returns the path of the data-root.
 func (r *Root) Dir() string { return r.dir }
 
-// list reads a directory, in the order of names.
+// list reads a directory, sorted by name.
 func (r *Root) list(name string) ([]fs.DirEntry, error) {
 	return fs.ReadDir(r.root.FS(), name)
 }
 
-// open opens a regular file; a fifo or device in its place is neither waited
-// for nor read.
+// open opens a regular file. It refuses a fifo or device without waiting for it.
 func (r *Root) open(name string) (*os.File, error) {
 	f, err := r.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -68,7 +67,7 @@ func (r *Root) open(name string) (*os.File, error) {
 	}
 	fi, err := f.Stat()
 	if err == nil && !fi.Mode().IsRegular() {
-		err = fault.New(fault.UnsafeInput, "%s is no regular file", name)
+		err = fault.New(fault.UnsafeInput, "%s is not a regular file", name)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -76,7 +75,7 @@ func (r *Root) open(name string) (*os.File, error) {
 	return f, nil
 }
 
-// readFile returns a file of at most limit bytes.
+// readFile returns the content of a file, and fails for one longer than limit bytes.
 func (r *Root) readFile(name string, limit int64) ([]byte, error) {
 	f, err := r.open(name)
 	if err != nil {
@@ -87,13 +86,12 @@ func (r *Root) readFile(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(raw)) > limit {
-		return nil, fault.New(fault.UnsafeInput, "it is longer than %d bytes", limit)
+		return nil, fault.New(fault.UnsafeInput, "the file is longer than %d bytes", limit)
 	}
 	return raw, nil
 }
 
-// readLine returns the one line of a file, or "" when there is no file and optional
-// is set.
+// readLine returns the only line of a file, or "" when the file is missing and optional.
 func (r *Root) readLine(name string, optional bool) (string, error) {
 	raw, err := r.readFile(name, maxLine)
 	if optional && errors.Is(err, fs.ErrNotExist) {
@@ -105,8 +103,7 @@ func (r *Root) readLine(name string, optional bool) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-// exists reports whether there may be something of that name: what cannot be
-// looked at is not gone.
+// exists reports whether a file may exist. An error other than ENOENT counts as yes.
 func (r *Root) exists(name string) bool {
 	_, err := r.root.Lstat(name)
 	return !errors.Is(err, fs.ErrNotExist)

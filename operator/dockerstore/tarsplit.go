@@ -15,14 +15,14 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// maxEntry bounds one entry of a tar-split record as JSON; the largest real ones
-// are headers with long extended attributes.
+// maxEntry bounds one JSON entry of a tar-split record. Headers with long extended
+// attributes are the largest real entries.
 const maxEntry = 16 << 20
 
-// tarSplitName is what Docker calls such a record.
+// tarSplitName is Docker's file name of a tar-split record.
 const tarSplitName = "tar-split.json.gz"
 
-// TarSplit is the record of a layer's tar: all of it but the files' content.
+// TarSplit is the record of a layer's tar: everything except the files' content.
 type TarSplit struct {
 	name string // below the data-root
 	file *os.File
@@ -46,11 +46,11 @@ func (r *Root) TarSplit(driver string, chain digest.Digest) (*TarSplit, error) {
 	return &TarSplit{name, f, z}, nil
 }
 
-// Close gives the record up.
+// Close closes the record.
 func (t *TarSplit) Close() error { return errors.Join(t.gzip.Close(), t.file.Close()) }
 
-// WriteTar writes the layer's tar as it was, with the content of files from get.
-// It is Damage when that is the record's fault.
+// WriteTar writes the layer's tar as it was, with the content of files from get. It
+// returns a Damage when the record is at fault.
 func (t *TarSplit) WriteTar(w io.Writer, get func(name string) (io.ReadCloser, error)) error {
 	return writeTar(t.name, t.gzip, w, get)
 }
@@ -66,7 +66,7 @@ type fileGetter func(name string) (io.ReadCloser, error)
 
 func (g fileGetter) Get(name string) (io.ReadCloser, error) { return g(name) }
 
-// checkedUnpacker checks what comes out of a record.
+// checkedUnpacker checks the type of each entry of a record.
 type checkedUnpacker struct {
 	storage.Unpacker
 	bounded *entryReader
@@ -78,7 +78,7 @@ func (e *checkedUnpacker) Next() (*storage.Entry, error) {
 	entry, err := e.Unpacker.Next()
 	e.bounded.n = 0
 	if err == nil && entry.Type != storage.FileType && entry.Type != storage.SegmentType {
-		err = fault.New(fault.Unsupported, "a tar-split entry of type %d", entry.Type)
+		err = fault.New(fault.Unsupported, "unknown type %d of a tar-split entry", entry.Type)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = Damage{e.name, err}
@@ -86,8 +86,8 @@ func (e *checkedUnpacker) Next() (*storage.Entry, error) {
 	return entry, err
 }
 
-// entryReader ends a record in which one entry is longer than any real one, so
-// that a small file cannot unfold to fill the memory.
+// entryReader fails for an entry longer than maxEntry, so that a small compressed file
+// cannot fill the memory.
 type entryReader struct {
 	r io.Reader
 	n int64 // since the last entry

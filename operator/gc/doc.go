@@ -1,13 +1,13 @@
-// Package gc decides which layers of a store are nobody's.
+// Package gc decides which layers of a store are orphaned.
 //
-// The records are believed when a token says that they are those of the engine
-// that used the store last, see overlayzfs.Engine: a data-root that was moved and
-// left behind looks like a good one in all else.
+// A layer is orphaned when no record of Docker names it, under any name of the driver,
+// and no recorded layer is above it. When the records cannot be read or do not fit the
+// store, no layer is removed, because the records may be another engine's.
 //
-// A layer is removed when no record of Docker names it, under whichever name of
-// a driver, and nothing that a record names stands on it. Where the records do
-// not fit the store, or cannot be read, nothing is: they may be another engine's.
+// The records count only when a token proves that they belong to the engine that used
+// the store last (overlayzfs.Engine). A data-root that was copied and left behind cannot
+// be told apart otherwise.
 //
 // Examine reads the records and decides. Remove needs the store open, and so dockerd
-// stopped: while dockerd runs, it makes layers before it records them.
+// stopped, because a running dockerd creates layers before it records them.
 package gc

@@ -6,25 +6,24 @@ import (
 	"slices"
 )
 
-// checkEngine is why these records may not be those of the engine that used the store
-// last, or not of the only one.
+// checkEngine returns the obstacles when the records may not belong to the engine that
+// used the store last, or not to the only one.
 func (e Evidence) checkEngine() []string {
 	records := fmt.Sprintf("the records of driver %s in data-root %s", e.Driver, e.Root)
-	start := "start dockerd once on the right data-root, with this version of the plugin, or name that with --root"
+	start := "start dockerd once on the right data-root with this version of the plugin, or name the right data-root with --root"
 	switch {
 	case e.Engine.Token == "":
-		return []string{"the store does not say which engine used it last, so " + records + " are not believed: " + start}
+		return []string{"the store does not record which engine used it last, so " + records + " cannot be relied on: " + start}
 	case !slices.Contains(e.Tokens, e.Engine.Token):
-		return []string{records + " are not those of the engine that used the store last: " + start}
+		return []string{records + " do not belong to the engine that used the store last: " + start}
 	case e.Engine.Disputed && !e.OnlyRoot:
-		return []string{"more than one engine has used the store, or the plugin was installed anew, and what another engine knows is not in " + records +
-			". If no other data-root has images or containers here, say --only-root"}
+		return []string{"several engines have used the store, or the plugin was reinstalled, and another engine's layers are not in " + records +
+			": if no other data-root has images or containers in this store, pass --only-root"}
 	}
 	return nil
 }
 
-// otherDriversLayers are the layers that Docker has records of under other names of a
-// driver.
+// otherDriversLayers returns the layers in Docker's records of other driver names.
 func (e Evidence) otherDriversLayers() map[string]bool {
 	known := map[string]bool{}
 	for _, records := range e.Records {
@@ -44,8 +43,8 @@ func (e Evidence) otherDriversLayers() map[string]bool {
 	return known
 }
 
-// checkOtherDrivers are why the records of other drivers are not believed, or those
-// of all together. The inventory has those of its own driver.
+// checkOtherDrivers returns the obstacles in the records of other drivers, and in all
+// records together. findObstacles has those of the inventory's own driver.
 func (e Evidence) checkOtherDrivers() (why []string) {
 	for _, name := range e.Unreadable {
 		why = append(why, describeUnread(name))
@@ -57,7 +56,7 @@ func (e Evidence) checkOtherDrivers() (why []string) {
 	for _, records := range e.Records {
 		for _, driver := range slices.Sorted(maps.Keys(records.OtherDrivers)) {
 			if !drivers[driver] {
-				why = append(why, fmt.Sprintf("container %s was made with storage driver %q, of which Docker has no other records: they are lost, and might name a layer", records.OtherDrivers[driver], driver))
+				why = append(why, fmt.Sprintf("container %s uses the storage driver %q, whose other records are lost and might name a layer: restore them, or remove the container", records.OtherDrivers[driver], driver))
 			}
 		}
 		if records.Driver == e.Driver {

@@ -10,35 +10,35 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// Plan is what would be removed.
+// Plan lists the layers to remove.
 type Plan struct {
 	Dataset   string            `json:"dataset"`
-	Root      string            `json:"root"`   // Docker's data-root, by whose records this was decided
-	Driver    string            `json:"driver"` // the storage driver that these are of
-	Layers    []inventory.Layer `json:"layers"` // in the order of removal: what stands on others first
+	Root      string            `json:"root"`   // Docker's data-root, whose records decided
+	Driver    string            `json:"driver"` // the storage driver of these records
+	Layers    []inventory.Layer `json:"layers"` // in the order of removal: children first
 	Remaining int               `json:"kept"`   // layers that stay
-	// Obstacles are why nothing is removed.
+	// Obstacles are the reasons why nothing is removed.
 	Obstacles []string `json:"obstacles,omitempty"`
 }
 
-// Evidence is what Docker's records say.
+// Evidence is what the decision is based on, besides the inventory.
 type Evidence struct {
 	Root   string // Docker's data-root
-	Driver string // that the inventory was taken with
-	// Records are those of every driver: the same plugin with and without its
-	// tag has two lists of images.
+	Driver string // the driver of the inventory's records
+	// Records has the records of every driver. A plugin named with and without its tag
+	// has two lists of images.
 	Records []*dockerstore.Records
-	// Unreadable is what could not be read at all.
+	// Unreadable names the records that could not be read at all.
 	Unreadable []string
-	// Tokens are what the plugin keeps in the data-root, and Engine is what the
-	// store remembers: whether these are the records of the engine that used it last.
+	// Tokens are the plugin's tokens in the data-root, Engine is the store's. They tell
+	// whether the records belong to the engine that used the store last.
 	Tokens []string
 	Engine overlayzfs.Engine
-	// OnlyRoot: somebody knows that no other data-root has layers here.
+	// OnlyRoot is the operator's word that no other data-root has layers in the store.
 	OnlyRoot bool
 }
 
-// Decide makes the plan.
+// Decide returns the plan. It changes nothing.
 func Decide(inv *inventory.Inventory, e Evidence) Plan {
 	p := Plan{Dataset: inv.Dataset, Root: e.Root, Driver: e.Driver, Layers: []inventory.Layer{}}
 	keep := findLayersInUse(inv, e.otherDriversLayers())
@@ -60,8 +60,8 @@ func Decide(inv *inventory.Inventory, e Evidence) Plan {
 	return p
 }
 
-// findLayersInUse are the layers that a record names, and all below them. Each layer says
-// itself what all of these are: one in the middle may be damaged.
+// findLayersInUse returns the layers that a record names, and all layers below them. Each
+// layer lists all its lower layers, so a damaged layer between them does no harm.
 func findLayersInUse(inv *inventory.Inventory, elsewhere map[string]bool) map[string]bool {
 	layers := make(map[string]inventory.Layer, len(inv.Layers))
 	for _, l := range inv.Layers {
@@ -89,7 +89,7 @@ func findLayersInUse(inv *inventory.Inventory, elsewhere map[string]bool) map[st
 
 func findObstacles(inv *inventory.Inventory, p Plan, keep map[string]bool) (why []string) {
 	if inv.BuildsLocked {
-		why = append(why, "somebody has BuildKit's records open, and they might name a layer")
+		why = append(why, "BuildKit's records, which might name a layer, are open in another process: stop dockerd")
 	}
 	for _, warning := range inv.Warnings {
 		why = append(why, describeUnread(warning))
@@ -98,28 +98,29 @@ func findObstacles(inv *inventory.Inventory, p Plan, keep map[string]bool) (why 
 		why = append(why, describeGap(gap))
 	}
 	if n := len(inv.Missing); n > 0 {
-		why = append(why, fmt.Sprintf("Docker knows %d layers that the store does not have, %s first: these records belong to another store, or `overlayzfs verify` says which images are damaged", n, inv.Missing[0].ID))
+		why = append(why, fmt.Sprintf("the store lacks %d layers that Docker knows (such as %s): the records belong to another store, or images are damaged; `overlayzfs verify` names these", n, inv.Missing[0].ID))
 	}
 	for _, l := range inv.Layers {
 		if l.Damaged != "" && keep[l.ID] {
-			why = append(why, fmt.Sprintf("layer %s is damaged, and what it stands on is not known: %s", l.ID, l.Damaged))
+			why = append(why, fmt.Sprintf("layer %s is damaged, so its lower layers are unknown: %s", l.ID, l.Damaged))
 		}
 	}
 	if p.Remaining == 0 && len(p.Layers) > 0 {
-		why = append(why, "Docker knows none of the layers here: these records belong to another store. If the store is to be given up as a whole, destroy its dataset")
+		why = append(why, "Docker knows none of the store's layers: the records belong to another store; to give up the whole store, destroy its dataset")
 	}
 	return why
 }
 
 func describeUnread(warning string) string {
-	return "a record of Docker cannot be read, and might name a layer: " + warning
+	return "cannot read a record of Docker, which might name a layer: " + warning
 }
 
 func describeGap(gap dockerstore.Gap) string {
-	return fmt.Sprintf("Docker's records are not whole, and what is lost might name a layer: %s. Bring the record back, or remove what lacks it", gap)
+	return fmt.Sprintf("Docker's records are incomplete, and the missing one might name a layer: %s; restore the missing record, or remove the one that lacks it", gap)
 }
 
-// Intersect are the layers of a plan that an earlier one had, too: what was agreed to.
+// Intersect returns the plan with only those layers that an earlier plan, which the
+// operator agreed to, has as well.
 func (p Plan) Intersect(agreed Plan) Plan {
 	p.Layers = slices.DeleteFunc(slices.Clone(p.Layers), func(l inventory.Layer) bool {
 		return !slices.ContainsFunc(agreed.Layers, func(a inventory.Layer) bool { return a.ID == l.ID })

@@ -58,11 +58,11 @@ func TestOnlyWhatNobodyNeedsGoes(t *testing.T) {
 
 func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	for word, spoil := range map[string]func(*inventory.Inventory){
-		"BuildKit":          func(inv *inventory.Inventory) { inv.BuildsLocked = true },
-		"cannot be read":    func(inv *inventory.Inventory) { inv.Warnings = []string{"x"} },
-		"does not have":     func(inv *inventory.Inventory) { inv.Missing = []inventory.Missing{{ID: "x"}} },
-		"is damaged":        func(inv *inventory.Inventory) { inv.Layers[2].Damaged = "x" },
-		"none of the layer": func(inv *inventory.Inventory) { inv.Layers = inv.Layers[5:] },
+		"BuildKit":                  func(inv *inventory.Inventory) { inv.BuildsLocked = true },
+		"cannot read":               func(inv *inventory.Inventory) { inv.Warnings = []string{"x"} },
+		"lacks 1 layers":            func(inv *inventory.Inventory) { inv.Missing = []inventory.Missing{{ID: "x"}} },
+		"is damaged":                func(inv *inventory.Inventory) { inv.Layers[2].Damaged = "x" },
+		"none of the store's layer": func(inv *inventory.Inventory) { inv.Layers = inv.Layers[5:] },
 	} {
 		inv := some()
 		spoil(inv)
@@ -103,7 +103,7 @@ func TestRecordsThatContradictAreRefused(t *testing.T) {
 	for word, p := range map[string]Plan{
 		gap.String():   Decide(inv, whole),
 		"image/x is y": Decide(some(), believed(Evidence{Unreadable: []string{"image/x is y"}})),
-		"container c was made with storage driver \"lost\"": Decide(some(), believed(Evidence{Driver: "a", Records: []*dockerstore.Records{
+		"container c uses the storage driver \"lost\"": Decide(some(), believed(Evidence{Driver: "a", Records: []*dockerstore.Records{
 			{Driver: "a", OtherDrivers: map[string]string{"b": "d", "lost": "c"}}, {Driver: "b", OtherDrivers: map[string]string{"a": "e", "lost": "c"}},
 		}})),
 		"image/b/x: damaged": Decide(some(), believed(Evidence{Driver: "a", Records: []*dockerstore.Records{
@@ -123,11 +123,11 @@ func TestRecordsThatContradictAreRefused(t *testing.T) {
 // the store in all but its token.
 func TestOnlyTheLastEnginesRecordsAreBelieved(t *testing.T) {
 	for word, spoil := range map[string]func(*Evidence){
-		"does not say":         func(e *Evidence) { e.Engine = overlayzfs.Engine{} },
-		"are not those":        func(e *Evidence) { e.Engine.Token = "later" },
-		"this version":         func(e *Evidence) { e.Tokens = nil },
-		"--only-root":          func(e *Evidence) { e.Engine.Disputed = true },
-		"not those of the eng": func(e *Evidence) { e.Engine, e.OnlyRoot = overlayzfs.Engine{Token: "later", Disputed: true}, true },
+		"does not record":       func(e *Evidence) { e.Engine = overlayzfs.Engine{} },
+		"do not belong":         func(e *Evidence) { e.Engine.Token = "later" },
+		"this version":          func(e *Evidence) { e.Tokens = nil },
+		"--only-root":           func(e *Evidence) { e.Engine.Disputed = true },
+		"not belong to the eng": func(e *Evidence) { e.Engine, e.OnlyRoot = overlayzfs.Engine{Token: "later", Disputed: true}, true },
 	} {
 		e := believed(Evidence{Driver: "plugin:1"})
 		spoil(&e)

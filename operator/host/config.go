@@ -14,7 +14,7 @@ const (
 	driverPrefix  = "overlayzfs." // what the driver's options begin with
 )
 
-// planConfig edits daemon.json, if it does not say already what it should.
+// planConfig plans to edit daemon.json, if something has to change there.
 func (p *Plan) planConfig(f Facts, w Request) error {
 	changes, err := diffConfig(f, w)
 	if err != nil {
@@ -37,7 +37,7 @@ func (p *Plan) planConfig(f Facts, w Request) error {
 	return nil
 }
 
-// diffConfig are what daemon.json does not say yet.
+// diffConfig returns the changes that daemon.json needs.
 func diffConfig(f Facts, w Request) (changes []dockerconf.Change, err error) {
 	change := func(value any, path ...string) {
 		changes = append(changes, dockerconf.Change{Path: path, Value: value})
@@ -58,7 +58,7 @@ func diffConfig(f Facts, w Request) (changes []dockerconf.Change, err error) {
 	if !c.Experimental {
 		change(true, "experimental")
 	}
-	if c.Features["containerd-snapshotter"] { // it would look for a snapshotter of that name
+	if c.Features["containerd-snapshotter"] { // dockerd would look for a snapshotter named like the driver
 		change(nil, "features", "containerd-snapshotter")
 	}
 	options := mergeOptions(f, w)
@@ -71,9 +71,9 @@ func diffConfig(f Facts, w Request) (changes []dockerconf.Change, err error) {
 	return changes, nil
 }
 
-// mergeOptions are the storage options that daemon.json should have: those that it
-// has, without those of another driver, which ours would refuse, and with what is
-// wanted. The dataset is named in one place only.
+// mergeOptions returns the storage options for daemon.json: the present ones and those
+// of the request. It drops options of another driver, which ours refuses, and names the
+// dataset only if the plugin's settings do not.
 func mergeOptions(f Facts, w Request) (options []string) {
 	wanted := w.Options
 	if f.PluginDataset != w.Layers {
@@ -86,7 +86,7 @@ func mergeOptions(f Facts, w Request) (options []string) {
 		case i >= 0:
 			options = append(options, wanted[i])
 			wanted = slices.Delete(slices.Clone(wanted), i, i+1)
-		case key == datasetOption: // the plugin names the one that is wanted
+		case key == datasetOption: // the plugin's settings name the right one
 		case strings.HasPrefix(key, driverPrefix) || f.Config.StorageDriver == w.Driver:
 			options = append(options, option)
 		}
@@ -94,7 +94,7 @@ func mergeOptions(f Facts, w Request) (options []string) {
 	return append(options, wanted...)
 }
 
-// optionKey is an option's name, which is not case-sensitive.
+// optionKey returns an option's name in lower case. Option names are not case-sensitive.
 func optionKey(option string) string {
 	key, _, _ := strings.Cut(option, "=")
 	return strings.ToLower(strings.TrimSpace(key))

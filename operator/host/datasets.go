@@ -15,10 +15,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// property is one to set, in words.
+// property is a property to set, as zfs(8) writes it.
 type property struct{ name, value string }
 
-// advisedProperties are what every dataset here is made with, and more.
+// advisedProperties returns the advised properties of every dataset, followed by more.
 func advisedProperties(more ...property) []property {
 	var all []property
 	for _, s := range doctor.AdvisedProperties() {
@@ -27,12 +27,12 @@ func advisedProperties(more ...property) []property {
 	return append(all, more...)
 }
 
-// LayerProperties are those that a dataset of layers is made with.
+// LayerProperties returns the properties of a new dataset for layers.
 func LayerProperties() (zfs.Properties, error) {
 	return encodeProperties(advisedProperties(property{"mountpoint", "legacy"}))
 }
 
-// planDatasets makes the layout: the data-root, what is mounted in it, the layers.
+// planDatasets plans the datasets of the data-root, the layers and the volumes.
 func (p *Plan) planDatasets(f Facts, w Request) error {
 	if w.Parent != "" {
 		if err := p.planParent(f, w); err != nil {
@@ -60,13 +60,14 @@ func (p *Plan) planDatasets(f Facts, w Request) error {
 	return nil
 }
 
-// hasDataRoot reports whether the data-root lies, or will lie, on the parent: one
-// that has content is not hidden by a mount.
+// hasDataRoot reports whether the data-root lies on the parent after setup. Setup does
+// not mount over a data-root with content.
 func (p *Plan) hasDataRoot(f Facts, w Request) bool {
 	return w.Parent != "" && (f.RootOn == w.Parent || !f.RootHasContent)
 }
 
-// planParent is the dataset of the data-root, or only the name above the others.
+// planParent plans the parent dataset: mounted on the data-root, or with
+// mountpoint=none when the data-root stays where it is.
 func (p *Plan) planParent(f Facts, w Request) error {
 	d, there := f.Datasets[w.Parent]
 	if err := checkInheritance(f, w, d, there); err != nil {
@@ -76,18 +77,18 @@ func (p *Plan) planParent(f Facts, w Request) error {
 	case there && f.RootOn == w.Parent:
 		p.setAdvised(f, d)
 	case there && d.CanMount() != "on" && !f.RootHasContent && f.RootOn != w.Parent:
-		return fault.New(fault.Exists, "dataset %s has canmount=%s, and would not be mounted at the next boot: `zfs set canmount=on %s` first", w.Parent, d.CanMount(), w.Parent)
+		return fault.New(fault.Exists, "dataset %s has canmount=%s and would not be mounted at the next boot: run `zfs set canmount=on %s` first", w.Parent, d.CanMount(), w.Parent)
 	case there && (d.Mountpoint() == w.Root && !f.RootHasContent):
 		p.setAdvised(f, d)
 		p.mountDataset(w.Parent, w.Root, "data-root")
 	case there && d.Mountpoint() == "none" && f.RootHasContent:
 		p.setAdvised(f, d)
-	case there && d.Mountpoint() == "none": // the content was moved away meanwhile
+	case there && d.Mountpoint() == "none": // the content was moved away since
 		p.setAdvised(f, d)
 		p.setProperty(d, property{"mountpoint", w.Root}, "none")
 		p.mountDataset(w.Parent, w.Root, "data-root")
 	case there:
-		return fault.New(fault.Exists, "dataset %s exists, and its mountpoint is %s, not the data-root %s: name another, or only a dataset for layers with --dataset", w.Parent, d.Mountpoint(), w.Root)
+		return fault.New(fault.Exists, "dataset %s exists with mountpoint=%s, which is not the data-root %s: name another, or only a dataset for layers with --dataset", w.Parent, d.Mountpoint(), w.Root)
 	case p.hasDataRoot(f, w):
 		p.createDataset(w.Parent, advisedProperties(property{"mountpoint", w.Root}), "data-root")
 		p.mountDataset(w.Parent, w.Root, "data-root")
@@ -97,8 +98,8 @@ func (p *Plan) planParent(f Facts, w Request) error {
 	return nil
 }
 
-// checkInheritance refuses to set on the parent what others would inherit: a mountpoint, for
-// one, which would put each of them into the data-root.
+// checkInheritance fails when foreign datasets would inherit the parent's new properties.
+// An inherited mountpoint, for example, would mount each of them in the data-root.
 func checkInheritance(f Facts, w Request, d zfs.Dataset, there bool) error {
 	moves := d.Mountpoint() == "none" && !f.RootHasContent && f.RootOn != w.Parent
 	if !there || !moves && len(doctor.FindUnadvised(d, f.Module)) == 0 {
@@ -108,7 +109,7 @@ func checkInheritance(f Facts, w Request, d zfs.Dataset, there bool) error {
 		return wholePoolError(w.Parent)
 	}
 	if len(f.ForeignDatasets) > 0 {
-		return fault.New(fault.Exists, "dataset %s has others below it, such as %s, which would inherit what Docker needs: name a new dataset, or one for layers alone with --dataset", w.Parent, f.ForeignDatasets[0])
+		return fault.New(fault.Exists, "datasets below %s, such as %s, would inherit the properties that Docker needs: name a new dataset, or only one for layers with --dataset", w.Parent, f.ForeignDatasets[0])
 	}
 	return nil
 }
@@ -116,26 +117,26 @@ func checkInheritance(f Facts, w Request, d zfs.Dataset, there bool) error {
 func isWholePool(dataset string) bool { return !strings.Contains(dataset, "/") }
 
 func wholePoolError(pool string) error {
-	return fault.New(fault.Exists, "%s is a whole pool, and all that is made on it would inherit what Docker needs: name a dataset on it, such as %s/docker", pool, pool)
+	return fault.New(fault.Exists, "%s is a whole pool, and all its datasets would inherit the properties that Docker needs: name a dataset on it, such as %s/docker", pool, pool)
 }
 
-// isMountedAtBoot reports whether the next boot mounts the data-root's dataset as
-// `zfs mount -a` does, before what is below it. One that is mounted in another way
-// may come later, and hide that.
+// isMountedAtBoot reports whether `zfs mount -a` mounts the data-root's dataset at the
+// next boot, before the datasets below it. A dataset mounted by other means may come
+// later and hide them.
 func isMountedAtBoot(f Facts, w Request) bool {
 	d, there := f.Datasets[w.Parent]
 	return !there || d.CanMount() == "on" && (d.Mountpoint() == w.Root || d.Mountpoint() == "none" && f.RootOn != w.Parent)
 }
 
-// planVolumes get a dataset of their own, so that they are snapshotted, limited and
-// tuned apart from layers. It has sync=standard: databases lie there.
+// planVolumes plans a separate dataset for volumes, so that they can be snapshotted,
+// limited and tuned apart from layers. It has sync=standard, because databases lie there.
 func (p *Plan) planVolumes(f Facts, w Request) {
 	d, there := f.Datasets[w.volumesDataset()]
 	if f.VolumesOn == w.volumesDataset() || f.VolumesHaveContent || there && d.Mountpoint() != w.volumesDir() {
 		return
 	}
 	if !isMountedAtBoot(f, w) {
-		p.addRemaining("Volumes stay on %s: it is mounted otherwise than by `zfs mount -a`, and a dataset of theirs could be hidden below it after the next boot.", w.Parent)
+		p.addRemaining("Volumes stay on %s: `zfs mount -a` does not mount it, so it could hide a dataset for volumes after the next boot.", w.Parent)
 		return
 	}
 	if there && d.CanMount() != "on" {
@@ -157,7 +158,7 @@ func (p *Plan) createDataset(name string, properties []property, what string) {
 	}, "zfs destroy "+name, "create dataset %s for %s:%s", name, what, formatProperties(properties))
 }
 
-// mountDataset mounts as `zfs mount` would; at the next boot that does it.
+// mountDataset plans a mount like that of `zfs mount`, which repeats it at every boot.
 func (p *Plan) mountDataset(name, dir, what string) {
 	p.addStep(func(*zfs.Handle) error {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
@@ -167,20 +168,20 @@ func (p *Plan) mountDataset(name, dir, what string) {
 			return err
 		}
 		if hides, err := hasContent(dir); err != nil || hides {
-			return errors.Join(err, fault.New(fault.Exists, "there is something in %s now, which the mount would hide", dir))
+			return errors.Join(err, fault.New(fault.Exists, "%s has content now, which the mount would hide: move it away", dir))
 		}
 		return zfs.MountDataset(name, dir)
 	}, "umount "+dir, "mount dataset %s on %s, %s", name, dir, what)
 }
 
-// setAdvised sets what is not as advised.
+// setAdvised plans to set each property that differs from the advice.
 func (p *Plan) setAdvised(f Facts, d zfs.Dataset) {
 	for _, s := range doctor.FindUnadvised(d, f.Module) {
 		p.setProperty(d, property{s.Property, s.Advised}, s.Current)
 	}
 }
 
-// setSync sets sync, if that was asked for.
+// setSync plans to set the property sync, if the request has one.
 func (p *Plan) setSync(d zfs.Dataset, sync string) {
 	if sync != "" && d.Sync() != sync {
 		p.setProperty(d, property{"sync", sync}, d.Sync())
@@ -202,10 +203,10 @@ func (p *Plan) setProperty(d zfs.Dataset, to property, is string) {
 	}, undo, "set %s=%s on %s, where it is %s", to.name, to.value, d.Name, is)
 }
 
-// sizeProperties are the properties whose words are sizes.
+// sizeProperties are the properties with a size as value.
 var sizeProperties = []string{"recordsize"}
 
-// encodeProperties turns words into what ZFS takes.
+// encodeProperties converts properties into the numbers and strings that ZFS takes.
 func encodeProperties(properties []property) (zfs.Properties, error) {
 	packed := zfs.Properties{}
 	for _, p := range properties {

@@ -6,7 +6,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Decide makes the plan. An error says why there is none; nothing was changed.
+// Decide returns the plan, or an error that says why setup is not possible. It changes
+// nothing.
 func Decide(f Facts, w Request) (Plan, error) {
 	p := Plan{Steps: []Step{}, Remaining: []string{}}
 	for _, part := range []func(Facts, Request) error{checkRequest, p.planDatasets, p.planConfig} {
@@ -18,35 +19,34 @@ func Decide(f Facts, w Request) (Plan, error) {
 	return p, nil
 }
 
-// checkRequest refuses what would not work or would hide something.
+// checkRequest fails when setup would not work or would hide existing files.
 func checkRequest(f Facts, w Request) error {
 	if f.Occupied {
-		return fault.New(fault.Exists, "dataset %s holds something that is no store of layers: name another", w.Layers)
+		return fault.New(fault.Exists, "dataset %s has content that is not a store of layers: name another", w.Layers)
 	}
 	if f.Config.UsernsRemap != "" && w.Door == Plugin {
-		return fault.New(fault.Unsupported, "%s has \"userns-remap\", which does not work with a managed plugin: take it out, or use Docker 28 with the snapshotter", f.File.Path)
+		return fault.New(fault.Unsupported, "%s has \"userns-remap\", which does not work with a managed plugin: remove it, or use Docker 28 with the snapshotter", f.File.Path)
 	}
 	return checkOptions(w)
 }
 
-// checkOptions refuses options that nobody would read, or that name another dataset
-// than the one that is made.
+// checkOptions fails for options that nothing reads, and for one that names a dataset.
 func checkOptions(w Request) error {
 	if len(w.Options) > 0 && w.Door == Snapshotter {
-		return fault.New(fault.Invalid, "--opt %s means nothing with the snapshotter, which does not read daemon.json: leave it out, and set it in /etc/overlayzfs/snapshotter.toml", w.Options[0])
+		return fault.New(fault.Invalid, "--opt %s has no effect with the snapshotter, which does not read daemon.json: set it in /etc/overlayzfs/snapshotter.toml", w.Options[0])
 	}
 	for _, option := range w.Options {
 		if optionKey(option) == datasetOption {
-			return fault.New(fault.Invalid, "--opt %s names a dataset beside %s, which is the one for layers: name it with --dataset", option, w.Layers)
+			return fault.New(fault.Invalid, "--opt %s names a second dataset for layers beside %s: choose the dataset with --dataset", option, w.Layers)
 		}
 	}
 	return nil
 }
 
-// listRemaining says what is left to a person.
+// listRemaining lists what a person has to do after setup.
 func (p *Plan) listRemaining(f Facts, w Request) {
 	if w.Parent != "" && !p.hasDataRoot(f, w) {
-		p.addRemaining("Docker's data-root stays in %s, where it has content. To have it on %s: stop dockerd, move the content away, run this again, and move it back.", w.Root, w.Parent)
+		p.addRemaining("Docker's data-root stays in %s, because that has content. To put it on %s: stop dockerd, move the content away, run this command again, and move the content back.", w.Root, w.Parent)
 	}
 	if w.Door == Snapshotter {
 		p.addRemaining("Install the snapshotter with dataset = %q in /etc/overlayzfs/snapshotter.toml, and name it in containerd's configuration: docs/containerd.md.", w.Layers)
@@ -58,7 +58,7 @@ func (p *Plan) listRemaining(f Facts, w Request) {
 	p.addRemaining("systemctl restart docker; overlayzfs doctor")
 }
 
-// formatProperties is a list of properties as zfs(8) takes them.
+// formatProperties formats properties as zfs(8) takes them.
 func formatProperties(properties []property) (text string) {
 	for _, p := range properties {
 		text += fmt.Sprintf(" %s=%s", p.name, p.value)

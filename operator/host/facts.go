@@ -15,29 +15,29 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Door is how Docker reaches the layers.
+// Door is the way in which Docker reaches the layers.
 type Door string
 
-// The ways in.
+// The doors.
 const (
 	Plugin      Door = "plugin"      // Docker up to 27
 	Snapshotter Door = "snapshotter" // Docker 28 and later
 )
 
-// Request is what was asked for.
+// Request says what the operator wants set up.
 type Request struct {
-	// Parent gets the layout: data-root on itself, layers and volumes below it.
-	// It is empty where only layers are to have a dataset.
+	// Parent is the dataset of the data-root; layers and volumes have datasets below it.
+	// It is empty when only the layers get a dataset.
 	Parent  string
 	Layers  string // the dataset of the layers
 	Root    string // Docker's data-root
 	Driver  string
 	Door    Door
-	Sync    string   // of the layers; empty leaves it
-	Options []string // storage options for daemon.json, beside the dataset's
+	Sync    string   // the layers' property sync; empty leaves it unchanged
+	Options []string // storage options for daemon.json, in addition to the dataset
 }
 
-// volumesDataset is the dataset of the layout that Docker's volumes get.
+// volumesDataset returns the dataset for Docker's volumes, or "" without a parent.
 func (w Request) volumesDataset() string {
 	if w.Parent == "" {
 		return ""
@@ -47,7 +47,7 @@ func (w Request) volumesDataset() string {
 
 func (w Request) volumesDir() string { return filepath.Join(w.Root, "volumes") }
 
-// Facts are what is there.
+// Facts describes the host before setup.
 type Facts struct {
 	Module          string                 // the zfs module's version
 	Datasets        map[string]zfs.Dataset // those wanted that exist
@@ -64,7 +64,7 @@ type Facts struct {
 	PluginDataset string
 }
 
-// Gather looks at the host.
+// Gather reads the facts of the host.
 func Gather(z *zfs.Handle, w Request, config string) (f Facts, err error) {
 	f.Module, f.Datasets = z.ABI().Version, map[string]zfs.Dataset{}
 	if f.File, err = dockerconf.Load(config); err != nil {
@@ -97,8 +97,7 @@ func Gather(z *zfs.Handle, w Request, config string) (f Facts, err error) {
 	return f, f.inspectDirs(w)
 }
 
-// findForeign are the datasets below the parent that inherit from it, beside those of
-// the layout.
+// findForeign lists the datasets below the parent that do not belong to the layout.
 func findForeign(z *zfs.Handle, w Request) (names []string, err error) {
 	for child, err := range z.Children(w.Parent) {
 		if err != nil {
@@ -111,7 +110,7 @@ func findForeign(z *zfs.Handle, w Request) (names []string, err error) {
 	return names, nil
 }
 
-// isOccupied reports whether a dataset holds something that is no store of layers.
+// isOccupied reports whether a dataset has content that is not a store of layers.
 func isOccupied(dataset string) (bool, error) {
 	view, err := overlayzfs.OpenDatasetReadOnly(dataset)
 	if err == nil {
@@ -124,11 +123,12 @@ func isOccupied(dataset string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	hides, err := hasContent(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) // a detached mount is not read by itself
+	hides, err := hasContent(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) // an O_PATH descriptor cannot be read
 	return hides, errors.Join(err, root.Close())
 }
 
-// inspectDirs finds out what is on and in the data-root and its volumes.
+// inspectDirs finds what is mounted on the data-root and its volumes, and whether they
+// have content.
 func (f *Facts) inspectDirs(w Request) (err error) {
 	if f.RootOn, f.RootHasContent, err = inspectDir(w.Root); err != nil {
 		return err
@@ -149,7 +149,7 @@ func inspectDir(dir string) (dataset string, hides bool, err error) {
 	return dataset, hides, err
 }
 
-// hasContent reports whether there is something in a directory that a mount would hide.
+// hasContent reports whether a directory has entries, which a mount would hide.
 func hasContent(dir string) (bool, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

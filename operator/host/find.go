@@ -13,42 +13,41 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// DefaultDriver is what the plugin is called where nobody chose another name.
+// DefaultDriver is the plugin's name when nobody chose another.
 const DefaultDriver = "overlayzfs"
 
 // envOpts is the plugin's setting that holds storage options.
 const envOpts = "OVERLAYZFS_OPTS"
 
-// Overrides are what flags name by hand. Find looks up what is empty.
+// Overrides are the values of flags. FindStore looks up the empty ones.
 type Overrides struct {
 	Config  string // daemon.json
 	Root    string // Docker's data-root
 	Driver  string
 	Dataset string
-	// New: the store need not be there yet, but the plugin has to be.
+	// New is set when the store need not exist yet. The plugin has to be installed then.
 	New bool
 }
 
 // Location says where a host has its store and Docker's records.
 type Location struct {
 	Root   string // Docker's data-root
-	Driver string // the name Docker has its records under
+	Driver string // the driver's name in Docker's records
 	// Dataset holds the store. When it is empty the store lies in Home.
 	Dataset string
-	// Home is where the plugin's store shows on the host; empty when no plugin
-	// is installed.
+	// Home is the host's path of the plugin's store, or "" when no plugin is installed.
 	Home   string
 	Plugin *dockerstore.Plugin
-	// Config is daemon.json. In it are the dataset of moby's zfs driver, and
-	// whether containers are in user name spaces.
+	// Config is the path of daemon.json, which has ZFSDataset, the dataset of moby's zfs
+	// driver, and UsernsRemap.
 	Config      string
 	ZFSDataset  string
 	UsernsRemap bool
-	// Options are the driver's storage options, daemon.json's last.
+	// Options are the driver's storage options: the plugin's, then daemon.json's.
 	Options []string
 }
 
-// FindStore finds the store.
+// FindStore finds the host's store. It fails with fault.NotFound when nothing names one.
 func FindStore(w Overrides) (Location, error) {
 	config, err := readConfig(w)
 	if err != nil {
@@ -67,13 +66,14 @@ func FindStore(w Overrides) (Location, error) {
 	}
 	s.Dataset = cmp.Or(w.Dataset, lastOption(s.Options, datasetOption))
 	if s.Dataset == "" && !isDir(s.Home) && (!w.New || s.Plugin == nil) {
-		return Location{}, fault.New(fault.NotFound, "neither daemon.json nor a plugin %q in %s names a dataset: name the one of overlayzfs.dataset with --dataset POOL/NAME", s.Driver, s.Root)
+		return Location{}, fault.New(fault.NotFound, "no dataset is configured, neither in daemon.json nor by a plugin %q in %s: pass the dataset of the layers with --dataset POOL/NAME", s.Driver, s.Root)
 	}
 	s.Config, s.ZFSDataset, s.UsernsRemap = w.Config, lastOption(config.StorageOpts, "zfs.fsname"), config.UsernsRemap != ""
 	return s, nil
 }
 
-// readConfig reads daemon.json, unless all that it could say was said.
+// readConfig reads daemon.json. It ignores an unreadable file when the flags name
+// everything.
 func readConfig(w Overrides) (dockerconf.Config, error) {
 	c, err := dockerconf.Read(w.Config)
 	if err != nil && w.Root != "" && w.Dataset != "" {
@@ -82,8 +82,7 @@ func readConfig(w Overrides) (dockerconf.Config, error) {
 	return c, err
 }
 
-// PluginDriver is the storage driver of daemon.json, if it is a plugin and none of
-// Docker's own.
+// PluginDriver returns the storage driver of daemon.json, or "" when it is a built-in one.
 func PluginDriver(c dockerconf.Config) string {
 	if dockerconf.IsBuiltin(c.StorageDriver) {
 		return ""
@@ -91,8 +90,8 @@ func PluginDriver(c dockerconf.Config) string {
 	return c.StorageDriver
 }
 
-// findPlugin looks for the plugin in the data-root. That there is no data-root
-// is no error: the store may be told by hand.
+// findPlugin looks for the plugin in the data-root. A missing data-root is no error,
+// because flags may name the store.
 func (s *Location) findPlugin() error {
 	docker, err := dockerstore.Open(s.Root)
 	if errors.Is(err, fault.NotFound) {
@@ -110,8 +109,7 @@ func (s *Location) findPlugin() error {
 	return errors.Join(err, docker.Close())
 }
 
-// PluginDataset is the dataset that the installed plugin's own settings name;
-// empty where they name none.
+// PluginDataset returns the dataset in the installed plugin's own settings, or "".
 func (s Location) PluginDataset() string {
 	if s.Plugin == nil {
 		return ""
@@ -119,7 +117,7 @@ func (s Location) PluginDataset() string {
 	return lastOption(overlayzfs.SplitOptions(s.Plugin.Setting(envOpts)), datasetOption)
 }
 
-// lastOption is the last value of an option, whose name is not case-sensitive.
+// lastOption returns the last value of an option. Option names are not case-sensitive.
 func lastOption(options []string, name string) (value string) {
 	for _, item := range options {
 		key, v, _ := strings.Cut(item, "=")

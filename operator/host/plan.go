@@ -15,10 +15,10 @@ type Step struct {
 	run func(z *zfs.Handle) error
 }
 
-// Plan is what there is to do.
+// Plan lists the steps of setup.
 type Plan struct {
 	Steps []Step `json:"steps"`
-	// Remaining is what is left to a person.
+	// Remaining is what a person has to do afterwards.
 	Remaining []string `json:"then"`
 }
 
@@ -30,7 +30,7 @@ func (p *Plan) addRemaining(format string, args ...any) {
 	p.Remaining = append(p.Remaining, fmt.Sprintf(format, args...))
 }
 
-// UndoCommands are the commands that take back the first steps, the last one first.
+// UndoCommands returns the commands that revert the first steps, the last one first.
 func (p Plan) UndoCommands(steps int) (commands []string) {
 	for i := steps - 1; i >= 0; i-- {
 		commands = append(commands, p.Steps[i].Undo)
@@ -38,7 +38,7 @@ func (p Plan) UndoCommands(steps int) (commands []string) {
 	return commands
 }
 
-// Apply carries the steps out, and returns how many are done.
+// Apply runs the steps and returns how many are done.
 func (p Plan) Apply(ctx context.Context, z *zfs.Handle) (done int, err error) {
 	for i, step := range p.Steps {
 		if err := ctx.Err(); err != nil {

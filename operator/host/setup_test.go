@@ -221,7 +221,6 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestUndoSaysTheLastFirst: what was done last is taken back first.
 // TestOptionsThatWouldBeIgnored are refused by name, and with where to say it.
 func TestOptionsThatWouldBeIgnored(t *testing.T) {
 	for option, tt := range map[string]struct {
@@ -229,7 +228,7 @@ func TestOptionsThatWouldBeIgnored(t *testing.T) {
 		says string
 	}{
 		"overlayzfs.size=1G":             {Snapshotter, "/etc/overlayzfs/snapshotter.toml"},
-		"OverlayZFS.dataset = tank/mine": {Plugin, "name it with --dataset"},
+		"OverlayZFS.dataset = tank/mine": {Plugin, "choose the dataset with --dataset"},
 	} {
 		w := wanted
 		w.Door, w.Options = tt.way, []string{option}

@@ -9,11 +9,11 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// SnapshotterConfig is the snapshotter's configuration, where nobody chose another.
+// SnapshotterConfig is the default path of the snapshotter's configuration.
 const SnapshotterConfig = "/etc/overlayzfs/snapshotter.toml"
 
-// SnapshotterDataset is the dataset that the snapshotter is told to use; empty where
-// there is no configuration, or none in it. The rest of it is the daemon's to judge.
+// SnapshotterDataset returns the dataset in the snapshotter's configuration, or "" when
+// there is none. It does not check the other settings; the daemon does.
 func SnapshotterDataset(file string) (string, error) {
 	raw, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {

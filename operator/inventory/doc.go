@@ -1,7 +1,7 @@
-// Package inventory puts together what a store holds and what Docker knows of
-// it: which layers there are, who uses them, what they take, and what the pool
-// has been promised to.
+// Package inventory combines a store's layers with Docker's records: which layers exist,
+// which images and containers use them, what they take, and how far the pool is
+// overcommitted.
 //
-// It reads, and changes nothing. dockerd may be running; what comes or goes
-// meanwhile may be missing. How it is shown is the command's business.
+// It changes nothing. dockerd may be running; layers that come or go meanwhile may be
+// missing. Package main formats the output.
 package inventory

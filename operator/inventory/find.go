@@ -10,7 +10,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// Match is one thing that a person named: a layer, an image or a container.
+// Match is the layer, image or container that a name means.
 type Match struct {
 	Kind      string   `json:"kind"` // layer, image or container
 	Name      string   `json:"name"`
@@ -20,14 +20,14 @@ type Match struct {
 	Running   bool     `json:"running,omitempty"`
 	Layers    []*Layer `json:"layers"` // lowest first
 	SharedBy  []string `json:"shared_by,omitempty"`
-	Exclusive int64    `json:"exclusive"` // apparent size of what nothing else uses
-	// Chains are the layers that Docker has digests of, in its records and the
-	// store or not; lowest first.
+	Exclusive int64    `json:"exclusive"` // apparent size of layers that nothing else uses
+	// Chains are the layers that Docker has digests of, the lowest first. A chain need
+	// not be in Docker's records or in the store.
 	Chains []digest.Digest `json:"-"`
 }
 
-// Find finds what a person means: a container's name or ID, an image's name or
-// ID, or a layer's ID; IDs may be shortened.
+// Find returns the only match of a container's name or ID, an image's name or ID, or a
+// layer's ID. IDs may be abbreviated.
 func (inv *Inventory) Find(records *dockerstore.Records, name string) (*Match, error) {
 	var all []*Match
 	for _, c := range records.Containers {
@@ -56,10 +56,10 @@ func (inv *Inventory) Find(records *dockerstore.Records, name string) (*Match, e
 	for _, f := range all {
 		names = append(names, f.Kind+" "+f.Name+" "+ShortID(f.ID))
 	}
-	return nil, fault.New(fault.Invalid, "%q can be %s: write more of the ID", name, strings.Join(names, ", or "))
+	return nil, fault.New(fault.Invalid, "%q is ambiguous, it can be %s: write more of the ID", name, strings.Join(names, ", or "))
 }
 
-// minIDLength is the least of an ID that is taken for one.
+// minIDLength is the shortest abbreviation of an ID.
 const minIDLength = 4
 
 func isIDPrefix(name, id string) bool { return len(name) >= minIDLength && strings.HasPrefix(id, name) }
@@ -115,7 +115,7 @@ func (inv *Inventory) selectLayers(want func(*Layer) bool) (found []*Layer) {
 	return found
 }
 
-// addSharers says who else uses the layers.
+// addSharers adds the other users of the layers, and the size that nothing else uses.
 func (inv *Inventory) addSharers(f *Match) {
 	for _, l := range f.Layers {
 		others := slices.DeleteFunc(slices.Concat(l.Images, l.Containers), func(user string) bool { return user == f.Name })

@@ -24,20 +24,20 @@ const (
 	Unknown        Kind = "unknown"     // Docker does not know it
 )
 
-// Layer is a layer of the store, with what Docker knows of it.
+// Layer is a layer of the store, with what Docker knows about it.
 type Layer struct {
 	ID     string           `json:"id"`
 	Kind   Kind             `json:"kind"`
 	State  overlayzfs.State `json:"state"`
 	Parent string           `json:"parent,omitempty"`
 	Depth  int              `json:"depth"` // how many layers are below
-	Lowers []string         `json:"-"`     // these, as far as they are known
+	Lowers []string         `json:"-"`     // their IDs, as far as they are known
 	Chain  digest.Digest    `json:"chain,omitempty"`
 	Diff   digest.Digest    `json:"diff,omitempty"`
-	// Images have the layer in them, Containers have it or stand on it.
+	// Images contain the layer. Containers own it or have it below their writable layer.
 	Images     []string `json:"images,omitempty"`
 	Containers []string `json:"containers,omitempty"`
-	// Recorded is the apparent size that Docker recorded, of an image's layer.
+	// Recorded is the apparent size that Docker recorded for an image layer.
 	Recorded int64  `json:"recorded_size,omitempty"`
 	Size     *Size  `json:"size,omitempty"` // absent where it was not measured
 	Limit    *Limit `json:"limit,omitempty"`
@@ -45,43 +45,43 @@ type Layer struct {
 	Key      string `json:"key,omitempty"` // short name in the store
 }
 
-// Size is what a layer holds, without what is below it.
+// Size is the size of a layer, without the layers below it.
 type Size struct {
 	Apparent  int64 `json:"apparent"`         // lengths of its files
-	Allocated int64 `json:"allocated"`        // of the pool: compressed
-	Inodes    int64 `json:"inodes,omitempty"` // absent where a dataset keeps count
+	Allocated int64 `json:"allocated"`        // in the pool, compressed
+	Inodes    int64 `json:"inodes,omitempty"` // absent for a layer with its own dataset
 }
 
-// Limit is what a layer may hold, and by what means that is kept.
+// Limit is a layer's limit and the mechanism that enforces it.
 type Limit struct {
 	Bytes   uint64     `json:"bytes,omitempty"`
 	Inodes  uint64     `json:"inodes,omitempty"`
 	Mode    quota.Mode `json:"mode"`
-	Dataset string     `json:"dataset,omitempty"` // that the layer has for itself
+	Dataset string     `json:"dataset,omitempty"` // the layer's own dataset
 	Project uint32     `json:"project,omitempty"`
 }
 
-// Missing is a layer that Docker has recorded and the store does not have.
+// Missing is a layer that Docker has recorded and the store lacks.
 type Missing struct {
 	ID    string   `json:"id"`
 	Users []string `json:"users,omitempty"` // images and containers
 }
 
-// Inventory is a store and what Docker knows of it.
+// Inventory is a store together with what Docker knows about it.
 type Inventory struct {
 	Dataset string    `json:"dataset"`
-	Layers  []Layer   `json:"layers"` // of one kind together, each behind its parent
+	Layers  []Layer   `json:"layers"` // grouped by kind, each after its parent
 	Missing []Missing `json:"missing,omitempty"`
-	// BuildsLocked: which layers are BuildKit's is known by their IDs only.
+	// BuildsLocked is set when BuildKit's records could not be read. Its layers are then
+	// known by the form of their IDs only.
 	BuildsLocked bool `json:"builds_locked,omitempty"`
-	// Gaps are records that others count on and that are not there.
+	// Gaps are missing records that others refer to.
 	Gaps []dockerstore.Gap `json:"gaps,omitempty"`
 	// Warnings are records that could not be read.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// Build puts an inventory together, without sizes. Without records no layer is
-// known to Docker.
+// Build returns an inventory without sizes. With empty records every layer is unknown.
 func Build(dataset string, seen []overlayzfs.LayerInfo, records *dockerstore.Records) *Inventory {
 	users := indexUsers(records)
 	inv := &Inventory{Dataset: dataset, Layers: []Layer{}, BuildsLocked: records.BuildsLocked, Gaps: records.Gaps()}
@@ -103,8 +103,8 @@ func Build(dataset string, seen []overlayzfs.LayerInfo, records *dockerstore.Rec
 	return inv
 }
 
-// sort puts what is of one kind together, containers behind images, and each
-// layer behind that which it stands on.
+// sort groups layers by kind, containers after images, and puts each layer after its
+// parent.
 func (inv *Inventory) sort() {
 	paths := inv.pathsFromBase()
 	slices.SortFunc(inv.Layers, func(a, b Layer) int {
@@ -115,7 +115,7 @@ func (inv *Inventory) sort() {
 	})
 }
 
-// pathsFromBase lead from base layers to each layer.
+// pathsFromBase returns for each layer the IDs from its base layer to itself.
 func (inv *Inventory) pathsFromBase() map[string][]string {
 	parents := make(map[string]string, len(inv.Layers))
 	for _, l := range inv.Layers {
@@ -137,7 +137,7 @@ func kindRank(k Kind) int {
 	return slices.Index([]Kind{Image, Init, Container, BuildCache, PendingRemoval, Unknown}, k)
 }
 
-// describeLimit describes the limit of a layer as the store has it.
+// describeLimit returns a layer's limit, or nil when it has none.
 func describeLimit(dataset string, s overlayzfs.LayerInfo) *Limit {
 	r := s.Limit
 	if r == nil {

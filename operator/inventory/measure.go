@@ -14,15 +14,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Measurer measures layers.
+// Measurer measures the sizes of layers.
 type Measurer struct {
 	View    *overlayzfs.StoreView
 	ZFS     *zfs.Handle
 	Dataset string
 }
 
-// Measure finds out what layers hold, several at once; measured is called after
-// each. A layer that is removed meanwhile stays without size.
+// Measure sets the sizes of layers, several at once, and calls measured after each. A
+// layer that is removed meanwhile stays without a size.
 func (s Measurer) Measure(ctx context.Context, layers []*Layer, measured func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -57,4 +57,31 @@ func (s Measurer) measureLayer(ctx context.Context, l *Layer) (*Size, error) {
 	}
 	usage, err := s.View.Usage(ctx, l.ID)
 	return &Size{usage.Apparent, usage.Allocated, usage.Inodes}, err
+}
+
+// Measure reads the space of the store's dataset, of limited containers and of snapshots.
+func (t *Totals) Measure(z *zfs.Handle, dataset, pool string) error {
+	p, err := z.PoolStats(pool)
+	if err != nil {
+		return err
+	}
+	t.Dataset, t.Pool = dataset, Pool{Name: p.Name, Health: p.Health, Size: p.Size, Allocated: p.Allocated, Free: p.Free}
+	d, err := z.DatasetStats(dataset)
+	if err != nil {
+		return err
+	}
+	t.Space = Space{
+		Used: d.Used(), Logical: d.LogicalUsed(), Layers: d.Referenced(), Limited: d.UsedByChildren(),
+		Snapshots: d.UsedBySnapshots(), Available: d.Available(),
+	}
+	// ZFS counts snapshots of limited containers as their datasets' space; they are
+	// counted as snapshots here.
+	for child, err := range z.Children(dataset) {
+		if err != nil {
+			return err
+		}
+		t.Space.Snapshots += child.UsedBySnapshots()
+		t.Space.Limited -= min(t.Space.Limited, child.UsedBySnapshots())
+	}
+	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// Totals is what a store takes of its pool, and what it was promised.
+// Totals is the space that a store takes, and how far its pool is overcommitted.
 type Totals struct {
 	Dataset    string     `json:"dataset"`
 	Pool       Pool       `json:"pool"`
@@ -19,7 +19,7 @@ type Totals struct {
 	Overcommit Overcommit `json:"promise"`
 }
 
-// Pool is the pool that the store lies on.
+// Pool is the store's pool.
 type Pool struct {
 	Name      string `json:"name"`
 	Health    string `json:"health"`
@@ -28,7 +28,7 @@ type Pool struct {
 	Free      uint64 `json:"free"`
 }
 
-// Space is what the store's dataset takes, with all below it.
+// Space is the space of the store's dataset and all datasets below it.
 type Space struct {
 	Used      uint64 `json:"used"`
 	Logical   uint64 `json:"logical"` // Used before compression
@@ -38,40 +38,39 @@ type Space struct {
 	Available uint64 `json:"available"`
 }
 
-// Group is a number of things of one kind.
+// Group sums up the images, containers or layers of one kind.
 type Group struct {
 	Count  int `json:"count"`
 	Active int `json:"active,omitempty"` // images with a container, containers that run
 	Layers int `json:"layers"`
 	// Apparent is the size of their layers, each counted once.
 	Apparent int64 `json:"apparent"`
-	// Shared is what they would take more if none shared a layer.
+	// Shared is the additional size if none of them shared a layer.
 	Shared int64 `json:"shared,omitempty"`
 }
 
-// Snapshots are those of overlayzfs, and the space that all snapshots hold.
+// Snapshots is the number of overlayzfs's snapshots and the space of all snapshots.
 type Snapshots struct {
 	Count int    `json:"count"`
 	Used  uint64 `json:"used"`
 }
 
-// Overcommit is how much more may be written by what is there already.
+// Overcommit is how much more the existing containers may write than the pool has.
 //
-// A limited container may grow to its limit. One without a limit shares its
-// image's files until it changes them, each then a copy of its own; what it
-// would write in changing all of them stands for it, though nothing keeps it
-// from writing more.
+// A limited container may grow to its limit. A container without a limit shares its
+// image's files until it changes them, so it counts with the size of its image, although
+// nothing prevents it from writing more.
 type Overcommit struct {
 	Limited    int    `json:"limited"`    // containers with a limit
 	Limits     uint64 `json:"limits"`     // the sum of their limits
-	Free       uint64 `json:"free"`       // of that not used yet
-	Unlimited  int    `json:"unlimited"`  // containers without one
-	Divergence uint64 `json:"divergence"` // the size of the images that they share
-	Available  uint64 `json:"available"`  // what the pool can still take
-	Excess     uint64 `json:"beyond"`     // what is promised and not there
+	Free       uint64 `json:"free"`       // the part of Limits that is not used yet
+	Unlimited  int    `json:"unlimited"`  // containers without a limit
+	Divergence uint64 `json:"divergence"` // the size of the images that those share
+	Available  uint64 `json:"available"`  // space available in the pool
+	Excess     uint64 `json:"beyond"`     // Free and Divergence beyond Available
 }
 
-// CountGroups counts images, containers and what else there is.
+// CountGroups counts images, containers and all other layers.
 func (inv *Inventory) CountGroups(t *Totals, records *dockerstore.Records) {
 	for _, l := range inv.Layers {
 		group := t.group(l.Kind)
@@ -113,7 +112,7 @@ func (t *Totals) group(k Kind) *Group {
 	return &t.Unknown
 }
 
-// apparentSize is the measured size, or else what Docker recorded.
+// apparentSize returns the measured size, or else the recorded one.
 func (l Layer) apparentSize() int64 {
 	if l.Size != nil {
 		return l.Size.Apparent
@@ -121,7 +120,7 @@ func (l Layer) apparentSize() int64 {
 	return l.Recorded
 }
 
-// imageSizes are the sizes of all recorded chains.
+// imageSizes returns the sizes of all recorded chains.
 func imageSizes(records *dockerstore.Records) map[digest.Digest]int64 {
 	sizes := make(map[digest.Digest]int64, len(records.Layers))
 	for top := range records.Layers {
@@ -132,7 +131,8 @@ func imageSizes(records *dockerstore.Records) map[digest.Digest]int64 {
 	return sizes
 }
 
-// ComputeOvercommit adds up what containers may still write.
+// ComputeOvercommit adds up what containers may still write, and compares it with the
+// available space.
 func (inv *Inventory) ComputeOvercommit(records *dockerstore.Records, available uint64) Overcommit {
 	p := Overcommit{Available: available}
 	sizes := imageSizes(records)
@@ -158,7 +158,7 @@ func (inv *Inventory) ComputeOvercommit(records *dockerstore.Records, available 
 	return p
 }
 
-// remainingBytes is what a limited layer may still hold.
+// remainingBytes returns how much a limited layer may still grow.
 func (l Layer) remainingBytes() uint64 {
 	if l.Size == nil || l.Size.Allocated <= 0 {
 		return l.Limit.Bytes

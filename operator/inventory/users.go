@@ -11,15 +11,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// layerUsers is who uses a layer.
+// layerUsers are the images and containers that use a layer.
 type layerUsers struct {
 	kind       Kind
-	record     dockerstore.Layer // of an image's layer
+	record     dockerstore.Layer // of an image layer
 	images     []string
 	containers []string
 }
 
-// userIndex are the uses of all layers that Docker knows, by the store's ID.
+// userIndex has the users of all layers that Docker knows, by the store's ID.
 type userIndex struct {
 	records *dockerstore.Records
 	byID    map[string]*layerUsers
@@ -52,8 +52,8 @@ func indexUsers(records *dockerstore.Records) userIndex {
 	return u
 }
 
-// CompareImageNames puts images that have a name before those that have only an ID, such as
-// the steps of a build.
+// CompareImageNames sorts named images before those with only an ID, such as the steps
+// of a build.
 func CompareImageNames(a, b string) int {
 	named := func(s string) int {
 		if strings.Contains(s, ":") {
@@ -71,8 +71,8 @@ func classifyOther(why string) Kind {
 	return BuildCache
 }
 
-// classifyLayer is the kind of a recorded layer that no image has: BuildKit's, or what
-// is left of a pull.
+// classifyLayer returns the kind of a recorded layer that no image has: BuildKit's, or
+// the rest of a pull.
 func (u userIndex) classifyLayer(layer dockerstore.Layer) Kind {
 	if other, ok := u.byID[layer.CacheID]; ok && other.kind == BuildCache {
 		return BuildCache
@@ -88,14 +88,14 @@ func (u userIndex) findByChain(chain digest.Digest) *layerUsers {
 	return u.byID[layer.CacheID]
 }
 
-// addMount notes a writable layer's own layers, and those it stands on.
+// addMount adds a writable layer and its user to all layers below.
 func (u userIndex) addMount(m dockerstore.Mount) {
 	name := u.containerName(m)
 	u.byID[m.MountID] = &layerUsers{kind: Container, containers: []string{name}}
 	if m.InitID != "" {
 		u.byID[m.InitID] = &layerUsers{kind: Init, containers: []string{name}}
 	}
-	// Chains are as long as the records say: a loop has no digest.
+	// The loop ends, because no chain of digests can contain itself.
 	for chain := m.Parent; chain != ""; chain = u.records.Layers[chain].Parent {
 		if use := u.findByChain(chain); use != nil {
 			use.containers = append(use.containers, name)
@@ -103,8 +103,8 @@ func (u userIndex) addMount(m dockerstore.Mount) {
 	}
 }
 
-// containerName is the name of the container that has a writable layer. Builds
-// have such layers too, under an ID of their own.
+// containerName returns the name of the container that has a writable layer. Builds have
+// writable layers too, under their own IDs.
 func (u userIndex) containerName(m dockerstore.Mount) string {
 	for _, c := range u.records.Containers {
 		if c.ID == m.Name && c.Name != "" {
@@ -114,7 +114,7 @@ func (u userIndex) containerName(m dockerstore.Mount) string {
 	return ShortID(m.Name)
 }
 
-// describeLayer joins what is seen of a layer with who uses it.
+// describeLayer combines a layer of the store with its users.
 func (u userIndex) describeLayer(dataset string, s overlayzfs.LayerInfo) Layer {
 	l := Layer{ID: s.ID, Kind: Unknown, State: s.State, Parent: s.Parent, Depth: s.Depth, Lowers: s.Lowers, Key: s.Key, Limit: describeLimit(dataset, s)}
 	if s.Damaged != nil {
@@ -129,7 +129,7 @@ func (u userIndex) describeLayer(dataset string, s overlayzfs.LayerInfo) Layer {
 	return l
 }
 
-// ImageName is what a person calls an image: its first name, or its short ID.
+// ImageName returns an image's first name, or its short ID.
 func ImageName(image dockerstore.Image) string {
 	if len(image.Tags) > 0 {
 		return image.Tags[0]
@@ -137,8 +137,7 @@ func ImageName(image dockerstore.Image) string {
 	return ShortID(image.ID.Encoded())
 }
 
-// ShortID is an ID as docker(1) prints it. A layer between a container and its
-// image keeps what tells it apart.
+// ShortID abbreviates an ID as docker(1) does. An init layer keeps its suffix.
 func ShortID(id string) string {
 	const length = 12
 	if len(id) <= length {

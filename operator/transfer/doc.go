@@ -1,22 +1,22 @@
-// Package transfer carries a store of layers, and what Docker knows of its images,
-// to another host.
+// Package transfer moves a store of layers, and Docker's records of its images, to
+// another host.
 //
 // Docker's records of the images are copied into the store before its dataset is
-// snapshotted (Mirror), so that one stream of ZFS's has both. Around that stream
-// stand a header that says what it is and checksums (Writer, Reader):
+// snapshotted (Mirror), so that one ZFS stream has both. A header and checksums are added
+// to the stream (Writer, Reader):
 //
 //	"overlayzfs-send\n"  uint32 version  uint32 length  header, JSON
-//	uint32 length  a part of ZFS's stream  checksum    as often as there are parts
+//	uint32 length  a part of the ZFS stream  checksum    repeated for each part
 //	uint32 0  checksum
 //
-// Numbers are little-endian. A checksum is the SHA-256 of everything before it, the
-// other checksums left out. Reader gives a part away only when its checksum is
-// right, and of a stream that does not come to its end ZFS keeps nothing.
+// Numbers are little-endian. A checksum is the SHA-256 of everything before it except
+// the other checksums. Reader returns a part only when its checksum is right. ZFS keeps
+// nothing of a stream that ends early.
 //
-// On the other host it is decided whether a stream fits what is there (Fit), and
-// the records get their place in Docker's data-root (Install). Containers do not
-// travel: their layers are in the stream, and are Strangers where it is received.
+// The receiving host checks whether the stream fits (InspectTarget, FindMisfits) and
+// copies the records into Docker's data-root (Install). Containers are not transferred:
+// their layers are in the stream, and the receiver removes them (FindForeignLayers).
 //
-// What Docker's records look like is known to package dockerstore, how a dataset
-// is sent and received to package zfs.
+// Package dockerstore reads Docker's records, package zfs sends and receives datasets.
+// Package receive below drives the receiving side.
 package transfer

@@ -14,8 +14,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// sentProperty marks snapshots that were taken to be sent, and says how far that
-// came.
+// sentProperty marks snapshots that were taken to be sent. Its value is stateSending or
+// stateSent.
 const sentProperty = "overlayzfs:sent"
 
 // The values of sentProperty.
@@ -24,33 +24,34 @@ const (
 	stateSent    = "1"
 )
 
-// TakeSnapshot takes a snapshot that is to be sent. Until MarkSent it is none that
-// another stream goes on from.
+// TakeSnapshot takes a snapshot to send. An incremental stream cannot start from it
+// before MarkSent.
 func TakeSnapshot(z *zfs.Handle, snap string) error {
 	return z.Snapshot([]string{snap}, map[string]string{sentProperty: stateSending})
 }
 
-// MarkSent says that the stream of a snapshot came to its end.
+// MarkSent marks a snapshot whose stream was sent completely.
 func MarkSent(z *zfs.Handle, snap string) error { return z.SetString(snap, sentProperty, stateSent) }
 
-// hasState reports whether a snapshot was taken here to be sent and has come as far.
+// hasState reports whether a snapshot was taken on this host to be sent, and has the
+// state.
 func hasState(s zfs.Dataset, state string) bool {
 	p, _ := s.Property(sentProperty)
 	return s.IsLocalOrReceived(sentProperty) && p.String() == state
 }
 
-// Target is the dataset that a stream is to be received on, as it is.
+// Target describes the dataset that is to receive a stream.
 type Target struct {
 	Dataset         string
 	Exists          bool // the dataset
-	Parent          bool // the one above
+	Parent          bool // the dataset above exists
 	Available       uint64
-	MissingFeatures []string      // features of the pool that the stream needs
-	Snapshots       []zfs.Dataset // by their age, with GUID and name
+	MissingFeatures []string      // pool features that the stream needs
+	Snapshots       []zfs.Dataset // the oldest first, with GUID and name
 	LimitedChildren []string      // child datasets
 }
 
-// InspectTarget finds out what is there.
+// InspectTarget reads the state of the target.
 func InspectTarget(z *zfs.Handle, dataset string, b zfs.Begin) (t Target, err error) {
 	t.Dataset = dataset
 	pool := zfs.PoolOf(dataset)
@@ -71,8 +72,7 @@ func InspectTarget(z *zfs.Handle, dataset string, b zfs.Begin) (t Target, err er
 	return t, t.inspectDataset(z)
 }
 
-// parentOf is the dataset above; of a pool itself there is none, and it stands for
-// that.
+// parentOf returns the dataset above, or the pool itself for a pool.
 func parentOf(dataset string) string {
 	if !strings.Contains(dataset, "/") {
 		return dataset
@@ -99,18 +99,18 @@ func (t *Target) inspectDataset(z *zfs.Handle) (err error) {
 
 func compareAge(a, b zfs.Dataset) int { return cmp.Compare(a.CreateTXG, b.CreateTXG) }
 
-// FindMisfits says why the stream cannot be received there. With discard newer
-// snapshots may go.
+// FindMisfits returns the reasons why the target cannot receive the stream. With discard
+// newer snapshots are no reason.
 func (t Target) FindMisfits(h Header, discard bool) (why []string) {
 	refuse := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
 	if h.Format != overlayzfs.FormatVersion {
-		refuse("the store in the stream has format version %d, and this overlayzfs knows version %d: use the version that sent it", h.Format, overlayzfs.FormatVersion)
+		refuse("the store in the stream has format version %d, and this overlayzfs supports version %d: use the overlayzfs that sent it", h.Format, overlayzfs.FormatVersion)
 	}
 	for _, guid := range t.MissingFeatures {
-		refuse("the stream of OpenZFS %s needs the feature %s, which the pool does not have enabled: `zpool upgrade`, or `zpool set feature@NAME=enabled`", h.OpenZFS, guid)
+		refuse("the stream of OpenZFS %s needs the feature %s, which is not enabled on the pool: enable it with `zpool set feature@NAME=enabled`, or run `zpool upgrade`", h.OpenZFS, guid)
 	}
 	if h.Bytes > t.Available && t.Parent {
-		refuse("the stream is about %s, and there are %s", units.BytesSize(float64(h.Bytes)), units.BytesSize(float64(t.Available)))
+		refuse("the stream needs about %s, and only %s are available", units.BytesSize(float64(h.Bytes)), units.BytesSize(float64(t.Available)))
 	}
 	if h.IsFull() {
 		return append(why, t.checkFull(h)...)
@@ -118,49 +118,49 @@ func (t Target) FindMisfits(h Header, discard bool) (why []string) {
 	return append(why, t.checkIncremental(h, discard)...)
 }
 
-// checkFull is about a stream with everything, which makes the dataset.
+// checkFull returns the misfits of a full stream, which creates the dataset.
 func (t Target) checkFull(h Header) []string {
 	switch {
 	case t.findSnapshot(h.GUID) >= 0:
 		return []string{fmt.Sprintf("dataset %s has received this stream already", t.Dataset)}
 	case t.Exists:
-		return []string{fmt.Sprintf("dataset %s exists, and the stream holds a whole one: name one that does not exist, or send what has changed with --from", t.Dataset)}
+		return []string{fmt.Sprintf("dataset %s exists, and a full stream creates a new one: name a dataset that does not exist, or send only the changes with --from", t.Dataset)}
 	case !t.Parent:
-		return []string{fmt.Sprintf("dataset %s does not exist, so %s cannot be made below it", path.Dir(t.Dataset), t.Dataset)}
+		return []string{fmt.Sprintf("cannot create %s: dataset %s does not exist", t.Dataset, path.Dir(t.Dataset))}
 	}
 	return nil
 }
 
-// checkIncremental is about a stream of what has changed.
+// checkIncremental returns the misfits of an incremental stream.
 func (t Target) checkIncremental(h Header, discard bool) (why []string) {
 	from := t.findSnapshot(h.FromGUID)
 	switch {
 	case !t.Exists:
-		return []string{fmt.Sprintf("dataset %s does not exist, and the stream has only what has changed since %s: send everything first, without --from", t.Dataset, h.From)}
+		return []string{fmt.Sprintf("dataset %s does not exist, and the stream has only the changes since %s: send a full stream first, without --from", t.Dataset, h.From)}
 	case t.findSnapshot(h.GUID) >= 0:
 		return []string{fmt.Sprintf("dataset %s has received this stream already", t.Dataset)}
 	case from < 0:
-		return []string{fmt.Sprintf("dataset %s does not have snapshot %s, which the stream goes on from; it has %s: send with --from one of these, or everything", t.Dataset, h.From, t.snapshotNames(0))}
+		return []string{fmt.Sprintf("dataset %s lacks snapshot %s, from which the stream continues, and has: %s; send with --from one of these, or a full stream", t.Dataset, h.From, t.snapshotNames(0))}
 	}
 	if slices.ContainsFunc(t.Snapshots, func(s zfs.Dataset) bool { return s.Name == t.Dataset+"@"+h.Name }) {
-		why = append(why, fmt.Sprintf("dataset %s has another snapshot called %s: rename or destroy it", t.Dataset, h.Name))
+		why = append(why, fmt.Sprintf("dataset %s has a different snapshot named %s: rename or destroy it", t.Dataset, h.Name))
 	}
 	if newer := t.snapshotNames(from + 1); newer != "none" && !discard {
-		why = append(why, fmt.Sprintf("snapshots newer than %s would be lost: %s. Allow it with --discard", h.From, newer))
+		why = append(why, fmt.Sprintf("snapshots newer than %s would be lost: %s; allow that with --discard", h.From, newer))
 	}
 	if len(t.LimitedChildren) > 0 {
-		why = append(why, fmt.Sprintf("%s belongs to a container with a limit: remove it first", t.LimitedChildren[0]))
+		why = append(why, fmt.Sprintf("dataset %s belongs to a container with a limit: remove the container first", t.LimitedChildren[0]))
 	}
 	return why
 }
 
-// findSnapshot is which snapshot has a GUID, -1 for none.
+// findSnapshot returns the index of the snapshot with a GUID, or -1.
 func (t Target) findSnapshot(guid uint64) int {
 	return slices.IndexFunc(t.Snapshots, func(s zfs.Dataset) bool { return s.GUID == guid })
 }
 
-// CommonSnapshot is the snapshot that a stream of what has changed goes on from, by its
-// full name here; empty where there is none.
+// CommonSnapshot returns the full name of the snapshot from which an incremental stream
+// continues, or "" when there is none.
 func (t Target) CommonSnapshot(h Header) string {
 	if i := t.findSnapshot(h.FromGUID); i >= 0 && !h.IsFull() {
 		return t.Snapshots[i].Name
@@ -168,7 +168,8 @@ func (t Target) CommonSnapshot(h Header) string {
 	return ""
 }
 
-// snapshotNames are those of the snapshots from one on.
+// snapshotNames returns the newest names of the snapshots from index first on, for
+// messages.
 func (t Target) snapshotNames(first int) string {
 	const most = 5
 	var names []string
@@ -182,14 +183,14 @@ func (t Target) snapshotNames(first int) string {
 	return strings.Join(names, ", ")
 }
 
-// FindSent are the snapshots of a dataset that were sent, the newest last.
+// FindSent returns the snapshots of a dataset that were sent, the newest last.
 func FindSent(z *zfs.Handle, dataset string) ([]zfs.Dataset, error) {
 	all, err := zfs.Collect(z.Snapshots(dataset))
 	return filterByState(all, stateSent), err
 }
 
-// FindAbandoned are the snapshots of a dataset whose stream never came to its end: the
-// command was killed. While no other runs they are nobody's.
+// FindAbandoned returns the snapshots of a dataset whose stream never ended because the
+// command was killed. They can be destroyed while no other send runs.
 func FindAbandoned(z *zfs.Handle, dataset string) (names []string, err error) {
 	all, err := zfs.Collect(z.Snapshots(dataset))
 	for _, s := range filterByState(all, stateSending) {

@@ -36,18 +36,18 @@ func TestMisfits(t *testing.T) {
 		says   string // nothing where it fits
 	}{
 		"everything":           {free, full, ""},
-		"onto something":       {with(there, func(t *Target) { t.Snapshots = nil }), full, "exists, and the stream holds a whole one"},
+		"onto something":       {with(there, func(t *Target) { t.Snapshots = nil }), full, "exists, and a full stream creates a new one"},
 		"a second time":        {there, full, "already"},
 		"no parent":            {with(free, func(t *Target) { t.Parent = false }), full, "tank does not exist"},
-		"no room":              {with(free, func(t *Target) { t.Available = 99 }), full, "and there are 99B"},
+		"no room":              {with(free, func(t *Target) { t.Available = 99 }), full, "only 99B are available"},
 		"features":             {with(free, func(t *Target) { t.MissingFeatures = []string{"org.freebsd:zstd_compress"} }), full, "zstd_compress"},
 		"a format of tomorrow": {free, Header{Name: "x", GUID: 9, Format: 2}, "format version 2"},
 		"what has changed":     {there, more, ""},
-		"without the first":    {free, more, "send everything first"},
-		"of another store":     {with(there, func(t *Target) { t.Snapshots = t.Snapshots[:1] }), more, "it has s1"},
+		"without the first":    {free, more, "send a full stream first"},
+		"of another store":     {with(there, func(t *Target) { t.Snapshots = t.Snapshots[:1] }), more, "and has: s1"},
 		"the same again":       {there, Header{Name: "s2", GUID: 2, From: "s1", FromGUID: 1, Format: 1}, "already"},
-		"newer snapshots":      {there, Header{Name: "s3", GUID: 3, From: "s1", FromGUID: 1, Format: 1}, "s2. Allow it with --discard"},
-		"another of that name": {there, Header{Name: "s1", GUID: 9, From: "s2", FromGUID: 2, Format: 1}, "another snapshot called s1"},
+		"newer snapshots":      {there, Header{Name: "s3", GUID: 3, From: "s1", FromGUID: 1, Format: 1}, "s2; allow that with --discard"},
+		"another of that name": {there, Header{Name: "s1", GUID: 9, From: "s2", FromGUID: 2, Format: 1}, "a different snapshot named s1"},
 		"a limited container":  {with(there, func(t *Target) { t.LimitedChildren = []string{"tank/docker/X"} }), more, "tank/docker/X"},
 	} {
 		why := tt.target.FindMisfits(tt.header, false)

@@ -20,21 +20,21 @@ const (
 
 var le = binary.LittleEndian
 
-// Header says what a stream is.
+// Header describes a stream.
 type Header struct {
 	Name     string    `json:"name"`                // of the snapshot, without its dataset
 	GUID     uint64    `json:"guid"`                // of the snapshot
-	From     string    `json:"from,omitempty"`      // the snapshot that the receiver has to have
-	FromGUID uint64    `json:"from_guid,omitempty"` // 0 in a stream with everything
+	From     string    `json:"from,omitempty"`      // the snapshot that the receiver needs
+	FromGUID uint64    `json:"from_guid,omitempty"` // 0 in a full stream
 	Time     time.Time `json:"time"`
-	Bytes    uint64    `json:"bytes"` // about how much ZFS's stream is
+	Bytes    uint64    `json:"bytes"` // estimated size of the ZFS stream
 	Images   int       `json:"images"`
 	Layers   int       `json:"layers"`
 	Format   int       `json:"format"` // of the store
 	OpenZFS  string    `json:"openzfs"`
 }
 
-// IsFull reports whether the stream has everything.
+// IsFull reports whether the stream is a full one, not an incremental one.
 func (h Header) IsFull() bool { return h.FromGUID == 0 }
 
 func (h Header) check() error {
@@ -43,7 +43,7 @@ func (h Header) check() error {
 			continue
 		}
 		if strings.Contains(name, "@") || zfs.CheckSnapshotName("pool@"+name) != nil {
-			return fault.New(fault.UnsafeInput, "the stream names a snapshot %.80q, which none can be called", name)
+			return fault.New(fault.UnsafeInput, "the stream has the invalid snapshot name %.80q", name)
 		}
 	}
 	if h.GUID == 0 || h.Images < 0 || h.Layers < 0 || h.IsFull() != (h.From == "") {
@@ -65,18 +65,18 @@ func (h Header) write(w io.Writer) error {
 	return err
 }
 
-// readHeader reads them.
+// readHeader reads magic, version and header.
 func readHeader(r io.Reader) (h Header, err error) {
 	var lead [len(magic) + 8]byte
 	if _, err := io.ReadFull(r, lead[:]); err != nil || string(lead[:len(magic)]) != magic {
-		return h, fault.New(fault.Invalid, "this is no stream of `overlayzfs send`")
+		return h, fault.New(fault.Invalid, "the input is not a stream of `overlayzfs send`")
 	}
 	if v := le.Uint32(lead[len(magic):]); v != version {
-		return h, fault.New(fault.Unsupported, "the stream is of version %d, and this overlayzfs knows version %d: use the version that wrote it", v, version)
+		return h, fault.New(fault.Unsupported, "the stream has version %d, and this overlayzfs supports version %d: use the overlayzfs that wrote it", v, version)
 	}
 	n := le.Uint32(lead[len(magic)+4:])
 	if n > maxHeader {
-		return h, fault.New(fault.UnsafeInput, "the stream's header is %d bytes", n)
+		return h, fault.New(fault.UnsafeInput, "the stream's header has %d bytes, more than %d", n, maxHeader)
 	}
 	raw := make([]byte, n)
 	if _, err := io.ReadFull(r, raw); err != nil {

@@ -9,16 +9,15 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// Names in the data-root, which dockerd does not look at.
+// Temporary names in the data-root, which dockerd ignores.
 const (
 	incomingName = "overlayzfs-received"
 	replacedName = "overlayzfs-replaced"
 )
 
-// Install puts carried records in the place of those that a data-root has of a
-// driver. dockerd must not run. The new records are complete and durable before
-// the old ones go. Where it is cut short between, there are none; it is finished
-// by doing it again.
+// Install replaces a driver's records in the data-root with carried ones. dockerd must
+// not run. The new records are complete and durable before the old ones are moved away.
+// An interruption between the two renames leaves no records; Install can be repeated.
 func Install(root, driver string, carried *dockerstore.Root, records *dockerstore.Records) error {
 	if err := os.MkdirAll(root, 0o710); err != nil {
 		return err
@@ -41,25 +40,25 @@ func install(to *os.Root, driver string, carried *dockerstore.Root, records *doc
 	if err := Mirror(to, incomingName, names, openerBelow(carried, dockerstore.ImagesDir(carriedDriver))); err != nil {
 		return err
 	}
-	place := dockerstore.ImagesDir(driver)
-	if err := errors.Join(syncTree(to, incomingName), to.MkdirAll(path.Dir(place), 0o700)); err != nil {
+	dir := dockerstore.ImagesDir(driver)
+	if err := errors.Join(syncTree(to, incomingName), to.MkdirAll(path.Dir(dir), 0o700)); err != nil {
 		return err
 	}
-	return exchange(to, place)
+	return exchange(to, dir)
 }
 
-// exchange puts what is coming in its place, and removes what was there.
-func exchange(to *os.Root, place string) error {
+// exchange moves the new records into dir and removes the old ones.
+func exchange(to *os.Root, dir string) error {
 	if err := to.RemoveAll(replacedName); err != nil {
 		return err
 	}
-	if err := to.Rename(place, replacedName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := to.Rename(dir, replacedName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := to.Rename(incomingName, place); err != nil {
+	if err := to.Rename(incomingName, dir); err != nil {
 		return err
 	}
-	if err := errors.Join(syncFile(to, path.Dir(place)), syncFile(to, ".")); err != nil {
+	if err := errors.Join(syncFile(to, path.Dir(dir)), syncFile(to, ".")); err != nil {
 		return err
 	}
 	return to.RemoveAll(replacedName)

@@ -13,14 +13,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// maxRecords bounds all that is copied: a file's length can be made up, and takes
-// no space until it is copied.
+// maxRecords bounds the sum of all copies. A sparse file takes no space before it is
+// copied.
 const maxRecords = 16 << 30
 
-// Mirror makes the directory dir below to hold exactly the files of those names,
-// with the content that open gives. What is there already is not written again, so
-// that it takes no space in a stream of what has changed. It can end at any
-// instruction, and is put right by doing it again.
+// Mirror makes the directory dir below to contain exactly the named files, with the
+// content that open returns. Unchanged files are not written again, so that they take no
+// space in an incremental stream. After an interruption Mirror can be repeated.
 func Mirror(to *os.Root, dir string, names []string, open func(name string) (*os.File, error)) error {
 	left := int64(maxRecords)
 	for _, name := range names {
@@ -33,8 +32,8 @@ func Mirror(to *os.Root, dir string, names []string, open func(name string) (*os
 	return prune(to, dir, names)
 }
 
-// copyFile copies a file that is not there yet as it should be, and returns its
-// length, which is no more than is left.
+// copyFile copies a file unless the target has the same content. It returns the file's
+// length, and fails when that exceeds left.
 func copyFile(to *os.Root, dir, name string, left int64, open func(string) (*os.File, error)) (int64, error) {
 	from, err := open(name)
 	if err != nil {
@@ -56,20 +55,20 @@ func copyFile(to *os.Root, dir, name string, left int64, open func(string) (*os.
 	if err != nil {
 		return 0, err
 	}
-	_, err = io.CopyN(out, from, info.Size()) // what is appended meanwhile was not looked at
+	_, err = io.CopyN(out, from, info.Size()) // bytes appended meanwhile were not checked
 	return info.Size(), errors.Join(err, out.Close())
 }
 
-// checkRecordFile makes sure that a file is one that Docker could have written.
+// checkRecordFile fails for a file that Docker cannot have written.
 func checkRecordFile(f *os.File, longest int64) (fs.FileInfo, error) {
 	info, err := f.Stat()
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > longest) {
-		err = fault.New(fault.UnsafeInput, "%s is no record of Docker, or too long for one", f.Name())
+		err = fault.New(fault.UnsafeInput, "%s is not a regular file, or longer than any record of Docker", f.Name())
 	}
 	return info, err
 }
 
-// hasContent reports whether a file is there with the content that another has.
+// hasContent reports whether a file exists with the same content as want.
 func hasContent(to *os.Root, name string, want *os.File, size int64) (bool, error) {
 	info, err := to.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && (!info.Mode().IsRegular() || info.Size() != size) {
@@ -86,7 +85,7 @@ func hasContent(to *os.Root, name string, want *os.File, size int64) (bool, erro
 	return haveSameContent(has, io.NewSectionReader(want, 0, size))
 }
 
-// haveSameContent compares two contents, piece by piece.
+// haveSameContent compares two streams block by block.
 func haveSameContent(a, b io.Reader) (bool, error) {
 	var of [2][64 << 10]byte
 	for {
@@ -106,7 +105,7 @@ func haveSameContent(a, b io.Reader) (bool, error) {
 
 func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
-// prune removes what is not one of the files, and directories without any.
+// prune removes all other files, and directories without a named file.
 func prune(root *os.Root, dir string, names []string) error {
 	keep := map[string]bool{dir: true}
 	for _, name := range names {
@@ -126,7 +125,7 @@ func prune(root *os.Root, dir string, names []string) error {
 		return nil
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // nothing was to be copied, and nothing is there
+		return nil // no files were copied, so the directory does not exist
 	}
 	errs := []error{err}
 	for _, name := range slices.Backward(extra) {
@@ -142,7 +141,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// syncTree makes a directory and all below it durable.
+// syncTree makes a directory tree durable.
 func syncTree(root *os.Root, dir string) error {
 	return fs.WalkDir(root.FS(), dir, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// carriedDriver is the name that carried records have of their driver. They lie as
-// in a data-root, so that package dockerstore reads them.
+// carriedDriver is the driver's name in carried records. They are laid out as in a
+// data-root, so that package dockerstore can read them.
 const carriedDriver = "overlayzfs"
 
 // Pack copies Docker's records of its images into a store.
@@ -29,14 +29,14 @@ func Pack(docker *dockerstore.Root, records *dockerstore.Records, to *overlayzfs
 	return Mirror(to.Root, dockerstore.ImagesDir(carriedDriver), names, openerBelow(docker, from))
 }
 
-// checkComplete refuses records that do not stand by themselves.
+// checkComplete fails for records that are damaged or lack layers of an image.
 func checkComplete(records *dockerstore.Records) error {
 	if len(records.Damaged) > 0 {
-		return fault.New(fault.Invalid, "a record of Docker cannot be read: %w", records.Damaged[0])
+		return fault.New(fault.Invalid, "cannot read a record of Docker: %w", records.Damaged[0])
 	}
 	for _, image := range records.Images {
 		if gap, lacking := records.FindGap("image "+string(image.ID), image.Chains...); lacking {
-			return fault.New(fault.Invalid, "Docker's records are not whole: %s", gap)
+			return fault.New(fault.Invalid, "Docker's records are incomplete: %s", gap)
 		}
 	}
 	return nil
@@ -58,9 +58,9 @@ func Unpack(from *overlayzfs.CarriedDir) (*dockerstore.Root, *dockerstore.Record
 	return docker, records, nil
 }
 
-// FindForeignLayers are the layers that no carried record names and nothing recorded
-// stands on, the uppermost first: those of containers and builds. A layer that is
-// recorded and not there is an error.
+// FindForeignLayers returns the layers of containers and builds, children first: the
+// layers that no carried record names and that are below no recorded layer. It fails when
+// a recorded layer is missing.
 func FindForeignLayers(seen []overlayzfs.LayerInfo, records *dockerstore.Records) ([]string, error) {
 	layers := map[string]overlayzfs.LayerInfo{}
 	for _, s := range seen {
@@ -70,7 +70,7 @@ func FindForeignLayers(seen []overlayzfs.LayerInfo, records *dockerstore.Records
 	for _, recorded := range records.Layers {
 		s, there := layers[recorded.CacheID]
 		if !there || s.Damaged != nil || s.State == overlayzfs.Building {
-			return nil, fault.New(fault.Invalid, "layer %s, which Docker knows as %s, is not in the store, or not whole", recorded.CacheID, recorded.Chain)
+			return nil, fault.New(fault.Invalid, "layer %s, which Docker has recorded as %s, is missing or incomplete in the store", recorded.CacheID, recorded.Chain)
 		}
 		keep[s.ID] = true
 		for _, lower := range s.Lowers {
@@ -91,8 +91,8 @@ func FindForeignLayers(seen []overlayzfs.LayerInfo, records *dockerstore.Records
 	return ids, nil
 }
 
-// FindUnrecordedLayers are the layers that known records do not name, be they a container's, a
-// build's or an image's that was made since.
+// FindUnrecordedLayers returns the layers that known records do not name. They may be a
+// container's, a build's or a newer image's.
 func FindUnrecordedLayers(seen []overlayzfs.LayerInfo, known *dockerstore.Records) (ids []string) {
 	named := map[string]bool{}
 	if known != nil {
@@ -108,9 +108,9 @@ func FindUnrecordedLayers(seen []overlayzfs.LayerInfo, known *dockerstore.Record
 	return ids
 }
 
-// FindConflicts are what a data-root has beyond what some of the known records say,
-// those that it received, and would lose; and what has to go first because Docker
-// could not do without.
+// FindConflicts compares a data-root with the records that it received before. It returns
+// the images that it would lose, and what has to be removed first because Docker cannot
+// do without its layers.
 func FindConflicts(local *dockerstore.Records, known ...*dockerstore.Records) (lost, first []string) {
 	for _, image := range local.Images {
 		if !slices.ContainsFunc(known, func(k *dockerstore.Records) bool { return isKnown(k, image) }) {
@@ -130,7 +130,7 @@ func FindConflicts(local *dockerstore.Records, known ...*dockerstore.Records) (l
 	return lost, first
 }
 
-// isKnown reports whether an image is known with all its names.
+// isKnown reports whether known records have an image with all its names.
 func isKnown(known *dockerstore.Records, image dockerstore.Image) bool {
 	if known == nil {
 		return false
@@ -146,7 +146,7 @@ func isKnown(known *dockerstore.Records, image dockerstore.Image) bool {
 
 func abbreviated(id string) string { return id[:min(len(id), 12)] }
 
-// openerBelow opens files of a data-root below a directory.
+// openerBelow returns a function that opens files below a directory of a data-root.
 func openerBelow(docker *dockerstore.Root, dir string) func(string) (*os.File, error) {
 	return func(name string) (*os.File, error) { return docker.OpenFile(path.Join(dir, name)) }
 }

@@ -14,10 +14,10 @@ import (
 
 var (
 	errShort   = fault.New(fault.Invalid, "the stream ends too early: send it again")
-	errDamaged = fault.New(fault.Invalid, "the stream is damaged: its checksum is wrong. Send it again")
+	errDamaged = fault.New(fault.Invalid, "the stream is damaged, its checksum is wrong: send it again")
 )
 
-// Writer writes a stream. What is written to it is ZFS's.
+// Writer writes a stream. The caller writes the ZFS stream to it.
 type Writer struct {
 	parts *bufio.Writer
 	end   partWriter
@@ -33,7 +33,7 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	return &Writer{bufio.NewWriterSize(end, maxPart), end}, h.write(end.summed)
 }
 
-// Write takes more of ZFS's stream.
+// Write adds bytes of the ZFS stream.
 func (s *Writer) Write(p []byte) (int, error) { return s.parts.Write(p) }
 
 // Close ends the stream.
@@ -44,7 +44,7 @@ func (s *Writer) Close() error {
 	return s.end.writePart(nil)
 }
 
-// partWriter makes parts of what it is given.
+// partWriter splits its input into parts with checksums.
 type partWriter struct {
 	w      io.Writer // the stream
 	sum    hash.Hash
@@ -73,7 +73,8 @@ func (p partWriter) writePart(part []byte) error {
 	return err
 }
 
-// Reader reads a stream. What is read from it is ZFS's, without its first record.
+// Reader reads a stream. The caller reads the ZFS stream from it, without its first
+// record.
 type Reader struct {
 	Header Header
 	Begin  zfs.Begin // the first record
@@ -81,10 +82,10 @@ type Reader struct {
 	r       io.Reader // the stream
 	sum     hash.Hash
 	summed  io.Reader // the stream, counted in sum
-	pending []byte    // to be given away
+	pending []byte    // checked and not read yet
 }
 
-// NewReader reads the beginning of a stream.
+// NewReader reads the header and the first part of a stream.
 func NewReader(r io.Reader) (*Reader, error) {
 	s := &Reader{r: r, sum: sha256.New()}
 	s.summed = io.TeeReader(r, s.sum)
@@ -99,13 +100,13 @@ func NewReader(r io.Reader) (*Reader, error) {
 		return nil, err
 	}
 	if s.Begin.ToGUID != h.GUID || s.Begin.FromGUID != h.FromGUID || s.Begin.Type != zfs.Filesystem {
-		return nil, fault.New(fault.Invalid, "the stream's header does not belong to what follows")
+		return nil, fault.New(fault.Invalid, "the stream's header does not match its content")
 	}
 	s.Header, s.pending = h, s.pending[zfs.BeginSize:]
 	return s, nil
 }
 
-// Read gives ZFS's stream away, as far as it is known to be right.
+// Read returns the ZFS stream, as far as its checksums are right.
 func (s *Reader) Read(p []byte) (n int, err error) {
 	for len(s.pending) == 0 {
 		if s.pending, err = s.readPart(); err != nil {
@@ -120,7 +121,7 @@ func (s *Reader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// readPart reads a part; nil at the end.
+// readPart reads a part, or returns nil at the end.
 func (s *Reader) readPart() (part []byte, err error) {
 	var size [4]byte
 	if _, err := io.ReadFull(s.summed, size[:]); err != nil {
@@ -128,7 +129,7 @@ func (s *Reader) readPart() (part []byte, err error) {
 	}
 	n := le.Uint32(size[:])
 	if n > maxPart {
-		return nil, fault.New(fault.UnsafeInput, "the stream is damaged: a part of %d bytes", n)
+		return nil, fault.New(fault.UnsafeInput, "the stream is damaged: it has a part of %d bytes", n)
 	}
 	if n > 0 {
 		part = make([]byte, n)
@@ -139,7 +140,7 @@ func (s *Reader) readPart() (part []byte, err error) {
 	return part, s.checkSum()
 }
 
-// checkSum reads a checksum.
+// checkSum reads a checksum and compares it.
 func (s *Reader) checkSum() error {
 	got := make([]byte, sha256.Size)
 	if _, err := io.ReadFull(s.r, got); err != nil {
@@ -151,7 +152,7 @@ func (s *Reader) checkSum() error {
 	return nil
 }
 
-// explainEarlyEnd makes an early end an error of its own.
+// explainEarlyEnd replaces an unexpected end of the input by errShort.
 func explainEarlyEnd(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errShort

@@ -103,9 +103,9 @@ func TestHeadersThatAreRefused(t *testing.T) {
 		says string
 	}{
 		"a version of tomorrow": {newer, "version 2"},
-		"zfs send":              {zfsStream(1000), "no stream of"},
-		"nothing":               {nil, "no stream of"},
-		"another's stream":      {write(t, Header{Name: "x", GUID: 8, From: "y", FromGUID: 5}, zfsStream(10)), "does not belong"},
+		"zfs send":              {zfsStream(1000), "not a stream of"},
+		"nothing":               {nil, "not a stream of"},
+		"another's stream":      {write(t, Header{Name: "x", GUID: 8, From: "y", FromGUID: 5}, zfsStream(10)), "does not match"},
 	} {
 		if _, err := NewReader(bytes.NewReader(tt.raw)); err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v", name, err)
