@@ -9,7 +9,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// advice is what a property of the store's dataset should be.
+// advice describes the advised value of a property of the store's dataset.
 type advice struct {
 	property     string
 	good         []uint64
@@ -46,7 +46,7 @@ const (
 	fastZstd   = 102
 )
 
-// judgedPart is what of a value is judged.
+// judgedPart returns the part of a value that is judged: of compression, the algorithm.
 func (a advice) judgedPart(value uint64) uint64 {
 	if a.property == "compression" {
 		return value & (1<<levelShift - 1)
@@ -59,7 +59,7 @@ func (a advice) isGood(value uint64) bool { return slices.Contains(a.good, a.jud
 
 func constant(n uint64) func(version) uint64 { return func(version) uint64 { return n } }
 
-// changedSince is a default that changed with a version.
+// changedSince returns a default value that changed with a version.
 func changedSince(v version, before, after uint64) func(version) uint64 {
 	return func(module version) uint64 {
 		if module.isBefore(v) {
@@ -69,7 +69,7 @@ func changedSince(v version, before, after uint64) func(version) uint64 {
 	}
 }
 
-// checkProperties compares the dataset with the advice.
+// checkProperties compares the dataset's properties with the advice.
 func checkProperties(f Facts) (found []Finding) {
 	const check = "dataset"
 	switch {
@@ -88,8 +88,7 @@ func checkProperties(f Facts) (found []Finding) {
 	return found
 }
 
-// checkQuotas looks whether an administrator's quota of the whole dataset is about to
-// be reached.
+// checkQuotas checks whether the dataset nearly reaches a quota of the administrator's.
 func checkQuotas(d zfs.Dataset) (found []Finding) {
 	for _, q := range []struct {
 		name        string
@@ -104,7 +103,7 @@ func checkQuotas(d zfs.Dataset) (found []Finding) {
 	return found
 }
 
-// restoreCommand imports the pool, or makes the dataset as it should be.
+// restoreCommand returns the command that imports the pool or creates the dataset.
 func restoreCommand(f Facts) string {
 	pool := zfs.PoolOf(f.Dataset)
 	if f.Pool == nil {
@@ -117,14 +116,14 @@ func restoreCommand(f Facts) string {
 	return create + " " + f.Dataset + "    # with nothing in it: all images are gone, unless it was only renamed"
 }
 
-// Setting is a property that is advised.
+// Setting is a property with its advised value.
 type Setting struct {
 	Property string
 	Current  string // what it is, in words; empty where there is no dataset yet
 	Advised  string // what it should be
 }
 
-// AdvisedProperties are the properties that a dataset of layers should be made with.
+// AdvisedProperties returns the properties for a new dataset of layers.
 func AdvisedProperties() (settings []Setting) {
 	for _, a := range advices {
 		settings = append(settings, Setting{Property: a.property, Advised: a.set})
@@ -132,8 +131,8 @@ func AdvisedProperties() (settings []Setting) {
 	return settings
 }
 
-// FindUnadvised are the properties of a dataset that are not as advised, under a
-// module of that version.
+// FindUnadvised returns the properties of a dataset that differ from the advice. The
+// module's version decides the defaults.
 func FindUnadvised(d zfs.Dataset, module string) (settings []Setting) {
 	for _, a := range advices {
 		if value := a.value(d, module); !a.isGood(value) {
@@ -170,7 +169,7 @@ func (a advice) text(value uint64) string {
 	return fmt.Sprint(value)
 }
 
-// compressionLevel is the level of a compression, as it follows the algorithm's name.
+// compressionLevel returns the suffix for a compression level, such as "-9".
 func compressionLevel(value uint64, a advice) string {
 	level := (value - a.judgedPart(value)) >> levelShift
 	switch {
@@ -182,7 +181,8 @@ func compressionLevel(value uint64, a advice) string {
 	return fmt.Sprintf("-%d", level)
 }
 
-// checkSync says what sync costs or risks. It is the administrator's choice.
+// checkSync notes what the property sync costs or risks. The choice is the
+// administrator's.
 func checkSync(d zfs.Dataset) []Finding {
 	switch d.SyncMode() {
 	case zfs.SyncDisabled:
@@ -193,7 +193,7 @@ func checkSync(d zfs.Dataset) []Finding {
 	return okFinding("property", "sync=standard")
 }
 
-// checkUsable looks at what keeps the dataset from being used at all.
+// checkUsable checks for properties that make the dataset unusable.
 func checkUsable(d zfs.Dataset) (found []Finding) {
 	if d.ReadOnly() {
 		found = append(found, Finding{"property", Broken, "readonly=on", "layers cannot be written", "zfs set readonly=off " + d.Name})
@@ -204,8 +204,8 @@ func checkUsable(d zfs.Dataset) (found []Finding) {
 	return found
 }
 
-// checkMountpoint looks whether somebody else mounts what the plugin mounts by itself.
-// The dataset of a store in place is mounted as Docker's data-root.
+// checkMountpoint notes when `zfs mount -a` mounts the dataset, which the plugin mounts by
+// itself. A store in place lies on the data-root's dataset, which has to be mounted.
 func checkMountpoint(f Facts) []Finding {
 	m := f.Stats.Mountpoint()
 	if f.InPlace || m == "legacy" || m == "none" {

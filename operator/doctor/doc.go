@@ -1,11 +1,17 @@
-// Package doctor examines whether a host is fit for overlayzfs, and says for
-// each thing it looked at what it found, why that matters and what to do.
+// Package doctor examines whether a host is fit for overlayzfs. Each Finding says what
+// was found, why it matters and what to do.
 //
-// It has two halves that do not mix: Gather reads the system and judges nothing,
-// Examine judges Facts and reads nothing. So every judgement is tested with the
+// The package has two separate halves. The Gather methods read the system and judge
+// nothing. Examine judges Facts and reads nothing, so every check is tested with the
 // facts of a host that has the fault.
 //
-// What is written about versions of Linux and OpenZFS comes from OpenZFS's own
-// releases (META's Linux-Maximum, and the commits that fixed a defect), and is in
-// versions.go.
+//	facts.go     Facts: the input of Examine
+//	gather.go    reads the kernel, memory, disks and the dataset
+//	probe.go     RunProbe: tries overlayfs and limits on a scratch dataset
+//	finding.go   Finding, Examine
+//	kernel.go, pool.go, dataset.go, docker.go, store.go   the checks by subject
+//	versions.go  what is known of versions of Linux, OpenZFS and Docker
+//
+// The facts about versions come from OpenZFS's releases: Linux-Maximum in META, and the
+// commits that fixed a defect.
 package doctor

@@ -6,7 +6,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 )
 
-// checkDaemonJSON looks at dockerd's configuration.
+// checkDaemonJSON checks dockerd's configuration.
 func checkDaemonJSON(f Facts) []Finding {
 	const check = "daemon.json"
 	d := f.Docker
@@ -25,7 +25,7 @@ func checkDaemonJSON(f Facts) []Finding {
 	return okFinding(check, "storage-driver="+d.Config.StorageDriver)
 }
 
-// setupCommand is the command that makes of daemon.json what it should be.
+// setupCommand returns the command that corrects daemon.json.
 func setupCommand(f Facts) string {
 	dataset := f.Dataset
 	if dataset == "" {
@@ -38,7 +38,7 @@ func setupCommand(f Facts) string {
 	return "overlayzfs setup --way " + way + " --dataset " + dataset + f.Docker.commandFlags()
 }
 
-// commandFlags are those that the operator's commands need to find the same host.
+// commandFlags returns the flags that overlayzfs's commands need to find the same store.
 func (d Docker) commandFlags() (flags string) {
 	if d.ConfigFile != "" && d.ConfigFile != dockerconf.DefaultFile {
 		flags += " --config-file " + d.ConfigFile
@@ -49,7 +49,7 @@ func (d Docker) commandFlags() (flags string) {
 	return flags
 }
 
-// isModern reports whether the engine is one that has no graphdriver plugins.
+// isModern reports whether the engine has no graphdriver plugins.
 func isModern(d Docker) bool {
 	if d.Config.Features["containerd-snapshotter"] {
 		return true
@@ -61,7 +61,7 @@ func isModern(d Docker) bool {
 	return ok && !v.isBefore(pluginsGone)
 }
 
-// checkPlugin looks at the managed plugin.
+// checkPlugin checks the managed plugin.
 func checkPlugin(f Facts) []Finding {
 	const check = "plugin"
 	d := f.Docker
@@ -81,7 +81,7 @@ func checkPlugin(f Facts) []Finding {
 	return okFinding(check, d.Plugin.Name+" is enabled")
 }
 
-// createCommand hands the plugin to a running engine.
+// createCommand returns the command that creates the plugin in a running engine.
 func (d Docker) createCommand() string {
 	if d.Packaged == "" {
 		return "make plugin; docker plugin create " + d.Driver + " build/plugin"
@@ -93,16 +93,16 @@ func rescueCommand(d Docker) string {
 	return switchToVFS(d.ConfigFile) + "; docker plugin enable " + d.Plugin.Name + "; " + switchBack
 }
 
-// switchToVFS starts dockerd by a driver that is always there. It would refuse our
-// options.
+// switchToVFS says how to start dockerd with a driver that always exists. It would refuse
+// our options.
 func switchToVFS(config string) string {
 	return "in " + config + " set \"storage-driver\": \"vfs\" and take \"storage-opts\" out; systemctl start docker"
 }
 
-// switchBack puts back what withoutUs has changed.
+// switchBack says how to revert switchToVFS.
 const switchBack = "set both back; systemctl restart docker"
 
-// checkMigration looks for one that is not finished.
+// checkMigration finds an unfinished migration.
 func checkMigration(f Facts) []Finding {
 	const check = "migration"
 	if err := f.Docker.MigrationErr; err != nil {
@@ -131,7 +131,7 @@ func checkMigration(f Facts) []Finding {
 	return []Finding{{check, Warning, found, "what Docker makes meanwhile can keep it from going on", next}}
 }
 
-// checkEngine looks at the version of a running dockerd, and which way in fits it.
+// checkEngine checks the version of a running dockerd and the door that fits it.
 func checkEngine(f Facts) []Finding {
 	const check = "dockerd"
 	e := f.Docker.Engine
@@ -153,7 +153,7 @@ func checkEngine(f Facts) []Finding {
 	return okFinding(check, "version "+e.Version+", by the managed plugin; it uses "+e.Driver)
 }
 
-// checkSnapshotterDoor is that of engines that have no graphdriver plugins.
+// checkSnapshotterDoor checks an engine that has no graphdriver plugins.
 func checkSnapshotterDoor(f Facts) []Finding {
 	e := f.Docker.Engine
 	if f.Docker.Config.Features["containerd-snapshotter"] && strings.Contains(e.Driver, f.Docker.Driver) {

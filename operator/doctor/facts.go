@@ -8,19 +8,19 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Facts are what is known of a host. What could not be found out has an error,
-// or is nil.
+// Facts is what is known about a host. A fact that could not be read is nil or has an
+// error.
 type Facts struct {
 	Kernel    string // uname's release
 	Overlay   bool   // the kernel has overlayfs, or its module can be loaded
 	Module    string // the zfs module's version
 	ModuleErr error
 	DeviceErr error // of opening /dev/zfs
-	Device    bool  // it was tried
+	Device    bool  // opening it was tried
 
 	Dataset    string // empty when none was found
 	DatasetErr error
-	// InPlace: the dataset is that of Docker's data-root, in which the store lies.
+	// InPlace is set when the store lies in Docker's data-root, on the same dataset.
 	InPlace bool
 	Stats   *zfs.Dataset
 	Pool    *zfs.Pool
@@ -35,13 +35,13 @@ type Facts struct {
 	Probe  *Probe
 }
 
-// Memory is that of the host and of ZFS's cache, in bytes.
+// Memory is the host's memory and the ARC's share of it, in bytes.
 type Memory struct {
 	Total  uint64
 	ARCMax uint64 // 0 when it is not known
 }
 
-// Docker is what is configured and what runs.
+// Docker is how Docker is configured, and the engine that runs.
 type Docker struct {
 	ConfigFile  string
 	Config      dockerconf.Config
@@ -57,16 +57,16 @@ type Docker struct {
 	MigrationErr error // of its journal
 }
 
-// Migration is one from or to another storage driver that was begun and not finished.
+// Migration is a started and unfinished migration between storage drivers.
 type Migration struct {
 	From, To, Phase string
-	Done            bool   // only its end is left
+	Done            bool   // only `migrate --finish` is left
 	Switching       bool   // Docker's records may name either driver
-	Undoable        bool   // it can be undone, instead
-	Next            string // the command that goes on with it
+	Undoable        bool   // it can be undone instead
+	Next            string // the command that continues it
 }
 
-// Engine is what a running dockerd says of itself.
+// Engine is what a running dockerd reports about itself.
 type Engine struct {
 	Version    string
 	Driver     string
@@ -81,7 +81,7 @@ type Store struct {
 	Damaged  int    // layers that are damaged
 	Removing int    // whose files are still being deleted
 	Rollback string // one that was cut short
-	// RollbackFlags are what it has to be run with.
+	// RollbackFlags are the flags that continue it.
 	RollbackFlags string
 	Receiving     string   // a stream whose receive was cut short
 	Scratch       []string // datasets that an earlier doctor left
@@ -89,10 +89,10 @@ type Store struct {
 	Warnings      int      // records of Docker that cannot be read
 }
 
-// Probe is what trying things on a scratch dataset showed.
+// Probe is the result of RunProbe.
 type Probe struct {
 	Err    error
 	CopyUp time.Duration // 0 when it was not measured
 	Sync   string
-	Quota  string // by what means limits are kept, and why not by another
+	Quota  string // the mechanism that enforces limits, and why
 }

@@ -19,22 +19,22 @@ const (
 
 var severities = []string{"ok", "note", "warning", "broken"}
 
-// String is the severity in a word.
+// String returns the severity as a word.
 func (s Severity) String() string { return severities[s] }
 
 // MarshalJSON writes the word.
 func (s Severity) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
-// Finding is what was found out about one thing.
+// Finding is the result of one check.
 type Finding struct {
-	Check    string   `json:"check"` // what was looked at
+	Check    string   `json:"check"` // what was checked
 	Severity Severity `json:"severity"`
 	Found    string   `json:"found"`
 	Reason   string   `json:"reason,omitempty"` // why it matters
 	Remedy   string   `json:"remedy,omitempty"` // commands to copy, or what to do
 }
 
-// Examine judges facts, the worst first.
+// Examine returns the findings for facts, the worst first.
 func Examine(f Facts) []Finding {
 	var all []Finding
 	for _, check := range []func(Facts) []Finding{
@@ -46,7 +46,7 @@ func Examine(f Facts) []Finding {
 	return all
 }
 
-// Worst is the severity of the worst finding.
+// Worst returns the worst severity.
 func Worst(findings []Finding) (worst Severity) {
 	for _, f := range findings {
 		worst = max(worst, f.Severity)
@@ -54,5 +54,5 @@ func Worst(findings []Finding) (worst Severity) {
 	return worst
 }
 
-// okFinding is a finding of something that is as it should be.
+// okFinding returns a finding without a fault.
 func okFinding(check, found string) []Finding { return []Finding{{Check: check, Found: found}} }

@@ -15,8 +15,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// GatherHost reads what is the same for every store of the host. root is where its
-// /proc and /sys are; "" outside of tests.
+// GatherHost reads the facts that are the same for every store of the host. root is the
+// directory of /proc and /sys; tests pass one, others "".
 func (f *Facts) GatherHost(root string) {
 	f.Kernel = kernelRelease()
 	f.Overlay = hasOverlay(root, f.Kernel)
@@ -33,7 +33,7 @@ func kernelRelease() string {
 	return name
 }
 
-// hasOverlay looks for overlayfs in the kernel, or for its module.
+// hasOverlay reports whether the kernel has overlayfs, or a module of it exists.
 func hasOverlay(root, release string) bool {
 	if strings.Contains(readText(root, "/proc/filesystems"), "\toverlay\n") {
 		return true
@@ -45,22 +45,22 @@ func hasOverlay(root, release string) bool {
 func readText(root, path string) string {
 	raw, err := os.ReadFile(root + path)
 	if err != nil {
-		return "" // what is not there says nothing
+		return "" // a missing file counts as empty
 	}
 	return string(raw)
 }
 
-// memTotal is /proc/meminfo's, in bytes.
+// memTotal returns the host's memory in bytes, from /proc/meminfo.
 func memTotal(root string) uint64 {
 	return readField(readText(root, "/proc/meminfo"), "MemTotal:", 1) << 10
 }
 
-// arcMax is the most that ZFS's cache takes.
+// arcMax returns the maximum size of the ARC.
 func arcMax(root string) uint64 {
 	return readField(readText(root, "/proc/spl/kstat/zfs/arcstats"), "c_max", 2)
 }
 
-// readField is the number in a column of the line that begins with a word.
+// readField returns the number in a column of the line that begins with a word.
 func readField(table, word string, column int) uint64 {
 	lines := bufio.NewScanner(strings.NewReader(table))
 	for lines.Scan() {
@@ -76,8 +76,8 @@ func readField(table, word string, column int) uint64 {
 	return 0
 }
 
-// solidState reports whether the host has disks, and none rotates. Which of them
-// a pool has is not known here.
+// solidState reports whether the host has disks and none of them rotates. It does not
+// know which of them belong to a pool.
 func solidState(root string) bool {
 	disks, err := filepath.Glob(root + "/sys/block/*/queue/rotational")
 	if err != nil {
@@ -97,7 +97,7 @@ func solidState(root string) bool {
 	return any
 }
 
-// GatherDataset asks ZFS about the dataset and its pool.
+// GatherDataset reads the facts of the dataset and its pool.
 func (f *Facts) GatherDataset(z *zfs.Handle, dataset string) {
 	f.Dataset = dataset
 	if p, err := z.PoolStats(zfs.PoolOf(dataset)); err == nil {
@@ -119,8 +119,8 @@ func (f *Facts) GatherDataset(z *zfs.Handle, dataset string) {
 	f.Stats = &d
 }
 
-// AllowsDeprecatedPlugins reports whether a dockerd that runs may take graphdriver
-// plugins though they are deprecated: its environment says so.
+// AllowsDeprecatedPlugins reports whether the environment of a running dockerd allows
+// deprecated graphdriver plugins.
 func AllowsDeprecatedPlugins(root string) bool {
 	processes, err := filepath.Glob(root + "/proc/[0-9]*/comm")
 	if err != nil {
@@ -139,10 +139,11 @@ func AllowsDeprecatedPlugins(root string) bool {
 	return false
 }
 
-// packagedPath is where the Debian package has the plugin for `docker plugin create`.
+// packagedPath is the plugin's directory in the Debian package, for
+// `docker plugin create`.
 const packagedPath = "/usr/share/overlayzfs/plugin"
 
-// FindPackagedPlugin is where a package has put the plugin; empty where none has.
+// FindPackagedPlugin returns the directory of the plugin that a package installed, or "".
 func FindPackagedPlugin(root string) string {
 	if _, err := os.Stat(root + packagedPath); err != nil {
 		return ""
@@ -150,10 +151,10 @@ func FindPackagedPlugin(root string) string {
 	return packagedPath
 }
 
-// ScratchPrefix begins the names of datasets that an examination makes.
+// ScratchPrefix is the prefix of the scratch datasets of RunProbe.
 const ScratchPrefix = "overlayzfs-doctor-"
 
-// FindScratch lists datasets that an earlier examination left.
+// FindScratch lists scratch datasets that an interrupted probe left.
 func FindScratch(z *zfs.Handle, dataset string) (left []string, err error) {
 	for child, err := range z.Children(dataset) {
 		if err != nil {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 )
 
-// checkKernel looks at Linux and its overlayfs.
+// checkKernel checks Linux and its overlayfs.
 func checkKernel(f Facts) []Finding {
 	const check = "kernel"
 	if !f.Overlay {
@@ -16,7 +16,7 @@ func checkKernel(f Facts) []Finding {
 	return okFinding(check, "Linux "+f.Kernel+", with overlayfs")
 }
 
-// checkModule looks at the OpenZFS that is loaded, and whether it goes with the kernel.
+// checkModule checks the loaded OpenZFS, and whether it supports the kernel.
 func checkModule(f Facts) []Finding {
 	const check = "OpenZFS"
 	if f.ModuleErr != nil {
@@ -42,7 +42,7 @@ func checkModule(f Facts) []Finding {
 	return okFinding(check, f.Module+", made for kernels up to "+linux.String())
 }
 
-// checkDevice looks at /dev/zfs.
+// checkDevice checks /dev/zfs.
 func checkDevice(f Facts) []Finding {
 	const check = "/dev/zfs"
 	switch {
@@ -54,7 +54,7 @@ func checkDevice(f Facts) []Finding {
 	return okFinding(check, "answers")
 }
 
-// checkDefects looks for versions with defects that layers meet.
+// checkDefects finds known defects of the loaded OpenZFS.
 func checkDefects(f Facts) (found []Finding) {
 	v, readable := parseVersion(f.Module)
 	if f.ModuleErr != nil || !readable {

@@ -6,14 +6,14 @@ import (
 	units "github.com/docker/go-units"
 )
 
-// The share of a pool, in percent, from which it gets slow, and from which it is
-// about to be full.
+// The use of a pool, in percent, from which it gets slow, and from which it is nearly
+// full.
 const (
 	crowded  = 80
 	overfull = 95
 )
 
-// checkPool looks at the pool's health and space.
+// checkPool checks the pool's health and space.
 func checkPool(f Facts) []Finding {
 	if f.Pool == nil {
 		return nil
@@ -35,8 +35,7 @@ func checkPool(f Facts) []Finding {
 	return append(health, checkSpace(f)...)
 }
 
-// repairCommand brings back the devices that are gone, each in the way that fits its
-// state.
+// repairCommand returns the commands that bring back missing devices, by their states.
 func repairCommand(f Facts) string {
 	remedy := ""
 	for _, d := range f.Devices {
@@ -66,7 +65,7 @@ func checkSpace(f Facts) []Finding {
 	return okFinding(check, found)
 }
 
-// checkTrim looks whether a pool on solid-state disks tells them what is free.
+// checkTrim checks whether a pool on solid-state disks trims them.
 func checkTrim(f Facts) []Finding {
 	const check = "autotrim"
 	switch {
@@ -80,13 +79,13 @@ func checkTrim(f Facts) []Finding {
 	return okFinding(check, "off")
 }
 
-// The shares of memory that ZFS's cache should have.
+// The bounds of the ARC's share of memory, as divisors.
 const (
 	greedy = 4 // over three quarters
 	meagre = 16
 )
 
-// checkMemory compares the most that the ARC may take with what there is.
+// checkMemory compares the ARC's maximum with the host's memory.
 func checkMemory(f Facts) []Finding {
 	const check = "ARC"
 	m := f.Memory

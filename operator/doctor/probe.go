@@ -12,9 +12,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// RunProbe makes a scratch dataset below the store's, with its properties, opens a
-// store of layers there as the plugin would, and destroys it again: that tries
-// all that overlayfs and limits need, and measures a copy-up.
+// RunProbe creates a scratch dataset below the store's, with the same properties, opens a
+// store there as the plugin does, and destroys the dataset again. This tries everything
+// that overlayfs and limits need, and measures a copy-up.
 func RunProbe(ctx context.Context, z *zfs.Handle, dataset string) *Probe {
 	p := &Probe{}
 	p.Err = p.run(ctx, z, dataset)
@@ -31,7 +31,7 @@ func (p *Probe) run(ctx context.Context, z *zfs.Handle, dataset string) (err err
 	if err := z.CreateFilesystem(name, zfs.Properties{"mountpoint": zfs.String("legacy")}); err != nil {
 		return err
 	}
-	// Also when the caller has gone: nothing is left behind.
+	// The dataset is destroyed even when the context is done.
 	defer func() { err = errors.Join(err, z.DestroyRetry(context.WithoutCancel(ctx), name)) }()
 	return p.probeStore(ctx, dir, name)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// checkStore looks at what lies in the store and should not.
+// checkStore checks the store's layers, and interrupted commands.
 func checkStore(f Facts) []Finding {
 	const check = "store"
 	s := f.Store
@@ -57,12 +57,12 @@ func findLeftovers(s *Store, flags string) (found []Finding) {
 	return found
 }
 
-// slowCopyUp is a copy-up that a person notices.
+// slowCopyUp is the duration from which a person notices a copy-up.
 const slowCopyUp = 5 * time.Millisecond
 
 const overlayCheck = "overlayfs on ZFS"
 
-// checkProbe judges what trying things showed.
+// checkProbe checks the results of RunProbe.
 func checkProbe(f Facts) []Finding {
 	p := f.Probe
 	switch {

@@ -6,7 +6,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/versions"
 )
 
-// version are the first three numbers of a version or release.
+// version has the first three numbers of a version or release.
 type version versions.Version
 
 // parseVersion reads "2.3.9-0+deb13u1" and "6.12.107+deb13-cloud-amd64".
@@ -19,7 +19,7 @@ func (v version) isBefore(o version) bool {
 	return versions.Version(v).IsBefore(versions.Version(o))
 }
 
-// String is the version with as many numbers as people write.
+// String formats the version with two numbers for Linux, otherwise with three.
 func (v version) String() string {
 	if v[2] == 0 && v[0] >= 3 { // Linux
 		return fmt.Sprintf("%d.%d", v[0], v[1])
@@ -27,7 +27,7 @@ func (v version) String() string {
 	return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2])
 }
 
-// Where things begin.
+// The first versions with a feature, or without it.
 var (
 	overlayNeeds  = version{2, 2, 0}   // OpenZFS, as an upper of overlayfs
 	volatileNeeds = version{5, 10, 0}  // Linux, for fast build steps
@@ -37,15 +37,15 @@ var (
 	pluginsGone   = version{28, 0, 0}
 )
 
-// HasGraphdriverPlugins reports whether a Docker of that version has graphdriver plugins.
-// One that cannot be read is taken for a new one.
+// HasGraphdriverPlugins reports whether a version of Docker has graphdriver plugins. An
+// unreadable version counts as a new one.
 func HasGraphdriverPlugins(docker string) bool {
 	v, ok := parseVersion(docker)
 	return ok && v.isBefore(pluginsGone)
 }
 
-// newestLinux is the newest kernel that a release of OpenZFS supports: META's
-// Linux-Maximum.
+// newestLinux lists the newest kernel that each release of OpenZFS supports
+// (Linux-Maximum in META).
 var newestLinux = []struct{ openZFS, linux version }{
 	{version{2, 2, 0}, version{6, 5}}, {version{2, 2, 1}, version{6, 6}}, {version{2, 2, 3}, version{6, 7}},
 	{version{2, 2, 4}, version{6, 8}}, {version{2, 2, 5}, version{6, 9}}, {version{2, 2, 6}, version{6, 10}},
@@ -57,8 +57,8 @@ var newestLinux = []struct{ openZFS, linux version }{
 	{version{2, 4, 4}, version{7, 2}},
 }
 
-// newestKernel is the newest kernel for a release; false for one that is newer than
-// this table.
+// newestKernel returns the newest kernel for a release, or false for a release that is
+// newer than the table.
 func newestKernel(v version) (linux version, ok bool) {
 	for _, row := range newestLinux {
 		if row.openZFS[0] == v[0] && row.openZFS[1] == v[1] && !v.isBefore(row.openZFS) {
@@ -74,20 +74,20 @@ type defect struct {
 	issue    int
 	severity Severity
 	what     string
-	// fixed are the releases that have the repair, one for each line of them.
-	// Lines between the first and the last that are not here never had it.
+	// fixed lists the first release with the repair, for each release line. Lines between
+	// the first and the last that are not listed never had the defect.
 	fixed []version
 }
 
-// defects are those that were fixed by commits whose releases are known.
+// defects lists the defects that were fixed by commits whose releases are known.
 var defects = []defect{
 	{15526, Broken, "a file that is copied while it is being written can come out with holes of zeros", []version{{2, 1, 14}, {2, 2, 2}, {2, 3, 0}}},
 	{16324, Warning, "the kernel can oops when memory gets short while datasets are unmounted, which Docker does often", []version{{2, 2, 8}, {2, 3, 2}}},
 	{17138, Warning, "mounting datasets under load can hang; reported with 2.3.1, and the code at fault was replaced", []version{{2, 2, 8}, {2, 3, 2}}},
 }
 
-// affects reports whether a version has the defect, and the release of its line that
-// does not.
+// affects reports whether a version has the defect, and the first release of its line
+// that does not.
 func (d defect) affects(v version) (fixed version, has bool) {
 	for _, f := range d.fixed {
 		if f[0] == v[0] && f[1] == v[1] {

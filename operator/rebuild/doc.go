@@ -1,10 +1,9 @@
-// Package rebuild makes a layer's tar again from what Docker recorded of it
-// (tar-split) and the layer's files, and compares its digest with the recorded one.
+// Package rebuild writes a layer's tar from Docker's record (tar-split) and the layer's
+// files, and compares its digest with the recorded one.
 //
-// An error says whose fault it is: a Difference is the layer's, Unproven is the
-// record's, and any other kept the two from being compared.
+// The error's type says what is at fault: a Difference is the layer's fault, Unproven is
+// the record's, and any other error prevented the comparison.
 //
-// What does not live here: the record itself (operator/dockerstore), and what is
-// done with the tar: operator/verify looks for what it names, operator/migrate
-// unpacks it.
+// Package dockerstore reads the record. Package verify compares the tar's entries with
+// the layer, and package migrate unpacks the tar.
 package rebuild

@@ -15,7 +15,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
-// fileFinder are a layer's, found as they were when the layer was unpacked.
+// fileFinder opens a layer's files by their names in the tar.
 type fileFinder struct{ *fsat.Resolver }
 
 func newFileFinder(layer *os.File) fileFinder { return fileFinder{fsat.NewResolver(int(layer.Fd()))} }
@@ -24,7 +24,7 @@ func newFileFinder(layer *os.File) fileFinder { return fileFinder{fsat.NewResolv
 func (f fileFinder) openContent(name string) (io.ReadCloser, error) {
 	clean := path.Clean(strings.TrimLeft(name, "/"))
 	if kind, _, err := whiteout.Classify(clean); err != nil || kind != whiteout.None {
-		return nil, Unproven{fmt.Errorf("%.200q was no file of the layer, and its content is nowhere", name)}
+		return nil, Unproven{fmt.Errorf("the record wants the content of %.200q, which is not a file of the layer", name)}
 	}
 	dir, base := path.Split(clean)
 	dirfd, err := f.Dir(strings.TrimSuffix(dir, "/"), nil)
@@ -46,8 +46,7 @@ func (f fileFinder) openContent(name string) (io.ReadCloser, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// explainMissing makes a difference of what the kernel says of a name that is not what was
-// recorded.
+// explainMissing returns a Difference for a name that is missing or of another type.
 func explainMissing(name string, err error) error {
 	switch {
 	case errors.Is(err, unix.ENOENT):
@@ -59,5 +58,5 @@ func explainMissing(name string, err error) error {
 }
 
 func notRegularError(name string) error {
-	return Difference{fault.New(fault.Invalid, "%.200q is no file any more", name)}
+	return Difference{fault.New(fault.Invalid, "%.200q is not a regular file", name)}
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
-// Record is what makes the tar again: dockerstore.TarSplit.
+// Record writes a tar from its record. dockerstore.TarSplit is one.
 type Record interface {
 	WriteTar(w io.Writer, get func(name string) (io.ReadCloser, error)) error
 }
 
-// Difference is a layer whose files do not give the tar that Docker recorded.
+// Difference is the error of a layer whose files differ from the recorded tar.
 type Difference struct{ Err error }
 
 func (d Difference) Error() string { return d.Err.Error() }
@@ -25,7 +25,8 @@ func (d Difference) Error() string { return d.Err.Error() }
 // Unwrap returns the cause.
 func (d Difference) Unwrap() error { return d.Err }
 
-// Unproven is trouble with Docker's record, and not with the layer.
+// Unproven is the error of a record that cannot be read; it proves nothing about the
+// layer.
 type Unproven struct{ Err error }
 
 func (u Unproven) Error() string { return u.Err.Error() }
@@ -33,8 +34,8 @@ func (u Unproven) Error() string { return u.Err.Error() }
 // Unwrap returns the cause.
 func (u Unproven) Unwrap() error { return u.Err }
 
-// WriteTar writes the tar of a layer, whose directory is given. Only when it has come to
-// its end without an error is what was written the recorded tar.
+// WriteTar writes the tar of a layer from its directory. The output is the recorded tar
+// only when WriteTar returns nil.
 func WriteTar(w io.Writer, r Record, layer *os.File, want digest.Digest) error {
 	digester := digest.SHA256.Digester()
 	out := &sink{Writer: io.MultiWriter(digester.Hash(), w)}
@@ -44,12 +45,13 @@ func WriteTar(w io.Writer, r Record, layer *os.File, want digest.Digest) error {
 		return out.classify(err)
 	}
 	if got := digester.Digest(); got != want {
-		return Difference{fault.New(fault.Invalid, "its tar has the digest %s", got)}
+		return Difference{fault.New(fault.Invalid, "the tar has the digest %s", got)}
 	}
 	return nil
 }
 
-// sink remembers that it failed: then neither layer nor record is at fault.
+// sink remembers an error of the output, which is neither the layer's fault nor the
+// record's.
 type sink struct {
 	io.Writer
 	err error
@@ -63,8 +65,8 @@ func (s *sink) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// classify says whose fault an error is. tar-split has a checksum of each file, and
-// no type for the error of one that is not the recorded one.
+// classify returns the error as a Difference, Unproven or itself. tar-split checks a
+// checksum of each file, but has no error type for a mismatch.
 func (s *sink) classify(err error) error {
 	var difference Difference
 	var unproven Unproven

@@ -120,13 +120,13 @@ func TestWhoseFaultItIs(t *testing.T) {
 		"more":        {func(l *layer) { l.write("usr/lib/two", "second, and more") }, differs, `"lib/two"`},
 		"missing":     {func(l *layer) { l.no(os.Remove(l.at("one"))) }, differs, `"one" is missing`},
 		"no way":      {func(l *layer) { l.no(os.RemoveAll(l.at("usr"))) }, differs, `"lib/two" is missing`},
-		"symlink":     {func(l *layer) { l.instead("one", "/etc/passwd") }, differs, "is no file any more"},
-		"fifo":        {func(l *layer) { l.no(errors.Join(os.Remove(l.at("one")), unix.Mkfifo(l.at("one"), 0o600))) }, differs, "is no file any more"},
+		"symlink":     {func(l *layer) { l.instead("one", "/etc/passwd") }, differs, "is not a regular file"},
+		"fifo":        {func(l *layer) { l.no(errors.Join(os.Remove(l.at("one")), unix.Mkfifo(l.at("one"), 0o600))) }, differs, "is not a regular file"},
 		"escape":      {func(l *layer) { l.instead("lib", "../..") }, differs, "above the root"},
-		"the digest":  {func(l *layer) { l.tar = append(l.tar, 0) }, differs, "its tar has the digest sha256:"},
+		"the digest":  {func(l *layer) { l.tar = append(l.tar, 0) }, differs, "the tar has the digest sha256:"},
 		"half":        {func(l *layer) { l.no(os.Truncate(l.record(), 60)) }, unproven, "tar-split.json.gz"},
-		"a deletion":  {func(l *layer) { l.recorded("usr/.wh.one", "x") }, unproven, "its content is nowhere"},
-		"aufs's mark": {func(l *layer) { l.recorded(".wh..wh.aufs", "x") }, unproven, "its content is nowhere"},
+		"a deletion":  {func(l *layer) { l.recorded("usr/.wh.one", "x") }, unproven, "which is not a file of the layer"},
+		"aufs's mark": {func(l *layer) { l.recorded(".wh..wh.aufs", "x") }, unproven, "which is not a file of the layer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLayer(t)

@@ -19,8 +19,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
-// compare makes sure that what the tar names is there as it says, and nothing
-// else.
+// compare fails when an entry of the tar is missing or different in the layer, or when
+// the layer has other files.
 func (e *entries) compare(ctx context.Context, dir *os.File, base bool) error {
 	t := &layerTree{
 		root: int(dir.Fd()), base: base, entries: e, namedLocations: map[location]bool{}, opaqueDirs: map[uint64]bool{},
@@ -40,7 +40,7 @@ func (e *entries) compare(ctx context.Context, dir *os.File, base bool) error {
 	return t.checkNothingExtra(ctx)
 }
 
-// addName says of which name an error is.
+// addName adds the name to an error.
 func addName(name string, err error) error {
 	if err == nil {
 		return nil
@@ -48,10 +48,10 @@ func addName(name string, err error) error {
 	return fmt.Errorf("%q: %w", name, err)
 }
 
-// layerTree is what is on disk.
+// layerTree is the layer on disk.
 type layerTree struct {
 	root           int
-	base           bool // nothing is below to be hidden
+	base           bool // a base layer, which has nothing to hide
 	entries        *entries
 	namedLocations map[location]bool // what the tar names
 	opaqueDirs     map[uint64]bool   // directories, by inode, that are to hide the one below
@@ -60,14 +60,14 @@ type layerTree struct {
 	resolver       *fsat.Resolver
 }
 
-// location is a name in a directory, however the tar leads there: paths can pass
-// symlinks.
+// location identifies a name in a directory. Different paths can lead to it, because the
+// paths in a tar can pass symlinks.
 type location struct {
 	dir  uint64 // inode
 	name string
 }
 
-// file is what one or more entries stand for.
+// file is a file that one or more entries name.
 type file struct {
 	name        string // the first that leads here
 	location    location
@@ -75,12 +75,12 @@ type file struct {
 	typeHeader  *tar.Header // says what it is; nil where only hard links were found
 	ownerHeader *tar.Header // says whose it is, as the last that was unpacked
 	xattr       map[string]string
-	// capabilitiesUnclear: a later entry without capabilities may have taken them away, as
-	// engines do with each new owner, or not.
+	// capabilitiesUnclear is set when a later entry has no capabilities. Engines differ in
+	// whether a new owner removes them.
 	capabilitiesUnclear bool
 }
 
-// checkEntry looks at what stands for an entry of the tar.
+// checkEntry finds the file of an entry, or checks its whiteout.
 func (t *layerTree) checkEntry(e *entry) error {
 	kind, target, err := whiteout.Classify(e.name)
 	if err != nil {
@@ -96,7 +96,7 @@ func (t *layerTree) checkEntry(e *entry) error {
 	case whiteout.None:
 	}
 	if e.header.Typeflag == tar.TypeChar && e.header.Devmajor == 0 && e.header.Devminor == 0 {
-		return t.checkWhiteout(e.name) // as overlayfs has it
+		return t.checkWhiteout(e.name) // a whiteout in overlayfs's form
 	}
 	at, st, err := t.stat(e.name)
 	if err != nil {
@@ -106,7 +106,7 @@ func (t *layerTree) checkEntry(e *entry) error {
 	return t.mergeEntry(e, at, st)
 }
 
-// mergeEntry joins the entries that are one file.
+// mergeEntry combines the entries of one file.
 func (t *layerTree) mergeEntry(e *entry, at location, st unix.Stat_t) error {
 	f := t.files[st.Ino]
 	if f == nil {
@@ -129,17 +129,17 @@ func (t *layerTree) mergeEntry(e *entry, at location, st unix.Stat_t) error {
 	return nil
 }
 
-// checkHardLink makes sure that a hard link is one. Its target may have been replaced by
-// a later entry.
+// checkHardLink fails when a hard link and its target are different files, unless a later
+// entry replaced the target.
 func (t *layerTree) checkHardLink(e *entry) error {
 	target := t.entries.findEntry(cleanPath(e.header.Linkname))
 	if target != nil && target.number < e.number && target.ino != e.ino {
-		return fmt.Errorf("is no hard link to %q", e.header.Linkname)
+		return fmt.Errorf("is not a hard link to %q", e.header.Linkname)
 	}
 	return nil
 }
 
-// openParent opens the directory of a path.
+// openParent opens the parent directory of a path.
 func (t *layerTree) openParent(name string) (dirfd int, base string, err error) {
 	dir, base := path.Split(name)
 	dirfd, err = t.resolver.Dir(strings.TrimSuffix(dir, "/"), nil)
@@ -163,8 +163,8 @@ func (t *layerTree) stat(name string) (at location, st unix.Stat_t, err error) {
 	return at, st, err
 }
 
-// checkWhiteout looks for a deletion. What the layer itself has at that place hides
-// what is below as well, a directory by its mark.
+// checkWhiteout fails when a deletion of the tar has no effect in the layer. The layer's
+// own file of that name hides the one below, too; a directory has to be opaque.
 func (t *layerTree) checkWhiteout(target string) error {
 	_, st, err := t.stat(target)
 	switch {
@@ -176,12 +176,12 @@ func (t *layerTree) checkWhiteout(target string) error {
 		return nil
 	}
 	if own := t.entries.findEntry(target); own == nil {
-		return fmt.Errorf("the deletion of %q is no whiteout", target)
+		return fmt.Errorf("the deletion of %q is not a whiteout", target)
 	}
 	return nil
 }
 
-// checkOpaque looks for the mark of a directory that hides the one below.
+// checkOpaque fails when a directory is not opaque.
 func (t *layerTree) checkOpaque(target string) error {
 	if target == "." && t.base {
 		return nil
@@ -197,7 +197,7 @@ func (t *layerTree) checkOpaque(target string) error {
 	}
 	value, err := fsat.GetXattr(dirfd, base, overlayfs.OpaqueXattr)
 	if errors.Is(err, unix.ENODATA) || err == nil && !overlayfs.IsOpaque(value) {
-		return errors.New("does not hide the directory below it")
+		return errors.New("is not opaque, so the directory below shows")
 	}
 	return err
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 )
 
-// comparison is that of one layer.
+// comparison compares one layer.
 type comparison struct {
 	ctx  context.Context
 	dir  *os.File // the layer's own content
@@ -19,8 +19,8 @@ type comparison struct {
 	read func(n int)
 }
 
-// run has the tar made again and its digest compared, then compares what the tar
-// names with what is there.
+// run rebuilds the tar and compares its digest, then compares the tar's entries with the
+// layer.
 func (c comparison) run(r rebuild.Record, want digest.Digest) error {
 	pr, pw := io.Pipe()
 	named := newEntries()
@@ -44,7 +44,7 @@ func (c comparison) run(r rebuild.Record, want digest.Digest) error {
 	return named.compare(c.ctx, c.dir, c.base)
 }
 
-// countingWriter passes on what is compared, until the caller has gone.
+// countingWriter reports progress and fails once the caller's context is done.
 type countingWriter struct {
 	io.Writer
 	c comparison

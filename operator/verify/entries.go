@@ -13,30 +13,30 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// entries are what a layer's tar names, as a tree; of one named twice the last.
+// entries is the tree of a layer's tar. Of entries with the same name it has the last.
 type entries struct {
 	root  node
 	count int // how many entries were
 }
 
-// node is a name in the tree, with an entry or only on the way to some.
+// node is a name in the tree. It has no entry when the tar names only files below.
 type node struct {
 	*entry
 	below map[string]*node
 }
 
-// entry is one of the tar's.
+// entry is an entry of the tar.
 type entry struct {
 	header *tar.Header
 	name   string // clean
 	number int    // in the tar's order
 	xattrs map[string]string
-	ino    uint64 // of what stands for it, once that was looked at
+	ino    uint64 // of the entry's file, once checkEntry has found it
 }
 
 func newEntries() *entries { return &entries{} }
 
-// readAll collects the entries of a tar, to its very end.
+// readAll reads all entries of a tar, and the input to its end.
 func (e *entries) readAll(r io.Reader) error {
 	t := tar.NewReader(r)
 	for {
@@ -49,17 +49,17 @@ func (e *entries) readAll(r io.Reader) error {
 			return err
 		}
 		if len(header.Name) > maxName {
-			return fault.New(fault.UnsafeInput, "a name of %d bytes, and no layer has one longer than %d", len(header.Name), maxName)
+			return fault.New(fault.UnsafeInput, "the tar has a name of %d bytes, longer than %d", len(header.Name), maxName)
 		}
 		e.addEntry(header)
 	}
 }
 
-// maxName bounds names: each part of one takes a place in the tree.
+// maxName bounds the length of names, because each part takes a node in the tree.
 const maxName = 32 << 10
 
-// addEntry notes an entry. One that is no directory takes the place of all that was
-// below; a directory merges with one that is there.
+// addEntry adds an entry. A directory merges with an earlier one of the same name; any
+// other entry replaces everything below.
 func (e *entries) addEntry(header *tar.Header) {
 	name := cleanPath(header.Name)
 	if header.Typeflag == tar.TypeXGlobalHeader || name == "." {
@@ -78,7 +78,7 @@ func (e *entries) addEntry(header *tar.Header) {
 	n.entry = next
 }
 
-// cleanPath is a path of the tar relative to the layer's root.
+// cleanPath returns a path of the tar relative to the layer's root.
 func cleanPath(name string) string { return path.Clean(strings.TrimLeft(name, "/")) }
 
 func (e *entries) makeNode(name string) *node {
@@ -97,7 +97,7 @@ func (e *entries) makeNode(name string) *node {
 	return n
 }
 
-// findEntry is the entry of a path, or nil.
+// findEntry returns the entry of a path, or nil.
 func (e *entries) findEntry(name string) *entry {
 	n := &e.root
 	for part := range strings.SplitSeq(name, "/") {
@@ -110,7 +110,7 @@ func (e *entries) findEntry(name string) *entry {
 	return n.entry
 }
 
-// sortedEntries are the entries as the tar has them.
+// sortedEntries returns the entries in the order of the tar.
 func (e *entries) sortedEntries() []*entry {
 	var all []*entry
 	var collect func(*node)

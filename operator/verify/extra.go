@@ -11,19 +11,19 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
-// extraFinder looks for what the tar does not name.
+// extraFinder finds files that the tar does not name.
 type extraFinder struct {
 	*layerTree
-	ancestors []ancestor // directories from the root to where the walk is
+	ancestors []ancestor // the directories from the root to the current one
 }
 
-// ancestor is a directory on the way.
+// ancestor is a directory between the root and the current position.
 type ancestor struct {
 	ino   uint64
-	leads bool // to something that the tar names
+	leads bool // the tar names something below
 }
 
-// checkNothingExtra makes sure that all that is there was named, or leads to what was.
+// checkNothingExtra fails for a file that the tar neither names nor needs as a parent.
 func (t *layerTree) checkNothingExtra(ctx context.Context) error {
 	st, err := fsat.StatFD(t.root)
 	if err != nil {
@@ -49,12 +49,12 @@ func (x *extraFinder) Enter(_ int, at fsat.Path, fd int) error {
 	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP):
 		return nil
 	case err == nil && overlayfs.IsOpaque(value):
-		return fmt.Errorf("%q hides the directory below it, and the tar does not say so", at.String())
+		return fmt.Errorf("%q is opaque, but not in the tar", at.String())
 	}
 	return err
 }
 
-// File is part of fsat.Visitor. Sockets are in no tar.
+// File is part of fsat.Visitor. It ignores sockets, which a tar cannot have.
 func (x *extraFinder) File(parent int, at fsat.Path, _ uint8) error {
 	if x.namedLocations[location{x.current().ino, at.Name}] {
 		x.current().leads = true
@@ -70,8 +70,8 @@ func (x *extraFinder) File(parent int, at fsat.Path, _ uint8) error {
 	return unnamedError(at)
 }
 
-// Leave is part of fsat.Visitor. Directories that no entry names are there when
-// they lead to what one names.
+// Leave is part of fsat.Visitor. A directory that the tar does not name is allowed when
+// the tar names something below.
 func (x *extraFinder) Leave(_ int, at fsat.Path) error {
 	left := *x.current()
 	x.ancestors = x.ancestors[:len(x.ancestors)-1]
@@ -83,5 +83,5 @@ func (x *extraFinder) Leave(_ int, at fsat.Path) error {
 }
 
 func unnamedError(at fsat.Path) error {
-	return fmt.Errorf("%q is there, and the tar does not name it", at.String())
+	return fmt.Errorf("%q exists, but not in the tar", at.String())
 }

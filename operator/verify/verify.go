@@ -15,19 +15,19 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// Status is what became of a layer's comparison.
+// Status is the outcome of a layer's comparison.
 type Status string
 
 // The outcomes.
 const (
 	OK       Status = "ok"
-	Changed  Status = "changed"  // it is not what Docker recorded
-	Missing  Status = "missing"  // the store does not have it
-	Unproven Status = "unproven" // Docker's record of its tar cannot be read
+	Changed  Status = "changed"  // the layer differs from Docker's record
+	Missing  Status = "missing"  // the store lacks the layer
+	Unproven Status = "unproven" // Docker's record of the tar cannot be read
 	Removed  Status = "gone"     // Docker removed it meanwhile
 )
 
-// Result is what was found out about one layer.
+// Result is the result for one layer.
 type Result struct {
 	ID     string        `json:"id"` // in the store
 	Chain  digest.Digest `json:"chain"`
@@ -36,7 +36,7 @@ type Result struct {
 	Reason string        `json:"reason,omitempty"`
 }
 
-// IsWrong reports whether the layer is not what Docker recorded.
+// IsWrong reports whether the layer differs from Docker's record or is missing.
 func (r Result) IsWrong() bool { return r.Status == Changed || r.Status == Missing }
 
 // Verifier compares layers.
@@ -44,12 +44,11 @@ type Verifier struct {
 	View   *overlayzfs.StoreView
 	Docker *dockerstore.Root
 	Driver string
-	// Progress is called with the number of bytes that were compared, by any
-	// goroutine; nil for nobody.
+	// Progress, if not nil, is called by any goroutine with the number of compared bytes.
 	Progress func(n int)
 }
 
-// VerifyLayers compares layers, several at once, and returns the results in their
+// VerifyLayers compares layers, several at once, and returns the results in the same
 // order.
 func (v Verifier) VerifyLayers(ctx context.Context, layers []dockerstore.Layer) ([]Result, error) {
 	results := make([]Result, len(layers))
@@ -87,8 +86,8 @@ func (v Verifier) verifyLayer(ctx context.Context, layer dockerstore.Layer) Resu
 	return r
 }
 
-// errNoLayer is a layer that the store does not have.
-var errNoLayer = errors.New("the store does not have it")
+// errNoLayer is returned when the store lacks the layer.
+var errNoLayer = errors.New("the layer is missing in the store")
 
 func (v Verifier) compareLayer(ctx context.Context, layer dockerstore.Layer) (err error) {
 	record, err := v.Docker.TarSplit(v.Driver, layer.Chain)

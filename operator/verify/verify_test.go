@@ -160,18 +160,18 @@ func TestEveryChangeIsFound(t *testing.T) {
 		"a mode":                {"empty", mode(0o755), "mode 0755, recorded 04755"},
 		"a directory's mode":    {"usr/lib", mode(0o755), "mode 0755, recorded 0750"},
 		"a link's mode":         {"usr/lib/file", mode(0o600), "mode 0600, recorded 0640"},
-		"more":                  {"usr/extra", write(""), `"usr/extra" is there, and the tar do`},
+		"more":                  {"usr/extra", write(""), `"usr/extra" exists, but not in the tar`},
 		"a type":                {"empty", instead(mkdir), "of type"},
 		"an escape":             {"lib", instead(symlink("../..")), "above the root"},
-		"no hard link":          {"usr/hard", instead(write(content)), `is no hard link to "usr/lib/file"`},
-		"a link's target":       {"lib", instead(symlink("/usr/lib")), `leads to "/usr/lib", recorded "usr/lib"`},
+		"no hard link":          {"usr/hard", instead(write(content)), `is not a hard link to "usr/lib/file"`},
+		"a link's target":       {"lib", instead(symlink("/usr/lib")), `points to "/usr/lib", recorded "usr/lib"`},
 		"an empty file's bytes": {"empty", write("x"), "has 1 bytes, recorded 0"},
-		"an undeleted name":     {"usr/gone", instead(mkdir), "does not hide the directory below it"},
-		"a file undeleted":      {"usr/gone", instead(write("")), "is no whiteout"},
+		"an undeleted name":     {"usr/gone", instead(mkdir), "is not opaque, so the directory below shows"},
+		"a file undeleted":      {"usr/gone", instead(write("")), "is not a whiteout"},
 		"a deletion":            {"usr/gone", os.Remove, `the deletion of "usr/gone" is missing`},
-		"an empty directory":    {"usr/more", mkdir, `"usr/more" is there, and the tar do`},
-		"directories":           {"usr/lib/a", func(path string) error { return os.MkdirAll(path+"/b", 0o755) }, "is there, and the tar do"},
-		"another hard link":     {"usr/more", func(path string) error { return os.Link(to(path, "hard"), path) }, `"usr/more" is there`},
+		"an empty directory":    {"usr/more", mkdir, `"usr/more" exists, but not in the tar`},
+		"directories":           {"usr/lib/a", func(path string) error { return os.MkdirAll(path+"/b", 0o755) }, "exists, but not in the tar"},
+		"another hard link":     {"usr/more", func(path string) error { return os.Link(to(path, "hard"), path) }, `"usr/more" exists`},
 		"one file for two": {"twin", instead(func(path string) error {
 			return os.Link(to(path, "usr/lib/other"), path)
 		}), `is the same file as "lib/other"`},
@@ -201,7 +201,7 @@ func TestADirectoryInADeletionsPlaceHides(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(dir, "x/y"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := compare(t.Context(), t, layer, dir); err == nil || !strings.Contains(err.Error(), "does not hide") {
+		if err := compare(t.Context(), t, layer, dir); err == nil || !strings.Contains(err.Error(), "is not opaque") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

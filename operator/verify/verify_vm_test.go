@@ -42,10 +42,10 @@ func TestWhatOnlyRootMakes(t *testing.T) {
 	for says, spoil := range map[string]func(at func(string) string){
 		"":                                    func(func(string) string) {},
 		`"a/ping": has lost its capabilities`: func(at func(string) string) { remove(at("a/ping"), layertar.Capabilities) },
-		`"a/plain": has capabilities, recorded none`:      func(at func(string) string) { set(at("a/plain"), layertar.Capabilities, caps) },
-		`"a" hides the directory below it, and the tar`:   func(at func(string) string) { set(at("a"), overlayfs.OpaqueXattr, overlayfs.OpaqueValue) },
-		"does not hide the directory below it":            func(at func(string) string) { remove(at("hides"), overlayfs.OpaqueXattr) },
-		`".wh.put": does not hide the directory below it`: func(at func(string) string) { remove(at("put"), overlayfs.OpaqueXattr) },
+		`"a/plain": has capabilities, recorded none`:             func(at func(string) string) { set(at("a/plain"), layertar.Capabilities, caps) },
+		`"a" hides the directory below it, and the tar`:          func(at func(string) string) { set(at("a"), overlayfs.OpaqueXattr, overlayfs.OpaqueValue) },
+		"is not opaque, so the directory below shows":            func(at func(string) string) { remove(at("hides"), overlayfs.OpaqueXattr) },
+		`".wh.put": is not opaque, so the directory below shows`: func(at func(string) string) { remove(at("put"), overlayfs.OpaqueXattr) },
 	} {
 		dir := t.TempDir()
 		at := func(name string) string { return filepath.Join(dir, name) }

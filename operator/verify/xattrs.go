@@ -14,12 +14,11 @@ import (
 	"github.com/overlayzfs/overlayzfs/layertar"
 )
 
-// paxXattr is what a tar calls extended attributes.
+// paxXattr is the prefix of extended attributes in a tar.
 const paxXattr = "SCHILY.xattr."
 
-// comparedXattrs are the extended attributes of an entry that are compared: those that
-// every store keeps. Capabilities are part of what a program may do; others than
-// these and the users' own depend on the host.
+// comparedXattrs returns an entry's extended attributes that every store keeps:
+// capabilities and those in the user namespace. All others depend on the host.
 func comparedXattrs(header *tar.Header) map[string]string {
 	xattrs := map[string]string{}
 	for key, value := range header.PAXRecords {
@@ -34,8 +33,8 @@ func comparedXattrs(header *tar.Header) map[string]string {
 	return xattrs
 }
 
-// checkXattrs compares the users' own attributes of a file or directory. What was
-// added is in no record of Docker's: not every engine puts it into a tar.
+// checkXattrs compares the user attributes of a file or directory. It ignores additional
+// ones, because not every engine writes them to a tar.
 func (f *file) checkXattrs(dirfd int, name string) error {
 	for _, attr := range slices.Sorted(maps.Keys(f.xattr)) {
 		if attr == layertar.Capabilities {
@@ -73,8 +72,8 @@ func (f *file) checkCapabilities(dirfd int, name string) error {
 	return nil
 }
 
-// readXattr reads an attribute as a tar would have it. A file system without them has
-// none.
+// readXattr reads an attribute in the form that a tar has. A file system without
+// attributes has none.
 func readXattr(dirfd int, name, attr string) (value string, has bool, err error) {
 	raw, err := fsat.GetXattr(dirfd, name, attr)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {

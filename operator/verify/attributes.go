@@ -11,20 +11,20 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 )
 
-// fileTypes are what the entries of a tar make.
+// fileTypes maps the types of tar entries to file types.
 var fileTypes = map[byte]uint32{
 	tar.TypeReg: unix.S_IFREG, tar.TypeGNUSparse: unix.S_IFREG, tar.TypeDir: unix.S_IFDIR, tar.TypeSymlink: unix.S_IFLNK,
 	tar.TypeChar: unix.S_IFCHR, tar.TypeBlock: unix.S_IFBLK, tar.TypeFifo: unix.S_IFIFO,
 }
 
-// checkFile compares what the tar's headers and the file system both know.
+// checkFile compares a file's attributes with the tar's headers.
 func (t *layerTree) checkFile(f *file) error {
 	if f.typeHeader == nil {
-		return fmt.Errorf("is no hard link to %q", f.ownerHeader.Linkname)
+		return fmt.Errorf("is not a hard link to %q", f.ownerHeader.Linkname)
 	}
 	want, ok := fileTypes[f.typeHeader.Typeflag]
 	if !ok {
-		return rebuild.Unproven{Err: fmt.Errorf("an entry of type %q", f.typeHeader.Typeflag)}
+		return rebuild.Unproven{Err: fmt.Errorf("unknown type %q of a tar entry", f.typeHeader.Typeflag)}
 	}
 	if got := f.st.Mode & unix.S_IFMT; got != want {
 		return fmt.Errorf("is of type %#o, recorded %#o", got, want)
@@ -58,7 +58,8 @@ func (f *file) checkAttributes() error {
 	return nil
 }
 
-// checkSize: the content of an empty file is in no record.
+// checkSize compares the size of a regular file. The digest does not cover a file that is
+// recorded as empty.
 func (f *file) checkSize() error {
 	if f.st.Mode&unix.S_IFMT == unix.S_IFREG && f.st.Size != f.typeHeader.Size {
 		return fmt.Errorf("has %d bytes, recorded %d", f.st.Size, f.typeHeader.Size)
@@ -76,7 +77,7 @@ func (f *file) checkDevice() error {
 func checkTarget(dirfd int, name, want string) error {
 	got, err := fsat.Readlink(dirfd, name)
 	if err == nil && got != want {
-		err = fmt.Errorf("leads to %q, recorded %q", got, want)
+		err = fmt.Errorf("points to %q, recorded %q", got, want)
 	}
 	return err
 }
