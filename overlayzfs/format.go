@@ -8,6 +8,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/quota"
 )
 
 // formatVersion is the version of the private directory's layout. The files beside it have
@@ -62,7 +63,7 @@ func ensureStoreName(h home) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return createStoreName(path)
 	}
-	if err == nil && !shortPattern.Match(raw) {
+	if err == nil && !quota.IsKey(string(raw)) {
 		err = fault.New(fault.Invalid, "the store is damaged: %s contains %.40q, which is not the name of a store", path, raw)
 	}
 	return string(raw), err

@@ -7,12 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/quota"
 )
 
 // The names of overlay2's on-disk format. The store keeps them, so that a store of
@@ -131,8 +131,6 @@ func checkIDs(id, parent string) error {
 // shortLength is the length of a short link's name in overlay2's format.
 const shortLength = 26
 
-var shortPattern = regexp.MustCompile(`^[A-Z0-9]{26}$`)
-
 // newShortName returns an unused name for a short link.
 func newShortName() string {
 	raw := make([]byte, shortLength)
@@ -148,7 +146,7 @@ func readShortName(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !shortPattern.Match(raw) {
+	if !quota.IsKey(string(raw)) {
 		return "", fault.New(fault.Invalid, "the layer is damaged: %s contains %.40q, which is not the name of a short link", path, raw)
 	}
 	return string(raw), nil
@@ -195,7 +193,7 @@ func (l layer) readLowers() ([]string, error) {
 	lowers := strings.Split(string(raw), ":")
 	for _, lower := range lowers {
 		short, ok := strings.CutPrefix(lower, linkDir+"/")
-		if !ok || !shortPattern.MatchString(short) {
+		if !ok || !quota.IsKey(short) {
 			return nil, fault.New(fault.Invalid, "the layer is damaged: %s contains %.40q, which is not a short link", path, lower)
 		}
 	}

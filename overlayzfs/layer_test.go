@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/quota"
 )
 
 // plant writes a layer's files as they lie on disk.
@@ -81,7 +82,7 @@ func TestNewShort(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
 		short := newShortName()
-		if !shortPattern.MatchString(short) || seen[short] {
+		if !quota.IsKey(short) || seen[short] {
 			t.Fatalf("short link %q", short)
 		}
 		seen[short] = true

@@ -114,7 +114,7 @@ func (d *datasets) sweep(ctx context.Context, all func() (map[string]*Record, er
 			return err
 		}
 		key := strings.TrimPrefix(child.Name, d.parent+"/")
-		if _, found := recorded[key]; found || !keyPattern.MatchString(key) || !d.isOurs(child) {
+		if _, found := recorded[key]; found || !IsKey(key) || !d.isOurs(child) {
 			continue
 		}
 		if layer, _ := child.Property(LayerProperty); d.mayOwn != nil && d.mayOwn(layer.String(), key) {

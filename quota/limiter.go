@@ -20,6 +20,9 @@ type Layer struct {
 // removed layer from other datasets.
 var keyPattern = regexp.MustCompile(`^[A-Z0-9]{26}$`)
 
+// IsKey reports whether text has the form of a key, which is that of a short link's name.
+func IsKey(text string) bool { return keyPattern.MatchString(text) }
+
 // controller enforces limits in one mode. Calls for one layer do not overlap.
 type controller interface {
 	// reserve completes the record, which is saved before anything else is made.
@@ -150,7 +153,7 @@ func (l *Limiter) Make(p Layer, id string, s Spec, fill func(dir string) error) 
 	if err := l.Check(s); err != nil {
 		return err
 	}
-	if !keyPattern.MatchString(p.Key) {
+	if !IsKey(p.Key) {
 		return fault.New(fault.Invalid, "%.60q is not the key of a layer", p.Key)
 	}
 	r := Record{Layer: id, Mode: l.mode, Limits: s.Limits, Properties: s.Properties}

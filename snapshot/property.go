@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -103,7 +104,7 @@ func parseLimitedLayers(text string) limitedLayers {
 	count, _ := strconv.Atoi(digits)
 	l := limitedLayers{count: count}
 	for key := range strings.SplitSeq(list, ",") {
-		if keyPattern.MatchString(key) {
+		if quota.IsKey(key) {
 			l.keys = append(l.keys, key)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -147,9 +146,6 @@ func (s target) isComplete(name string, taken []zfs.Dataset) (bool, error) {
 	return true, nil
 }
 
-// keyPattern matches the last component of the name of a limited layer's dataset.
-var keyPattern = regexp.MustCompile(`^[A-Z0-9]{26}$`)
-
 // limitedChildren returns the datasets of limited layers, by name. Other children belong to
 // others. Everything below a marked dataset inherits the mark, so the property has to be the
 // child's own.
@@ -159,7 +155,7 @@ func limitedChildren(z *zfs.Handle, layers string) ([]zfs.Dataset, error) {
 		if err != nil {
 			return nil, err
 		}
-		if keyPattern.MatchString(keyOf(layers, child.Name)) && child.IsLocalOrReceived(quota.LayerProperty) && child.Type == zfs.Filesystem {
+		if quota.IsKey(keyOf(layers, child.Name)) && child.IsLocalOrReceived(quota.LayerProperty) && child.Type == zfs.Filesystem {
 			found = append(found, child)
 		}
 	}
