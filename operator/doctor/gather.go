@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-
 	"github.com/overlayzfs/overlayzfs/internal/versions"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )

@@ -92,11 +92,11 @@ func TestCopyBack(t *testing.T) {
 	for name, share := range map[string]bool{"AsTheyAre": true, "ByTheirTars": false} {
 		t.Run(name, func(t *testing.T) {
 			h := onOverlay2(t)
-			h.no(h.run(h.moveJob(), &shelf{}))
-			h.no(Finish(t.Context(), h.dir, (&shelf{}).tools()))
+			h.no(h.run(h.moveJob(), &fakeStore{}))
+			h.no(Finish(t.Context(), h.dir, (&fakeStore{}).tools()))
 			before := h.everything()
 			j := &Job{Method: Copy, From: "overlayzfs", To: "overlay2", Layers: target, Target: overlay2Dir, Share: share, Config: h.config, ConfigWas: h.configWas()}
-			h.no(h.run(j, &shelf{}))
+			h.no(h.run(j, &fakeStore{}))
 			view, err := overlayzfs.OpenHomeReadOnly(h.path("overlay2"))
 			h.no(err)
 			layers, err := view.Layers()
@@ -114,7 +114,7 @@ func TestCopyBack(t *testing.T) {
 			if len(records.Containers) != 2 || len(records.Layers) != 2 || len(records.Damaged)+len(records.Gaps()) > 0 {
 				t.Errorf("records: %+v", records)
 			}
-			h.no(Undo(t.Context(), h.dir, (&shelf{}).tools()))
+			h.no(Undo(t.Context(), h.dir, (&fakeStore{}).tools()))
 			if diff := cmp.Diff(before, h.everything()); diff != "" {
 				t.Errorf("after an undo, - before, + now:\n%s", diff)
 			}
@@ -133,15 +133,15 @@ func TestBackDoesNotForgetWhatRan(t *testing.T) {
 		{Carrying, "x", true}, {Switching, "x", false}, {Switching, "y", true},
 	} {
 		j := &Job{Method: Copy, From: "overlayzfs", To: "overlay2", Phase: tt.phase, Token: "x"}
-		again, err := j.needsCarry((&shelf{token: tt.token}).tools())
+		again, err := j.needsCarry((&fakeStore{token: tt.token}).tools())
 		if err != nil || again != tt.again {
 			t.Errorf("%+v: %v, %v", tt, again, err)
 		}
 	}
 }
 
-// trees is a shelf of whole trees, as a driver of clones has them.
-type trees struct{ *shelf }
+// trees is a fakeStore of whole trees, as a driver of clones has them.
+type trees struct{ *fakeStore }
 
 func (s trees) Create(_ context.Context, id, parent string, _ overlayzfs.CreateOptions) error {
 	if parent == "" {
@@ -154,7 +154,7 @@ func (s trees) Create(_ context.Context, id, parent string, _ overlayzfs.CreateO
 // the digests of what comes out.
 func TestBackToClones(t *testing.T) {
 	h := onOverlay2(t)
-	h.no(h.run(h.moveJob(), &shelf{}))
+	h.no(h.run(h.moveJob(), &fakeStore{}))
 	mount := hexID("mount of web")
 	h.no(unix.Mknod(h.path(target+"/"+mount+"/diff/etc"), unix.S_IFCHR, 0)) // the container deleted it
 	r, err := openDataRoot(h.dir)
@@ -168,7 +168,7 @@ func TestBackToClones(t *testing.T) {
 		from, err := j.openStoreSource(r)
 		h.no(err)
 		defer from.root.Close()
-		s := trees{&shelf{dir: t.TempDir()}}
+		s := trees{&fakeStore{dir: t.TempDir()}}
 		items, err := listItems(h.records("overlayzfs"), docker.StorageOptions)
 		h.no(err)
 		c := &carrier{job: j, root: r, docker: docker, records: h.records("overlayzfs"), source: from, store: s, progress: func(int64) {}}

@@ -22,7 +22,7 @@ func (h host) copyJob() *Job {
 }
 
 // run carries out a job, or goes on with it.
-func (h host) run(j *Job, s *shelf) error {
+func (h host) run(j *Job, s *fakeStore) error {
 	h.Helper()
 	return h.within(func(r *dataRoot) error {
 		if known, err := readJob(r); err != nil || known != nil {
@@ -39,7 +39,7 @@ func (h host) run(j *Job, s *shelf) error {
 }
 
 // carried checks what the store holds and Docker's records say after a copy.
-func (h host) carried(s *shelf) {
+func (h host) carried(s *fakeStore) {
 	h.Helper()
 	for name, want := range map[string]string{
 		"base/etc/motd": "hello", "base/etc/gone": "x", "top/etc/motd": "changed", "top/usr/bin/tool": "tool",
@@ -73,7 +73,7 @@ func (h host) carried(s *shelf) {
 
 func TestCopy(t *testing.T) {
 	h := onVFS(t)
-	before, s := h.everything(), &shelf{dir: t.TempDir()}
+	before, s := h.everything(), &fakeStore{dir: t.TempDir()}
 	h.no(h.run(h.copyJob(), s))
 	h.carried(s)
 	if err := h.run(h.copyJob(), s); !errors.Is(err, fault.Exists) || !strings.Contains(err.Error(), "--finish") {
@@ -89,8 +89,8 @@ func TestCopy(t *testing.T) {
 }
 
 func TestFinish(t *testing.T) {
-	h, s := onVFS(t), &shelf{dir: t.TempDir()}
-	if err := Finish(t.Context(), h.dir, (&shelf{}).tools()); !errors.Is(err, fault.NotFound) {
+	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+	if err := Finish(t.Context(), h.dir, (&fakeStore{}).tools()); !errors.Is(err, fault.NotFound) {
 		t.Errorf("without a migration: %v", err)
 	}
 	h.no(h.run(h.copyJob(), s))
@@ -111,7 +111,7 @@ func TestFinish(t *testing.T) {
 func TestCutShort(t *testing.T) {
 	for _, at := range []string{"base", "top", hexID("mount of db") + "-init", hexID("mount of web")} {
 		h := onVFS(t)
-		s := &shelf{dir: t.TempDir(), refuse: at}
+		s := &fakeStore{dir: t.TempDir(), refuse: at}
 		if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) || !strings.Contains(err.Error(), "takes nothing") {
 			t.Fatalf("%v", err)
 		}
@@ -130,7 +130,7 @@ func TestCutShort(t *testing.T) {
 
 // TestWritesThatHideAreCarried: of the size and time that were there before.
 func TestWritesThatHideAreCarried(t *testing.T) {
-	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
 	name := "vfs/dir/" + hexID("mount of web") + "/usr/bin/tool"
 	info, err := os.Stat(h.path(name))
 	h.no(err)
@@ -153,7 +153,7 @@ func TestAnotherContentIsNoLayer(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, s := onVFS(t), &shelf{dir: t.TempDir()}
+			h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
 			before := h.everything()
 			spoil(h)
 			if err := h.run(h.copyJob(), s); !errors.As(err, new(rebuild.Difference)) || !strings.Contains(err.Error(), "x:latest") || !strings.Contains(err.Error(), "pull or build it again") {
@@ -174,7 +174,7 @@ func TestAnotherContentIsNoLayer(t *testing.T) {
 
 // TestSomebodyElsesLayers are neither removed nor mixed with.
 func TestSomebodyElsesLayers(t *testing.T) {
-	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
 	before := h.everything()
 	h.no(os.Mkdir(filepath.Join(s.dir, "theirs"), 0o755))
 	for range 2 {
@@ -194,7 +194,7 @@ func TestSomebodyElsesLayers(t *testing.T) {
 // TestWhatAnEndLeftIsNotTakenForTheNextOnes: the power was cut between the removal of
 // the journal and that of what BuildKit had.
 func TestWhatAnEndLeftIsNotTakenForTheNextOnes(t *testing.T) {
-	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
 	before := h.everything()
 	h.write(buildsName+"/metadata.db", "of long ago")
 	h.no(h.run(h.copyJob(), s))
@@ -207,7 +207,7 @@ func TestWhatAnEndLeftIsNotTakenForTheNextOnes(t *testing.T) {
 // TestRecordsThatBrokeInBetween are not copied.
 func TestRecordsThatBrokeInBetween(t *testing.T) {
 	h := onVFS(t)
-	s := &shelf{dir: t.TempDir(), refuse: "top"}
+	s := &fakeStore{dir: t.TempDir(), refuse: "top"}
 	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestRecordsThatBrokeInBetween(t *testing.T) {
 // TestAStoreUsedInBetween is not carried into again.
 func TestAStoreUsedInBetween(t *testing.T) {
 	h := onVFS(t)
-	s := &shelf{dir: t.TempDir(), refuse: "top"}
+	s := &fakeStore{dir: t.TempDir(), refuse: "top"}
 	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestAStoreUsedInBetween(t *testing.T) {
 
 func TestReclaim(t *testing.T) {
 	h := onVFS(t)
-	s := &shelf{dir: t.TempDir(), refuse: hexID("mount of web")}
+	s := &fakeStore{dir: t.TempDir(), refuse: hexID("mount of web")}
 	j := h.copyJob()
 	j.Reclaim = true
 	if err := h.run(j, s); !errors.Is(err, ErrUnfinished) {
@@ -277,7 +277,7 @@ func (h host) reclaimed(ids ...string) {
 
 // TestARunningEngineIsRefused: dockerd has the volumes' database locked.
 func TestARunningEngineIsRefused(t *testing.T) {
-	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
 	f, err := os.Open(h.path(volumesDB))
 	h.no(err)
 	defer f.Close()

@@ -40,7 +40,7 @@ func TestAContainerThatOutlivedDockerd(t *testing.T) {
 
 // TestAStoreInUse keeps every action from changing anything.
 func TestAStoreInUse(t *testing.T) {
-	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
 	h.no(h.run(h.copyJob(), s))
 	before := h.everything()
 	s.busy = fault.New(fault.Busy, "somebody has it")

@@ -14,24 +14,24 @@ import (
 // layers are in use, or the new ones of no use.
 func TestWhatIsStillNeededIsNotDeleted(t *testing.T) {
 	for name, tt := range map[string]struct {
-		spoil func(h host, s *shelf)
+		spoil func(h host, s *fakeStore)
 		says  string
 	}{
-		"Nothing":      {func(host, *shelf) {}, ""},
-		"Config":       {func(h host, _ *shelf) { h.no(os.WriteFile(h.config, []byte(`{"storage-driver":"vfs"}`), 0o600)) }, "names \"vfs\""},
-		"No driver":    {func(h host, _ *shelf) { h.no(os.WriteFile(h.config, []byte(`{}`), 0o600)) }, "names no driver"},
-		"Command line": {func(h host, _ *shelf) { h.no(os.Remove(h.config)) }, "--leave-config"},
-		"Container": {func(h host, _ *shelf) {
+		"Nothing":      {func(host, *fakeStore) {}, ""},
+		"Config":       {func(h host, _ *fakeStore) { h.no(os.WriteFile(h.config, []byte(`{"storage-driver":"vfs"}`), 0o600)) }, "names \"vfs\""},
+		"No driver":    {func(h host, _ *fakeStore) { h.no(os.WriteFile(h.config, []byte(`{}`), 0o600)) }, "names no driver"},
+		"Command line": {func(h host, _ *fakeStore) { h.no(os.Remove(h.config)) }, "--leave-config"},
+		"Container": {func(h host, _ *fakeStore) {
 			id := hexID("later")
 			h.write("containers/"+id+"/config.v2.json", fmt.Sprintf(`{"ID":%q,"Driver":"vfs","State":{}}`, id))
 		}, "after the migration"},
-		"Image":  {func(h host, _ *shelf) { h.write("image/vfs/imagedb/content/sha256/"+hexID("later"), "x") }, "after the migration"},
-		"Layer":  {func(h host, s *shelf) { h.no(os.RemoveAll(filepath.Join(s.dir, "top"))) }, "layer top"},
-		"Tried":  {func(_ host, s *shelf) { s.token = "" }, "has not run"},
-		"Record": {func(h host, _ *shelf) { h.no(os.RemoveAll(h.path("image/overlayzfs"))) }, "no records"},
+		"Image":  {func(h host, _ *fakeStore) { h.write("image/vfs/imagedb/content/sha256/"+hexID("later"), "x") }, "after the migration"},
+		"Layer":  {func(h host, s *fakeStore) { h.no(os.RemoveAll(filepath.Join(s.dir, "top"))) }, "layer top"},
+		"Tried":  {func(_ host, s *fakeStore) { s.token = "" }, "has not run"},
+		"Record": {func(h host, _ *fakeStore) { h.no(os.RemoveAll(h.path("image/overlayzfs"))) }, "no records"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, s := onVFS(t), &shelf{dir: t.TempDir()}
+			h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
 			h.no(h.run(h.copyJob(), s))
 			s.token = "of a start"
 			tt.spoil(h, s)
@@ -56,7 +56,7 @@ func TestWhatIsStillNeededIsNotDeleted(t *testing.T) {
 
 // TestUntried is for those who know.
 func TestUntried(t *testing.T) {
-	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
 	h.no(h.run(h.copyJob(), s))
 	tools := s.tools()
 	tools.Untried = true
@@ -68,10 +68,10 @@ func TestUntried(t *testing.T) {
 // have run.
 func TestRecordsOfAStoreThatRanAreKept(t *testing.T) {
 	j := &Job{Method: Copy, From: "overlayzfs", To: "overlay2", Token: "x"}
-	if err := j.checkTried((&shelf{token: "x"}).tools()); err != nil {
+	if err := j.checkTried((&fakeStore{token: "x"}).tools()); err != nil {
 		t.Error(err)
 	}
-	if err := j.checkTried((&shelf{token: "y"}).tools()); err == nil || !strings.Contains(err.Error(), "has run") {
+	if err := j.checkTried((&fakeStore{token: "y"}).tools()); err == nil || !strings.Contains(err.Error(), "has run") {
 		t.Errorf("%v", err)
 	}
 }

@@ -241,12 +241,12 @@ func (h host) records(driver string) *dockerstore.Records {
 // within runs something on the data-root.
 func (h host) within(run func(r *dataRoot) error) error {
 	h.Helper()
-	return withDataRoot(h.dir, (&shelf{}).tools(), run)
+	return withDataRoot(h.dir, (&fakeStore{}).tools(), run)
 }
 
-// shelf is a store in a directory: what a carrier is to be tested with where there
+// fakeStore is a store in a directory: what a carrier is to be tested with where there
 // is no ZFS. The real one is what the tests in the lab use.
-type shelf struct {
+type fakeStore struct {
 	dir string
 
 	mu     sync.Mutex
@@ -256,7 +256,7 @@ type shelf struct {
 	busy   error // of somebody who has it open
 }
 
-func (s *shelf) tools() Tools {
+func (s *fakeStore) tools() Tools {
 	return Tools{
 		Open: func(context.Context) (Store, func() error, error) {
 			s.opened++
@@ -268,7 +268,7 @@ func (s *shelf) tools() Tools {
 	}
 }
 
-func (s *shelf) Create(_ context.Context, id, parent string, _ overlayzfs.CreateOptions) error {
+func (s *fakeStore) Create(_ context.Context, id, parent string, _ overlayzfs.CreateOptions) error {
 	if parent != "" {
 		if _, err := os.Stat(filepath.Join(s.dir, parent)); err != nil {
 			return err
@@ -277,7 +277,7 @@ func (s *shelf) Create(_ context.Context, id, parent string, _ overlayzfs.Create
 	return os.Mkdir(filepath.Join(s.dir, id), 0o755)
 }
 
-func (s *shelf) ApplyDiff(ctx context.Context, id, _ string, diff io.Reader) (int64, error) {
+func (s *fakeStore) ApplyDiff(ctx context.Context, id, _ string, diff io.Reader) (int64, error) {
 	dir, err := s.take(id)
 	if err != nil {
 		return 0, err
@@ -286,7 +286,7 @@ func (s *shelf) ApplyDiff(ctx context.Context, id, _ string, diff io.Reader) (in
 	return layertar.Extract(ctx, dir, diff, layertar.Options{})
 }
 
-func (s *shelf) Fill(_ context.Context, id string, write func(dir *os.File) error) error {
+func (s *fakeStore) Fill(_ context.Context, id string, write func(dir *os.File) error) error {
 	dir, err := s.take(id)
 	if err != nil {
 		return err
@@ -295,7 +295,7 @@ func (s *shelf) Fill(_ context.Context, id string, write func(dir *os.File) erro
 	return write(dir)
 }
 
-func (s *shelf) take(id string) (*os.File, error) {
+func (s *fakeStore) take(id string) (*os.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id == s.refuse {
@@ -304,11 +304,11 @@ func (s *shelf) take(id string) (*os.File, error) {
 	return os.Open(filepath.Join(s.dir, id))
 }
 
-func (s *shelf) Remove(_ context.Context, id string) error {
+func (s *fakeStore) Remove(_ context.Context, id string) error {
 	return os.RemoveAll(filepath.Join(s.dir, id))
 }
 
-func (s *shelf) Layers(context.Context) (ids []string, err error) {
+func (s *fakeStore) Layers(context.Context) (ids []string, err error) {
 	entries, err := os.ReadDir(s.dir)
 	for _, entry := range entries {
 		ids = append(ids, entry.Name())
@@ -316,4 +316,4 @@ func (s *shelf) Layers(context.Context) (ids []string, err error) {
 	return ids, err
 }
 
-func (s *shelf) WaitReaper(context.Context) error { return nil }
+func (s *fakeStore) WaitReaper(context.Context) error { return nil }

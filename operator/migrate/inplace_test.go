@@ -92,15 +92,15 @@ func (h host) moved() {
 func TestMove(t *testing.T) {
 	h := onOverlay2(t)
 	before := h.everything()
-	h.no(h.run(h.moveJob(), &shelf{}))
+	h.no(h.run(h.moveJob(), &fakeStore{}))
 	h.moved()
-	h.no(Undo(t.Context(), h.dir, (&shelf{}).tools()))
+	h.no(Undo(t.Context(), h.dir, (&fakeStore{}).tools()))
 	if diff := cmp.Diff(before, h.everything()); diff != "" {
 		t.Errorf("after an undo, - before, + now:\n%s", diff)
 	}
-	h.no(h.run(h.moveJob(), &shelf{}))
+	h.no(h.run(h.moveJob(), &fakeStore{}))
 	h.moved()
-	h.no(Finish(t.Context(), h.dir, (&shelf{}).tools()))
+	h.no(Finish(t.Context(), h.dir, (&fakeStore{}).tools()))
 	h.moved()
 }
 
@@ -119,7 +119,7 @@ func TestAnUndoTakesWhatTheOldDriverKnows(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := onOverlay2(t)
-			h.no(h.run(h.moveJob(), &shelf{}))
+			h.no(h.run(h.moveJob(), &fakeStore{}))
 			tt.spoil(h)
 			plan, err := MakePlan(Request{Root: h.dir, Driver: "overlayzfs", Config: h.config, Action: ActionUndo})
 			h.no(err)
@@ -140,12 +140,12 @@ func TestAMoveCutShortAnywhere(t *testing.T) {
 				h := onOverlay2(t)
 				before := h.everything()
 				h.cutShort(n, restarted)
-				h.no(Undo(t.Context(), h.dir, (&shelf{}).tools()))
+				h.no(Undo(t.Context(), h.dir, (&fakeStore{}).tools()))
 				if diff := cmp.Diff(before, h.everything()); diff != "" {
 					t.Errorf("gone back, - before, + now:\n%s", diff)
 				}
 				h.cutShort(n, restarted)
-				h.no(h.run(nil, &shelf{}))
+				h.no(h.run(nil, &fakeStore{}))
 				h.moved()
 			})
 		}
@@ -184,19 +184,19 @@ func (h host) cutShort(n int, restarted bool) {
 func TestTwoSetsAreNotMerged(t *testing.T) {
 	h := onOverlay2(t)
 	h.write(target+"/"+hexID("other")+"/link", "x")
-	if err := h.run(h.moveJob(), &shelf{}); !errors.Is(err, fault.Exists) {
+	if err := h.run(h.moveJob(), &fakeStore{}); !errors.Is(err, fault.Exists) {
 		t.Errorf("layers: %v", err)
 	}
 	h = onOverlay2(t)
 	h.write("image/overlayzfs/imagedb/content/sha256/"+hexID("other"), "x")
-	if err := h.run(h.moveJob(), &shelf{}); !errors.Is(err, fault.Exists) {
+	if err := h.run(h.moveJob(), &fakeStore{}); !errors.Is(err, fault.Exists) {
 		t.Errorf("images: %v", err)
 	}
 	h = onOverlay2(t)
 	h.cutShort(2, false)
 	h.write("image/overlay2/imagedb/content/sha256/"+hexID("pulled in between"), "x")
 	h.write("overlay2/"+hexID("pulled in between")+"/link", "x")
-	if err := h.run(nil, &shelf{}); !errors.Is(err, fault.Exists) || !strings.Contains(err.Error(), "during the migration") {
+	if err := h.run(nil, &fakeStore{}); !errors.Is(err, fault.Exists) || !strings.Contains(err.Error(), "during the migration") {
 		t.Errorf("a driver used in between: %v", err)
 	}
 }

@@ -123,7 +123,7 @@ func TestDaemonJSONThatCannotBeWritten(t *testing.T) {
 			t.Errorf("%s: %v", after, err)
 		}
 	}
-	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
 	j := h.copyJob()
 	j.Config = "/proc/self/daemon.json"
 	if err := h.run(j, s); !errors.Is(err, ErrUnfinished) {
@@ -147,7 +147,7 @@ func TestReclaimIsNotIgnored(t *testing.T) {
 		h.no(err)
 		return plan
 	}
-	if err := h.run(h.copyJob(), &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrUnfinished) {
+	if err := h.run(h.copyJob(), &fakeStore{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}
 	h.no(look(h, false).CheckObstacles())
@@ -157,7 +157,7 @@ func TestReclaimIsNotIgnored(t *testing.T) {
 	h = onVFS(t)
 	j := h.copyJob()
 	j.Reclaim = true
-	if err := h.run(j, &shelf{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrUnfinished) {
+	if err := h.run(j, &fakeStore{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}
 	h.no(look(h, true).CheckObstacles())
@@ -171,7 +171,7 @@ func TestReclaimIsNotIgnored(t *testing.T) {
 
 // TestAnotherMigrationIsAskedFor than the one that was begun.
 func TestAnotherMigrationIsAskedFor(t *testing.T) {
-	h, s := onVFS(t), &shelf{dir: t.TempDir(), refuse: "top"}
+	h, s := onVFS(t), &fakeStore{dir: t.TempDir(), refuse: "top"}
 	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}

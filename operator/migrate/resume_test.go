@@ -10,7 +10,7 @@ import (
 // TestWhatIsCountedOfAMigrationThatWasBegun is what Docker has now, under the driver
 // that it has it with: containers are not lost because their records were switched.
 func TestWhatIsCountedOfAMigrationThatWasBegun(t *testing.T) {
-	h, s := onVFS(t), &shelf{dir: t.TempDir()}
+	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
 	looked := func(a Action, driver string) {
 		t.Helper()
 		plan, err := MakePlan(Request{Root: h.dir, Driver: "overlayzfs", Action: a})

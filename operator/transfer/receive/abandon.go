@@ -13,8 +13,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// Abandon ends a receive that has nothing to finish: ZFS was interrupted and has kept
-// nothing, or what came was not taken. It reports whether that was so.
+// Abandon ends a receive that has nothing to finish: ZFS was interrupted and kept
+// nothing, or the received store was rejected. It reports whether that was the case.
 func (r *Receiver) Abandon(ctx context.Context, mark overlayzfs.Receiving) (abandoned bool, err error) {
 	exists, err := r.ZFS.Exists(r.snapshotOf(mark.To))
 	switch {
@@ -28,8 +28,8 @@ func (r *Receiver) Abandon(ctx context.Context, mark overlayzfs.Receiving) (aban
 	return true, overlayzfs.ClearReceiving(r.ZFS, r.Where.Dataset)
 }
 
-// reject removes a store that is no store of ours. One that is not being received
-// stays: it has been here before.
+// reject removes a received store that is not ours. A store without a mark stays, because
+// it was not received now.
 func (r *Receiver) reject(ctx context.Context, mark overlayzfs.Receiving, why error) error {
 	if mark.To == "" || r.DryRun {
 		return why
@@ -37,8 +37,8 @@ func (r *Receiver) reject(ctx context.Context, mark overlayzfs.Receiving, why er
 	return errors.Join(fmt.Errorf("what was received is not taken: %w", why), r.removeReceived(ctx, mark))
 }
 
-// removeReceived removes what was received. The mark stays until the last of it is
-// gone, and says that it is to go.
+// removeReceived removes what was received. Until that is complete, the mark records that
+// the store was refused.
 func (r *Receiver) removeReceived(ctx context.Context, mark overlayzfs.Receiving) (err error) {
 	defer func() {
 		if err != nil {
@@ -75,9 +75,9 @@ func readoptStore(ctx context.Context, where host.Location) error {
 	return adoptStore(ctx, where, strangers)
 }
 
-// findStrangers finds the layers of a store that neither what it carries nor Docker
-// here has a record of, and whether Docker here has records of layers that are gone. What
-// is not known for sure stays, for gc to judge.
+// findStrangers finds the layers of a store that neither its carried records nor Docker's
+// records here name. torn reports whether Docker here has records of missing layers. When
+// records are unreadable no layer counts as foreign, and gc decides later.
 func findStrangers(where host.Location) (strangers []string, torn bool, err error) {
 	view, err := overlayzfs.OpenDatasetReadOnly(where.Dataset)
 	if err != nil {

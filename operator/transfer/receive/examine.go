@@ -11,11 +11,11 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// Plan says what receiving a stream does. It holds the claim on the store until it is
-// closed.
+// Plan describes what receiving a stream does. It holds the claim on the store until
+// Close.
 type Plan struct {
 	Mark    overlayzfs.Receiving
-	Lost    []string // images that go with it
+	Lost    []string // images that only this host has, and that receiving deletes
 	Refused []string // why the stream does not fit
 
 	receiver *Receiver
@@ -23,7 +23,7 @@ type Plan struct {
 	claim    io.Closer // nil for a stream that makes the dataset
 }
 
-// Close gives the claim on the store back.
+// Close releases the claim on the store.
 func (p *Plan) Close() error {
 	if p.claim == nil {
 		return nil
@@ -31,7 +31,7 @@ func (p *Plan) Close() error {
 	return p.claim.Close()
 }
 
-// Check is ErrRefused when the stream does not fit.
+// Check returns ErrRefused when the stream does not fit.
 func (p *Plan) Check() error {
 	if len(p.Refused) > 0 {
 		return fmt.Errorf("the stream does not fit: %w", ErrRefused)
@@ -39,9 +39,10 @@ func (p *Plan) Check() error {
 	return nil
 }
 
-// Examine says what receiving the stream would do, and why it cannot be received. It
-// changes nothing. Nobody opens the store that the stream goes on from until the plan
-// is closed: dockerd's data-root could be another than the one that was locked.
+// Examine returns what receiving the stream would do, and why it cannot be received. It
+// changes nothing. Until the plan is closed nobody can open the store that an incremental
+// stream continues; the lock on a data-root alone does not prevent that, because dockerd
+// may use another data-root.
 func (r *Receiver) Examine(stream *transfer.Reader) (*Plan, error) {
 	p := &Plan{Lost: []string{}, Refused: []string{}, receiver: r, stream: stream}
 	if !stream.Header.IsFull() {
@@ -87,8 +88,8 @@ func (p *Plan) examine() error {
 	return nil
 }
 
-// findUnfinished refuses to go on from what an earlier receive has left half done. If
-// ZFS was interrupted there is nothing of it, and nothing to do.
+// findUnfinished returns a reason to refuse when an earlier receive is unfinished. After
+// an interruption of ZFS nothing was received, so there is nothing to finish.
 func (r *Receiver) findUnfinished() ([]string, error) {
 	mark, err := overlayzfs.ReadReceiving(r.ZFS, r.Where.Dataset)
 	if err != nil || mark == nil {
@@ -101,7 +102,7 @@ func (r *Receiver) findUnfinished() ([]string, error) {
 	return []string{fmt.Sprintf("receiving the stream %s was cut short: `%s` first", mark.To, r.Remedy)}, nil
 }
 
-// count is a number of things in words.
+// count formats a number of things.
 func count(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing

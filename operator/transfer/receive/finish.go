@@ -13,8 +13,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
-// Mark is what is being received on the dataset. It is empty where nothing is: a
-// receive that was finished is finished again.
+// Mark returns the mark of the stream that is being received on the dataset. It is empty
+// when none is; Finish can be repeated then.
 func (r *Receiver) Mark() (overlayzfs.Receiving, error) {
 	mark, err := overlayzfs.ReadReceiving(r.ZFS, r.Where.Dataset)
 	if err != nil || mark == nil {
@@ -23,10 +23,9 @@ func (r *Receiver) Mark() (overlayzfs.Receiving, error) {
 	return *mark, nil
 }
 
-// Finish makes a received store this host's: the records get their place in the
-// data-root, and layers of the other host's containers go. Interrupted anywhere, it is
-// done again. What came is checked before anything is done with it, and is removed if
-// it is no store of ours.
+// Finish makes a received store this host's: it installs the records in the data-root and
+// removes the layers of the other host's containers. It can be repeated after an
+// interruption. It checks the received store first, and removes one that is not ours.
 func (r *Receiver) Finish(ctx context.Context, mark overlayzfs.Receiving) (images int, err error) {
 	err = overlayzfs.CheckReceived(r.Where.Dataset)
 	if errors.Is(err, fault.UnsafeInput) {
@@ -41,8 +40,8 @@ func (r *Receiver) Finish(ctx context.Context, mark overlayzfs.Receiving) (image
 	return images, nil
 }
 
-// CheckFinish refuses to finish what would lose something that this host has got
-// since, and removes what is no store of ours.
+// CheckFinish fails when finishing would delete what this host has created since. It
+// removes a received store that is not ours.
 func (r *Receiver) CheckFinish(ctx context.Context, mark overlayzfs.Receiving) error {
 	switch err := overlayzfs.CheckReceived(r.Where.Dataset); {
 	case errors.Is(err, fault.UnsafeInput):
@@ -53,8 +52,8 @@ func (r *Receiver) CheckFinish(ctx context.Context, mark overlayzfs.Receiving) e
 	return r.checkLosses(mark)
 }
 
-// checkLosses refuses what finishing would lose. The data-root has either what went
-// before the stream or already what came with it.
+// checkLosses fails when finishing would delete images or containers. The data-root may
+// have the records from before the stream, or already those that came with it.
 func (r *Receiver) checkLosses(mark overlayzfs.Receiving) error {
 	from := ""
 	if mark.From != "" {
@@ -114,7 +113,7 @@ func installRecords(where host.Location) (images int, strangers []string, err er
 }
 
 // adoptStore makes the store this host's, without the layers of the other host's
-// containers. Its last step takes the mark away.
+// containers. Its last step removes the mark.
 func adoptStore(ctx context.Context, where host.Location, strangers []string) (err error) {
 	options, err := plugin.StoreOptions(nil)
 	if err != nil {

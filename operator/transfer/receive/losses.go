@@ -11,9 +11,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// findLosses says what a stream would take that goes on from a snapshot: images that
-// only this host has, and what has to go first. Known is what came with that
-// snapshot: what the store carries now may be what was sent from here since.
+// findLosses returns what an incremental stream would delete: images that only this host
+// has, and what has to be removed first. It compares with the records in the common
+// snapshot, because the store's present records may have been sent from here since.
 func findLosses(where host.Location, common string) (lost, first []string, err error) {
 	known, err := readSnapshot(common)
 	if err != nil {
@@ -34,8 +34,8 @@ func findLosses(where host.Location, common string) (lost, first []string, err e
 	return lost, refuseUnrecorded(where, transfer.FindUnrecordedLayers(seen, known)), nil
 }
 
-// refuseUnrecorded refuses to drop layers of which it is not known what they are: the
-// records of them are somewhere else.
+// refuseUnrecorded returns a reason to refuse when the stream would delete layers whose
+// records are in another data-root.
 func refuseUnrecorded(where host.Location, layers []string) []string {
 	if len(layers) == 0 {
 		return nil
@@ -44,8 +44,8 @@ func refuseUnrecorded(where host.Location, layers []string) []string {
 		count(len(layers), "layer"), where.Driver, where.Root)}
 }
 
-// readSnapshot returns the records that a store carried in a snapshot; nil where
-// there are none.
+// readSnapshot returns the records that a store carried in a snapshot, or nil when there
+// are none.
 func readSnapshot(snap string) (*dockerstore.Records, error) {
 	if snap == "" {
 		return nil, nil
@@ -64,8 +64,8 @@ func readSnapshot(snap string) (*dockerstore.Records, error) {
 	return records, errors.Join(err, view.Close())
 }
 
-// compareRecords says what the data-root has that no known records have, and what has
-// to go first; and whether it has any records of the driver.
+// compareRecords returns the images in the data-root that no known records have, what has
+// to be removed first, and whether the data-root has records of the driver at all.
 func compareRecords(where host.Location, known ...*dockerstore.Records) (lost, first []string, recorded bool, err error) {
 	local, err := readLocal(where)
 	if err != nil || local == nil {
@@ -75,7 +75,7 @@ func compareRecords(where host.Location, known ...*dockerstore.Records) (lost, f
 	return lost, first, true, nil
 }
 
-// readLocal returns those of the data-root; nil where dockerd has never run with the
+// readLocal returns the records in the data-root, or nil when dockerd never used the
 // driver.
 func readLocal(where host.Location) (*dockerstore.Records, error) {
 	docker, err := dockerstore.Open(where.Root)
@@ -92,7 +92,7 @@ func readLocal(where host.Location) (*dockerstore.Records, error) {
 	return local, errors.Join(err, docker.Close())
 }
 
-// readRecords returns those that a store carries.
+// readRecords returns the records that a store carries.
 func readRecords(view *overlayzfs.StoreView) (records *dockerstore.Records, err error) {
 	err = withRecords(view, func(_ *dockerstore.Root, r *dockerstore.Records) error {
 		records = r

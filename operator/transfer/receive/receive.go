@@ -15,7 +15,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// ErrRefused is in the error of a receive that was not begun: everything is as it was.
+// ErrRefused is in the error of a receive that was refused before it changed anything.
 var ErrRefused = errors.New("refused, and nothing was changed")
 
 // ErrUnfinished is in the error of a receive that stopped half-way.
@@ -25,14 +25,14 @@ var ErrUnfinished = errors.New("not finished: run it again")
 type Receiver struct {
 	ZFS     *zfs.Handle
 	Where   host.Location
-	Discard bool // images that only this host has, and newer snapshots, may go
+	Discard bool // allows deleting newer snapshots and images that only this host has
 	DryRun  bool // change nothing
 	// Remedy is the command that finishes an interrupted receive.
 	Remedy string
 }
 
-// LockDocker makes sure that dockerd does not run, and keeps it from starting until
-// lock is closed. The lock is nil where there is no data-root.
+// LockDocker fails while dockerd runs, and otherwise prevents it from starting until lock
+// is closed. The lock is nil when there is no data-root.
 func LockDocker(where host.Location) (lock *os.File, err error) {
 	docker, err := dockerstore.Open(where.Root)
 	if errors.Is(err, fault.NotFound) {
@@ -48,7 +48,7 @@ func LockDocker(where host.Location) (lock *os.File, err error) {
 	return lock, errors.Join(err, docker.Close())
 }
 
-// refuseBusy makes a store that somebody has open a refusal.
+// refuseBusy adds ErrRefused to the error of a store that another process has open.
 func refuseBusy(err error) error {
 	if errors.Is(err, fault.Busy) {
 		return fmt.Errorf("%w: stop dockerd first, which may be making layers: %w", err, ErrRefused)
@@ -56,9 +56,8 @@ func refuseBusy(err error) error {
 	return err
 }
 
-// Receive has ZFS receive the stream on a dataset that is marked with it. From the
-// moment that the dataset exists until Finish, no driver opens the store. Step is told
-// how many bytes were read.
+// Receive marks the dataset and has ZFS receive the stream. The mark prevents every driver
+// from opening the store until Finish. Receive calls step with the number of bytes read.
 func (p *Plan) Receive(ctx context.Context, step func(int64)) error {
 	r, z := p.receiver, p.receiver.ZFS
 	o, err := r.markDataset(p.Mark)
@@ -93,7 +92,7 @@ func (r *Receiver) markDataset(mark overlayzfs.Receiving) (o zfs.Receiving, err 
 // snapshotOf is the full name of a snapshot of the dataset.
 func (r *Receiver) snapshotOf(name string) string { return r.Where.Dataset + "@" + name }
 
-// counter tells step how much is read.
+// counter reports to step how many bytes are read.
 type counter struct {
 	r    io.Reader
 	step func(int64)
