@@ -1,6 +1,7 @@
 package zfs
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -172,18 +173,12 @@ func (d Dataset) SyncMode() uint64 { return d.uint("sync", SyncStandard) }
 
 // Sync is the sync property in words: standard, always or disabled.
 func (d Dataset) Sync() string {
-	if mode, names := d.SyncMode(), words["sync"]; mode < uint64(len(names)) {
-		return names[mode]
-	}
-	return Uint(d.SyncMode()).String()
+	return cmp.Or(Word("sync", d.SyncMode()), Uint(d.SyncMode()).String())
 }
 
 // CanMount is the canmount property in words: off, on or noauto.
 func (d Dataset) CanMount() string {
-	if mode, names := d.uint("canmount", 1), words["canmount"]; mode < uint64(len(names)) {
-		return names[mode]
-	}
-	return ""
+	return Word("canmount", d.uint("canmount", 1))
 }
 
 // Created is the time of the dataset's creation, to the second.

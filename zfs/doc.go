@@ -18,7 +18,7 @@
 //   - handle.go, probe.go: Open, and the check of the module's interface
 //   - ioctl.go, cmd.go, change.go: how a request is made; zfs/nvlist has its argument's format
 //   - errors.go, errno.go: errors
-//   - dataset.go, list.go, property.go, setprop.go, name.go: datasets and properties
+//   - dataset.go, list.go, property.go, words.go, setprop.go, name.go: datasets and properties
 //   - create.go, destroy.go, mount.go: file systems
 //   - snapshot.go, hold.go, send.go, receive.go, stream.go, pipe.go: snapshots and streams
 //   - pool.go, device.go, feature.go, sync.go, kstat.go: pools, counters, parameters

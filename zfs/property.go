@@ -20,10 +20,8 @@ type Value struct {
 // Uint returns a numeric value, such as a quota in bytes.
 func Uint(n uint64) Value { return Value{number: n} }
 
-// String is a value that is a string. For sync, readonly, atime, relatime,
-// devices, exec, setuid, canmount, snapdir, acltype, xattr, dnodesize and
-// compression it is one of the words that zfs(8) has, which is turned into its
-// number.
+// String returns a value that is a string. For a property with words (HasWords) it is one of
+// the words of zfs(8), which becomes its number.
 func String(s string) Value { return Value{text: s, isText: true} }
 
 // Uint returns the number, or 0 of a string.
@@ -53,41 +51,6 @@ type Property struct {
 	Source string
 }
 
-// The values of the sync property (zfs_sync_type_t of include/sys/fs/zfs.h).
-const (
-	SyncStandard uint64 = 0
-	SyncAlways   uint64 = 1
-	SyncDisabled uint64 = 2
-)
-
-// noWord marks a number that is not a value of the property.
-const noWord = "\x00"
-
-// words has the values of properties that are words to people and numbers to
-// the kernel (include/sys/fs/zfs.h, module/zcommon/zfs_prop.c, the same from
-// OpenZFS 2.1 to 2.4). Only what the driver may want to set is here.
-var words = map[string][]string{
-	"sync":     {"standard", "always", "disabled"},
-	"readonly": {"off", "on"},
-	"atime":    {"off", "on"},
-	"relatime": {"off", "on"},
-	"devices":  {"off", "on"},
-	"exec":     {"off", "on"},
-	"setuid":   {"off", "on"},
-	"canmount": {"off", "on", "noauto"},
-	"snapdir":  {"hidden", "visible"},
-	"acltype":  {"off", "posix", "nfsv4"},
-	// zfs(8) has a further word, "on": that for dir before 2.3, for sa since.
-	"xattr":     {"off", "dir", "sa"},
-	"dnodesize": {"legacy", "auto"},
-	// enum zio_compress of include/sys/zio.h, of which two are no values of the
-	// property: inherit and empty.
-	"compression": {
-		noWord, "on", "off", "lzjb", noWord, "gzip-1", "gzip-2", "gzip-3", "gzip-4", "gzip-5", "gzip-6", "gzip-7", "gzip-8", "gzip-9",
-		"zle", "lz4", "zstd",
-	},
-}
-
 // isUserProperty reports whether the name is a user property's: it has a colon.
 func isUserProperty(name string) bool { return strings.Contains(name, ":") }
 
@@ -96,12 +59,10 @@ func (v Value) packed(property string) (any, bool) {
 	if !v.isText {
 		return v.number, !isUserProperty(property)
 	}
-	known, ok := words[property]
-	if !ok {
+	if !HasWords(property) {
 		return v.text, true
 	}
-	i := slices.Index(known, v.text)
-	return uint64(i), i >= 0
+	return ParseWord(property, v.text)
 }
 
 // pack checks properties and returns them as the kernel's list, by name.
