@@ -4,25 +4,27 @@ import (
 	"errors"
 	"os"
 
+	mobymount "github.com/moby/sys/mount"
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 )
 
-// DatasetMount returns the mount of a dataset on target, with noatime: access times of
-// layers are useless and would cost a write for each read. mount(2) ignores the dataset's
-// atime property.
-func DatasetMount(dataset, target string) mount.Mount {
-	return mount.Mount{Type: "zfs", Source: dataset, Target: target, Flags: unix.MS_NOATIME}
-}
+// noatime is an option of every mount of a dataset: access times of layers are useless and
+// would cost a write for each read. mount(2) ignores the dataset's atime property.
+const noatime = "noatime"
 
 // MountDataset mounts dataset on the existing directory target.
 func MountDataset(dataset, target string) error {
 	if err := CheckDatasetName(dataset); err != nil {
 		return err
 	}
-	return explainMount(dataset, DatasetMount(dataset, target).Do())
+	if dataset == "none" {
+		// moby/sys/mount takes this source for a remount, mounts nothing and reports success.
+		return fault.New(fault.Invalid, "a pool called %q cannot be mounted: use another name, or a dataset below it", dataset)
+	}
+	return explainMount(dataset, mobymount.Mount(dataset, target, "zfs", noatime))
 }
 
 // OpenDatasetReadOnly opens the root of a dataset to be read, by a mount that nobody else
@@ -31,7 +33,7 @@ func OpenDatasetReadOnly(dataset string) (*os.File, error) {
 	if err := CheckDatasetName(dataset); err != nil {
 		return nil, err
 	}
-	root, err := DatasetMount(dataset, "").OpenDetached()
+	root, err := detachedMount(dataset).OpenDetached()
 	return root, explainMount(dataset, err)
 }
 
@@ -40,7 +42,7 @@ func OpenSnapshot(snap string) (*os.File, error) {
 	if err := CheckSnapshotName(snap); err != nil {
 		return nil, err
 	}
-	root, err := DatasetMount(snap, "").OpenDetached()
+	root, err := detachedMount(snap).OpenDetached()
 	return root, explainMount(snap, err)
 }
 
@@ -49,9 +51,13 @@ func OpenDataset(dataset string) (*os.File, error) {
 	if err := CheckDatasetName(dataset); err != nil {
 		return nil, err
 	}
-	root, err := DatasetMount(dataset, "").OpenDetachedWritable()
+	root, err := detachedMount(dataset).OpenDetachedWritable()
 	return root, explainMount(dataset, err)
 }
+
+// detachedMount returns the mount of a dataset or snapshot at no directory. Detached mounts
+// are always noatime.
+func detachedMount(name string) mount.Mount { return mount.Mount{Type: "zfs", Source: name} }
 
 // explainMount adds cause and remedy to the kernel's refusal.
 func explainMount(dataset string, err error) error {
