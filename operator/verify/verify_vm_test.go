@@ -43,7 +43,7 @@ func TestWhatOnlyRootMakes(t *testing.T) {
 		"":                                    func(func(string) string) {},
 		`"a/ping": has lost its capabilities`: func(at func(string) string) { remove(at("a/ping"), layertar.Capabilities) },
 		`"a/plain": has capabilities, recorded none`:             func(at func(string) string) { set(at("a/plain"), layertar.Capabilities, caps) },
-		`"a" hides the directory below it, and the tar`:          func(at func(string) string) { set(at("a"), overlayfs.OpaqueXattr, overlayfs.OpaqueValue) },
+		`"a" is opaque, but not in the tar`:                      func(at func(string) string) { set(at("a"), overlayfs.OpaqueXattr, overlayfs.OpaqueValue) },
 		"is not opaque, so the directory below shows":            func(at func(string) string) { remove(at("hides"), overlayfs.OpaqueXattr) },
 		`".wh.put": is not opaque, so the directory below shows`: func(at func(string) string) { remove(at("put"), overlayfs.OpaqueXattr) },
 	} {
