@@ -1,7 +1,7 @@
 // Package snapshot takes snapshots of datasets at events of the driver, keeps as many of them
 // as a policy says, and rolls back to one.
 //
-// # What a snapshot is
+// # The parts of a snapshot
 //
 // One snapshot is taken in one step of the pool over several datasets, under one name:
 //
@@ -40,7 +40,7 @@
 //	users.go      finding mounts and processes that are in a rollback's way
 //	rollback.go   carrying a rollback out
 //
-// # What does not live here
+// # Beyond this package
 //
 // Package overlayzfs knows when events happen. Package zfs knows how the kernel is asked. The
 // records dataset is only a name here: nothing in this package knows Docker.

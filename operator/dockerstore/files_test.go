@@ -9,9 +9,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// TestClaim: one at a time, and a data-root that dockerd never used has nothing to
-// claim.
-func TestClaim(t *testing.T) {
+// TestLockDockerd: only one process holds the lock at a time. A data-root that dockerd never
+// used has nothing to lock.
+func TestLockDockerd(t *testing.T) {
 	dir := t.TempDir()
 	root, err := Open(dir)
 	if err != nil {

@@ -66,7 +66,7 @@ func TestWhoUsesWhat(t *testing.T) {
 	if got := Build("tank/a", append(seen, overlayzfs.LayerInfo{ID: build}), records).layer(build).Kind; got != BuildCache {
 		t.Errorf("while BuildKit's records are locked a layer with its ID is %s", got)
 	}
-	// What Docker recorded and the store lacks; not what BuildKit gave up.
+	// A layer that Docker recorded and the store lacks is missing; one that BuildKit gave up is not.
 	if len(inv.Missing) != 1 || inv.Missing[0].ID != "other" {
 		t.Errorf("missing: %+v", inv.Missing)
 	}

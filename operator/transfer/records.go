@@ -77,15 +77,15 @@ func FindForeignLayers(seen []overlayzfs.LayerInfo, records *dockerstore.Records
 			keep[lower] = true
 		}
 	}
-	var strangers []overlayzfs.LayerInfo
+	var foreign []overlayzfs.LayerInfo
 	for _, s := range seen {
 		if !keep[s.ID] {
-			strangers = append(strangers, s)
+			foreign = append(foreign, s)
 		}
 	}
-	slices.SortFunc(strangers, func(a, b overlayzfs.LayerInfo) int { return b.Depth - a.Depth })
+	slices.SortFunc(foreign, func(a, b overlayzfs.LayerInfo) int { return b.Depth - a.Depth })
 	var ids []string
-	for _, s := range strangers {
+	for _, s := range foreign {
 		ids = append(ids, s.ID)
 	}
 	return ids, nil

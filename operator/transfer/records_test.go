@@ -100,7 +100,7 @@ func TestRecordsThereAndBack(t *testing.T) {
 	a.image("overlayzfs:v1", "layer1", "x:1")
 	docker, records := a.read("overlayzfs:v1")
 	want := files(t, filepath.Join(a.root, "image/overlayzfs:v1"))
-	// What no image has does not travel.
+	// Records that no image uses do not travel.
 	other := digest.FromString("other")
 	a.file("image/overlayzfs:v1/layerdb/sha256/"+other.Encoded()+"/cache-id", "layer9")
 	a.file("image/overlayzfs:v1/layerdb/mounts/c1/mount-id", "m1")

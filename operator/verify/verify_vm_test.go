@@ -19,11 +19,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/layertar"
 )
 
-// What only root may make: marks of directories that hide, and capabilities.
-
+// caps is the value of a capability. Only root may set capabilities and mark opaque directories.
 const caps = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
-func TestWhatOnlyRootMakes(t *testing.T) {
+func TestMarksOfRoot(t *testing.T) {
 	ping, plain := header("a/ping", tar.TypeReg, 0o755), header("a/plain", tar.TypeReg, 0o755)
 	ping.PAXRecords = map[string]string{"SCHILY.xattr." + layertar.Capabilities: caps}
 	layer := recorded{header("a/", tar.TypeDir, 0o755), ping, plain, deletion("hides/.wh..wh..opq"), deletion(".wh.put"), header("put/", tar.TypeDir, 0o755)}

@@ -64,7 +64,7 @@ func (r *Receiver) removeReceived(ctx context.Context, mark overlayzfs.Receiving
 // readoptStore makes the store this host's again after the rollback. The snapshot is
 // of the moment when the other host took it, with that host's containers and engine.
 func readoptStore(ctx context.Context, where host.Location) error {
-	strangers, torn, err := findStrangers(where)
+	foreign, torn, err := findForeignLayers(where)
 	switch {
 	case err != nil:
 		return err
@@ -72,13 +72,13 @@ func readoptStore(ctx context.Context, where host.Location) error {
 		_, err := installAndAdopt(ctx, where)
 		return err
 	}
-	return adoptStore(ctx, where, strangers)
+	return adoptStore(ctx, where, foreign)
 }
 
-// findStrangers finds the layers of a store that neither its carried records nor Docker's
+// findForeignLayers finds the layers of a store that neither its carried records nor Docker's
 // records here name. torn reports whether Docker here has records of missing layers. When
 // records are unreadable no layer counts as foreign, and gc decides later.
-func findStrangers(where host.Location) (strangers []string, torn bool, err error) {
+func findForeignLayers(where host.Location) (foreign []string, torn bool, err error) {
 	view, err := overlayzfs.OpenDatasetReadOnly(where.Dataset)
 	if err != nil {
 		return nil, false, err
@@ -90,7 +90,7 @@ func findStrangers(where host.Location) (strangers []string, torn bool, err erro
 	}
 	carried, err := readRecords(view)
 	if err == nil {
-		strangers, err = transfer.FindForeignLayers(seen, carried)
+		foreign, err = transfer.FindForeignLayers(seen, carried)
 	}
 	if errors.Is(err, fault.NotFound) || errors.Is(err, fault.Invalid) {
 		return nil, false, nil
@@ -100,7 +100,7 @@ func findStrangers(where host.Location) (strangers []string, torn bool, err erro
 	}
 	local, err := readLocal(where)
 	if err != nil || local == nil {
-		return strangers, false, err
+		return foreign, false, err
 	}
 	if len(local.Damaged) > 0 {
 		return nil, false, nil
@@ -108,8 +108,8 @@ func findStrangers(where host.Location) (strangers []string, torn bool, err erro
 	inv := inventory.Build(where.Dataset, seen, local)
 	for _, l := range inv.Layers {
 		if l.Kind != inventory.Unknown {
-			strangers = slices.DeleteFunc(strangers, func(id string) bool { return id == l.ID })
+			foreign = slices.DeleteFunc(foreign, func(id string) bool { return id == l.ID })
 		}
 	}
-	return strangers, len(inv.Missing) > 0, nil
+	return foreign, len(inv.Missing) > 0, nil
 }

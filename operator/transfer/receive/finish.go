@@ -83,16 +83,16 @@ func (r *Receiver) checkLosses(mark overlayzfs.Receiving) error {
 
 // installAndAdopt installs the records that the store carries, and adopts the store.
 func installAndAdopt(ctx context.Context, where host.Location) (images int, err error) {
-	images, strangers, err := installRecords(where)
+	images, foreign, err := installRecords(where)
 	if err != nil {
 		return 0, err
 	}
-	return images, adoptStore(ctx, where, strangers)
+	return images, adoptStore(ctx, where, foreign)
 }
 
 // installRecords puts the carried records into the data-root, and finds the layers
 // that no record names.
-func installRecords(where host.Location) (images int, strangers []string, err error) {
+func installRecords(where host.Location) (images int, foreign []string, err error) {
 	view, err := overlayzfs.OpenDatasetReadOnly(where.Dataset)
 	if err != nil {
 		return 0, nil, err
@@ -104,17 +104,17 @@ func installRecords(where host.Location) (images int, strangers []string, err er
 		if err != nil {
 			return err
 		}
-		if strangers, err = transfer.FindForeignLayers(seen, records); err != nil {
+		if foreign, err = transfer.FindForeignLayers(seen, records); err != nil {
 			return err
 		}
 		return transfer.Install(where.Root, where.Driver, docker, records)
 	})
-	return images, strangers, err
+	return images, foreign, err
 }
 
 // adoptStore makes the store this host's, without the layers of the other host's
 // containers. Its last step removes the mark.
-func adoptStore(ctx context.Context, where host.Location, strangers []string) (err error) {
+func adoptStore(ctx context.Context, where host.Location, foreign []string) (err error) {
 	options, err := plugin.StoreOptions(nil)
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func adoptStore(ctx context.Context, where host.Location, strangers []string) (e
 		return refuseBusy(err)
 	}
 	defer func() { err = errors.Join(err, closeStore()) }()
-	for _, id := range strangers {
+	for _, id := range foreign {
 		if err := store.Remove(ctx, id); err != nil {
 			return fmt.Errorf("layer %s, which came with the stream and is no image's: %w", id, err)
 		}
