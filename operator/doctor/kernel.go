@@ -20,7 +20,7 @@ func checkKernel(f Facts) []Finding {
 func checkModule(f Facts) []Finding {
 	const check = "OpenZFS"
 	if f.ModuleErr != nil {
-		return []Finding{{check, Broken, "the zfs module is not loaded: " + f.ModuleErr.Error(), "layers lie on ZFS", "modprobe zfs    # if that fails: apt install zfsutils-linux zfs-dkms, or your distribution's packages"}}
+		return []Finding{{check, Broken, f.ModuleErr.Error(), "layers lie on ZFS", "modprobe zfs    # if that fails: apt install zfsutils-linux zfs-dkms, or your distribution's packages"}}
 	}
 	v, readable := parseVersion(f.Module)
 	if !readable {
