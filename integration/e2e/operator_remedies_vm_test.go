@@ -81,7 +81,7 @@ func (s *operatorEngine) datasetFaults() []fault {
 	}
 	return []fault{
 		set("Compression", "compression=off", "warning", "compression=off"),
-		set("Xattr", "xattr=dir", "warning", "xattr=on (dir)"),
+		set("Xattr", "xattr=dir", "warning", "xattr=dir"),
 		set("Dnodes", "dnodesize=legacy", "note", "dnodesize=legacy"),
 		set("ACLs", "acltype=off", "note", "acltype=off"),
 		set("AccessTimes", "atime=on", "note", "atime=on"),

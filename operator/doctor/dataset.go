@@ -13,7 +13,6 @@ import (
 type advice struct {
 	property     string
 	good         []uint64
-	words        map[uint64]string // of numbers that stand for words
 	defaultValue func(module version) uint64
 	severity     Severity
 	reason       string
@@ -23,17 +22,17 @@ type advice struct {
 // The numbers are those of include/sys/fs/zfs.h and include/sys/zio_compress.h,
 // the defaults those of module/zcommon/zfs_prop.c.
 var advices = []advice{
-	{"compression", []uint64{1, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, zstd}, map[uint64]string{0: "inherit", 1: "on", 2: "off", 4: "empty", 14: "zle", 15: "lz4", zstd: "zstd"},
+	{"compression", []uint64{1, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, zstd},
 		changedSince(version{2, 2, 0}, 2, 1), Warning, "layers compress to half, and reading less is faster than unpacking it", "lz4"},
-	{"xattr", []uint64{2}, map[uint64]string{0: "off", 1: "on (dir)", 2: "sa"},
+	{"xattr", []uint64{2},
 		changedSince(version{2, 3, 0}, 1, 2), Warning, "opaque directories and capabilities are extended attributes; otherwise each is a hidden directory of its own", "sa"},
-	{"dnodesize", []uint64{1, 1024, 2048, 4096, 8192, 16384}, map[uint64]string{0: "legacy", 1: "auto"},
+	{"dnodesize", []uint64{1, 1024, 2048, 4096, 8192, 16384},
 		constant(0), Note, "extended attributes fit into a larger dnode, and cost no block of their own then", "auto"},
-	{"acltype", []uint64{1}, map[uint64]string{0: "off", 1: "posix", 2: "nfsv4"},
+	{"acltype", []uint64{1},
 		constant(0), Note, "images may carry POSIX ACLs, and programs in containers set them", "posix"},
-	{"atime", []uint64{0}, map[uint64]string{0: "off", 1: "on"},
+	{"atime", []uint64{0},
 		constant(1), Note, "the plugin mounts without access times whatever it says; other mounts of the dataset would write for each read", "off"},
-	{"recordsize", []uint64{32768, 65536, 131072, 262144, 524288, 1048576}, nil,
+	{"recordsize", []uint64{32768, 65536, 131072, 262144, 524288, 1048576},
 		constant(131072), Note, "small records make large files of images slow to read and to compress; a database gets its own with --storage-opt recordsize=16K", "128K"},
 }
 
@@ -160,7 +159,7 @@ func (a advice) judge(f Facts) []Finding {
 }
 
 func (a advice) text(value uint64) string {
-	if word, ok := a.words[a.judgedPart(value)]; ok {
+	if word := zfs.Word(a.property, a.judgedPart(value)); word != "" {
 		return word + compressionLevel(value, a)
 	}
 	if a.property == "recordsize" {

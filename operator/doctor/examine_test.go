@@ -184,7 +184,7 @@ func TestDocker27And28AsTheyShouldBe(t *testing.T) {
 
 // TestLevelsOfCompression: the property has them above the algorithm.
 func TestLevelsOfCompression(t *testing.T) {
-	for value, want := range map[uint64]string{16: "zstd", 16 | 3<<7: "zstd-3", 16 | 19<<7: "zstd-19", 16 | 103<<7: "zstd-fast", 15: "lz4"} {
+	for value, want := range map[uint64]string{16: "zstd", 16 | 3<<7: "zstd-3", 16 | 19<<7: "zstd-19", 16 | 103<<7: "zstd-fast", 15: "lz4", 13: "gzip-9"} {
 		f := fit()
 		f.Stats.Properties["compression"] = number(value)
 		if left := FindUnadvised(*f.Stats, f.Module); len(left) > 0 {
