@@ -90,7 +90,7 @@ func configText(j migrate.Job, driver string) string {
 func undoSteps(p *migrate.Plan) []string {
 	j := p.Job
 	steps := []string{configText(j, j.From), fmt.Sprintf("change the driver in Docker's records of images and containers to %s", j.From)}
-	if j.Method == migrate.Move {
+	if j.Method == migrate.Move && j.Layers != "" && j.Target != "" {
 		steps = append(steps, fmt.Sprintf("rename %s to %s", j.Target, j.Layers))
 	}
 	if j.Method == migrate.Copy {

@@ -56,6 +56,16 @@ func TestWriteMigration(t *testing.T) {
 	golden(t, "migrate.json", out.String())
 }
 
+// TestUndoWithoutPaths: a journal without paths has no directory to rename back.
+func TestUndoWithoutPaths(t *testing.T) {
+	plan := &migrate.Plan{Job: migrate.Job{Method: migrate.Move, From: "overlay2", To: "overlayzfs"}}
+	for _, step := range undoSteps(plan) {
+		if strings.Contains(step, "rename") {
+			t.Errorf("the step %q", step)
+		}
+	}
+}
+
 // TestRequirePlugin: the plugin has to be installed and enabled.
 func TestRequirePlugin(t *testing.T) {
 	dir := t.TempDir()
