@@ -146,7 +146,7 @@ func TestListen(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket is %v, %v", info.Mode(), err)
 	}
-	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "runs already") {
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "serves it already") {
 		t.Errorf("over a live socket: %v", err)
 	}
 	file := filepath.Join(dir, "file")
