@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // init makes the Driver for p the current one.
 func (k *keeper) init(ctx context.Context, p InitParams) error {
-	if err := k.lock(ctx); err != nil {
+	if err := k.current.Lock(ctx); err != nil {
 		return err
 	}
-	defer k.unlock()
+	defer k.current.Unlock()
 	k.hadInit = true
 	if d := k.currentFor(p); d != nil {
 		err := errors.Join(k.state.save(p), d.Restart(ctx))
@@ -29,19 +28,18 @@ func (k *keeper) init(ctx context.Context, p InitParams) error {
 	if err := k.closeCurrent(ctx); err != nil {
 		return err
 	}
-	d, err := k.openRecovering(ctx, p)
-	if err == nil {
-		if err = k.state.save(p); err != nil {
-			err = errors.Join(err, d.Close())
+	return k.current.Open(ctx, func(ctx context.Context) (*session, error) {
+		d, err := k.open(ctx, p)
+		if err != nil {
+			return nil, err
 		}
-	}
-	if err != nil {
-		k.recordFailure(ctx, err)
-		return err
-	}
-	k.bind(d, p)
-	k.replace(d, p)
-	return nil
+		if err := k.state.save(p); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		k.bind(d, p)
+		k.params.Store(&p)
+		return newSession(d, k.log), nil
+	})
 }
 
 // bind gives the store and the state file a token in common, by which `overlayzfs gc`
@@ -59,11 +57,11 @@ func (k *keeper) bind(d Driver, p InitParams) {
 // has no body left, but the parameters were stored. Only a process's first Init can be
 // such a repetition.
 func (k *keeper) storedParams(ctx context.Context) (InitParams, error) {
-	if err := k.lock(ctx); err != nil {
+	if err := k.current.Lock(ctx); err != nil {
 		return InitParams{}, err
 	}
-	defer k.unlock()
-	p, _ := k.outcome()
+	defer k.current.Unlock()
+	p := k.params.Load()
 	if k.hadInit || p == nil {
 		return InitParams{}, errNoBody
 	}
@@ -74,14 +72,10 @@ func (k *keeper) storedParams(ctx context.Context) (InitParams, error) {
 // meet on one home or dataset. When the next one cannot be opened, calls open the old one
 // again.
 func (k *keeper) closeCurrent(ctx context.Context) error {
-	k.mu.Lock()
-	old := k.current
-	if old == nil {
-		k.mu.Unlock()
+	old, wasOpen := k.current.Drop(errReplaced)
+	if !wasOpen {
 		return nil
 	}
-	k.current, k.failure = nil, errReplaced
-	k.mu.Unlock()
 	old.release()
 	select {
 	case <-old.closed:
@@ -93,14 +87,14 @@ func (k *keeper) closeCurrent(ctx context.Context) error {
 
 var errReplaced = errors.New("the engine sent other parameters and went away")
 
-// currentFor returns the current Driver if p are its parameters, or nil.
+// currentFor returns the current Driver if p are its parameters, or nil. The caller holds
+// the turn.
 func (k *keeper) currentFor(p InitParams) Driver {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.current == nil || !k.params.equal(p) {
+	s, isOpen := k.current.Get()
+	if !isOpen || !k.params.Load().equal(p) {
 		return nil
 	}
-	return k.current.driver
+	return s.driver
 }
 
 // restore opens the Driver with the stored parameters, if there are any. The caller holds
@@ -109,66 +103,15 @@ func (k *keeper) restore(ctx context.Context) {
 	p, err := k.state.load()
 	if err != nil {
 		k.log.WithError(err).Error("cannot read the stored parameters: waiting for the engine's Init")
-		k.recordFailure(ctx, err)
+		_ = k.current.Open(ctx, func(context.Context) (*session, error) { return nil, err }) // for the calls that wait
 		return
 	}
 	if p == nil {
 		k.log.Debug("no stored parameters: waiting for the engine's Init")
 		return
 	}
-	k.mu.Lock()
-	k.params = p
-	k.mu.Unlock()
-	if err := k.reopen(ctx, *p); err != nil {
+	k.params.Store(p)
+	if err := k.current.Open(ctx, k.openStored); err != nil {
 		k.log.WithError(err).WithField("home", p.Home).Error("cannot open the driver again; the next call retries")
-	}
-}
-
-// reopen opens the Driver with parameters that are stored already. The caller holds the
-// turn.
-func (k *keeper) reopen(ctx context.Context, p InitParams) error {
-	d, err := k.openRecovering(ctx, p)
-	if err != nil {
-		k.recordFailure(ctx, err)
-		return err
-	}
-	k.replace(d, p)
-	return nil
-}
-
-// openRecovering calls the Opener and turns its panic into an error. It also runs outside
-// of calls, where nothing else would catch one.
-func (k *keeper) openRecovering(ctx context.Context, p InitParams) (d Driver, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			k.log.WithField("stack", string(debug.Stack())).Errorf("opening the driver panicked: %v", v)
-			d, err = nil, fmt.Errorf("opening the driver panicked: %v; the plugin's log has the stack", v)
-		}
-	}()
-	return k.open(ctx, p)
-}
-
-// recordFailure stores why there is no Driver. An opening that ended because its caller
-// went away means nothing to others, and is not stored.
-func (k *keeper) recordFailure(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.failure = err
-	k.attempts++
-}
-
-// replace makes d current. The old Driver closes when its last call is done.
-func (k *keeper) replace(d Driver, p InitParams) {
-	k.mu.Lock()
-	old := k.current
-	k.current = newSession(d, k.log)
-	k.params, k.failure = &p, nil
-	k.attempts++
-	k.mu.Unlock()
-	if old != nil {
-		old.release()
 	}
 }

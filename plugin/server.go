@@ -77,11 +77,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // startRestore opens the Driver with the stored parameters in the background. Once it has
 // returned, calls wait for the outcome.
 func (s *Server) startRestore(ctx context.Context) {
-	s.keeper.turn <- struct{}{}
+	_ = s.keeper.current.Lock(context.Background()) // nothing else has begun
 	s.inFlight.begin()
 	go func() {
 		defer s.inFlight.end()
-		defer s.keeper.unlock()
+		defer s.keeper.current.Unlock()
 		s.keeper.restore(ctx)
 	}()
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
-	"sync"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -13,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/lateopen"
 )
 
 // Backend is the snapshotter that a Gate opens.
@@ -27,38 +26,31 @@ type Backend interface {
 // when containerd starts, and a pool may take its time. Calls wait while the store is being
 // opened. When the opening fails, they return its error, and the next call opens it again.
 type Gate struct {
-	open    func(context.Context) (Backend, error)
-	changed func(error) // is told of each outcome
-	log     *logrus.Logger
+	backend *lateopen.Value[Backend]
+	open    lateopen.Opener[Backend]
 
 	// Observe is called when a call begins. The function it returns is called with the
 	// call's outcome. It is set before the first call.
 	Observe func(op string) (ended func(error))
-
-	ctx  context.Context // of openings: a caller that goes away does not end one
-	stop context.CancelFunc
-
-	mu      sync.Mutex
-	backend Backend
-	attempt *attempt // under way
-	closed  bool
-}
-
-// attempt is an opening under way. Its callers share the outcome.
-type attempt struct {
-	done    chan struct{}
-	backend Backend
-	err     error
 }
 
 // NewGate returns a Gate and begins to open its Backend. changed is told of each outcome,
 // one at a time.
 func NewGate(open func(context.Context) (Backend, error), changed func(error), log *logrus.Logger) *Gate {
-	g := &Gate{open: open, changed: changed, log: log, Observe: func(string) func(error) { return func(error) {} }}
-	g.ctx, g.stop = context.WithCancel(context.Background())
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.startAttempt()
+	ended := func(err error) error {
+		if err != nil {
+			err = wrapNotOpen(err)
+			log.WithError(err).Error("the next call tries again")
+		}
+		changed(err)
+		return err
+	}
+	g := &Gate{
+		backend: lateopen.New(lateopen.Options[Backend]{Subject: "the store", Log: log, Detached: true, Ended: ended}),
+		open:    open,
+		Observe: func(string) func(error) { return func(error) {} },
+	}
+	g.backend.Start(open)
 	return g
 }
 
@@ -66,45 +58,11 @@ var errClosed = fmt.Errorf("the snapshotter is stopping: %w", errdefs.ErrUnavail
 
 // waitOpen returns the Backend. It waits for the opening under way, or begins one.
 func (g *Gate) waitOpen(ctx context.Context) (Backend, error) {
-	g.mu.Lock()
-	if g.closed || g.backend != nil {
-		defer g.mu.Unlock()
-		if g.closed {
-			return nil, errClosed
-		}
-		return g.backend, nil
+	b, err := g.backend.Acquire(ctx, g.open)
+	if errors.Is(err, lateopen.ErrClosed) {
+		return nil, errClosed
 	}
-	a := g.startAttempt()
-	g.mu.Unlock()
-	select {
-	case <-a.done:
-		return a.backend, a.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("the store is still being opened: %w", context.Cause(ctx))
-	}
-}
-
-// startAttempt begins an attempt unless one is under way, and returns it. The caller holds
-// mu.
-func (g *Gate) startAttempt() *attempt {
-	if g.attempt == nil {
-		g.attempt = &attempt{done: make(chan struct{})}
-		go g.run(g.attempt)
-	}
-	return g.attempt
-}
-
-func (g *Gate) run(a *attempt) {
-	a.backend, a.err = g.openRecovering()
-	if a.err != nil {
-		a.err = wrapNotOpen(a.err)
-		g.log.WithError(a.err).Error("the next call tries again")
-	}
-	g.changed(a.err)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.attempt, g.backend = nil, a.backend
-	close(a.done)
+	return b, err
 }
 
 // wrapNotOpen makes a failed opening "unavailable" to containerd, whatever its class:
@@ -113,25 +71,11 @@ func wrapNotOpen(err error) error {
 	return &translated{"open the store: " + fault.Text(err), errdefs.ErrUnavailable, err}
 }
 
-// openRecovering opens the Backend and turns a panic into an error: nothing else would
-// catch one here.
-func (g *Gate) openRecovering() (b Backend, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			g.log.WithField("stack", string(debug.Stack())).Errorf("opening panicked: %v", v)
-			b, err = nil, fmt.Errorf("opening panicked: %v; the log has the stack", v)
-		}
-	}()
-	return g.open(g.ctx)
-}
-
 // CheckHome asks the Backend. It returns nil for a store that is not open, and does not
 // open it.
 func (g *Gate) CheckHome(ctx context.Context) error {
-	g.mu.Lock()
-	b := g.backend
-	g.mu.Unlock()
-	if b == nil {
+	b, isOpen := g.backend.Get()
+	if !isOpen {
 		return nil
 	}
 	return b.CheckHome(ctx)
@@ -139,35 +83,16 @@ func (g *Gate) CheckHome(ctx context.Context) error {
 
 // CancelOpen cancels an opening under way, and fails the calls that wait for it. Further
 // openings fail at once.
-func (g *Gate) CancelOpen() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.backend == nil {
-		g.stop()
-	}
-}
+func (g *Gate) CancelOpen() { g.backend.CancelOpen() }
 
 // Close closes the Backend, after waiting for an opening under way. Closing twice does
 // nothing.
 func (g *Gate) Close() error {
-	g.mu.Lock()
-	if g.closed {
-		g.mu.Unlock()
+	b, isOpen := g.backend.Close()
+	if !isOpen {
 		return nil
 	}
-	g.closed = true
-	a := g.attempt
-	g.mu.Unlock()
-	g.stop()
-	if a != nil {
-		<-a.done
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.backend == nil {
-		return nil
-	}
-	return g.backend.Close()
+	return b.Close()
 }
 
 // call runs a call on the Backend once it is open, and reports it to Observe.
