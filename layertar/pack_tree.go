@@ -54,7 +54,7 @@ func (t *treePacker) walk(root int) {
 func (t *treePacker) writeSlots() error {
 	for s := range t.slots {
 		<-s.ready
-		if err := t.packer.writeItem(&s.item); err != nil {
+		if err := t.writeItem(&s.item); err != nil {
 			if s.path == "" {
 				return err // the walk's own
 			}

@@ -22,7 +22,7 @@ var contentDirs = []string{"diff", "work"}
 // layer's ID.
 const LayerProperty = "overlayzfs:layer"
 
-// RemovedProperty, set locally on a layer's dataset, says that the layer was removed and only
+// RemovedProperty says, set locally on a layer's dataset, that the layer was removed and only
 // snapshots keep the dataset. No new snapshot includes it.
 const RemovedProperty = "overlayzfs:removed"
 

@@ -86,7 +86,7 @@ func checkObstacles(plan gc.Plan) error {
 	if len(plan.Obstacles) == 0 {
 		return nil
 	}
-	return fmt.Errorf("Docker's records do not allow it: %w", errRefused)
+	return fmt.Errorf("gc: Docker's records do not allow it: %w", errRefused)
 }
 
 // refuseBusy makes a refusal of the error of a store that another process has open.
