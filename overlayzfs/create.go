@@ -122,8 +122,10 @@ func (d *Driver) adoptParent(parent string) (lowers []string, err error) {
 	if err := p.requireExists("parent layer"); err != nil {
 		return nil, err
 	}
-	// The parent's content may still be on the way. A layer that exists never waits for a
-	// layer that is being created, so the two locks cannot deadlock.
+	// The parent's content may still be on the way. Two locks are held here, and cannot
+	// deadlock: a layer that exists never waits for a layer that is being created. In a
+	// Rebase both exist. There the door lets an uncommitted layer wait for a committed one,
+	// and a committed layer is not rebased.
 	defer d.lockLayer(parent)()
 	if err := p.requireExists("parent layer"); err != nil {
 		return nil, err

@@ -84,6 +84,8 @@ func (d *Driver) finishDiff(ctx context.Context, id, short string) error {
 		if now, err := readShortName(l.dir()); err != nil || now != short {
 			return errors.Join(err, fault.New(fault.NotFound, "the layer was removed while it was read"))
 		}
+		// The mark may go before the barrier, unlike in makeContentReady: recovery keeps a
+		// mutable layer as it keeps a ready one, and a building layer is empty.
 		if err := d.markReady(id); err != nil || d.durableLayers.has(id) {
 			return err
 		}

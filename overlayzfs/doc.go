@@ -26,7 +26,9 @@
 //
 // A caller records a layer once Create, ApplyDiff or Diff has answered. BuildKit records a
 // build step after its last Put. From then on a power cut can neither take the layer nor
-// tear it, whatever the dataset's sync property is. ApplyDiff, Diff and that Put wait for
+// tear it, whatever the dataset's sync property is. There is one exception: with
+// sync=disabled a container's layer is as young as what the container writes, and a power
+// cut may take it. ApplyDiff, Diff and that Put wait for
 // the transaction group, and all calls that end at the same time share one wait. Create
 // makes only a few directories and waits for the intent log, where that can be trusted.
 //

@@ -150,8 +150,9 @@ func (d *Driver) cleanAfterBoot(ctx context.Context) error {
 }
 
 // isTorn reports whether the layer was being created when the power went: the intent log
-// had its names and not the content of its files. Create answers only after all of it is
-// on disk.
+// had its names and not the content of its files. A recorded layer is never torn. Create
+// with Recorded answers after its barrier, and another layer is recorded after the barrier
+// of a later call.
 func (l layer) isTorn() bool {
 	link, err := os.Lstat(l.home.path(l.id, linkName))
 	if err == nil && link.Size() == 0 {

@@ -29,7 +29,9 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		}
 		d.snapshots.Notify(snapshot.Removed)
 		// The layer is removed, even when the barrier fails.
-		warnLeftover(l.dir(), d.barrierForRemove(ctx, id))
+		if err := d.barrierForRemove(ctx, id); err != nil {
+			logrus.WithError(err).WithField("layer", id).Warn("cannot wait for the disk: the removal may not survive a power cut")
+		}
 		d.reaper.enqueue(trash)
 		d.reaper.waitBacklog(ctx)
 		return nil

@@ -94,7 +94,8 @@ const minInodes = 16
 // Mode is the way in which limits are enforced.
 type Mode string
 
-// The modes. Auto chooses by a probe, and Off refuses every limit.
+// The modes. Auto is Dataset, whose limits are exact. Project has to be asked for, and Open's
+// probe decides whether it can be used. Off refuses every limit.
 const (
 	Auto    Mode = "auto"
 	Project Mode = "project"

@@ -117,6 +117,30 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 	}
 }
 
+// repositoryPath is a span that names a file or directory of this repository.
+var repositoryPath = regexp.MustCompile("`((?:cmd|docs|integration|internal|layertar|operator|overlayzfs|plugin|quota|release|scripts|snapshot|snapshotter|tools|whiteout|zfs)/[A-Za-z0-9_./-]*)`")
+
+// TestDocumentsNamePathsThatExist checks paths in code spans. The table of CONTRIBUTING.md
+// names the lab's commands relative to integration/.
+func TestDocumentsNamePathsThatExist(t *testing.T) {
+	seen := 0
+	for _, path := range documentPaths(t) {
+		for _, m := range repositoryPath.FindAllStringSubmatch(prose(t, path), -1) {
+			seen++
+			_, err := os.Stat(filepath.Join("..", m[1]))
+			if err != nil {
+				_, err = os.Stat(filepath.Join("../integration", m[1]))
+			}
+			if err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	}
+	if seen < 40 {
+		t.Errorf("%d paths were checked", seen)
+	}
+}
+
 // hasTier reports whether a case of scripts/test matches the name.
 func hasTier(script, name string) bool {
 	script = regexp.MustCompile(`\\\n *`).ReplaceAllString(script, "")

@@ -131,13 +131,13 @@ func propertyText(s zfs.Dataset, property string) string {
 	return ""
 }
 
-// rollbackProperty, on the layers dataset, marks a rollback that has begun and not ended. Its
-// value is the snapshot. A rollback does not change the properties of file systems, so the
-// mark survives every step.
+// rollbackProperty, on the layers dataset, is set while a rollback has begun and not ended. Its
+// value is the snapshot. A rollback does not change the properties of file systems, so this
+// one survives every step.
 const rollbackProperty = "overlayzfs:rollback"
 
 // pendingRollback returns the snapshot that an unfinished rollback of the dataset goes to, and
-// "" without one. An inherited mark is an ancestor's, and does not count.
+// "" without one. An inherited property is an ancestor's, and does not count.
 func pendingRollback(layers zfs.Dataset) string {
 	if !layers.IsLocal(rollbackProperty) {
 		return ""
@@ -147,8 +147,11 @@ func pendingRollback(layers zfs.Dataset) string {
 
 // PendingRollback returns the name of the snapshot that an unfinished rollback of the layers
 // dataset goes to, and "" without one. A store must not be used while there is one. Ask after
-// the dataset is mounted and before anything on it is read, and unmount it then. A rollback
-// sets its mark before it looks for mounts, so one of the two always sees the other.
+// the dataset is mounted and before a layer is used, and unmount it then. A rollback sets its
+// property before it looks for mounts, so one of the two always sees the other.
+//
+// The caller may have read the store's version, tested the file system in a directory of its
+// own, and made missing directories. A rollback undoes that or keeps it, without harm.
 func PendingRollback(z *zfs.Handle, layers string) (string, error) {
 	stats, err := z.DatasetStats(layers)
 	if err != nil {

@@ -3,7 +3,7 @@
 // `docker overlayzfs …`.
 //
 // Each subcommand has a file: flags, questions and output. The packages of operator/ do
-// the work. Help, shell completion and manual pages come from the same definitions, and
+// the work, except that snapshot, snapshots and rollback call package snapshot directly. Help, shell completion and manual pages come from the same definitions, and
 // a test compares docs/ with them.
 //
 //	main.go, root.go, exit.go   the process, the command tree, the exit codes
