@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/retry"
 )
 
 // Discard deletes the dataset or project quota of a removed layer, and its record. A busy
@@ -34,10 +35,7 @@ func (l *Limiter) discard(ctx context.Context, key string) error {
 // A dataset stays busy while any mount name space uses it: through a file that was open when
 // the container ended, or while a name space is being made. That passes within moments or
 // with its user.
-const (
-	minRetryWait = 50 * time.Millisecond
-	maxRetryWait = time.Minute
-)
+var busyPauses = retry.Pauses{First: 50 * time.Millisecond, Most: time.Minute}
 
 // retryDiscard discards key in the background until that works or the Limiter is closed. The
 // next start finds the record again.
@@ -45,12 +43,7 @@ func (l *Limiter) retryDiscard(key string, why error) {
 	log := logrus.WithField("key", key)
 	log.WithError(why).Info("the dataset of a removed layer is in use; it is destroyed when its last user ends")
 	l.jobs.Go(func() {
-		for wait := minRetryWait; ; wait = min(2*wait, maxRetryWait) {
-			select {
-			case <-l.ctx.Done():
-				return
-			case <-time.After(wait):
-			}
+		for range busyPauses.Each(l.ctx) {
 			err := l.discard(l.ctx, key)
 			if errors.Is(err, fault.Busy) {
 				continue

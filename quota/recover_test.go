@@ -42,9 +42,9 @@ func TestWhatIsBusyIsTriedAgain(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		equal(t, "tries", len(b.tries), 21)
-		equal(t, "the first pause", b.tries[1].Sub(b.tries[0]), minRetryWait)
-		equal(t, "the second pause", b.tries[2].Sub(b.tries[1]), 2*minRetryWait)
-		equal(t, "the last pause", b.tries[20].Sub(b.tries[19]), maxRetryWait)
+		equal(t, "the first pause", b.tries[1].Sub(b.tries[0]), busyPauses.First)
+		equal(t, "the second pause", b.tries[2].Sub(b.tries[1]), 2*busyPauses.First)
+		equal(t, "the last pause", b.tries[20].Sub(b.tries[19]), busyPauses.Most)
 		if r, err := l.Find(testKey); r != nil || err != nil {
 			t.Errorf("the record stayed: %v, %v", r, err)
 		}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/retry"
 )
 
 // Destroy destroys a file system or volume, or one snapshot. It tries once, and returns
@@ -26,11 +28,8 @@ func (h *Handle) Destroy(name string) error {
 	return err
 }
 
-// Bounds of the pause between two tries to destroy a busy dataset.
-const (
-	retryFirst = 5 * time.Millisecond
-	retryMost  = 500 * time.Millisecond
-)
+// busyPauses are the pauses between two tries to destroy a busy dataset.
+var busyPauses = retry.Pauses{First: 5 * time.Millisecond, Most: 500 * time.Millisecond}
 
 // DestroyRetry is Destroy that tries again while the dataset is busy, with growing pauses,
 // until ctx ends. A mount can linger in another mount namespace, and a lazily unmounted file
@@ -41,19 +40,11 @@ func (h *Handle) DestroyRetry(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
-		err := h.Destroy(name)
-		if !isTransient(err) {
-			return err
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return errors.Join(err, ctx.Err())
-		case <-timer.C:
-		}
+	err := busyPauses.While(ctx, isTransient, func() error { return h.Destroy(name) })
+	if isTransient(err) {
+		return errors.Join(err, ctx.Err())
 	}
+	return err
 }
 
 // isTransient reports whether a refusal to destroy can end by itself.

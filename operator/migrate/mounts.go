@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/retry"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -66,6 +68,9 @@ func (s *sharedMount) acquire(mount func() (*os.File, error)) (err error) {
 	return nil
 }
 
+// busyPauses are the pauses between two tries to mount a busy dataset.
+var busyPauses = retry.Pauses{First: 10 * time.Millisecond, Most: busyTimeout}
+
 // mountWhenIdle mounts a dataset. It waits up to busyTimeout for an ending mount, such as
 // a killed process leaves for a moment.
 func (v *datasetMounts) mountWhenIdle(dataset string) (*os.File, error) {
@@ -73,18 +78,15 @@ func (v *datasetMounts) mountWhenIdle(dataset string) (*os.File, error) {
 	if mount == nil {
 		mount = zfs.OpenDatasetReadOnly
 	}
-	limit := time.After(busyTimeout)
-	for pause := 10 * time.Millisecond; ; pause *= 2 {
-		root, err := mount(dataset)
-		if !errors.Is(err, fault.Busy) {
-			return root, err
-		}
-		select {
-		case <-limit:
-			return nil, err
-		case <-time.After(pause):
-		}
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
+	defer cancel()
+	isBusy := func(err error) bool { return errors.Is(err, fault.Busy) }
+	var root *os.File
+	err := busyPauses.While(ctx, isBusy, func() (err error) {
+		root, err = mount(dataset)
+		return err
+	})
+	return root, err
 }
 
 func (s *sharedMount) release() error {
