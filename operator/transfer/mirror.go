@@ -48,7 +48,7 @@ func copyFile(to *os.Root, dir, name string, left int64, open func(string) (*os.
 	if has, err := hasContent(to, name, from, info.Size()); has || err != nil {
 		return info.Size(), err
 	}
-	if err := errors.Join(to.MkdirAll(path.Dir(name), 0o700), ignoreMissing(to.RemoveAll(name))); err != nil {
+	if err := errors.Join(to.MkdirAll(path.Dir(name), 0o700), to.RemoveAll(name)); err != nil {
 		return 0, err
 	}
 	out, err := to.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
@@ -132,13 +132,6 @@ func prune(root *os.Root, dir string, names []string) error {
 		errs = append(errs, root.RemoveAll(name))
 	}
 	return errors.Join(errs...)
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // syncTree makes a directory tree durable.
