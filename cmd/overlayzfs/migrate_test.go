@@ -29,7 +29,7 @@ func TestWriteMigration(t *testing.T) {
 	begun := aPlan(migrate.Copy)
 	begun.Resumed, begun.Job.Phase = true, migrate.Carrying
 	refused := aPlan(migrate.Copy)
-	refused.Obstacles = []string{"dockerd is running on this data-root: stop it", "container 0a1b2c3d4e5f has a limit"}
+	refused.Obstacles = []string{"dockerd is running on /var/lib/docker: stop it", "container 0a1b2c3d4e5f has a limit"}
 	shared := aPlan(migrate.Copy)
 	shared.Job.Share, shared.Job.Reclaim = true, true
 	done := aPlan(migrate.Copy)

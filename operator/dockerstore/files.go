@@ -121,13 +121,15 @@ func (l *lister) addDigestsOf(diffs map[digest.Digest]bool) {
 	}
 }
 
-// LockDockerd prevents dockerd from starting on the data-root until the file is closed.
-// It fails with fault.Busy while dockerd runs. It takes the lock on the database of
-// volumes that dockerd holds while it runs. The file is nil when dockerd never used the
+// volumesDB is Docker's database of volumes. dockerd keeps it locked while it runs
+// (volume/service/store.go), so holding the lock prevents dockerd from starting.
+const volumesDB = "volumes/metadata.db"
+
+// LockDockerd prevents dockerd from starting on the data-root until the file is closed. It
+// fails with fault.Busy while dockerd runs. The file is nil when dockerd never used the
 // data-root.
 func (r *Root) LockDockerd() (*os.File, error) {
-	const name = "volumes/metadata.db"
-	f, err := r.root.OpenFile(name, os.O_RDWR, 0)
+	f, err := r.root.OpenFile(volumesDB, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -136,7 +138,7 @@ func (r *Root) LockDockerd() (*os.File, error) {
 	}
 	err = fsat.TryLock(int(f.Fd()))
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = fault.New(fault.Busy, "dockerd is running on %s: stop it first", r.dir)
+		err = fault.New(fault.Busy, "dockerd is running on %s: stop it, and its socket unit with it (`systemctl stop docker.socket docker`)", r.dir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

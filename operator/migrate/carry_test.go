@@ -278,7 +278,7 @@ func (h host) reclaimed(ids ...string) {
 // TestARunningEngineIsRefused: dockerd has the volumes' database locked.
 func TestARunningEngineIsRefused(t *testing.T) {
 	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
-	f, err := os.Open(h.path(volumesDB))
+	f, err := os.Open(h.path("volumes/metadata.db"))
 	h.no(err)
 	defer f.Close()
 	h.no(unix.Flock(int(f.Fd()), unix.LOCK_EX))

@@ -50,5 +50,5 @@
 //
 // Paths in the data-root go through os.Root. Package fsat is used where os.Root
 // has no call: trees that must not be crossed into another mount, subvolumes,
-// extended attributes, syncfs and flock.
+// extended attributes and syncfs.
 package migrate

@@ -13,38 +13,26 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
-
-// volumesDB is Docker's database of volumes. dockerd keeps it locked while it runs
-// (volume/service/store.go), so holding the lock prevents dockerd from starting.
-const volumesDB = "volumes/metadata.db"
 
 // procDir is where procfs is mounted.
 const procDir = "/proc"
 
-// ErrRunning is returned while dockerd runs on the data-root.
-var ErrRunning = fault.New(fault.Busy, "dockerd is running on this data-root: stop it, and its socket unit with it (`systemctl stop docker.socket docker`)")
-
-// lockDockerd fails with ErrRunning while dockerd uses the data-root, and otherwise keeps
+// lockDockerd fails with fault.Busy while dockerd uses the data-root, and otherwise keeps
 // it from starting until release is called.
 func (r *dataRoot) lockDockerd() (release func() error, err error) {
-	f, err := r.OpenFile(volumesDB, os.O_RDWR|unix.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return func() error { return nil }, nil // dockerd never ran here
-	}
+	docker, err := dockerstore.OpenRoot(r.Root)
 	if err != nil {
 		return nil, err
 	}
-	if err := fsat.TryLock(int(f.Fd())); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, ErrRunning
-		}
-		return nil, err
+	lock, err := docker.LockDockerd()
+	err = errors.Join(err, docker.Close())
+	if lock == nil {
+		return func() error { return nil }, err // dockerd runs, or never ran here
 	}
-	return f.Close, nil
+	return lock.Close, err
 }
 
 // outlivedRemedy says what to do about a container that runs without dockerd.
