@@ -29,7 +29,7 @@ func (d *Driver) measureCopyUp(ctx context.Context) {
 
 // timeCopyUp mounts two small directories in staging, which the next start clears.
 func (d *Driver) timeCopyUp(ctx context.Context) (took time.Duration, err error) {
-	dir := d.home.privatePath(newDir, "copy-up-"+newShortName())
+	dir := d.home.privatePath(newDir, "copy-up-"+NewShortName())
 	defer func() { err = errors.Join(err, removeTree(dir)) }()
 	for _, sub := range []string{"lower", "upper", "work", mergedName} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {

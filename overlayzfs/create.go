@@ -153,7 +153,7 @@ func (d *Driver) markCommitted(p layer) error {
 
 // makeLayer fills a directory in staging and renames it into place in one step.
 func (d *Driver) makeLayer(l layer, lowers []string, limit quota.Spec) (err error) {
-	short := newShortName()
+	short := NewShortName()
 	stage := d.home.privatePath(newDir, short)
 	defer func() {
 		if err != nil {

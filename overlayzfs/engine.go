@@ -56,7 +56,7 @@ func (d *Driver) BindEngine(known []string, keep func(tokens []string) error) er
 		return err
 	}
 	same := slices.Contains(known, last.Token) && last.Token != ""
-	next := Engine{Token: newShortName(), Disputed: last.Disputed || last.Token != "" && !same}
+	next := Engine{Token: NewShortName(), Disputed: last.Disputed || last.Token != "" && !same}
 	tokens := []string{next.Token}
 	if same {
 		tokens = []string{last.Token, next.Token}

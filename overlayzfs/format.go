@@ -70,7 +70,7 @@ func ensureStoreName(h home) (string, error) {
 }
 
 func createStoreName(path string) (string, error) {
-	name := newShortName()
+	name := NewShortName()
 	return name, replaceFile(path, []byte(name))
 }
 

@@ -131,8 +131,8 @@ func checkIDs(id, parent string) error {
 // shortLength is the length of a short link's name in overlay2's format.
 const shortLength = 26
 
-// newShortName returns an unused name for a short link.
-func newShortName() string {
+// NewShortName returns a random name for a short link, as overlay2 makes them.
+func NewShortName() string {
 	raw := make([]byte, shortLength)
 	rand.Read(raw) // never fails: crypto/rand ends the process instead
 	return base32.StdEncoding.EncodeToString(raw)[:shortLength]

@@ -81,7 +81,7 @@ func TestStackKnowsTheKernelsLimit(t *testing.T) {
 func TestNewShort(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
-		short := newShortName()
+		short := NewShortName()
 		if !quota.IsKey(short) || seen[short] {
 			t.Fatalf("short link %q", short)
 		}

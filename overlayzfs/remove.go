@@ -63,7 +63,7 @@ func (d *Driver) moveToTrash(l layer) (trash string, err error) {
 	if err := d.detach(l); err != nil && !errors.Is(err, fault.Invalid) { // a damaged layer can be removed too
 		return "", err
 	}
-	trash = d.home.privatePath(trashDir, newShortName())
+	trash = d.home.privatePath(trashDir, NewShortName())
 	err = publish(l.dir(), trash)
 	if class := fault.ClassOf(fault.Classify(err)); class == fault.NoSpace || class == fault.LimitReached {
 		return "", d.removeInPlace(l)

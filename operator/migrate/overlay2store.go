@@ -2,8 +2,6 @@ package migrate
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"io"
 	"io/fs"
@@ -55,7 +53,7 @@ func (s overlay2Store) Create(_ context.Context, id, parent string, o overlayzfs
 	if err := s.root.RemoveAll(stage); err != nil {
 		return err
 	}
-	err := errors.Join(s.root.Mkdir(stage, 0o710), s.root.Mkdir(stage+"/diff", 0o755), s.root.WriteFile(stage+"/link", []byte(newShort()), 0o644))
+	err := errors.Join(s.root.Mkdir(stage, 0o710), s.root.Mkdir(stage+"/diff", 0o755), s.root.WriteFile(stage+"/link", []byte(overlayzfs.NewShortName()), 0o644))
 	if err != nil || parent == "" {
 		return err
 	}
@@ -84,13 +82,6 @@ func (s overlay2Store) listLowers(parent string) ([]string, error) {
 		err = nil
 	}
 	return lowers, err
-}
-
-// newShort returns a random name for a layer's short link, as overlay2 makes them.
-func newShort() string {
-	raw := make([]byte, 26)
-	rand.Read(raw) // never fails: crypto/rand ends the process instead
-	return base32.StdEncoding.EncodeToString(raw)[:26]
 }
 
 // ApplyDiff unpacks a tar into a new layer and puts it in place.
