@@ -9,6 +9,7 @@ import (
 	"runtime"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
 // Pack writes the overlay upper directory dir to w as a layer tar: sorted, without an
@@ -30,8 +31,8 @@ type packer struct {
 	ctx     context.Context
 	tw      *tar.Writer
 	buf     *[bufferSize]byte
-	overlay bool             // the tree is an upper directory: overlayfs's marks count
-	seen    map[inode]string // the first name of each file with several names
+	overlay bool                  // the tree is an upper directory: overlayfs's marks count
+	seen    map[fsat.Inode]string // the first name of each file with several names
 }
 
 // runPack runs fill and ends the archive, if and only if fill succeeds.
@@ -42,7 +43,7 @@ func runPack(ctx context.Context, w io.Writer, o Options, fill func(*packer) err
 		ctx:     ctx,
 		tw:      tar.NewWriter(out),
 		buf:     buffers.Get().(*[bufferSize]byte),
-		seen:    make(map[inode]string),
+		seen:    make(map[fsat.Inode]string),
 	}
 	defer buffers.Put(p.buf)
 	err := fill(p)

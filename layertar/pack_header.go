@@ -62,9 +62,9 @@ func (p *packer) linkToFirst(hdr *tar.Header, name string, st unix.Stat_t) bool 
 	if st.Nlink < 2 {
 		return false
 	}
-	first, ok := p.seen[inodeOf(st)]
+	first, ok := p.seen[fsat.InodeOf(st)]
 	if !ok {
-		p.seen[inodeOf(st)] = name
+		p.seen[fsat.InodeOf(st)] = name
 		return false
 	}
 	hdr.Typeflag, hdr.Linkname, hdr.Size = tar.TypeLink, first, 0

@@ -16,19 +16,14 @@ import (
 // directories, hard links once.
 func Size(ctx context.Context, dir *os.File) (int64, error) {
 	defer runtime.KeepAlive(dir)
-	s := sizer{seen: make(map[inode]bool)}
+	s := sizer{seen: make(map[fsat.Inode]bool)}
 	err := fsat.Walk(ctx, int(dir.Fd()), false, &s)
 	return s.sum, fault.Classify(err)
 }
 
-// inode identifies a file.
-type inode struct{ dev, ino uint64 }
-
-func inodeOf(st unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
-
 type sizer struct {
 	sum  int64
-	seen map[inode]bool
+	seen map[fsat.Inode]bool
 }
 
 func (s *sizer) Enter(int, fsat.Path, int) error { return nil }
@@ -43,10 +38,10 @@ func (s *sizer) File(parent int, path fsat.Path, _ uint8) error {
 		return err
 	}
 	if st.Nlink > 1 {
-		if s.seen[inodeOf(st)] {
+		if s.seen[fsat.InodeOf(st)] {
 			return nil
 		}
-		s.seen[inodeOf(st)] = true
+		s.seen[fsat.InodeOf(st)] = true
 	}
 	s.sum += st.Size
 	return nil

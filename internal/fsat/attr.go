@@ -92,3 +92,10 @@ func timespec(t time.Time) unix.Timespec {
 	}
 	return unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
 }
+
+// Inode identifies a file: a tree may lie on several file systems, such as btrfs's
+// subvolumes.
+type Inode struct{ dev, ino uint64 }
+
+// InodeOf returns the identity of a file, by its attributes.
+func InodeOf(st unix.Stat_t) Inode { return Inode{st.Dev, st.Ino} }

@@ -1,9 +1,12 @@
 package overlayfs
 
 import (
+	"errors"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
 // Attributes of an upper directory, as root mounts write them.
@@ -29,6 +32,15 @@ func IsWhiteout(mode uint32, rdev uint64) bool {
 // IsOpaque reports whether a directory with that value of OpaqueXattr hides the
 // one below it. Overlayfs also writes "x" there, which hides nothing.
 func IsOpaque(value []byte) bool { return string(value) == OpaqueValue }
+
+// IsOpaqueDir reports whether the upper directory fd hides the one below it.
+func IsOpaqueDir(fd int) (bool, error) {
+	value, err := fsat.GetXattrFD(fd, OpaqueXattr)
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+		return false, nil
+	}
+	return IsOpaque(value), err
+}
 
 // IsXattr reports whether the attribute is one of overlayfs. Set on a layer's file, it would
 // change the meaning of the layer.

@@ -23,26 +23,20 @@ func (c *copier) file(from, to int, base, name string) error {
 	if err != nil {
 		return err
 	}
-	if first, ok := c.links[inodeOf(st)]; ok && st.Nlink > 1 {
+	if first, ok := c.links[fsat.InodeOf(st)]; ok && st.Nlink > 1 {
 		return c.link(first, to, base)
 	}
 	if err := c.make(from, to, base, st); err != nil {
 		return err
 	}
 	if st.Nlink > 1 {
-		c.links[inodeOf(st)] = name
+		c.links[fsat.InodeOf(st)] = name
 	}
 	if overlayfs.IsWhiteout(st.Mode, st.Rdev) {
 		return nil
 	}
 	return c.attributes(from, to, base, st)
 }
-
-// inode is what makes a file the same: a tree may lie on several file systems, such as
-// btrfs's subvolumes.
-type inode struct{ dev, ino uint64 }
-
-func inodeOf(st unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
 
 // link makes another name of a file that was copied already. The directory that
 // is cached may be another one afterwards, so what is made comes last.

@@ -26,7 +26,7 @@ func (c *copier) clear(name string, upper int) error {
 	if err != nil {
 		return err
 	}
-	hidden, err := isOpaque(upper)
+	hidden, err := overlayfs.IsOpaqueDir(upper)
 	if err != nil {
 		return err
 	}
@@ -67,13 +67,4 @@ func dropXattrs(to int, base string, keep []string) error {
 		}
 	}
 	return nil
-}
-
-// isOpaque reports whether the upper directory fd hides the one below it.
-func isOpaque(fd int) (bool, error) {
-	value, err := fsat.GetXattrFD(fd, overlayfs.OpaqueXattr)
-	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
-		return false, nil
-	}
-	return overlayfs.IsOpaque(value), err
 }

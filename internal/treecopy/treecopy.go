@@ -75,11 +75,11 @@ type copier struct {
 	ctx      context.Context
 	src, dst int
 	from, to *fsat.Resolver
-	onto     bool             // the target is a tree that is changed
-	plain    bool             // the source is no overlay's, the target is one's upper directory
-	links    map[inode]string // first names of files that have several
-	dirs     map[string]bool  // that were made
-	order    []string         // in which they were
+	onto     bool                  // the target is a tree that is changed
+	plain    bool                  // the source is no overlay's, the target is one's upper directory
+	links    map[fsat.Inode]string // first names of files that have several
+	dirs     map[string]bool       // that were made
+	order    []string              // in which they were
 }
 
 func newCopier(ctx context.Context, dst, src *os.File, o Options) *copier {
@@ -89,7 +89,7 @@ func newCopier(ctx context.Context, dst, src *os.File, o Options) *copier {
 	return &copier{
 		Options: o, ctx: ctx, src: int(src.Fd()), dst: int(dst.Fd()),
 		from: fsat.NewStrictResolver(int(src.Fd())), to: fsat.NewStrictResolver(int(dst.Fd())),
-		links: map[inode]string{}, dirs: map[string]bool{"": true},
+		links: map[fsat.Inode]string{}, dirs: map[string]bool{"": true},
 	}
 }
 

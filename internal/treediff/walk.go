@@ -30,7 +30,7 @@ func Trees(ctx context.Context, newDir, oldDir *os.File) (Result, error) {
 	if oldDir != nil {
 		old = int(oldDir.Fd())
 	}
-	w := &walker{ctx: ctx, linked: map[inode]bool{}, differs: different}
+	w := &walker{ctx: ctx, linked: map[fsat.Inode]bool{}, differs: different}
 	_, err := w.dir("", int(newDir.Fd()), old, true)
 	return w.result(), err
 }
@@ -45,7 +45,7 @@ func Exact(ctx context.Context, newDir, oldDir *os.File, clones bool) (Result, e
 	if oldDir != nil {
 		old = int(oldDir.Fd())
 	}
-	w := &walker{ctx: ctx, linked: map[inode]bool{}, differs: exact{ctx, clones}.different}
+	w := &walker{ctx: ctx, linked: map[fsat.Inode]bool{}, differs: exact{ctx, clones}.different}
 	_, err := w.dir("", int(newDir.Fd()), old, true)
 	return w.result(), err
 }
@@ -53,7 +53,7 @@ func Exact(ctx context.Context, newDir, oldDir *os.File, clones bool) (Result, e
 // Upper compares an overlay's upper directory with parent, a view of all that
 // lies below it.
 func Upper(ctx context.Context, upper, parent *os.File) (Result, error) {
-	w := &walker{ctx: ctx, linked: map[inode]bool{}, upper: true, differs: different}
+	w := &walker{ctx: ctx, linked: map[fsat.Inode]bool{}, upper: true, differs: different}
 	_, err := w.dir("", int(upper.Fd()), int(parent.Fd()), false)
 	return w.result(), err
 }
@@ -67,13 +67,9 @@ type walker struct {
 	upper   bool // the new tree is an upper directory: whiteouts and opaque marks speak
 	changes []Change
 	size    int64
-	blocks  int64          // of 512 bytes
-	linked  map[inode]bool // files with several names whose size is counted
+	blocks  int64               // of 512 bytes
+	linked  map[fsat.Inode]bool // files with several names whose size is counted
 }
-
-// inode is what makes a file the same: a tree may lie on several file systems, such as
-// btrfs's subvolumes.
-type inode struct{ dev, ino uint64 }
 
 func (w *walker) result() Result { return Result{sorted(w.changes), w.size, 512 * w.blocks} }
 
@@ -83,7 +79,7 @@ func (w *walker) add(path string, kind Kind) {
 
 // count adds the size of an entry that is new or modified.
 func (w *walker) count(st unix.Stat_t) {
-	file := inode{st.Dev, st.Ino}
+	file := fsat.InodeOf(st)
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR || w.linked[file] {
 		return
 	}
@@ -191,7 +187,7 @@ func (w *walker) below(path string, newFD, oldFD int, name string, oldIsDir bool
 	}
 	whole := !w.upper
 	if w.upper && oldIsDir {
-		if whole, err = isOpaque(newChild); err != nil {
+		if whole, err = overlayfs.IsOpaqueDir(newChild); err != nil {
 			return false, err
 		}
 	}
@@ -221,13 +217,4 @@ func statOld(dir int, name string) (st unix.Stat_t, exists bool, err error) {
 		return st, false, nil
 	}
 	return st, err == nil, err
-}
-
-// isOpaque reports whether the upper directory fd hides the one below it.
-func isOpaque(fd int) (bool, error) {
-	value, err := fsat.GetXattrFD(fd, overlayfs.OpaqueXattr)
-	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
-		return false, nil
-	}
-	return overlayfs.IsOpaque(value), err
 }

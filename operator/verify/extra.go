@@ -44,11 +44,8 @@ func (x *extraFinder) Enter(_ int, at fsat.Path, fd int) error {
 	if x.base || x.opaqueDirs[st.Ino] {
 		return nil
 	}
-	value, err := fsat.GetXattrFD(fd, overlayfs.OpaqueXattr)
-	switch {
-	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP):
-		return nil
-	case err == nil && overlayfs.IsOpaque(value):
+	opaque, err := overlayfs.IsOpaqueDir(fd)
+	if opaque {
 		return fmt.Errorf("%q is opaque, but not in the tar", at.String())
 	}
 	return err
