@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -257,7 +258,10 @@ func (l lab) elsewhere(dataset string, fn func()) {
 	start(l.t, c)
 	defer stop(c)
 	waitFor(l.t, func() bool { _, err := os.Stat(ready); return err == nil })
-	waitFor(l.t, func() bool { return commandName(c.Process.Pid) == "sleep" })
+	waitFor(l.t, func() bool {
+		process, err := procfs.NewProc(c.Process.Pid)
+		return err == nil && commandName(process) == "sleep"
+	})
 	fn()
 }
 

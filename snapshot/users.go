@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -27,7 +27,7 @@ import (
 // databases after one. Overlays and processes on the dataset are named first, because they keep
 // it from being unmounted.
 func (p *planner) refuseUse() error {
-	procs, err := listProcesses()
+	procs, err := procfs.AllProcs()
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (p *planner) refuseUse() error {
 
 func (p *planner) refuseMounted(dataset string, table mountList) error {
 	if on := table.filterDataset(dataset); len(on) > 0 {
-		p.refuse("dataset %s is mounted on %s (process %d, %s, sees it): stop dockerd, which stops the plugin, and unmount it", dataset, on[0].info.Mountpoint, on[0].pid, commandName(on[0].pid))
+		p.refuse("dataset %s is mounted on %s (process %d, %s, sees it): stop dockerd, which stops the plugin, and unmount it", dataset, on[0].info.Mountpoint, on[0].process.PID, commandName(on[0].process))
 		return nil
 	}
 	_, err := zfs.ObjsetKstat(zfs.PoolOf(dataset), dataset)
@@ -60,21 +60,21 @@ func (p *planner) refuseMounted(dataset string, table mountList) error {
 	return err
 }
 
-func (p *planner) refuseRecordsUse(dataset string, table mountList, procs []int) error {
+func (p *planner) refuseRecordsUse(dataset string, table mountList, procs procfs.Procs) error {
 	on := table.filterDataset(dataset)
 	if len(on) == 0 {
 		return p.refuseMounted(dataset, table)
 	}
 	if o, ok := table.findOverlay(dataset); ok {
-		p.refuse("an overlay on dataset %s is mounted on %s (process %d, %s, sees it): stop all containers and dockerd", dataset, o.info.Mountpoint, o.pid, commandName(o.pid))
+		p.refuse("an overlay on dataset %s is mounted on %s (process %d, %s, sees it): stop all containers and dockerd", dataset, o.info.Mountpoint, o.process.PID, commandName(o.process))
 	}
 	ids := map[int]bool{}
 	for _, m := range on {
 		ids[m.info.ID] = true
 	}
-	for _, pid := range procs {
-		if what := describeUse(pid, ids); what != "" {
-			p.refuse("process %d (%s) uses the records dataset %s (%s): stop dockerd, or that process", pid, commandName(pid), dataset, what)
+	for _, process := range procs {
+		if what := describeUse(process, ids); what != "" {
+			p.refuse("process %d (%s) uses the records dataset %s (%s): stop dockerd, or that process", process.PID, commandName(process), dataset, what)
 		}
 	}
 	where := on[0].info.Mountpoint
@@ -82,58 +82,41 @@ func (p *planner) refuseRecordsUse(dataset string, table mountList, procs []int)
 	return nil
 }
 
-// procDir is the directory of processes. Tests change it.
-var procDir = "/proc"
-
-func procPath(pid int, parts ...string) string {
-	return filepath.Join(append([]string{procDir, strconv.Itoa(pid)}, parts...)...)
-}
-
-// listProcesses returns the IDs of all visible processes.
-func listProcesses() ([]int, error) {
-	entries, err := os.ReadDir(procDir)
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids, nil
+func procPath(process procfs.Proc, parts ...string) string {
+	return filepath.Join(append([]string{procfs.DefaultMountPoint, strconv.Itoa(process.PID)}, parts...)...)
 }
 
 // commandName returns a process's name, for messages.
-func commandName(pid int) string {
-	raw, err := os.ReadFile(procPath(pid, "comm"))
+func commandName(process procfs.Proc) string {
+	name, err := process.Comm()
 	if err != nil {
 		return "ended"
 	}
-	return strings.TrimSpace(string(raw))
+	return name
 }
 
 // visibleMount is a mount and a process that sees it.
 type visibleMount struct {
-	pid  int
-	info *mountinfo.Info
-	name string // the mount name space
+	process procfs.Proc
+	info    *mountinfo.Info
+	name    string // the mount name space
 }
 
 // mountList are the mounts of all visible mount name spaces.
 type mountList []visibleMount
 
 // listMounts reads the mounts that the processes see, once for each name space. It skips
-// processes that end meanwhile, and the kernel's own, which have none.
-func listMounts(pids []int) mountList {
+// processes that end meanwhile, and the kernel's own, which have none. Package procfs does not
+// parse a mount table for this: it loses all but one lowerdir+, and unescapes no path.
+func listMounts(procs procfs.Procs) mountList {
 	var all mountList
 	seen := map[string]bool{}
-	for _, pid := range pids {
-		name, err := os.Readlink(procPath(pid, "ns", "mnt"))
+	for _, process := range procs {
+		name, err := os.Readlink(procPath(process, "ns", "mnt"))
 		if err != nil || seen[name] {
 			continue
 		}
-		raw, err := os.ReadFile(procPath(pid, "mountinfo"))
+		raw, err := os.ReadFile(procPath(process, "mountinfo"))
 		if err != nil {
 			continue
 		}
@@ -143,7 +126,7 @@ func listMounts(pids []int) mountList {
 		}
 		seen[name] = true
 		for _, info := range infos {
-			all = append(all, visibleMount{pid, info, name})
+			all = append(all, visibleMount{process, info, name})
 		}
 	}
 	return all
@@ -219,22 +202,23 @@ func overlayPaths(options string) []string {
 
 // describeUse says how a process uses one of the mounts. It returns "" when it does not, and
 // for this process, whose working directory does not count.
-func describeUse(pid int, ids map[int]bool) string {
-	if len(ids) == 0 || pid == os.Getpid() {
+func describeUse(process procfs.Proc, ids map[int]bool) string {
+	if len(ids) == 0 || process.PID == os.Getpid() {
 		return ""
 	}
 	for link, what := range map[string]string{"root": "its root directory", "exe": "its program", "cwd": "its working directory"} {
-		if ids[mountIDOfLink(procPath(pid, link))] {
+		if ids[mountIDOfLink(procPath(process, link))] {
 			return what
 		}
 	}
-	files, err := os.ReadDir(procPath(pid, "fdinfo"))
+	// fdinfo does not touch an open file itself, which may lie on a server that is gone.
+	files, err := process.FileDescriptorsInfo()
 	if err != nil {
 		return ""
 	}
 	for _, f := range files {
-		if ids[mountIDOfFD(procPath(pid, "fdinfo", f.Name()))] {
-			target, _ := os.Readlink(procPath(pid, "fd", f.Name()))
+		if id, err := strconv.Atoi(f.MntID); err == nil && ids[id] {
+			target, _ := os.Readlink(procPath(process, "fd", f.FD))
 			return fmt.Sprintf("open file %.200q", target)
 		}
 	}
@@ -250,21 +234,4 @@ func mountIDOfLink(link string) int {
 		return 0
 	}
 	return int(st.Mnt_id)
-}
-
-// mountIDOfFD reads the ID from a file in /proc/PID/fdinfo. It does not touch the open file
-// itself, which may lie on a server that is gone.
-func mountIDOfFD(file string) int {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return 0
-	}
-	lines := bufio.NewScanner(bytes.NewReader(raw))
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), "mnt_id:"); ok {
-			id, _ := strconv.Atoi(strings.TrimSpace(value))
-			return id
-		}
-	}
-	return 0
 }
