@@ -41,7 +41,7 @@ func RenderMarkdown(r *result.Report, plot string) string {
 	writeWins(&b, judge.Wins(r))
 	writeRows(&b, r)
 	writeMissing(&b, r)
-	return b.String()
+	return wrapLines(b.String())
 }
 
 func writeMachine(b *strings.Builder, r *result.Report) {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/overlayzfs/overlayzfs/integration/bench/judge"
 	"github.com/overlayzfs/overlayzfs/integration/bench/result"
@@ -78,6 +79,20 @@ func TestThePageShowsAllParts(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
+	}
+}
+
+func TestWrapLines(t *testing.T) {
+	long := strings.Repeat("word¹ ", 30) + "end"
+	page := wrapLines("- " + long + "\n\n" + long + "\n| " + long + " |\n")
+	for line := range strings.Lines(page) {
+		if length := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); length > 100 && !strings.HasPrefix(line, "| ") {
+			t.Errorf("%d columns: %s", length, line)
+		}
+	}
+	want := "- " + long + " " + long + " | " + long + " |"
+	if got := strings.Join(strings.Fields(page), " "); got != strings.Join(strings.Fields(want), " ") {
+		t.Errorf("words changed: %s", got)
 	}
 }
 
