@@ -148,7 +148,7 @@ func (h *hosts) transferEverything(t *testing.T) {
 	h.endReceiverEarly(t)
 	stream := filepath.Join(t.TempDir(), "stream")
 	h.full = h.send(t, stream)
-	if out := h.receive(t, 3, stream); !strings.Contains(out, "dockerd runs") {
+	if out := h.receive(t, 3, stream); !strings.Contains(out, "dockerd is running") {
 		t.Errorf("beside a running dockerd: %s", out)
 	}
 	h.b.Stop(t)
