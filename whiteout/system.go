@@ -1,16 +1,17 @@
 package whiteout
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/versions"
+	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 // system are the calls of the probe. It is an interface because tests need a file system
@@ -49,21 +50,15 @@ func (kernel) create(path string) error {
 func (kernel) mkdir(path string) error { return os.Mkdir(path, 0o700) }
 
 func (kernel) rename(from, to string, flags uint) error {
-	return pathError("renameat2", from, unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags))
+	return fsat.Rename(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags)
 }
 
-// tmpfile links through /proc: linking the descriptor itself needs CAP_DAC_READ_SEARCH.
 func (kernel) tmpfile(dir, name string) error {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return pathError("open O_TMPFILE", dir, err)
 	}
-	link := "/proc/self/fd/" + strconv.Itoa(fd)
-	err = unix.Linkat(unix.AT_FDCWD, link, unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
-	if closed := unix.Close(fd); err == nil {
-		err = closed
-	}
-	return pathError("link", name, err)
+	return errors.Join(fsat.LinkFD(fd, unix.AT_FDCWD, name), fsat.Close(fd))
 }
 
 func (kernel) setXattr(path, name string, value []byte) error {
@@ -71,13 +66,12 @@ func (kernel) setXattr(path, name string, value []byte) error {
 }
 
 func (kernel) mknod(path string, mode uint32, dev int) error {
-	return pathError("mknod", path, unix.Mknod(path, mode, dev))
+	return fsat.Mknod(unix.AT_FDCWD, path, mode, uint64(dev))
 }
 
 func (kernel) lstat(path string) (uint32, uint64, error) {
-	var st unix.Stat_t
-	err := unix.Lstat(path, &st)
-	return st.Mode, st.Rdev, pathError("lstat", path, err)
+	st, err := fsat.Stat(unix.AT_FDCWD, path)
+	return st.Mode, st.Rdev, err
 }
 
 func (kernel) firstType(dir string) (uint8, error) {
@@ -98,24 +92,21 @@ func (kernel) firstType(dir string) (uint8, error) {
 	return entries[0].Type, nil
 }
 
-// zfsMagic is ZFS_SUPER_MAGIC, which x/sys does not have.
-const zfsMagic = 0x2fc12fc1
-
 func (k kernel) fileSystem(dir string) string {
 	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil || st.Type != zfsMagic {
+	if err := unix.Statfs(dir, &st); err != nil || st.Type != zfs.SuperMagic {
 		return fmt.Sprintf("the file system (type %#x, %s)", uint64(st.Type), k.release())
 	}
-	version, err := os.ReadFile("/sys/module/zfs/version")
+	version, err := zfs.Version()
 	if err != nil {
 		return "OpenZFS of unknown version"
 	}
-	return zfsName(string(version))
+	return zfsName(version)
 }
 
 // zfsName returns the release's name for a version of the module, such as "2.1.11-1".
 func zfsName(version string) string {
-	release, _, _ := strings.Cut(strings.TrimSpace(version), "-")
+	release, _, _ := strings.Cut(version, "-")
 	return "OpenZFS " + release
 }
 

@@ -12,8 +12,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 )
 
-// superMagic is ZFS_SUPER_MAGIC (include/sys/fs/zfs.h, OpenZFS 2.3).
-const superMagic = 0x2fc12fc1
+// SuperMagic is the type of file system that statfs(2) reports for ZFS (ZFS_SUPER_MAGIC of
+// include/sys/fs/zfs.h, OpenZFS 2.3).
+const SuperMagic = 0x2fc12fc1
 
 // IsZFS reports whether path lies on ZFS.
 func IsZFS(path string) (bool, error) {
@@ -21,7 +22,7 @@ func IsZFS(path string) (bool, error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return false, fmt.Errorf("statfs %q: %w", path, err)
 	}
-	return st.Type == superMagic, nil
+	return st.Type == SuperMagic, nil
 }
 
 // DatasetOf returns the dataset that path lies on.

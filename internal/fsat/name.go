@@ -1,6 +1,10 @@
 package fsat
 
-import "golang.org/x/sys/unix"
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
 
 // Mkdir makes the directory name below dirfd. As with every call that makes a name, the
 // umask applies and only permission bits are used; Chmod sets the others.
@@ -26,6 +30,15 @@ func Link(oldDir int, oldName string, dirfd int, name string) error {
 	return do("link", name, func() error { return unix.Linkat(oldDir, oldName, dirfd, name, 0) })
 }
 
+// LinkFD makes name below dirfd a name of the open file. It links through /proc, because
+// linking the descriptor itself needs CAP_DAC_READ_SEARCH.
+func LinkFD(fd, dirfd int, name string) error {
+	pinned := "/proc/self/fd/" + strconv.Itoa(fd)
+	return do("link", name, func() error {
+		return unix.Linkat(unix.AT_FDCWD, pinned, dirfd, name, unix.AT_SYMLINK_FOLLOW)
+	})
+}
+
 // Unlink removes name below dirfd, which is not a directory.
 func Unlink(dirfd int, name string) error {
 	return do("unlink", name, func() error { return unix.Unlinkat(dirfd, name, 0) })
@@ -39,7 +52,10 @@ func Rmdir(dirfd int, name string) error {
 // RenameNoReplace renames oldName below oldDir to name below dirfd. It returns EEXIST when
 // name exists, and EINVAL on a file system without RENAME_NOREPLACE.
 func RenameNoReplace(oldDir int, oldName string, dirfd int, name string) error {
-	return do("rename", name, func() error {
-		return unix.Renameat2(oldDir, oldName, dirfd, name, unix.RENAME_NOREPLACE)
-	})
+	return Rename(oldDir, oldName, dirfd, name, unix.RENAME_NOREPLACE)
+}
+
+// Rename renames oldName below oldDir to name below dirfd, with flags of renameat2(2).
+func Rename(oldDir int, oldName string, dirfd int, name string, flags uint) error {
+	return do("rename", name, func() error { return unix.Renameat2(oldDir, oldName, dirfd, name, flags) })
 }
