@@ -3,12 +3,13 @@ package overlayzfs
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/internal/treesize"
 	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -174,43 +175,11 @@ func (d *Driver) usage(ctx context.Context, l layer) (Usage, error) {
 // countFiles walks a directory that a container may be changing, and never leaves it.
 // Files that vanish meanwhile are not counted.
 func countFiles(ctx context.Context, dir string) (usage Usage, err error) {
-	root, err := os.OpenRoot(dir)
+	root, err := os.OpenFile(dir, unix.O_DIRECTORY, 0)
 	if err != nil {
 		return Usage{}, err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	seen := map[uint64]bool{} // files with several hard links
-	err = fs.WalkDir(root.FS(), ".", func(_ string, e fs.DirEntry, err error) error {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err == nil {
-			err = usage.addEntry(e, seen)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
-	return usage, err
-}
-
-func (u *Usage) addEntry(e fs.DirEntry, seen map[uint64]bool) error {
-	fi, err := e.Info()
-	if err != nil {
-		return err
-	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok || seen[st.Ino] {
-		return nil
-	}
-	if st.Nlink > 1 && !fi.IsDir() {
-		seen[st.Ino] = true
-	}
-	u.Inodes++
-	u.Allocated += st.Blocks * 512
-	if fi.Mode().IsRegular() {
-		u.Apparent += st.Size
-	}
-	return nil
+	sum, err := treesize.Walk(ctx, int(root.Fd()))
+	return Usage{Inodes: sum.Inodes, Allocated: sum.Allocated, Apparent: sum.Regular}, err
 }

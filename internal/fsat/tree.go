@@ -140,6 +140,9 @@ func (w *treeWalk) push(name string, fd int) error {
 	}
 	w.levels = append(w.levels, l)
 	entries, err := ReadDir(fd)
+	if name != "" {
+		err = ignoreMissing(err) // a directory that was removed meanwhile
+	}
 	if err != nil {
 		return err
 	}

@@ -135,3 +135,29 @@ func TestRemoveAll(t *testing.T) {
 		t.Errorf("a symlink was followed: %v", err)
 	}
 }
+
+// directoryRemover removes each directory before the walk reads it.
+type directoryRemover struct{ entered int }
+
+func (r *directoryRemover) Enter(parent int, path Path, _ int) error {
+	r.entered++
+	return Rmdir(parent, path.Name)
+}
+func (r *directoryRemover) File(int, Path, uint8) error { return nil }
+func (r *directoryRemover) Leave(int, Path) error       { return nil }
+
+func TestWalkOfDirectoriesThatVanish(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "a"), 0o755), os.Mkdir(filepath.Join(dir, "b"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	var r directoryRemover
+	if err := Walk(t.Context(), int(root.Fd()), false, &r); err != nil || r.entered != 2 {
+		t.Errorf("entered %d directories: %v", r.entered, err)
+	}
+}

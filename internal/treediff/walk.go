@@ -11,6 +11,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
+	"github.com/overlayzfs/overlayzfs/internal/treesize"
 )
 
 // Result is what a comparison found.
@@ -30,7 +31,7 @@ func Trees(ctx context.Context, newDir, oldDir *os.File) (Result, error) {
 	if oldDir != nil {
 		old = int(oldDir.Fd())
 	}
-	w := &walker{ctx: ctx, linked: map[fsat.Inode]bool{}, differs: different}
+	w := &walker{ctx: ctx, differs: different}
 	_, err := w.dir("", int(newDir.Fd()), old, true)
 	return w.result(), err
 }
@@ -45,7 +46,7 @@ func Exact(ctx context.Context, newDir, oldDir *os.File, clones bool) (Result, e
 	if oldDir != nil {
 		old = int(oldDir.Fd())
 	}
-	w := &walker{ctx: ctx, linked: map[fsat.Inode]bool{}, differs: exact{ctx, clones}.different}
+	w := &walker{ctx: ctx, differs: exact{ctx, clones}.different}
 	_, err := w.dir("", int(newDir.Fd()), old, true)
 	return w.result(), err
 }
@@ -53,7 +54,7 @@ func Exact(ctx context.Context, newDir, oldDir *os.File, clones bool) (Result, e
 // Upper compares an overlay's upper directory with parent, a view of all that
 // lies below it.
 func Upper(ctx context.Context, upper, parent *os.File) (Result, error) {
-	w := &walker{ctx: ctx, linked: map[fsat.Inode]bool{}, upper: true, differs: different}
+	w := &walker{ctx: ctx, upper: true, differs: different}
 	_, err := w.dir("", int(upper.Fd()), int(parent.Fd()), false)
 	return w.result(), err
 }
@@ -66,12 +67,10 @@ type walker struct {
 	differs func(newDir, oldDir int, name string, n, o unix.Stat_t) (bool, error)
 	upper   bool // the new tree is an upper directory: whiteouts and opaque marks speak
 	changes []Change
-	size    int64
-	blocks  int64               // of 512 bytes
-	linked  map[fsat.Inode]bool // files with several names whose size is counted
+	sum     treesize.Sum
 }
 
-func (w *walker) result() Result { return Result{sorted(w.changes), w.size, 512 * w.blocks} }
+func (w *walker) result() Result { return Result{sorted(w.changes), w.sum.Apparent, w.sum.Allocated} }
 
 func (w *walker) add(path string, kind Kind) {
 	w.changes = append(w.changes, Change{path, kind})
@@ -79,15 +78,9 @@ func (w *walker) add(path string, kind Kind) {
 
 // count adds the size of an entry that is new or modified.
 func (w *walker) count(st unix.Stat_t) {
-	file := fsat.InodeOf(st)
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR || w.linked[file] {
-		return
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		w.sum.Add(st)
 	}
-	if st.Nlink > 1 {
-		w.linked[file] = true
-	}
-	w.size += st.Size
-	w.blocks += st.Blocks
 }
 
 // dir compares two directories of the same path. With whole set, what only

@@ -188,7 +188,7 @@ func (a at) Apply(root string) error {
 
 // TestFilesOfTwoFileSystemsCountTwice: subvolumes of btrfs number their files alike.
 func TestFilesOfTwoFileSystemsCountTwice(t *testing.T) {
-	w := &walker{linked: map[fsat.Inode]bool{}}
+	w := &walker{}
 	for _, dev := range []uint64{1, 2, 1} {
 		w.count(unix.Stat_t{Dev: dev, Ino: 257, Nlink: 2, Mode: unix.S_IFREG, Size: 10, Blocks: 1})
 	}
