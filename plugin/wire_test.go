@@ -33,7 +33,7 @@ var wire = []struct {
 	{"GraphDriver.ApplyDiff?id=a&parent=b", `0123456789`, `apply "a" "b"`, `{"Size":10}`},
 	{"OverlayZFS.Limit", `{"ID":"a","StorageOpt":{"size":"20G"}}`, `limit "a" map[size:20G]`, `{}`},
 
-	// What a tolerant reader takes.
+	// Calls that only a tolerant reader accepts.
 	{"GraphDriver.Put", `{"ID":"a","Later":{"x":[1]}} trailing`, `put "a"`, `{}`},
 	{"GraphDriver.Put", `{"id":"a"}`, `put "a"`, `{}`},
 	{"GraphDriver.Status", ``, `status`, `{"Status":[["Pool","tank"],["Health","ONLINE"]]}`},

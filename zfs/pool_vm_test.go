@@ -118,7 +118,7 @@ func destroyPool(t *testing.T, pool, tmpfs string) {
 		timed(t, "zpool", "clear", pool)
 		time.Sleep(500 * time.Millisecond)
 	}
-	// What a refused request held is let go a moment later.
+	// A refused request gives back its references a moment later.
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for range 40 {

@@ -8,9 +8,9 @@ import (
 	"github.com/containerd/continuity/fs/fstest"
 )
 
-// What a backup brought back in the place of a subvolume is a directory, and what is
-// asked for may be gone.
-func TestWhatIsNoSubvolumeIsRemovedToo(t *testing.T) {
+// TestOthersThanSubvolumesAreRemoved: a backup restores a subvolume as a directory, and a name
+// may be missing.
+func TestOthersThanSubvolumesAreRemoved(t *testing.T) {
 	dir, path := tree(t, fstest.CreateDir("layer/deep", 0o755), fstest.CreateFile("layer/deep/file", nil, 0o600), fstest.CreateFile("file", nil, 0o600))
 	for _, name := range []string{"layer", "file", "missing"} {
 		if err := RemoveSubvolume(t.Context(), fd(dir), name); err != nil {

@@ -5,7 +5,7 @@
 // so in time that depends on the change and not on the size of the image.
 // Both give the same answer for the same layers.
 //
-// What counts as a change is what moby's drivers count: type and permission
+// Changes are those that moby's drivers count: type and permission
 // bits, owner, device number and security.capability of everything; size and
 // modification time of all but directories. A directory whose entries changed
 // is reported as modified.

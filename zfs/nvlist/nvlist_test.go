@@ -183,7 +183,7 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func TestDecodeEndsAtItsDepth(t *testing.T) {
-	// What Encode refuses to make.
+	// Encode refuses lists of this depth, so the bytes are put together here.
 	inner, err := Encode(List{})
 	if err != nil {
 		t.Fatal(err)
