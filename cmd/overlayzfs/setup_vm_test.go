@@ -134,7 +134,7 @@ func TestSetupRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := runCommand(t, exitRefused, "", args...); !strings.Contains(out, "no store of layers") {
+	if out := runCommand(t, exitRefused, "", args...); !strings.Contains(out, "not a store of layers") {
 		t.Errorf("%s", out)
 	}
 	if out := runCommand(t, exitRefused, "", append([]string{"setup", parent}, args[3:]...)...); !strings.Contains(out, "mountpoint") {
