@@ -10,8 +10,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// Kind is a kind of failure. It is an error itself, so that
-// errors.Is(err, ErrBusy) asks for it.
+// Kind is a kind of failure. It is an error itself, so that errors.Is(err, ErrBusy) asks for
+// it. A Kind is what ZFS answered, and finer than the class that says what to do: four kinds
+// are fault.Unsupported, each put right in another way. Callers that ask what became of their own
+// request ask for the Kind; others ask for the class, which an *Error carries where one fits.
 type Kind string
 
 // Error returns the kind in words.
