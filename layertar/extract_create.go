@@ -105,8 +105,8 @@ func skipRootEntry(hdr *tar.Header) error {
 	return nil
 }
 
-// symlink makes a symlink; any target can be stored, for nothing here ever
-// follows it out of the layer.
+// createSymlink makes a symbolic link. It stores any target, because no code here follows
+// the link out of the layer.
 func (x *extractor) createSymlink(p location, target string, want attributes) error {
 	if target == "" || len(target) >= unix.PathMax {
 		return fault.New(fault.UnsafeInput, "a symlink's target cannot have %d bytes", len(target))
@@ -132,7 +132,7 @@ var nodeTypes = map[byte]uint32{
 	tar.TypeFifo:  unix.S_IFIFO,
 }
 
-// node makes a device or fifo.
+// createNode makes a device or fifo.
 func (x *extractor) createNode(p location, hdr *tar.Header, want attributes) error {
 	var dev uint64
 	if hdr.Typeflag != tar.TypeFifo {

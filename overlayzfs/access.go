@@ -211,14 +211,14 @@ func (d *Driver) isMutable(l layer) (bool, error) {
 // prepareVolatile reports whether a writable mount of the layer may be volatile. Build
 // steps may, and layers that become durable with their child.
 //
-// The kernel leaves a mark behind a volatile mount, even after a clean end. It refuses the
-// next mount while the mark exists, so prepareVolatile deletes the mark. The mark warns of
-// an upper directory that a crash may have torn. On ZFS the directory is as of one
+// The kernel leaves a directory behind a volatile mount, even after a clean end. It refuses
+// the next mount while the directory exists, so prepareVolatile deletes it. It warns of an
+// upper directory that a crash may have torn. On ZFS the directory is as of one
 // transaction group, and no caller uses a step that was not recorded.
 func (d *Driver) prepareVolatile(l layer) (bool, error) {
-	mark := filepath.Join(l.work(), "work", "incompat", "volatile")
-	if _, err := os.Lstat(mark); err == nil {
-		if err := removeTree(mark); err != nil {
+	incompat := filepath.Join(l.work(), "work", "incompat", "volatile")
+	if _, err := os.Lstat(incompat); err == nil {
+		if err := removeTree(incompat); err != nil {
 			return false, err
 		}
 	}

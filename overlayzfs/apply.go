@@ -154,7 +154,7 @@ func (d *Driver) makeContentReady(ctx context.Context, l layer, barrier func(con
 			return err
 		}
 	}
-	if err := d.markReady(l.id); err != nil {
+	if err := d.clearMarks(l.id); err != nil {
 		return err
 	}
 	if log.used {

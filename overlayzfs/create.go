@@ -26,11 +26,12 @@ type CreateOptions struct {
 	// ReadWrite marks a container's layer. Recovery keeps it even when it is empty, and it
 	// gets the store's default limits.
 	ReadWrite bool
-	// Recorded says that the caller records the layer as soon as Create has answered. A
-	// layer that gets its content by ApplyDiff is recorded after that.
+	// Recorded says that the caller records the layer as soon as Create has answered, so
+	// Create ends with a barrier. It is false for a layer that is recorded later: after its
+	// ApplyDiff, or together with its child.
 	Recorded bool
-	// Exempt says that the layer gets no limit although StorageOpt may contain one. Create
-	// checks StorageOpt all the same.
+	// Exempt gives the layer no limit, whatever StorageOpt and the defaults say. Create still
+	// refuses an invalid StorageOpt.
 	Exempt bool
 }
 
@@ -59,7 +60,7 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	if exists {
 		return fault.New(fault.Exists, "a layer with this ID already exists")
 	}
-	lowers, err := d.adoptParent(parent)
+	lowers, err := d.commitParent(parent)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 		return err
 	}
 	if err := d.makeLayer(l, lowers, limit); err != nil {
-		return errors.Join(err, d.markReady(l.id))
+		return errors.Join(err, d.clearMarks(l.id))
 	}
 	if err := d.barrierForCreate(ctx, o); err != nil {
 		return errors.Join(err, d.removeLayer(l)) // the caller does not remove it
@@ -75,8 +76,8 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	if o.ReadWrite {
 		d.durableLayers.add(l.id)
 	}
-	// A limited layer is on another dataset, where the kernel's mark of a volatile mount
-	// would not be found.
+	// A limited layer is on another dataset, where the directory that the kernel leaves
+	// for a volatile mount would not be found.
 	if o.isDurableWithChild() && limit.Empty() && !d.externalMounts {
 		d.durableWithChild.add(l.id)
 	}
@@ -108,13 +109,13 @@ func (d *Driver) resolveLimit(o CreateOptions, parent string) (quota.Spec, error
 // markBuilding records that the layer waits for content. A container's layer does not.
 func (d *Driver) markBuilding(l layer, o CreateOptions) error {
 	if o.ReadWrite {
-		return d.markReady(l.id)
+		return d.clearMarks(l.id)
 	}
 	return ensureFile(d.home.buildingMark(l.id))
 }
 
-// adoptParent marks parent as committed and returns the lowers of its child.
-func (d *Driver) adoptParent(parent string) (lowers []string, err error) {
+// commitParent marks parent as committed and returns the lowers of its child.
+func (d *Driver) commitParent(parent string) (lowers []string, err error) {
 	if parent == "" {
 		return nil, nil
 	}
@@ -145,7 +146,7 @@ func (d *Driver) markCommitted(p layer) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := d.markReady(p.id); err != nil {
+	if err := d.clearMarks(p.id); err != nil {
 		return err
 	}
 	return ensureFile(p.committed())
@@ -218,8 +219,9 @@ func makeDir(path string, mode os.FileMode, uid, gid int) error {
 	return errors.Join(os.Chmod(path, mode), os.Chown(path, uid, gid))
 }
 
-// markReady makes a building or mutable layer ready. Recovery then never removes it.
-func (d *Driver) markReady(id string) error {
+// clearMarks makes a building or mutable layer ready: recovery then never removes it. It also
+// clears the marks of a layer that was not made, or was removed.
+func (d *Driver) clearMarks(id string) error {
 	return errors.Join(unlinkIfThere(d.home.buildingMark(id)), unlinkIfThere(d.home.mutableMark(id)))
 }
 

@@ -86,7 +86,7 @@ func (d *Driver) finishDiff(ctx context.Context, id, short string) error {
 		}
 		// The mark may go before the barrier, unlike in makeContentReady: recovery keeps a
 		// mutable layer as it keeps a ready one, and a building layer is empty.
-		if err := d.markReady(id); err != nil || d.durableLayers.has(id) {
+		if err := d.clearMarks(id); err != nil || d.durableLayers.has(id) {
 			return err
 		}
 		if err := d.barrierForStep(ctx); err != nil {

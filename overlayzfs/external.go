@@ -197,7 +197,7 @@ func (d *Driver) rebase(l layer, parent string) error {
 	if err := l.requireExists("layer"); err != nil {
 		return err
 	}
-	lowers, err := d.adoptParent(parent)
+	lowers, err := d.commitParent(parent)
 	if err != nil {
 		return err
 	}

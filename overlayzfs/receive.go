@@ -13,7 +13,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// receivingProperty marks a dataset from before a stream is received until the store is
+// receivingProperty is set on a dataset from before a stream is received until the store is
 // this host's. Until then no driver opens it: the store may be another host's, with layers
 // that no engine here has a record of.
 const receivingProperty = "overlayzfs:receiving"
@@ -26,14 +26,14 @@ type Receiving struct {
 	Refused bool `json:"refused,omitempty"`
 }
 
-// Properties returns the properties that mark a dataset.
+// Properties returns the property of the dataset that receives the stream.
 func (r Receiving) Properties() (zfs.Properties, error) {
 	raw, err := json.Marshal(r)
 	return zfs.Properties{receivingProperty: zfs.String(string(raw))}, err
 }
 
-// Mark keeps drivers from opening the store on a dataset.
-func (r Receiving) Mark(z *zfs.Handle, dataset string) error {
+// SetProperty keeps drivers from opening the store on a dataset.
+func (r Receiving) SetProperty(z *zfs.Handle, dataset string) error {
 	props, err := r.Properties()
 	if err != nil {
 		return err

@@ -73,7 +73,7 @@ func (d *Driver) recoverBuildingLayer(id string) error {
 	if err != nil {
 		return err
 	}
-	return d.markReady(id)
+	return d.clearMarks(id)
 }
 
 // forEachPath calls do with the path of every entry of dir.
@@ -139,7 +139,7 @@ func (d *Driver) cleanAfterBoot(ctx context.Context) error {
 	if string(last) == string(boot) {
 		return nil
 	}
-	if err := d.removeStrays(ctx); err != nil {
+	if err := d.removeTornAndStray(ctx); err != nil {
 		return err
 	}
 	if err := d.unlinkDangling(ctx); err != nil {
@@ -195,8 +195,8 @@ func (d *Driver) isStray(id string) bool {
 	})
 }
 
-// removeStrays removes torn and stray layers.
-func (d *Driver) removeStrays(ctx context.Context) error {
+// removeTornAndStray removes torn and stray layers.
+func (d *Driver) removeTornAndStray(ctx context.Context) error {
 	names, err := readNames(string(d.home))
 	if err != nil {
 		return err

@@ -30,8 +30,8 @@ type refCounts struct {
 }
 
 const (
-	getMark = "+"
-	putMark = "-"
+	getNote = "+"
+	putNote = "-"
 )
 
 // rebuildFromDisk replaces all counts by the mount table and the files.
@@ -43,7 +43,7 @@ func (r *refCounts) rebuildFromDisk() error {
 // counts as one user, because its mounter will put it.
 func (r *refCounts) resetToMounts() error {
 	return r.rebuild(func(id string) int {
-		r.removeMarks(id)
+		r.removeCountFile(id)
 		return 1
 	})
 }
@@ -61,7 +61,7 @@ func (r *refCounts) rebuild(count func(id string) int) error {
 	}
 	for _, note := range notes {
 		if !mounted[note.Name()] {
-			r.removeMarks(note.Name())
+			r.removeCountFile(note.Name())
 		}
 	}
 	r.counts = make(map[string]int, len(mounted))
@@ -76,7 +76,7 @@ func (r *refCounts) add(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.counts[id]++; r.counts[id] > 1 {
-		r.appendMark(id, getMark)
+		r.appendNote(id, getNote)
 	}
 }
 
@@ -89,9 +89,9 @@ func (r *refCounts) drop(id string) int {
 		delete(r.counts, id)
 		return 0
 	case r.counts[id] == 1:
-		r.removeMarks(id)
+		r.removeCountFile(id)
 	default:
-		r.appendMark(id, putMark)
+		r.appendNote(id, putNote)
 	}
 	return r.counts[id]
 }
@@ -101,12 +101,12 @@ func (r *refCounts) forget(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.counts, id)
-	r.removeMarks(id)
+	r.removeCountFile(id)
 }
 
-// appendMark appends a Get or a Put to the layer's file. On a full dataset that fails,
+// appendNote appends a Get or a Put to the layer's file. On a full dataset that fails,
 // and the call goes on.
-func (r *refCounts) appendMark(id, what string) {
+func (r *refCounts) appendNote(id, what string) {
 	f, err := os.OpenFile(r.home.privatePath(refsDir, id), os.O_CREATE|os.O_APPEND|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
 	if err == nil {
 		_, err = f.WriteString(what)
@@ -121,11 +121,11 @@ func (r *refCounts) readCount(id string) int {
 	if !errors.Is(err, fs.ErrNotExist) {
 		warnCount(id, err)
 	}
-	return strings.Count(string(raw), getMark) - strings.Count(string(raw), putMark)
+	return strings.Count(string(raw), getNote) - strings.Count(string(raw), putNote)
 }
 
-// removeMarks deletes the layer's file.
-func (r *refCounts) removeMarks(id string) {
+// removeCountFile deletes the layer's file.
+func (r *refCounts) removeCountFile(id string) {
 	warnCount(id, unlinkIfThere(r.home.privatePath(refsDir, id)))
 }
 

@@ -81,7 +81,7 @@ func (d *Driver) forgetLayer(id string) error {
 	d.refs.forget(id)
 	d.durableLayers.remove(id)
 	d.durableWithChild.remove(id)
-	return errors.Join(d.markReady(id), removeTree(d.home.applyPath(id)))
+	return errors.Join(d.clearMarks(id), removeTree(d.home.applyPath(id)))
 }
 
 // removeInPlace deletes a layer where it is. A full pool or dataset refuses renames but

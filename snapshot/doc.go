@@ -30,7 +30,7 @@
 //
 //	events.go     events, intervals, and series of events that give one snapshot
 //	config.go     Config, and Policy with its syntax
-//	property.go   names and user properties of snapshots; the mark of a rollback
+//	property.go   names and user properties of snapshots; the property of a rollback
 //	scheduler.go  Scheduler: when snapshots are taken
 //	status.go     what docker info shows, and the log of failures
 //	take.go       taking one snapshot over all datasets

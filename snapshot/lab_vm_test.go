@@ -197,7 +197,7 @@ func (l lab) back(name string, o Options) {
 	if err := p.Do(context.Background()); err != nil {
 		l.t.Fatalf("%v\n%s", err, p)
 	}
-	if mark, err := PendingRollback(l.zfs, l.layers); err != nil || mark != "" {
-		l.t.Fatalf("after the rollback the mark is %q, %v", mark, err)
+	if property, err := PendingRollback(l.zfs, l.layers); err != nil || property != "" {
+		l.t.Fatalf("after the rollback the property is %q, %v", property, err)
 	}
 }

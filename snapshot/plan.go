@@ -27,14 +27,14 @@ type Plan struct {
 	Time    time.Time `json:"time"`
 	Records string    `json:"records,omitempty"` // the records dataset, if it goes back
 
-	Back    []string `json:"back"`              // datasets that go back, the layers dataset first
-	Newer   []string `json:"newer,omitempty"`   // newer snapshots of ours, to be destroyed
-	Foreign []string `json:"foreign,omitempty"` // newer snapshots of others, to be destroyed
-	Later   []string `json:"later,omitempty"`   // datasets of limited layers made since, to be destroyed
-	Missing []string `json:"missing,omitempty"` // datasets of limited layers that do not come back
+	RollBack  []string `json:"back"`              // datasets that go back, the layers dataset first
+	Newer     []string `json:"newer,omitempty"`   // newer snapshots of ours, to be destroyed
+	Foreign   []string `json:"foreign,omitempty"` // newer snapshots of others, to be destroyed
+	MadeSince []string `json:"later,omitempty"`   // datasets of limited layers made since, to be destroyed
+	Missing   []string `json:"missing,omitempty"` // datasets of limited layers that do not come back
 
-	Resumes  string   `json:"resumes,omitempty"`  // the snapshot of an unfinished rollback
-	Obstacle []string `json:"obstacle,omitempty"` // why the rollback is refused
+	Resumes   string   `json:"resumes,omitempty"`  // the snapshot of an unfinished rollback
+	Obstacles []string `json:"obstacle,omitempty"` // why the rollback is refused
 
 	zfs     *zfs.Handle
 	options Options
@@ -61,10 +61,10 @@ func PlanRollback(z *zfs.Handle, layers, records, name string, o Options) (*Plan
 
 // Refused returns the reason why the rollback cannot be begun, or nil.
 func (p *Plan) Refused() error {
-	if len(p.Obstacle) == 0 {
+	if len(p.Obstacles) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s", ErrRefused, strings.Join(p.Obstacle, "; "))
+	return fmt.Errorf("%w: %s", ErrRefused, strings.Join(p.Obstacles, "; "))
 }
 
 // planner fills in a plan.
@@ -75,7 +75,7 @@ type planner struct {
 }
 
 func (p *planner) refuse(format string, args ...any) {
-	p.Obstacle = append(p.Obstacle, fmt.Sprintf(format, args...))
+	p.Obstacles = append(p.Obstacles, fmt.Sprintf(format, args...))
 }
 
 // findTarget finds the snapshot on the layers and records datasets.
@@ -97,7 +97,7 @@ func (p *planner) findTarget(records string) error {
 	}
 	p.Event, p.Time = Event(propertyText(s, eventProperty)), s.Created().UTC()
 	p.txg, p.limits = s.CreateTXG, parseLimitedLayers(propertyText(s, limitedProperty))
-	p.Back = []string{p.Layers}
+	p.RollBack = []string{p.Layers}
 	p.requireRoom(layers, s)
 	return p.findRecords(records, propertyText(s, recordsProperty))
 }
@@ -127,7 +127,7 @@ func (p *planner) findRecords(named, inside string) error {
 	if err != nil {
 		return err
 	}
-	p.Back = append(p.Back, inside)
+	p.RollBack = append(p.RollBack, inside)
 	stats, err := p.zfs.DatasetStats(inside)
 	p.requireRoom(stats, s)
 	return err
@@ -155,11 +155,11 @@ func (p *planner) findChildren() error {
 		switch {
 		case err == nil && isOurs(s) && s.CreateTXG == p.txg:
 			covered++
-			p.Back = append(p.Back, child.Name)
+			p.RollBack = append(p.RollBack, child.Name)
 		case err != nil && !errors.Is(err, zfs.ErrNotExist):
 			return err
 		case child.CreateTXG > p.txg:
-			p.Later = append(p.Later, child.Name)
+			p.MadeSince = append(p.MadeSince, child.Name)
 		case child.IsLocalOrReceived(quota.RemovedProperty): // removed before the snapshot was taken
 		default:
 			p.Missing = append(p.Missing, child.Name)
@@ -186,7 +186,7 @@ func (p *planner) refuseMissing(short int) {
 
 // refuseBelow refuses to destroy datasets that others made below a dataset of ours.
 func (p *planner) refuseBelow() error {
-	for _, later := range p.Later {
+	for _, later := range p.MadeSince {
 		below, err := zfs.Collect(p.zfs.Children(later))
 		if err != nil {
 			return err
@@ -201,12 +201,12 @@ func (p *planner) refuseBelow() error {
 // findNewer finds the snapshots that have to be destroyed, because the kernel goes back only to
 // the latest.
 func (p *planner) findNewer() error {
-	for _, dataset := range p.Back {
+	for _, dataset := range p.RollBack {
 		if err := p.findNewerOf(dataset, p.txg); err != nil {
 			return err
 		}
 	}
-	for _, dataset := range p.Later {
+	for _, dataset := range p.MadeSince {
 		if err := p.findNewerOf(dataset, 0); err != nil {
 			return err
 		}
@@ -276,7 +276,7 @@ func (p *Plan) String() string {
 		fmt.Fprintf(&b, "A rollback to %s was interrupted; until one is finished the store is not opened.\n", p.Resumes)
 	}
 	fmt.Fprintf(&b, "Back to snapshot %s (%s, %s):\n", p.Name, p.Event, p.Time.Format(time.DateTime+" MST"))
-	for _, dataset := range p.Back {
+	for _, dataset := range p.RollBack {
 		fmt.Fprintf(&b, "  %s%s\n", dataset, p.role(dataset))
 	}
 	b.WriteString("All that was written there since is lost. Datasets that are not listed stay as they are.\n")
@@ -285,7 +285,7 @@ func (p *Plan) String() string {
 	}
 	writeList(&b, "Newer snapshots of overlayzfs that are destroyed:", p.Newer)
 	writeList(&b, "Newer snapshots of OTHERS that are destroyed:", p.Foreign)
-	writeList(&b, "Datasets of limited containers made since, which are destroyed:", p.Later)
+	writeList(&b, "Datasets of limited containers made since, which are destroyed:", p.MadeSince)
 	writeList(&b, "Datasets of limited containers that do not come back:", p.Missing)
 	return b.String()
 }

@@ -25,15 +25,15 @@ type step struct {
 // Do carries out the plan, or refuses. It can end at any instruction. Running it again, from a
 // new plan, finishes it.
 //
-//  1. Set the mark (rollbackProperty): no driver opens the store any more.
+//  1. Set rollbackProperty: no driver opens the store any more.
 //  2. Check everything again, now that no new user can come. When the plan has changed, clear
-//     the mark and stop.
+//     the property and stop.
 //  3. Destroy newer snapshots, on all datasets in one step of the pool.
 //  4. Roll back the datasets, one by one. Repeating that loses nothing.
 //  5. Destroy datasets of limited layers that were made since.
-//  6. Clear the mark.
+//  6. Clear the property.
 //
-// A failure before the first dataset went back clears the mark too, unless an earlier rollback
+// A failure before the first dataset is rolled back clears the property too, unless an earlier rollback
 // had set it.
 func (p *Plan) Do(ctx context.Context) error {
 	return p.execute(ctx, func(string) error { return nil })
@@ -64,16 +64,16 @@ func (p *Plan) execute(ctx context.Context, before func(step string) error) erro
 
 func (p *Plan) steps() []step {
 	steps := []step{
-		{"mark", true, p.setMark},
-		{"look again", true, p.recheck},
+		{"set the property", true, p.setProperty},
+		{"recheck", true, p.recheck},
 		{"destroy newer snapshots", true, p.destroyNewer},
 	}
-	for i, dataset := range p.Back {
-		steps = append(steps, step{"go back " + dataset, i == 0, func(ctx context.Context) error {
+	for i, dataset := range p.RollBack {
+		steps = append(steps, step{"roll back " + dataset, i == 0, func(ctx context.Context) error {
 			return p.rollBackDataset(ctx, dataset)
 		}})
 	}
-	for _, dataset := range p.Later {
+	for _, dataset := range p.MadeSince {
 		steps = append(steps, step{"destroy " + dataset, false, func(ctx context.Context) error {
 			err := p.zfs.Destroy(dataset)
 			if errors.Is(err, zfs.ErrNotExist) {
@@ -82,17 +82,17 @@ func (p *Plan) steps() []step {
 			return err
 		}})
 	}
-	return append(steps, step{"clear the mark", false, func(context.Context) error { return p.clearMark() }})
+	return append(steps, step{"clear the property", false, func(context.Context) error { return p.clearProperty() }})
 }
 
-func (p *Plan) setMark(context.Context) error {
+func (p *Plan) setProperty(context.Context) error {
 	return p.zfs.SetString(p.Layers, rollbackProperty, p.Name)
 }
 
-func (p *Plan) clearMark() error { return p.zfs.Inherit(p.Layers, rollbackProperty) }
+func (p *Plan) clearProperty() error { return p.zfs.Inherit(p.Layers, rollbackProperty) }
 
 // recheck makes sure that nothing has changed since the plan was made, and that no process
-// opened the store before the mark was set.
+// opened the store before the property was set.
 func (p *Plan) recheck(context.Context) error {
 	now, err := PlanRollback(p.zfs, p.Layers, p.Records, p.Name, p.options)
 	if err != nil {
@@ -101,7 +101,7 @@ func (p *Plan) recheck(context.Context) error {
 	if err := now.Refused(); err != nil {
 		return err
 	}
-	now.Resumes = p.Resumes // this rollback's own mark
+	now.Resumes = p.Resumes // this rollback's own property
 	if now.String() != p.String() {
 		return fmt.Errorf("%w: the plan is out of date; plan it again", ErrRefused)
 	}
@@ -144,8 +144,8 @@ func (p *Plan) prepareLimited(dataset string) error {
 	return p.zfs.SetUint(dataset, "refquota", s.Referenced())
 }
 
-// abort returns the error of a rollback that ended at a step. It clears the mark when the step
-// has lost nothing.
+// abort returns the error of a rollback that ended at a step. It clears the property when the
+// step has lost nothing.
 func (p *Plan) abort(at step, err error) error {
 	if errors.Is(err, errCrash) {
 		return err
@@ -154,7 +154,7 @@ func (p *Plan) abort(at step, err error) error {
 	if !at.canAbort || p.Resumes != "" {
 		return errors.Join(err, ErrUnfinished)
 	}
-	if err := p.clearMark(); err != nil {
+	if err := p.clearProperty(); err != nil {
 		return errors.Join(err, ErrUnfinished)
 	}
 	return err

@@ -130,8 +130,8 @@ func (l lab) wantRefused(name string, o Options, words ...string) {
 			l.t.Errorf("%q is not in %v", word, err)
 		}
 	}
-	if mark, err := PendingRollback(l.zfs, l.layers); err != nil || mark != "" {
-		l.t.Errorf("a refused rollback left the mark %q, %v", mark, err)
+	if property, err := PendingRollback(l.zfs, l.layers); err != nil || property != "" {
+		l.t.Errorf("a refused rollback left the property %q, %v", property, err)
 	}
 }
 
@@ -280,8 +280,8 @@ func TestInterruptedAnywhere(t *testing.T) {
 		if !l.interrupt(name, n) {
 			break
 		}
-		if mark, err := PendingRollback(l.zfs, l.layers); err != nil || mark != name {
-			t.Fatalf("interrupted before step %d: the mark is %q, %v", n, mark, err)
+		if property, err := PendingRollback(l.zfs, l.layers); err != nil || property != name {
+			t.Fatalf("interrupted before step %d: the property is %q, %v", n, property, err)
 		}
 		if _, err := TakeManually(t.Context(), l.zfs, l.layers, l.records); !errors.Is(err, fault.Interrupted) || !strings.HasSuffix(fault.Text(err), UnfinishedError(l.layers, name).Error()) {
 			t.Errorf("a snapshot meanwhile: %v", err)
@@ -312,7 +312,7 @@ func (l lab) interrupt(name string, n int) bool {
 	return err != nil
 }
 
-// TestAFailureBeforeAnythingWentBack clears the mark. A later failure keeps it.
+// TestAFailureBeforeAnythingWentBack clears the property. A later failure keeps it.
 func TestAFailureBeforeAnythingWentBack(t *testing.T) {
 	l := newLab(t)
 	name := l.take()
@@ -335,8 +335,8 @@ func TestAFailureBeforeAnythingWentBack(t *testing.T) {
 	if !errors.Is(err, ErrUnfinished) || !errors.Is(err, zfs.ErrExist) {
 		t.Errorf("a snapshot in between: %v", err)
 	}
-	if mark, _ := PendingRollback(l.zfs, l.layers); mark != name {
-		t.Errorf("the mark is %q", mark)
+	if property, _ := PendingRollback(l.zfs, l.layers); property != name {
+		t.Errorf("the property is %q", property)
 	}
 	l.back(name, Options{DestroyNewer: true})
 	ctx, cancel := context.WithCancel(t.Context())

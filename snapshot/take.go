@@ -147,8 +147,8 @@ func (s target) isComplete(name string, taken []zfs.Dataset) (bool, error) {
 }
 
 // limitedChildren returns the datasets of limited layers, by name. Other children belong to
-// others. Everything below a marked dataset inherits the mark, so the property has to be the
-// child's own.
+// others. Everything below a dataset with the property inherits it, so it has to be the child's
+// own.
 func limitedChildren(z *zfs.Handle, layers string) ([]zfs.Dataset, error) {
 	var found []zfs.Dataset
 	for child, err := range z.Children(layers) {
@@ -165,7 +165,7 @@ func limitedChildren(z *zfs.Handle, layers string) ([]zfs.Dataset, error) {
 
 // excludeRemoved returns the datasets of layers that were not removed. No new snapshot includes
 // the others: it would keep them for the next snapshot, and so for ever. A rollback to an
-// older snapshot brings such a layer back and clears its mark.
+// older snapshot brings such a layer back and clears its property.
 func excludeRemoved(children []zfs.Dataset) []zfs.Dataset {
 	return slices.DeleteFunc(children, func(child zfs.Dataset) bool { return child.IsLocalOrReceived(quota.RemovedProperty) })
 }

@@ -32,7 +32,7 @@ func (p *planner) refuseUse() error {
 		return err
 	}
 	table := listMounts(procs)
-	for _, dataset := range append(slices.Clone(p.Back), p.Later...) {
+	for _, dataset := range append(slices.Clone(p.RollBack), p.MadeSince...) {
 		if dataset == p.Records {
 			err = p.refuseRecordsUse(dataset, table, procs)
 		} else {

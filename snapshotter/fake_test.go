@@ -30,7 +30,7 @@ type fakeStore struct {
 	before func(step string) error
 	closed int
 	lost   error // what CheckHome returns
-	off    error // what CanLimit says
+	off    error // what CheckLimits returns
 }
 
 func newFakeStore() *fakeStore {

@@ -26,8 +26,8 @@ func (s *Snapshotter) Cleanup(ctx context.Context) error {
 // the previous process was killed at. left is the reason why some could not be removed:
 // that does no harm, and the next cleanup tries again.
 func (s *Snapshotter) reconcile(ctx context.Context) (left, err error) {
-	strays, left, err := s.findStrays(ctx)
-	for _, id := range strays {
+	orphans, left, err := s.findOrphans(ctx)
+	for _, id := range orphans {
 		s.log.WithField("layer", id).Info("removed: no snapshot has it")
 		// The number is never used again, so no call depends on this.
 		left = errors.Join(left, s.store.Remove(ctx, id))
@@ -35,9 +35,9 @@ func (s *Snapshotter) reconcile(ctx context.Context) (left, err error) {
 	return left, err
 }
 
-// findStrays returns the layers without a record, and drops the records whose layers were
+// findOrphans returns the layers without a record, and drops the records whose layers were
 // not finished.
-func (s *Snapshotter) findStrays(ctx context.Context) (strays []string, left, err error) {
+func (s *Snapshotter) findOrphans(ctx context.Context) (orphans []string, left, err error) {
 	s.recordAhead.Lock()
 	defer s.recordAhead.Unlock()
 	layers, err := s.listOwnLayers(ctx)
@@ -52,7 +52,7 @@ func (s *Snapshotter) findStrays(ctx context.Context) (strays []string, left, er
 	for _, id := range layers {
 		there[id] = true
 		if _, ok := known[id]; !ok {
-			strays = append(strays, id)
+			orphans = append(orphans, id)
 		}
 	}
 	for id, info := range known {
@@ -60,7 +60,7 @@ func (s *Snapshotter) findStrays(ctx context.Context) (strays []string, left, er
 			left = errors.Join(left, s.handleMissingLayer(ctx, info))
 		}
 	}
-	return strays, left, nil
+	return orphans, left, nil
 }
 
 // listOwnLayers returns the layers that this door made.

@@ -44,7 +44,7 @@ type record struct {
 	parentID string // the parent's layer; "" without a parent
 }
 
-// layered reports whether the snapshot has a layer of its own.
+// hasLayer reports whether the snapshot has a layer of its own.
 func (r record) hasLayer() bool { return hasLayer(r.info) }
 
 // hasLayer reports whether a snapshot has a layer of its own. A view has one only without

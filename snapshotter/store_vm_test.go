@@ -100,7 +100,7 @@ func prepare(t *testing.T, s *Snapshotter, key, parent string, labels map[string
 	return mounts
 }
 
-// layer commits a snapshot that has what fill writes.
+// commitLayer commits a snapshot with the content that fill writes.
 func commitLayer(t *testing.T, s *Snapshotter, name, parent string, fill func(dir string)) {
 	t.Helper()
 	dir := mounted(t, prepare(t, s, "key of "+name, parent, nil))

@@ -7,4 +7,15 @@
 // them.
 //
 // Reading and writing tars is package layertar's.
+//
+// A new form of whiteout touches three places: classify.go for its name in a tar, package
+// internal/overlayfs for its form in an upper directory, and packages layertar and treediff
+// for the entries that have it. Probe needs a test of what the new form asks of the file
+// system. The other files are all of Probe:
+//
+//	classify.go   the meaning of a name in a layer tar
+//	probe.go      Probe, the order of its tests
+//	features.go   one test for each feature that overlayfs needs
+//	missing.go    the error that lists missing features
+//	system.go     the system calls of the tests
 package whiteout

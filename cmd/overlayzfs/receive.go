@@ -136,7 +136,7 @@ func (f *receiveFlags) readStream(ctx context.Context, c console, r *receive.Rec
 	if err := errors.Join(err, plan.Close()); err != nil || f.dryRun {
 		return err
 	}
-	images, err := r.Finish(ctx, plan.Mark)
+	images, err := r.Finish(ctx, plan.Receiving)
 	if err == nil && !f.json {
 		_, err = fmt.Fprintln(c.out, describeReceived(images, r.Where))
 	}
@@ -169,16 +169,16 @@ func (f *receiveFlags) openInput(c console) (io.ReadCloser, error) {
 
 // finishReceive finishes an interrupted receive, or abandons one that kept nothing.
 func (f *receiveFlags) finishReceive(ctx context.Context, c console, r *receive.Receiver) error {
-	mark, err := r.Mark()
+	receiving, err := r.ReadReceiving()
 	if err != nil {
 		return err
 	}
-	e := finishReport{Dataset: r.Where.Dataset, Root: r.Where.Root, Stream: mark.To, DryRun: f.dryRun}
-	if mark.To != "" {
-		e.Gone, err = r.Abandon(ctx, mark)
+	e := finishReport{Dataset: r.Where.Dataset, Root: r.Where.Root, Stream: receiving.To, DryRun: f.dryRun}
+	if receiving.To != "" {
+		e.Gone, err = r.Abandon(ctx, receiving)
 	}
 	if err == nil && !e.Gone {
-		e.Images, err = f.confirmAndFinish(ctx, c, r, mark)
+		e.Images, err = f.confirmAndFinish(ctx, c, r, receiving)
 	}
 	if err != nil {
 		return err
@@ -187,8 +187,8 @@ func (f *receiveFlags) finishReceive(ctx context.Context, c console, r *receive.
 }
 
 // confirmAndFinish asks, and installs Docker's records.
-func (f *receiveFlags) confirmAndFinish(ctx context.Context, c console, r *receive.Receiver, mark overlayzfs.Receiving) (images int, err error) {
-	if err := r.CheckFinish(ctx, mark); err != nil {
+func (f *receiveFlags) confirmAndFinish(ctx context.Context, c console, r *receive.Receiver, receiving overlayzfs.Receiving) (images int, err error) {
+	if err := r.CheckFinish(ctx, receiving); err != nil {
 		return 0, err
 	}
 	if !f.json {
@@ -200,7 +200,7 @@ func (f *receiveFlags) confirmAndFinish(ctx context.Context, c console, r *recei
 	if err := f.confirm(ctx, c, "Finish it?"); err != nil {
 		return 0, err
 	}
-	return r.Finish(ctx, mark)
+	return r.Finish(ctx, receiving)
 }
 
 // finishCommand returns the command that finishes this receive if it is interrupted.

@@ -142,14 +142,14 @@ func someRollbacks() []*snapshot.Plan {
 	plain := snapshot.Plan{
 		Layers: "tank/docker/layers", Name: "overlayzfs-stop-20260824T101500Z-1", Event: snapshot.Stop,
 		Time: time.Date(2026, 8, 24, 10, 15, 0, 0, time.UTC), Records: "tank/docker",
-		Back: []string{"tank/docker/layers", "tank/docker", "tank/docker/layers/ABCDEF"},
+		RollBack: []string{"tank/docker/layers", "tank/docker", "tank/docker/layers/ABCDEF"},
 	}
 	losing, refused := plain, plain
 	losing.Resumes = losing.Name
 	losing.Newer, losing.Foreign = []string{"tank/docker@overlayzfs-daily-20260825T000000Z-2"}, []string{"tank/docker@mine"}
-	losing.Later, losing.Missing = []string{"tank/docker/layers/GHIJKL"}, []string{"tank/docker/layers/MNOPQR"}
-	refused.Records, refused.Back = "", refused.Back[:1]
-	refused.Obstacle = []string{"tank/docker/layers is mounted on /var/lib/docker/plugins/0a1b/propagated-mount/overlayzfs: stop dockerd"}
+	losing.MadeSince, losing.Missing = []string{"tank/docker/layers/GHIJKL"}, []string{"tank/docker/layers/MNOPQR"}
+	refused.Records, refused.RollBack = "", refused.RollBack[:1]
+	refused.Obstacles = []string{"tank/docker/layers is mounted on /var/lib/docker/plugins/0a1b/propagated-mount/overlayzfs: stop dockerd"}
 	return []*snapshot.Plan{&plain, &losing, &refused}
 }
 

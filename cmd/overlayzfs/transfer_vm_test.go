@@ -355,6 +355,6 @@ func TestMarkedStoreDoesNotOpen(t *testing.T) {
 	tool(t, "set", `overlayzfs:receiving={"from":"`+name+`","to":"`+sentNames(t, f.dataset)[1]+`"}`, f.dataset)
 	f.receive(0, "--finish")
 	if got := joinValues(shell(t, "zfs get -Ho value overlayzfs:receiving "+f.dataset)); got != "-" {
-		t.Errorf("the mark is %s", got)
+		t.Errorf("the property is %s", got)
 	}
 }

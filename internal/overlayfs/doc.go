@@ -1,3 +1,3 @@
-// Package overlayfs knows the marks that overlayfs writes into an upper directory: whiteout
+// Package overlayfs knows the signs that overlayfs writes into an upper directory: whiteout
 // devices and the trusted.overlay attributes (fs/overlayfs/overlayfs.h of the kernel).
 package overlayfs

@@ -1,16 +1,15 @@
 // Package treediff finds what changed between two directory trees.
 //
-// Trees compares two whole trees; Upper compares an overlay's upper directory
-// with a view of what lies below it, looking only at what the upper has and
-// so in time that depends on the change and not on the size of the image.
-// Both give the same answer for the same layers.
+// Trees compares two whole trees. Upper compares an overlay's upper directory with a view
+// of the layers below. It reads only the files that the upper directory has, so its time
+// depends on the change and not on the size of the image. Both give the same answer for the
+// same layers.
 //
-// Changes are those that moby's drivers count: type and permission
-// bits, owner, device number and security.capability of everything; size and
-// modification time of all but directories. A directory whose entries changed
-// is reported as modified.
+// A file is changed when moby's drivers would call it changed. They compare type and
+// permission bits, owner, device number and security.capability of every file, and size and
+// modification time of all but directories. A directory whose entries changed is modified.
 //
-// Exact is for copying a tree, where what is missed is lost: see there.
+// Exact compares more, for the copy of a tree: a missed difference would be lost there.
 //
 // Reading and writing layer tars lives in package layertar.
 package treediff

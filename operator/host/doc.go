@@ -1,7 +1,7 @@
 // Package host knows a host: where it has its store of layers and Docker's records,
 // and what setup makes on it.
 //
-// Find locates both as an administrator would: by what a flag says, by daemon.json,
+// FindStore locates both as an administrator would: by what a flag says, by daemon.json,
 // and by the settings of the installed plugin. SnapshotterDataset does it for the
 // snapshotter.
 //

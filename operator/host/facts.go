@@ -55,7 +55,7 @@ type Facts struct {
 	ForeignDatasets []string               // datasets below the parent that are not of the layout
 	RootOn          string                 // the dataset mounted on the data-root, if one is
 	RootHasContent  bool                   // there is something in the data-root
-	// VolumesOn and VolumesFull are the same of its directory of volumes.
+	// VolumesOn and VolumesHaveContent say the same of the data-root's directory of volumes.
 	VolumesOn          string
 	VolumesHaveContent bool
 	File               dockerconf.File

@@ -84,7 +84,7 @@ func (j *Job) deleteOld(ctx context.Context, r *dataRoot) (err error) {
 	return r.RemoveAll(imageDir(j.From))
 }
 
-// noOptions is for itemsOf where limits do not matter.
+// noOptions is for listItems where limits do not matter.
 func noOptions(string) (map[string]string, error) { return nil, nil }
 
 // listOldLayers lists all layers that Docker knows under the old driver: BuildKit's cache

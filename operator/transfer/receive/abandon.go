@@ -15,47 +15,47 @@ import (
 
 // Abandon ends a receive that has nothing to finish: ZFS was interrupted and kept
 // nothing, or the received store was rejected. It reports whether that was the case.
-func (r *Receiver) Abandon(ctx context.Context, mark overlayzfs.Receiving) (abandoned bool, err error) {
-	exists, err := r.ZFS.Exists(r.snapshotOf(mark.To))
+func (r *Receiver) Abandon(ctx context.Context, receiving overlayzfs.Receiving) (abandoned bool, err error) {
+	exists, err := r.ZFS.Exists(r.snapshotOf(receiving.To))
 	switch {
-	case err != nil || exists && !mark.Refused:
+	case err != nil || exists && !receiving.Refused:
 		return false, err
 	case r.DryRun:
 		return true, nil
-	case mark.Refused:
-		return true, r.removeReceived(ctx, mark)
+	case receiving.Refused:
+		return true, r.removeReceived(ctx, receiving)
 	}
 	return true, overlayzfs.ClearReceiving(r.ZFS, r.Where.Dataset)
 }
 
-// reject removes a received store that is not ours. A store without a mark stays, because
-// it was not received now.
-func (r *Receiver) reject(ctx context.Context, mark overlayzfs.Receiving, why error) error {
-	if mark.To == "" || r.DryRun {
+// reject removes a received store that is not ours. A store without the property stays,
+// because it was not received now.
+func (r *Receiver) reject(ctx context.Context, receiving overlayzfs.Receiving, why error) error {
+	if receiving.To == "" || r.DryRun {
 		return why
 	}
-	return errors.Join(fmt.Errorf("what was received is not taken: %w", why), r.removeReceived(ctx, mark))
+	return errors.Join(fmt.Errorf("what was received is not taken: %w", why), r.removeReceived(ctx, receiving))
 }
 
-// removeReceived removes what was received. Until that is complete, the mark records that
-// the store was refused.
-func (r *Receiver) removeReceived(ctx context.Context, mark overlayzfs.Receiving) (err error) {
+// removeReceived removes what was received. Until that is complete, the property records
+// that the store was refused.
+func (r *Receiver) removeReceived(ctx context.Context, receiving overlayzfs.Receiving) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("it could not be removed, and no driver opens it: `%s` does it: %w: %w", r.Remedy, err, ErrUnfinished)
 		}
 	}()
-	mark.Refused = true
-	if err := mark.Mark(r.ZFS, r.Where.Dataset); err != nil {
+	receiving.Refused = true
+	if err := receiving.SetProperty(r.ZFS, r.Where.Dataset); err != nil {
 		return err
 	}
-	if err := r.ZFS.DestroySnapshots([]string{r.snapshotOf(mark.To)}, false); err != nil {
+	if err := r.ZFS.DestroySnapshots([]string{r.snapshotOf(receiving.To)}, false); err != nil {
 		return err
 	}
-	if mark.From == "" {
+	if receiving.From == "" {
 		return r.ZFS.DestroyRetry(ctx, r.Where.Dataset)
 	}
-	if err := r.ZFS.Rollback(ctx, r.Where.Dataset, r.snapshotOf(mark.From)); err != nil {
+	if err := r.ZFS.Rollback(ctx, r.Where.Dataset, r.snapshotOf(receiving.From)); err != nil {
 		return err
 	}
 	return readoptStore(ctx, r.Where)

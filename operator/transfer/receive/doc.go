@@ -5,12 +5,12 @@
 // The steps, in order, for a stream:
 //
 //   - Examine claims the store, and returns what would be lost and what prevents it.
-//   - Plan.Receive marks the dataset and has ZFS receive. From now on no driver opens
+//   - Plan.Receive sets the property overlayzfs:receiving and has ZFS receive. From now on no driver opens
 //     the store.
 //   - Finish checks the received store, installs Docker's records in the data-root,
-//     removes the layers of the other host's containers and then the mark.
+//     removes the layers of the other host's containers and then the property.
 //
-// Mark, Abandon, CheckFinish and Finish continue an interrupted receive. Abandon ends one
+// ReadReceiving, Abandon, CheckFinish and Finish continue an interrupted receive. Abandon ends one
 // of which nothing arrived. A received store that is not ours is removed, and the dataset
 // is rolled back to the snapshot before.
 //

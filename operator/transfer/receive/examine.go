@@ -14,9 +14,9 @@ import (
 // Plan describes what receiving a stream does. It holds the claim on the store until
 // Close.
 type Plan struct {
-	Mark    overlayzfs.Receiving
-	Lost    []string // images that only this host has, and that receiving deletes
-	Refused []string // why the stream does not fit
+	Receiving overlayzfs.Receiving
+	Lost      []string // images that only this host has, and that receiving deletes
+	Refused   []string // why the stream does not fit
 
 	receiver *Receiver
 	stream   *transfer.Reader
@@ -84,22 +84,22 @@ func (p *Plan) examine() error {
 		p.Refused = append(p.Refused, fmt.Sprintf("only this host has %s: save them (docker save), or drop them with --discard", count(len(lost), "image")))
 	}
 	_, from, _ := strings.Cut(common, "@")
-	p.Mark = overlayzfs.Receiving{From: from, To: header.Name}
+	p.Receiving = overlayzfs.Receiving{From: from, To: header.Name}
 	return nil
 }
 
 // findUnfinished returns a reason to refuse when an earlier receive is unfinished. After
 // an interruption of ZFS nothing was received, so there is nothing to finish.
 func (r *Receiver) findUnfinished() ([]string, error) {
-	mark, err := overlayzfs.ReadReceiving(r.ZFS, r.Where.Dataset)
-	if err != nil || mark == nil {
+	receiving, err := overlayzfs.ReadReceiving(r.ZFS, r.Where.Dataset)
+	if err != nil || receiving == nil {
 		return nil, err
 	}
-	exists, err := r.ZFS.Exists(r.snapshotOf(mark.To))
-	if err != nil || !exists && !mark.Refused {
+	exists, err := r.ZFS.Exists(r.snapshotOf(receiving.To))
+	if err != nil || !exists && !receiving.Refused {
 		return nil, err
 	}
-	return []string{fmt.Sprintf("receiving the stream %s was cut short: `%s` first", mark.To, r.Remedy)}, nil
+	return []string{fmt.Sprintf("receiving the stream %s was cut short: `%s` first", receiving.To, r.Remedy)}, nil
 }
 
 // count formats a number of things.

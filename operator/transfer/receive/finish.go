@@ -13,23 +13,23 @@ import (
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
-// Mark returns the mark of the stream that is being received on the dataset. It is empty
-// when none is; Finish can be repeated then.
-func (r *Receiver) Mark() (overlayzfs.Receiving, error) {
-	mark, err := overlayzfs.ReadReceiving(r.ZFS, r.Where.Dataset)
-	if err != nil || mark == nil {
+// ReadReceiving returns the stream that is being received on the dataset. It is empty when
+// there is none; Finish can be repeated then.
+func (r *Receiver) ReadReceiving() (overlayzfs.Receiving, error) {
+	receiving, err := overlayzfs.ReadReceiving(r.ZFS, r.Where.Dataset)
+	if err != nil || receiving == nil {
 		return overlayzfs.Receiving{}, err
 	}
-	return *mark, nil
+	return *receiving, nil
 }
 
 // Finish makes a received store this host's: it installs the records in the data-root and
 // removes the layers of the other host's containers. It can be repeated after an
 // interruption. It checks the received store first, and removes one that is not ours.
-func (r *Receiver) Finish(ctx context.Context, mark overlayzfs.Receiving) (images int, err error) {
+func (r *Receiver) Finish(ctx context.Context, receiving overlayzfs.Receiving) (images int, err error) {
 	err = overlayzfs.CheckReceived(r.Where.Dataset)
 	if errors.Is(err, fault.UnsafeInput) {
-		return 0, r.reject(ctx, mark, err)
+		return 0, r.reject(ctx, receiving, err)
 	}
 	if err == nil {
 		images, err = installAndAdopt(ctx, r.Where)
@@ -42,22 +42,22 @@ func (r *Receiver) Finish(ctx context.Context, mark overlayzfs.Receiving) (image
 
 // CheckFinish fails when finishing would delete what this host has created since. It
 // removes a received store that is not ours.
-func (r *Receiver) CheckFinish(ctx context.Context, mark overlayzfs.Receiving) error {
+func (r *Receiver) CheckFinish(ctx context.Context, receiving overlayzfs.Receiving) error {
 	switch err := overlayzfs.CheckReceived(r.Where.Dataset); {
 	case errors.Is(err, fault.UnsafeInput):
-		return r.reject(ctx, mark, err)
+		return r.reject(ctx, receiving, err)
 	case err != nil:
 		return err
 	}
-	return r.checkLosses(mark)
+	return r.checkLosses(receiving)
 }
 
 // checkLosses fails when finishing would delete images or containers. The data-root may
 // have the records from before the stream, or already those that came with it.
-func (r *Receiver) checkLosses(mark overlayzfs.Receiving) error {
+func (r *Receiver) checkLosses(receiving overlayzfs.Receiving) error {
 	from := ""
-	if mark.From != "" {
-		from = r.snapshotOf(mark.From)
+	if receiving.From != "" {
+		from = r.snapshotOf(receiving.From)
 	}
 	known, err := readSnapshot(from)
 	if err != nil {
@@ -113,7 +113,7 @@ func installRecords(where host.Location) (images int, foreign []string, err erro
 }
 
 // adoptStore makes the store this host's, without the layers of the other host's
-// containers. Its last step removes the mark.
+// containers. Its last step clears the property.
 func adoptStore(ctx context.Context, where host.Location, foreign []string) (err error) {
 	options, err := plugin.StoreOptions(nil)
 	if err != nil {

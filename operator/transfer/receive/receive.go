@@ -56,17 +56,17 @@ func refuseBusy(err error) error {
 	return err
 }
 
-// Receive marks the dataset and has ZFS receive the stream. The mark prevents every driver
-// from opening the store until Finish. Receive calls step with the number of bytes read.
+// Receive sets the dataset's property and has ZFS receive the stream. The property prevents
+// every driver from opening the store until Finish. Receive calls step with the number of bytes read.
 func (p *Plan) Receive(ctx context.Context, step func(int64)) error {
 	r, z := p.receiver, p.receiver.ZFS
-	o, err := r.markDataset(p.Mark)
+	o, err := r.setReceiving(p.Receiving)
 	if err != nil {
 		return err
 	}
-	snap := r.snapshotOf(p.Mark.To)
+	snap := r.snapshotOf(p.Receiving.To)
 	err = z.Receive(ctx, snap, p.stream.Begin, o, counter{p.stream, step})
-	if err == nil || p.Mark.From == "" {
+	if err == nil || p.Receiving.From == "" {
 		return err
 	}
 	came, lookErr := z.Exists(snap)
@@ -76,15 +76,16 @@ func (p *Plan) Receive(ctx context.Context, step func(int64)) error {
 	return errors.Join(err, overlayzfs.ClearReceiving(z, r.Where.Dataset)) // nothing of it stays
 }
 
-// markDataset marks the dataset, or returns the options that create it with the mark.
-func (r *Receiver) markDataset(mark overlayzfs.Receiving) (o zfs.Receiving, err error) {
-	if mark.From != "" {
-		return zfs.Receiving{Force: true}, mark.Mark(r.ZFS, r.Where.Dataset)
+// setReceiving sets the dataset's property, or returns the options that create it with the
+// property.
+func (r *Receiver) setReceiving(receiving overlayzfs.Receiving) (o zfs.Receiving, err error) {
+	if receiving.From != "" {
+		return zfs.Receiving{Force: true}, receiving.SetProperty(r.ZFS, r.Where.Dataset)
 	}
 	if o.Properties, err = host.LayerProperties(); err != nil {
 		return o, err
 	}
-	properties, err := mark.Properties()
+	properties, err := receiving.Properties()
 	maps.Copy(o.Properties, properties)
 	return o, err
 }
