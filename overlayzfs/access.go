@@ -160,8 +160,8 @@ func (d *Driver) Cleanup(ctx context.Context) error {
 	if err := checkPool(d.dataset); err != nil {
 		return d.addContext("cleanup", "", err)
 	}
-	d.session.Lock()
-	defer d.session.Unlock()
+	d.storeLock.Lock()
+	defer d.storeLock.Unlock()
 	return d.addContext("cleanup", "", d.cleanup(ctx))
 }
 

@@ -47,28 +47,29 @@
 //
 // Most calls are told in one file, and their durability in barrier.go.
 //
-//	layer.go      names, IDs, short links, the layers below a layer
-//	create.go     Create
-//	access.go     Get, Put, Exists, Cleanup; build steps at work (mutable layers)
-//	refcount.go   the users of mounted layers
-//	diff.go       Diff, Changes, DiffSize
-//	apply.go      ApplyDiff, Fill
-//	barrier.go    the barriers: waits for the intent log or the transaction group
-//	remove.go     Remove, the trash, the reaper
-//	recover.go    what a start finishes or undoes after a crash or a boot of the host
-//	limit.go      limited layers; package quota enforces
-//	external.go   the calls of a door that mounts layers itself
-//	engine.go     the engine that the store is bound to
-//	receive.go    stores that come from another host
-//	structure.go  checks of a store's structure before it is trusted
-//	driver.go     Open, Restart, Close; locks and checks around every call
-//	home.go       the home: mount, lock, directories
-//	format.go     the format version, the store's name, the store's door
-//	options.go    the administrator's options
-//	copyup.go     the sync property and the cost of a copy-up
-//	status.go     Status and Metadata: the store in words
-//	stats.go      Stats and Usage: the store in numbers
-//	view.go       StoreView: a store that is read without being opened
+//	layer.go          names, IDs, short links, the layers below a layer
+//	create.go         Create
+//	access.go         Get, Put, Exists, Cleanup; build steps at work (mutable layers)
+//	refcount.go       the users of mounted layers
+//	diff.go           Diff, Changes, DiffSize
+//	apply.go          ApplyDiff, Fill
+//	barrier.go        the barriers: waits for the intent log or the transaction group
+//	remove.go         Remove, the trash, the reaper
+//	recover.go        what a start finishes or undoes after a crash or a boot of the host
+//	limit.go          limited layers; package quota enforces
+//	externalmount.go  the calls of a door that mounts layers itself
+//	commit.go         CommitLayer, Rebase: the commit of such a door
+//	engine.go         the engine that the store is bound to
+//	receive.go        stores that come from another host
+//	structure.go      checks of a store's structure before it is trusted
+//	driver.go         Open, Restart, Close; locks and checks around every call
+//	home.go           the home: mount, lock, directories
+//	format.go         the format version, the store's name, the store's door
+//	options.go        the administrator's options
+//	copyup.go         the sync property and the cost of a copy-up
+//	status.go         Status and Metadata: the store in words
+//	stats.go          Stats and Usage: the store in numbers
+//	view.go           StoreView: a store that is read without being opened
 //
 // The layout on disk is overlay2's. docs/on-disk-format.md describes it.
 package overlayzfs

@@ -63,9 +63,9 @@ type Driver struct {
 	// child's Create makes them durable.
 	durableWithChild idSet
 
-	// session is held shared by every call that changes something. Restart, Cleanup and
+	// storeLock is held shared by every call that changes something. Restart, Cleanup and
 	// Close hold it exclusively: recovery must not touch layers that a call works on.
-	session sync.RWMutex
+	storeLock sync.RWMutex
 }
 
 // Open opens the store in a directory and recovers the unfinished work of an earlier
@@ -132,7 +132,7 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	}
 	d.limits, err = quota.Open(ctx, quota.Config{
 		ZFS: d.zfs, Unavailable: lacking, Dataset: d.dataset, Store: store, Mode: o.Quota,
-		Home: d.home.privatePath(newDir), Records: d.home.privatePath(limitsDir), MayOwn: d.mayOwnKey,
+		Staging: d.home.privatePath(newDir), Records: d.home.privatePath(limitsDir), MayOwn: d.mayOwnKey,
 	})
 	if err != nil {
 		return err
@@ -165,8 +165,8 @@ func (d *Driver) Restart(ctx context.Context) error {
 	if err := d.checkHome(); err != nil {
 		return d.addContext("restart", "", err)
 	}
-	d.session.Lock()
-	defer d.session.Unlock()
+	d.storeLock.Lock()
+	defer d.storeLock.Unlock()
 	err := d.checkHome()
 	if err == nil {
 		err = errors.Join(d.refs.resetToMounts(), d.recover(ctx))
@@ -181,8 +181,8 @@ func (d *Driver) Restart(ctx context.Context) error {
 // none is mounted, a dataset that the driver mounted is unmounted.
 func (d *Driver) Close() error {
 	d.observer.ObserveClose(d)
-	d.session.Lock()
-	defer d.session.Unlock()
+	d.storeLock.Lock()
+	defer d.storeLock.Unlock()
 	if err := errors.Join(d.stop(), d.lock.Close()); err != nil || !d.managesMount {
 		return err
 	}
@@ -282,8 +282,8 @@ func runLockedFor[T any](d *Driver, op, id string, run func(layer) (T, error)) (
 	if err := d.checkHome(); err != nil {
 		return result, d.addContext(op, id, err)
 	}
-	d.session.RLock()
-	defer d.session.RUnlock()
+	d.storeLock.RLock()
+	defer d.storeLock.RUnlock()
 	defer d.lockLayer(id)()
 	err = d.checkHome() // things may have changed while the call waited
 	if err == nil {

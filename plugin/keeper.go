@@ -19,7 +19,7 @@ type keeper struct {
 	log   logrus.FieldLogger
 
 	// current is the open Driver. Its lock is the turn to open or restart a Driver.
-	current *lateopen.Value[*session]
+	current *lateopen.Value[*sharedDriver]
 	// params are the parameters of current, or of the next one to open. The turn protects
 	// changes.
 	params atomic.Pointer[InitParams]
@@ -30,7 +30,7 @@ type keeper struct {
 }
 
 func newKeeper(open Opener, state stateFile, log logrus.FieldLogger) *keeper {
-	current := lateopen.New(lateopen.Options[*session]{Subject: "the driver", Log: log, Taken: (*session).add})
+	current := lateopen.New(lateopen.Options[*sharedDriver]{Subject: "the driver", Log: log, Taken: (*sharedDriver).add})
 	return &keeper{open: open, state: state, log: log, current: current}
 }
 
@@ -39,9 +39,9 @@ var (
 	errStopped = errors.New("the plugin is stopping")
 )
 
-// acquire returns the current session for one call, which must release it. Without a
-// session it waits for the opening under way. When none was, it opens one itself.
-func (k *keeper) acquire(ctx context.Context) (*session, error) {
+// acquire returns the current Driver for one call, which must release it. Without a
+// Driver it waits for the opening under way. When none was, it opens one itself.
+func (k *keeper) acquire(ctx context.Context) (*sharedDriver, error) {
 	s, err := k.current.Acquire(ctx, k.openStored)
 	switch {
 	case err == nil:
@@ -53,7 +53,7 @@ func (k *keeper) acquire(ctx context.Context) (*session, error) {
 }
 
 // openStored opens the Driver with parameters that are stored already.
-func (k *keeper) openStored(ctx context.Context) (*session, error) {
+func (k *keeper) openStored(ctx context.Context) (*sharedDriver, error) {
 	p := k.params.Load()
 	if p == nil {
 		if why := k.current.Failure(); why != nil {
@@ -61,18 +61,18 @@ func (k *keeper) openStored(ctx context.Context) (*session, error) {
 		}
 		return nil, errNoInit
 	}
-	return k.openSession(ctx, *p)
+	return k.openDriver(ctx, *p)
 }
 
-func (k *keeper) openSession(ctx context.Context, p InitParams) (*session, error) {
+func (k *keeper) openDriver(ctx context.Context, p InitParams) (*sharedDriver, error) {
 	d, err := k.open(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	return newSession(d, k.log), nil
+	return newSharedDriver(d, k.log), nil
 }
 
-// close gives up the current session. Calls at work finish with it.
+// close gives up the current Driver. Calls at work finish with it.
 func (k *keeper) close() {
 	if s, wasOpen := k.current.Drop(errStopped); wasOpen {
 		s.release()

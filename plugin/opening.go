@@ -28,7 +28,7 @@ func (k *keeper) init(ctx context.Context, p InitParams) error {
 	if err := k.closeCurrent(ctx); err != nil {
 		return err
 	}
-	return k.current.Open(ctx, func(ctx context.Context) (*session, error) {
+	return k.current.Open(ctx, func(ctx context.Context) (*sharedDriver, error) {
 		d, err := k.open(ctx, p)
 		if err != nil {
 			return nil, err
@@ -38,7 +38,7 @@ func (k *keeper) init(ctx context.Context, p InitParams) error {
 		}
 		k.bind(d, p)
 		k.params.Store(&p)
-		return newSession(d, k.log), nil
+		return newSharedDriver(d, k.log), nil
 	})
 }
 
@@ -103,7 +103,7 @@ func (k *keeper) restore(ctx context.Context) {
 	p, err := k.state.load()
 	if err != nil {
 		k.log.WithError(err).Error("cannot read the stored parameters: waiting for the engine's Init")
-		_ = k.current.Open(ctx, func(context.Context) (*session, error) { return nil, err }) // for the calls that wait
+		_ = k.current.Open(ctx, func(context.Context) (*sharedDriver, error) { return nil, err }) // for the calls that wait
 		return
 	}
 	if p == nil {

@@ -98,7 +98,7 @@ type verdict int
 const (
 	verdictContinue verdict = iota
 	verdictSync             // have a transaction group end, so that used is up to date
-	verdictStop             // and refuse all writes until it has ended
+	verdictFreeze           // and refuse all writes until it has ended
 	verdictFull             // do nothing: the kernel refuses by itself
 )
 
@@ -109,7 +109,7 @@ func (a account) judge(now counters) verdict {
 	case a.used >= a.limit:
 		return verdictFull
 	case pending >= a.free():
-		return verdictStop
+		return verdictFreeze
 	case pending >= a.free()/2:
 		return verdictSync
 	}

@@ -29,8 +29,8 @@ func TestJudge(t *testing.T) {
 		limit, used, pending uint64
 		want                 verdict
 	}{
-		{100, 0, 0, verdictContinue}, {100, 0, 49, verdictContinue}, {100, 0, 50, verdictSync}, {100, 0, 99, verdictSync}, {100, 0, 100, verdictStop},
-		{100, 60, 19, verdictContinue}, {100, 60, 20, verdictSync}, {100, 60, 40, verdictStop}, {100, 60, 1000, verdictStop},
+		{100, 0, 0, verdictContinue}, {100, 0, 49, verdictContinue}, {100, 0, 50, verdictSync}, {100, 0, 99, verdictSync}, {100, 0, 100, verdictFreeze},
+		{100, 60, 19, verdictContinue}, {100, 60, 20, verdictSync}, {100, 60, 40, verdictFreeze}, {100, 60, 1000, verdictFreeze},
 		{100, 99, 0, verdictSync}, {100, 100, 0, verdictFull}, {100, 101, 500, verdictFull},
 	} {
 		a := account{limit: c.limit, used: c.used}

@@ -79,7 +79,7 @@ func (d *datasets) isOurs(stats zfs.Dataset) bool {
 // unmountUnfinished unmounts the dataset of a layer whose creation a crash interrupted. It
 // looks only below the staging directory, and leaves an administrator's own mounts alone.
 func (d *datasets) unmountUnfinished(name string) error {
-	mounts, err := mount.ListBelow(d.home)
+	mounts, err := mount.ListBelow(d.staging)
 	if err != nil {
 		return err
 	}

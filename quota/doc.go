@@ -22,9 +22,9 @@
 // 50 MiB more than 200 MiB were written. So the governor watches while a limited layer is
 // attached. It reads the dataset's counter of written bytes and the size of the data that
 // memory has yet to write. When that could be half of the layer's free space, it ends the
-// transaction group, to learn the usage. When it could be all, it sets the layer's limit to one
-// byte. The kernel then refuses writes at once. After the end of the group the layer gets its
-// limit back.
+// transaction group, to learn the usage. When it could be all, it freezes the layer: it sets
+// the limit to one byte, and the kernel refuses writes at once. The end of the group thaws the
+// layer: it gets its limit back.
 //
 // Three numbers decide how well that works: the rate at which the dataset is written to, the
 // pause between two checks, and the time that the end of a group takes. The kernel's request

@@ -17,9 +17,9 @@ type kernelOps struct {
 	endTxg   func(ctx context.Context) error // ends the open transaction group
 }
 
-// stopLimit is the limit of a layer that must not write. It is less than the layer's two
+// frozenLimit is the limit of a layer that must not write. It is less than the layer's two
 // directories take.
-const stopLimit = 1
+const frozenLimit = 1
 
 // governor keeps layers in use from writing far beyond their project quota. The kernel
 // compares that quota with the last transaction group's usage. The package comment says how
@@ -46,7 +46,7 @@ type governor struct {
 type governedLayer struct {
 	account
 	Record
-	stopped   bool
+	frozen    bool
 	lastCheck time.Time // when the usage of the full layer was last read
 }
 
@@ -95,7 +95,7 @@ func (g *governor) remove(key string) error {
 	defer g.mu.Unlock()
 	c := g.layers[key]
 	delete(g.layers, key)
-	if c != nil && c.stopped {
+	if c != nil && c.frozen {
 		return g.setLimit(c.Project, c.Limits)
 	}
 	return nil
@@ -108,19 +108,19 @@ func (g *governor) forget(key string) {
 	delete(g.layers, key)
 }
 
-// set puts a layer's limits in force. A stopped layer gets them when its usage is known.
+// set puts a layer's limits in force. A frozen layer gets them when its usage is known.
 func (g *governor) set(key string, r Record) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := g.layers[key]
 	inForce := r.Limits
-	if c != nil && c.stopped && r.Bytes > 0 {
-		inForce.Bytes = stopLimit
+	if c != nil && c.frozen && r.Bytes > 0 {
+		inForce.Bytes = frozenLimit
 	}
 	if err := g.setLimit(r.Project, inForce); err != nil || c == nil {
 		return err
 	}
-	c.Record, c.limit, c.stopped = r, r.Bytes, inForce != r.Limits
+	c.Record, c.limit, c.frozen = r, r.Bytes, inForce != r.Limits
 	g.wakeLoop()
 	return nil
 }
@@ -204,12 +204,12 @@ func (g *governor) checkAll() (wait time.Duration, ok bool) {
 // judgeLayer acts on a layer's verdict and reports whether a transaction group has to end for
 // it.
 func (g *governor) judgeLayer(c *governedLayer, now counters) (unknown bool) {
-	if c.stopped {
+	if c.frozen {
 		return true
 	}
 	switch c.judge(now) {
-	case verdictStop:
-		g.logFailure(g.stopLayer(c))
+	case verdictFreeze:
+		g.logFailure(g.freezeLayer(c))
 		return true
 	case verdictSync:
 		return true
@@ -220,10 +220,10 @@ func (g *governor) judgeLayer(c *governedLayer, now counters) (unknown bool) {
 	return false
 }
 
-// stopLayer has the kernel refuse the layer's writes.
-func (g *governor) stopLayer(c *governedLayer) error {
-	err := g.setLimit(c.Project, Limits{Bytes: stopLimit, Inodes: c.Inodes})
-	c.stopped = err == nil
+// freezeLayer has the kernel refuse the layer's writes.
+func (g *governor) freezeLayer(c *governedLayer) error {
+	err := g.setLimit(c.Project, Limits{Bytes: frozenLimit, Inodes: c.Inodes})
+	c.frozen = err == nil
 	return err
 }
 
@@ -243,7 +243,7 @@ func (g *governor) refreshFull(c *governedLayer, now counters) error {
 
 func (g *governor) pause(c *governedLayer, now counters) time.Duration {
 	switch {
-	case c.stopped:
+	case c.frozen:
 		return maxPause // the end of the group wakes the loop
 	case c.judge(now) == verdictFull:
 		return fullPause
@@ -260,9 +260,9 @@ func (g *governor) requestTxg(now counters) time.Duration {
 		return wait
 	}
 	g.syncing = true
-	before := map[string]bool{} // the layers in the group, and whether they were stopped from its beginning
+	before := map[string]bool{} // the layers in the group, and whether they were frozen from its beginning
 	for key, c := range g.layers {
-		before[key] = c.stopped
+		before[key] = c.frozen
 	}
 	g.jobs.Go(func() { g.finishTxg(now, before) })
 	return maxPause
@@ -287,32 +287,32 @@ func (g *governor) finishTxg(start counters, before map[string]bool) {
 	}
 	end, err := g.counters()
 	g.logFailure(err)
-	for key, wasStopped := range before {
+	for key, wasFrozen := range before {
 		if c := g.layers[key]; c != nil && err == nil {
-			g.logFailure(g.updateLayer(c, start, end, wasStopped))
+			g.logFailure(g.updateLayer(c, start, end, wasFrozen))
 		}
 	}
 	g.wakeLoop()
 }
 
-// updateLayer reads what a layer holds. A layer that was stopped before the group began to
+// updateLayer reads what a layer holds. A layer that was frozen before the group began to
 // end has written nothing since.
-func (g *governor) updateLayer(c *governedLayer, start, end counters, wasStopped bool) error {
+func (g *governor) updateLayer(c *governedLayer, start, end counters, wasFrozen bool) error {
 	used, err := g.readUsed(c.Project)
 	if err != nil {
 		return err
 	}
 	c.used, c.base = used, counters{written: start.written}
-	if wasStopped && c.stopped {
+	if wasFrozen && c.frozen {
 		c.base = end
 	}
-	if !c.stopped || c.limit > 0 && c.judge(end) == verdictStop {
+	if !c.frozen || c.limit > 0 && c.judge(end) == verdictFreeze {
 		return nil
 	}
 	if err := g.setLimit(c.Project, c.Limits); err != nil {
 		return err
 	}
-	c.stopped = false
+	c.frozen = false
 	return nil
 }
 
@@ -327,7 +327,7 @@ func (g *governor) logFailure(err error) {
 	}
 }
 
-// close ends the watch and gives stopped layers their limit back. Their containers go on, and
+// close ends the watch and gives frozen layers their limit back. Their containers go on, and
 // the kernel enforces the limit as well as it can.
 func (g *governor) close() {
 	g.quit()
@@ -336,7 +336,7 @@ func (g *governor) close() {
 	defer g.mu.Unlock()
 	var errs []error
 	for _, c := range g.layers {
-		if c.stopped {
+		if c.frozen {
 			errs = append(errs, g.setLimit(c.Project, c.Limits))
 		}
 	}

@@ -166,7 +166,7 @@ func TestANewLayerIsWrittenOut(t *testing.T) {
 	})
 }
 
-// TestAFalseRefusalEnds makes sure that a neighbour's writes stop a layer only until a group has
+// TestAFalseRefusalEnds makes sure that a neighbour's writes freeze a layer only until a group has
 // ended.
 func TestAFalseRefusalEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -177,15 +177,15 @@ func TestAFalseRefusalEnds(t *testing.T) {
 		must(t, g.add("k", governedRecord(10*testMiB)))
 		f.neighbourWrites(100 * testMiB)
 		time.Sleep(100 * time.Millisecond)
-		equal(t, "limit while it is not known", f.force(), stopLimit)
+		equal(t, "limit while it is not known", f.force(), frozenLimit)
 		time.Sleep(time.Second)
 		equal(t, "limit when it is", f.force(), 10*testMiB)
 		equal(t, "groups ended", read(f, &f.syncs), 1)
 	})
 }
 
-// TestSetOfAStoppedLayer makes sure that new limits take effect when the usage is known.
-func TestSetOfAStoppedLayer(t *testing.T) {
+// TestGovernorSetOfAFrozenLayer makes sure that new limits take effect when the usage is known.
+func TestGovernorSetOfAFrozenLayer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakePool{syncTime: time.Second, used: 1024, own: 1024}
 		g := f.governor()
@@ -195,19 +195,19 @@ func TestSetOfAStoppedLayer(t *testing.T) {
 		f.write(20 * testMiB)
 		time.Sleep(100 * time.Millisecond)
 		must(t, g.set("k", governedRecord(40*testMiB)))
-		equal(t, "raised while stopped", f.force(), stopLimit)
+		equal(t, "raised while frozen", f.force(), frozenLimit)
 		time.Sleep(time.Second)
 		equal(t, "raised", f.force(), 40*testMiB)
 		f.write(200 * testMiB)
 		time.Sleep(100 * time.Millisecond)
-		equal(t, "stopped again", f.force(), stopLimit)
+		equal(t, "frozen again", f.force(), frozenLimit)
 		must(t, g.set("k", governedRecord(0)))
 		equal(t, "no limit", f.force(), 0)
 	})
 }
 
-// TestNobodyStaysStopped detaches a stopped layer, and ends the governor of another.
-func TestNobodyStaysStopped(t *testing.T) {
+// TestNobodyStaysFrozen detaches a frozen layer, and ends the governor of another.
+func TestNobodyStaysFrozen(t *testing.T) {
 	for name, end := range map[string]func(*governor){
 		"detached": func(g *governor) { must(t, g.remove("k")) },
 		"closed":   func(g *governor) { g.close() },
@@ -218,7 +218,7 @@ func TestNobodyStaysStopped(t *testing.T) {
 			must(t, g.add("k", governedRecord(10*testMiB)))
 			f.write(20 * testMiB)
 			time.Sleep(100 * time.Millisecond)
-			equal(t, name+": before", f.force(), stopLimit)
+			equal(t, name+": before", f.force(), frozenLimit)
 			end(g)
 			equal(t, name+": after", f.force(), 10*testMiB)
 			g.close()

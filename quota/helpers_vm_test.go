@@ -53,7 +53,7 @@ func (s *store) records() string { return filepath.Join(s.home, ".overlayzfs/lim
 func (s *store) stage() string   { return filepath.Join(s.home, ".overlayzfs/new") }
 
 func (s *store) config(mode Mode) Config {
-	return Config{ZFS: s.handle, Dataset: s.dataset, Store: testStore, Home: s.stage(), Records: s.records(), Mode: mode}
+	return Config{ZFS: s.handle, Dataset: s.dataset, Store: testStore, Staging: s.stage(), Records: s.records(), Mode: mode}
 }
 
 // open opens the Limiter until the end of the test, or until the next open.

@@ -54,7 +54,7 @@ type Config struct {
 	Unavailable error       // the reason why ZFS is nil
 	Dataset     string      // the store's dataset
 	Store       string      // the store's own name, because several may share a dataset
-	Home        string      // the staging directory on it, for layers and probes
+	Staging     string      // the staging directory on it, for layers and probes
 	Records     string      // the directory of records
 	Mode        Mode        // the administrator's choice
 

@@ -31,7 +31,7 @@ func probeProjects(ctx context.Context, c Config) (err error) {
 	if _, err := newCounterFiles(c.Dataset).read(); err != nil {
 		return fault.New(fault.Unsupported, "project quotas need the dataset's counters, which cannot be read: %w", err)
 	}
-	dir, err := os.MkdirTemp(c.Home, ".project-probe-")
+	dir, err := os.MkdirTemp(c.Staging, ".project-probe-")
 	if err != nil {
 		return fmt.Errorf("probe project quotas: %w", err)
 	}

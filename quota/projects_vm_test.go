@@ -268,7 +268,7 @@ func TestTheProbeNeedsTheFeature(t *testing.T) {
 	handle, err := zfs.Open()
 	must(t, err)
 	t.Cleanup(func() { must(t, handle.Close()) })
-	c := Config{ZFS: handle, Dataset: pool + "/store", Home: home, Records: home}
+	c := Config{ZFS: handle, Dataset: pool + "/store", Staging: home, Records: home}
 	l, err := Open(context.Background(), c)
 	must(t, err)
 	defer l.Close()

@@ -6,9 +6,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// session is an open Driver with a count of its users: each call at work, and the keeper
-// while the session is current. The last user closes the Driver.
-type session struct {
+// sharedDriver is an open Driver with a count of its users: each call at work, and the keeper
+// while it is current. The last user closes the Driver.
+type sharedDriver struct {
 	driver Driver
 	log    logrus.FieldLogger
 
@@ -17,17 +17,17 @@ type session struct {
 	closed chan struct{} // closed after the Driver is
 }
 
-func newSession(d Driver, log logrus.FieldLogger) *session {
-	return &session{driver: d, log: log, users: 1, closed: make(chan struct{})}
+func newSharedDriver(d Driver, log logrus.FieldLogger) *sharedDriver {
+	return &sharedDriver{driver: d, log: log, users: 1, closed: make(chan struct{})}
 }
 
-func (s *session) add() {
+func (s *sharedDriver) add() {
 	s.mu.Lock()
 	s.users++
 	s.mu.Unlock()
 }
 
-func (s *session) release() {
+func (s *sharedDriver) release() {
 	s.mu.Lock()
 	s.users--
 	last := s.users == 0
