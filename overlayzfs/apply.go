@@ -83,11 +83,11 @@ func (d *Driver) Fill(ctx context.Context, id string, write func(dir *os.File) e
 		if err := requireUnused(l); err != nil {
 			return err
 		}
-		p, err := l.quotaLayer()
+		quotaLayer, err := l.quotaLayer()
 		if err != nil {
 			return err
 		}
-		limit, err := d.limits.Find(p.Key)
+		limit, err := d.limits.Find(quotaLayer.Key)
 		if err != nil {
 			return err
 		}

@@ -171,24 +171,24 @@ func (d *Driver) makeLayer(l layer, lowers []string, limit quota.Spec) (err erro
 }
 
 // fillStage makes all files of a new layer's directory.
-func (d *Driver) fillStage(p quota.Layer, id string, lowers []string, limit quota.Spec) error {
+func (d *Driver) fillStage(staged quota.Layer, id string, lowers []string, limit quota.Spec) error {
 	_, gid := d.ids.RootPair()
-	if err := makeDir(p.Dir, 0o710, os.Getuid(), gid); err != nil {
+	if err := makeDir(staged.Dir, 0o710, os.Getuid(), gid); err != nil {
 		return err
 	}
-	if err := fsat.WriteSmall(filepath.Join(p.Dir, linkName), []byte(p.Key), 0o644); err != nil {
+	if err := fsat.WriteSmall(filepath.Join(staged.Dir, linkName), []byte(staged.Key), 0o644); err != nil {
 		return err
 	}
 	if len(lowers) > 0 {
-		if err := fsat.WriteSmall(filepath.Join(p.Dir, lowerName), []byte(strings.Join(lowers, ":")), 0o644); err != nil {
+		if err := fsat.WriteSmall(filepath.Join(staged.Dir, lowerName), []byte(strings.Join(lowers, ":")), 0o644); err != nil {
 			return err
 		}
 	}
 	contents := func(dir string) error { return d.makeContents(dir, len(lowers) > 0) }
 	if limit.Empty() {
-		return contents(p.Dir)
+		return contents(staged.Dir)
 	}
-	return d.limits.Make(p, id, limit, contents)
+	return d.limits.Make(staged, id, limit, contents)
 }
 
 // makeContents makes the directories that a container writes to.

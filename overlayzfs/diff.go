@@ -305,7 +305,7 @@ func (d *Driver) openUpper(l layer) (upper *os.File, err error) {
 // openAttached opens the content of a layer on a dataset of its own. It attaches the
 // dataset for as long as the open takes, unless a mount uses it.
 func (d *Driver) openAttached(l layer) (upper *os.File, err error) {
-	p, err := l.quotaLayer()
+	quotaLayer, err := l.quotaLayer()
 	if err != nil {
 		return nil, err
 	}
@@ -313,11 +313,11 @@ func (d *Driver) openAttached(l layer) (upper *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.limits.Attach(p); err != nil {
+	if err := d.limits.Attach(quotaLayer); err != nil {
 		return nil, err
 	}
 	if !mounted {
-		defer func() { err = errors.Join(err, d.limits.Detach(p)) }()
+		defer func() { err = errors.Join(err, d.limits.Detach(quotaLayer)) }()
 	}
 	return os.Open(l.diff())
 }

@@ -81,18 +81,18 @@ func (d *Driver) setLimits(ctx context.Context, l layer, change wantedLimit) err
 	if err := l.requireExists("layer"); err != nil {
 		return err
 	}
-	p, err := l.quotaLayer()
+	quotaLayer, err := l.quotaLayer()
 	if err != nil {
 		return err
 	}
-	r, err := d.limits.Find(p.Key)
+	r, err := d.limits.Find(quotaLayer.Key)
 	if err != nil {
 		return err
 	}
 	if r != nil {
 		change.fillUnset(r.Limits)
 	}
-	if err := d.limits.SetLimits(p, change.Limits); err != nil {
+	if err := d.limits.SetLimits(quotaLayer, change.Limits); err != nil {
 		return err
 	}
 	return d.commitNames(ctx)
@@ -122,11 +122,11 @@ func (l layer) hasDataset() (bool, error) {
 // requireUnlimited refuses a limited layer, whose content lies elsewhere or must not be
 // replaced. what completes "cannot …".
 func (d *Driver) requireUnlimited(l layer, what string) error {
-	p, err := l.quotaLayer()
+	quotaLayer, err := l.quotaLayer()
 	if err != nil {
 		return err
 	}
-	r, err := d.limits.Find(p.Key)
+	r, err := d.limits.Find(quotaLayer.Key)
 	if err == nil && r != nil {
 		err = fault.New(fault.Unsupported, "layer %s has a limit or properties, and cannot %s; commit the container and use the image", l.id, what)
 	}
@@ -136,23 +136,23 @@ func (d *Driver) requireUnlimited(l layer, what string) error {
 // attach makes the layer's content reachable for a mount. It does nothing for a layer
 // without a limit.
 func (d *Driver) attach(l layer) error {
-	p, err := l.quotaLayer()
+	quotaLayer, err := l.quotaLayer()
 	if err != nil {
 		return err
 	}
-	return d.limits.Attach(p)
+	return d.limits.Attach(quotaLayer)
 }
 
 // detach undoes attach.
 func (d *Driver) detach(l layer) error {
-	p, err := l.quotaLayer()
+	quotaLayer, err := l.quotaLayer()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return d.limits.Detach(p)
+	return d.limits.Detach(quotaLayer)
 }
 
 // mayOwnKey reports whether a layer of that ID may have that key.

@@ -96,19 +96,19 @@ func forEachPath(ctx context.Context, dir string, do func(path string)) error {
 // of a mounted layer again, so that its limits are watched.
 func (d *Driver) findLimitedLayer(r quota.Record, key string) (quota.Layer, bool) {
 	l := d.home.layer(r.Layer)
-	p := quota.Layer{Key: key, Dir: l.dir()}
+	quotaLayer := quota.Layer{Key: key, Dir: l.dir()}
 	if !l.mayHaveKey(key) {
-		return p, false
+		return quotaLayer, false
 	}
 	mounted, err := d.isInUse(l)
 	switch {
 	case err == nil && mounted:
-		err = d.limits.Attach(p)
+		err = d.limits.Attach(quotaLayer)
 	case err == nil:
-		err = d.limits.Detach(p)
+		err = d.limits.Detach(quotaLayer)
 	}
 	warnLeftover(l.dir(), err)
-	return p, true
+	return quotaLayer, true
 }
 
 // isInUse reports whether a limited layer may be mounted. External mounters never report

@@ -154,18 +154,18 @@ func (d *Driver) usage(ctx context.Context, l layer) (Usage, error) {
 	if err := l.requireExists("layer"); err != nil {
 		return Usage{}, err
 	}
-	p, err := l.quotaLayer()
+	quotaLayer, err := l.quotaLayer()
 	if err != nil {
 		return Usage{}, err
 	}
-	r, err := d.limits.Find(p.Key)
+	r, err := d.limits.Find(quotaLayer.Key)
 	if err != nil {
 		return Usage{}, err
 	}
 	if r == nil {
 		return countFiles(ctx, l.diff())
 	}
-	used, err := d.limits.Usage(p)
+	used, err := d.limits.Usage(quotaLayer)
 	if err != nil {
 		return Usage{}, err
 	}

@@ -51,17 +51,17 @@ func (d *Driver) metadata(l layer) (map[string]string, error) {
 
 // describeLimit adds the entries of a limited layer.
 func (d *Driver) describeLimit(l layer, data map[string]string) error {
-	p, err := l.quotaLayer()
+	quotaLayer, err := l.quotaLayer()
 	if err != nil {
 		return err
 	}
-	r, err := d.limits.Find(p.Key)
+	r, err := d.limits.Find(quotaLayer.Key)
 	if err != nil || r == nil {
 		return err
 	}
 	data["Quota"] = string(r.Mode)
 	if r.Mode == quota.Dataset {
-		data["Dataset"] = d.dataset + "/" + p.Key
+		data["Dataset"] = d.dataset + "/" + quotaLayer.Key
 	}
 	if r.Bytes > 0 {
 		data["Size"] = strconv.FormatUint(r.Bytes, 10)
@@ -72,14 +72,14 @@ func (d *Driver) describeLimit(l layer, data map[string]string) error {
 	for name, value := range r.Properties {
 		data[name] = value
 	}
-	data["Used"] = d.usedText(p)
+	data["Used"] = d.usedText(quotaLayer)
 	return nil
 }
 
 // usedText returns the bytes that a limited layer holds. A failure becomes text, so that
 // the other entries are still shown.
-func (d *Driver) usedText(p quota.Layer) string {
-	usage, err := d.limits.Usage(p)
+func (d *Driver) usedText(quotaLayer quota.Layer) string {
+	usage, err := d.limits.Usage(quotaLayer)
 	if err != nil {
 		return "unknown: " + err.Error()
 	}

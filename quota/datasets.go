@@ -54,23 +54,23 @@ func (d *datasets) datasetName(key string) string { return d.parent + "/" + key 
 // reserve adds nothing to the record: the layer's key names its dataset.
 func (d *datasets) reserve(*Record) error { return nil }
 
-func (d *datasets) make(p Layer, r Record, fill func(dir string) error) error {
+func (d *datasets) make(layer Layer, r Record, fill func(dir string) error) error {
 	properties, err := d.properties(r)
 	if err != nil {
 		return err
 	}
-	if err := d.zfs.CreateFilesystem(d.datasetName(p.Key), properties); err != nil {
+	if err := d.zfs.CreateFilesystem(d.datasetName(layer.Key), properties); err != nil {
 		return err
 	}
-	upper := filepath.Join(p.Dir, UpperName)
+	upper := filepath.Join(layer.Dir, UpperName)
 	if err := os.Mkdir(upper, 0o710); err != nil {
 		return err
 	}
-	if err := d.fillMounted(p, upper, fill); err != nil {
+	if err := d.fillMounted(layer, upper, fill); err != nil {
 		return errors.Join(err, os.Remove(upper))
 	}
 	for _, name := range contentDirs {
-		if err := os.Symlink(filepath.Join(UpperName, name), filepath.Join(p.Dir, name)); err != nil {
+		if err := os.Symlink(filepath.Join(UpperName, name), filepath.Join(layer.Dir, name)); err != nil {
 			return err
 		}
 	}
@@ -79,8 +79,8 @@ func (d *datasets) make(p Layer, r Record, fill func(dir string) error) error {
 
 // fillMounted makes the directories on the mounted dataset and unmounts it. The unmount
 // writes them out, so a recorded layer never comes back without them.
-func (d *datasets) fillMounted(p Layer, upper string, fill func(dir string) error) error {
-	if err := zfs.MountDataset(d.datasetName(p.Key), upper); err != nil {
+func (d *datasets) fillMounted(layer Layer, upper string, fill func(dir string) error) error {
+	if err := zfs.MountDataset(d.datasetName(layer.Key), upper); err != nil {
 		return err
 	}
 	return errors.Join(fill(upper), unmountOrDetach(upper))
@@ -105,23 +105,23 @@ func (d *datasets) properties(r Record) (zfs.Properties, error) {
 	return properties, nil
 }
 
-func (d *datasets) set(p Layer, r Record) error {
-	err := d.watch.set(p, r, d.setRefquota)
+func (d *datasets) set(layer Layer, r Record) error {
+	err := d.watch.set(layer, r, d.setRefquota)
 	if errors.Is(err, zfs.ErrNoSpace) {
-		return d.explainTooSmall(p, r, err)
+		return d.explainTooSmall(layer, r, err)
 	}
 	if err != nil {
-		return d.explainMissing(p.Key, err)
+		return d.explainMissing(layer.Key, err)
 	}
-	if attached, look := d.isAttached(p); look == nil && attached {
-		d.watch.add(p, r)
+	if attached, look := d.isAttached(layer); look == nil && attached {
+		d.watch.add(layer, r)
 	}
 	return nil
 }
 
 // explainTooSmall says how much a layer holds: ZFS accepts no limit below that.
-func (d *datasets) explainTooSmall(p Layer, r Record, err error) error {
-	stats, look := d.zfs.DatasetStats(d.datasetName(p.Key))
+func (d *datasets) explainTooSmall(layer Layer, r Record, err error) error {
+	stats, look := d.zfs.DatasetStats(d.datasetName(layer.Key))
 	if look != nil {
 		return errors.Join(err, look)
 	}
@@ -130,69 +130,69 @@ func (d *datasets) explainTooSmall(p Layer, r Record, err error) error {
 
 // setRefquota sets the refquota unless it is set already, because that costs a transaction
 // group.
-func (d *datasets) setRefquota(p Layer, r Record) error {
-	stats, err := d.zfs.DatasetStats(d.datasetName(p.Key))
+func (d *datasets) setRefquota(layer Layer, r Record) error {
+	stats, err := d.zfs.DatasetStats(d.datasetName(layer.Key))
 	if err != nil || stats.RefQuota() == r.Bytes {
 		return err
 	}
-	return d.zfs.SetUint(d.datasetName(p.Key), "refquota", r.Bytes)
+	return d.zfs.SetUint(d.datasetName(layer.Key), "refquota", r.Bytes)
 }
 
-func (d *datasets) usage(p Layer, _ Record) (Usage, error) {
-	stats, err := d.zfs.DatasetStats(d.datasetName(p.Key))
+func (d *datasets) usage(layer Layer, _ Record) (Usage, error) {
+	stats, err := d.zfs.DatasetStats(d.datasetName(layer.Key))
 	if err != nil {
-		return Usage{}, d.explainMissing(p.Key, err)
+		return Usage{}, d.explainMissing(layer.Key, err)
 	}
 	usage := Usage{Bytes: stats.Referenced()}
-	usage.Inodes, err = d.countInodes(p)
+	usage.Inodes, err = d.countInodes(layer)
 	return usage, err
 }
 
 func (d *datasets) close() { d.watch.close() }
 
 // attach mounts the layer's dataset unless it is mounted.
-func (d *datasets) attach(p Layer, r Record) error {
-	attached, err := d.isAttached(p)
+func (d *datasets) attach(layer Layer, r Record) error {
+	attached, err := d.isAttached(layer)
 	if err != nil {
 		return err
 	}
 	if !attached {
-		if err := zfs.MountDataset(d.datasetName(p.Key), filepath.Join(p.Dir, UpperName)); err != nil {
-			return d.explainMissing(p.Key, err)
+		if err := zfs.MountDataset(d.datasetName(layer.Key), filepath.Join(layer.Dir, UpperName)); err != nil {
+			return d.explainMissing(layer.Key, err)
 		}
 	}
-	return d.startWatch(p, r)
+	return d.startWatch(layer, r)
 }
 
 // startWatch begins to watch a layer that is not watched yet. It puts the recorded limit in
 // force, because a rollback or a freeze may have left another one.
-func (d *datasets) startWatch(p Layer, r Record) error {
-	if d.watch.has(p.Key) {
+func (d *datasets) startWatch(layer Layer, r Record) error {
+	if d.watch.has(layer.Key) {
 		return nil
 	}
-	if err := d.setRefquota(p, r); err != nil && !errors.Is(err, zfs.ErrNoSpace) { // it holds more than the limit: only deletions work
+	if err := d.setRefquota(layer, r); err != nil && !errors.Is(err, zfs.ErrNoSpace) { // it holds more than the limit: only deletions work
 		return err
 	}
-	d.watch.add(p, r)
+	d.watch.add(layer, r)
 	return nil
 }
 
 // isAttached reports whether the layer's dataset is mounted on its directory. It asks the
 // mount table, because other processes may have unmounted it. Another mount there is an
 // error.
-func (d *datasets) isAttached(p Layer) (bool, error) {
-	upper := filepath.Join(p.Dir, UpperName)
+func (d *datasets) isAttached(layer Layer) (bool, error) {
+	upper := filepath.Join(layer.Dir, UpperName)
 	top, err := topMount(upper)
 	if err != nil || top == nil {
 		return false, err
 	}
-	if top.Source == d.datasetName(p.Key) {
+	if top.Source == d.datasetName(layer.Key) {
 		return true, nil
 	}
-	if there, err := d.zfs.Exists(d.datasetName(p.Key)); err == nil && !there {
-		return false, d.missingError(p.Key, fault.NotFound)
+	if there, err := d.zfs.Exists(d.datasetName(layer.Key)); err == nil && !there {
+		return false, d.missingError(layer.Key, fault.NotFound)
 	}
-	return false, fault.NewWithRemedy(fault.Busy, "%q (%s) is mounted on %q, where dataset %q belongs; unmount it", top.Source, top.FSType, upper, d.datasetName(p.Key))
+	return false, fault.NewWithRemedy(fault.Busy, "%q (%s) is mounted on %q, where dataset %q belongs; unmount it", top.Source, top.FSType, upper, d.datasetName(layer.Key))
 }
 
 // topMount returns the visible mount on a directory, or nil.
@@ -218,16 +218,16 @@ func (d *datasets) missingError(key string, why error) error {
 
 // detach unmounts every ZFS file system there. The layer's dataset may have been renamed
 // while it was mounted, and may be mounted more than once.
-func (d *datasets) detach(p Layer, _ Record) error {
-	d.watch.remove(p.Key)
-	upper := filepath.Join(p.Dir, UpperName)
+func (d *datasets) detach(layer Layer, _ Record) error {
+	d.watch.remove(layer.Key)
+	upper := filepath.Join(layer.Dir, UpperName)
 	for {
 		top, err := topMount(upper)
 		if err != nil || top == nil {
 			return err
 		}
 		if top.FSType != "zfs" {
-			return fault.NewWithRemedy(fault.Busy, "%q (%s) is mounted on %q, over dataset %q; unmount it", top.Source, top.FSType, upper, d.datasetName(p.Key))
+			return fault.NewWithRemedy(fault.Busy, "%q (%s) is mounted on %q, over dataset %q; unmount it", top.Source, top.FSType, upper, d.datasetName(layer.Key))
 		}
 		if err := unmountOrDetach(upper); err != nil {
 			return err

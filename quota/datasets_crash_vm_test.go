@@ -17,35 +17,35 @@ import (
 func TestACrashAtEachStepOfMake(t *testing.T) {
 	steps := []struct {
 		name string
-		do   func(s *store, p Layer, r Record)
+		do   func(s *store, layer Layer, r Record)
 	}{
-		{"nothing but a record being written", func(s *store, p Layer, _ Record) {
-			must(s.t, os.WriteFile(filepath.Join(s.records(), p.Key+newSuffix), []byte("{"), 0o600))
+		{"nothing but a record being written", func(s *store, layer Layer, _ Record) {
+			must(s.t, os.WriteFile(filepath.Join(s.records(), layer.Key+newSuffix), []byte("{"), 0o600))
 		}},
-		{"a record", func(s *store, p Layer, r Record) { must(s.t, s.Limiter.records.save(p.Key, r)) }},
-		{"a dataset", func(s *store, p Layer, r Record) { s.createChild(p, r) }},
-		{"record and dataset", func(s *store, p Layer, r Record) {
-			must(s.t, s.Limiter.records.save(p.Key, r))
-			s.createChild(p, r)
+		{"a record", func(s *store, layer Layer, r Record) { must(s.t, s.Limiter.records.save(layer.Key, r)) }},
+		{"a dataset", func(s *store, layer Layer, r Record) { s.createChild(layer, r) }},
+		{"record and dataset", func(s *store, layer Layer, r Record) {
+			must(s.t, s.Limiter.records.save(layer.Key, r))
+			s.createChild(layer, r)
 		}},
-		{"mounted and half filled", func(s *store, p Layer, r Record) {
-			must(s.t, s.Limiter.records.save(p.Key, r))
-			s.createChild(p, r)
-			upper := filepath.Join(p.Dir, UpperName)
+		{"mounted and half filled", func(s *store, layer Layer, r Record) {
+			must(s.t, s.Limiter.records.save(layer.Key, r))
+			s.createChild(layer, r)
+			upper := filepath.Join(layer.Dir, UpperName)
 			must(s.t, os.MkdirAll(upper, 0o700))
-			must(s.t, zfs.MountDataset(s.child(p), upper))
+			must(s.t, zfs.MountDataset(s.child(layer), upper))
 			must(s.t, os.Mkdir(filepath.Join(upper, "diff"), 0o700))
 		}},
-		{"unmounted and half filled", func(s *store, p Layer, r Record) {
-			must(s.t, s.Limiter.records.save(p.Key, r))
-			s.createChild(p, r)
-			upper := filepath.Join(p.Dir, UpperName)
+		{"unmounted and half filled", func(s *store, layer Layer, r Record) {
+			must(s.t, s.Limiter.records.save(layer.Key, r))
+			s.createChild(layer, r)
+			upper := filepath.Join(layer.Dir, UpperName)
 			must(s.t, os.MkdirAll(upper, 0o700))
-			must(s.t, s.controllers[Dataset].(*datasets).fillMounted(p, upper, func(dir string) error { return os.Mkdir(filepath.Join(dir, "diff"), 0o700) }))
+			must(s.t, s.controllers[Dataset].(*datasets).fillMounted(layer, upper, func(dir string) error { return os.Mkdir(filepath.Join(dir, "diff"), 0o700) }))
 		}},
-		{"all but the layer's name", func(s *store, p Layer, _ Record) {
-			must(s.t, os.MkdirAll(p.Dir, 0o700))
-			must(s.t, s.Make(p, "half", bytesOf(8*mib), makeContents))
+		{"all but the layer's name", func(s *store, layer Layer, _ Record) {
+			must(s.t, os.MkdirAll(layer.Dir, 0o700))
+			must(s.t, s.Make(layer, "half", bytesOf(8*mib), makeContents))
 		}},
 	}
 	s := newStore(t, Dataset)
@@ -66,11 +66,11 @@ func TestACrashAtEachStepOfMake(t *testing.T) {
 	s.attach(there)
 }
 
-func (s *store) createChild(p Layer, r Record) {
+func (s *store) createChild(layer Layer, r Record) {
 	s.t.Helper()
 	properties, err := s.controllers[Dataset].(*datasets).properties(r)
 	must(s.t, err)
-	must(s.t, s.handle.CreateFilesystem(s.child(p), properties))
+	must(s.t, s.handle.CreateFilesystem(s.child(layer), properties))
 }
 
 // fillForeign writes to a dataset that is not ours.
@@ -116,12 +116,12 @@ func TestForeignDatasetsAreSpared(t *testing.T) {
 	s.wantRecords()
 	s.wantChildren(inherits, neighbour, named) // the one that is marked, and no layer's, is swept up
 
-	p := Layer{Key: inherits, Dir: filepath.Join(s.stage(), inherits)}
-	must(t, os.Mkdir(p.Dir, 0o700))
-	wantError(t, s.Make(p, "clash", bytesOf(8*mib), makeContents), zfs.ErrExist)
+	layer := Layer{Key: inherits, Dir: filepath.Join(s.stage(), inherits)}
+	must(t, os.Mkdir(layer.Dir, 0o700))
+	wantError(t, s.Make(layer, "clash", bytesOf(8*mib), makeContents), zfs.ErrExist)
 	s.wantChildren(inherits, neighbour, named)
 	s.wantRecords()
-	wantError(t, s.Make(Layer{Key: "../x", Dir: p.Dir}, "bad", bytesOf(8*mib), makeContents), fault.Invalid)
+	wantError(t, s.Make(Layer{Key: "../x", Dir: layer.Dir}, "bad", bytesOf(8*mib), makeContents), fault.Invalid)
 }
 
 // TestMakeThatFailsLeavesNothing fails in the caller's part, and in ZFS's.

@@ -24,40 +24,40 @@ func bytesOf(n uint64) Spec { return Spec{Limits: Limits{Bytes: n}} }
 
 func TestALayersWholeLife(t *testing.T) {
 	s := newStore(t, Dataset)
-	p := s.add("whole", bytesOf(64*mib))
-	r, err := s.Find(p.Key)
+	layer := s.add("whole", bytesOf(64*mib))
+	r, err := s.Find(layer.Key)
 	must(t, err)
 	equal(t, "record", fmt.Sprint(*r), fmt.Sprint(Record{Layer: "whole", Mode: Dataset, Limits: Limits{Bytes: 64 * mib}}))
-	s.wantChildren(p.Key)
-	equal(t, "refquota", get(t, s.child(p), "refquota"), fmt.Sprint(64*mib))
-	equal(t, "property", get(t, s.child(p), LayerProperty), "whole")
-	equal(t, "mountpoint", get(t, s.child(p), "mountpoint"), "legacy")
-	equal(t, "mounted", get(t, s.child(p), "mounted"), "no")
+	s.wantChildren(layer.Key)
+	equal(t, "refquota", get(t, s.child(layer), "refquota"), fmt.Sprint(64*mib))
+	equal(t, "property", get(t, s.child(layer), LayerProperty), "whole")
+	equal(t, "mountpoint", get(t, s.child(layer), "mountpoint"), "legacy")
+	equal(t, "mounted", get(t, s.child(layer), "mounted"), "no")
 
-	s.attach(p)
-	must(t, s.Attach(p)) // again
-	must(t, os.WriteFile(filepath.Join(p.Dir, "diff/file"), make([]byte, 5*mib), 0o600))
-	must(t, os.Mkdir(filepath.Join(p.Dir, "work/work"), 0o700))
+	s.attach(layer)
+	must(t, s.Attach(layer)) // again
+	must(t, os.WriteFile(filepath.Join(layer.Dir, "diff/file"), make([]byte, 5*mib), 0o600))
+	must(t, os.Mkdir(filepath.Join(layer.Dir, "work/work"), 0o700))
 	s.sync()
-	used, err := s.Usage(p)
+	used, err := s.Usage(layer)
 	must(t, err)
 	if used.Bytes < 5*mib || used.Bytes > 6*mib || used.Inodes < 5 || used.Inodes > 20 {
 		t.Errorf("usage: %+v", used)
 	}
-	s.detach(p)
-	s.detach(p) // again
-	if _, err := os.Stat(filepath.Join(p.Dir, "diff/file")); !errors.Is(err, os.ErrNotExist) {
+	s.detach(layer)
+	s.detach(layer) // again
+	if _, err := os.Stat(filepath.Join(layer.Dir, "diff/file")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("detached, and still there: %v", err)
 	}
-	idle, err := s.Usage(p)
+	idle, err := s.Usage(layer)
 	must(t, err)
 	equal(t, "bytes of an unmounted layer", idle.Bytes, used.Bytes)
 	equal(t, "files of an unmounted layer: upper, diff, work, work/work, file", idle.Inodes, 5)
-	s.attach(p)
-	if fi, err := os.Stat(filepath.Join(p.Dir, "diff/file")); err != nil || fi.Size() != 5*mib {
+	s.attach(layer)
+	if fi, err := os.Stat(filepath.Join(layer.Dir, "diff/file")); err != nil || fi.Size() != 5*mib {
 		t.Errorf("attached again: %v, %v", fi, err)
 	}
-	s.remove(p)
+	s.remove(layer)
 	s.wantChildren()
 	s.wantRecords()
 }
@@ -71,20 +71,20 @@ func TestPropertiesAreSet(t *testing.T) {
 		{"compression": "off"}, {"compression": "on"}, {"compression": "lz4"}, {"compression": "zle"}, {"compression": "lzjb"},
 		{"compression": "gzip"}, {"compression": "gzip-1"}, {"compression": "gzip-9"}, {"compression": "zstd-1"}, {"compression": "zstd-19"},
 	} {
-		p := s.add(fmt.Sprint("layer", i), Spec{Properties: properties})
+		layer := s.add(fmt.Sprint("layer", i), Spec{Properties: properties})
 		for name, value := range properties {
 			want := value
 			if size, ok := encodeRecordSize(value); ok {
 				want = fmt.Sprint(size)
 			}
-			equal(t, name, get(t, s.child(p), name), want)
-			equal(t, name+" comes from", cli(t, "zfs", "get", "-H", "-o", "source", name, s.child(p)), "local")
+			equal(t, name, get(t, s.child(layer), name), want)
+			equal(t, name+" comes from", cli(t, "zfs", "get", "-H", "-o", "source", name, s.child(layer)), "local")
 		}
-		s.attach(p)
-		if n, err := writeUntil(filepath.Join(p.Dir, "diff/file"), 3*mib, mib); err != nil {
+		s.attach(layer)
+		if n, err := writeUntil(filepath.Join(layer.Dir, "diff/file"), 3*mib, mib); err != nil {
 			t.Errorf("%v: wrote %d: %v", properties, n, err)
 		}
-		s.remove(p)
+		s.remove(layer)
 	}
 	s.wantChildren()
 }
@@ -93,44 +93,44 @@ func TestALimitIsExact(t *testing.T) {
 	s := newStore(t, Dataset)
 	// Small: within 32 MiB of a refquota each block waits for a transaction group.
 	for chunk, limit := range map[int]int{64 << 10: 4 * mib, 4 * mib: 12 * mib, 50 * mib: 20 * mib} {
-		p := s.add(fmt.Sprint("exact", chunk), bytesOf(uint64(limit)))
-		s.attach(p)
-		n, err := writeUntil(filepath.Join(p.Dir, "diff/file"), 2*limit, chunk)
+		layer := s.add(fmt.Sprint("exact", chunk), bytesOf(uint64(limit)))
+		s.attach(layer)
+		n, err := writeUntil(filepath.Join(layer.Dir, "diff/file"), 2*limit, chunk)
 		wantError(t, err, unix.EDQUOT)
 		s.sync()
-		used, look := s.Usage(p)
+		used, look := s.Usage(layer)
 		must(t, look)
 		t.Logf("limit %d MiB, writes of %d KiB: EDQUOT after %.2f MiB, %.2f MiB used", limit/mib, chunk>>10, float64(n)/mib, float64(used.Bytes)/mib)
 		if n < limit-mib || used.Bytes > uint64(limit)+mib/4 {
 			t.Errorf("wrote %d, used %d", n, used.Bytes)
 		}
-		s.remove(p)
+		s.remove(layer)
 	}
 }
 
 func TestALimitIsRaisedAndLowered(t *testing.T) {
 	s := newStore(t, Dataset)
-	p := s.add("changing", bytesOf(8*mib))
-	s.attach(p)
-	file := filepath.Join(p.Dir, "diff/file")
+	layer := s.add("changing", bytesOf(8*mib))
+	s.attach(layer)
+	file := filepath.Join(layer.Dir, "diff/file")
 	_, err := writeUntil(file, 20*mib, mib)
 	wantError(t, err, unix.EDQUOT)
-	must(t, s.SetLimits(p, Limits{Bytes: 30 * mib}))
+	must(t, s.SetLimits(layer, Limits{Bytes: 30 * mib}))
 	if n, err := writeUntil(file, 20*mib, mib); err != nil {
 		t.Errorf("after it was raised: %d, %v", n, err)
 	}
 	s.sync()
-	err = s.SetLimits(p, Limits{Bytes: 10 * mib})
+	err = s.SetLimits(layer, Limits{Bytes: 10 * mib})
 	wantError(t, err, fault.LimitReached, "a limit of 10485760 bytes is below the", "delete files")
-	wantError(t, s.SetLimits(p, Limits{Bytes: 30 * mib, Inodes: 2}), fault.LimitReached, "2 files")
-	equal(t, "refquota after a refusal", get(t, s.child(p), "refquota"), fmt.Sprint(30*mib))
-	r, err := s.Find(p.Key)
+	wantError(t, s.SetLimits(layer, Limits{Bytes: 30 * mib, Inodes: 2}), fault.LimitReached, "2 files")
+	equal(t, "refquota after a refusal", get(t, s.child(layer), "refquota"), fmt.Sprint(30*mib))
+	r, err := s.Find(layer.Key)
 	must(t, err)
 	equal(t, "record after a refusal", r.Limits, Limits{Bytes: 30 * mib})
-	must(t, s.SetLimits(p, Limits{Bytes: 24 * mib}))
-	equal(t, "refquota, lowered", get(t, s.child(p), "refquota"), fmt.Sprint(24*mib))
-	must(t, s.SetLimits(p, Limits{}))
-	equal(t, "refquota, none", get(t, s.child(p), "refquota"), "0")
+	must(t, s.SetLimits(layer, Limits{Bytes: 24 * mib}))
+	equal(t, "refquota, lowered", get(t, s.child(layer), "refquota"), fmt.Sprint(24*mib))
+	must(t, s.SetLimits(layer, Limits{}))
+	equal(t, "refquota, none", get(t, s.child(layer), "refquota"), "0")
 	wantError(t, s.SetLimits(s.newPlace(), Limits{Bytes: mib}), fault.Unsupported, "made without a limit")
 }
 
@@ -138,72 +138,72 @@ func TestALimitIsRaisedAndLowered(t *testing.T) {
 // of the last transaction group.
 func TestTheKernelsRefusalIsExplained(t *testing.T) {
 	s := newStore(t, Dataset)
-	p := s.add("ahead", bytesOf(40*mib))
-	s.attach(p)
-	if _, err := writeUntil(filepath.Join(p.Dir, "diff/file"), 20*mib, mib); err != nil {
+	layer := s.add("ahead", bytesOf(40*mib))
+	s.attach(layer)
+	if _, err := writeUntil(filepath.Join(layer.Dir, "diff/file"), 20*mib, mib); err != nil {
 		t.Fatal(err)
 	}
 	s.sync()
 	d := s.controllers[Dataset].(*datasets)
-	r, err := s.Find(p.Key)
+	r, err := s.Find(layer.Key)
 	must(t, err)
 	r.Bytes = 5 * mib
-	err = d.set(p, *r)
+	err = d.set(layer, *r)
 	wantError(t, err, fault.LimitReached, "a limit of 5242880 bytes is below the 2", "delete files")
 }
 
 func TestSomebodyMeddles(t *testing.T) {
 	s := newStore(t, Dataset)
 	t.Run("unmounted", func(t *testing.T) {
-		p := s.add("unmounted", bytesOf(8*mib))
-		s.attach(p)
-		cli(t, "umount", filepath.Join(p.Dir, UpperName))
-		s.attach(p)
-		if err := os.WriteFile(filepath.Join(p.Dir, "diff/file"), nil, 0o600); err != nil {
+		layer := s.add("unmounted", bytesOf(8*mib))
+		s.attach(layer)
+		cli(t, "umount", filepath.Join(layer.Dir, UpperName))
+		s.attach(layer)
+		if err := os.WriteFile(filepath.Join(layer.Dir, "diff/file"), nil, 0o600); err != nil {
 			t.Error(err)
 		}
-		s.remove(p)
+		s.remove(layer)
 	})
 	t.Run("something else mounted", func(t *testing.T) {
-		p := s.add("covered", bytesOf(8*mib))
-		upper := filepath.Join(p.Dir, UpperName)
+		layer := s.add("covered", bytesOf(8*mib))
+		upper := filepath.Join(layer.Dir, UpperName)
 		must(t, mount.Mount{Type: "tmpfs", Source: "stranger", Target: upper}.Do())
-		wantError(t, s.Attach(p), fault.Busy, `"stranger" (tmpfs)`, "unmount it", s.child(p))
-		wantError(t, s.Detach(p), fault.Busy, "stranger")
+		wantError(t, s.Attach(layer), fault.Busy, `"stranger" (tmpfs)`, "unmount it", s.child(layer))
+		wantError(t, s.Detach(layer), fault.Busy, "stranger")
 		must(t, mount.Unmount(upper))
-		s.attach(p)
+		s.attach(layer)
 		must(t, mount.Mount{Type: "tmpfs", Source: "stranger", Target: upper}.Do())
-		wantError(t, s.Attach(p), fault.Busy, "stranger")
-		wantError(t, s.Detach(p), fault.Busy, "over dataset")
+		wantError(t, s.Attach(layer), fault.Busy, "stranger")
+		wantError(t, s.Detach(layer), fault.Busy, "over dataset")
 		must(t, mount.Unmount(upper))
-		s.remove(p)
+		s.remove(layer)
 	})
 	t.Run("destroyed", func(t *testing.T) {
-		p := s.add("destroyed", bytesOf(8*mib))
-		cli(t, "zfs", "destroy", s.child(p))
-		wantError(t, s.Attach(p), fault.NotFound, "destroyed or renamed", s.child(p))
-		_, err := s.Usage(p)
+		layer := s.add("destroyed", bytesOf(8*mib))
+		cli(t, "zfs", "destroy", s.child(layer))
+		wantError(t, s.Attach(layer), fault.NotFound, "destroyed or renamed", s.child(layer))
+		_, err := s.Usage(layer)
 		wantError(t, err, fault.NotFound, "destroyed or renamed")
-		wantError(t, s.SetLimits(p, Limits{Bytes: 9 * mib}), fault.NotFound, "destroyed or renamed")
+		wantError(t, s.SetLimits(layer, Limits{Bytes: 9 * mib}), fault.NotFound, "destroyed or renamed")
 		must(t, s.recoverAll()) // the layer is there: its record stays
-		s.wantRecords(p.Key)
-		s.remove(p)
+		s.wantRecords(layer.Key)
+		s.remove(layer)
 	})
 	t.Run("renamed", func(t *testing.T) {
-		p := s.add("renamed", bytesOf(8*mib))
+		layer := s.add("renamed", bytesOf(8*mib))
 		other := s.dataset + "/elsewhere"
-		cli(t, "zfs", "rename", s.child(p), other)
-		wantError(t, s.Attach(p), fault.NotFound, "rename it back")
+		cli(t, "zfs", "rename", s.child(layer), other)
+		wantError(t, s.Attach(layer), fault.NotFound, "rename it back")
 		must(t, s.recoverAll())
-		cli(t, "zfs", "rename", other, s.child(p))
-		s.attach(p)
-		cli(t, "zfs", "rename", s.child(p), other) // while it is mounted
-		wantError(t, s.Attach(p), fault.NotFound, "rename it back")
-		s.detach(p)
-		must(t, s.Discard(p.Key))
+		cli(t, "zfs", "rename", other, s.child(layer))
+		s.attach(layer)
+		cli(t, "zfs", "rename", s.child(layer), other) // while it is mounted
+		wantError(t, s.Attach(layer), fault.NotFound, "rename it back")
+		s.detach(layer)
+		must(t, s.Discard(layer.Key))
 		s.wantChildren("elsewhere") // it is nobody's business of ours what is in there now
 		cli(t, "zfs", "destroy", other)
-		s.remove(p)
+		s.remove(layer)
 	})
 	s.wantChildren()
 	s.wantRecords()
@@ -212,30 +212,30 @@ func TestSomebodyMeddles(t *testing.T) {
 // TestABusyDatasetGoesWithItsLastUser keeps a file open after its layer was removed.
 func TestABusyDatasetGoesWithItsLastUser(t *testing.T) {
 	s := newStore(t, Dataset)
-	p := s.add("busy", bytesOf(8*mib))
-	s.attach(p)
-	f, err := os.Create(filepath.Join(p.Dir, "diff/file"))
+	layer := s.add("busy", bytesOf(8*mib))
+	s.attach(layer)
+	f, err := os.Create(filepath.Join(layer.Dir, "diff/file"))
 	must(t, err)
-	s.remove(p)
+	s.remove(layer)
 	time.Sleep(300 * time.Millisecond)
-	s.wantChildren(p.Key)
-	s.wantRecords(p.Key)
+	s.wantChildren(layer.Key)
+	s.wantRecords(layer.Key)
 	must(t, f.Close())
 	eventually(t, "the dataset goes", func() bool { return len(s.children()) == 0 })
-	eventually(t, "the record goes", func() bool { r, err := s.Find(p.Key); return err == nil && r == nil })
+	eventually(t, "the record goes", func() bool { r, err := s.Find(layer.Key); return err == nil && r == nil })
 }
 
 // TestABusyDatasetGoesWithTheNextStart ends the process before the file is closed.
 func TestABusyDatasetGoesWithTheNextStart(t *testing.T) {
 	s := newStore(t, Dataset)
-	p := s.add("busy", bytesOf(8*mib))
-	s.attach(p)
-	f, err := os.Create(filepath.Join(p.Dir, "diff/file"))
+	layer := s.add("busy", bytesOf(8*mib))
+	s.attach(layer)
+	f, err := os.Create(filepath.Join(layer.Dir, "diff/file"))
 	must(t, err)
-	s.remove(p)
+	s.remove(layer)
 	s.Close()
 	must(t, f.Close())
-	s.wantRecords(p.Key)
+	s.wantRecords(layer.Key)
 	s.restart(Dataset)
 	eventually(t, "the dataset goes", func() bool { return len(s.children()) == 0 })
 	s.wantRecords()
@@ -244,13 +244,13 @@ func TestABusyDatasetGoesWithTheNextStart(t *testing.T) {
 // TestASnapshotKeepsTheDataset until the snapshot is destroyed and a sweep runs.
 func TestASnapshotKeepsTheDataset(t *testing.T) {
 	s := newStore(t, Dataset)
-	p := s.add("kept", bytesOf(8*mib))
-	cli(t, "zfs", "snapshot", s.child(p)+"@before")
-	s.remove(p)
+	layer := s.add("kept", bytesOf(8*mib))
+	cli(t, "zfs", "snapshot", s.child(layer)+"@before")
+	s.remove(layer)
 	s.wantRecords()
 	must(t, s.Sweep(context.Background()))
-	s.wantChildren(p.Key)
-	cli(t, "zfs", "destroy", s.child(p)+"@before")
+	s.wantChildren(layer.Key)
+	cli(t, "zfs", "destroy", s.child(layer)+"@before")
 	must(t, s.Sweep(context.Background()))
 	s.wantChildren()
 }
@@ -289,8 +289,8 @@ func TestEightAtOnce(t *testing.T) {
 }
 
 // remove2 is remove for several layers at once.
-func (s *store) remove2(p Layer) {
-	if err := errors.Join(s.Detach(p), s.Discard(p.Key), os.RemoveAll(p.Dir)); err != nil {
+func (s *store) remove2(layer Layer) {
+	if err := errors.Join(s.Detach(layer), s.Discard(layer.Key), os.RemoveAll(layer.Dir)); err != nil {
 		s.t.Error(err)
 	}
 }

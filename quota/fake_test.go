@@ -30,8 +30,8 @@ func (f *fakeController) reserve(r *Record) error {
 	return f.did("reserve", *r)
 }
 
-func (f *fakeController) make(p Layer, r Record, fill func(string) error) error {
-	return errors.Join(f.did("make", r), fill(p.Dir))
+func (f *fakeController) make(layer Layer, r Record, fill func(string) error) error {
+	return errors.Join(f.did("make", r), fill(layer.Dir))
 }
 func (f *fakeController) attach(_ Layer, r Record) error { return f.did("attach", r) }
 func (f *fakeController) detach(_ Layer, r Record) error { return f.did("detach", r) }
@@ -73,8 +73,8 @@ func TestTheRecordComesFirstAndGoesLast(t *testing.T) {
 	c := &fakeController{}
 	l := fakeLimiter(t, c, Project)
 	defer l.Close()
-	p := Layer{Key: testKey}
-	must(t, l.Make(p, "x", Spec{Limits: Limits{Bytes: 1 << 20}}, func(string) error {
+	layer := Layer{Key: testKey}
+	must(t, l.Make(layer, "x", Spec{Limits: Limits{Bytes: 1 << 20}}, func(string) error {
 		r, err := l.Find(testKey)
 		if err != nil || r == nil || r.Project != firstProject || r.Bytes != 1<<20 {
 			t.Errorf("while it is made: %+v, %v", r, err)
@@ -112,30 +112,30 @@ func TestALayerWithoutLimitCostsNothing(t *testing.T) {
 	c := &fakeController{}
 	l := fakeLimiter(t, c, Dataset)
 	defer l.Close()
-	p := Layer{Key: testKey}
-	must(t, errors.Join(l.Check(Spec{}), l.Attach(p), l.Detach(p), l.Discard(testKey)))
-	_, err := l.Usage(p)
+	layer := Layer{Key: testKey}
+	must(t, errors.Join(l.Check(Spec{}), l.Attach(layer), l.Detach(layer), l.Discard(testKey)))
+	_, err := l.Usage(layer)
 	must(t, err)
 	equal(t, "calls", len(c.calls), 0)
-	wantError(t, l.SetLimits(p, Limits{Bytes: 1 << 20}), fault.Unsupported, "made without a limit")
+	wantError(t, l.SetLimits(layer, Limits{Bytes: 1 << 20}), fault.Unsupported, "made without a limit")
 }
 
 func TestSetThatFailsPutsTheOldLimitBack(t *testing.T) {
 	c := &fakeController{held: Usage{Bytes: 4 << 20}}
 	l := fakeLimiter(t, c, Dataset)
 	defer l.Close()
-	p := Layer{Key: testKey}
-	must(t, l.Make(p, "x", Spec{Limits: Limits{Bytes: 8 << 20}}, noFill))
-	wantError(t, l.SetLimits(p, Limits{Bytes: 2 << 20}), fault.LimitReached, "below the 4194304")
+	layer := Layer{Key: testKey}
+	must(t, l.Make(layer, "x", Spec{Limits: Limits{Bytes: 8 << 20}}, noFill))
+	wantError(t, l.SetLimits(layer, Limits{Bytes: 2 << 20}), fault.LimitReached, "below the 4194304")
 	equal(t, "sets", c.count("set"), 0)
 	c.fail = map[string]error{"set": fault.PoolUnavailable}
-	wantError(t, l.SetLimits(p, Limits{Bytes: 16 << 20}), fault.PoolUnavailable)
+	wantError(t, l.SetLimits(layer, Limits{Bytes: 16 << 20}), fault.PoolUnavailable)
 	equal(t, "the last set", c.records[len(c.records)-1].Bytes, 8<<20)
 	r, err := l.Find(testKey)
 	must(t, err)
 	equal(t, "record", r.Bytes, 8<<20)
 	c.fail = nil
-	must(t, l.SetLimits(p, Limits{Bytes: 16 << 20}))
+	must(t, l.SetLimits(layer, Limits{Bytes: 16 << 20}))
 	r, err = l.Find(testKey)
 	must(t, err)
 	equal(t, "record", r.Bytes, 16<<20)
@@ -215,11 +215,11 @@ func TestAProjectLayerIsNotUsedWhereItWouldBreak(t *testing.T) {
 	l := fakeLimiter(t, &fakeController{}, Dataset)
 	defer l.Close()
 	must(t, l.records.save(testKey, Record{Layer: "x", Mode: Project, Project: firstProject}))
-	p := Layer{Key: testKey}
+	layer := Layer{Key: testKey}
 	l.projectRefusal = fault.New(fault.Unsupported, "issue 18932")
-	wantError(t, l.Attach(p), fault.Unsupported, "layer x", "18932")
+	wantError(t, l.Attach(layer), fault.Unsupported, "layer x", "18932")
 	l.projectRefusal = fault.New(fault.NoSpace, "the probe found no space")
-	must(t, l.Attach(p))
+	must(t, l.Attach(layer))
 	l.projectRefusal = fault.New(fault.Unsupported, "issue 18932")
-	must(t, errors.Join(l.Detach(p), l.Discard(testKey)))
+	must(t, errors.Join(l.Detach(layer), l.Discard(testKey)))
 }

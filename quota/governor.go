@@ -93,10 +93,10 @@ func (g *governor) readUsedOnDisk(r Record) (uint64, error) {
 func (g *governor) remove(key string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c := g.layers[key]
+	l := g.layers[key]
 	delete(g.layers, key)
-	if c != nil && c.frozen {
-		return g.setLimit(c.Project, c.Limits)
+	if l != nil && l.frozen {
+		return g.setLimit(l.Project, l.Limits)
 	}
 	return nil
 }
@@ -112,15 +112,15 @@ func (g *governor) forget(key string) {
 func (g *governor) set(key string, r Record) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	c := g.layers[key]
+	l := g.layers[key]
 	inForce := r.Limits
-	if c != nil && c.frozen && r.Bytes > 0 {
+	if l != nil && l.frozen && r.Bytes > 0 {
 		inForce.Bytes = frozenLimit
 	}
-	if err := g.setLimit(r.Project, inForce); err != nil || c == nil {
+	if err := g.setLimit(r.Project, inForce); err != nil || l == nil {
 		return err
 	}
-	c.Record, c.limit, c.frozen = r, r.Bytes, inForce != r.Limits
+	l.Record, l.limit, l.frozen = r, r.Bytes, inForce != r.Limits
 	g.wakeLoop()
 	return nil
 }
@@ -142,8 +142,8 @@ func (g *governor) wakeLoop() {
 
 // hasLimits reports whether any layer in use has a limit.
 func (g *governor) hasLimits() bool {
-	for _, c := range g.layers {
-		if c.limit > 0 {
+	for _, l := range g.layers {
+		if l.limit > 0 {
 			return true
 		}
 	}
@@ -188,12 +188,12 @@ func (g *governor) checkAll() (wait time.Duration, ok bool) {
 	}
 	wait = maxPause
 	unknown := false
-	for _, c := range g.layers {
-		if c.limit == 0 {
+	for _, l := range g.layers {
+		if l.limit == 0 {
 			continue
 		}
-		unknown = g.judgeLayer(c, now) || unknown
-		wait = min(wait, g.pause(c, now))
+		unknown = g.judgeLayer(l, now) || unknown
+		wait = min(wait, g.pause(l, now))
 	}
 	if unknown {
 		wait = min(wait, g.requestTxg(now))
@@ -203,52 +203,52 @@ func (g *governor) checkAll() (wait time.Duration, ok bool) {
 
 // judgeLayer acts on a layer's verdict and reports whether a transaction group has to end for
 // it.
-func (g *governor) judgeLayer(c *governedLayer, now counters) (unknown bool) {
-	if c.frozen {
+func (g *governor) judgeLayer(l *governedLayer, now counters) (unknown bool) {
+	if l.frozen {
 		return true
 	}
-	switch c.judge(now) {
+	switch l.judge(now) {
 	case verdictFreeze:
-		g.logFailure(g.freezeLayer(c))
+		g.logFailure(g.freezeLayer(l))
 		return true
 	case verdictSync:
 		return true
 	case verdictFull:
-		g.logFailure(g.refreshFull(c, now))
+		g.logFailure(g.refreshFull(l, now))
 	case verdictContinue:
 	}
 	return false
 }
 
 // freezeLayer has the kernel refuse the layer's writes.
-func (g *governor) freezeLayer(c *governedLayer) error {
-	err := g.setLimit(c.Project, Limits{Bytes: frozenLimit, Inodes: c.Inodes})
-	c.frozen = err == nil
+func (g *governor) freezeLayer(l *governedLayer) error {
+	err := g.setLimit(l.Project, Limits{Bytes: frozenLimit, Inodes: l.Inodes})
+	l.frozen = err == nil
 	return err
 }
 
 // refreshFull reads the usage of a full layer again, because files may have been deleted.
-func (g *governor) refreshFull(c *governedLayer, now counters) error {
-	if time.Since(c.lastCheck) < fullPause {
+func (g *governor) refreshFull(l *governedLayer, now counters) error {
+	if time.Since(l.lastCheck) < fullPause {
 		return nil
 	}
-	used, err := g.readUsed(c.Project)
+	used, err := g.readUsed(l.Project)
 	if err != nil {
 		return err
 	}
-	c.used, c.lastCheck = used, time.Now()
-	c.base = counters{written: now.written}
+	l.used, l.lastCheck = used, time.Now()
+	l.base = counters{written: now.written}
 	return nil
 }
 
-func (g *governor) pause(c *governedLayer, now counters) time.Duration {
+func (g *governor) pause(l *governedLayer, now counters) time.Duration {
 	switch {
-	case c.frozen:
+	case l.frozen:
 		return maxPause // the end of the group wakes the loop
-	case c.judge(now) == verdictFull:
+	case l.judge(now) == verdictFull:
 		return fullPause
 	}
-	return pause(c.slack(now), time.Since(g.lastChange) > idleAfter)
+	return pause(l.slack(now), time.Since(g.lastChange) > idleAfter)
 }
 
 // requestTxg has a transaction group end, and returns when to check again if that has to wait.
@@ -261,8 +261,8 @@ func (g *governor) requestTxg(now counters) time.Duration {
 	}
 	g.syncing = true
 	before := map[string]bool{} // the layers in the group, and whether they were frozen from its beginning
-	for key, c := range g.layers {
-		before[key] = c.frozen
+	for key, l := range g.layers {
+		before[key] = l.frozen
 	}
 	g.jobs.Go(func() { g.finishTxg(now, before) })
 	return maxPause
@@ -288,8 +288,8 @@ func (g *governor) finishTxg(start counters, before map[string]bool) {
 	end, err := g.counters()
 	g.logFailure(err)
 	for key, wasFrozen := range before {
-		if c := g.layers[key]; c != nil && err == nil {
-			g.logFailure(g.updateLayer(c, start, end, wasFrozen))
+		if l := g.layers[key]; l != nil && err == nil {
+			g.logFailure(g.updateLayer(l, start, end, wasFrozen))
 		}
 	}
 	g.wakeLoop()
@@ -297,22 +297,22 @@ func (g *governor) finishTxg(start counters, before map[string]bool) {
 
 // updateLayer reads what a layer holds. A layer that was frozen before the group began to
 // end has written nothing since.
-func (g *governor) updateLayer(c *governedLayer, start, end counters, wasFrozen bool) error {
-	used, err := g.readUsed(c.Project)
+func (g *governor) updateLayer(l *governedLayer, start, end counters, wasFrozen bool) error {
+	used, err := g.readUsed(l.Project)
 	if err != nil {
 		return err
 	}
-	c.used, c.base = used, counters{written: start.written}
-	if wasFrozen && c.frozen {
-		c.base = end
+	l.used, l.base = used, counters{written: start.written}
+	if wasFrozen && l.frozen {
+		l.base = end
 	}
-	if !c.frozen || c.limit > 0 && c.judge(end) == verdictFreeze {
+	if !l.frozen || l.limit > 0 && l.judge(end) == verdictFreeze {
 		return nil
 	}
-	if err := g.setLimit(c.Project, c.Limits); err != nil {
+	if err := g.setLimit(l.Project, l.Limits); err != nil {
 		return err
 	}
-	c.frozen = false
+	l.frozen = false
 	return nil
 }
 
@@ -335,9 +335,9 @@ func (g *governor) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var errs []error
-	for _, c := range g.layers {
-		if c.frozen {
-			errs = append(errs, g.setLimit(c.Project, c.Limits))
+	for _, l := range g.layers {
+		if l.frozen {
+			errs = append(errs, g.setLimit(l.Project, l.Limits))
 		}
 	}
 	clear(g.layers)

@@ -33,16 +33,16 @@ func TestTheGovernorsBound(t *testing.T) {
 		{"4 writers of 64 KiB", 100 * mib, 64 << 10, 4},
 		{"4 writers of 4 MiB", 100 * mib, 4 * mib, 4},
 	} {
-		p := s.add("bound", bytesOf(c.limit))
-		s.attach(p)
-		refused, refusals := fillUp(t, s, p, c.chunk, c.writers)
+		layer := s.add("bound", bytesOf(c.limit))
+		s.attach(layer)
+		refused, refusals := fillUp(t, s, layer, c.chunk, c.writers)
 		over := float64(refused.end) - float64(c.limit)
 		t.Logf("limit %d MiB, %s: first refusal with %.2f MiB free; %d refusals; at the end %+.2f MiB",
 			c.limit/mib, c.name, (float64(c.limit)-float64(refused.first))/mib, refusals, over/mib)
 		if over > 64*mib { // without a governor it is 200 and more; emulated processors look late
 			t.Errorf("%.2f MiB over", over/mib)
 		}
-		s.remove(p)
+		s.remove(layer)
 		s.sync()
 	}
 }
@@ -52,16 +52,16 @@ func TestTheGovernorsBound(t *testing.T) {
 // holds its data. So one call may pass, and none after it.
 func TestOneCallBeyondTheLimit(t *testing.T) {
 	s := newStore(t, Project)
-	p := s.add("one", bytesOf(50*mib))
-	s.attach(p)
-	if n, err := writeUntil(filepath.Join(p.Dir, "diff/small"), 25*mib, 25*mib); err != nil {
+	layer := s.add("one", bytesOf(50*mib))
+	s.attach(layer)
+	if n, err := writeUntil(filepath.Join(layer.Dir, "diff/small"), 25*mib, 25*mib); err != nil {
 		t.Errorf("half of the limit: %d, %v", n, err)
 	}
-	n, err := writeUntil(filepath.Join(p.Dir, "diff/big"), 50*mib, 50*mib)
-	next, late := writeUntil(filepath.Join(p.Dir, "diff/next"), 50*mib, 64<<10)
+	n, err := writeUntil(filepath.Join(layer.Dir, "diff/big"), 50*mib, 50*mib)
+	next, late := writeUntil(filepath.Join(layer.Dir, "diff/next"), 50*mib, 64<<10)
 	wantError(t, late, unix.EDQUOT)
 	s.sync()
-	used, look := s.Usage(p)
+	used, look := s.Usage(layer)
 	must(t, look)
 	t.Logf("limit 50 MiB, 25 in it, 50 in one call: %.2f MiB, %v; then %.2f MiB; %.2f MiB used", float64(n)/mib, err, float64(next)/mib, float64(used.Bytes)/mib)
 	if used.Bytes > 90*mib {
@@ -72,8 +72,8 @@ func TestOneCallBeyondTheLimit(t *testing.T) {
 // TestWithoutTheGovernor shows why the governor is needed.
 func TestWithoutTheGovernor(t *testing.T) {
 	s := newStore(t, Project)
-	p := s.add("alone", bytesOf(50*mib))
-	n, err := writeUntil(filepath.Join(p.Dir, "diff/file"), 400*mib, 64<<10)
+	layer := s.add("alone", bytesOf(50*mib))
+	n, err := writeUntil(filepath.Join(layer.Dir, "diff/file"), 400*mib, 64<<10)
 	t.Logf("limit 50 MiB, no governor: %v after %.2f MiB", err, float64(n)/mib)
 }
 
@@ -81,7 +81,7 @@ type filled struct{ first, end uint64 }
 
 // fillUp writes until the layer is full, through all refusals. It returns the usage at the first
 // refusal and at the end.
-func fillUp(t *testing.T, s *store, p Layer, chunk, writers int) (filled, int) {
+func fillUp(t *testing.T, s *store, layer Layer, chunk, writers int) (filled, int) {
 	t.Helper()
 	var mu sync.Mutex
 	var total uint64
@@ -90,7 +90,7 @@ func fillUp(t *testing.T, s *store, p Layer, chunk, writers int) (filled, int) {
 	var all sync.WaitGroup
 	for i := range writers {
 		all.Go(func() {
-			f, err := os.Create(filepath.Join(p.Dir, "diff", string(rune('a'+i))))
+			f, err := os.Create(filepath.Join(layer.Dir, "diff", string(rune('a'+i))))
 			must(t, err)
 			defer f.Close()
 			data := make([]byte, chunk)
@@ -119,7 +119,7 @@ func fillUp(t *testing.T, s *store, p Layer, chunk, writers int) (filled, int) {
 	}
 	all.Wait()
 	s.sync()
-	used, err := s.Usage(p)
+	used, err := s.Usage(layer)
 	must(t, err)
 	result.end = used.Bytes
 	return result, refusals
@@ -130,9 +130,9 @@ func fillUp(t *testing.T, s *store, p Layer, chunk, writers int) (filled, int) {
 func TestNeighboursAndTheGovernor(t *testing.T) {
 	for _, free := range []uint64{8 * mib, 64 * mib, 256 * mib} {
 		s := newStore(t, Project)
-		p := s.add("quiet", bytesOf(free+4*mib))
-		s.attach(p)
-		if _, err := writeUntil(filepath.Join(p.Dir, "diff/base"), 4*mib, mib); err != nil {
+		layer := s.add("quiet", bytesOf(free+4*mib))
+		s.attach(layer)
+		if _, err := writeUntil(filepath.Join(layer.Dir, "diff/base"), 4*mib, mib); err != nil {
 			t.Fatal(err)
 		}
 		s.sync()
@@ -141,7 +141,7 @@ func TestNeighboursAndTheGovernor(t *testing.T) {
 		var noise uint64
 		neighbour.Go(func() { noise = writeFor(ctx, filepath.Join(s.home, "noise")) })
 		tries, refused := 0, 0
-		f, err := os.Create(filepath.Join(p.Dir, "diff/little"))
+		f, err := os.Create(filepath.Join(layer.Dir, "diff/little"))
 		must(t, err)
 		for ctx.Err() == nil {
 			tries++
@@ -155,7 +155,7 @@ func TestNeighboursAndTheGovernor(t *testing.T) {
 		neighbour.Wait()
 		t.Logf("%d MiB free, a neighbour writes %d MiB/s: %d of %d small writes refused", free/mib, noise/mib/8, refused, tries)
 		must(t, os.Remove(filepath.Join(s.home, "noise")))
-		s.remove(p)
+		s.remove(layer)
 	}
 }
 
@@ -179,8 +179,8 @@ func writeFor(ctx context.Context, path string) (total uint64) {
 // TestTheCostOfALook measures the governor's work while a layer is near its limit.
 func TestTheCostOfALook(t *testing.T) {
 	s := newStore(t, Project)
-	p := s.add("near", bytesOf(2*mib))
-	s.attach(p)
+	layer := s.add("near", bytesOf(2*mib))
+	s.attach(layer)
 	g := s.controllers[Project].(*projects).governor
 	const n = 200
 	begun := time.Now()
@@ -207,7 +207,7 @@ func TestTheCostOfALook(t *testing.T) {
 	busy := processTime(t) - before
 	t.Logf("a look takes %v; a layer near its limit, idle, costs %.1f%% of a processor",
 		look.Round(time.Microsecond), 100*busy.Seconds()/time.Since(begun).Seconds())
-	s.detach(p)
+	s.detach(layer)
 	eventually(t, "it sleeps", func() bool { g.mu.Lock(); defer g.mu.Unlock(); return !g.running })
 	before = processTime(t)
 	time.Sleep(2 * time.Second)
@@ -224,22 +224,22 @@ func processTime(t *testing.T) time.Duration {
 // TestDeletingMakesRoom writes to a full layer again after a deletion.
 func TestDeletingMakesRoom(t *testing.T) {
 	s := newStore(t, Project)
-	p := s.add("full", bytesOf(30*mib))
-	s.attach(p)
-	file := filepath.Join(p.Dir, "diff/file")
+	layer := s.add("full", bytesOf(30*mib))
+	s.attach(layer)
+	file := filepath.Join(layer.Dir, "diff/file")
 	_, err := writeUntil(file, 100*mib, mib)
 	wantError(t, err, unix.EDQUOT)
 	must(t, os.Remove(file))
 	begun := time.Now()
 	eventually(t, "room again", func() bool {
-		_, err := writeUntil(filepath.Join(p.Dir, "diff/new"), mib, mib)
+		_, err := writeUntil(filepath.Join(layer.Dir, "diff/new"), mib, mib)
 		return err == nil
 	})
 	t.Logf("room again %v after the rm", time.Since(begun).Round(time.Millisecond))
 	s.sync()
-	must(t, s.SetLimits(p, Limits{Bytes: 200 * mib}))
+	must(t, s.SetLimits(layer, Limits{Bytes: 200 * mib}))
 	time.Sleep(2 * fullPause)
-	if n, err := writeUntil(filepath.Join(p.Dir, "diff/more"), 60*mib, 64<<10); err != nil {
+	if n, err := writeUntil(filepath.Join(layer.Dir, "diff/more"), 60*mib, 64<<10); err != nil {
 		t.Errorf("raised: %v after %d", err, n)
 	}
 }

@@ -123,28 +123,28 @@ func makeContents(dir string) error {
 }
 
 // attach attaches a layer until the test ends.
-func (s *store) attach(p Layer) {
+func (s *store) attach(layer Layer) {
 	s.t.Helper()
-	must(s.t, s.Attach(p))
-	s.t.Cleanup(func() { s.detach(p) })
+	must(s.t, s.Attach(layer))
+	s.t.Cleanup(func() { s.detach(layer) })
 }
 
 // detach unmounts, even when the Limiter was closed.
-func (s *store) detach(p Layer) {
+func (s *store) detach(layer Layer) {
 	s.t.Helper()
-	must(s.t, s.Detach(p))
+	must(s.t, s.Detach(layer))
 }
 
 // remove removes a layer.
-func (s *store) remove(p Layer) {
+func (s *store) remove(layer Layer) {
 	s.t.Helper()
-	s.detach(p)
-	must(s.t, s.Discard(p.Key))
-	must(s.t, os.RemoveAll(p.Dir))
-	delete(s.live, p.Key)
+	s.detach(layer)
+	must(s.t, s.Discard(layer.Key))
+	must(s.t, os.RemoveAll(layer.Dir))
+	delete(s.live, layer.Key)
 }
 
-func (s *store) child(p Layer) string { return s.dataset + "/" + p.Key }
+func (s *store) child(layer Layer) string { return s.dataset + "/" + layer.Key }
 
 // children returns the child datasets.
 func (s *store) children() []string {

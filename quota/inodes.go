@@ -11,20 +11,20 @@ import (
 )
 
 // countInodes counts the files on the layer's dataset, as of the last transaction group.
-func (d *datasets) countInodes(p Layer) (uint64, error) {
-	if attached, err := d.isAttached(p); err != nil || !attached {
-		return d.countUnmountedInodes(p.Key)
+func (d *datasets) countInodes(layer Layer) (uint64, error) {
+	if attached, err := d.isAttached(layer); err != nil || !attached {
+		return d.countUnmountedInodes(layer.Key)
 	}
-	n, err := countMountedInodes(p)
+	n, err := countMountedInodes(layer)
 	if err != nil {
 		return 0, err
 	}
-	return n - min(n, countDeleted(d.objsetReader(p.Key)())), nil
+	return n - min(n, countDeleted(d.objsetReader(layer.Key)())), nil
 }
 
 // countMountedInodes asks by one statfs, which is cheap enough to repeat often.
-func countMountedInodes(p Layer) (uint64, error) {
-	dir := filepath.Join(p.Dir, UpperName)
+func countMountedInodes(layer Layer) (uint64, error) {
+	dir := filepath.Join(layer.Dir, UpperName)
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, fmt.Errorf("statfs %q: %w", dir, err)
@@ -68,8 +68,8 @@ func (d *datasets) countUnmountedInodes(key string) (uint64, error) {
 // endTxg ends the open transaction group, in which ZFS counts files. It sets the refquota to
 // its present value, which changes nothing and waits for one group. A request to sync the
 // pool waits for three (ZFS_IOC_SET_PROP, OpenZFS 2.1 to 2.4).
-func (d *datasets) endTxg(p Layer, r Record) error {
-	err := d.zfs.SetUint(d.datasetName(p.Key), "refquota", r.Bytes)
+func (d *datasets) endTxg(layer Layer, r Record) error {
+	err := d.zfs.SetUint(d.datasetName(layer.Key), "refquota", r.Bytes)
 	if errors.Is(err, zfs.ErrNoSpace) {
 		return nil // the layer holds more, and the group has ended all the same
 	}
@@ -87,9 +87,9 @@ const (
 // freeze limits the layer's dataset to what it holds, or to its own limit if that is less.
 // pending bytes were written and may not show in the usage yet. Each refusal takes a
 // transaction group, so the next attempt adds twice of what the container wrote in it.
-func (d *datasets) freeze(p Layer, r Record, pending uint64) error {
+func (d *datasets) freeze(layer Layer, r Record, pending uint64) error {
 	for margin, before := 2*pending, uint64(0); ; {
-		stats, err := d.zfs.DatasetStats(d.datasetName(p.Key))
+		stats, err := d.zfs.DatasetStats(d.datasetName(layer.Key))
 		if err != nil {
 			return err
 		}
@@ -104,7 +104,7 @@ func (d *datasets) freeze(p Layer, r Record, pending uint64) error {
 		if r.Bytes == 0 || held+margin < r.Bytes {
 			frozen.Bytes = held + margin
 		}
-		err = d.setRefquota(p, frozen)
+		err = d.setRefquota(layer, frozen)
 		if !errors.Is(err, zfs.ErrNoSpace) || margin >= maxMargin {
 			return err
 		}

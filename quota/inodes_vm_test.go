@@ -15,24 +15,24 @@ import (
 func TestTheNumberOfFilesIsLimited(t *testing.T) {
 	s := newStore(t, Dataset)
 	const limit = 300
-	p := s.add("files", Spec{Limits: Limits{Bytes: 200 * mib, Inodes: limit}})
-	s.attach(p)
-	diff := filepath.Join(p.Dir, "diff")
+	layer := s.add("files", Spec{Limits: Limits{Bytes: 200 * mib, Inodes: limit}})
+	s.attach(layer)
+	diff := filepath.Join(layer.Dir, "diff")
 	wantError(t, makeFiles(diff, limit+10_000), unix.EDQUOT)
-	frozen := func() bool { return get(t, s.child(p), "refquota") != fmt.Sprint(200*mib) }
+	frozen := func() bool { return get(t, s.child(layer), "refquota") != fmt.Sprint(200*mib) }
 	eventually(t, "frozen", frozen)
 	wantError(t, os.WriteFile(filepath.Join(diff, "more"), make([]byte, 2*mib), 0o600), unix.EDQUOT)
-	wantError(t, makeFiles(filepath.Join(p.Dir, "work"), 20_000), unix.EDQUOT)
-	used, err := s.Usage(p)
+	wantError(t, makeFiles(filepath.Join(layer.Dir, "work"), 20_000), unix.EDQUOT)
+	used, err := s.Usage(layer)
 	must(t, err)
 	t.Logf("limit %d files, frozen with %d", limit, used.Inodes)
 
-	must(t, s.SetLimits(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes + 1000}))
+	must(t, s.SetLimits(layer, Limits{Bytes: 200 * mib, Inodes: used.Inodes + 1000}))
 	must(t, os.WriteFile(filepath.Join(diff, "raised"), make([]byte, 2*mib), 0o600))
 	s.sync()
-	used, err = s.Usage(p)
+	used, err = s.Usage(layer)
 	must(t, err)
-	must(t, s.SetLimits(p, Limits{Bytes: 200 * mib, Inodes: used.Inodes}))
+	must(t, s.SetLimits(layer, Limits{Bytes: 200 * mib, Inodes: used.Inodes}))
 	eventually(t, "frozen again", frozen)
 	for i := range 50 {
 		must(t, os.Remove(filepath.Join(diff, fmt.Sprint(i))))
@@ -44,21 +44,21 @@ func TestTheNumberOfFilesIsLimited(t *testing.T) {
 // TestAFrozenLayerIsThawed by Detach, and by the start after a crash.
 func TestAFrozenLayerIsThawed(t *testing.T) {
 	s := newStore(t, Dataset)
-	p := s.add("frozen", Spec{Limits: Limits{Inodes: 100}})
-	s.attach(p)
-	frozen := func() bool { return get(t, s.child(p), "refquota") != "0" }
-	wantError(t, makeFiles(filepath.Join(p.Dir, "diff"), 10_000), unix.EDQUOT)
+	layer := s.add("frozen", Spec{Limits: Limits{Inodes: 100}})
+	s.attach(layer)
+	frozen := func() bool { return get(t, s.child(layer), "refquota") != "0" }
+	wantError(t, makeFiles(filepath.Join(layer.Dir, "diff"), 10_000), unix.EDQUOT)
 	eventually(t, "frozen", frozen)
-	s.detach(p)
+	s.detach(layer)
 	equal(t, "frozen when detached", frozen(), false)
-	s.attach(p)
+	s.attach(layer)
 	eventually(t, "frozen again", frozen)
 	s.Close()
 	equal(t, "frozen while nobody runs", frozen(), true)
-	files, err := os.ReadDir(filepath.Join(p.Dir, "diff"))
+	files, err := os.ReadDir(filepath.Join(layer.Dir, "diff"))
 	must(t, err)
 	for _, file := range files {
-		must(t, os.Remove(filepath.Join(p.Dir, "diff", file.Name())))
+		must(t, os.Remove(filepath.Join(layer.Dir, "diff", file.Name())))
 	}
 	s.restart(Dataset)
 	s.sync()
@@ -73,9 +73,9 @@ func TestABusyLayerIsFrozen(t *testing.T) {
 	for name, size := range map[string]int{"empty": 0, "of 64 KiB": 64 << 10} {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t, Dataset)
-			p := s.add("filling", Spec{Limits: Limits{Inodes: limit}})
-			s.attach(p)
-			n, err := writeFilesUntil(filepath.Join(p.Dir, "diff"), limit+excess, size)
+			layer := s.add("filling", Spec{Limits: Limits{Inodes: limit}})
+			s.attach(layer)
+			n, err := writeFilesUntil(filepath.Join(layer.Dir, "diff"), limit+excess, size)
 			wantError(t, err, unix.EDQUOT)
 			t.Logf("limit %d files: EDQUOT after %d", limit, n)
 		})

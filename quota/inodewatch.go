@@ -54,14 +54,14 @@ type watchedLayer struct {
 }
 
 // add begins to watch a layer that has a limit on its files.
-func (w *inodeWatch) add(p Layer, r Record) {
+func (w *inodeWatch) add(layer Layer, r Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if r.Inodes == 0 || w.layers[p.Key] != nil {
+	if r.Inodes == 0 || w.layers[layer.Key] != nil {
 		return
 	}
-	w.layers[p.Key] = &watchedLayer{Layer: p, Record: r, readObjset: w.objsetReader(p.Key)}
-	w.layers[p.Key].lastCount = w.countAtMount(w.layers[p.Key])
+	w.layers[layer.Key] = &watchedLayer{Layer: layer, Record: r, readObjset: w.objsetReader(layer.Key)}
+	w.layers[layer.Key].lastCount = w.countAtMount(w.layers[layer.Key])
 	if w.stop == nil {
 		w.stop = make(chan struct{})
 		go w.run(w.stop)
@@ -108,17 +108,17 @@ func (w *inodeWatch) stopLoop() {
 
 // set puts a layer's new limits in force. It holds the lock, so that no check in between
 // freezes the layer by its old limits. It thaws the layer, and the next check decides again.
-func (w *inodeWatch) set(p Layer, r Record, apply func(Layer, Record) error) error {
+func (w *inodeWatch) set(layer Layer, r Record, apply func(Layer, Record) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := apply(p, r); err != nil {
+	if err := apply(layer, r); err != nil {
 		return err
 	}
-	if l := w.layers[p.Key]; l != nil {
+	if l := w.layers[layer.Key]; l != nil {
 		l.Record, l.frozen = r, false
 	}
 	if r.Inodes == 0 {
-		w.dropLayer(p.Key)
+		w.dropLayer(layer.Key)
 	}
 	return nil
 }

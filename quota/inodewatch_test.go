@@ -69,7 +69,7 @@ func TestTheWatchFreezesAndThaws(t *testing.T) {
 		f := &fakeFiles{files: 50}
 		w := f.watch()
 		defer w.close()
-		p := Layer{Key: "k"}
+		layer := Layer{Key: "k"}
 		step := func(what string, frozen bool, freezes, thaws int) {
 			t.Helper()
 			time.Sleep(2 * maxCheckInterval)
@@ -79,7 +79,7 @@ func TestTheWatchFreezesAndThaws(t *testing.T) {
 				}
 			})
 		}
-		w.add(p, fileRecord(100))
+		w.add(layer, fileRecord(100))
 		step("below", false, 0, 0)
 		f.with(func() { f.files = 100 })
 		step("at the limit", true, 1, 0)
@@ -101,18 +101,18 @@ func TestTheWatchSleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeFiles{}
 		w := f.watch()
-		p := Layer{Key: "k"}
-		w.add(p, fileRecord(0)) // has no limit on files
+		layer := Layer{Key: "k"}
+		w.add(layer, fileRecord(0)) // has no limit on files
 		time.Sleep(time.Hour)
 		f.wantCounts(t, "counts without a layer", 0)
-		w.add(p, fileRecord(100))
-		w.add(p, fileRecord(100))
+		w.add(layer, fileRecord(100))
+		w.add(layer, fileRecord(100))
 		time.Sleep(time.Minute + maxCheckInterval/2)
 		f.wantCounts(t, "counts in a minute, each after 13 short ticks", 233)
-		must(t, w.set(p, fileRecord(0), func(Layer, Record) error { return nil }))
+		must(t, w.set(layer, fileRecord(0), func(Layer, Record) error { return nil }))
 		time.Sleep(time.Hour)
 		f.wantCounts(t, "counts after its limit went", 233)
-		w.add(p, fileRecord(100))
+		w.add(layer, fileRecord(100))
 		w.forget("k")
 		w.forget("k")
 		time.Sleep(time.Hour)
@@ -128,16 +128,16 @@ func TestSetOfAFrozenLayer(t *testing.T) {
 		f := &fakeFiles{files: 100}
 		w := f.watch()
 		defer w.close()
-		p := Layer{Key: "k"}
-		w.add(p, fileRecord(100))
+		layer := Layer{Key: "k"}
+		w.add(layer, fileRecord(100))
 		f.wantFrozen(t, "frozen", true)
 		apply := func(Layer, Record) error { f.with(func() { f.frozen = false }); return nil }
-		must(t, w.set(p, fileRecord(200), apply))
+		must(t, w.set(layer, fileRecord(200), apply))
 		f.wantFrozen(t, "raised", false)
-		must(t, w.set(p, fileRecord(90), apply))
+		must(t, w.set(layer, fileRecord(90), apply))
 		f.wantFrozen(t, "lowered", true)
 		broken := errors.New("broken")
-		wantError(t, w.set(p, fileRecord(500), func(Layer, Record) error { return broken }), broken)
+		wantError(t, w.set(layer, fileRecord(500), func(Layer, Record) error { return broken }), broken)
 		f.wantFrozen(t, "after a set that failed", true)
 	})
 }
@@ -149,11 +149,11 @@ func TestWhatFailsIsTriedAtTheNextLook(t *testing.T) {
 		defer w.close()
 		freeze := w.freeze
 		failures := 2
-		w.freeze = func(p Layer, r Record, pending uint64) error {
+		w.freeze = func(layer Layer, r Record, pending uint64) error {
 			if failures--; failures >= 0 {
 				return errors.New("busy")
 			}
-			return freeze(p, r, pending)
+			return freeze(layer, r, pending)
 		}
 		w.add(Layer{Key: "k"}, fileRecord(100))
 		f.wantFrozen(t, "frozen", true)

@@ -29,15 +29,15 @@ type controller interface {
 	reserve(r *Record) error
 	// make prepares a directory, has fill make the layer's upper and work directories in it,
 	// and puts the limits in force.
-	make(p Layer, r Record, fill func(dir string) error) error
+	make(layer Layer, r Record, fill func(dir string) error) error
 	// attach makes the content reachable below the layer's directory, for a container that is
 	// about to write to it.
-	attach(p Layer, r Record) error
+	attach(layer Layer, r Record) error
 	// detach ends the use of the content. Repeating it is no error.
-	detach(p Layer, r Record) error
+	detach(layer Layer, r Record) error
 	// set puts other limits in force, or the same ones again.
-	set(p Layer, r Record) error
-	usage(p Layer, r Record) (Usage, error)
+	set(layer Layer, r Record) error
+	usage(layer Layer, r Record) (Usage, error)
 	// discard deletes everything of a layer except its record. The caller repeats it after an
 	// error of class Busy.
 	discard(ctx context.Context, key string, r Record) error
@@ -149,12 +149,12 @@ func (l *Limiter) Check(s Spec) error {
 // Make makes the contents of a limited layer that is being created in p.Dir. fill makes the
 // directory diff, and work where the layer needs it, in the directory that it is given.
 // When Make fails, nothing is left.
-func (l *Limiter) Make(p Layer, id string, s Spec, fill func(dir string) error) error {
+func (l *Limiter) Make(layer Layer, id string, s Spec, fill func(dir string) error) error {
 	if err := l.Check(s); err != nil {
 		return err
 	}
-	if !IsKey(p.Key) {
-		return fault.New(fault.Invalid, "%.60q is not the key of a layer", p.Key)
+	if !IsKey(layer.Key) {
+		return fault.New(fault.Invalid, "%.60q is not the key of a layer", layer.Key)
 	}
 	r := Record{Layer: id, Mode: l.mode, Limits: s.Limits, Properties: s.Properties}
 	if len(s.Properties) > 0 {
@@ -167,15 +167,15 @@ func (l *Limiter) Make(p Layer, id string, s Spec, fill func(dir string) error) 
 	if err := c.reserve(&r); err != nil {
 		return err
 	}
-	if err := l.records.save(p.Key, r); err != nil {
-		return errors.Join(err, c.discard(l.ctx, p.Key, r))
+	if err := l.records.save(layer.Key, r); err != nil {
+		return errors.Join(err, c.discard(l.ctx, layer.Key, r))
 	}
-	err = c.make(p, r, fill)
+	err = c.make(layer, r, fill)
 	if errors.Is(err, zfs.ErrExist) {
-		return errors.Join(err, l.records.remove(p.Key)) // the dataset is not ours
+		return errors.Join(err, l.records.remove(layer.Key)) // the dataset is not ours
 	}
 	if err != nil {
-		return errors.Join(err, l.Discard(p.Key))
+		return errors.Join(err, l.Discard(layer.Key))
 	}
 	return nil
 }
@@ -188,24 +188,24 @@ func (l *Limiter) Records() (map[string]*Record, error) { return l.records.loadA
 
 // Attach makes the layer's content reachable and watches its limits. Detach undoes it.
 // Attach of an attached layer does nothing.
-func (l *Limiter) Attach(p Layer) error {
-	return l.runForLayer(p.Key, func(c controller, r Record) error {
+func (l *Limiter) Attach(layer Layer) error {
+	return l.runForLayer(layer.Key, func(c controller, r Record) error {
 		if r.Mode == Project && errors.Is(l.projectRefusal, fault.Unsupported) {
 			return fault.New(fault.Unsupported, "layer %s is limited by a project quota, with which its container would fail here: %w; load an OpenZFS that supports it, or remove the container", r.Layer, l.projectRefusal)
 		}
-		return c.attach(p, r)
+		return c.attach(layer, r)
 	})
 }
 
 // Detach undoes Attach. It does nothing for a layer without a limit or not attached.
-func (l *Limiter) Detach(p Layer) error {
-	return l.runForLayer(p.Key, func(c controller, r Record) error { return c.detach(p, r) })
+func (l *Limiter) Detach(layer Layer) error {
+	return l.runForLayer(layer.Key, func(c controller, r Record) error { return c.detach(layer, r) })
 }
 
 // SetLimits changes the limits of a limited layer, even while it is in use. It refuses a
 // limit below what the layer holds.
-func (l *Limiter) SetLimits(p Layer, limits Limits) error {
-	before, err := l.records.load(p.Key)
+func (l *Limiter) SetLimits(layer Layer, limits Limits) error {
+	before, err := l.records.load(layer.Key)
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (l *Limiter) SetLimits(p Layer, limits Limits) error {
 	if err != nil {
 		return err
 	}
-	used, err := c.usage(p, *before)
+	used, err := c.usage(layer, *before)
 	if err != nil {
 		return err
 	}
@@ -225,20 +225,20 @@ func (l *Limiter) SetLimits(p Layer, limits Limits) error {
 	}
 	after := *before
 	after.Limits = limits
-	err = c.set(p, after)
+	err = c.set(layer, after)
 	if err == nil {
-		err = l.records.save(p.Key, after)
+		err = l.records.save(layer.Key, after)
 	}
 	if err != nil {
-		return errors.Join(err, c.set(p, *before))
+		return errors.Join(err, c.set(layer, *before))
 	}
 	return nil
 }
 
 // Usage returns what a limited layer holds, as of the last transaction group.
-func (l *Limiter) Usage(p Layer) (usage Usage, err error) {
-	err = l.runForLayer(p.Key, func(c controller, r Record) error {
-		usage, err = c.usage(p, r)
+func (l *Limiter) Usage(layer Layer) (usage Usage, err error) {
+	err = l.runForLayer(layer.Key, func(c controller, r Record) error {
+		usage, err = c.usage(layer, r)
 		return err
 	})
 	return usage, err

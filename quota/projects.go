@@ -128,45 +128,45 @@ func newProjects(c Config, r records) *projects {
 }
 
 // kernelOps returns the governor's access to the kernel.
-func (c *projects) kernelOps() kernelOps {
+func (p *projects) kernelOps() kernelOps {
 	return kernelOps{
-		counters: newCounterFiles(c.dataset).read,
+		counters: newCounterFiles(p.dataset).read,
 		readUsed: func(id uint32) (uint64, error) {
-			usage, err := c.zfs.ProjectUsage(c.dataset, id)
+			usage, err := p.zfs.ProjectUsage(p.dataset, id)
 			return usage.Bytes, err
 		},
 		setLimit: func(id uint32, l Limits) error {
-			return c.zfs.SetProjectQuota(c.dataset, id, l.Bytes, l.Inodes)
+			return p.zfs.SetProjectQuota(p.dataset, id, l.Bytes, l.Inodes)
 		},
-		endTxg: func(ctx context.Context) error { return c.zfs.SyncPool(ctx, zfs.PoolOf(c.dataset)) },
+		endTxg: func(ctx context.Context) error { return p.zfs.SyncPool(ctx, zfs.PoolOf(p.dataset)) },
 	}
 }
 
 // isUnused reports whether neither a file nor a limit has the ID. A file may belong to a
 // removed layer that is still being deleted, or to another program.
-func (c *projects) isUnused(id uint32) (bool, error) {
-	usage, err := c.zfs.ProjectUsage(c.dataset, id)
+func (p *projects) isUnused(id uint32) (bool, error) {
+	usage, err := p.zfs.ProjectUsage(p.dataset, id)
 	return usage == zfs.ProjectUsage{ID: id}, err
 }
 
-func (c *projects) reserve(r *Record) (err error) {
-	r.Project, err = c.ids.reserve()
+func (p *projects) reserve(r *Record) (err error) {
+	r.Project, err = p.ids.reserve()
 	return err
 }
 
 // make gives the layer's directories the project ID while they are empty. Files that are made
 // in them inherit it. Overlayfs moves files between the two directories, so both have it.
-func (c *projects) make(p Layer, r Record, fill func(dir string) error) error {
-	if err := fill(p.Dir); err != nil {
+func (p *projects) make(layer Layer, r Record, fill func(dir string) error) error {
+	if err := fill(layer.Dir); err != nil {
 		return err
 	}
 	for _, name := range contentDirs {
-		err := setProjectID(filepath.Join(p.Dir, name), r.Project)
+		err := setProjectID(filepath.Join(layer.Dir, name), r.Project)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return c.governor.set(p.Key, r)
+	return p.governor.set(layer.Key, r)
 }
 
 func setProjectID(dir string, id uint32) error {
@@ -179,32 +179,32 @@ func setProjectID(dir string, id uint32) error {
 }
 
 // attach only begins to watch the limit, because the content is always reachable.
-func (c *projects) attach(p Layer, r Record) error { return c.governor.add(p.Key, r) }
+func (p *projects) attach(layer Layer, r Record) error { return p.governor.add(layer.Key, r) }
 
-func (c *projects) detach(p Layer, _ Record) error { return c.governor.remove(p.Key) }
+func (p *projects) detach(layer Layer, _ Record) error { return p.governor.remove(layer.Key) }
 
-func (c *projects) set(p Layer, r Record) error { return c.governor.set(p.Key, r) }
+func (p *projects) set(layer Layer, r Record) error { return p.governor.set(layer.Key, r) }
 
-func (c *projects) usage(_ Layer, r Record) (Usage, error) {
-	usage, err := c.zfs.ProjectUsage(c.dataset, r.Project)
+func (p *projects) usage(_ Layer, r Record) (Usage, error) {
+	usage, err := p.zfs.ProjectUsage(p.dataset, r.Project)
 	return Usage{Bytes: usage.Bytes, Inodes: usage.Objects}, err
 }
 
 // discard deletes the limit. The layer's files are deleted with the layer, and the ID is not
 // used again before.
-func (c *projects) discard(_ context.Context, key string, r Record) error {
-	c.governor.forget(key)
-	if err := c.zfs.SetProjectQuota(c.dataset, r.Project, 0, 0); err != nil {
+func (p *projects) discard(_ context.Context, key string, r Record) error {
+	p.governor.forget(key)
+	if err := p.zfs.SetProjectQuota(p.dataset, r.Project, 0, 0); err != nil {
 		return err
 	}
-	c.ids.release(r.Project)
+	p.ids.release(r.Project)
 	return nil
 }
 
 // sweep deletes limits that no layer has. It keeps the limits of IDs that files still have.
 // Those may belong to a layer with an unreadable record, or to another store on the dataset.
-func (c *projects) sweep(ctx context.Context, all func() (map[string]*Record, error)) error {
-	found, err := c.zfs.Projects(c.dataset)
+func (p *projects) sweep(ctx context.Context, all func() (map[string]*Record, error)) error {
+	found, err := p.zfs.Projects(p.dataset)
 	if errors.Is(err, zfs.ErrUnsupported) {
 		return nil
 	}
@@ -223,11 +223,11 @@ func (c *projects) sweep(ctx context.Context, all func() (map[string]*Record, er
 	}
 	// The directories of a new layer are not counted yet. They get the ID before the ID gets
 	// its limit.
-	if err := c.zfs.SyncPool(ctx, zfs.PoolOf(c.dataset)); err != nil {
+	if err := p.zfs.SyncPool(ctx, zfs.PoolOf(p.dataset)); err != nil {
 		return err
 	}
 	for _, project := range found {
-		if err := c.clearLimit(project.ID); err != nil {
+		if err := p.clearLimit(project.ID); err != nil {
 			return err
 		}
 	}
@@ -237,13 +237,13 @@ func (c *projects) sweep(ctx context.Context, all func() (map[string]*Record, er
 func hasFiles(p zfs.ProjectUsage) bool { return p.Bytes > 0 || p.Objects > 0 }
 
 // clearLimit deletes a limit unless files have the ID.
-func (c *projects) clearLimit(id uint32) error {
-	now, err := c.zfs.ProjectUsage(c.dataset, id)
+func (p *projects) clearLimit(id uint32) error {
+	now, err := p.zfs.ProjectUsage(p.dataset, id)
 	if err != nil || hasFiles(now) {
 		return err
 	}
 	logrus.WithField("project", id).Info("a project quota of no layer is deleted")
-	return c.zfs.SetProjectQuota(c.dataset, id, 0, 0)
+	return p.zfs.SetProjectQuota(p.dataset, id, 0, 0)
 }
 
-func (c *projects) close() { c.governor.close() }
+func (p *projects) close() { p.governor.close() }

@@ -26,22 +26,22 @@ func (s *store) projectUsage(id uint32) zfs.ProjectUsage {
 	return usage
 }
 
-func (s *store) project(p Layer) uint32 {
+func (s *store) project(layer Layer) uint32 {
 	s.t.Helper()
-	r, err := s.Find(p.Key)
+	r, err := s.Find(layer.Key)
 	must(s.t, err)
 	return r.Project
 }
 
 func TestAProjectLayersWholeLife(t *testing.T) {
 	s := newStore(t, Project)
-	p := s.add("whole", Spec{Limits: Limits{Bytes: 64 * mib, Inodes: 1000}})
-	id := s.project(p)
+	layer := s.add("whole", Spec{Limits: Limits{Bytes: 64 * mib, Inodes: 1000}})
+	id := s.project(layer)
 	if !isOurProject(id) {
 		t.Fatalf("project ID %d", id)
 	}
 	for _, name := range contentDirs {
-		f, err := os.Open(filepath.Join(p.Dir, name))
+		f, err := os.Open(filepath.Join(layer.Dir, name))
 		must(t, err)
 		got, inherit, err := zfs.ProjectID(f)
 		f.Close()
@@ -49,21 +49,21 @@ func TestAProjectLayersWholeLife(t *testing.T) {
 			t.Errorf("%s: project %d, inherit %v, %v; want %d", name, got, inherit, err, id)
 		}
 	}
-	s.attach(p)
-	must(t, s.Attach(p)) // again
-	must(t, os.WriteFile(filepath.Join(p.Dir, "diff/file"), make([]byte, 5*mib), 0o600))
+	s.attach(layer)
+	must(t, s.Attach(layer)) // again
+	must(t, os.WriteFile(filepath.Join(layer.Dir, "diff/file"), make([]byte, 5*mib), 0o600))
 	s.sync()
-	used, err := s.Usage(p)
+	used, err := s.Usage(layer)
 	must(t, err)
 	if used.Bytes < 5*mib || used.Bytes > 6*mib || used.Inodes != 3 {
 		t.Errorf("usage: %+v", used)
 	}
 	equal(t, "limits", s.projectUsage(id).ByteLimit, 64*mib)
 	equal(t, "limits", s.projectUsage(id).ObjectLimit, 1000)
-	must(t, s.SetLimits(p, Limits{Bytes: 32 * mib}))
+	must(t, s.SetLimits(layer, Limits{Bytes: 32 * mib}))
 	equal(t, "limits", s.projectUsage(id).ByteLimit, 32*mib)
 	equal(t, "limits", s.projectUsage(id).ObjectLimit, 0)
-	wantError(t, s.SetLimits(p, Limits{Bytes: 4 * mib}), fault.LimitReached, "a limit of 4194304 bytes is below", "delete files")
+	wantError(t, s.SetLimits(layer, Limits{Bytes: 4 * mib}), fault.LimitReached, "a limit of 4194304 bytes is below", "delete files")
 	equal(t, "limit after a refusal", s.projectUsage(id).ByteLimit, 32*mib)
 	s.wantChildren()
 
@@ -71,13 +71,13 @@ func TestAProjectLayersWholeLife(t *testing.T) {
 	s.restart(Project)
 	equal(t, "limit after the start", s.projectUsage(id).ByteLimit, 32*mib)
 
-	s.detach(p)
-	must(t, s.Discard(p.Key))
+	s.detach(layer)
+	must(t, s.Discard(layer.Key))
 	equal(t, "limit of a layer that is gone", s.projectUsage(id).ByteLimit, 0)
 	if unused, err := s.controllers[Project].(*projects).isUnused(id); err != nil || unused {
 		t.Errorf("its files are there, and its ID is free: %v", err)
 	}
-	must(t, os.RemoveAll(p.Dir))
+	must(t, os.RemoveAll(layer.Dir))
 	s.sync()
 	if unused, err := s.controllers[Project].(*projects).isUnused(id); err != nil || !unused {
 		t.Errorf("its files are gone, and its ID is not free: %v", err)
@@ -88,33 +88,33 @@ func TestAProjectLayersWholeLife(t *testing.T) {
 // TestALayerWithPropertiesGetsADataset even where project quotas are used.
 func TestALayerWithPropertiesGetsADataset(t *testing.T) {
 	s := newStore(t, Project)
-	p := s.add("both", Spec{Limits: Limits{Bytes: 8 * mib}, Properties: Properties{"recordsize": "16K"}})
-	s.wantChildren(p.Key)
-	equal(t, "project ID", s.project(p), 0)
-	s.remove(p)
+	layer := s.add("both", Spec{Limits: Limits{Bytes: 8 * mib}, Properties: Properties{"recordsize": "16K"}})
+	s.wantChildren(layer.Key)
+	equal(t, "project ID", s.project(layer), 0)
+	s.remove(layer)
 }
 
 // TestModesMayChange makes sure that layers keep the mode that they were made with.
 func TestModesMayChange(t *testing.T) {
 	s := newStore(t, Project)
-	p := s.add("old", bytesOf(8*mib))
-	id := s.project(p)
+	layer := s.add("old", bytesOf(8*mib))
+	id := s.project(layer)
 	for _, mode := range []Mode{Dataset, Off, Auto} {
 		s.restart(mode)
-		_, err := s.Usage(p)
+		_, err := s.Usage(layer)
 		must(t, err)
-		must(t, s.SetLimits(p, Limits{Bytes: 16 * mib}))
-		err = s.Attach(p)
+		must(t, s.SetLimits(layer, Limits{Bytes: 16 * mib}))
+		err = s.Attach(layer)
 		if s.projectRefusal != nil {
 			wantError(t, err, fault.Unsupported, "layer old", "18932")
 		} else {
 			must(t, err)
 		}
-		must(t, s.Detach(p))
+		must(t, s.Detach(layer))
 	}
 	s.restart(Off)
 	wantError(t, s.Check(bytesOf(mib)), fault.Unsupported, "quota=off")
-	s.remove(p)
+	s.remove(layer)
 	equal(t, "limit", s.projectUsage(id).ByteLimit, 0)
 }
 
@@ -131,10 +131,10 @@ func TestForeignProjectsAreSpared(t *testing.T) {
 	must(t, s.handle.SetProjectQuota(s.dataset, 1000, 9*mib, 0))
 	must(t, s.handle.SetProjectQuota(s.dataset, firstProject+1, 9*mib, 9)) // what a crash left of ours
 	s.sync()
-	p := s.add("new", bytesOf(8*mib))
-	equal(t, "project ID", s.project(p), firstProject+2)
+	layer := s.add("new", bytesOf(8*mib))
+	equal(t, "project ID", s.project(layer), firstProject+2)
 	must(t, s.Sweep(context.Background()))
-	equal(t, "limit of a layer", s.projectUsage(s.project(p)).ByteLimit, 8*mib)
+	equal(t, "limit of a layer", s.projectUsage(s.project(layer)).ByteLimit, 8*mib)
 	equal(t, "limit of an ID with files", s.projectUsage(firstProject).ByteLimit, 7*mib)
 	equal(t, "limit outside of the range", s.projectUsage(1000).ByteLimit, 9*mib)
 	equal(t, "limit that nobody has", s.projectUsage(firstProject+1), zfs.ProjectUsage{ID: firstProject + 1})
@@ -148,7 +148,7 @@ func TestForeignProjectsAreSpared(t *testing.T) {
 // counted the other's new layer.
 func TestANeighboursNewLayerKeepsItsLimit(t *testing.T) {
 	s := newStore(t, Project)
-	p := s.add("new", bytesOf(8*mib))
+	layer := s.add("new", bytesOf(8*mib))
 	other := filepath.Join(s.home, "other")
 	must(t, os.Mkdir(other, 0o700))
 	c := s.config(Auto)
@@ -157,7 +157,7 @@ func TestANeighboursNewLayerKeepsItsLimit(t *testing.T) {
 	must(t, err)
 	defer neighbour.Close()
 	must(t, neighbour.Sweep(context.Background()))
-	equal(t, "limit", s.projectUsage(s.project(p)).ByteLimit, 8*mib)
+	equal(t, "limit", s.projectUsage(s.project(layer)).ByteLimit, 8*mib)
 }
 
 // TestACrashInMakeOfAProjectLayer leaves a record, or a record and a limit.
@@ -217,11 +217,11 @@ func overlayOperations(t *testing.T, s *store) map[string]error {
 		must(t, os.WriteFile(filepath.Join(lower, file), []byte("lower"), 0o644))
 	}
 	must(t, os.Symlink("old", filepath.Join(lower, "link")))
-	p := s.add("top", bytesOf(64*mib))
-	s.attach(p)
+	layer := s.add("top", bytesOf(64*mib))
+	s.attach(layer)
 	merged := plainDir(t)
 	must(t, mount.Mount{Type: "overlay", Source: "overlay", Target: merged, Options: []mount.Option{
-		{Key: "lowerdir", Value: lower}, {Key: "upperdir", Value: filepath.Join(p.Dir, "diff")}, {Key: "workdir", Value: filepath.Join(p.Dir, "work")},
+		{Key: "lowerdir", Value: lower}, {Key: "upperdir", Value: filepath.Join(layer.Dir, "diff")}, {Key: "workdir", Value: filepath.Join(layer.Dir, "work")},
 	}}.Do())
 	t.Cleanup(func() { must(t, mount.Unmount(merged)) })
 	return map[string]error{
@@ -283,9 +283,9 @@ func TestTheProbeNeedsTheFeature(t *testing.T) {
 	l.records = records(home + "/.overlayzfs/limits")
 	must(t, os.MkdirAll(s.records(), 0o700))
 	s.live = map[string]Layer{}
-	p := s.add("layer", bytesOf(8*mib))
-	_, err = l.Usage(p) // files of an unmounted dataset are not known there
+	layer := s.add("layer", bytesOf(8*mib))
+	_, err = l.Usage(layer) // files of an unmounted dataset are not known there
 	must(t, err)
-	s.remove(p)
+	s.remove(layer)
 	must(t, os.RemoveAll(s.home+"/.overlayzfs"))
 }

@@ -76,15 +76,15 @@ func newScheduler(c Config, w worker, born time.Time) *Scheduler {
 // snapshot is taken in the background. A series of Committed or Removed gives one snapshot:
 // QuietPeriod after the last event, or MaxDelay after the first. Events that the policy does
 // not name are ignored.
-func (k *Scheduler) Notify(e Event) {
-	if k == nil || k.config.Policy[e] == 0 {
+func (s *Scheduler) Notify(e Event) {
+	if s == nil || s.config.Policy[e] == 0 {
 		return
 	}
-	k.mu.Lock()
-	k.pending.add(e, time.Now())
-	k.mu.Unlock()
+	s.mu.Lock()
+	s.pending.add(e, time.Now())
+	s.mu.Unlock()
 	select {
-	case k.wake <- struct{}{}:
+	case s.wake <- struct{}{}:
 	default:
 	}
 }
@@ -92,12 +92,12 @@ func (k *Scheduler) Notify(e Event) {
 // Take takes a snapshot at once if the policy names the event. It returns when the snapshot is
 // taken and retention is done, or when ctx ends. Then the kernel's work goes on in the
 // background. Start and Stop use it. The error is logged already, and must fail no call.
-func (k *Scheduler) Take(ctx context.Context, e Event) error {
-	if k == nil || k.config.Policy[e] == 0 {
+func (s *Scheduler) Take(ctx context.Context, e Event) error {
+	if s == nil || s.config.Policy[e] == 0 {
 		return nil
 	}
 	done := make(chan error, 1)
-	go func() { done <- k.takeAndPrune(ctx, e) }()
+	go func() { done <- s.takeAndPrune(ctx, e) }()
 	select {
 	case err := <-done:
 		return err
@@ -108,14 +108,14 @@ func (k *Scheduler) Take(ctx context.Context, e Event) error {
 
 // Close takes the snapshots that Notify has announced, and ends the Scheduler. It returns when
 // that is done or ctx ends. Closing again is no error.
-func (k *Scheduler) Close(ctx context.Context) error {
-	if k == nil {
+func (s *Scheduler) Close(ctx context.Context) error {
+	if s == nil {
 		return nil
 	}
-	defer k.cancel()
-	k.once.Do(func() { close(k.closing) })
+	defer s.cancel()
+	s.once.Do(func() { close(s.closing) })
 	select {
-	case <-k.closed:
+	case <-s.closed:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -128,55 +128,55 @@ func (k *Scheduler) Close(ctx context.Context) error {
 const checkInterval = time.Minute
 
 // run is the Scheduler's goroutine.
-func (k *Scheduler) run() {
-	defer close(k.closed)
+func (s *Scheduler) run() {
+	defer close(s.closed)
 	for goOn := true; goOn; {
-		k.takeAll(k.overdueIntervals())
+		s.takeAll(s.overdueIntervals())
 		nextLook := time.Now().Add(checkInterval)
 		for goOn && time.Now().Before(nextLook) {
-			k.takeAll(k.dueEvents())
-			goOn = k.waitForWork(nextLook)
+			s.takeAll(s.dueEvents())
+			goOn = s.waitForWork(nextLook)
 		}
 	}
-	k.takeAll(k.allPending())
+	s.takeAll(s.allPending())
 }
 
-func (k *Scheduler) takeAll(due []Event) {
+func (s *Scheduler) takeAll(due []Event) {
 	for _, e := range due {
-		_ = k.takeAndPrune(k.ctx, e) // it has logged the error, and Status shows it
+		_ = s.takeAndPrune(s.ctx, e) // it has logged the error, and Status shows it
 	}
 }
 
 // waitForWork waits until there may be work. It returns false at the end.
-func (k *Scheduler) waitForWork(nextLook time.Time) bool {
-	k.mu.Lock()
-	wait := k.pending.nextWait(time.Now(), time.Until(nextLook))
-	k.mu.Unlock()
+func (s *Scheduler) waitForWork(nextLook time.Time) bool {
+	s.mu.Lock()
+	wait := s.pending.nextWait(time.Now(), time.Until(nextLook))
+	s.mu.Unlock()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case <-k.closing:
+	case <-s.closing:
 		return false
-	case <-k.wake:
+	case <-s.wake:
 	case <-timer.C:
 	}
 	return true
 }
 
 // dueEvents returns the events whose series have ended.
-func (k *Scheduler) dueEvents() []Event {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.pending.dueEvents(time.Now())
+func (s *Scheduler) dueEvents() []Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pending.dueEvents(time.Now())
 }
 
 // allPending returns the events that wait, whether their series have ended or not.
-func (k *Scheduler) allPending() []Event {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (s *Scheduler) allPending() []Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var all []Event
 	for _, e := range policyEvents {
-		if _, ok := k.pending[e]; ok {
+		if _, ok := s.pending[e]; ok {
 			all = append(all, e)
 		}
 	}
@@ -185,15 +185,15 @@ func (k *Scheduler) allPending() []Event {
 
 // overdueIntervals returns the intervals whose newest snapshot is too old. It returns none
 // until the snapshots have been listed.
-func (k *Scheduler) overdueIntervals() []Event {
-	if !k.ensureCounted() {
+func (s *Scheduler) overdueIntervals() []Event {
+	if !s.ensureCounted() {
 		return nil
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var over []Event
 	for _, e := range intervals {
-		if k.config.Policy[e] > 0 && isDue(k.config.Now(), k.latest[e], k.created, e.interval()) {
+		if s.config.Policy[e] > 0 && isDue(s.config.Now(), s.latest[e], s.created, e.interval()) {
 			over = append(over, e)
 		}
 	}
@@ -201,90 +201,90 @@ func (k *Scheduler) overdueIntervals() []Event {
 }
 
 // ensureCounted lists the snapshots, unless they were listed before.
-func (k *Scheduler) ensureCounted() bool {
-	k.mu.Lock()
-	counted := k.isCounted
-	k.mu.Unlock()
+func (s *Scheduler) ensureCounted() bool {
+	s.mu.Lock()
+	counted := s.isCounted
+	s.mu.Unlock()
 	if counted {
 		return true
 	}
-	infos, _, err := k.worker.prune(k.ctx, nil)
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.pruneFailures.record("listing snapshots", "", k.config.Now(), err)
+	infos, _, err := s.worker.prune(s.ctx, nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pruneFailures.record("listing snapshots", "", s.config.Now(), err)
 	if err == nil {
-		k.setCounts(infos)
+		s.setCounts(infos)
 	}
 	return err == nil
 }
 
 // setCounts stores the numbers and the newest times of the snapshots.
-func (k *Scheduler) setCounts(infos []Info) {
-	k.isCounted, k.counts, k.latest = true, map[Event]int{}, map[Event]time.Time{}
+func (s *Scheduler) setCounts(infos []Info) {
+	s.isCounted, s.counts, s.latest = true, map[Event]int{}, map[Event]time.Time{}
 	for _, info := range infos {
-		k.counts[info.Event]++
+		s.counts[info.Event]++
 	}
 	for _, e := range intervals {
 		if info, ok := newest(infos, e); ok {
-			k.latest[e] = info.Time
+			s.latest[e] = info.Time
 		}
 	}
 }
 
 // takeAndPrune takes a snapshot and enforces retention. Calls run one at a time.
-func (k *Scheduler) takeAndPrune(ctx context.Context, e Event) error {
+func (s *Scheduler) takeAndPrune(ctx context.Context, e Event) error {
 	select {
-	case k.busy <- struct{}{}:
+	case s.busy <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { <-k.busy }()
-	waited := k.removePending(e)
-	at := k.config.Now()
-	_, err := k.worker.take(ctx, e, at)
-	k.mu.Lock()
+	defer func() { <-s.busy }()
+	waited := s.removePending(e)
+	at := s.config.Now()
+	_, err := s.worker.take(ctx, e, at)
+	s.mu.Lock()
 	if err != nil {
-		k.pending.putBack(waited, e)
+		s.pending.putBack(waited, e)
 	}
-	k.takeFailures.record("taking a snapshot", e, at, err)
-	if err == nil && k.isCounted {
-		k.counts[e]++
-		k.latest[e] = at
+	s.takeFailures.record("taking a snapshot", e, at, err)
+	if err == nil && s.isCounted {
+		s.counts[e]++
+		s.latest[e] = at
 	}
-	k.mu.Unlock()
+	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	return k.prune(ctx, e, at)
+	return s.prune(ctx, e, at)
 }
 
 // removePending removes and returns the events that a snapshot of e covers. Later events need
 // another snapshot. A snapshot of Stop covers all events. It should stay the newest, so that a
 // rollback to it loses no other snapshot.
-func (k *Scheduler) removePending(e Event) pendingEvents {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (s *Scheduler) removePending(e Event) pendingEvents {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	settled := pendingEvents{}
-	for waiting, row := range k.pending {
+	for waiting, row := range s.pending {
 		if waiting == e || e == Stop {
 			settled[waiting] = row
-			delete(k.pending, waiting)
+			delete(s.pending, waiting)
 		}
 	}
 	return settled
 }
 
 // prune destroys the snapshots that the policy does not keep.
-func (k *Scheduler) prune(ctx context.Context, e Event, at time.Time) error {
-	left, pruned, err := k.worker.prune(ctx, k.config.Policy)
-	k.mu.Lock()
-	k.pruneFailures.record("retention of snapshots", e, at, err)
+func (s *Scheduler) prune(ctx context.Context, e Event, at time.Time) error {
+	left, pruned, err := s.worker.prune(ctx, s.config.Policy)
+	s.mu.Lock()
+	s.pruneFailures.record("retention of snapshots", e, at, err)
 	if err == nil {
-		k.setCounts(left)
+		s.setCounts(left)
 	}
-	k.mu.Unlock()
-	if pruned && k.config.AfterPrune != nil {
-		k.config.AfterPrune()
+	s.mu.Unlock()
+	if pruned && s.config.AfterPrune != nil {
+		s.config.AfterPrune()
 	}
 	return err
 }

@@ -12,14 +12,14 @@ import (
 
 // Status returns the lines that `docker info` shows: one for the snapshots, and one for each
 // last failure. It asks the pool nothing.
-func (k *Scheduler) Status() [][2]string {
-	if k == nil {
+func (s *Scheduler) Status() [][2]string {
+	if s == nil {
 		return [][2]string{{"Snapshots", "off"}}
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	lines := [][2]string{{"Snapshots", k.summary()}}
-	for _, t := range []failureLog{k.takeFailures, k.pruneFailures} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lines := [][2]string{{"Snapshots", s.summary()}}
+	for _, t := range []failureLog{s.takeFailures, s.pruneFailures} {
 		if t.last != "" {
 			lines = append(lines, [2]string{"Snapshots Failure", t.last})
 		}
@@ -29,18 +29,18 @@ func (k *Scheduler) Status() [][2]string {
 
 // summary returns a text such as "7 (stop 3/3, daily 4/7)": the number of snapshots, and for
 // each event of the policy the number and the limit.
-func (k *Scheduler) summary() string {
-	if !k.isCounted {
-		return "not counted yet (" + k.config.Policy.String() + ")"
+func (s *Scheduler) summary() string {
+	if !s.isCounted {
+		return "not counted yet (" + s.config.Policy.String() + ")"
 	}
 	total := 0
-	for _, n := range k.counts {
+	for _, n := range s.counts {
 		total += n
 	}
 	var parts []string
 	for _, e := range policyEvents {
-		if keep, ok := k.config.Policy[e]; ok {
-			parts = append(parts, fmt.Sprintf("%s %d/%d", e, k.counts[e], keep))
+		if keep, ok := s.config.Policy[e]; ok {
+			parts = append(parts, fmt.Sprintf("%s %d/%d", e, s.counts[e], keep))
 		}
 	}
 	return fmt.Sprintf("%d (%s)", total, strings.Join(parts, ", "))
