@@ -27,7 +27,7 @@ type Plan struct {
 	Time    time.Time `json:"time"`
 	Records string    `json:"records,omitempty"` // the records dataset, if it goes back
 
-	RollBack  []string `json:"back"`              // datasets that go back, the layers dataset first
+	RollBack  []string `json:"back"`              // datasets to roll back, the layers dataset first
 	Newer     []string `json:"newer,omitempty"`   // newer snapshots of ours, to be destroyed
 	Foreign   []string `json:"foreign,omitempty"` // newer snapshots of others, to be destroyed
 	MadeSince []string `json:"later,omitempty"`   // datasets of limited layers made since, to be destroyed
@@ -141,7 +141,7 @@ func (p *planner) requireRoom(dataset, snapshot zfs.Dataset) {
 	}
 }
 
-// findChildren sorts the datasets of limited layers into those that go back, those that are
+// findChildren sorts the datasets of limited layers into those to roll back, those that are
 // destroyed, and those that are missing.
 func (p *planner) findChildren() error {
 	children, err := limitedChildren(p.zfs, p.Layers)
