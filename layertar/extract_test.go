@@ -58,8 +58,8 @@ func TestExtractModesAndTimes(t *testing.T) {
 	}
 	mode := func(m int64) func(*tar.Header) { return func(h *tar.Header) { h.Mode = m } }
 	dir := extract(t,
-		aDir("d").with(at).with(mode(0o3751)), aFile("d/f", "1").with(at).with(mode(0o4755)), aFile("d/g", "2").with(mode(0)),
-		aSymlink("d/s", "x").with(at), aFile("old", "").with(func(h *tar.Header) { h.AccessTime = time.Unix(1, 0) }),
+		aDir("d").edit(at).edit(mode(0o3751)), aFile("d/f", "1").edit(at).edit(mode(0o4755)), aFile("d/g", "2").edit(mode(0)),
+		aSymlink("d/s", "x").edit(at), aFile("old", "").edit(func(h *tar.Header) { h.AccessTime = time.Unix(1, 0) }),
 	)
 	for name, want := range map[string]uint32{"d": unix.S_IFDIR | 0o3751, "d/f": unix.S_IFREG | 0o4755, "d/g": unix.S_IFREG} {
 		if st := lstat(t, filepath.Join(dir, name)); st.Mode != want {
@@ -82,7 +82,7 @@ func TestExtractModesAndTimes(t *testing.T) {
 
 func TestExtractStrangeTimes(t *testing.T) {
 	for _, sec := range []int64{-1, -1 << 31, -1 << 40, 1 << 33, 1 << 40, 1<<62 - 1, -1 << 62} {
-		dir := extract(t, aFile("f", "x").with(func(h *tar.Header) {
+		dir := extract(t, aFile("f", "x").edit(func(h *tar.Header) {
 			h.Format, h.ModTime = tar.FormatPAX, time.Unix(sec, 5)
 		}))
 		expectContent(t, filepath.Join(dir, "f"), "x")
@@ -95,7 +95,7 @@ func TestExtractReplaces(t *testing.T) {
 		aDir("d"), aFile("d/x", "gone"), aFile("d", "file now"),
 		aSymlink("s", "f"), aFile("s", "not through the link"),
 		aFile("n", "file"), aDir("n"), aFile("n/y", "in a directory now"),
-		aDir("m"), aFile("m/kept", "kept"), aDir("m").with(func(h *tar.Header) { h.Mode = 0o700 }),
+		aDir("m"), aFile("m/kept", "kept"), aDir("m").edit(func(h *tar.Header) { h.Mode = 0o700 }),
 		aFile("l", "1"), aHardLink("k", "l"), aFile("l", "2"),
 	)
 	for name, want := range map[string]string{
@@ -232,7 +232,7 @@ func TestExtractSparse(t *testing.T) {
 
 func TestExtractPAXSparse(t *testing.T) {
 	const size = 64 << 20
-	e := aFile("GNUSparseFile.0/f", "1\n1048576\n4\n"+strings.Repeat("\x00", 512-12)+"data").with(func(h *tar.Header) {
+	e := aFile("GNUSparseFile.0/f", "1\n1048576\n4\n"+strings.Repeat("\x00", 512-12)+"data").edit(func(h *tar.Header) {
 		h.Format = tar.FormatPAX
 	})
 	dir, path := newDir(t)
@@ -306,7 +306,7 @@ func TestExtractIntoANonEmptyDirectoryCountsAll(t *testing.T) {
 
 // TestExtractLeavesTheRootsAttributes: overlay2 passes over the root's entry.
 func TestExtractLeavesTheRootsAttributes(t *testing.T) {
-	dir := extract(t, aDir("./").with(func(h *tar.Header) { h.Mode = 0o1700; h.Uid = 77 }), aFile("f", "x"))
+	dir := extract(t, aDir("./").edit(func(h *tar.Header) { h.Mode = 0o1700; h.Uid = 77 }), aFile("f", "x"))
 	if st := lstat(t, dir); st.Mode&0o7777 != 0o755 || int(st.Uid) != os.Getuid() {
 		t.Errorf("the root has mode %o and owner %d", st.Mode, st.Uid)
 	}

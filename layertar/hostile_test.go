@@ -67,7 +67,7 @@ func TestExtractRefuses(t *testing.T) {
 		return entry{Header: h}
 	}
 	owned := func(uid, gid int) entry {
-		return aFile("f", "").with(func(h *tar.Header) { h.Format, h.Uid, h.Gid = tar.FormatGNU, uid, gid })
+		return aFile("f", "").edit(func(h *tar.Header) { h.Format, h.Uid, h.Gid = tar.FormatGNU, uid, gid })
 	}
 	tests := map[string][]entry{
 		"a name above the root":             {aFile("../escape", "x")},

@@ -24,7 +24,7 @@ import (
 
 func aWhiteout(path string) entry {
 	dir, base := filepath.Split(path)
-	return aFile(dir+".wh."+base, "").with(func(h *tar.Header) { h.Mode = 0o600 })
+	return aFile(dir+".wh."+base, "").edit(func(h *tar.Header) { h.Mode = 0o600 })
 }
 
 func anOpaqueMarker(dir string) entry { return aFile(dir+"/.wh..wh..opq", "") }
@@ -113,7 +113,7 @@ func TestExtractRefusesAnOpaqueRoot(t *testing.T) {
 }
 
 func TestWhiteoutsRoundTrip(t *testing.T) {
-	dir := extract(t, aWhiteout("a"), aDir("d").with(func(h *tar.Header) { h.Mode = 0o1750 }), anOpaqueMarker("d"), aFile("d/f", "x"), aWhiteout("d/w"), aWhiteout("z"))
+	dir := extract(t, aWhiteout("a"), aDir("d").edit(func(h *tar.Header) { h.Mode = 0o1750 }), anOpaqueMarker("d"), aFile("d/f", "x"), aWhiteout("d/w"), aWhiteout("z"))
 	shared := filepath.Join(dir, "y") // the kernel links whiteouts to each other
 	if err := os.Link(filepath.Join(dir, "z"), shared); err != nil {
 		t.Fatal(err)
@@ -158,8 +158,8 @@ func TestDevicesOwnersAndCapabilities(t *testing.T) {
 	caps := string([]byte{1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	dir := extract(t,
 		device(tar.TypeBlock, "b", 259, 300), device(tar.TypeChar, "c", 4095, 1<<20-1), device(tar.TypeChar, "null", 1, 3),
-		aFile("suid", "x").with(owned), aSymlink("sl", "x").with(owned), aDir("sd").with(owned),
-		aFile("cap", "x").with(owned).xattr(Capabilities, caps), aHardLink("cap2", "cap").with(owned).xattr(Capabilities, caps),
+		aFile("suid", "x").edit(owned), aSymlink("sl", "x").edit(owned), aDir("sd").edit(owned),
+		aFile("cap", "x").edit(owned).xattr(Capabilities, caps), aHardLink("cap2", "cap").edit(owned).xattr(Capabilities, caps),
 		aFile("cap3", "x").xattr(Capabilities, caps), aHardLink("cap4", "cap3"),
 	)
 	for name, want := range map[string]uint64{"b": unix.Mkdev(259, 300), "c": unix.Mkdev(4095, 1<<20-1), "null": unix.Mkdev(1, 3)} {
@@ -191,7 +191,7 @@ func TestDevicesOwnersAndCapabilities(t *testing.T) {
 
 func TestExtractInASetgidDirectory(t *testing.T) {
 	dir := extract(t,
-		aDir("d").with(func(h *tar.Header) { h.Mode, h.Gid = 0o2775, 50 }), aFile("d/f", ""), aDir("d/e"), aFile("d/i/x", ""))
+		aDir("d").edit(func(h *tar.Header) { h.Mode, h.Gid = 0o2775, 50 }), aFile("d/f", ""), aDir("d/e"), aFile("d/i/x", ""))
 	for name, want := range map[string]uint32{"d/f": 0o644, "d/e": 0o755, "d/i": 0o755, "d/i/x": 0o644} {
 		st := lstat(t, filepath.Join(dir, name))
 		if st.Mode&0o7777 != want || st.Gid != 0 {
@@ -209,7 +209,7 @@ func TestMappedOwnersOnDisk(t *testing.T) {
 	if err := os.Chown(path, 100_000, 200_000); err != nil { // as the driver makes it
 		t.Fatal(err)
 	}
-	first := tarOf(t, aDir("./"), aFile("f", "").with(func(h *tar.Header) { h.Uid, h.Gid = 33, 34 }), aFile("implied/g", ""), aWhiteout("w"))
+	first := tarOf(t, aDir("./"), aFile("f", "").edit(func(h *tar.Header) { h.Uid, h.Gid = 33, 34 }), aFile("implied/g", ""), aWhiteout("w"))
 	if _, err := Extract(t.Context(), dir, bytes.NewReader(first), Options{IDs: ids}); err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestPackCapabilitiesOfAUserNamespace(t *testing.T) {
 }
 
 func TestPackNeedsNoPermissions(t *testing.T) {
-	dir := extract(t, aDir("d").with(func(h *tar.Header) { h.Mode = 0 }), aFile("d/f", "x").with(func(h *tar.Header) { h.Mode = 0 }))
+	dir := extract(t, aDir("d").edit(func(h *tar.Header) { h.Mode = 0 }), aFile("d/f", "x").edit(func(h *tar.Header) { h.Mode = 0 }))
 	if _, bodies := readTar(t, packed(t, dir)); bodies["d/f"] != "x" {
 		t.Errorf("packed %q", bodies)
 	}

@@ -43,14 +43,14 @@ func TestRoundTrip(t *testing.T) {
 	longest := strings.Repeat("n", 255)
 	big := strings.Repeat("0123456789abcdef", 3<<16) + "tail"
 	dir := extract(t,
-		aDir("d").with(func(h *tar.Header) { h.Mode = 0o1751 }),
-		aFile("d/suid", "s").with(func(h *tar.Header) { h.Mode = 0o6755 }), aFile("d/big", big),
+		aDir("d").edit(func(h *tar.Header) { h.Mode = 0o1751 }),
+		aFile("d/suid", "s").edit(func(h *tar.Header) { h.Mode = 0o6755 }), aFile("d/big", big),
 		aFile("d/\xff\xfe", "not UTF-8"), aSymlink("d/\xfd", "target\xfc"), aHardLink("d/\xfb", "d/\xff\xfe"),
 		aFile(longest+"/"+longest+"/"+longest, "long"), aSymlink("link", strings.Repeat("t", 4095)),
 		entry{Header: header(tar.TypeFifo, "fifo", 0o600)},
 		aFile("x", "x").xattr("user.%25%3D", "\x00=\n"), aDir("xd").xattr("user.empty", ""),
 		aFile("sparse", "start"+strings.Repeat("\x00", 1<<20)+"end"), aHardLink("s2", "link"),
-		aFile("old", "").with(func(h *tar.Header) { h.ModTime = h.ModTime.AddDate(-60, 0, 0) }),
+		aFile("old", "").edit(func(h *tar.Header) { h.ModTime = h.ModTime.AddDate(-60, 0, 0) }),
 	)
 	first := packed(t, dir)
 	again, path := newDir(t)
@@ -261,7 +261,7 @@ func TestUnmappedOwnersAreErrors(t *testing.T) {
 		GIDMaps: []user.IDMap{{ID: 0, ParentID: 1 << 20, Count: 10}},
 	}
 	dir, _ := newDir(t)
-	foreign := aFile("f", "").with(func(h *tar.Header) { h.Uid = 10 })
+	foreign := aFile("f", "").edit(func(h *tar.Header) { h.Uid = 10 })
 	_, err := Extract(t.Context(), dir, bytes.NewReader(tarOf(t, foreign)), Options{IDs: ids})
 	if fault.ClassOf(err) != fault.UnsafeInput {
 		t.Errorf("to the host: %v", err)

@@ -47,15 +47,15 @@ func aLink(typ byte, name, target string) entry {
 func aSymlink(name, target string) entry  { return aLink(tar.TypeSymlink, name, target) }
 func aHardLink(name, target string) entry { return aLink(tar.TypeLink, name, target) }
 
-// with changes a copy of the entry.
-func (e entry) with(change func(*tar.Header)) entry {
+// edit changes a copy of the entry.
+func (e entry) edit(change func(*tar.Header)) entry {
 	change(&e.Header)
 	return e
 }
 
 // xattr adds a PAX record that sets an extended attribute.
 func (e entry) xattr(name, value string) entry {
-	return e.with(func(h *tar.Header) {
+	return e.edit(func(h *tar.Header) {
 		h.Format = tar.FormatPAX
 		h.PAXRecords = map[string]string{paxXattr + name: value}
 	})

@@ -64,9 +64,9 @@ func TestBuildStepsAreVolatile(t *testing.T) {
 	}
 }
 
-// TestWhatAStepMappedIsKept writes through mapped memory, as linkers and databases do. A
+// TestMappedWritesOfAStepAreKept writes through mapped memory, as linkers and databases do. A
 // snapshot shows the state after a power cut: without data in memory that ZFS has not seen.
-func TestWhatAStepMappedIsKept(t *testing.T) {
+func TestMappedWritesOfAStepAreKept(t *testing.T) {
 	o := testOptions
 	o.Dataset = dataset(t, "mapped", "sync=disabled")
 	d := openStoreIn(t, filepath.Join(plainDir(t), "home"), o)

@@ -10,9 +10,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
-// TestWhatWasCutShortNamesItsRemedy makes sure that each error names its own remedy, and no
+// TestInterruptedCallsNameTheirRemedy makes sure that each error names its own remedy, and no
 // other's.
-func TestWhatWasCutShortNamesItsRemedy(t *testing.T) {
+func TestInterruptedCallsNameTheirRemedy(t *testing.T) {
 	const pull, again, rollback = "pull, load or build", "make it again", "`overlayzfs rollback tank/a@s`"
 	for _, tt := range []struct {
 		err  error

@@ -38,7 +38,7 @@ func TestWaitsAreShared(t *testing.T) {
 	})
 }
 
-func TestWhoAsksLateWaitsForTheNext(t *testing.T) {
+func TestALateCallerWaitsForTheNextTxg(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		g := txgWaiter{sync: func(context.Context) error { time.Sleep(time.Second); return nil }}

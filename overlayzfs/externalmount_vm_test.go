@@ -44,7 +44,7 @@ func mountAt(t *testing.T, m Mount) string {
 	return dir
 }
 
-func sealed(t *testing.T, d *Driver, id string) {
+func commitOnce(t *testing.T, d *Driver, id string) {
 	t.Helper()
 	noted := 0
 	must(t, d.CommitLayer(t.Context(), id, false, func() error { noted++; return nil }))
@@ -62,7 +62,7 @@ func TestMountsForSomebodyElse(t *testing.T) {
 		t.Errorf("a base layer: %+v", m)
 	}
 	write(t, filepath.Join(m.Source, "a"), "1")
-	sealed(t, d, "1")
+	commitOnce(t, d, "1")
 	mine(t, d, "2", "1", nil)
 	m, err = d.WritableMount(t.Context(), "2")
 	must(t, err)
@@ -72,7 +72,7 @@ func TestMountsForSomebodyElse(t *testing.T) {
 		t.Errorf("it shows %q", got)
 	}
 	must(t, mount.Unmount(top))
-	sealed(t, d, "2")
+	commitOnce(t, d, "2")
 	m, err = d.ViewMount(t.Context(), "2")
 	must(t, err)
 	if view := mountAt(t, m); os.WriteFile(filepath.Join(view, "c"), nil, 0o600) == nil {
@@ -171,7 +171,7 @@ func TestRebase(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotNotedIsNotSealed(t *testing.T) {
+func TestAFailedRecordStopsTheCommit(t *testing.T) {
 	d := openOutside(t, filepath.Join(t.TempDir(), "home"))
 	mine(t, d, "1", "", nil)
 	want := errors.New("as the test wants it")

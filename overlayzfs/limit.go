@@ -155,8 +155,8 @@ func (d *Driver) detach(l layer) error {
 	return d.limits.Detach(quotaLayer)
 }
 
-// mayOwnKey reports whether a layer of that ID may have that key.
-func (d *Driver) mayOwnKey(id, key string) bool {
+// mayHaveKey reports whether a layer with that ID may exist and have that key.
+func (d *Driver) mayHaveKey(id, key string) bool {
 	return checkID("layer", id) == nil && d.home.layer(id).mayHaveKey(key)
 }
 

@@ -268,7 +268,7 @@ func TestALimitedContainerOutlivesACrash(t *testing.T) {
 	}
 }
 
-func TestWhatALimitedLayerIsNotFor(t *testing.T) {
+func TestUsesThatALimitedLayerRefuses(t *testing.T) {
 	ctx := context.Background()
 	d := limitedStore(t, "parent")
 	limited(t, d, "box", "size=50M")

@@ -10,8 +10,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// TestWhatIsBeingReceivedIsRead reads the property that a dataset was marked with.
-func TestWhatIsBeingReceivedIsRead(t *testing.T) {
+// TestParseReceiving reads the property that a dataset was marked with.
+func TestParseReceiving(t *testing.T) {
 	marked := func(value zfs.Value, source string) zfs.Dataset {
 		return zfs.Dataset{Name: "tank/a", Properties: map[string]zfs.Property{receivingProperty: {Value: value, Source: source}}}
 	}

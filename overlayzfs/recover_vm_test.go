@@ -92,9 +92,9 @@ func TestStraysGoWhenTheHostComesUp(t *testing.T) {
 	requireTidy(t, d, "a", "a-init")
 }
 
-// TestWhatThePowerCutTore leaves a layer whose names were in the intent log, and whose files'
+// TestTornLayersAreRemoved has layers whose names were in the intent log, and whose files'
 // content was not.
-func TestWhatThePowerCutTore(t *testing.T) {
+func TestTornLayersAreRemoved(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")
 	for _, id := range []string{"nolink", "nolower", "whole"} {
@@ -156,7 +156,7 @@ func TestALayerThatWasBeingRemovedIsGone(t *testing.T) {
 	requireTidy(t, d, "base")
 }
 
-func TestWhatWasAnsweredSurvives(t *testing.T) {
+func TestAnsweredCallsSurvive(t *testing.T) {
 	ctx := context.Background()
 	d := openStore(t)
 	create(t, d, "applied", "")

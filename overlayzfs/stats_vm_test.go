@@ -73,7 +73,7 @@ func TestAStoreInNumbers(t *testing.T) {
 func TestMountsOfSomebodyElseAreCounted(t *testing.T) {
 	d := openOutside(t, filepath.Join(t.TempDir(), "home"))
 	mine(t, d, "1", "", nil)
-	sealed(t, d, "1")
+	commitOnce(t, d, "1")
 	for _, id := range []string{"2", "3"} {
 		mine(t, d, id, "1", nil)
 		m, err := d.WritableMount(t.Context(), id)

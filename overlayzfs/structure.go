@@ -236,8 +236,8 @@ func checkWork(layer int, where string) error {
 	})
 }
 
-// isUpperLink reports whether an entry is the link of a limited layer to its own dataset.
-// That dataset did not come with this one.
+// isUpperLink reports whether an entry is the link of a limited layer to the layer's dataset.
+// The stream did not carry that dataset.
 func isUpperLink(layer int, name string) (bool, error) {
 	target, err := fsat.Readlink(layer, name)
 	if errors.Is(err, unix.EINVAL) { // not a link

@@ -37,7 +37,7 @@ func (c *call) apply() (int64, error) {
 	} else if err != nil {
 		return 0, wrapReadError(err)
 	}
-	s, err := c.server.keeper.acquire(c.ctx)
+	s, err := c.server.driver.acquire(c.ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -98,7 +98,7 @@ func TestApplyDiffRefusesASpentBody(t *testing.T) {
 			t.Errorf("answered %d %s", status, answer)
 		}
 	}
-	if asked := d.recorded(); asked != "" {
+	if asked := d.joinCalls(); asked != "" {
 		t.Errorf("the driver was asked %s", asked)
 	}
 }

@@ -33,7 +33,7 @@ func (s *Server) calls() map[string]http.HandlerFunc {
 func initialize(c *call) error {
 	p, err := decodeInit(c.r.Body)
 	if errors.Is(err, errNoBody) {
-		p, err = c.server.keeper.storedParams(c.ctx)
+		p, err = c.server.driver.storedParams(c.ctx)
 	}
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func initialize(c *call) error {
 	if reason := c.server.RefuseIDMaps; reason != "" && len(p.UIDMaps)+len(p.GIDMaps) > 0 {
 		return fault.New(fault.Unsupported, "%s", reason)
 	}
-	if err := c.server.keeper.init(c.ctx, p); err != nil {
+	if err := c.server.driver.init(c.ctx, p); err != nil {
 		return err
 	}
 	return c.answer(emptyResponse{})
@@ -54,7 +54,7 @@ func getCapabilities(c *call) error {
 // driverCall returns a call that needs the Driver and does not read the request's body.
 func driverCall(run func(context.Context, Driver) (any, error)) callFunc {
 	return func(c *call) error {
-		s, err := c.server.keeper.acquire(c.ctx)
+		s, err := c.server.driver.acquire(c.ctx)
 		if err != nil {
 			return err
 		}

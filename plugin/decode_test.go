@@ -39,7 +39,7 @@ func TestBadRequests(t *testing.T) {
 			}
 		}
 	}
-	if asked := d.recorded(); asked != "" {
+	if asked := d.joinCalls(); asked != "" {
 		t.Errorf("the driver was asked %s", asked)
 	}
 }

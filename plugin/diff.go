@@ -36,7 +36,7 @@ func diff(c *call) error {
 	if !c.r.ProtoAtLeast(1, 1) {
 		return fault.New(fault.Unsupported, "HTTP/1.0 cannot tell a stream that was cut from a whole one")
 	}
-	s, err := c.server.keeper.acquire(c.ctx)
+	s, err := c.server.driver.acquire(c.ctx)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@
 //   - call.go: what every call goes through
 //   - calls.go, diff.go, applydiff.go: the fifteen calls
 //   - names.go: what dockerd's names of layers tell
-//   - keeper.go, shareddriver.go: the one open Driver
+//   - currentdriver.go, shareddriver.go: the one open Driver
 //   - opening.go, store.go: how it is opened
 //   - state.go: Init's parameters, stored for restarts
 //   - server.go, listen.go, inflight.go: listening and stopping

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		os.Exit(code) // the fuzzer's own workers are still there
 	}
 	mount.CloseIdleThreads()
-	if after := settled(before); code == 0 && after != before {
+	if after := waitHoldings(before); code == 0 && after != before {
 		fmt.Fprintf(os.Stderr, "left behind: %+v, began with %+v\n", after, before)
 		stacks := make([]byte, 1<<20)
 		os.Stderr.Write(stacks[:runtime.Stack(stacks, true)])
@@ -60,8 +60,8 @@ func held() holdings {
 	return holdings{runtime.NumGoroutine(), files}
 }
 
-// settled gives connections that are closing a moment to be gone.
-func settled(want holdings) holdings {
+// waitHoldings waits until closing connections are closed, and returns the holdings.
+func waitHoldings(want holdings) holdings {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.Now().Add(3 * time.Second)
@@ -101,7 +101,7 @@ func (f *fake) record(ctx context.Context, format string, args ...any) error {
 	return f.err
 }
 
-func (f *fake) recorded() string {
+func (f *fake) joinCalls() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return strings.Join(f.calls, "\n")

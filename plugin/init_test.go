@@ -98,7 +98,7 @@ func TestInitAgainRestarts(t *testing.T) {
 	if got := o.history(); got != "/hk=v" {
 		t.Errorf("opened %s, want once", got)
 	}
-	if got := o.drivers[0].recorded(); got != "restart" {
+	if got := o.drivers[0].joinCalls(); got != "restart" {
 		t.Errorf("the driver was asked %q, want a restart", got)
 	}
 	o.drivers[0].err = errors.New("cannot count")
@@ -115,8 +115,8 @@ func TestInitElsewhere(t *testing.T) {
 		}
 	}
 	mustInit(t, r, InitParams{Home: "/new"})
-	if err := r.Put(t.Context(), "b"); err != nil || o.drivers[1].recorded() != `put "b"` {
-		t.Errorf("the new driver was asked %q: %v", o.drivers[1].recorded(), err)
+	if err := r.Put(t.Context(), "b"); err != nil || o.drivers[1].joinCalls() != `put "b"` {
+		t.Errorf("the new driver was asked %q: %v", o.drivers[1].joinCalls(), err)
 	}
 }
 
@@ -238,7 +238,7 @@ func TestRestoreAfterACrash(t *testing.T) {
 		t.Errorf("restored %+v, want %+v", got, p)
 	}
 	mustInit(t, second, p)
-	if got := o.drivers[0].recorded(); !strings.HasSuffix(got, "restart") {
+	if got := o.drivers[0].joinCalls(); !strings.HasSuffix(got, "restart") {
 		t.Errorf("Init after the restore asked the driver %q", got)
 	}
 }

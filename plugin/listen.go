@@ -46,11 +46,11 @@ func (l *connections) Accept() (net.Conn, error) {
 // finish ends the open connections: answers under way are sent, and no further request is
 // read. After limit it closes the remaining connections.
 func (l *connections) finish(limit time.Duration) {
-	for _, c := range l.left() {
+	for _, c := range l.listOpen() {
 		c.closeRead()
 	}
 	timer := time.AfterFunc(limit, func() {
-		for _, c := range l.left() {
+		for _, c := range l.listOpen() {
 			c.Close()
 		}
 	})
@@ -62,7 +62,7 @@ func (l *connections) finish(limit time.Duration) {
 	}
 }
 
-func (l *connections) left() []*connection {
+func (l *connections) listOpen() []*connection {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Collect(maps.Keys(l.open))

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestWhatNamesTell(t *testing.T) {
+func TestNamesOfLayers(t *testing.T) {
 	docker, buildkit := strings.Repeat("0a", 32), "k2v9x0q8c7b6n5m4l3k2j1h0g"
 	tests := []struct {
 		id                    string

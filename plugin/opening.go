@@ -9,7 +9,7 @@ import (
 )
 
 // init makes the Driver for p the current one.
-func (k *keeper) init(ctx context.Context, p InitParams) error {
+func (k *currentDriver) init(ctx context.Context, p InitParams) error {
 	if err := k.current.Lock(ctx); err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (k *keeper) init(ctx context.Context, p InitParams) error {
 // bind gives the store and the state file a token in common, by which `overlayzfs gc`
 // recognises the engine's records as this store's. A failure is only logged, because
 // layers work without a token: a full disk must not keep the engine from starting.
-func (k *keeper) bind(d Driver, p InitParams) {
+func (k *currentDriver) bind(d Driver, p InitParams) {
 	err := d.BindEngine(k.state.tokens(), func(tokens []string) error { return k.state.saveTokens(p, tokens) })
 	if err != nil {
 		k.log.WithError(err).Warn("no token in common with the store: `overlayzfs gc` refuses until the engine's next start")
@@ -56,7 +56,7 @@ func (k *keeper) bind(d Driver, p InitParams) {
 // previous process ended during Init (see Server.Stale), the engine repeats the call and
 // has no body left, but the parameters were stored. Only a process's first Init can be
 // such a repetition.
-func (k *keeper) storedParams(ctx context.Context) (InitParams, error) {
+func (k *currentDriver) storedParams(ctx context.Context) (InitParams, error) {
 	if err := k.current.Lock(ctx); err != nil {
 		return InitParams{}, err
 	}
@@ -71,7 +71,7 @@ func (k *keeper) storedParams(ctx context.Context) (InitParams, error) {
 // closeCurrent closes the current Driver once its calls are done. Two open Drivers could
 // meet on one home or dataset. When the next one cannot be opened, calls open the old one
 // again.
-func (k *keeper) closeCurrent(ctx context.Context) error {
+func (k *currentDriver) closeCurrent(ctx context.Context) error {
 	old, wasOpen := k.current.Drop(errReplaced)
 	if !wasOpen {
 		return nil
@@ -89,7 +89,7 @@ var errReplaced = errors.New("the engine sent other parameters and went away")
 
 // currentFor returns the current Driver if p are its parameters, or nil. The caller holds
 // the turn.
-func (k *keeper) currentFor(p InitParams) Driver {
+func (k *currentDriver) currentFor(p InitParams) Driver {
 	s, isOpen := k.current.Get()
 	if !isOpen || !k.params.Load().equal(p) {
 		return nil
@@ -99,7 +99,7 @@ func (k *keeper) currentFor(p InitParams) Driver {
 
 // restore opens the Driver with the stored parameters, if there are any. The caller holds
 // the turn.
-func (k *keeper) restore(ctx context.Context) {
+func (k *currentDriver) restore(ctx context.Context) {
 	p, err := k.state.load()
 	if err != nil {
 		k.log.WithError(err).Error("cannot read the stored parameters: waiting for the engine's Init")

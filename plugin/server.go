@@ -29,7 +29,7 @@ type Server struct {
 	// StopTimeout is how long calls may take to end when the server stops.
 	StopTimeout time.Duration
 
-	keeper   *keeper
+	driver   *currentDriver
 	inFlight *inFlight
 	log      logrus.FieldLogger
 }
@@ -39,7 +39,7 @@ type Server struct {
 func NewServer(open Opener, statePath string, log logrus.FieldLogger) *Server {
 	return &Server{
 		StopTimeout: defaultStopTimeout,
-		keeper:      newKeeper(open, stateFile(statePath), log),
+		driver:      newCurrentDriver(open, stateFile(statePath), log),
 		inFlight:    newInFlight(),
 		log:         log,
 	}
@@ -53,7 +53,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tracked := trackConnections(l)
-	s.keeper.stale = s.Stale
+	s.driver.stale = s.Stale
 	s.startRestore(ctx)
 	served := make(chan error, 1)
 	go func() { served <- s.handler().Serve(tracked) }()
@@ -70,19 +70,19 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.log.Warn("stopping although calls are still at work")
 	}
 	tracked.finish(cancelGrace)
-	s.keeper.close()
+	s.driver.close()
 	return err
 }
 
 // startRestore opens the Driver with the stored parameters in the background. Once it has
 // returned, calls wait for the outcome.
 func (s *Server) startRestore(ctx context.Context) {
-	_ = s.keeper.current.Lock(context.Background()) // nothing else has begun
+	_ = s.driver.current.Lock(context.Background()) // nothing else has begun
 	s.inFlight.begin()
 	go func() {
 		defer s.inFlight.end()
-		defer s.keeper.current.Unlock()
-		s.keeper.restore(ctx)
+		defer s.driver.current.Unlock()
+		s.driver.restore(ctx)
 	}()
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// sharedDriver is an open Driver with a count of its users: each call at work, and the keeper
+// sharedDriver is an open Driver with a count of its users: each call at work, and currentDriver
 // while it is current. The last user closes the Driver.
 type sharedDriver struct {
 	driver Driver

@@ -16,8 +16,8 @@ import (
 
 // The protocol over a real store on real OpenZFS, with TMPDIR on a dataset.
 
-// onStore serves a real store and sends Init.
-func onStore(t *testing.T, state string, p InitParams) *rig {
+// newStoreRig serves a real store and sends Init.
+func newStoreRig(t *testing.T, state string, p InitParams) *rig {
 	t.Helper()
 	r := serve(t, StoreOpener(nil, nil), state)
 	if err := r.Init(t.Context(), p); err != nil {
@@ -48,7 +48,7 @@ func layerTar(t *testing.T, owner int, names ...string) *bytes.Buffer {
 // owners as containers see them, the disk has them as the host does.
 func TestIDMapsAreHonoured(t *testing.T) {
 	maps := []IDMap{{ContainerID: 0, HostID: 100000, Size: 65536}}
-	r := onStore(t, "", InitParams{Home: filepath.Join(t.TempDir(), "home"), UIDMaps: maps, GIDMaps: maps})
+	r := newStoreRig(t, "", InitParams{Home: filepath.Join(t.TempDir(), "home"), UIDMaps: maps, GIDMaps: maps})
 	ctx := t.Context()
 	fatal := func(err error) {
 		t.Helper()
@@ -107,7 +107,7 @@ func requireOwner(t *testing.T, path string, want uint32) {
 func TestAStoreComesBackWithoutInit(t *testing.T) {
 	dir := t.TempDir()
 	state := filepath.Join(dir, "init.json")
-	first := onStore(t, state, InitParams{Home: filepath.Join(dir, "home")})
+	first := newStoreRig(t, state, InitParams{Home: filepath.Join(dir, "home")})
 	ctx := t.Context()
 	for _, err := range []error{
 		first.Create(ctx, "base", "", CreateOptions{}),
@@ -142,7 +142,7 @@ func TestAStoreComesBackWithoutInit(t *testing.T) {
 func TestHostileCallsLeaveTheStoreAlone(t *testing.T) {
 	dir := t.TempDir()
 	home := filepath.Join(dir, "home")
-	r := onStore(t, "", InitParams{Home: home})
+	r := newStoreRig(t, "", InitParams{Home: home})
 	ctx := t.Context()
 	victim := filepath.Join(dir, "victim")
 	if err := os.WriteFile(victim, []byte("mine"), 0o600); err != nil {

@@ -50,7 +50,7 @@ func TestWire(t *testing.T) {
 			if status != http.StatusOK || strings.TrimSuffix(answer, "\n") != tt.answer {
 				t.Errorf("answered %d %s, want %s", status, answer, tt.answer)
 			}
-			if got := d.recorded(); got != tt.asked {
+			if got := d.joinCalls(); got != tt.asked {
 				t.Errorf("the driver was asked %s, want %s", got, tt.asked)
 			}
 		})
@@ -163,12 +163,12 @@ func TestHostileIDsPassUntouched(t *testing.T) {
 	if _, err := started(t, d).ApplyDiff(t.Context(), "a\xff", "", strings.NewReader("x")); err != nil {
 		t.Error(err)
 	}
-	if got, want := d.recorded(), `apply "a\xff" ""`; got != want {
+	if got, want := d.joinCalls(), `apply "a\xff" ""`; got != want {
 		t.Errorf("asked %s, want %s", got, want)
 	}
 }
 
 func (f *fake) ask(do func(*fake)) string {
 	do(f)
-	return f.recorded()
+	return f.joinCalls()
 }

@@ -32,16 +32,16 @@ const storeProperty = "overlayzfs:store"
 
 // datasets limits each layer by a child dataset.
 type datasets struct {
-	zfs     *zfs.Handle
-	parent  string
-	store   string
-	staging string // the staging directory of layers
-	mayOwn  func(id, key string) bool
-	watch   *inodeWatch
+	zfs        *zfs.Handle
+	parent     string
+	store      string
+	staging    string // the staging directory of layers
+	mayHaveKey func(id, key string) bool
+	watch      *inodeWatch
 }
 
 func newDatasets(c Config) *datasets {
-	d := &datasets{zfs: c.ZFS, parent: c.Dataset, store: c.Store, staging: c.Staging, mayOwn: c.MayOwn}
+	d := &datasets{zfs: c.ZFS, parent: c.Dataset, store: c.Store, staging: c.Staging, mayHaveKey: c.MayHaveKey}
 	d.watch = &inodeWatch{
 		count: countMountedInodes, created: zfs.CreatedObjects, endTxg: d.endTxg, objsetReader: d.objsetReader,
 		freeze: d.freeze, thaw: d.setRefquota, layers: map[string]*watchedLayer{},

@@ -52,7 +52,7 @@ func TestACrashAtEachStepOfMake(t *testing.T) {
 	there := s.add("there", bytesOf(8*mib))
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
-			p := s.newPlace()
+			p := s.newLayer()
 			step.do(s, p, Record{Layer: "half", Mode: Dataset, Limits: Limits{Bytes: 8 * mib}})
 			s.restart(Dataset)
 			s.wantChildren(there.Key)
@@ -127,7 +127,7 @@ func TestForeignDatasetsAreSpared(t *testing.T) {
 // TestMakeThatFailsLeavesNothing fails in the caller's part, and in ZFS's.
 func TestMakeThatFailsLeavesNothing(t *testing.T) {
 	s := newStore(t, Dataset)
-	p := s.newPlace()
+	p := s.newLayer()
 	must(t, os.Mkdir(p.Dir, 0o700))
 	wantError(t, s.Make(p, "x", bytesOf(8*mib), func(string) error { return fault.Interrupted }), fault.Interrupted)
 	left, err := os.ReadDir(p.Dir)

@@ -117,7 +117,7 @@ func (d *datasets) sweep(ctx context.Context, all func() (map[string]*Record, er
 		if _, found := recorded[key]; found || !IsKey(key) || !d.isOurs(child) {
 			continue
 		}
-		if layer, _ := child.Property(LayerProperty); d.mayOwn != nil && d.mayOwn(layer.String(), key) {
+		if layer, _ := child.Property(LayerProperty); d.mayHaveKey != nil && d.mayHaveKey(layer.String(), key) {
 			logrus.WithFields(logrus.Fields{"dataset": child.Name, "layer": layer.String()}).Warn("the dataset is not destroyed: the layer exists, and the record of its limit is missing")
 			continue
 		}

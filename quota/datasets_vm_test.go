@@ -131,7 +131,7 @@ func TestALimitIsRaisedAndLowered(t *testing.T) {
 	equal(t, "refquota, lowered", get(t, s.child(layer), "refquota"), fmt.Sprint(24*mib))
 	must(t, s.SetLimits(layer, Limits{}))
 	equal(t, "refquota, none", get(t, s.child(layer), "refquota"), "0")
-	wantError(t, s.SetLimits(s.newPlace(), Limits{Bytes: mib}), fault.Unsupported, "made without a limit")
+	wantError(t, s.SetLimits(s.newLayer(), Limits{Bytes: mib}), fault.Unsupported, "made without a limit")
 }
 
 // TestTheKernelsRefusalIsExplained lowers a limit below what the package knows of: its usage is as

@@ -87,7 +87,7 @@ func read[N any](f *fakePool, n *N) N {
 	return *n
 }
 
-func (f *fakePool) with(fn func()) {
+func (f *fakePool) runLocked(fn func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fn()
@@ -161,7 +161,7 @@ func TestANewLayerIsWrittenOut(t *testing.T) {
 		equal(t, "groups ended", read(f, &f.syncs), 1)
 		must(t, g.add("k", governedRecord(testMiB)))
 		equal(t, "groups ended", read(f, &f.syncs), 1)
-		f.with(func() { f.broken, f.used = fault.PoolUnavailable, 0 })
+		f.runLocked(func() { f.broken, f.used = fault.PoolUnavailable, 0 })
 		wantError(t, g.add("other", governedRecord(testMiB)), fault.PoolUnavailable)
 	})
 }
@@ -238,7 +238,7 @@ func TestAFullLayerIsWatchedForDeletions(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		equal(t, "groups ended for a full layer", read(f, &f.syncs), 0)
 		equal(t, "refused", f.write(1), false)
-		f.with(func() { f.used, f.own = 2*testMiB, 2*testMiB })
+		f.runLocked(func() { f.used, f.own = 2*testMiB, 2*testMiB })
 		time.Sleep(time.Second)
 		f.write(9 * testMiB)
 		time.Sleep(time.Second)
@@ -255,13 +255,13 @@ func TestAPoolThatFailsIsAskedAgain(t *testing.T) {
 		defer g.close()
 		must(t, g.set("k", governedRecord(10*testMiB)))
 		must(t, g.add("k", governedRecord(10*testMiB)))
-		f.with(func() { f.broken = fault.PoolUnavailable })
+		f.runLocked(func() { f.broken = fault.PoolUnavailable })
 		before := read(f, &f.looks)
 		time.Sleep(time.Minute)
 		if n := read(f, &f.looks) - before; n > 70 {
 			t.Errorf("%d looks", n)
 		}
-		f.with(func() { f.broken = nil })
+		f.runLocked(func() { f.broken = nil })
 		f.write(20 * testMiB)
 		time.Sleep(3 * time.Second)
 		equal(t, "refused", f.write(1), false)

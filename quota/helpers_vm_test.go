@@ -100,7 +100,7 @@ func (s *store) add(id string, spec Spec) Layer {
 }
 
 func (s *store) tryAdd(id string, spec Spec) (Layer, error) {
-	p := s.newPlace()
+	p := s.newLayer()
 	if err := os.Mkdir(p.Dir, 0o710); err != nil {
 		return p, err
 	}
@@ -111,7 +111,7 @@ func (s *store) tryAdd(id string, spec Spec) (Layer, error) {
 	return final, os.Rename(p.Dir, final.Dir)
 }
 
-func (s *store) newPlace() Layer {
+func (s *store) newLayer() Layer {
 	key := newKey()
 	return Layer{Key: key, Dir: filepath.Join(s.stage(), key)}
 }

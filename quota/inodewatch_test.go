@@ -24,28 +24,28 @@ type fakeFiles struct {
 func (f *fakeFiles) watch() *inodeWatch {
 	return &inodeWatch{
 		count: func(Layer) (n uint64, err error) {
-			f.with(func() { f.counts, n, err = f.counts+1, f.files, f.fail })
+			f.runLocked(func() { f.counts, n, err = f.counts+1, f.files, f.fail })
 			return n, err
 		},
 		created: func() (n uint64, err error) {
-			f.with(func() { n = f.created + f.files })
+			f.runLocked(func() { n = f.created + f.files })
 			return n, nil
 		},
-		endTxg: func(Layer, Record) error { f.with(func() { f.ends++ }); return nil },
+		endTxg: func(Layer, Record) error { f.runLocked(func() { f.ends++ }); return nil },
 		objsetReader: func(string) func() zfs.Objset {
-			return func() (o zfs.Objset) { f.with(func() { o.Unlinked = f.deleted }); return o }
+			return func() (o zfs.Objset) { f.runLocked(func() { o.Unlinked = f.deleted }); return o }
 		},
 		freeze: func(Layer, Record, uint64) error {
-			f.with(func() { f.freezes, f.frozen = f.freezes+1, true })
+			f.runLocked(func() { f.freezes, f.frozen = f.freezes+1, true })
 			return nil
 		},
-		thaw:   func(Layer, Record) error { f.with(func() { f.thaws, f.frozen = f.thaws+1, false }); return nil },
+		thaw:   func(Layer, Record) error { f.runLocked(func() { f.thaws, f.frozen = f.thaws+1, false }); return nil },
 		layers: map[string]*watchedLayer{},
 	}
 }
 
-// with runs fn while nobody else looks at the fake.
-func (f *fakeFiles) with(fn func()) {
+// runLocked runs fn while nobody else looks at the fake.
+func (f *fakeFiles) runLocked(fn func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fn()
@@ -54,12 +54,12 @@ func (f *fakeFiles) with(fn func()) {
 func (f *fakeFiles) wantFrozen(t *testing.T, what string, want bool) {
 	t.Helper()
 	time.Sleep(4 * maxCheckInterval)
-	f.with(func() { equal(t, what, f.frozen, want) })
+	f.runLocked(func() { equal(t, what, f.frozen, want) })
 }
 
 func (f *fakeFiles) wantCounts(t *testing.T, what string, want int) {
 	t.Helper()
-	f.with(func() { equal(t, what, f.counts, want) })
+	f.runLocked(func() { equal(t, what, f.counts, want) })
 }
 
 func fileRecord(n uint64) Record { return Record{Layer: "x", Mode: Dataset, Limits: Limits{Inodes: n}} }
@@ -73,7 +73,7 @@ func TestTheWatchFreezesAndThaws(t *testing.T) {
 		step := func(what string, frozen bool, freezes, thaws int) {
 			t.Helper()
 			time.Sleep(2 * maxCheckInterval)
-			f.with(func() {
+			f.runLocked(func() {
 				if f.frozen != frozen || f.freezes != freezes || f.thaws != thaws {
 					t.Errorf("%s: frozen %v, %d freezes, %d thaws", what, f.frozen, f.freezes, f.thaws)
 				}
@@ -81,16 +81,16 @@ func TestTheWatchFreezesAndThaws(t *testing.T) {
 		}
 		w.add(layer, fileRecord(100))
 		step("below", false, 0, 0)
-		f.with(func() { f.files = 100 })
+		f.runLocked(func() { f.files = 100 })
 		step("at the limit", true, 1, 0)
 		step("still", true, 1, 0)
-		f.with(func() { f.files = 130 })
+		f.runLocked(func() { f.files = 130 })
 		step("more came before it worked", true, 2, 0)
-		f.with(func() { f.deleted = 20 })
+		f.runLocked(func() { f.deleted = 20 })
 		step("some deleted, not enough", true, 2, 0)
-		f.with(func() { f.deleted = 31 })
+		f.runLocked(func() { f.deleted = 31 })
 		step("deleted, and not gone from the dataset yet", false, 2, 1)
-		f.with(func() { f.deleted = 0 })
+		f.runLocked(func() { f.deleted = 0 })
 		step("over again", true, 3, 1)
 		w.remove("k")
 		step("detached", false, 3, 2)
@@ -131,7 +131,7 @@ func TestSetOfAFrozenLayer(t *testing.T) {
 		layer := Layer{Key: "k"}
 		w.add(layer, fileRecord(100))
 		f.wantFrozen(t, "frozen", true)
-		apply := func(Layer, Record) error { f.with(func() { f.frozen = false }); return nil }
+		apply := func(Layer, Record) error { f.runLocked(func() { f.frozen = false }); return nil }
 		must(t, w.set(layer, fileRecord(200), apply))
 		f.wantFrozen(t, "raised", false)
 		must(t, w.set(layer, fileRecord(90), apply))
@@ -142,7 +142,7 @@ func TestSetOfAFrozenLayer(t *testing.T) {
 	})
 }
 
-func TestWhatFailsIsTriedAtTheNextLook(t *testing.T) {
+func TestAFailedFreezeIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeFiles{files: 100}
 		w := f.watch()
@@ -157,7 +157,7 @@ func TestWhatFailsIsTriedAtTheNextLook(t *testing.T) {
 		}
 		w.add(Layer{Key: "k"}, fileRecord(100))
 		f.wantFrozen(t, "frozen", true)
-		f.with(func() { f.fail = errors.New("statfs") })
+		f.runLocked(func() { f.fail = errors.New("statfs") })
 		f.wantFrozen(t, "uncountable, and still frozen", true)
 	})
 }
@@ -171,10 +171,10 @@ func TestALayerNearItsLimitHasItsTxgEnded(t *testing.T) {
 		defer w.close()
 		w.add(Layer{Key: "k"}, fileRecord(100))
 		create := func(n uint64) {
-			f.with(func() { f.created += n })
+			f.runLocked(func() { f.created += n })
 			time.Sleep(2 * minCheckInterval)
 		}
-		ends := func() (n int) { f.with(func() { n = f.ends }); return n }
+		ends := func() (n int) { f.runLocked(func() { n = f.ends }); return n }
 		create(80)
 		equal(t, "groups ended by 80 objects with room for 90", ends(), 0)
 		create(10)

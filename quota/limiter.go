@@ -50,7 +50,7 @@ type controller interface {
 
 // Config is the configuration of a Limiter.
 type Config struct {
-	ZFS         *zfs.Handle // nil: no limit can be kept
+	ZFS         *zfs.Handle // nil: no limit can be enforced
 	Unavailable error       // the reason why ZFS is nil
 	Dataset     string      // the store's dataset
 	Store       string      // the store's own name, because several may share a dataset
@@ -58,9 +58,9 @@ type Config struct {
 	Records     string      // the directory of records
 	Mode        Mode        // the administrator's choice
 
-	// MayOwn reports whether a layer of that ID may exist and have that key. A sweep spares the
+	// MayHaveKey reports whether a layer with that ID may exist and have that key. A sweep spares the
 	// datasets of such a layer, even without a record.
-	MayOwn func(id, key string) bool
+	MayHaveKey func(id, key string) bool
 }
 
 // Limiter enforces the limits of the layers of a store.

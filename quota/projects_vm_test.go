@@ -163,7 +163,7 @@ func TestANeighboursNewLayerKeepsItsLimit(t *testing.T) {
 // TestACrashInMakeOfAProjectLayer leaves a record, or a record and a limit.
 func TestACrashInMakeOfAProjectLayer(t *testing.T) {
 	s := newStore(t, Project)
-	p := s.newPlace()
+	p := s.newLayer()
 	must(t, os.Mkdir(p.Dir, 0o700))
 	must(t, s.Make(p, "half", bytesOf(8*mib), makeContents))
 	id := s.project(p)

@@ -32,7 +32,7 @@ func TestARecordIsWhatWasSaved(t *testing.T) {
 	}
 }
 
-func TestWhatIsAmongTheRecords(t *testing.T) {
+func TestLoadAllSkipsOtherFiles(t *testing.T) {
 	r := records(t.TempDir())
 	must(t, r.save("GOOD", Record{Mode: Dataset}))
 	must(t, os.WriteFile(r.path("DAMAGED"), []byte("{"), 0o600))

@@ -33,7 +33,7 @@ func (b *busyController) limiter(t *testing.T) *Limiter {
 	return l
 }
 
-func TestWhatIsBusyIsTriedAgain(t *testing.T) {
+func TestBusyDatasetsAreRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &busyController{busy: 20}
 		l := b.limiter(t)

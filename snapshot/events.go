@@ -91,8 +91,8 @@ func (r pendingEvents) add(e Event, now time.Time) {
 
 // putBack restores the events that a snapshot was to cover when that snapshot failed. The
 // failed event itself is not tried again.
-func (r pendingEvents) putBack(settled pendingEvents, failed Event) {
-	for e, old := range settled {
+func (r pendingEvents) putBack(covered pendingEvents, failed Event) {
+	for e, old := range covered {
 		if known, ok := r[e]; ok {
 			old.last = known.last
 		}

@@ -68,8 +68,8 @@ func (l lab) limited(n int) string {
 	return name
 }
 
-// in mounts a dataset while fn works in it.
-func (l lab) in(dataset string, fn func(dir string)) {
+// mountDataset mounts a dataset while fn works in it.
+func (l lab) mountDataset(dataset string, fn func(dir string)) {
 	l.t.Helper()
 	dir := l.t.TempDir()
 	if err := zfs.MountDataset(dataset, dir); err != nil {
@@ -86,7 +86,7 @@ func (l lab) in(dataset string, fn func(dir string)) {
 // write writes a text to a dataset, and read returns it.
 func (l lab) write(dataset, text string) {
 	l.t.Helper()
-	l.in(dataset, func(dir string) {
+	l.mountDataset(dataset, func(dir string) {
 		if err := os.WriteFile(filepath.Join(dir, "text"), []byte(text), 0o600); err != nil {
 			l.t.Fatal(err)
 		}
@@ -95,7 +95,7 @@ func (l lab) write(dataset, text string) {
 
 func (l lab) read(dataset string) (text string) {
 	l.t.Helper()
-	l.in(dataset, func(dir string) {
+	l.mountDataset(dataset, func(dir string) {
 		raw, err := os.ReadFile(filepath.Join(dir, "text"))
 		if err != nil && !os.IsNotExist(err) {
 			l.t.Fatal(err)
@@ -158,8 +158,8 @@ func (l lab) exists(name string) bool {
 	return there
 }
 
-// keeper starts a Scheduler on the lab's datasets.
-func (l lab) keeper(c Config) *Scheduler {
+// startScheduler starts a Scheduler on the lab's datasets.
+func (l lab) startScheduler(c Config) *Scheduler {
 	l.t.Helper()
 	c.ZFS, c.Layers, c.Records = l.zfs, l.layers, l.records
 	k, err := New(c)

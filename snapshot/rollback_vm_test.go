@@ -76,7 +76,7 @@ func TestRemovedLimitedLayers(t *testing.T) {
 func TestALimitBelowWhatComesBack(t *testing.T) {
 	l := newLab(t)
 	limited := l.limited(1)
-	l.in(limited, func(dir string) {
+	l.mountDataset(limited, func(dir string) {
 		block := make([]byte, 20<<20)
 		rand.Read(block)
 		if err := os.WriteFile(filepath.Join(dir, "big"), block, 0o600); err != nil {
@@ -84,7 +84,7 @@ func TestALimitBelowWhatComesBack(t *testing.T) {
 		}
 	})
 	name := l.take()
-	l.in(limited, func(dir string) { os.Remove(filepath.Join(dir, "big")) })
+	l.mountDataset(limited, func(dir string) { os.Remove(filepath.Join(dir, "big")) })
 	if err := l.zfs.SyncPool(t.Context(), "tank"); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestALimitBelowWhatComesBack(t *testing.T) {
 		t.Errorf("%d bytes came back, with a limit of %d, %v", s.Referenced(), s.RefQuota(), err)
 	}
 
-	l.in(l.layers, func(dir string) {
+	l.mountDataset(l.layers, func(dir string) {
 		block := make([]byte, 20<<20)
 		rand.Read(block)
 		if err := os.WriteFile(filepath.Join(dir, "big"), block, 0o600); err != nil {
@@ -105,7 +105,7 @@ func TestALimitBelowWhatComesBack(t *testing.T) {
 		}
 	})
 	name = l.take()
-	l.in(l.layers, func(dir string) { os.Remove(filepath.Join(dir, "big")) })
+	l.mountDataset(l.layers, func(dir string) { os.Remove(filepath.Join(dir, "big")) })
 	if err := l.zfs.SyncPool(t.Context(), "tank"); err != nil {
 		t.Fatal(err)
 	}
@@ -173,9 +173,9 @@ func TestInUseIsRefused(t *testing.T) {
 	l := newLab(t)
 	limited := l.limited(1)
 	name := l.take()
-	l.in(l.layers, func(string) { l.wantRefused(name, Options{}, l.layers+" is mounted on") })
-	l.in(limited, func(string) { l.wantRefused(name, Options{}, limited+" is mounted on") })
-	l.in(l.records, func(dir string) {
+	l.mountDataset(l.layers, func(string) { l.wantRefused(name, Options{}, l.layers+" is mounted on") })
+	l.mountDataset(limited, func(string) { l.wantRefused(name, Options{}, limited+" is mounted on") })
+	l.mountDataset(l.records, func(dir string) {
 		l.wantRefused(name, Options{}, "the records dataset "+l.records+" is mounted on "+dir)
 		f, err := os.Create(filepath.Join(dir, "open"))
 		if err != nil {
@@ -236,7 +236,7 @@ func (l lab) overlayOn(dir string, fn func()) {
 func (l lab) detached(dataset string, fn func()) {
 	l.t.Helper()
 	var f *os.File
-	l.in(dataset, func(dir string) {
+	l.mountDataset(dataset, func(dir string) {
 		var err error
 		if f, err = os.Create(filepath.Join(dir, "open")); err != nil {
 			l.t.Fatal(err)
@@ -398,7 +398,7 @@ func TestInPlace(t *testing.T) {
 	l.write(l.layers, "then")
 	name := l.take()
 	l.write(l.layers, "later")
-	l.in(l.layers, func(dir string) {
+	l.mountDataset(l.layers, func(dir string) {
 		if _, err := PlanRollback(l.zfs, l.layers, "", name, Options{LayersOnly: true}); !errors.Is(err, fault.Invalid) {
 			t.Errorf("layers only: %v", err)
 		}
@@ -413,7 +413,7 @@ func TestInPlace(t *testing.T) {
 func TestAProcessInARecordsRoot(t *testing.T) {
 	l := newLab(t)
 	name := l.take()
-	l.in(l.records, func(dir string) {
+	l.mountDataset(l.records, func(dir string) {
 		raw, err := os.ReadFile("/bin/busybox")
 		if err != nil {
 			t.Fatal(err)

@@ -264,14 +264,14 @@ func (s *Scheduler) takeAndPrune(ctx context.Context, e Event) error {
 func (s *Scheduler) removePending(e Event) pendingEvents {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	settled := pendingEvents{}
+	covered := pendingEvents{}
 	for waiting, row := range s.pending {
 		if waiting == e || e == Stop {
-			settled[waiting] = row
+			covered[waiting] = row
 			delete(s.pending, waiting)
 		}
 	}
-	return settled
+	return covered
 }
 
 // prune destroys the snapshots that the policy does not keep.

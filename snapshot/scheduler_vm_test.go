@@ -55,7 +55,7 @@ func TestRetention(t *testing.T) {
 	l := newLab(t)
 	limited := l.limited(1)
 	pruned := 0
-	k := l.keeper(Config{Policy: Policy{Stop: 2, Start: 1}, AfterPrune: func() { pruned++ }})
+	k := l.startScheduler(Config{Policy: Policy{Stop: 2, Start: 1}, AfterPrune: func() { pruned++ }})
 	byHand := l.take()
 	l.takeEvent(k, Stop)
 	held := l.names()[1]
@@ -103,7 +103,7 @@ func TestRetention(t *testing.T) {
 // TestACloneKeepsItsSnapshot makes sure that a clone is no failure.
 func TestACloneKeepsItsSnapshot(t *testing.T) {
 	l := newLab(t)
-	k := l.keeper(Config{Policy: Policy{Stop: 1}})
+	k := l.startScheduler(Config{Policy: Policy{Stop: 1}})
 	l.takeEvent(k, Stop)
 	cloned := l.names()[0]
 	l.zfsTool("clone", "-o", "mountpoint=none", snapshotName(l.layers, cloned), l.records+"/clone")
@@ -122,7 +122,7 @@ func TestANameInTheWay(t *testing.T) {
 	first, second := makeName(Stop, at, 1), makeName(Stop, at, 2)
 	l.zfsTool("snapshot", snapshotName(l.layers, first))
 	l.zfsTool("snapshot", snapshotName(l.records, second))
-	k := l.keeper(Config{Policy: Policy{Stop: 1}, Now: func() time.Time { return at }})
+	k := l.startScheduler(Config{Policy: Policy{Stop: 1}, Now: func() time.Time { return at }})
 	l.takeEvent(k, Stop)
 	l.takeEvent(k, Stop)
 	if names := l.names(); len(names) != 1 || names[0] != makeName(Stop, at, 4) {
@@ -152,7 +152,7 @@ func TestForeignSnapshotsInThousands(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	k := l.keeper(Config{Policy: Policy{Stop: 1}})
+	k := l.startScheduler(Config{Policy: Policy{Stop: 1}})
 	for range 3 {
 		start := time.Now()
 		l.takeEvent(k, Stop)
@@ -178,7 +178,7 @@ func TestTheClockIsSetBack(t *testing.T) {
 	before := time.Now()
 	setClock(t, before.Add(5*24*time.Hour))
 	defer func() { setClock(t, time.Now().Add(-3*24*time.Hour)) }()
-	k := l.keeper(Config{Policy: Policy{Stop: 1, Daily: 2}})
+	k := l.startScheduler(Config{Policy: Policy{Stop: 1, Daily: 2}})
 	l.takeEvent(k, Stop)
 	waitFor(t, func() bool { return strings.Contains(k.Status()[0][1], "daily 1/2") })
 	setClock(t, time.Now().Add(-2*24*time.Hour))
@@ -187,9 +187,9 @@ func TestTheClockIsSetBack(t *testing.T) {
 	if len(stops) != 1 || time.Until(stops[0].Time) > 0 {
 		t.Errorf("left are %+v", stops)
 	}
-	again := l.keeper(Config{Policy: Policy{Stop: 1, Daily: 2}})
+	again := l.startScheduler(Config{Policy: Policy{Stop: 1, Daily: 2}})
 	waitFor(t, func() bool { return strings.Contains(again.Status()[0][1], "daily 2/2") })
-	third := l.keeper(Config{Policy: Policy{Stop: 1, Daily: 2}})
+	third := l.startScheduler(Config{Policy: Policy{Stop: 1, Daily: 2}})
 	waitFor(t, func() bool { return strings.Contains(third.Status()[0][1], "daily 2/2") })
 	if n := len(filterEvent(l.list(), Daily)); n != 2 {
 		t.Errorf("%d daily snapshots", n)
@@ -220,7 +220,7 @@ func waitFor(t *testing.T, ok func() bool) {
 // TestEventsInTheBackground takes the first at once, and Close takes the snapshots that wait.
 func TestEventsInTheBackground(t *testing.T) {
 	l := newLab(t)
-	k := l.keeper(Config{Policy: Policy{Committed: 2, Start: 1}})
+	k := l.startScheduler(Config{Policy: Policy{Committed: 2, Start: 1}})
 	for range 50 {
 		k.Notify(Committed)
 	}
@@ -288,7 +288,7 @@ func TestAReadOnlyPool(t *testing.T) {
 	l.create(l.layers, nil)
 	zpool(t, "export", "snapro")
 	zpool(t, "import", "-o", "readonly=on", "-d", file, "snapro")
-	k := l.keeper(Config{Policy: Policy{Stop: 1}})
+	k := l.startScheduler(Config{Policy: Policy{Stop: 1}})
 	err := k.Take(context.Background(), Stop)
 	if !errors.Is(err, fault.ReadOnly) {
 		t.Errorf("Take: %v", err)
@@ -305,9 +305,9 @@ func TestAFullPool(t *testing.T) {
 	smallPool(t, "snapfull")
 	l.layers, l.records = "snapfull/layers", ""
 	l.create(l.layers, nil)
-	k := l.keeper(Config{Policy: Policy{Stop: 1}})
+	k := l.startScheduler(Config{Policy: Policy{Stop: 1}})
 	l.takeEvent(k, Stop)
-	l.in(l.layers, func(dir string) {
+	l.mountDataset(l.layers, func(dir string) {
 		f, err := os.Create(filepath.Join(dir, "big"))
 		if err != nil {
 			t.Fatal(err)

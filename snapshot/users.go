@@ -146,23 +146,23 @@ func (t mountList) filterDataset(dataset string) []visibleMount {
 // findOverlay finds an overlay that uses a dataset: it is mounted on a directory of the
 // dataset, or one of its layers has a path on the dataset.
 func (t mountList) findOverlay(dataset string) (visibleMount, bool) {
-	type place struct {
+	type mountKey struct {
 		space string
 		id    int
 	}
-	base := map[place]bool{}
+	base := map[mountKey]bool{}
 	for _, m := range t.filterDataset(dataset) {
-		base[place{m.name, m.info.ID}] = true
+		base[mountKey{m.name, m.info.ID}] = true
 	}
 	for _, m := range t {
 		if m.info.FSType != "overlay" {
 			continue
 		}
-		if base[place{m.name, m.info.Parent}] {
+		if base[mountKey{m.name, m.info.Parent}] {
 			return m, true
 		}
 		for _, path := range overlayPaths(m.info.VFSOptions) {
-			if base[place{m.name, t.findMountID(m.name, path)}] {
+			if base[mountKey{m.name, t.findMountID(m.name, path)}] {
 				return m, true
 			}
 		}

@@ -204,9 +204,9 @@ func TestLayersOutliveLostRecords(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBePutInOrderIsLeft: a store with one layer that cannot be removed
-// is a store all the same, and that is how others of it can be.
-func TestWhatCannotBePutInOrderIsLeft(t *testing.T) {
+// TestUnremovableLayersAreLeft: a layer that cannot be removed does not keep the store from
+// opening, so that others can be removed.
+func TestUnremovableLayersAreLeft(t *testing.T) {
 	f, dir := newFakeStore(), t.TempDir()
 	begun(t, dir, f)
 	f.layers["7"] = &fakeLayer{}

@@ -65,9 +65,9 @@ func containerdClass(err error) error {
 	return class
 }
 
-// withCoreClass returns err with a class of the core's. Errors of the metadata store have
-// only one of containerd's.
-func withCoreClass(err error) error {
+// addCoreClass adds the core's class to an error of the metadata store, which has only a
+// class of containerd.
+func addCoreClass(err error) error {
 	if err == nil || fault.ClassOf(err) != "" {
 		return err
 	}

@@ -19,7 +19,7 @@ type fakeLayer struct {
 	parent  string
 	options overlayzfs.CreateOptions
 	owner   owner
-	sealed  bool // its content is on disk
+	durable bool // its content is on disk
 }
 
 // fakeStore is a core in memory. Its layers outlive it, as those on a disk do.
@@ -143,7 +143,7 @@ func (f *fakeStore) CommitLayer(_ context.Context, id string, _ bool, record fun
 	if err != nil {
 		return err
 	}
-	l.sealed = true
+	l.durable = true
 	if err := f.before("record"); err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func requireAgreement(t *testing.T, s *Snapshotter, f *fakeStore) {
 		if hasLayer(info) && l == nil {
 			t.Errorf("%v %q has no layer", info.Kind, info.Name)
 		}
-		if info.Kind == snapshots.KindCommitted && l != nil && !l.sealed {
+		if info.Kind == snapshots.KindCommitted && l != nil && !l.durable {
 			t.Errorf("%q is recorded as committed, and its content was not on disk", info.Name)
 		}
 		if info.Kind == snapshots.KindCommitted && l != nil && l.parent != ids[info.Parent] {

@@ -98,7 +98,7 @@ func (g *Gate) Close() error {
 // call runs a call on the Backend once it is open, and reports it to Observe.
 func call[T any](ctx context.Context, g *Gate, op string, run func(Backend) (T, error)) (value T, err error) {
 	ended := g.Observe(op)
-	defer func() { ended(withCoreClass(err)) }()
+	defer func() { ended(addCoreClass(err)) }()
 	b, err := g.waitOpen(ctx)
 	if err != nil {
 		return value, err

@@ -46,10 +46,10 @@ func TestLabelsSmuggleNoOption(t *testing.T) {
 	}
 }
 
-// TestWhatWasChownedIsNotMapped: a containerd without the capability remap-ids
+// TestChownedCopiesAreNotMapped: a containerd without the capability remap-ids
 // gives a copy of the image to the container's owners, and sets the labels all
 // the same.
-func TestWhatWasChownedIsNotMapped(t *testing.T) {
+func TestChownedCopiesAreNotMapped(t *testing.T) {
 	f := newFakeStore()
 	s := openFake(t, t.TempDir(), f, Options{RemapIDs: true})
 	image(t, s, "base", "copy")

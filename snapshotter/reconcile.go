@@ -40,7 +40,7 @@ func (s *Snapshotter) reconcile(ctx context.Context) (left, err error) {
 func (s *Snapshotter) findOrphans(ctx context.Context) (orphans []string, left, err error) {
 	s.recordAhead.Lock()
 	defer s.recordAhead.Unlock()
-	layers, err := s.listOwnLayers(ctx)
+	layers, err := s.listDoorLayers(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,8 +63,8 @@ func (s *Snapshotter) findOrphans(ctx context.Context) (orphans []string, left, 
 	return orphans, left, nil
 }
 
-// listOwnLayers returns the layers that this door made.
-func (s *Snapshotter) listOwnLayers(ctx context.Context) ([]string, error) {
+// listDoorLayers returns the layers that this door made.
+func (s *Snapshotter) listDoorLayers(ctx context.Context) ([]string, error) {
 	layers, err := s.store.Layers(ctx)
 	return slices.DeleteFunc(layers, func(id string) bool { return !isNumber(id) }), err
 }

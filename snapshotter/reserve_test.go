@@ -35,7 +35,7 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-func TestWhatIsFull(t *testing.T) {
+func TestIsFull(t *testing.T) {
 	for _, err := range []error{unix.ENOSPC, unix.EDQUOT, &os.PathError{Err: unix.ENOSPC}, errors.Join(errTest, unix.EDQUOT), fault.New(fault.NoSpace, "x")} {
 		if !isFull(err) {
 			t.Errorf("%v", err)

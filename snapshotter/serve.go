@@ -53,7 +53,7 @@ func NewServer(log *logrus.Logger) *Server {
 // Serve answers calls until ctx ends, then closes the store. It answers before open
 // returns: calls wait for it, or get its error.
 func (s *Server) Serve(ctx context.Context, l net.Listener, open func(context.Context) (Backend, error)) error {
-	s.gate = NewGate(open, s.opened, s.log)
+	s.gate = NewGate(open, s.reportOpen, s.log)
 	if s.Observe != nil {
 		s.gate.Observe = s.Observe
 	}
@@ -67,7 +67,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, open func(context.Co
 	return errors.Join(err, s.gate.Close())
 }
 
-func (s *Server) opened(err error) {
+func (s *Server) reportOpen(err error) {
 	s.setHealth(err)
 	s.Notify(err)
 }

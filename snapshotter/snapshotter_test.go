@@ -36,7 +36,7 @@ func TestAViewOfASnapshotHasNoLayer(t *testing.T) {
 	}
 }
 
-func TestWhatContainerdIsToldOfAFailure(t *testing.T) {
+func TestErrorClassesForContainerd(t *testing.T) {
 	f := newFakeStore()
 	s := openFake(t, t.TempDir(), f, Options{})
 	image(t, s, "base")

@@ -21,7 +21,7 @@ func (h *Handle) change(op string, req request, name string, args nvlist.List) e
 	answer, errno := h.alter(req, c, src)
 	each := refusals(answer)
 	if errno == 0 {
-		each = slices.DeleteFunc(each, triedAgain)
+		each = slices.DeleteFunc(each, isRetried)
 	}
 	if errno == 0 && len(each) > 0 {
 		errno = each[0].Errno
@@ -45,10 +45,10 @@ func refusals(answer nvlist.List) []NameError {
 	return each
 }
 
-// triedAgain reports whether the module itself has repeated a refused try with success. A
+// isRetried reports whether the module itself has repeated a refused try with success. A
 // second snapshot of a dataset has to wait for the next transaction group, and the answer
 // still has the errno of the first try.
-func triedAgain(e NameError) bool { return e.Errno == unix.EAGAIN }
+func isRetried(e NameError) bool { return e.Errno == unix.EAGAIN }
 
 // moreErrors is ZPROP_N_MORE_ERRORS of include/sys/fs/zfs.h.
 const moreErrors = "N_MORE_ERRORS"

@@ -101,7 +101,7 @@ func compareStats(t *testing.T, d Dataset) {
 	t.Logf("%s: %d properties compared", d.Name, len(got))
 }
 
-func TestWhatIsMissingIsSaid(t *testing.T) {
+func TestMissingDatasetsAreNotFound(t *testing.T) {
 	h := open(t)
 	name := unused(t)
 	_, err := h.DatasetStats(name)

@@ -15,6 +15,7 @@
 // The files:
 //
 //   - abi.go: every number and offset of the kernel's interface
+//   - zfs.go: the dataset of a path
 //   - handle.go, probe.go: Open, and the check of the module's interface
 //   - ioctl.go, cmd.go, change.go: how a request is made; zfs/nvlist has its argument's format
 //   - errors.go, errno.go: errors

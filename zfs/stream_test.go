@@ -56,7 +56,7 @@ func FuzzParseBegin(f *testing.F) {
 	})
 }
 
-func TestWhatCannotBeSentOrReceived(t *testing.T) {
+func TestSendAndReceiveRefuseInvalidNames(t *testing.T) {
 	b, err := ParseBegin(beginRecord())
 	if err != nil {
 		t.Fatal(err)

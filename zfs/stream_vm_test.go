@@ -134,8 +134,8 @@ func TestStreamsAreThoseOfTheCommand(t *testing.T) {
 	equal(t, "estimate", strconv.FormatUint(size, 10), fields[len(fields)-1])
 }
 
-// TestWhatDoesNotFitIsRefused and leaves the receiver as it was.
-func TestWhatDoesNotFitIsRefused(t *testing.T) {
+// TestUnfitStreamsAreRefused: and the receiver stays unchanged.
+func TestUnfitStreamsAreRefused(t *testing.T) {
 	h := open(t)
 	name, _ := sent(t, h)
 	full, more := stream(t, h, name+"@1", ""), stream(t, h, name+"@2", name+"@1")

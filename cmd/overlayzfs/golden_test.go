@@ -104,8 +104,8 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// someSnapshots returns two snapshots.
-func someSnapshots() []snapshot.Info {
+// makeSnapshots returns two snapshots.
+func makeSnapshots() []snapshot.Info {
 	at := time.Date(2026, 8, 24, 10, 15, 0, 0, time.UTC)
 	return []snapshot.Info{
 		{
@@ -117,7 +117,7 @@ func someSnapshots() []snapshot.Info {
 }
 
 func TestWriteSnapshots(t *testing.T) {
-	for name, infos := range map[string][]snapshot.Info{"snapshots": someSnapshots(), "snapshots-none": nil} {
+	for name, infos := range map[string][]snapshot.Info{"snapshots": makeSnapshots(), "snapshots-none": nil} {
 		var out bytes.Buffer
 		if err := writeSnapshots(&out, infos, tableFlags{}); err != nil {
 			t.Fatal(err)

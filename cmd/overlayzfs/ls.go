@@ -88,7 +88,7 @@ func writeLayers(w io.Writer, layers []inventory.Layer, noTrunc bool, f tableFla
 		if !noTrunc {
 			id, parent, by = inventory.ShortID(id), inventory.ShortID(parent), shortList(layerUsers(l))
 		}
-		rows[i] = table.Row{id, kindText(l), orDash(parent), f.sizeText(l), f.onDiskText(l), f.ratioText(l), f.limitText(l.Limit), by}
+		rows[i] = table.Row{id, kindText(l), orDash(parent), f.sizeText(l), f.allocatedText(l), f.ratioText(l), f.limitText(l.Limit), by}
 	}
 	return f.write(w, layerColumns, rows)
 }
@@ -144,7 +144,7 @@ func (f tableFlags) sizeText(l inventory.Layer) string {
 	return "-"
 }
 
-func (f tableFlags) onDiskText(l inventory.Layer) string {
+func (f tableFlags) allocatedText(l inventory.Layer) string {
 	if l.Size == nil {
 		return "-"
 	}

@@ -23,9 +23,9 @@ func id(c string) string { return strings.Repeat(c, 64) }
 
 func sum(c string) digest.Digest { return digest.Digest("sha256:" + id(c)) }
 
-// someRecords returns two images that share a layer, two containers, and BuildKit's
+// makeRecords returns two images that share a layer, two containers, and BuildKit's
 // cache.
-func someRecords() *dockerstore.Records {
+func makeRecords() *dockerstore.Records {
 	at := time.Date(2026, 8, 24, 10, 15, 0, 0, time.UTC)
 	return &dockerstore.Records{
 		Driver: "overlayzfs",
@@ -54,8 +54,8 @@ func someRecords() *dockerstore.Records {
 	}
 }
 
-// someStore returns the inventory of a store for someRecords.
-func someStore() *inventory.Inventory {
+// makeStore returns the inventory of a store for makeRecords.
+func makeStore() *inventory.Inventory {
 	ready := func(id, parent string, depth int) overlayzfs.LayerInfo {
 		return overlayzfs.LayerInfo{ID: id, Key: strings.Repeat(strings.ToUpper(id[:1]), 26), Parent: parent, Depth: depth, State: overlayzfs.Ready}
 	}
@@ -68,7 +68,7 @@ func someStore() *inventory.Inventory {
 	inv := inventory.Build("tank/docker", []overlayzfs.LayerInfo{
 		ready(id("1"), "", 0), ready(id("2"), id("1"), 1), ready(id("3"), id("1"), 1),
 		ready(id("6")+"-init", id("2"), 2), limited, ready(id("7")+"-init", id("2"), 2), ready(id("7"), id("7")+"-init", 3), unfinished, damaged,
-	}, someRecords())
+	}, makeRecords())
 	for i := range inv.Layers {
 		if l := &inv.Layers[i]; l.Damaged == "" {
 			l.Size = &inventory.Size{Apparent: max(l.Recorded, 1<<20), Allocated: max(l.Recorded/2, 1<<19), Inodes: 12}
@@ -79,7 +79,7 @@ func someStore() *inventory.Inventory {
 
 // TestOutput compares what the commands that look print.
 func TestOutput(t *testing.T) {
-	inv, records := someStore(), someRecords()
+	inv, records := makeStore(), makeRecords()
 	found := func(name string) *inventory.Match {
 		f, err := inv.Find(records, name)
 		if err != nil {
@@ -122,17 +122,17 @@ func TestOutput(t *testing.T) {
 		"inspect-container.txt": func(out *bytes.Buffer) error { return writeFound(out, found("front")) },
 		"inspect-layer.txt":     func(out *bytes.Buffer) error { return writeFound(out, found("1111")) },
 		"inspect-damaged.txt":   func(out *bytes.Buffer) error { return writeFound(out, found(id("8"))) },
-		"gc.txt":                func(out *bytes.Buffer) error { return writePlan(out, somePlan(inv, "")) },
-		"gc.json":               func(out *bytes.Buffer) error { return writeJSON(out, somePlan(inv, "")) },
+		"gc.txt":                func(out *bytes.Buffer) error { return writePlan(out, makePlan(inv, "")) },
+		"gc.json":               func(out *bytes.Buffer) error { return writeJSON(out, makePlan(inv, "")) },
 		"gc-done.json": func(out *bytes.Buffer) error {
 			return writeJSON(out, gcReport{gc.Plan{Dataset: "tank/docker", Root: "/var/lib/docker", Driver: "overlayzfs", Layers: []inventory.Layer{}, Remaining: 1}, nonNil([]string(nil))})
 		},
-		"gc-refused.txt": func(out *bytes.Buffer) error { return writePlan(out, somePlan(inv, "x")) },
-		"verify.txt":     func(out *bytes.Buffer) error { return writeVerdict(out, someVerdict(inv), inv) },
-		"verify.json":    func(out *bytes.Buffer) error { return writeJSON(out, someVerdict(inv)) },
-		"doctor.txt":     func(out *bytes.Buffer) error { return writeFindings(out, someFindings(), false) },
-		"doctor-all.txt": func(out *bytes.Buffer) error { return writeFindings(out, someFindings(), true) },
-		"doctor.json":    func(out *bytes.Buffer) error { return writeJSON(out, someFindings()) },
+		"gc-refused.txt": func(out *bytes.Buffer) error { return writePlan(out, makePlan(inv, "x")) },
+		"verify.txt":     func(out *bytes.Buffer) error { return writeVerdict(out, makeVerdict(inv), inv) },
+		"verify.json":    func(out *bytes.Buffer) error { return writeJSON(out, makeVerdict(inv)) },
+		"doctor.txt":     func(out *bytes.Buffer) error { return writeFindings(out, makeFindings(), false) },
+		"doctor-all.txt": func(out *bytes.Buffer) error { return writeFindings(out, makeFindings(), true) },
+		"doctor.json":    func(out *bytes.Buffer) error { return writeJSON(out, makeFindings()) },
 	} {
 		var out bytes.Buffer
 		if err := show(&out); err != nil {
@@ -142,8 +142,8 @@ func TestOutput(t *testing.T) {
 	}
 }
 
-// somePlan returns gc's plan, which a warning makes a refused one.
-func somePlan(inv *inventory.Inventory, warning string) gc.Plan {
+// makePlan returns gc's plan, which a warning makes a refused one.
+func makePlan(inv *inventory.Inventory, warning string) gc.Plan {
 	read := *inv
 	read.Missing, read.Warnings = nil, nil
 	if warning != "" {
@@ -152,7 +152,7 @@ func somePlan(inv *inventory.Inventory, warning string) gc.Plan {
 	return gc.Decide(&read, gc.Evidence{Root: "/var/lib/docker", Driver: "overlayzfs", Tokens: []string{"x"}, Engine: overlayzfs.Engine{Token: "x"}})
 }
 
-func someVerdict(inv *inventory.Inventory) verdict {
+func makeVerdict(inv *inventory.Inventory) verdict {
 	layers := []dockerstore.Layer{{CacheID: id("1"), Size: 124 << 20}, {CacheID: id("2"), Size: 10 << 20}, {CacheID: id("9")}, {CacheID: id("3")}, {CacheID: id("8")}}
 	return newVerdict([]verify.Result{
 		{ID: id("1"), Chain: sum("a"), Diff: sum("a"), Status: verify.OK},
@@ -163,7 +163,7 @@ func someVerdict(inv *inventory.Inventory) verdict {
 	}, layers, inv)
 }
 
-func someFindings() []doctor.Finding {
+func makeFindings() []doctor.Finding {
 	return []doctor.Finding{
 		{Check: "pool health", Severity: doctor.Broken, Found: "tank is SUSPENDED", Reason: "its devices are gone, and nothing can be read or written", Remedy: "zpool status tank; zpool clear tank"},
 		{Check: "property", Severity: doctor.Warning, Found: "compression=off", Reason: "layers compress to half", Remedy: "zfs set compression=lz4 tank/docker"},
@@ -198,7 +198,7 @@ func TestVerdictExitCode(t *testing.T) {
 
 // TestSelectLayers goes by Docker's records, not by the store.
 func TestSelectLayers(t *testing.T) {
-	records := someRecords()
+	records := makeRecords()
 	inv := inventory.Build("tank/docker", []overlayzfs.LayerInfo{{ID: id("1")}, {ID: id("8")}, {ID: "bk1"}}, records)
 	for name, want := range map[string][]digest.Digest{
 		"web:1": {sum("a"), sum("b")}, "front": {sum("a"), sum("b")}, string(sum("f")): {sum("a"), sum("c")}, id("1"): {sum("a")},

@@ -69,13 +69,13 @@ func writeSnapshots(w io.Writer, infos []snapshot.Info, f tableFlags) error {
 		if f.exact {
 			taken = fmt.Sprint(s.Time.Unix())
 		}
-		rows[i] = table.Row{s.Name, s.Event, taken, s.Scope, len(s.Datasets), f.bytes(int64(s.Used)), keepersText(s)}
+		rows[i] = table.Row{s.Name, s.Event, taken, s.Scope, len(s.Datasets), f.bytes(int64(s.Used)), holdsText(s)}
 	}
 	return f.write(w, snapshotColumns, rows)
 }
 
-// keepersText names the holds and clones that keep a snapshot from retention.
-func keepersText(s snapshot.Info) string {
+// holdsText names the holds and clones that keep a snapshot from retention.
+func holdsText(s snapshot.Info) string {
 	var by []string
 	for _, hold := range s.Holds {
 		by = append(by, "hold "+hold.Tag)

@@ -136,9 +136,9 @@ func TestManualPages(t *testing.T) {
 	golden(t, "man.txt", fmt.Sprintf("%s\n%s", text, page))
 }
 
-// someRollbacks returns a plain plan, one that resumes a rollback and loses much, and one
+// makeRollbacks returns a plain plan, one that resumes a rollback and loses much, and one
 // that is refused.
-func someRollbacks() []*snapshot.Plan {
+func makeRollbacks() []*snapshot.Plan {
 	plain := snapshot.Plan{
 		Layers: "tank/docker/layers", Name: "overlayzfs-stop-20260824T101500Z-1", Event: snapshot.Stop,
 		Time: time.Date(2026, 8, 24, 10, 15, 0, 0, time.UTC), Records: "tank/docker",
@@ -156,7 +156,7 @@ func someRollbacks() []*snapshot.Plan {
 func TestShowRollback(t *testing.T) {
 	for kind, f := range map[string]rollbackFlags{"txt": {}, "json": {output: output{json: true}}} {
 		var out bytes.Buffer
-		for _, plan := range someRollbacks() {
+		for _, plan := range makeRollbacks() {
 			if err := f.show(console{out: &out}, plan); err != nil {
 				t.Fatal(err)
 			}

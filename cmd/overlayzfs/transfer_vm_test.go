@@ -208,7 +208,7 @@ func sentAndReceived(t *testing.T) (s testStore, f far, send func(args ...string
 // even if this host sends them.
 func TestLocalSendKeepsImagesLocal(t *testing.T) {
 	_, f, send := sentAndReceived(t)
-	f.kept().image(id("1"), "mine:1")
+	f.startStore().image(id("1"), "mine:1")
 	runCommand(t, 0, "", "send", "--dataset", f.dataset, "--root", f.root, "--output", filepath.Join(t.TempDir(), "mine"))
 	more := send("--from", "last")
 	if out := f.receive(exitRefused, "--input", more); !strings.Contains(out, "mine:1") {
@@ -221,7 +221,7 @@ func TestLocalSendKeepsImagesLocal(t *testing.T) {
 func TestStoreInUseIsNotReplaced(t *testing.T) {
 	_, f, send := sentAndReceived(t)
 	more := send("--from", "last")
-	open := f.kept().open()
+	open := f.startStore().open()
 	f.receive(exitRefused, "--input", more)
 	if err := open.Create(t.Context(), id("6"), "", overlayzfs.CreateOptions{ReadWrite: true}); err != nil {
 		t.Fatal(err)
@@ -288,8 +288,8 @@ func TestKilledSendIsNoBase(t *testing.T) {
 	}
 }
 
-// kept returns the receiver's store, as if Docker had started with it.
-func (f far) kept() testStore {
+// startStore returns the receiver's store, as if Docker had started with it.
+func (f far) startStore() testStore {
 	f.Helper()
 	home, err := os.MkdirTemp("/run", "far-")
 	if err != nil {
@@ -302,7 +302,7 @@ func (f far) kept() testStore {
 // makeImage makes an image on this host, on a layer that the sender does not have.
 func (f far) makeImage(layer string) {
 	f.Helper()
-	k := f.kept()
+	k := f.startStore()
 	open := k.open()
 	err := open.Create(f.Context(), id(layer), "", overlayzfs.CreateOptions{ReadWrite: true})
 	if err := errors.Join(err, open.Close()); err != nil {

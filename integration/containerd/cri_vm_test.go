@@ -141,8 +141,8 @@ func (n *node) requireUsage(t *testing.T, container string) {
 		if used := fs.UsedBytes.GetValue(); used < 20<<20 {
 			return fmt.Errorf("images take %d bytes", used)
 		}
-		if place := fs.FsId.GetMountpoint(); place != engine.SnapshotterHome {
-			return fmt.Errorf("the images' file system is %s", place)
+		if mountpoint := fs.FsId.GetMountpoint(); mountpoint != engine.SnapshotterHome {
+			return fmt.Errorf("the images' file system is %s", mountpoint)
 		}
 		return nil
 	})

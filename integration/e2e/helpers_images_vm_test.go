@@ -31,12 +31,12 @@ func newImageLab(t *testing.T) *imageLab {
 	l.ours = engine.StartOnPlugin(t, engine.Options{Root: inguest.MakeDiskDir(t)}, l.dataset)
 	l.store = findStore(t, l.dataset)
 	l.used = inguest.UsedSpace(t, l.dataset)
-	must(t, l.onBothEngines(func(e *engine.Engine) error { return images.Import(e, "odds", images.WriteOdds) }))
+	must(t, l.runBothEngines(func(e *engine.Engine) error { return images.Import(e, "odds", images.WriteOdds) }))
 	return l
 }
 
-// onBothEngines calls do with both engines in parallel.
-func (l *imageLab) onBothEngines(do func(e *engine.Engine) error) error {
+// runBothEngines calls do with both engines in parallel.
+func (l *imageLab) runBothEngines(do func(e *engine.Engine) error) error {
 	return inguest.RunParallel(func() error { return labelEngineError("ours", do(l.ours)) }, func() error { return labelEngineError("vfs", do(l.vfs)) })
 }
 

@@ -46,13 +46,13 @@ func checkNothingUnfinished(home string) error {
 		return err
 	}
 	var left []string
-	for _, place := range []string{"new", "apply", "building"} {
-		entries, err := os.ReadDir(filepath.Join(home, ".overlayzfs", place))
+	for _, dir := range []string{"new", "apply", "building"} {
+		entries, err := os.ReadDir(filepath.Join(home, ".overlayzfs", dir))
 		if err != nil {
 			return err
 		}
 		for _, entry := range entries {
-			left = append(left, place+"/"+entry.Name())
+			left = append(left, dir+"/"+entry.Name())
 		}
 	}
 	return compareLists(left, nil)

@@ -36,11 +36,11 @@ func (l *imageLab) buildStage(t testing.TB, b images.Builder, stage string) stri
 		return image
 	}
 	if stage != "changes" && !l.built["debian"] {
-		must(t, l.onBothEngines(func(e *engine.Engine) error { return images.Import(e, "debian", images.WriteDebian) }))
+		must(t, l.runBothEngines(func(e *engine.Engine) error { return images.Import(e, "debian", images.WriteDebian) }))
 		l.built["debian"] = true
 	}
 	dir := images.WriteEverythingContext(t)
-	must(t, l.onBothEngines(func(e *engine.Engine) error {
+	must(t, l.runBothEngines(func(e *engine.Engine) error {
 		began := time.Now()
 		err := b.Build(e, image, dir, "--target", stage)
 		t.Logf("%s on %s: built in %v", image, e.Driver, time.Since(began).Round(time.Second))

@@ -77,12 +77,12 @@ func newImageLab(t *testing.T) *imageLab {
 	l.testEngine = newTestEngine(t, nil)
 	l.used = inguest.UsedSpace(t, l.dataset)
 	l.overlayfs = l.startReference(t)
-	must(t, l.onBothEngines(func(e *engine.Engine) error { return images.Import(e, "odds", images.WriteOdds) }))
+	must(t, l.runBothEngines(func(e *engine.Engine) error { return images.Import(e, "odds", images.WriteOdds) }))
 	return l
 }
 
-// onBothEngines calls do with both engines in parallel.
-func (l *imageLab) onBothEngines(do func(e *engine.Engine) error) error {
+// runBothEngines calls do with both engines in parallel.
+func (l *imageLab) runBothEngines(do func(e *engine.Engine) error) error {
 	one := func(e *engine.Engine) func() error {
 		return func() error {
 			if err := do(e); err != nil {

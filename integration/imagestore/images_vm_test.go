@@ -58,11 +58,11 @@ func (l *imageLab) buildStage(t testing.TB, stage string) string {
 		return image
 	}
 	if stage != "changes" && !l.built["debian"] {
-		must(t, l.onBothEngines(func(e *engine.Engine) error { return images.Import(e, "debian", images.WriteDebian) }))
+		must(t, l.runBothEngines(func(e *engine.Engine) error { return images.Import(e, "debian", images.WriteDebian) }))
 		l.built["debian"] = true
 	}
 	dir := images.WriteEverythingContext(t)
-	must(t, l.onBothEngines(func(e *engine.Engine) error { return images.BuildKit.Build(e, image, dir, "--target", stage) }))
+	must(t, l.runBothEngines(func(e *engine.Engine) error { return images.BuildKit.Build(e, image, dir, "--target", stage) }))
 	l.built[image] = true
 	return image
 }
@@ -170,7 +170,7 @@ const changeScript = `cd /lower
 // changeAndCommit changes a container on each engine and commits it.
 func (l *imageLab) changeAndCommit(t *testing.T) {
 	in := images.WriteContext(t, map[string]string{"tree/a": "a\n", "tree/b c/d": "d\n"})
-	must(t, l.onBothEngines(func(e *engine.Engine) error {
+	must(t, l.runBothEngines(func(e *engine.Engine) error {
 		return runAll(e,
 			[]string{"run", "-d", "--network", "none", "--name", "one", "odds", "sleep", "1000000"},
 			[]string{"exec", "one", "sh", "-ec", changeScript},
@@ -183,7 +183,7 @@ func (l *imageLab) changeAndCommit(t *testing.T) {
 	}
 	before, err := images.ReadContainer(l.Engine, "one")
 	must(t, err)
-	must(t, l.onBothEngines(func(e *engine.Engine) error {
+	must(t, l.runBothEngines(func(e *engine.Engine) error {
 		return runAll(e, []string{"commit", "-m", "changed", "one", "committed"})
 	}))
 	after, other := l.readMounted(t, "committed")
@@ -197,7 +197,7 @@ func (l *imageLab) changeAndCommit(t *testing.T) {
 	committed, err := saved.Tree()
 	must(t, errors.Join(err, saved.Close()))
 	images.RequireSame(t, "the committed image and its layers", after, committed, images.LayerOptions)
-	must(t, l.onBothEngines(func(e *engine.Engine) error {
+	must(t, l.runBothEngines(func(e *engine.Engine) error {
 		return runAll(e, []string{"rm", "-f", "one"}, []string{"rmi", "committed"})
 	}))
 	if out, err := l.Try("run", "--rm", "--network", "none", "odds", "cat", "/lower/keep-file"); err != nil || out != "this is lower/keep-file" {

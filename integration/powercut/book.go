@@ -7,7 +7,7 @@ type book interface {
 	// hear takes down what the load says.
 	hear(e wire.Event)
 	// look judges what a start found, and takes it down.
-	look(id string, f wire.Found, inOrder bool) verdict
+	look(id string, f wire.Found, orderedLoss bool) verdict
 	// plan is what the next machine has to look at.
 	plan() []wire.Layer
 	// drops and strangers answer Checked and Store.

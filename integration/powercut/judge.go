@@ -19,11 +19,11 @@ func wrong(class Class, format string, args ...any) verdict {
 }
 
 // judge says whether what a start found of a layer may be, after a power cut in
-// the state that the list has. inOrder is set for a dataset that loses its last
+// the state that the list has. orderedLoss is set for a dataset that loses its last
 // seconds as a whole (sync=disabled) and not some of what was not synced.
 //
 // maybe is set for a layer that such a loss may have taken.
-func judge(y *layer, f wire.Found, inOrder, maybe bool) verdict {
+func judge(y *layer, f wire.Found, orderedLoss, maybe bool) verdict {
 	switch y.state {
 	case removed:
 		if f.Exists {
@@ -34,7 +34,7 @@ func judge(y *layer, f wire.Found, inOrder, maybe bool) verdict {
 		if !f.Exists || y.emptied {
 			return verdict{}
 		}
-		return intact(y, f, inOrder)
+		return intact(y, f, orderedLoss)
 	}
 	switch y.Kind {
 	case wire.Image:
@@ -47,7 +47,7 @@ func judge(y *layer, f wire.Found, inOrder, maybe bool) verdict {
 	if maybe && !f.Exists {
 		return verdict{}
 	}
-	return judgeContainer(y, f, inOrder)
+	return judgeContainer(y, f, orderedLoss)
 }
 
 // young reports whether nothing has yet made a container's layer durable that
@@ -55,12 +55,12 @@ func judge(y *layer, f wire.Found, inOrder, maybe bool) verdict {
 func (l *list) young(y *layer) bool { return !y.survived && y.counted > l.durable }
 
 // intact is for a layer that is there although it need not: then it is whole.
-func intact(y *layer, f wire.Found, inOrder bool) verdict {
+func intact(y *layer, f wire.Found, orderedLoss bool) verdict {
 	switch y.Kind {
 	case wire.Image, wire.Step:
 		return whole(y, f)
 	case wire.Container:
-		return judgeRecords(y, f, inOrder)
+		return judgeRecords(y, f, orderedLoss)
 	}
 	return verdict{}
 }
@@ -134,7 +134,7 @@ func judgeView(y *layer, f wire.Found) verdict {
 }
 
 // judgeContainer: a container's layers count from their creation's answer on.
-func judgeContainer(y *layer, f wire.Found, inOrder bool) verdict {
+func judgeContainer(y *layer, f wire.Found, orderedLoss bool) verdict {
 	switch {
 	case y.state == creating:
 		return verdict{}
@@ -149,13 +149,13 @@ func judgeContainer(y *layer, f wire.Found, inOrder bool) verdict {
 	case y.size > 0 && f.Room > y.size+y.size/4:
 		return wrong(Unlimited, "it was limited to %d bytes and sees %d", y.size, f.Room)
 	}
-	return judgeRecords(y, f, inOrder)
+	return judgeRecords(y, f, orderedLoss)
 }
 
 // judgeRecords: what a start has found stays; what was synced is there, unless
 // the dataset syncs nothing; and what is there is the beginning of what was
 // written.
-func judgeRecords(y *layer, f wire.Found, inOrder bool) verdict {
+func judgeRecords(y *layer, f wire.Found, orderedLoss bool) verdict {
 	if y.survived && f.Records != y.before {
 		return wrong(Torn, "its records were %q after the last start and are %q", y.before, f.Records)
 	}
@@ -165,7 +165,7 @@ func judgeRecords(y *layer, f wire.Found, inOrder bool) verdict {
 		}
 		return f.Records[n-1]
 	}
-	if !inOrder {
+	if !orderedLoss {
 		for n := range y.synced {
 			if at(n) != layers.Whole {
 				return wrong(Torn, "record %d was synced; the records are %q", n, f.Records)
@@ -173,7 +173,7 @@ func judgeRecords(y *layer, f wire.Found, inOrder bool) verdict {
 		}
 	}
 	beginning := f.Records
-	if inOrder {
+	if orderedLoss {
 		beginning = strings.TrimLeft(f.Records, string(layers.Whole))
 		beginning = strings.TrimPrefix(beginning, string(layers.Short))
 		if beginning != "" {
@@ -187,12 +187,12 @@ func judgeRecords(y *layer, f wire.Found, inOrder bool) verdict {
 }
 
 // look judges a layer, and takes what was found into the list.
-func (l *list) look(id string, f wire.Found, inOrder bool) verdict {
+func (l *list) look(id string, f wire.Found, orderedLoss bool) verdict {
 	y := l.byID[id]
 	if y == nil {
 		return wrong(Leftover, "the guest looked at a layer that is not in the list")
 	}
-	v := judge(y, f, inOrder, inOrder && l.young(y))
+	v := judge(y, f, orderedLoss, orderedLoss && l.young(y))
 	switch {
 	case v.class == Lost:
 		l.forget(id)

@@ -116,7 +116,7 @@ func TestAContainerIsAsItsDatasetSyncs(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name            string
-		inOrder         bool
+		orderedLoss     bool
 		before, barrier bool // the barrier began before the layer was made; it was answered
 		want            Class
 	}{
@@ -140,7 +140,7 @@ func TestAContainerIsAsItsDatasetSyncs(t *testing.T) {
 			if c.barrier {
 				l.hear(other(wire.Done))
 			}
-			if v := l.look("y", wire.Found{}, c.inOrder); v.class != c.want {
+			if v := l.look("y", wire.Found{}, c.orderedLoss); v.class != c.want {
 				t.Errorf("%q (%s), want %q", v.class, v.text, c.want)
 			}
 		})
@@ -150,9 +150,9 @@ func TestAContainerIsAsItsDatasetSyncs(t *testing.T) {
 func TestJudgementOfRecords(t *testing.T) {
 	const written = 5 // of them 2 and 4 synced
 	for _, c := range []struct {
-		records string
-		inOrder bool
-		want    Class
+		records     string
+		orderedLoss bool
+		want        Class
 	}{
 		{"wwwww", false, ""},
 		{"wwww", false, ""},
@@ -175,15 +175,15 @@ func TestJudgementOfRecords(t *testing.T) {
 			l.hear(wire.Event{Verb: wire.Done, Call: wire.Write, ID: "y", Record: n, Synced: n%2 == 0})
 		}
 		found := wire.Found{Exists: true, Records: c.records}
-		if v := l.look("y", found, c.inOrder); v.class != c.want {
-			t.Errorf("%q, in order %t: %q (%s), want %q", c.records, c.inOrder, v.class, v.text, c.want)
+		if v := l.look("y", found, c.orderedLoss); v.class != c.want {
+			t.Errorf("%q, in order %t: %q (%s), want %q", c.records, c.orderedLoss, v.class, v.text, c.want)
 		}
 		if c.want != "" || c.records == "" {
 			continue
 		}
-		// What a start has found is not lost any more.
+		// A record that one start has found must not be missing at the next.
 		found.Records = c.records[1:]
-		if v := l.look("y", found, c.inOrder); v.class != Torn {
+		if v := l.look("y", found, c.orderedLoss); v.class != Torn {
 			t.Errorf("%q became %q: %q, want torn", c.records, found.Records, v.class)
 		}
 	}
@@ -223,7 +223,7 @@ func TestALimitIsKept(t *testing.T) {
 	}
 }
 
-func TestWhatIsDropped(t *testing.T) {
+func TestUnfinishedLayersAreDropped(t *testing.T) {
 	l := newList(Plugin)
 	make := func(id, parent string, kind wire.Kind, fill bool) {
 		for _, verb := range []wire.Verb{wire.Begin, wire.Done} {

@@ -158,9 +158,9 @@ func (l *list) plan() []wire.Layer {
 	return plan
 }
 
-// kept tells whether the engine would go on with the layer after a power cut.
+// isDurable reports whether the engine continues with the layer after a power cut.
 // BuildKit drops a step that it has not finished.
-func (y *layer) kept() bool {
+func (y *layer) isDurable() bool {
 	switch y.Kind {
 	case wire.Image, wire.Step:
 		return y.state == recorded
@@ -168,14 +168,13 @@ func (y *layer) kept() bool {
 	return y.state == created
 }
 
-// drops are the layers that the client removes once all were looked at, those
-// that stand on others first.
+// drops returns the layers that the client removes after the check, children before parents.
 func (l *list) drops() wire.Drop {
 	gone := make(map[string]bool)
 	for _, y := range l.layers {
 		// A layer goes with the one below it.
 		orphan := y.Parent != "" && (gone[y.Parent] || l.byID[y.Parent] == nil)
-		if !y.kept() || orphan {
+		if !y.isDurable() || orphan {
 			gone[y.ID] = true
 		}
 	}

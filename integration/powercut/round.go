@@ -64,7 +64,7 @@ func (r *round) hear(e wire.Event) string {
 	switch e.Verb {
 	case wire.Seen:
 		r.looked++
-		if v := r.book.look(e.ID, *e.Found, r.inOrder()); v.class != "" {
+		if v := r.book.look(e.ID, *e.Found, r.hasOrderedLoss()); v.class != "" {
 			r.find(v.class, e.ID, v.text)
 		} else if e.Found.Exists {
 			r.tally.Verified++
@@ -102,8 +102,9 @@ func (r *round) hearCall(e wire.Event) {
 	}
 }
 
-// inOrder: what a dataset that syncs nothing loses are its last seconds.
-func (r *round) inOrder() bool { return r.Sync == "disabled" }
+// hasOrderedLoss reports whether a cut loses only the dataset's last seconds, as it does
+// when the dataset syncs nothing.
+func (r *round) hasOrderedLoss() bool { return r.Sync == "disabled" }
 
 // arm begins to wait for the moment of the cut.
 func (r *round) arm() {

@@ -25,7 +25,7 @@ const (
 	EngineTier Tier = "engine" // dockerd with the driver
 )
 
-// What keeps the layers.
+// The drivers that keep the layers.
 const (
 	Plugin      = "overlayzfs"  // the graphdriver plugin
 	Snapshotter = "snapshotter" // the same behind containerd's door
@@ -109,7 +109,7 @@ func Run(ctx context.Context, guest *vm.Guest, c Config) (*Tally, error) {
 	begin := time.Now()
 	defer func() { s.tally.Seconds = time.Since(begin).Seconds() }()
 	for s.round = 1; s.round <= c.Rounds+1; s.round++ {
-		if err := s.one(ctx); err != nil {
+		if err := s.runRound(ctx); err != nil {
 			return s.finish(), fmt.Errorf("round %d: %w", s.round, err)
 		}
 		if s.tally.Failures() > 0 && !c.GoOn {
@@ -125,8 +125,8 @@ func (s *series) finish() *Tally {
 	return s.tally
 }
 
-// one is a round.
-func (s *series) one(ctx context.Context) error {
+// runRound boots a machine, runs the load and judges the state after the last cut.
+func (s *series) runRound(ctx context.Context) error {
 	begin := time.Now()
 	last := s.round > s.Rounds
 	job, err := s.job(last)
@@ -152,7 +152,7 @@ func (s *series) one(ctx context.Context) error {
 	r := &round{series: s, machine: machine, last: last, begun: begin, rand: layers.Random(s.Seed ^ uint64(s.round)<<32)}
 	found := len(s.tally.Findings)
 	if err := r.run(); err != nil {
-		return s.withOutput(err)
+		return s.addOutput(err)
 	}
 	s.tally.Rounds++
 	if !last {
@@ -210,8 +210,8 @@ func (s *series) find(class Class, what, text string) {
 	s.tally.Findings = append(s.tally.Findings, Finding{s.round, class, what, text})
 }
 
-// withOutput adds the last words of the guest's program.
-func (s *series) withOutput(err error) error {
+// addOutput adds the last words of the guest's program.
+func (s *series) addOutput(err error) error {
 	raw, reading := os.ReadFile(s.path("guest-output"))
 	if reading != nil {
 		return errors.Join(err, reading)

@@ -57,7 +57,8 @@ func TestJudgementOfSnapshots(t *testing.T) {
 	})
 }
 
-// What is not committed goes, and so does what stands on it; a view stays.
+// TestSnapshotsThatAreDropped: the client drops uncommitted snapshots and those on top of
+// them. A view stays.
 func TestSnapshotsThatAreDropped(t *testing.T) {
 	for _, c := range []struct {
 		kind  wire.Kind

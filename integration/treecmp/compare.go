@@ -39,13 +39,13 @@ func Compare(a, b *Tree, o Options) []string {
 	for i < len(a.Entries) || j < len(b.Entries) {
 		switch {
 		case j == len(b.Entries) || i < len(a.Entries) && a.Entries[i].Path < b.Entries[j].Path:
-			c.only("first", a.Entries[i])
+			c.reportUnpaired("first", a.Entries[i])
 			i++
 		case i == len(a.Entries) || b.Entries[j].Path < a.Entries[i].Path:
-			c.only("second", b.Entries[j])
+			c.reportUnpaired("second", b.Entries[j])
 			j++
 		default:
-			c.both(a.Entries[i], b.Entries[j])
+			c.compareEntries(a.Entries[i], b.Entries[j])
 			i++
 			j++
 		}
@@ -58,18 +58,18 @@ type comparison struct {
 	found []string
 }
 
-func (c *comparison) ignored(path string) bool {
+func (c *comparison) isIgnored(path string) bool {
 	return slices.ContainsFunc(c.Ignore, func(dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") })
 }
 
-func (c *comparison) only(which string, e *Entry) {
-	if e.Path != "." && !c.ignored(e.Path) {
+func (c *comparison) reportUnpaired(which string, e *Entry) {
+	if e.Path != "." && !c.isIgnored(e.Path) {
 		c.found = append(c.found, fmt.Sprintf("%s: only in the %s: %s, mode %04o, %d:%d", e.Path, which, e.Type, e.Mode, e.UID, e.GID))
 	}
 }
 
-func (c *comparison) both(a, b *Entry) {
-	if c.ignored(a.Path) {
+func (c *comparison) compareEntries(a, b *Entry) {
+	if c.isIgnored(a.Path) {
 		return
 	}
 	c.differ(a.Path, "type", a.Type, b.Type)

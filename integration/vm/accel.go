@@ -52,7 +52,7 @@ func hostIdentity(ctx context.Context) string {
 
 // needsProbeKVM tells whether only a boot can tell if KVM works.
 func (g *Guest) needsProbeKVM(ctx context.Context) bool {
-	if _, known := g.keptAnswer(ctx, KindKVM); known {
+	if _, known := g.findAnswer(ctx, KindKVM); known {
 		return false
 	}
 	device, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)

@@ -151,14 +151,14 @@ func makeModules(ctx context.Context, work *workspace) error {
 	if err := work.command(ctx, "unshare", "--mount", "sh", "-c", chrootWithProc, "sh", root, "/root/build-zfs"); err != nil {
 		return err
 	}
-	kernel, err := one(filepath.Join(root, "boot", "vmlinuz-*"))
+	kernel, err := findOne(filepath.Join(root, "boot", "vmlinuz-*"))
 	if err != nil {
 		return err
 	}
 	if err := work.command(ctx, "cp", kernel, filepath.Join(work.dir, "vmlinuz")); err != nil {
 		return err
 	}
-	modules, err := one(filepath.Join(root, "lib", "modules", "*"))
+	modules, err := findOne(filepath.Join(root, "lib", "modules", "*"))
 	if err != nil {
 		return err
 	}
@@ -198,8 +198,8 @@ func makeBase(ctx context.Context, work *workspace, suite *Suite) error {
 	return os.RemoveAll(scratch)
 }
 
-// one expands a pattern that has to match exactly one file.
-func one(pattern string) (string, error) {
+// findOne expands a pattern that has to match exactly one file.
+func findOne(pattern string) (string, error) {
 	found, err := filepath.Glob(pattern)
 	if err != nil {
 		return "", err

@@ -36,18 +36,18 @@ func TestJob(binary string, args []string, dir string) *Job {
 			continue
 		case value != "" && flag == "-test.gocoverdir":
 			// A directory that is there and empty.
-			place := "/tmp/gocoverdir"
-			job.Files = append(job.Files, File{Host: value, Guest: place})
-			job.Outs = append(job.Outs, Out{Guest: place, Host: value})
-			arg = flag + "=" + place
+			guestPath := "/tmp/gocoverdir"
+			job.Files = append(job.Files, File{Host: value, Guest: guestPath})
+			job.Outs = append(job.Outs, Out{Guest: guestPath, Host: value})
+			arg = flag + "=" + guestPath
 		case value != "" && isProfile(flag):
-			place := "/tmp/" + strings.TrimPrefix(flag, "-test.")
+			guestPath := "/tmp/" + strings.TrimPrefix(flag, "-test.")
 			host := value
 			if !filepath.IsAbs(host) {
 				host = filepath.Join(outputDir, host)
 			}
-			job.Outs = append(job.Outs, Out{Guest: place, Host: host})
-			arg = flag + "=" + place
+			job.Outs = append(job.Outs, Out{Guest: guestPath, Host: host})
+			arg = flag + "=" + guestPath
 		}
 		job.Command = append(job.Command, arg)
 	}

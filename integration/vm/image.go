@@ -41,7 +41,7 @@ const modulesImageSize = "512M"
 // makeKernel makes what boots a stock kernel: itself, the initramfs that finds
 // the root disk, and the disk with its modules.
 func makeKernel(ctx context.Context, work *workspace) error {
-	modules, err := one(filepath.Join(work.result(stepModules), "[0-9]*"))
+	modules, err := findOne(filepath.Join(work.result(stepModules), "[0-9]*"))
 	if err != nil {
 		return err
 	}

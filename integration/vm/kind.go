@@ -114,7 +114,7 @@ func (g *Guest) Choose(ctx context.Context, want Kind) (Choice, error) {
 // refusal is why a kind does not work here, or nothing: as a probe found out
 // before, or finds out now.
 func (g *Guest) refusal(ctx context.Context, kind Kind, probe func(context.Context) string) string {
-	if kept, known := g.keptAnswer(ctx, kind); known {
+	if kept, known := g.findAnswer(ctx, kind); known {
 		return kept
 	}
 	refusal := probe(ctx)
@@ -139,8 +139,8 @@ func (g *Guest) readAnswers() map[Kind]answer {
 	return answers
 }
 
-// keptAnswer is the answer of a probe of this host as it is.
-func (g *Guest) keptAnswer(ctx context.Context, kind Kind) (refusal string, known bool) {
+// findAnswer returns the stored answer of a probe, if this host has not changed since.
+func (g *Guest) findAnswer(ctx context.Context, kind Kind) (refusal string, known bool) {
 	kept, known := g.readAnswers()[kind]
 	return kept.Not, known && kept.Of == g.identity(ctx, kind)
 }

@@ -50,7 +50,7 @@ type Guest struct {
 	suite *Suite
 	cache string // of all suites
 	root  string
-	// What boots a stock kernel; it is there when such a machine was prepared.
+	// The files that boot a stock kernel. They exist once such a machine was prepared.
 	kernel, initramfs, probe, modules string
 	uml                               umlLab
 }

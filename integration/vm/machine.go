@@ -66,7 +66,7 @@ func (g *Guest) Run(ctx context.Context, options Options, job *Job, stdout, stde
 // An emulated kernel now and then hangs or dies while it comes up. The job has
 // seen nothing of it then, so it is booted again.
 func (g *Guest) Start(ctx context.Context, options Options, job *Job, stdout, stderr io.Writer) (*Machine, error) {
-	options = options.withDefaults()
+	options = options.applyDefaults()
 	choice, err := g.Choose(ctx, options.Machine)
 	if err != nil {
 		return nil, err

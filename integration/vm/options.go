@@ -32,7 +32,7 @@ type Options struct {
 	Terminal bool
 }
 
-func (o Options) withDefaults() Options {
+func (o Options) applyDefaults() Options {
 	if o.Memory == "" {
 		o.Memory = "6G"
 	}

@@ -94,7 +94,7 @@ func (m *Machine) listen(stdout, stderr io.Writer, end []byte) {
 	})
 	m.streams.Go(func() {
 		r.filesErr = readOuts(pipeOut, m.job.Outs)
-		// What a tar is padded with.
+		// The rest is the tar's padding.
 		_, _ = io.Copy(io.Discard, pipeOut)
 	})
 }

@@ -34,7 +34,8 @@ func TestCopyToTrailer(t *testing.T) {
 	}
 }
 
-// What a test prints must be seen at once, not when a buffer is full.
+// TestCopyToTrailerStreams makes sure that a test's output appears at once, not when a buffer
+// is full.
 func TestCopyToTrailerStreams(t *testing.T) {
 	in, feed := io.Pipe()
 	out, drain := io.Pipe()

@@ -62,8 +62,8 @@ func TestTextAddsTheRemedy(t *testing.T) {
 	}
 }
 
-// TestWhatIsToldGetsNoOtherRemedy, whatever it wraps and is wrapped in.
-func TestWhatIsToldGetsNoOtherRemedy(t *testing.T) {
+// TestAnExplicitRemedyIsTheOnlyOne: wrapping adds no second remedy.
+func TestAnExplicitRemedyIsTheOnlyOne(t *testing.T) {
 	for class := range remedies {
 		told := NewWithRemedy(class, "unmount it (%w)", unix.EBUSY)
 		if ClassOf(told) != class || !errors.Is(told, unix.EBUSY) {

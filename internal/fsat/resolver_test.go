@@ -40,7 +40,7 @@ func TestResolverLikeAChroot(t *testing.T) {
 	}
 }
 
-// same says whether the descriptor is of the file at path.
+// same reports whether the descriptor and the path lead to the same file.
 func same(t *testing.T, dirfd int, path string) bool {
 	t.Helper()
 	var a, b unix.Stat_t

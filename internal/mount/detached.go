@@ -19,7 +19,7 @@ func (m Mount) OpenDetachedWritable() (*os.File, error) { return m.openDetached(
 func (m Mount) openDetached(further int) (*os.File, error) {
 	fsfd, err := unix.Fsopen(m.Type, unix.FSOPEN_CLOEXEC)
 	if err != nil {
-		return nil, m.refused("fsopen", err, -1)
+		return nil, m.newError("fsopen", err, -1)
 	}
 	defer unix.Close(fsfd)
 	if err := m.configure(fsfd); err != nil {
@@ -28,7 +28,7 @@ func (m Mount) openDetached(further int) (*os.File, error) {
 	attributes := further | unix.MOUNT_ATTR_NOATIME | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
 	mfd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, attributes)
 	if err != nil {
-		return nil, m.refused("fsmount", err, fsfd)
+		return nil, m.newError("fsmount", err, fsfd)
 	}
 	return os.NewFile(uintptr(mfd), m.Source), nil
 }

@@ -16,7 +16,7 @@ import (
 func (m Mount) mountStepwise() error {
 	fsfd, err := unix.Fsopen(m.Type, unix.FSOPEN_CLOEXEC)
 	if err != nil {
-		return m.refused("fsopen", err, -1)
+		return m.newError("fsopen", err, -1)
 	}
 	defer unix.Close(fsfd)
 	if err := m.configure(fsfd); err != nil {
@@ -24,26 +24,26 @@ func (m Mount) mountStepwise() error {
 	}
 	mfd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, 0)
 	if err != nil {
-		return m.refused("fsmount", err, fsfd)
+		return m.newError("fsmount", err, fsfd)
 	}
 	defer unix.Close(mfd)
 	if err := unix.MoveMount(mfd, "", unix.AT_FDCWD, m.Target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return m.refused("move_mount", err, -1)
+		return m.newError("move_mount", err, -1)
 	}
 	return nil
 }
 
 func (m Mount) configure(fsfd int) error {
 	if err := unix.FsconfigSetString(fsfd, "source", m.Source); err != nil {
-		return m.refused("fsconfig source", err, fsfd)
+		return m.newError("fsconfig source", err, fsfd)
 	}
 	for _, o := range m.Options {
 		if err := configureOption(fsfd, o); err != nil {
-			return m.refused("fsconfig "+o.Key, err, fsfd)
+			return m.newError("fsconfig "+o.Key, err, fsfd)
 		}
 	}
 	if err := unix.FsconfigCreate(fsfd); err != nil {
-		return m.refused("fsconfig create", err, fsfd)
+		return m.newError("fsconfig create", err, fsfd)
 	}
 	return nil
 }
@@ -79,8 +79,8 @@ func explainLower(refusal error, lowers int) error {
 		"%d lower directories do not fit one page, and this kernel has no lowerdir+: use Linux 6.8 or later (%w)", lowers, refusal)
 }
 
-// refused returns the error, with the kernel's message if fsfd has one.
-func (m Mount) refused(call string, err error, fsfd int) error {
+// newError returns the Error of a refused call, with the kernel's message if fsfd has one.
+func (m Mount) newError(call string, err error, fsfd int) error {
 	e := &Error{Mount: m, Call: call, Err: err}
 	if fsfd >= 0 {
 		buf := make([]byte, 512)

@@ -5,5 +5,5 @@
 // turns into block clones within a pool).
 //
 // Both trees are taken for hostile: no symlink is followed and no mount is
-// crossed. What an entry means, and durability, are the caller's.
+// crossed. The caller decides what an entry means, and makes the copy durable.
 package treecopy

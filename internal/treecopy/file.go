@@ -130,7 +130,7 @@ func (c *copier) xattrs(from, to int, base string) error {
 	if err != nil {
 		return err
 	}
-	if c.onto {
+	if c.merges {
 		if err := dropXattrs(to, base, names); err != nil {
 			return err
 		}
@@ -147,7 +147,7 @@ func (c *copier) xattrs(from, to int, base string) error {
 		if err != nil {
 			return err
 		}
-		if !keep || c.onto && name == overlayfs.OpaqueXattr {
+		if !keep || c.merges && name == overlayfs.OpaqueXattr {
 			continue
 		}
 		if err := fsat.SetXattr(to, base, name, value); err != nil {
@@ -160,7 +160,7 @@ func (c *copier) xattrs(from, to int, base string) error {
 // innerXattr reports whether an attribute is one of an overlay in the container, for
 // which it would not be any more in the other tree.
 func (c *copier) innerXattr(name string) bool {
-	return c.onto && strings.HasPrefix(name, nestedXattrs) ||
+	return c.merges && strings.HasPrefix(name, nestedXattrs) ||
 		c.plain && overlayfs.IsXattr(name) && !slices.Contains(ofPlace, name)
 }
 
@@ -203,7 +203,7 @@ var ofPlace = []string{"trusted.overlay.origin", "trusted.overlay.impure", "trus
 // dirAttributes gives a directory that was made what its original has.
 func (c *copier) dirAttributes(name string) error {
 	if name == "" {
-		return inEntry(".", c.rootAttributes())
+		return wrapEntryError(".", c.rootAttributes())
 	}
 	from, err := c.from.Dir(dirOf(name), nil)
 	if err != nil {
@@ -215,9 +215,9 @@ func (c *copier) dirAttributes(name string) error {
 	}
 	st, err := fsat.Stat(from, path.Base(name))
 	if err != nil {
-		return inEntry(name, err)
+		return wrapEntryError(name, err)
 	}
-	return inEntry(name, c.attributes(from, to, path.Base(name), st))
+	return wrapEntryError(name, c.attributes(from, to, path.Base(name), st))
 }
 
 func (c *copier) rootAttributes() error {

@@ -25,9 +25,8 @@ type Options struct {
 }
 
 // Upper copies an overlay's upper directory into the empty directory dst.
-// Whiteouts and opaque directories stay what they are. Renamed directories and
-// files without content, which overlayfs can make there and which mean nothing
-// elsewhere, are refused.
+// Whiteouts and opaque directories are copied unchanged. Redirected directories and
+// files without content (metacopy) are refused, because they mean nothing elsewhere.
 func Upper(ctx context.Context, dst, src *os.File, o Options) error {
 	c := newCopier(ctx, dst, src, o)
 	defer c.close()
@@ -37,12 +36,12 @@ func Upper(ctx context.Context, dst, src *os.File, o Options) error {
 	return c.finish()
 }
 
-// Onto changes the whole tree dst into what an overlay shows whose lower directory
-// it is and whose upper directory is src: deletions delete, and files replace.
-func Onto(ctx context.Context, dst, src *os.File, o Options) error {
+// MergeUpper changes the whole tree dst into the merged view of an overlay with the lower
+// directory dst and the upper directory src: whiteouts delete, and files replace.
+func MergeUpper(ctx context.Context, dst, src *os.File, o Options) error {
 	c := newCopier(ctx, dst, src, o)
 	defer c.close()
-	c.onto = true
+	c.merges = true
 	if err := fsat.Walk(ctx, int(src.Fd()), true, c); err != nil {
 		return err
 	}
@@ -50,9 +49,9 @@ func Onto(ctx context.Context, dst, src *os.File, o Options) error {
 }
 
 // Changes copies what differs between src, a whole tree, and the tree below it
-// into the empty directory dst, as overlayfs would have written it: what is
-// deleted becomes a whiteout. What an overlay inside of the container has written
-// for itself is refused: to the one around it, it would mean something else.
+// into the empty directory dst, as overlayfs would have written it: a deletion
+// becomes a whiteout. Marks that an overlay inside of the container has written are
+// refused, because they would mean something else to the overlay around it.
 func Changes(ctx context.Context, dst, src *os.File, changes []treediff.Change, o Options) error {
 	c := newCopier(ctx, dst, src, o)
 	defer c.close()
@@ -75,7 +74,7 @@ type copier struct {
 	ctx      context.Context
 	src, dst int
 	from, to *fsat.Resolver
-	onto     bool                  // the target is a tree that is changed
+	merges   bool                  // the target is a tree that is changed
 	plain    bool                  // the source is no overlay's, the target is one's upper directory
 	links    map[fsat.Inode]string // first names of files that have several
 	dirs     map[string]bool       // that were made
@@ -112,9 +111,9 @@ func (c *copier) finish() error {
 // Enter, File and Leave make a copier a fsat.Visitor of the source.
 
 func (c *copier) Enter(_ int, p fsat.Path, fd int) error {
-	if c.onto {
+	if c.merges {
 		if err := c.clear(p.String(), fd); err != nil {
-			return inEntry(p.String(), err)
+			return wrapEntryError(p.String(), err)
 		}
 	}
 	return c.makeDir(p.String())
@@ -126,12 +125,12 @@ func (c *copier) File(parent int, p fsat.Path, _ uint8) error {
 	if err != nil {
 		return err
 	}
-	if c.onto {
+	if c.merges {
 		if gone, err := c.replace(parent, to, p.Name); err != nil || gone {
-			return inEntry(name, err)
+			return wrapEntryError(name, err)
 		}
 	}
-	return inEntry(name, c.file(parent, to, p.Name, name))
+	return wrapEntryError(name, c.file(parent, to, p.Name, name))
 }
 
 func (c *copier) Leave(int, fsat.Path) error { return nil }
@@ -146,7 +145,7 @@ func (c *copier) change(name string, kind treediff.Kind) error {
 		return err
 	}
 	if kind == treediff.Delete {
-		return inEntry(name, fsat.Mknod(to, path.Base(name), overlayfs.WhiteoutMode, overlayfs.WhiteoutNum))
+		return wrapEntryError(name, fsat.Mknod(to, path.Base(name), overlayfs.WhiteoutMode, overlayfs.WhiteoutNum))
 	}
 	from, err := c.from.Dir(dirOf(name), nil)
 	if err != nil {
@@ -154,15 +153,15 @@ func (c *copier) change(name string, kind treediff.Kind) error {
 	}
 	st, err := fsat.Stat(from, path.Base(name))
 	if err != nil {
-		return inEntry(name, err)
+		return wrapEntryError(name, err)
 	}
 	switch {
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return c.makeDir(name)
 	case overlayfs.IsWhiteout(st.Mode, st.Rdev):
-		return inEntry(name, inner("it is a whiteout"))
+		return wrapEntryError(name, inner("it is a whiteout"))
 	}
-	return inEntry(name, c.file(from, to, path.Base(name), name))
+	return wrapEntryError(name, c.file(from, to, path.Base(name), name))
 }
 
 func (c *copier) makeParents(dir string) error {
@@ -184,7 +183,7 @@ func (c *copier) makeDir(name string) error {
 		err = fsat.Mkdir(to, path.Base(name), 0o700)
 	}
 	if err != nil {
-		return inEntry(name, err)
+		return wrapEntryError(name, err)
 	}
 	c.dirs[name] = true
 	c.order = append(c.order, name)
@@ -196,7 +195,7 @@ func dirOf(name string) string {
 	return strings.TrimSuffix(dir, "/")
 }
 
-func inEntry(name string, err error) error {
+func wrapEntryError(name string, err error) error {
 	if err == nil {
 		return nil
 	}

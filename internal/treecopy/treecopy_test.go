@@ -25,8 +25,8 @@ func no(t *testing.T, err error) {
 	}
 }
 
-// someTree has one of everything that needs no privileges.
-func someTree(t *testing.T) string {
+// makeTree makes one entry of each type that needs no privileges.
+func makeTree(t *testing.T) string {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
 	at := time.Date(2001, 2, 3, 4, 5, 6, 789, time.UTC)
@@ -78,7 +78,7 @@ func same(t *testing.T, got, want string) {
 }
 
 func TestUpper(t *testing.T) {
-	dir := someTree(t)
+	dir := makeTree(t)
 	src, dst := openBoth(t, dir)
 	var copied int64
 	no(t, Upper(t.Context(), dst, src, Options{Copied: func(n int64) { copied += n }}))
@@ -98,7 +98,7 @@ func TestUpper(t *testing.T) {
 
 // TestChanges copies what is named, the directories above it, and deletions.
 func TestChanges(t *testing.T) {
-	dir := someTree(t)
+	dir := makeTree(t)
 	src, dst := openBoth(t, dir)
 	no(t, Changes(t.Context(), dst, src, []treediff.Change{
 		{Path: "/d/deeper", Kind: treediff.Modify}, {Path: "/d/deeper/third", Kind: treediff.Add}, {Path: "/d/was-here", Kind: treediff.Delete},
@@ -142,8 +142,8 @@ func TestChangesOfAnOverlayInside(t *testing.T) {
 	}
 }
 
-// TestOnto changes a tree as an overlay of the two would show it.
-func TestOnto(t *testing.T) {
+// TestMergeUpper changes a tree as an overlay of the two would show it.
+func TestMergeUpper(t *testing.T) {
 	upper, tree := t.TempDir(), t.TempDir()
 	for name, content := range map[string]string{"kept": "kept", "changed": "old", "gone": "x", "tree/gone/deep": "x", "dir-then-file/x": "x", "file-then-dir": "x", "d/below": "below"} {
 		no(t, os.MkdirAll(filepath.Dir(filepath.Join(tree, name)), 0o755))
@@ -165,7 +165,7 @@ func TestOnto(t *testing.T) {
 	dst, err := os.Open(tree)
 	no(t, err)
 	defer dst.Close()
-	no(t, Onto(t.Context(), dst, src, Options{}))
+	no(t, MergeUpper(t.Context(), dst, src, Options{}))
 	got := map[string]string{}
 	no(t, filepath.WalkDir(tree, func(name string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() {
@@ -227,9 +227,9 @@ func TestOverlayAttributes(t *testing.T) {
 	}
 }
 
-// TestWhatBtrfsIsToldStaysThere: a data-root with a compression of its own has files with
+// TestBtrfsAttributesAreNotCopied: a data-root with a compression of its own has files with
 // that attribute, and no other file system takes it.
-func TestWhatBtrfsIsToldStaysThere(t *testing.T) {
+func TestBtrfsAttributesAreNotCopied(t *testing.T) {
 	for name, want := range map[string]bool{"btrfs.compression": false, "user.btrfs": true, "security.capability": true} {
 		if got, err := wanted(name, []byte("zstd")); got != want || err != nil {
 			t.Errorf("%s: %v, %v", name, got, err)

@@ -97,11 +97,11 @@ func (e exact) contentDiffers(newDir, oldDir int, name string) (bool, error) {
 			return false, err
 		}
 		n, err := io.ReadFull(a, left)
-		if ended(err) != nil {
+		if ignoreEOF(err) != nil {
 			return false, err
 		}
 		m, oldErr := io.ReadFull(b, right)
-		if ended(oldErr) != nil {
+		if ignoreEOF(oldErr) != nil {
 			return false, oldErr
 		}
 		if !bytes.Equal(left[:n], right[:m]) {
@@ -113,8 +113,8 @@ func (e exact) contentDiffers(newDir, oldDir int, name string) (bool, error) {
 	}
 }
 
-// ended is an error that is not the end of a file.
-func ended(err error) error {
+// ignoreEOF returns err, or nil when err is the end of a file.
+func ignoreEOF(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil
 	}

@@ -106,7 +106,7 @@ func (w *walker) dir(path string, newFD, oldFD int, whole bool) (changed bool, e
 		seen[e.Name] = here
 	}
 	if whole && oldFD != nothing {
-		if err := w.gone(path, oldFD, seen); err != nil {
+		if err := w.reportDeleted(path, oldFD, seen); err != nil {
 			return false, err
 		}
 	}
@@ -139,7 +139,7 @@ func (w *walker) entry(dir string, newFD, oldFD int, e fsat.DirEntry) (accounted
 	if err != nil || n.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return true, err
 	}
-	changed, err := w.below(path, newFD, oldFD, e.Name, exists && o.Mode&unix.S_IFMT == unix.S_IFDIR)
+	changed, err := w.compareDirs(path, newFD, oldFD, e.Name, exists && o.Mode&unix.S_IFMT == unix.S_IFDIR)
 	if changed && !reported {
 		w.add(path, Modify)
 	}
@@ -161,8 +161,8 @@ func (w *walker) report(path string, newFD, oldFD int, name string, n, o unix.St
 	return true, nil
 }
 
-// below compares what two directories of the same name hold.
-func (w *walker) below(path string, newFD, oldFD int, name string, oldIsDir bool) (changed bool, err error) {
+// compareDirs compares the entries of two directories of the same name.
+func (w *walker) compareDirs(path string, newFD, oldFD int, name string, oldIsDir bool) (changed bool, err error) {
 	newChild, err := fsat.OpenDir(newFD, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil // deleted while we looked
@@ -187,8 +187,8 @@ func (w *walker) below(path string, newFD, oldFD int, name string, oldIsDir bool
 	return w.dir(path, newChild, oldChild, whole)
 }
 
-// gone reports what the old directory has and the new one does not.
-func (w *walker) gone(path string, oldFD int, seen map[string]bool) error {
+// reportDeleted reports the entries that only the old directory has as deleted.
+func (w *walker) reportDeleted(path string, oldFD int, seen map[string]bool) error {
 	entries, err := fsat.ReadDir(oldFD)
 	if err != nil {
 		return err

@@ -26,12 +26,12 @@ func TestDecode(t *testing.T) {
 
 // TestWhereItIsWrong: a person finds the place.
 func TestWhereItIsWrong(t *testing.T) {
-	for text, place := range map[string]string{
+	for text, position := range map[string]string{
 		"{\n  \"experimental\": true,\n}": "line 3, column 1",
 		"{\n  \"experimental\": \"yes\"}": "line 2, column",
 		"{":                               "line 1",
 	} {
-		if _, err := Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), place) {
+		if _, err := Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), position) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

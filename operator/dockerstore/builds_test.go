@@ -14,7 +14,7 @@ import (
 )
 
 // builds writes BuildKit's database: keys, and what they were committed from.
-func (s site) builds(snapshots map[string]string) {
+func (s testRoot) builds(snapshots map[string]string) {
 	s.Helper()
 	s.write(buildsName, "")
 	db, err := bbolt.Open(filepath.Join(s.dir, buildsName), 0o600, nil)
@@ -41,7 +41,7 @@ func (s site) builds(snapshots map[string]string) {
 
 // TestARunningEngineHasItsBuildsLocked: they are not known then, and it is said.
 func TestARunningEngineHasItsBuildsLocked(t *testing.T) {
-	s := newSite(t)
+	s := newTestRoot(t)
 	s.layer("", "base", "a")
 	s.builds(nil)
 	db, err := bbolt.Open(filepath.Join(s.dir, buildsName), 0o600, nil)
@@ -61,7 +61,7 @@ func TestATruncatedDatabaseIsDamaged(t *testing.T) {
 	for i := range 2000 {
 		many[hexID(fmt.Sprint(i))] = hexID(fmt.Sprint("of ", i))
 	}
-	s := newSite(t)
+	s := newTestRoot(t)
 	s.layer("", "base", "a")
 	s.builds(many)
 	path := filepath.Join(s.dir, buildsName)

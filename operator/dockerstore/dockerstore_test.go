@@ -24,15 +24,15 @@ import (
 
 const driver = "overlayzfs"
 
-// site is a data-root that a test writes as dockerd does.
-type site struct {
+// testRoot is a data-root that a test writes as dockerd does.
+type testRoot struct {
 	*testing.T
 	dir string
 }
 
-func newSite(t *testing.T) site { return site{t, t.TempDir()} }
+func newTestRoot(t *testing.T) testRoot { return testRoot{t, t.TempDir()} }
 
-func (s site) write(name, content string) {
+func (s testRoot) write(name, content string) {
 	s.Helper()
 	path := filepath.Join(s.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -44,7 +44,7 @@ func (s site) write(name, content string) {
 }
 
 // layer records a layer and returns its chain.
-func (s site) layer(parent digest.Digest, content, cacheID string) digest.Digest {
+func (s testRoot) layer(parent digest.Digest, content, cacheID string) digest.Digest {
 	s.Helper()
 	diff := digest.FromString(content)
 	c := chainID(parent, diff)
@@ -59,7 +59,7 @@ func (s site) layer(parent digest.Digest, content, cacheID string) digest.Digest
 }
 
 // image records an image with a name, of layers with that content.
-func (s site) image(tag string, contents ...string) digest.Digest {
+func (s testRoot) image(tag string, contents ...string) digest.Digest {
 	s.Helper()
 	var diffs []string
 	for _, content := range contents {
@@ -78,7 +78,7 @@ func (s site) image(tag string, contents ...string) digest.Digest {
 }
 
 // container records a container with its writable layer.
-func (s site) container(id, name, driver string, image, parent digest.Digest) {
+func (s testRoot) container(id, name, driver string, image, parent digest.Digest) {
 	s.Helper()
 	s.write("containers/"+id+"/config.v2.json", fmt.Sprintf(
 		`{"State":{"Running":true},"ID":%q,"Name":"/%s","Driver":%q,"Image":%q,"Created":"2026-08-24T10:15:00Z","Later":{}}`, id, name, driver, image))
@@ -90,7 +90,7 @@ func (s site) container(id, name, driver string, image, parent digest.Digest) {
 
 func hexID(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
 
-func (s site) read() *Records {
+func (s testRoot) read() *Records {
 	s.Helper()
 	r, err := Open(s.dir)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s site) read() *Records {
 }
 
 func TestRecords(t *testing.T) {
-	s := newSite(t)
+	s := newTestRoot(t)
 	base := s.layer("", "base", hexID("base"))
 	top := s.layer(base, "top", "c4x8p3m0q1w2e3r4t5y6u7i8o")
 	image := s.image("x:latest", "base", "top")
@@ -139,40 +139,40 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoRecordIsNotGuessedAt spoils one thing after another.
-func TestWhatIsNoRecordIsNotGuessedAt(t *testing.T) {
-	for name, spoil := range map[string]func(s site, layer, mount, image, container string){
-		"another digest":     func(s site, _, _, _, _ string) { s.write("image/overlayzfs/layerdb/sha512/x/diff", "") },
-		"no digest":          func(s site, _, _, _, _ string) { s.write("image/overlayzfs/layerdb/sha256/x/diff", "") },
-		"another name":       func(s site, layer, _, _, _ string) { s.write(layer+"-x/diff", "") },
-		"no size":            func(s site, layer, _, _, _ string) { s.write(layer+"/size", "many") },
-		"a negative size":    func(s site, layer, _, _, _ string) { s.write(layer+"/size", "-1") },
-		"a path":             func(s site, layer, _, _, _ string) { s.write(layer+"/cache-id", "../../x") },
-		"an empty ID":        func(s site, layer, _, _, _ string) { s.write(layer+"/cache-id", "\n") },
-		"another diff":       func(s site, layer, _, _, _ string) { s.write(layer+"/diff", string(digest.FromString("x"))) },
-		"another algorithm":  func(s site, layer, _, _, _ string) { s.write(layer+"/diff", "sha512:"+strings.Repeat("0", 128)) },
-		"a mount's path":     func(s site, _, mount, _, _ string) { s.write(mount+"/mount-id", "/etc") },
-		"a mount's init":     func(s site, _, mount, _, _ string) { s.write(mount+"/init-id", "a b") },
-		"a mount's parent":   func(s site, _, mount, _, _ string) { s.write(mount+"/parent", "base") },
-		"an image's content": func(s site, _, _, image, _ string) { s.write(image, `{"rootfs":{"type":"layers"}}`) },
-		"no names":           func(s site, _, _, _, _ string) { s.write("image/overlayzfs/repositories.json", `[`) },
-		"a name that is none": func(s site, _, _, _, _ string) {
+// TestDamagedRecordsAreRefused damages one record after another.
+func TestDamagedRecordsAreRefused(t *testing.T) {
+	for name, spoil := range map[string]func(s testRoot, layer, mount, image, container string){
+		"another digest":     func(s testRoot, _, _, _, _ string) { s.write("image/overlayzfs/layerdb/sha512/x/diff", "") },
+		"no digest":          func(s testRoot, _, _, _, _ string) { s.write("image/overlayzfs/layerdb/sha256/x/diff", "") },
+		"another name":       func(s testRoot, layer, _, _, _ string) { s.write(layer+"-x/diff", "") },
+		"no size":            func(s testRoot, layer, _, _, _ string) { s.write(layer+"/size", "many") },
+		"a negative size":    func(s testRoot, layer, _, _, _ string) { s.write(layer+"/size", "-1") },
+		"a path":             func(s testRoot, layer, _, _, _ string) { s.write(layer+"/cache-id", "../../x") },
+		"an empty ID":        func(s testRoot, layer, _, _, _ string) { s.write(layer+"/cache-id", "\n") },
+		"another diff":       func(s testRoot, layer, _, _, _ string) { s.write(layer+"/diff", string(digest.FromString("x"))) },
+		"another algorithm":  func(s testRoot, layer, _, _, _ string) { s.write(layer+"/diff", "sha512:"+strings.Repeat("0", 128)) },
+		"a mount's path":     func(s testRoot, _, mount, _, _ string) { s.write(mount+"/mount-id", "/etc") },
+		"a mount's init":     func(s testRoot, _, mount, _, _ string) { s.write(mount+"/init-id", "a b") },
+		"a mount's parent":   func(s testRoot, _, mount, _, _ string) { s.write(mount+"/parent", "base") },
+		"an image's content": func(s testRoot, _, _, image, _ string) { s.write(image, `{"rootfs":{"type":"layers"}}`) },
+		"no names":           func(s testRoot, _, _, _, _ string) { s.write("image/overlayzfs/repositories.json", `[`) },
+		"a name that is none": func(s testRoot, _, _, _, _ string) {
 			s.write("image/overlayzfs/repositories.json", `{"Repositories":{"x":{"x\u001b[2J:latest":"`+string(digest.FromString("x"))+`"}}}`)
 		},
-		"another container":     func(s site, _, _, _, c string) { s.write(c, `{"ID":"x","Driver":"overlayzfs","State":{}}`) },
-		"no container":          func(s site, _, _, _, c string) { s.write(c, `{}`) },
-		"a container without":   func(s site, _, _, _, c string) { s.write(filepath.Dir(c)+"x/hostconfig.json", `{}`) },
-		"a database that is no": func(s site, _, _, _, _ string) { s.write(buildsName, strings.Repeat("x", 64<<10)) },
-		"too long":              func(s site, layer, _, _, _ string) { s.write(layer+"/diff", strings.Repeat("x", maxLine+1)) },
-		"a link out": func(s site, layer, _, _, _ string) {
+		"another container":     func(s testRoot, _, _, _, c string) { s.write(c, `{"ID":"x","Driver":"overlayzfs","State":{}}`) },
+		"no container":          func(s testRoot, _, _, _, c string) { s.write(c, `{}`) },
+		"a container without":   func(s testRoot, _, _, _, c string) { s.write(filepath.Dir(c)+"x/hostconfig.json", `{}`) },
+		"a database that is no": func(s testRoot, _, _, _, _ string) { s.write(buildsName, strings.Repeat("x", 64<<10)) },
+		"too long":              func(s testRoot, layer, _, _, _ string) { s.write(layer+"/diff", strings.Repeat("x", maxLine+1)) },
+		"a link out": func(s testRoot, layer, _, _, _ string) {
 			s.link("/etc/hostname", layer+"/size")
 		},
-		"a directory": func(s site, layer, _, _, _ string) {
+		"a directory": func(s testRoot, layer, _, _, _ string) {
 			s.link(".", layer+"/size")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
+			s := newTestRoot(t)
 			base := s.layer("", "base", hexID("base"))
 			image := s.image("x:latest", "base")
 			s.container(hexID("c"), "web", driver, image, base)
@@ -190,7 +190,7 @@ func TestWhatIsNoRecordIsNotGuessedAt(t *testing.T) {
 	}
 }
 
-func (s site) link(target, name string) {
+func (s testRoot) link(target, name string) {
 	s.Helper()
 	path := filepath.Join(s.dir, name)
 	if err := errors.Join(os.Remove(path), os.Symlink(target, path)); err != nil {
@@ -198,10 +198,10 @@ func (s site) link(target, name string) {
 	}
 }
 
-// TestWhatCannotBeLookedAtIsNotGone: a layer in trouble is not one that Docker
+// TestUnreadableLayersCountAsPresent: a layer in trouble is not one that Docker
 // removed.
-func TestWhatCannotBeLookedAtIsNotGone(t *testing.T) {
-	s := newSite(t)
+func TestUnreadableLayersCountAsPresent(t *testing.T) {
+	s := newTestRoot(t)
 	chain := s.layer("", "base", "a")
 	r, err := Open(s.dir)
 	if err != nil {
@@ -221,7 +221,7 @@ func TestWhatCannotBeLookedAtIsNotGone(t *testing.T) {
 }
 
 func TestAnotherDriver(t *testing.T) {
-	s := newSite(t)
+	s := newTestRoot(t)
 	s.layer("", "base", "a")
 	r, err := Open(s.dir)
 	if err != nil {
@@ -239,7 +239,7 @@ func TestAnotherDriver(t *testing.T) {
 }
 
 func TestPlugins(t *testing.T) {
-	s := newSite(t)
+	s := newTestRoot(t)
 	record := `{"plugin":{"Id":%q,"Name":"overlayzfs:latest","Enabled":true,"Settings":{"Env":["OVERLAYZFS_OPTS=overlayzfs.dataset=tank/a"]},"Config":{"Interface":{"Types":[%q]}}}}`
 	s.write("plugins/"+hexID("a")+"/config.json", fmt.Sprintf(record, hexID("a"), "docker.graphdriver/1.0"))
 	s.write("plugins/"+hexID("b")+"/config.json", fmt.Sprintf(record, hexID("b"), "docker.volumedriver/1.0"))
@@ -288,7 +288,7 @@ func split(t testing.TB, archive []byte) []byte {
 	return record.Bytes()
 }
 
-func someTar(t testing.TB) []byte {
+func makeTar(t testing.TB) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -308,9 +308,9 @@ func someTar(t testing.TB) []byte {
 }
 
 func TestATarComesBackByteForByte(t *testing.T) {
-	s := newSite(t)
+	s := newTestRoot(t)
 	c := s.layer("", "base", "a")
-	archive := someTar(t)
+	archive := makeTar(t)
 	s.write("image/overlayzfs/layerdb/sha256/"+c.Encoded()+"/tar-split.json.gz", string(split(t, archive)))
 	r, err := Open(s.dir)
 	if err != nil {

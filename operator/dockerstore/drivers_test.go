@@ -10,7 +10,7 @@ import (
 // TestDrivers finds the records of plugins, which have names with slashes, and
 // passes over nothing.
 func TestDrivers(t *testing.T) {
-	s := newSite(t)
+	s := newTestRoot(t)
 	drivers := func() ([]string, error) {
 		r, err := Open(s.dir)
 		if err != nil {

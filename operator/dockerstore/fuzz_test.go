@@ -56,7 +56,7 @@ func FuzzPlugin(f *testing.F) {
 }
 
 func FuzzTarSplit(f *testing.F) {
-	z, err := gzip.NewReader(bytes.NewReader(split(f, someTar(f))))
+	z, err := gzip.NewReader(bytes.NewReader(split(f, makeTar(f))))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -13,19 +13,19 @@ import (
 // TestGaps loses one record after another that others count on.
 func TestGaps(t *testing.T) {
 	for name, tt := range map[string]struct {
-		lose func(s site, base, top digest.Digest)
+		lose func(s testRoot, base, top digest.Digest)
 		of   []string
 	}{
-		"nothing":               {func(site, digest.Digest, digest.Digest) {}, nil},
-		"a container's mount":   {func(s site, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/mounts") }, []string{"container " + hexID("c") + " (web)"}},
-		"all layers":            {func(s site, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256") }, []string{"image ", "writable layer "}},
-		"the uppermost layer":   {func(s site, _, top digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256/" + top.Encoded()) }, []string{"image ", "writable layer "}},
-		"the lowest layer":      {func(s site, base, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256/" + base.Encoded()) }, []string{"image ", "layer "}},
-		"a dead container's":    {func(s site, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/mounts"); s.die(hexID("c")) }, nil},
-		"all of another driver": {func(s site, _, top digest.Digest) { s.container(hexID("d"), "far", "lost", "", top) }, nil},
+		"nothing":               {func(testRoot, digest.Digest, digest.Digest) {}, nil},
+		"a container's mount":   {func(s testRoot, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/mounts") }, []string{"container " + hexID("c") + " (web)"}},
+		"all layers":            {func(s testRoot, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256") }, []string{"image ", "writable layer "}},
+		"the uppermost layer":   {func(s testRoot, _, top digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256/" + top.Encoded()) }, []string{"image ", "writable layer "}},
+		"the lowest layer":      {func(s testRoot, base, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/sha256/" + base.Encoded()) }, []string{"image ", "layer "}},
+		"a dead container's":    {func(s testRoot, _, _ digest.Digest) { s.remove("image/overlayzfs/layerdb/mounts"); s.die(hexID("c")) }, nil},
+		"all of another driver": {func(s testRoot, _, top digest.Digest) { s.container(hexID("d"), "far", "lost", "", top) }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
+			s := newTestRoot(t)
 			base := s.layer("", "base", hexID("base"))
 			top := s.layer(base, "top", hexID("top"))
 			image := s.image("x:latest", "base", "top")
@@ -48,7 +48,7 @@ func TestGaps(t *testing.T) {
 	}
 }
 
-func (s site) remove(name string) {
+func (s testRoot) remove(name string) {
 	s.Helper()
 	if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
 		s.Fatal(err)
@@ -56,7 +56,7 @@ func (s site) remove(name string) {
 }
 
 // die leaves a container as a removal does that was cut short.
-func (s site) die(id string) {
+func (s testRoot) die(id string) {
 	s.Helper()
 	s.write("containers/"+id+"/config.v2.json", fmt.Sprintf(`{"State":{"Dead":true},"ID":%q,"Driver":"overlayzfs"}`, id))
 }

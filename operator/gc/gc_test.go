@@ -20,9 +20,9 @@ func believed(e Evidence) Evidence {
 	return e
 }
 
-// some is a known image and container, and strays: one alone, two on each other,
+// makeInventory returns a known image and container, and strays: one alone, two on each other,
 // one below a known layer.
-func some() *inventory.Inventory {
+func makeInventory() *inventory.Inventory {
 	return &inventory.Inventory{Dataset: "tank/a", Layers: []inventory.Layer{
 		{ID: "base", Kind: inventory.Image},
 		{ID: "below", Kind: inventory.Unknown, Parent: "base", Depth: 1},
@@ -43,11 +43,11 @@ func ids(p Plan) (all []string) {
 }
 
 func TestOnlyWhatNobodyNeedsGoes(t *testing.T) {
-	p := Decide(some(), whole)
+	p := Decide(makeInventory(), whole)
 	if got, want := ids(p), []string{"upper", "lower", "alone"}; !slices.Equal(got, want) || p.Remaining != 5 || len(p.Obstacles) > 0 {
 		t.Errorf("%q goes, %d stay, %q", got, p.Remaining, p.Obstacles)
 	}
-	p = Decide(some(), believed(Evidence{Driver: "overlayzfs", Records: []*dockerstore.Records{
+	p = Decide(makeInventory(), believed(Evidence{Driver: "overlayzfs", Records: []*dockerstore.Records{
 		{Driver: "overlayzfs", OtherLayers: map[string]string{"alone": ""}}, // the inventory says what these are
 		{Driver: "overlayzfs:latest", Mounts: []dockerstore.Mount{{MountID: "upper"}}},
 	}}))
@@ -56,7 +56,7 @@ func TestOnlyWhatNobodyNeedsGoes(t *testing.T) {
 	}
 }
 
-func TestWhatDoesNotFitIsRefused(t *testing.T) {
+func TestMismatchedRecordsAreRefused(t *testing.T) {
 	for word, spoil := range map[string]func(*inventory.Inventory){
 		"BuildKit":                  func(inv *inventory.Inventory) { inv.BuildsLocked = true },
 		"cannot read":               func(inv *inventory.Inventory) { inv.Warnings = []string{"x"} },
@@ -64,7 +64,7 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 		"is damaged":                func(inv *inventory.Inventory) { inv.Layers[2].Damaged = "x" },
 		"none of the store's layer": func(inv *inventory.Inventory) { inv.Layers = inv.Layers[5:] },
 	} {
-		inv := some()
+		inv := makeInventory()
 		spoil(inv)
 		if p := Decide(inv, whole); len(p.Obstacles) != 1 || !strings.Contains(p.Obstacles[0], word) {
 			t.Errorf("%s: %q", word, p.Obstacles)
@@ -78,7 +78,7 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 // TestADamagedLayerInTheMiddle does not let go what the one above it needs, and is
 // an obstacle though no record names it.
 func TestADamagedLayerInTheMiddle(t *testing.T) {
-	inv := some()
+	inv := makeInventory()
 	for i := range inv.Layers {
 		switch l := &inv.Layers[i]; l.ID {
 		case "base":
@@ -98,18 +98,18 @@ func TestADamagedLayerInTheMiddle(t *testing.T) {
 // TestRecordsThatContradictAreRefused: what is lost might have named a layer.
 func TestRecordsThatContradictAreRefused(t *testing.T) {
 	gap := dockerstore.Gap{Record: "image x", Missing: "the record of layer y"}
-	inv := some()
+	inv := makeInventory()
 	inv.Gaps = []dockerstore.Gap{gap}
 	for word, p := range map[string]Plan{
 		gap.String():   Decide(inv, whole),
-		"image/x is y": Decide(some(), believed(Evidence{Unreadable: []string{"image/x is y"}})),
-		"container c uses the storage driver \"lost\"": Decide(some(), believed(Evidence{Driver: "a", Records: []*dockerstore.Records{
+		"image/x is y": Decide(makeInventory(), believed(Evidence{Unreadable: []string{"image/x is y"}})),
+		"container c uses the storage driver \"lost\"": Decide(makeInventory(), believed(Evidence{Driver: "a", Records: []*dockerstore.Records{
 			{Driver: "a", OtherDrivers: map[string]string{"b": "d", "lost": "c"}}, {Driver: "b", OtherDrivers: map[string]string{"a": "e", "lost": "c"}},
 		}})),
-		"image/b/x: damaged": Decide(some(), believed(Evidence{Driver: "a", Records: []*dockerstore.Records{
+		"image/b/x: damaged": Decide(makeInventory(), believed(Evidence{Driver: "a", Records: []*dockerstore.Records{
 			{Driver: "b", Damaged: []dockerstore.Damage{{Path: "image/b/x", Err: errors.New("damaged")}}},
 		}})),
-		"container d (web) lacks the record of its writable layer": Decide(some(), believed(Evidence{Driver: "a", Records: []*dockerstore.Records{
+		"container d (web) lacks the record of its writable layer": Decide(makeInventory(), believed(Evidence{Driver: "a", Records: []*dockerstore.Records{
 			{Driver: "b", Containers: []dockerstore.Container{{ID: "d", Name: "web"}}},
 		}})),
 	} {
@@ -131,7 +131,7 @@ func TestOnlyTheLastEnginesRecordsAreBelieved(t *testing.T) {
 	} {
 		e := believed(Evidence{Driver: "plugin:1"})
 		spoil(&e)
-		p := Decide(some(), e)
+		p := Decide(makeInventory(), e)
 		if len(p.Obstacles) != 1 || !strings.Contains(p.Obstacles[0], word) || !strings.Contains(p.Obstacles[0], "driver plugin:1 in data-root /docker") {
 			t.Errorf("%s: %q", word, p.Obstacles)
 		}
@@ -141,14 +141,14 @@ func TestOnlyTheLastEnginesRecordsAreBelieved(t *testing.T) {
 	}
 	e := believed(Evidence{OnlyRoot: true})
 	e.Engine.Disputed = true
-	if p := Decide(some(), e); len(p.Obstacles) > 0 {
+	if p := Decide(makeInventory(), e); len(p.Obstacles) > 0 {
 		t.Errorf("%q", p.Obstacles)
 	}
 }
 
 func TestOnlyWhatWasAgreedToGoes(t *testing.T) {
-	agreed := Decide(some(), whole)
-	later := some()
+	agreed := Decide(makeInventory(), whole)
+	later := makeInventory()
 	later.Layers = append(later.Layers, inventory.Layer{ID: "new", Kind: inventory.Unknown})
 	later.Layers[5].Kind = inventory.Image // alone became somebody's
 	if got, want := ids(Decide(later, whole).Intersect(agreed)), []string{"upper", "lower"}; !slices.Equal(got, want) {

@@ -11,6 +11,13 @@
 // setup is finished by running it again. Steps already done are skipped. Nothing is
 // destroyed and no data is moved.
 //
+//	find.go, snapshotter.go   FindStore and SnapshotterDataset: where the store is
+//	read.go, store.go         open the store and Docker's records
+//	facts.go                  Request, Facts, Gather
+//	decide.go                 Decide: checks, and the order of the steps
+//	datasets.go, config.go    the steps for datasets and for daemon.json
+//	plan.go                   Plan, Step, and how they are carried out
+//
 // Package doctor knows which properties are advised, packages overlayzfs and
 // dockerstore know what lies in a store and in the records.
 package host

@@ -51,8 +51,8 @@ func decide(t *testing.T, f Facts, w Request) []string {
 	return steps
 }
 
-// made is a dataset as setup makes it.
-func made(name, mountpoint string) zfs.Dataset {
+// newDataset returns a dataset as setup makes it.
+func newDataset(name, mountpoint string) zfs.Dataset {
 	number := func(n uint64) zfs.Property { return zfs.Property{Value: zfs.Uint(n), Source: name} }
 	return zfs.Dataset{Name: name, Properties: map[string]zfs.Property{
 		"compression": number(15), "xattr": number(2), "dnodesize": number(1), "acltype": number(1), "atime": number(0), "recordsize": number(131072),
@@ -69,7 +69,7 @@ func noauto(d zfs.Dataset) zfs.Dataset {
 
 func TestTheSteps(t *testing.T) {
 	const done = `{"experimental": true, "storage-driver": "overlayzfs", "storage-opts": ["overlayzfs.dataset=tank/docker/layers"]}`
-	layers, parent, volumes := made("tank/docker/layers", "legacy"), made("tank/docker", "/var/lib/docker"), made("tank/docker/volumes", "/var/lib/docker/volumes")
+	layers, parent, volumes := newDataset("tank/docker/layers", "legacy"), newDataset("tank/docker", "/var/lib/docker"), newDataset("tank/docker/volumes", "/var/lib/docker/volumes")
 	for name, tt := range map[string]struct {
 		config string
 		with   func(*Facts, *Request)
@@ -91,13 +91,13 @@ func TestTheSteps(t *testing.T) {
 			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"], f.Datasets["tank/docker/volumes"] = parent, layers, volumes
 		}, []string{"mount dataset tank/docker on /var/lib/docker, data-root", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes"}},
 		"content was moved away": {done, func(f *Facts, _ *Request) {
-			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = made("tank/docker", "none"), layers
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = newDataset("tank/docker", "none"), layers
 		}, []string{
 			"set mountpoint=/var/lib/docker on tank/docker, where it is none", "mount dataset tank/docker on /var/lib/docker, data-root",
 			"create dataset tank/docker/volumes for volumes", "mount dataset tank/docker/volumes on /var/lib/docker/volumes, volumes",
 		}},
 		"a data-root mounted by fstab": {done, func(f *Facts, _ *Request) {
-			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = made("tank/docker", "legacy"), layers
+			f.Datasets["tank/docker"], f.Datasets["tank/docker/layers"] = newDataset("tank/docker", "legacy"), layers
 			f.RootOn, f.RootHasContent = "tank/docker", true
 		}, nil},
 		"a data-root that is not mounted at boot": {done, func(f *Facts, _ *Request) {
@@ -114,7 +114,7 @@ func TestTheSteps(t *testing.T) {
 		}, nil},
 		"properties": {done, func(f *Facts, w *Request) {
 			w.Parent, w.Sync = "", "disabled"
-			other := made("tank/docker/layers", "legacy")
+			other := newDataset("tank/docker/layers", "legacy")
 			other.Properties["xattr"] = zfs.Property{Value: zfs.Uint(1), Source: "tank"}
 			f.Datasets["tank/docker/layers"] = other
 		}, []string{
@@ -160,7 +160,7 @@ func TestDaemonJSON(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, w := facts(t, tt.before), wanted
-			f.Datasets[w.Layers], w.Parent = made(w.Layers, "legacy"), ""
+			f.Datasets[w.Layers], w.Parent = newDataset(w.Layers, "legacy"), ""
 			tt.with(&f, &w)
 			p, err := Decide(f, w)
 			if err != nil || len(p.Steps) != 1 {
@@ -194,23 +194,23 @@ func TestRefused(t *testing.T) {
 		"something else in it": func(f *Facts, _ *Request) { f.Occupied = true },
 		"userns-remap":         func(f *Facts, _ *Request) { f.Config.UsernsRemap = "default" },
 		"an unknown option":    func(_ *Facts, w *Request) { w.Options = []string{"overlayzfs.nonsense=1"} },
-		"another's parent":     func(f *Facts, w *Request) { f.Datasets[w.Parent] = made(w.Parent, "/srv") },
+		"another's parent":     func(f *Facts, w *Request) { f.Datasets[w.Parent] = newDataset(w.Parent, "/srv") },
 		"others would inherit": func(f *Facts, w *Request) {
-			f.Datasets[w.Parent], f.ForeignDatasets = made(w.Parent, "none"), []string{"tank/docker/mine"}
+			f.Datasets[w.Parent], f.ForeignDatasets = newDataset(w.Parent, "none"), []string{"tank/docker/mine"}
 		},
 		"others' properties": func(f *Facts, w *Request) {
-			f.Datasets[w.Parent], f.ForeignDatasets = made(w.Parent, w.Root), []string{"tank/docker/mine"}
+			f.Datasets[w.Parent], f.ForeignDatasets = newDataset(w.Parent, w.Root), []string{"tank/docker/mine"}
 			f.Datasets[w.Parent].Properties["compression"] = zfs.Property{Value: zfs.Uint(2), Source: w.Parent}
 		},
 		"a whole pool": func(f *Facts, w *Request) {
 			w.Parent, w.Layers = "tank", "tank/layers"
-			f.Datasets[w.Parent] = made(w.Parent, "none")
+			f.Datasets[w.Parent] = newDataset(w.Parent, "none")
 		},
 		"a whole pool for layers": func(f *Facts, w *Request) {
 			w.Parent, w.Layers, w.Sync = "", "tank", "disabled"
-			f.Datasets[w.Layers] = made(w.Layers, "legacy")
+			f.Datasets[w.Layers] = newDataset(w.Layers, "legacy")
 		},
-		"not mounted at boot": func(f *Facts, w *Request) { f.Datasets[w.Parent] = noauto(made(w.Parent, w.Root)) },
+		"not mounted at boot": func(f *Facts, w *Request) { f.Datasets[w.Parent] = noauto(newDataset(w.Parent, w.Root)) },
 		"a broken file":       func(f *Facts, _ *Request) { f.File.Raw = []byte("{,") },
 	} {
 		f, w := facts(t, ""), wanted

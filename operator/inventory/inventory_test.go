@@ -16,8 +16,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/quota"
 )
 
-// site is a base layer, two images on it, a container on one, and the rest.
-func site() ([]overlayzfs.LayerInfo, *dockerstore.Records) {
+// makeStore returns a base layer, two images on it, a container on one, and a layer of each
+// other kind.
+func makeStore() ([]overlayzfs.LayerInfo, *dockerstore.Records) {
 	base, top, other := digest.FromString("base"), digest.FromString("top"), digest.FromString("other")
 	records := &dockerstore.Records{
 		Layers: map[digest.Digest]dockerstore.Layer{
@@ -45,8 +46,8 @@ func (inv *Inventory) layer(id string) Layer {
 	return inv.Layers[i]
 }
 
-func TestWhoUsesWhat(t *testing.T) {
-	seen, records := site()
+func TestUsersOfLayers(t *testing.T) {
+	seen, records := makeStore()
 	inv := Build("tank/a", seen, records)
 	for id, kind := range map[string]Kind{
 		"base": Image, "top": Image, "rw": Container, "rw-init": Init, "brw": Container, "cache": BuildCache, "gone": PendingRemoval, "stray": Unknown,
@@ -72,8 +73,8 @@ func TestWhoUsesWhat(t *testing.T) {
 	}
 }
 
-func TestWhatIsPromised(t *testing.T) {
-	seen, records := site()
+func TestComputeOvercommit(t *testing.T) {
+	seen, records := makeStore()
 	for i := range seen {
 		if seen[i].ID == "brw" {
 			seen[i].Limit = &quota.Record{Mode: quota.Project, Limits: quota.Limits{Bytes: 1000}}
@@ -94,7 +95,7 @@ func TestWhatIsPromised(t *testing.T) {
 }
 
 func TestGroups(t *testing.T) {
-	seen, records := site()
+	seen, records := makeStore()
 	inv := Build("tank/a", seen, records)
 	var totals Totals
 	inv.CountGroups(&totals, records)
@@ -110,7 +111,7 @@ func TestGroups(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	seen, records := site()
+	seen, records := makeStore()
 	inv := Build("tank/a", seen, records)
 	for name, want := range map[string]string{"web": "container", "one": "image", "one:latest": "image", "stray": "layer", digest.FromString("2").Encoded()[:8]: "image"} {
 		f, err := inv.Find(records, name)

@@ -152,8 +152,8 @@ func (inv *Inventory) ComputeOvercommit(records *dockerstore.Records, available 
 			p.Divergence += uint64(sizes[below[l.ID]])
 		}
 	}
-	if promised := p.Free + p.Divergence; promised > available {
-		p.Excess = promised - available
+	if committed := p.Free + p.Divergence; committed > available {
+		p.Excess = committed - available
 	}
 	return p
 }

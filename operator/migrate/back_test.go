@@ -73,7 +73,7 @@ func TestALayerOfOverlay2s(t *testing.T) {
 // TestCopiedRecordsAreNotLost: dockerd was started with a copy of the records and
 // made something.
 func TestCopiedRecordsAreNotLost(t *testing.T) {
-	h := onVFS(t)
+	h := newVFSHost(t)
 	h.no(h.within(func(r *dataRoot) error {
 		h.no(r.Mkdir(workDir, 0o700))
 		h.no(r.copyRecords("vfs", "overlayzfs"))
@@ -91,7 +91,7 @@ func TestCopiedRecordsAreNotLost(t *testing.T) {
 func TestCopyBack(t *testing.T) {
 	for name, share := range map[string]bool{"AsTheyAre": true, "ByTheirTars": false} {
 		t.Run(name, func(t *testing.T) {
-			h := onOverlay2(t)
+			h := newOverlay2Host(t)
 			h.no(h.run(h.moveJob(), &fakeStore{}))
 			h.no(Finish(t.Context(), h.dir, (&fakeStore{}).tools()))
 			before := h.everything()
@@ -153,7 +153,7 @@ func (s trees) Create(_ context.Context, id, parent string, _ overlayzfs.CreateO
 // TestBackToClones changes a copy of the layer below for each layer, and compares
 // the digests of what comes out.
 func TestBackToClones(t *testing.T) {
-	h := onOverlay2(t)
+	h := newOverlay2Host(t)
 	h.no(h.run(h.moveJob(), &fakeStore{}))
 	mount := hexID("mount of web")
 	h.no(unix.Mknod(h.path(target+"/"+mount+"/diff/etc"), unix.S_IFCHR, 0)) // the container deleted it

@@ -186,7 +186,7 @@ func (c *carrier) copyContent(ctx context.Context, it item) (err error) {
 // changeClone applies a layer to a clone of its parent, on the way back to the zfs
 // driver. It compares the digest of an image layer.
 func (c *carrier) changeClone(ctx context.Context, it item, dir, layer *os.File) error {
-	if err := treecopy.Onto(ctx, dir, layer, treecopy.Options{}); err != nil || it.image == nil {
+	if err := treecopy.MergeUpper(ctx, dir, layer, treecopy.Options{}); err != nil || it.image == nil {
 		return err
 	}
 	return c.writeTar(io.Discard, it, dir)

@@ -72,7 +72,7 @@ func (h host) carried(s *fakeStore) {
 }
 
 func TestCopy(t *testing.T) {
-	h := onVFS(t)
+	h := newVFSHost(t)
 	before, s := h.everything(), &fakeStore{dir: t.TempDir()}
 	h.no(h.run(h.copyJob(), s))
 	h.carried(s)
@@ -89,7 +89,7 @@ func TestCopy(t *testing.T) {
 }
 
 func TestFinish(t *testing.T) {
-	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
 	if err := Finish(t.Context(), h.dir, (&fakeStore{}).tools()); !errors.Is(err, fault.NotFound) {
 		t.Errorf("without a migration: %v", err)
 	}
@@ -110,7 +110,7 @@ func TestFinish(t *testing.T) {
 // TestCutShort stops while layers are carried; containers run in between.
 func TestCutShort(t *testing.T) {
 	for _, at := range []string{"base", "top", hexID("mount of db") + "-init", hexID("mount of web")} {
-		h := onVFS(t)
+		h := newVFSHost(t)
 		s := &fakeStore{dir: t.TempDir(), refuse: at}
 		if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) || !strings.Contains(err.Error(), "takes nothing") {
 			t.Fatalf("%v", err)
@@ -130,7 +130,7 @@ func TestCutShort(t *testing.T) {
 
 // TestWritesThatHideAreCarried: of the size and time that were there before.
 func TestWritesThatHideAreCarried(t *testing.T) {
-	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
 	name := "vfs/dir/" + hexID("mount of web") + "/usr/bin/tool"
 	info, err := os.Stat(h.path(name))
 	h.no(err)
@@ -153,7 +153,7 @@ func TestAnotherContentIsNoLayer(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+			h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
 			before := h.everything()
 			spoil(h)
 			if err := h.run(h.copyJob(), s); !errors.As(err, new(rebuild.Difference)) || !strings.Contains(err.Error(), "x:latest") || !strings.Contains(err.Error(), "pull or build it again") {
@@ -174,7 +174,7 @@ func TestAnotherContentIsNoLayer(t *testing.T) {
 
 // TestSomebodyElsesLayers are neither removed nor mixed with.
 func TestSomebodyElsesLayers(t *testing.T) {
-	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
 	before := h.everything()
 	h.no(os.Mkdir(filepath.Join(s.dir, "theirs"), 0o755))
 	for range 2 {
@@ -191,10 +191,10 @@ func TestSomebodyElsesLayers(t *testing.T) {
 	}
 }
 
-// TestWhatAnEndLeftIsNotTakenForTheNextOnes: the power was cut between the removal of
+// TestLeftoversOfAnEndAreNotReused: the power was cut between the removal of
 // the journal and that of what BuildKit had.
-func TestWhatAnEndLeftIsNotTakenForTheNextOnes(t *testing.T) {
-	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+func TestLeftoversOfAnEndAreNotReused(t *testing.T) {
+	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
 	before := h.everything()
 	h.write(buildsName+"/metadata.db", "of long ago")
 	h.no(h.run(h.copyJob(), s))
@@ -206,7 +206,7 @@ func TestWhatAnEndLeftIsNotTakenForTheNextOnes(t *testing.T) {
 
 // TestRecordsThatBrokeInBetween are not copied.
 func TestRecordsThatBrokeInBetween(t *testing.T) {
-	h := onVFS(t)
+	h := newVFSHost(t)
 	s := &fakeStore{dir: t.TempDir(), refuse: "top"}
 	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func TestRecordsThatBrokeInBetween(t *testing.T) {
 
 // TestAStoreUsedInBetween is not carried into again.
 func TestAStoreUsedInBetween(t *testing.T) {
-	h := onVFS(t)
+	h := newVFSHost(t)
 	s := &fakeStore{dir: t.TempDir(), refuse: "top"}
 	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
@@ -233,7 +233,7 @@ func TestAStoreUsedInBetween(t *testing.T) {
 }
 
 func TestReclaim(t *testing.T) {
-	h := onVFS(t)
+	h := newVFSHost(t)
 	s := &fakeStore{dir: t.TempDir(), refuse: hexID("mount of web")}
 	j := h.copyJob()
 	j.Reclaim = true
@@ -277,7 +277,7 @@ func (h host) reclaimed(ids ...string) {
 
 // TestARunningEngineIsRefused: dockerd has the volumes' database locked.
 func TestARunningEngineIsRefused(t *testing.T) {
-	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
 	f, err := os.Open(h.path("volumes/metadata.db"))
 	h.no(err)
 	defer f.Close()

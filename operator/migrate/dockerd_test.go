@@ -14,7 +14,7 @@ import (
 // TestAContainerThatOutlivedDockerd has a process in its control group; a number that
 // another process has by now is no container.
 func TestAContainerThatOutlivedDockerd(t *testing.T) {
-	h := onVFS(t)
+	h := newVFSHost(t)
 	id := hexID("web")
 	h.write("containers/"+id+"/config.v2.json", fmt.Sprintf(`{"State":{"Running":true,"Pid":77},"ID":%q,"Driver":"vfs"}`, id))
 	proc := t.TempDir()
@@ -40,7 +40,7 @@ func TestAContainerThatOutlivedDockerd(t *testing.T) {
 
 // TestAStoreInUse keeps every action from changing anything.
 func TestAStoreInUse(t *testing.T) {
-	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
 	h.no(h.run(h.copyJob(), s))
 	before := h.everything()
 	s.busy = fault.New(fault.Busy, "somebody has it")
@@ -61,7 +61,7 @@ func TestAStoreInUse(t *testing.T) {
 
 // TestASymlinkToTheDataRoot is followed once: mounts have its real name.
 func TestASymlinkToTheDataRoot(t *testing.T) {
-	h := onVFS(t)
+	h := newVFSHost(t)
 	link := filepath.Join(t.TempDir(), "docker")
 	h.no(os.Symlink(h.dir, link))
 	r, err := openDataRoot(link)

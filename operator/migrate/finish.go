@@ -16,7 +16,7 @@ import (
 // Finish deletes what an undo needs: the old layers and their records. It fails, and
 // changes nothing, when the old layers were used again or the new ones never were.
 func Finish(ctx context.Context, root string, tools Tools) error {
-	return withDataRoot(root, tools, func(r *dataRoot) error {
+	return runLocked(root, tools, func(r *dataRoot) error {
 		j, err := readAllowedJob(r, ActionFinish, tools)
 		if err == nil {
 			err = markRefused(j.checkOldUnneeded(ctx, r, tools))

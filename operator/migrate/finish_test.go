@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestWhatIsStillNeededIsNotDeleted: the end is refused for whatever says that the old
-// layers are in use, or the new ones of no use.
-func TestWhatIsStillNeededIsNotDeleted(t *testing.T) {
+// TestFinishKeepsLayersInUse: finish is refused while anything names the old layers as in
+// use, or the new ones as unused.
+func TestFinishKeepsLayersInUse(t *testing.T) {
 	for name, tt := range map[string]struct {
 		spoil func(h host, s *fakeStore)
 		says  string
@@ -31,7 +31,7 @@ func TestWhatIsStillNeededIsNotDeleted(t *testing.T) {
 		"Record": {func(h host, _ *fakeStore) { h.no(os.RemoveAll(h.path("image/overlayzfs"))) }, "no records"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+			h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
 			h.no(h.run(h.copyJob(), s))
 			s.token = "of a start"
 			tt.spoil(h, s)
@@ -56,7 +56,7 @@ func TestWhatIsStillNeededIsNotDeleted(t *testing.T) {
 
 // TestUntried is for those who know.
 func TestUntried(t *testing.T) {
-	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
 	h.no(h.run(h.copyJob(), s))
 	tools := s.tools()
 	tools.Untried = true

@@ -157,8 +157,8 @@ func (h host) container(name string, parent digest.Digest) (id, mount string) {
 	return id, mount
 }
 
-// onVFS is a data-root of the driver vfs: two layers, an image, two containers.
-func onVFS(t *testing.T) host {
+// newVFSHost returns a data-root of the driver vfs: two layers, an image, two containers.
+func newVFSHost(t *testing.T) host {
 	h := newHost(t, "vfs")
 	base := h.layer("", "base", file{"etc/motd", "hello"}, file{"etc/gone", "x"})
 	top := h.layer(base, "top", file{"etc/motd", "changed"}, file{"usr/bin/tool", "tool"})
@@ -241,7 +241,7 @@ func (h host) records(driver string) *dockerstore.Records {
 // within runs something on the data-root.
 func (h host) within(run func(r *dataRoot) error) error {
 	h.Helper()
-	return withDataRoot(h.dir, (&fakeStore{}).tools(), run)
+	return runLocked(h.dir, (&fakeStore{}).tools(), run)
 }
 
 // fakeStore is a store in a directory: what a carrier is to be tested with where there

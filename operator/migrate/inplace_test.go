@@ -43,8 +43,8 @@ func (h host) stacked(id string, below []string, files ...file) {
 	h.no(os.MkdirAll(h.path(dir+"work/work"), 0o700))
 }
 
-// onOverlay2 is a data-root of overlay2: two layers, an image, two containers.
-func onOverlay2(t *testing.T) host {
+// newOverlay2Host returns a data-root of overlay2: two layers, an image, two containers.
+func newOverlay2Host(t *testing.T) host {
 	h := newHost(t, "overlay2")
 	base := h.layer("", hexID("base"), file{"etc/motd", "hello"})
 	top := h.layer(base, hexID("top"), file{"etc/motd", "changed"})
@@ -90,7 +90,7 @@ func (h host) moved() {
 }
 
 func TestMove(t *testing.T) {
-	h := onOverlay2(t)
+	h := newOverlay2Host(t)
 	before := h.everything()
 	h.no(h.run(h.moveJob(), &fakeStore{}))
 	h.moved()
@@ -118,7 +118,7 @@ func TestAnUndoTakesWhatTheOldDriverKnows(t *testing.T) {
 		"Missing":  {func(h host) { h.no(os.RemoveAll(h.path(target + "/" + mount))) }, "is missing in"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := onOverlay2(t)
+			h := newOverlay2Host(t)
 			h.no(h.run(h.moveJob(), &fakeStore{}))
 			tt.spoil(h)
 			plan, err := MakePlan(Request{Root: h.dir, Driver: "overlayzfs", Config: h.config, Action: ActionUndo})
@@ -137,7 +137,7 @@ func TestAMoveCutShortAnywhere(t *testing.T) {
 	for _, restarted := range []bool{false, true} {
 		for n := range 5 {
 			t.Run(fmt.Sprint(n, restarted), func(t *testing.T) {
-				h := onOverlay2(t)
+				h := newOverlay2Host(t)
 				before := h.everything()
 				h.cutShort(n, restarted)
 				h.no(Undo(t.Context(), h.dir, (&fakeStore{}).tools()))
@@ -182,17 +182,17 @@ func (h host) cutShort(n int, restarted bool) {
 
 // TestTwoSetsAreNotMerged: both places hold something.
 func TestTwoSetsAreNotMerged(t *testing.T) {
-	h := onOverlay2(t)
+	h := newOverlay2Host(t)
 	h.write(target+"/"+hexID("other")+"/link", "x")
 	if err := h.run(h.moveJob(), &fakeStore{}); !errors.Is(err, fault.Exists) {
 		t.Errorf("layers: %v", err)
 	}
-	h = onOverlay2(t)
+	h = newOverlay2Host(t)
 	h.write("image/overlayzfs/imagedb/content/sha256/"+hexID("other"), "x")
 	if err := h.run(h.moveJob(), &fakeStore{}); !errors.Is(err, fault.Exists) {
 		t.Errorf("images: %v", err)
 	}
-	h = onOverlay2(t)
+	h = newOverlay2Host(t)
 	h.cutShort(2, false)
 	h.write("image/overlay2/imagedb/content/sha256/"+hexID("pulled in between"), "x")
 	h.write("overlay2/"+hexID("pulled in between")+"/link", "x")
@@ -201,8 +201,8 @@ func TestTwoSetsAreNotMerged(t *testing.T) {
 	}
 }
 
-// TestWhatIsAdopted: only layers that mean the same to a store.
-func TestWhatIsAdopted(t *testing.T) {
+// TestAdoptChecksLayers: a store adopts only layers that mean the same to it.
+func TestAdoptChecksLayers(t *testing.T) {
 	for name, tt := range map[string]struct {
 		spoil func(h host, layer string)
 		says  string
@@ -215,7 +215,7 @@ func TestWhatIsAdopted(t *testing.T) {
 		"Index":   {func(h host, layer string) { h.no(os.Mkdir(layer+"/work/index", 0o700)) }, "index"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := onOverlay2(t)
+			h := newOverlay2Host(t)
 			tt.spoil(h, h.path("overlay2/"+hexID("mount of web")))
 			r, err := openDataRoot(h.dir)
 			h.no(err)
@@ -235,7 +235,7 @@ func TestWhatIsAdopted(t *testing.T) {
 
 // TestItemsStandOnEarlierOnes, and know whose they are.
 func TestItemsStandOnEarlierOnes(t *testing.T) {
-	h := onOverlay2(t)
+	h := newOverlay2Host(t)
 	docker, err := dockerstore.Open(h.dir)
 	h.no(err)
 	defer docker.Close()

@@ -24,7 +24,7 @@ func (h host) planning(w Request) *planner {
 }
 
 func TestTheDriverIsFound(t *testing.T) {
-	h := onVFS(t)
+	h := newVFSHost(t)
 	h.write("image/overlay2/layerdb/tmp/left", "") // no layer
 	p := h.planning(Request{})
 	h.no(p.chooseDrivers())
@@ -65,7 +65,7 @@ func TestObstacles(t *testing.T) {
 		"TarSplit": {func(h host) { h.no(os.Remove(h.split())) }, "cannot verify"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := onVFS(t)
+			h := newVFSHost(t)
 			tt.spoil(h)
 			p := h.planning(Request{From: "vfs", Config: h.config})
 			h.no(p.chooseDrivers())
@@ -110,7 +110,7 @@ func (h host) split() string {
 // be written, and keeps neither the next run nor an undo from leaving it alone.
 func TestDaemonJSONThatCannotBeWritten(t *testing.T) {
 	for after, says := range map[string]string{"overlayzfs": "--leave-config", "vfs": ""} {
-		h := onVFS(t)
+		h := newVFSHost(t)
 		p := h.planning(Request{From: "vfs", Config: "/proc/self/daemon.json"})
 		h.no(p.chooseDrivers())
 		p.plan.Job.To = after
@@ -123,7 +123,7 @@ func TestDaemonJSONThatCannotBeWritten(t *testing.T) {
 			t.Errorf("%s: %v", after, err)
 		}
 	}
-	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
 	j := h.copyJob()
 	j.Config = "/proc/self/daemon.json"
 	if err := h.run(j, s); !errors.Is(err, ErrUnfinished) {
@@ -140,7 +140,7 @@ func TestDaemonJSONThatCannotBeWritten(t *testing.T) {
 // TestReclaimIsNotIgnored: begun without it a migration goes on without it, and
 // where nothing is copied that is said.
 func TestReclaimIsNotIgnored(t *testing.T) {
-	h := onVFS(t)
+	h := newVFSHost(t)
 	look := func(h host, reclaim bool) *Plan {
 		t.Helper()
 		plan, err := MakePlan(Request{Root: h.dir, Driver: "overlayzfs", Reclaim: reclaim})
@@ -154,14 +154,14 @@ func TestReclaimIsNotIgnored(t *testing.T) {
 	if err := look(h, true).CheckObstacles(); err == nil || !strings.Contains(err.Error(), "--reclaim") || !strings.Contains(err.Error(), "--undo") {
 		t.Errorf("too late: %v", err)
 	}
-	h = onVFS(t)
+	h = newVFSHost(t)
 	j := h.copyJob()
 	j.Reclaim = true
 	if err := h.run(j, &fakeStore{dir: t.TempDir(), refuse: "top"}); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}
 	h.no(look(h, true).CheckObstacles())
-	h = onOverlay2(t)
+	h = newOverlay2Host(t)
 	h.cutShort(2, false)
 	plan := look(h, true)
 	if h.no(plan.CheckObstacles()); !strings.Contains(strings.Join(plan.Notes, "\n"), "no layer is copied") {
@@ -171,7 +171,7 @@ func TestReclaimIsNotIgnored(t *testing.T) {
 
 // TestAnotherMigrationIsAskedFor than the one that was begun.
 func TestAnotherMigrationIsAskedFor(t *testing.T) {
-	h, s := onVFS(t), &fakeStore{dir: t.TempDir(), refuse: "top"}
+	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir(), refuse: "top"}
 	if err := h.run(h.copyJob(), s); !errors.Is(err, ErrUnfinished) {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func (p *planner) planResume() error {
 		if err := p.plan.Job.checkOldUnused(p.root); err != nil {
 			p.plan.addObstacle("%v", err)
 		}
-		if err := p.noteMountedSource(); err != nil {
+		if err := p.reportMountedSource(); err != nil {
 			return err
 		}
 	}
@@ -33,7 +33,7 @@ func (p *planner) planResume() error {
 		return err
 	}
 	p.records = both[0]
-	return errors.Join(p.countBothRecords(both), p.noteUndoLosses(), p.checkUndoInPlace())
+	return errors.Join(p.countBothRecords(both), p.reportUndoLosses(), p.checkUndoInPlace())
 }
 
 // readBothRecords returns the existing records of the old driver and of the new one.
@@ -86,9 +86,9 @@ func (j *Job) resumeCommand() string {
 	return fmt.Sprintf("overlayzfs migrate --from %s --driver %s", j.From, j.To)
 }
 
-// noteMountedSource notes when the directory of the old layers is a mount point, which
-// Finish cannot remove.
-func (p *planner) noteMountedSource() error {
+// reportMountedSource tells the operator when the directory of the old layers is a mount
+// point, which Finish cannot remove.
+func (p *planner) reportMountedSource() error {
 	j := p.plan.Job
 	if j.Method != Copy || j.isBack() {
 		return nil
@@ -101,8 +101,9 @@ func (p *planner) noteMountedSource() error {
 	return err
 }
 
-// noteUndoLosses notes what an undo deletes: images and containers made after the copy.
-func (p *planner) noteUndoLosses() error {
+// reportUndoLosses tells the operator what an undo deletes: images and containers made
+// after the copy.
+func (p *planner) reportUndoLosses() error {
 	if p.Action != ActionUndo || p.plan.Job.Method != Copy || p.records.Driver != p.plan.Job.From {
 		return nil
 	}

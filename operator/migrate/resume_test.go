@@ -7,10 +7,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
-// TestWhatIsCountedOfAMigrationThatWasBegun is what Docker has now, under the driver
+// TestAResumedPlanCountsTheCurrentRecords is what Docker has now, under the driver
 // that it has it with: containers are not lost because their records were switched.
-func TestWhatIsCountedOfAMigrationThatWasBegun(t *testing.T) {
-	h, s := onVFS(t), &fakeStore{dir: t.TempDir()}
+func TestAResumedPlanCountsTheCurrentRecords(t *testing.T) {
+	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
 	looked := func(a Action, driver string) {
 		t.Helper()
 		plan, err := MakePlan(Request{Root: h.dir, Driver: "overlayzfs", Action: a})
@@ -37,9 +37,9 @@ func TestWhatIsCountedOfAMigrationThatWasBegun(t *testing.T) {
 	looked(ActionUndo, "vfs")
 }
 
-// TestWhatAPhaseAllows: what it does not, is refused with the command that is to be
-// run instead, and with no other remedy.
-func TestWhatAPhaseAllows(t *testing.T) {
+// TestPhasesAllowActions: the error of a refused action names the command to run instead, and
+// no other remedy.
+func TestPhasesAllowActions(t *testing.T) {
 	reclaimed := []string{"layer"}
 	for _, tt := range []struct {
 		action    Action

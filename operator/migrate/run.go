@@ -44,7 +44,7 @@ func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
 	if err := p.CheckObstacles(); err != nil {
 		return err
 	}
-	return withDataRoot(p.Root, tools, func(r *dataRoot) error {
+	return runLocked(p.Root, tools, func(r *dataRoot) error {
 		p.Job.applyLeaveConfig(tools)
 		if err := p.Job.startJob(r, tools); err != nil {
 			return err
@@ -57,9 +57,9 @@ func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
 	})
 }
 
-// withDataRoot calls run with a data-root and keeps dockerd from starting meanwhile. It
+// runLocked calls run with a data-root and keeps dockerd from starting meanwhile. It
 // fails while dockerd, a container that outlived it, or the plugin runs.
-func withDataRoot(dir string, tools Tools, run func(*dataRoot) error) (err error) {
+func runLocked(dir string, tools Tools, run func(*dataRoot) error) (err error) {
 	r, err := openDataRoot(dir)
 	if err != nil {
 		return err

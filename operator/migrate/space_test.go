@@ -34,10 +34,10 @@ func TestPeak(t *testing.T) {
 	}
 }
 
-// TestWhatContainersHaveCounts: their layers, too, want room, and have to fit below
+// TestContainersCountInTheSpaceNeeded: their layers, too, want room, and have to fit below
 // their limits.
-func TestWhatContainersHaveCounts(t *testing.T) {
-	h := onVFS(t)
+func TestContainersCountInTheSpaceNeeded(t *testing.T) {
+	h := newVFSHost(t)
 	bytes := func(limit string) (*Plan, error) {
 		h.write("containers/"+hexID("web")+"/hostconfig.json", fmt.Sprintf(`{"StorageOpt":{"size":%q}}`, limit))
 		p := h.planning(Request{From: "vfs"})

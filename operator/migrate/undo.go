@@ -9,7 +9,7 @@ import (
 
 // Undo reverts an unfinished migration.
 func Undo(ctx context.Context, root string, tools Tools) error {
-	return withDataRoot(root, tools, func(r *dataRoot) error {
+	return runLocked(root, tools, func(r *dataRoot) error {
 		j, err := readAllowedJob(r, ActionUndo, tools)
 		if err != nil {
 			return err

@@ -34,7 +34,7 @@ func newLayer(t *testing.T) layer {
 	l.no(os.Symlink("/usr/lib", l.at("lib")))
 	l.write("one", "first")
 	l.write("usr/lib/two", "second")
-	l.recorded("one", "first", "lib/two", "second")
+	l.writeRecord("one", "first", "lib/two", "second")
 	return l
 }
 
@@ -58,8 +58,8 @@ func (l layer) instead(name, target string) {
 	l.no(errors.Join(os.RemoveAll(l.at(name)), os.Symlink(target, l.at(name))))
 }
 
-// recorded makes a tar of names and contents, and Docker's record of it.
-func (l *layer) recorded(files ...string) {
+// writeRecord makes a tar of names and contents, and Docker's record of it.
+func (l *layer) writeRecord(files ...string) {
 	l.Helper()
 	var whole bytes.Buffer
 	w := tar.NewWriter(&whole)
@@ -108,8 +108,9 @@ func TestTheTarIsTheRecordedOne(t *testing.T) {
 	}
 }
 
-// TestWhoseFaultItIs that there is no tar, or another one.
-func TestWhoseFaultItIs(t *testing.T) {
+// TestErrorsTellTheLayerFromTheRecord: a changed layer is a Difference, and a damaged record
+// is Unproven.
+func TestErrorsTellTheLayerFromTheRecord(t *testing.T) {
 	differs, unproven := new(Difference), new(Unproven)
 	for name, tt := range map[string]struct {
 		spoil func(l *layer)
@@ -125,8 +126,8 @@ func TestWhoseFaultItIs(t *testing.T) {
 		"escape":      {func(l *layer) { l.instead("lib", "../..") }, differs, "above the root"},
 		"the digest":  {func(l *layer) { l.tar = append(l.tar, 0) }, differs, "the tar has the digest sha256:"},
 		"half":        {func(l *layer) { l.no(os.Truncate(l.record(), 60)) }, unproven, "tar-split.json.gz"},
-		"a deletion":  {func(l *layer) { l.recorded("usr/.wh.one", "x") }, unproven, "which is not a file of the layer"},
-		"aufs's mark": {func(l *layer) { l.recorded(".wh..wh.aufs", "x") }, unproven, "which is not a file of the layer"},
+		"a deletion":  {func(l *layer) { l.writeRecord("usr/.wh.one", "x") }, unproven, "which is not a file of the layer"},
+		"aufs's mark": {func(l *layer) { l.writeRecord(".wh..wh.aufs", "x") }, unproven, "which is not a file of the layer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLayer(t)
@@ -144,8 +145,8 @@ type full struct{ error }
 
 func (f full) Write([]byte) (int, error) { return 0, f.error }
 
-// TestWhoReadsItHasGone: that is nobody's fault.
-func TestWhoReadsItHasGone(t *testing.T) {
+// TestAReaderThatFailsIsNoDifference: the reader's error says nothing of the layer.
+func TestAReaderThatFailsIsNoDifference(t *testing.T) {
 	l := newLayer(t)
 	why := errors.New("no more of it")
 	if err := l.rebuild(full{why}, digest.FromBytes(l.tar)); err != why {

@@ -135,9 +135,9 @@ func TestRecordsThereAndBack(t *testing.T) {
 	}
 }
 
-// TestWhatIsThereIsNotWrittenAgain: a stream of changes must not grow with all
-// that stayed as it was.
-func TestWhatIsThereIsNotWrittenAgain(t *testing.T) {
+// TestPackSkipsUnchangedRecords: an incremental stream must not
+// grow with unchanged records.
+func TestPackSkipsUnchangedRecords(t *testing.T) {
 	a := newHost(t)
 	a.image("overlayzfs", "layer1", "x:1")
 	dir := t.TempDir()
@@ -223,8 +223,8 @@ func TestTheSameIsTheSame(t *testing.T) {
 	}
 }
 
-// TestWhatWouldBeLost is said of the host that receives.
-func TestWhatWouldBeLost(t *testing.T) {
+// TestFindConflicts compares the receiving host's records with the stream's.
+func TestFindConflicts(t *testing.T) {
 	b := newHost(t)
 	id := b.image("overlayzfs", "layer1", "x:1")
 	_, known := b.read("overlayzfs")
@@ -250,9 +250,9 @@ func TestWhatWouldBeLost(t *testing.T) {
 	}
 }
 
-// TestWhatEitherKnowsIsNotLost: a data-root whose receive was cut short has what
+// TestKnownRecordsAreNoConflict: a data-root whose receive was cut short has what
 // came before the stream, or what came with it.
-func TestWhatEitherKnowsIsNotLost(t *testing.T) {
+func TestKnownRecordsAreNoConflict(t *testing.T) {
 	before, now := newHost(t), newHost(t)
 	before.image("overlayzfs", "layer1", "x:1")
 	now.image("overlayzfs", "layer2", "x:1") // the name is another image's now

@@ -9,6 +9,7 @@
 // and deletions included. No other name may exist. Timestamps and attributes that depend
 // on the host are not compared.
 //
+//	select.go      SelectLayers: the layers to compare
 //	verify.go      VerifyLayers and its results
 //	comparison.go  rebuilds one layer's tar, and compares both
 //	entries.go     the names in the tar, as a tree

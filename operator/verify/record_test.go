@@ -19,16 +19,16 @@ import (
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// kept is a store with one layer, and Docker's record of it.
-type kept struct {
+// testLayer is a store with one layer, and Docker's record of it.
+type testLayer struct {
 	*testing.T
 	home, root string
 	layer      dockerstore.Layer
 }
 
-func newKept(t *testing.T) kept {
+func newTestLayer(t *testing.T) testLayer {
 	t.Helper()
-	k := kept{t, t.TempDir(), t.TempDir(), dockerstore.Layer{CacheID: "a"}}
+	k := testLayer{t, t.TempDir(), t.TempDir(), dockerstore.Layer{CacheID: "a"}}
 	var whole bytes.Buffer
 	w := tar.NewWriter(&whole)
 	for _, name := range []string{"one", "two"} {
@@ -51,14 +51,14 @@ func newKept(t *testing.T) kept {
 	return k
 }
 
-func (k kept) noError(err error) {
+func (k testLayer) noError(err error) {
 	k.Helper()
 	if err != nil {
 		k.Fatal(err)
 	}
 }
 
-func (k kept) write(dir, name, content string) {
+func (k testLayer) write(dir, name, content string) {
 	k.Helper()
 	path := filepath.Join(dir, name)
 	k.noError(os.MkdirAll(filepath.Dir(path), 0o755))
@@ -66,12 +66,12 @@ func (k kept) write(dir, name, content string) {
 	k.noError(os.Chmod(path, 0o644))
 }
 
-func (k kept) recordName() string {
+func (k testLayer) recordName() string {
 	return "image/overlayzfs/layerdb/sha256/" + k.layer.Chain.Encoded() + "/tar-split.json.gz"
 }
 
 // record writes Docker's record of the layer's tar.
-func (k kept) record(text string) {
+func (k testLayer) record(text string) {
 	k.Helper()
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
@@ -81,7 +81,7 @@ func (k kept) record(text string) {
 	k.write(k.root, k.recordName(), packed.String())
 }
 
-func (k kept) recorded() string {
+func (k testLayer) readRecord() string {
 	k.Helper()
 	raw, err := os.ReadFile(filepath.Join(k.root, k.recordName()))
 	k.noError(err)
@@ -92,7 +92,7 @@ func (k kept) recorded() string {
 	return string(text)
 }
 
-func (k kept) verify() Result {
+func (k testLayer) verify() Result {
 	k.Helper()
 	view, err := overlayzfs.OpenHomeReadOnly(k.home)
 	k.noError(err)
@@ -104,31 +104,31 @@ func (k kept) verify() Result {
 	return results[0]
 }
 
-// TestWhoseFaultItIs: a record that is not whole says nothing of the layer.
-func TestWhoseFaultItIs(t *testing.T) {
+// TestDamagedRecordsProveNothing: a record that is not whole says nothing of the layer.
+func TestDamagedRecordsProveNothing(t *testing.T) {
 	for name, tt := range map[string]struct {
-		spoil func(k kept)
+		spoil func(k testLayer)
 		want  Status
 		says  string
 	}{
-		"nothing":      {func(kept) {}, OK, ""},
-		"content":      {func(k kept) { k.write(k.home, "a/diff/two", strings.ToUpper(content)) }, Changed, `"two"`},
-		"no record":    {func(k kept) { k.noError(os.Remove(filepath.Join(k.root, k.recordName()))) }, Unproven, ""},
-		"half of it":   {func(k kept) { text := k.recorded(); k.record(text[:len(text)/2]) }, Unproven, "tar-split.json.gz"},
-		"no JSON":      {func(k kept) { k.record(k.recorded() + "}") }, Unproven, ""},
-		"a name twice": {func(k kept) { text := k.recorded(); k.record(strings.Replace(text, `"two"`, `"one"`, 1)) }, Unproven, "duplicate"},
-		"cut": {func(k kept) {
+		"nothing":      {func(testLayer) {}, OK, ""},
+		"content":      {func(k testLayer) { k.write(k.home, "a/diff/two", strings.ToUpper(content)) }, Changed, `"two"`},
+		"no record":    {func(k testLayer) { k.noError(os.Remove(filepath.Join(k.root, k.recordName()))) }, Unproven, ""},
+		"half of it":   {func(k testLayer) { text := k.readRecord(); k.record(text[:len(text)/2]) }, Unproven, "tar-split.json.gz"},
+		"no JSON":      {func(k testLayer) { k.record(k.readRecord() + "}") }, Unproven, ""},
+		"a name twice": {func(k testLayer) { text := k.readRecord(); k.record(strings.Replace(text, `"two"`, `"one"`, 1)) }, Unproven, "duplicate"},
+		"cut": {func(k testLayer) {
 			k.noError(os.Truncate(filepath.Join(k.root, k.recordName()), 150))
 		}, Unproven, "tar-split.json.gz"},
-		"a name a terminal obeys": {func(k kept) {
-			text := k.recorded()
+		"a name a terminal obeys": {func(k testLayer) {
+			text := k.readRecord()
 			raw := base64.StdEncoding.EncodeToString([]byte("\x1b[2J/x"))
 			k.record(strings.Replace(text, `"name":"two"`, `"name_raw":"`+raw+`"`, 1))
 			k.noError(os.Symlink("\x1b[2J", filepath.Join(k.home, "a/diff/\x1b[2J")))
 		}, Changed, `\x1b[2J`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := newKept(t)
+			k := newTestLayer(t)
 			tt.spoil(k)
 			r := k.verify()
 			if r.Status != tt.want || !strings.Contains(r.Reason, tt.says) || strings.Contains(r.Reason, "\x1b") {

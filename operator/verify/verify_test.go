@@ -19,13 +19,13 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 )
 
-// recorded is a layer's tar as Docker would record it: the content of files is
+// tarRecord is a layer's tar as Docker would record it: the content of files is
 // asked for.
-type recorded []*tar.Header
+type tarRecord []*tar.Header
 
 const content = "content of a file"
 
-func (r recorded) WriteTar(w io.Writer, get func(name string) (io.ReadCloser, error)) error {
+func (r tarRecord) WriteTar(w io.Writer, get func(name string) (io.ReadCloser, error)) error {
 	t := tar.NewWriter(w)
 	for _, header := range r {
 		if err := t.WriteHeader(header); err != nil {
@@ -65,14 +65,14 @@ func deletion(name string) *tar.Header {
 	return h
 }
 
-// someLayer has a file that is named through a symlink, a second name of one with
+// makeLayer returns a layer with a file that is named through a symlink, a second name of one with
 // another mode, an empty file, directories that the tar leaves out, a deletion,
 // and a user's attribute.
-func someLayer() recorded {
+func makeLayer() tarRecord {
 	empty, noted := header("empty", tar.TypeReg, 0o4755), header("noted", tar.TypeReg, 0o644)
 	empty.Size = 0
 	noted.PAXRecords = map[string]string{"SCHILY.xattr.user.by%3Dwhom": "me"}
-	return recorded{
+	return tarRecord{
 		header("./", tar.TypeDir, 0o755), header("usr/lib/", tar.TypeDir, 0o750), header("lib", tar.TypeSymlink, 0o777),
 		header("usr/lib/file", tar.TypeReg, 0o600), header("lib/other", tar.TypeReg, 0o644), header("usr/hard", tar.TypeLink, 0o640), empty,
 		header("usr/left/out", tar.TypeFifo, 0o644), deletion("usr/.wh.gone"), noted, header("twin", tar.TypeReg, 0o644),
@@ -101,12 +101,12 @@ func unpacked(t *testing.T) string {
 }
 
 // compare compares a base layer.
-func compare(ctx context.Context, t *testing.T, r recorded, dir string) error {
+func compare(ctx context.Context, t *testing.T, r tarRecord, dir string) error {
 	t.Helper()
 	return compareOn(ctx, t, r, dir, true)
 }
 
-func compareOn(ctx context.Context, t *testing.T, r recorded, dir string, base bool) error {
+func compareOn(ctx context.Context, t *testing.T, r tarRecord, dir string, base bool) error {
 	t.Helper()
 	var whole bytes.Buffer
 	if err := r.WriteTar(&whole, func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }); err != nil {
@@ -127,7 +127,7 @@ func compareOn(ctx context.Context, t *testing.T, r recorded, dir string, base b
 }
 
 func TestALayerAsItWasRecorded(t *testing.T) {
-	if err := compare(t.Context(), t, someLayer(), unpacked(t)); err != nil {
+	if err := compare(t.Context(), t, makeLayer(), unpacked(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -184,7 +184,7 @@ func TestEveryChangeIsFound(t *testing.T) {
 			if err := tt.change(filepath.Join(dir, tt.at)); err != nil {
 				t.Fatal(err)
 			}
-			if err := compare(t.Context(), t, someLayer(), dir); err == nil || !strings.Contains(err.Error(), tt.says) {
+			if err := compare(t.Context(), t, makeLayer(), dir); err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v", err)
 			}
 		})
@@ -193,7 +193,7 @@ func TestEveryChangeIsFound(t *testing.T) {
 
 // TestADirectoryInADeletionsPlaceHides what the deletion hid.
 func TestADirectoryInADeletionsPlaceHides(t *testing.T) {
-	for name, layer := range map[string]recorded{
+	for name, layer := range map[string]tarRecord{
 		"named":   {deletion(".wh.x"), header("x/", tar.TypeDir, 0o755)},
 		"implied": {deletion(".wh.x"), header("x/y", tar.TypeDir, 0o755)},
 	} {
@@ -215,7 +215,7 @@ func TestADevicesNumber(t *testing.T) {
 	}
 	null := header("null", tar.TypeChar, 0o644)
 	null.Devmajor, null.Devminor = 1, 3
-	if err := compare(t.Context(), t, recorded{null}, dir); err == nil || !strings.Contains(err.Error(), "is device 0:0, recorded 1:3") {
+	if err := compare(t.Context(), t, tarRecord{null}, dir); err == nil || !strings.Contains(err.Error(), "is device 0:0, recorded 1:3") {
 		t.Errorf("%v", err)
 	}
 }
@@ -223,7 +223,7 @@ func TestADevicesNumber(t *testing.T) {
 func TestItStopsWhenAsked(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := compare(ctx, t, someLayer(), unpacked(t)); !errors.Is(err, context.Canceled) {
+	if err := compare(ctx, t, makeLayer(), unpacked(t)); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
@@ -263,7 +263,7 @@ func TestATarThatDoesNotParseIsUnproven(t *testing.T) {
 	long := header(strings.Repeat("x/", maxName), tar.TypeDir, 0o755)
 	var unproven rebuild.Unproven
 	for _, h := range []*tar.Header{long, header("a/.wh..wh.aufs", tar.TypeReg, 0o644), header(".wh.x", tar.TypeReg, 0o644)} {
-		if err := compare(t.Context(), t, recorded{h}, t.TempDir()); !errors.As(err, &unproven) {
+		if err := compare(t.Context(), t, tarRecord{h}, t.TempDir()); !errors.As(err, &unproven) {
 			t.Errorf("%v", err)
 		}
 	}

@@ -25,7 +25,7 @@ const caps = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x
 func TestMarksOfRoot(t *testing.T) {
 	ping, plain := header("a/ping", tar.TypeReg, 0o755), header("a/plain", tar.TypeReg, 0o755)
 	ping.PAXRecords = map[string]string{"SCHILY.xattr." + layertar.Capabilities: caps}
-	layer := recorded{header("a/", tar.TypeDir, 0o755), ping, plain, deletion("hides/.wh..wh..opq"), deletion(".wh.put"), header("put/", tar.TypeDir, 0o755)}
+	layer := tarRecord{header("a/", tar.TypeDir, 0o755), ping, plain, deletion("hides/.wh..wh..opq"), deletion(".wh.put"), header("put/", tar.TypeDir, 0o755)}
 	set := func(path, attr, value string) {
 		t.Helper()
 		if err := unix.Setxattr(path, attr, []byte(value), 0); err != nil {
@@ -69,9 +69,9 @@ func TestMarksOfRoot(t *testing.T) {
 	}
 }
 
-// TestWhatIsUnpackedIsAsRecorded: all that a tar can say is found again in what
+// TestUnpackedLayersMatchTheirRecords: all that a tar can say is found again in what
 // this project makes of it.
-func TestWhatIsUnpackedIsAsRecorded(t *testing.T) {
+func TestUnpackedLayersMatchTheirRecords(t *testing.T) {
 	with := func(h *tar.Header, change func(h *tar.Header)) *tar.Header { change(h); return h }
 	null := with(header("dev/null", tar.TypeChar, 0o666), func(h *tar.Header) { h.Devmajor, h.Devminor = 1, 3 })
 	ping := with(header("bin/ping", tar.TypeReg, 0o4755), func(h *tar.Header) {
@@ -82,7 +82,7 @@ func TestWhatIsUnpackedIsAsRecorded(t *testing.T) {
 	link := func(name, target string, mode int64) *tar.Header {
 		return with(header(name, tar.TypeLink, mode), func(h *tar.Header) { h.Linkname = target })
 	}
-	layer := slices.Concat(someLayer(), recorded{
+	layer := slices.Concat(makeLayer(), tarRecord{
 		null, ping, link("bin/ping4", "./bin/ping", 0o755), link("sbin/ping6", "/bin/ping4", 0o755), link("usr/through", "lib/other", 0o600), link("sl", "lib", 0o777),
 		with(header("opt/", tar.TypeDir, 0o755), func(h *tar.Header) { h.PAXRecords = map[string]string{"SCHILY.xattr.user.a": "1"} }), again,
 		deletion("opt/.wh..wh..opq"), deletion("opt/.wh.under"), header("opt/under/deep/", tar.TypeDir, 0o755),

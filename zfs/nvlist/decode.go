@@ -138,19 +138,19 @@ func (v value) scalar() (any, error) {
 			return Boolean{}, nil
 		}
 	case typeBooleanValue:
-		if v.one(4) && le.Uint32(v.data) <= 1 {
+		if v.isSingle(4) && le.Uint32(v.data) <= 1 {
 			return le.Uint32(v.data) == 1, nil
 		}
 	case typeInt32:
-		if v.one(4) {
+		if v.isSingle(4) {
 			return int32(le.Uint32(v.data)), nil
 		}
 	case typeInt64:
-		if v.one(8) {
+		if v.isSingle(8) {
 			return int64(le.Uint64(v.data)), nil
 		}
 	case typeUint64:
-		if v.one(8) {
+		if v.isSingle(8) {
 			return le.Uint64(v.data), nil
 		}
 	case typeString:
@@ -167,8 +167,8 @@ func (v value) scalar() (any, error) {
 	return nil, v.malformed()
 }
 
-// one reports whether v is a single value of that many bytes.
-func (v value) one(size int) bool { return v.count == 1 && len(v.data) >= size }
+// isSingle reports whether v is a single value of that many bytes.
+func (v value) isSingle(size int) bool { return v.count == 1 && len(v.data) >= size }
 
 func (v value) numbers() (any, error) {
 	if v.count < 0 || int64(v.count)*8 > int64(len(v.data)) {

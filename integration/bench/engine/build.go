@@ -30,7 +30,7 @@ func buildClassic(ctx context.Context, h *raceEngine, note sampleFunc) (err erro
 	if err != nil {
 		return err
 	}
-	before, err := readSettledUsed(ctx, h.pool, h.dataset)
+	before, err := readStableUsed(ctx, h.pool, h.dataset)
 	if err != nil {
 		return err
 	}

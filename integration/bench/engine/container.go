@@ -121,7 +121,7 @@ var (
 // runTen starts ten containers that write, commits each, and runs each commit.
 func runTen(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
 	t := &tenRun{raceEngine: h, ctx: ctx, note: note}
-	if t.disk, err = readSettledUsed(ctx, h.pool, h.dataset); err != nil {
+	if t.disk, err = readStableUsed(ctx, h.pool, h.dataset); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.clear()) }()

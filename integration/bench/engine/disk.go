@@ -38,9 +38,9 @@ func readUsed(ctx context.Context, pool, dataset string) (float64, error) {
 	return strconv.ParseFloat(out, 64)
 }
 
-// readSettledUsed waits until the used space stays the same, and returns it. ZFS and
+// readStableUsed waits until the used space stays the same, and returns it. ZFS and
 // drivers free space in the background.
-func readSettledUsed(ctx context.Context, pool, dataset string) (float64, error) {
+func readStableUsed(ctx context.Context, pool, dataset string) (float64, error) {
 	if _, err := runCommand(ctx, "zpool", "wait", "-t", "free", pool); err != nil {
 		return 0, err
 	}

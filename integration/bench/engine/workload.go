@@ -59,7 +59,7 @@ func loadMany(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
 	if err != nil {
 		return err
 	}
-	before, err := readSettledUsed(ctx, h.pool, h.dataset)
+	before, err := readStableUsed(ctx, h.pool, h.dataset)
 	if err != nil {
 		return err
 	}

@@ -32,9 +32,9 @@ func containersGroup(n int) group {
 		name: fmt.Sprintf("containers %d", n), budget: budget,
 		rows: []result.Row{
 			times("start", "Both layers of each made and mounted, all containers at once, until the last is.", "start"),
-			row("disk", "What the dataset grew by, after a sync of the pool.", "disk"),
-			row("memory", "What the machine's memory in use grew by, without caches and the ARC; 0 when others gave back more meanwhile: good to some 10 MB.", "memory"),
-			row("cache", "What the page cache grew by when each had mapped and read the same 16 MB.", "page cache"),
+			row("disk", "Growth of the used space of the dataset, after a sync of the pool.", "disk"),
+			row("memory", "Growth of the memory in use, without caches and the ARC. It is precise to about 10 MB, and 0 when other processes freed more meanwhile.", "memory"),
+			row("cache", "Growth of the page cache after each container had mapped and read the same 16 MB.", "page cache"),
 			times("first", "Get of a container when no other is mounted: the median of the first tenth.", "first mount"),
 			times("last", "Get when nearly all are mounted: the median of the last tenth.", "last mount"),
 		},

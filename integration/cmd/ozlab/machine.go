@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// passPrefix is of the environment variables that reach the guest by themselves.
+// passPrefix is the prefix of environment variables that are passed to the guest.
 const passPrefix = "OVERLAYZFS_"
 
 // machineFlags are the flags of every command that boots a machine.

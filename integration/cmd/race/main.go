@@ -50,7 +50,7 @@ func command() *cobra.Command {
 			if config.Contenders, err = regexp.Compile(contenders); err != nil {
 				return err
 			}
-			return withProfile(profile, func() error { return run(cmd.Context(), config, version, out) })
+			return writeProfile(profile, func() error { return run(cmd.Context(), config, version, out) })
 		},
 	}
 	flags := cmd.Flags()
@@ -66,9 +66,8 @@ func command() *cobra.Command {
 	return cmd
 }
 
-// withProfile calls do, and writes a profile of the processor's time if there is a file
-// for it.
-func withProfile(file string, do func() error) error {
+// writeProfile calls do, and writes a CPU profile of it to file, if there is one.
+func writeProfile(file string, do func() error) error {
 	if file == "" {
 		return do()
 	}

@@ -51,7 +51,7 @@ func (c *checker) read(ctx context.Context, l wire.Layer, f *wire.Found) error {
 		if err := c.readContent(ctx, l, f); err != nil {
 			return err
 		}
-		// What it shows when it is mounted, a layer on it shows as well.
+		// A layer on top of it is mounted, too, and shows the same content.
 		if !l.Recorded || c.below[l.ID] {
 			return nil
 		}

@@ -35,7 +35,7 @@ func (w *worker) container(ctx context.Context) error {
 		lost, err = w.write(dir, id)
 		return err
 	}); err != nil {
-		return w.refused("writing in "+id, err)
+		return w.reportFailure("writing in "+id, err)
 	}
 	if lost != nil || w.IntN(3) > 0 {
 		return lost
@@ -51,7 +51,7 @@ func (w *worker) initLayer(ctx context.Context, container string, below *node) (
 		return nil, err
 	}
 	if err := w.mounted(ctx, init.ID, func(dir string) error { return layers.Step(1, dir) }); err != nil {
-		return nil, w.refused("preparing "+init.ID, err)
+		return nil, w.reportFailure("preparing "+init.ID, err)
 	}
 	return init, nil
 }
@@ -85,7 +85,7 @@ func (w *worker) write(dir, id string) (lost, err error) {
 func (w *worker) commit(ctx context.Context, below, container *node) error {
 	raw, err := w.Diff(ctx, container.ID, container.Parent)
 	if err != nil {
-		return w.refused("Diff of "+container.ID, err)
+		return w.reportFailure("Diff of "+container.ID, err)
 	}
 	made, err := w.apply(ctx, below.ID, raw)
 	w.nodes.release(made)

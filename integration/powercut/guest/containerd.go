@@ -42,7 +42,7 @@ func (h *house) startOnContainerd(t testing.TB, _ bool) {
 // checkRecords holds containerd's records of snapshots, which it fsyncs, against
 // the snapshotter's, before containerd is there to put anything in order.
 func (h *house) checkRecords(ctx context.Context) error {
-	recorded, err := recordedSnapshots()
+	recorded, err := readSnapshotNames()
 	if err != nil {
 		return err
 	}
@@ -81,9 +81,9 @@ func (h *house) underway(container string) bool {
 	return true
 }
 
-// recordedSnapshots are the snapshots that containerd has in its records, by the
-// names that it has given them.
-func recordedSnapshots() (map[string]bool, error) {
+// readSnapshotNames returns the snapshots in containerd's records, by containerd's names
+// for them.
+func readSnapshotNames() (map[string]bool, error) {
 	path := filepath.Join(containerdRoot, "io.containerd.metadata.v1.bolt", "meta.db")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -220,7 +220,7 @@ func shownBy(ctx context.Context, client *snapclient.Client, name string, mounts
 			return nil, err
 		}
 		if strings.HasSuffix(name, "-init") {
-			tar, err := packed(ctx, dir)
+			tar, err := packDir(ctx, dir)
 			if err != nil {
 				return nil, err
 			}

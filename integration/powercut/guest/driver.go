@@ -37,7 +37,7 @@ type store struct {
 	snapshots *snapshotDoor
 }
 
-// What a plan calls the drivers besides the plugin.
+// A plan's names of the drivers besides the plugin.
 const (
 	snapshotterDriver = "snapshotter"
 	overlay2Driver    = "overlay2"

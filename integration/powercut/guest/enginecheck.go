@@ -80,7 +80,8 @@ func (h *house) saves(id string) error {
 	}
 	err = image.Verify()
 	if err == nil && h.containerd != nil {
-		// What is saved then comes out of no layer.
+		// This engine saves an image from containerd's content store, not from its layers. So
+		// the layers are checked here.
 		err = h.shows(image)
 	}
 	return errors.Join(err, image.Close())

@@ -66,8 +66,8 @@ func (h *house) removeFormer() error {
 	return err
 }
 
-// call makes a call that the host knows of. A refusal is the host's to judge;
-// err is of the line.
+// call makes a call that the host knows of. The host judges a refusal; err is an
+// error of the line.
 func (h *house) call(what, name string, do func() error) (ok bool, err error) {
 	event := wire.Event{Verb: wire.Begin, Call: wire.Call(what), ID: name}
 	if _, err := h.line.Say(event); err != nil {

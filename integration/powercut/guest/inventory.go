@@ -59,11 +59,11 @@ func (s *store) look(ctx context.Context) ([]string, error) {
 	}
 	of, names := s.owners(layers), prefixed("layer ", layers)
 	if s.snapshots != nil {
-		if of, names, err = s.recorded(ctx, layers); err != nil {
+		if of, names, err = s.matchRecords(ctx, layers); err != nil {
 			return nil, err
 		}
 	}
-	for _, more := range []func(owners) ([]string, error){s.deadLinks, s.ownNames, s.childDatasets} {
+	for _, more := range []func(owners) ([]string, error){s.deadLinks, s.listPrivateNames, s.childDatasets} {
 		found, err := more(of)
 		if err != nil {
 			return nil, err
@@ -123,8 +123,8 @@ func prefixed(prefix string, names []string) []string {
 // deadLinks are short links that lead to no layer.
 func (s *store) deadLinks(owners) ([]string, error) {
 	dead, err := s.named("l", func(name string) bool {
-		// What the link leads to may be a link itself, to where a limited layer's
-		// dataset is mounted while it is in use.
+		// The link's target may be a link itself: a limited layer's leads to the mount
+		// point that its dataset has while it is in use.
 		target, err := os.Readlink(filepath.Join(s.home, "l", name))
 		if err == nil {
 			_, err = os.Lstat(filepath.Join(s.home, "l", target))
@@ -145,24 +145,24 @@ func (s *store) isEmpty(dir string) bool {
 	return err == nil && len(entries) == 0
 }
 
-// ownNames are the driver's notes about what is unfinished or in use. Nothing
-// is, when nothing is mounted.
-func (s *store) ownNames(o owners) ([]string, error) {
+// listPrivateNames returns the driver's notes about unfinished layers and layers in use. No
+// layer is in use when nothing is mounted.
+func (s *store) listPrivateNames(o owners) ([]string, error) {
 	var names []string
 	dirs, err := s.named(ownDir, func(name string) bool {
 		info, err := os.Lstat(filepath.Join(s.home, ownDir, name))
 		return err == nil && info.IsDir() && name != doorRecords // files are about the store
 	})
 	for _, dir := range dirs {
-		place := filepath.Join(ownDir, dir)
-		found, listing := s.named(place, anyName)
+		path := filepath.Join(ownDir, dir)
+		found, listing := s.named(path, anyName)
 		err = errors.Join(err, listing)
 		for _, name := range found {
-			if slices.Contains(lasting, dir) || dir == "apply" && s.isEmpty(filepath.Join(place, name)) {
+			if slices.Contains(lasting, dir) || dir == "apply" && s.isEmpty(filepath.Join(path, name)) {
 				names = append(names, dir+" "+o.of(name))
 				continue
 			}
-			names = append(names, place+"/"+name)
+			names = append(names, path+"/"+name)
 		}
 	}
 	return names, err

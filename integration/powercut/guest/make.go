@@ -94,7 +94,7 @@ func (w *worker) step(ctx context.Context) error {
 	defer w.nodes.release(made)
 	seed := w.Uint64()
 	if err := w.mounted(ctx, made.ID, func(dir string) error { return layers.Step(seed, dir) }); err != nil {
-		return w.refused("a step in "+made.ID, err)
+		return w.reportFailure("a step in "+made.ID, err)
 	}
 	if w.snapshots != nil {
 		return w.commitStep(ctx, made, below)
@@ -112,7 +112,7 @@ func (w *worker) diffStep(ctx context.Context, made, below *node) error {
 	event.Verb = wire.Done
 	var refusal error
 	if event.Digest, refusal = w.digest(ctx, made.ID, below.ID); refusal != nil {
-		return w.refused("Diff of "+made.ID, refusal)
+		return w.reportFailure("Diff of "+made.ID, refusal)
 	}
 	_, err := w.line.Say(event)
 	w.nodes.record(made)
@@ -123,7 +123,7 @@ func (w *worker) diffStep(ctx context.Context, made, below *node) error {
 func (w *worker) commitStep(ctx context.Context, made, below *node) error {
 	digest, refusal := w.digest(ctx, made.ID, below.ID)
 	if refusal != nil {
-		return w.refused("Diff of "+made.ID, refusal)
+		return w.reportFailure("Diff of "+made.ID, refusal)
 	}
 	event := wire.Event{Call: wire.Fill, ID: made.ID, Kind: wire.Step, Digest: digest}
 	ok, err := w.call(event, func() error { return w.snapshots.commit(ctx, made.ID) })
@@ -150,8 +150,8 @@ func (w *worker) mounted(ctx context.Context, id string, do func(dir string) err
 	return errors.Join(do(dir), w.Put(ctx, id))
 }
 
-// refused tells the host of a failure that no power cut explains.
-func (w *worker) refused(what string, err error) error {
+// reportFailure tells the host of a failure that no power cut explains.
+func (w *worker) reportFailure(what string, err error) error {
 	_, err = w.line.Say(wire.Event{Verb: wire.Failed, Text: what + ": " + err.Error()})
 	return err
 }

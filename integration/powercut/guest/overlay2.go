@@ -13,14 +13,14 @@ import (
 
 // openOverlay2 opens moby's driver on the dataset, in this process.
 func openOverlay2() (*store, error) {
-	const place = "/var/lib/cut"
-	if err := makeDir(place); err != nil {
+	const dir = "/var/lib/cut"
+	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
-	if _, err := command("mount", "-t", "zfs", dataset, place); err != nil {
+	if _, err := command("mount", "-t", "zfs", dataset, dir); err != nil {
 		return nil, err
 	}
-	home := place + "/overlay2"
+	home := dir + "/overlay2"
 	d, err := overlay2.Init(home, nil, idtools.IdentityMapping{})
 	return &store{door: graph{mobys{d}}, home: home, dataset: dataset}, err
 }

@@ -51,9 +51,9 @@ func (d *snapshotDoor) dirOf(ctx context.Context, id string) (string, error) {
 	return name, err
 }
 
-// recorded is what look begins with when layers bear numbers: names by the
-// snapshotter's records. A directory without one is a stray.
-func (s *store) recorded(ctx context.Context, layers []string) (owners, []string, error) {
+// matchRecords returns names by the snapshotter's records, for look. The directories of such
+// a store bear numbers; a directory without a record is a stray.
+func (s *store) matchRecords(ctx context.Context, layers []string) (owners, []string, error) {
 	dirs, names, err := s.snapshots.records(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -121,11 +121,11 @@ func (d *snapshotDoor) Diff(ctx context.Context, id, _ string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return packed(ctx, path)
+	return packDir(ctx, path)
 }
 
-// packed is what lies in a snapshot's directory, as a layer's tar.
-func packed(ctx context.Context, path string) ([]byte, error) {
+// packDir returns the content of a snapshot's directory as a layer's tar.
+func packDir(ctx context.Context, path string) ([]byte, error) {
 	dir, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -19,13 +19,13 @@ func (w *worker) view(ctx context.Context) error {
 		return err
 	}
 	if _, err := w.snapshots.Usage(ctx, below.ID); err != nil {
-		return w.refused("Usage of "+below.ID, err)
+		return w.reportFailure("Usage of "+below.ID, err)
 	}
 	if w.IntN(4) > 0 {
 		return nil
 	}
 	if err := w.snapshots.clean(ctx); err != nil {
-		return w.refused("Cleanup", err)
+		return w.reportFailure("Cleanup", err)
 	}
 	return nil
 }

@@ -1,10 +1,3 @@
-// Package layers makes up what the power-cut harness puts into layers, all by
-// seed, and says of what it finds whether it is whole.
-//
-//	layer.go    a layer's tar
-//	step.go     what a build step does in a mounted layer
-//	record.go   what a container writes, in an order that can be told afterwards
-//	digest.go   the description of a layer by its content
 package layers
 
 import (

@@ -1,10 +1,3 @@
-// Package wire is what the two sides of the power-cut harness say to each other:
-// the load in the guest, and the host that keeps the list of what was answered
-// and cuts the power.
-//
-// The guest says one line at a time and goes on when the host has answered it.
-// So a layer's call begins after the host knows of it, and whatever the guest
-// took for done may be lost with the machine, as an engine's answer may be.
 package wire
 
 import "strings"
@@ -62,7 +55,7 @@ type Event struct {
 	ID     string `json:"id,omitempty"`
 	Parent string `json:"parent,omitempty"`
 	Kind   Kind   `json:"kind,omitempty"`
-	// Digest is of the content that a call gives, or gave, the layer.
+	// Digest is the digest of the content that a call gives, or gave, the layer.
 	Digest string `json:"digest,omitempty"`
 	// Size is a container's limit in bytes, 0 for none.
 	Size int64 `json:"size,omitempty"`

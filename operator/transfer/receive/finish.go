@@ -98,7 +98,7 @@ func installRecords(where host.Location) (images int, foreign []string, err erro
 		return 0, nil, err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	err = withRecords(view, func(docker *dockerstore.Root, records *dockerstore.Records) error {
+	err = useRecords(view, func(docker *dockerstore.Root, records *dockerstore.Records) error {
 		images = len(records.Images)
 		seen, err := view.Layers()
 		if err != nil {

@@ -94,15 +94,15 @@ func readLocal(where host.Location) (*dockerstore.Records, error) {
 
 // readRecords returns the records that a store carries.
 func readRecords(view *overlayzfs.StoreView) (records *dockerstore.Records, err error) {
-	err = withRecords(view, func(_ *dockerstore.Root, r *dockerstore.Records) error {
+	err = useRecords(view, func(_ *dockerstore.Root, r *dockerstore.Records) error {
 		records = r
 		return nil
 	})
 	return records, err
 }
 
-// withRecords calls run with the records that a store carries.
-func withRecords(view *overlayzfs.StoreView, run func(*dockerstore.Root, *dockerstore.Records) error) (err error) {
+// useRecords opens the records that a store carries, and calls run with them.
+func useRecords(view *overlayzfs.StoreView, run func(*dockerstore.Root, *dockerstore.Records) error) (err error) {
 	c, err := view.OpenCarried()
 	if err != nil {
 		return err

@@ -12,8 +12,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/lateopen"
 )
 
-// keeper holds the one open Driver and gives it to calls. opening.go opens it.
-type keeper struct {
+// currentDriver holds the one open Driver and gives it to calls. opening.go opens it.
+type currentDriver struct {
 	open  Opener
 	state stateFile
 	log   logrus.FieldLogger
@@ -29,9 +29,9 @@ type keeper struct {
 	stale func(error)
 }
 
-func newKeeper(open Opener, state stateFile, log logrus.FieldLogger) *keeper {
+func newCurrentDriver(open Opener, state stateFile, log logrus.FieldLogger) *currentDriver {
 	current := lateopen.New(lateopen.Options[*sharedDriver]{Subject: "the driver", Log: log, Taken: (*sharedDriver).add})
-	return &keeper{open: open, state: state, log: log, current: current}
+	return &currentDriver{open: open, state: state, log: log, current: current}
 }
 
 var (
@@ -41,7 +41,7 @@ var (
 
 // acquire returns the current Driver for one call, which must release it. Without a
 // Driver it waits for the opening under way. When none was, it opens one itself.
-func (k *keeper) acquire(ctx context.Context) (*sharedDriver, error) {
+func (k *currentDriver) acquire(ctx context.Context) (*sharedDriver, error) {
 	s, err := k.current.Acquire(ctx, k.openStored)
 	switch {
 	case err == nil:
@@ -53,7 +53,7 @@ func (k *keeper) acquire(ctx context.Context) (*sharedDriver, error) {
 }
 
 // openStored opens the Driver with parameters that are stored already.
-func (k *keeper) openStored(ctx context.Context) (*sharedDriver, error) {
+func (k *currentDriver) openStored(ctx context.Context) (*sharedDriver, error) {
 	p := k.params.Load()
 	if p == nil {
 		if why := k.current.Failure(); why != nil {
@@ -64,7 +64,7 @@ func (k *keeper) openStored(ctx context.Context) (*sharedDriver, error) {
 	return k.openDriver(ctx, *p)
 }
 
-func (k *keeper) openDriver(ctx context.Context, p InitParams) (*sharedDriver, error) {
+func (k *currentDriver) openDriver(ctx context.Context, p InitParams) (*sharedDriver, error) {
 	d, err := k.open(ctx, p)
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (k *keeper) openDriver(ctx context.Context, p InitParams) (*sharedDriver, e
 }
 
 // close gives up the current Driver. Calls at work finish with it.
-func (k *keeper) close() {
+func (k *currentDriver) close() {
 	if s, wasOpen := k.current.Drop(errStopped); wasOpen {
 		s.release()
 	}
