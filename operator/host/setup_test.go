@@ -118,7 +118,7 @@ func TestTheSteps(t *testing.T) {
 			other.Properties["xattr"] = zfs.Property{Value: zfs.Uint(1), Source: "tank"}
 			f.Datasets["tank/docker/layers"] = other
 		}, []string{
-			"set xattr=sa on tank/docker/layers, where it is on (dir)", "set sync=disabled on tank/docker/layers, where it is standard",
+			"set xattr=sa on tank/docker/layers, where it is dir", "set sync=disabled on tank/docker/layers, where it is standard",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
