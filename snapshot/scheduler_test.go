@@ -52,7 +52,7 @@ func (w *fakeWorker) prune(_ context.Context, p Policy) ([]Info, bool, error) {
 	return w.infos, len(gone) > 0, nil
 }
 
-func startKeeper(w *fakeWorker, c Config) *Scheduler {
+func startScheduler(w *fakeWorker, c Config) *Scheduler {
 	w.start = time.Now()
 	k := newScheduler(c, w, time.Now().AddDate(-1, 0, 0))
 	go k.run()
@@ -70,7 +70,7 @@ func end(t *testing.T, k *Scheduler) {
 func TestABuildGivesOneSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeWorker{}
-		k := startKeeper(w, Config{Policy: Policy{Committed: 5}})
+		k := startScheduler(w, Config{Policy: Policy{Committed: 5}})
 		for range 50 {
 			k.Notify(Committed)
 			k.Notify(Removed) // not in the policy
@@ -88,7 +88,7 @@ func TestABuildGivesOneSnapshot(t *testing.T) {
 func TestARowWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeWorker{}
-		k := startKeeper(w, Config{Policy: Policy{Removed: 5}})
+		k := startScheduler(w, Config{Policy: Policy{Removed: 5}})
 		for range 11 * 60 {
 			k.Notify(Removed)
 			time.Sleep(time.Second)
@@ -112,7 +112,7 @@ func TestStopStaysTheNewest(t *testing.T) {
 			if fails {
 				w.fail = fault.New(fault.NoSpace, "full")
 			}
-			k := startKeeper(w, Config{Policy: Policy{Stop: 1, Committed: 1}})
+			k := startScheduler(w, Config{Policy: Policy{Stop: 1, Committed: 1}})
 			k.Notify(Committed)
 			if err := k.Take(t.Context(), Stop); (err != nil) != fails {
 				t.Error(err)
@@ -134,10 +134,10 @@ func TestIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pruned := 0
 		w := &fakeWorker{}
-		k := startKeeper(w, Config{Policy: Policy{Daily: 2}, AfterPrune: func() { pruned++ }})
+		k := startScheduler(w, Config{Policy: Policy{Daily: 2}, AfterPrune: func() { pruned++ }})
 		time.Sleep(12 * time.Hour)
 		end(t, k)
-		k = startKeeper(w, Config{Policy: Policy{Daily: 2}, AfterPrune: func() { pruned++ }}) // a restart resets nothing
+		k = startScheduler(w, Config{Policy: Policy{Daily: 2}, AfterPrune: func() { pruned++ }}) // a restart resets nothing
 		time.Sleep(3*24*time.Hour + time.Hour)
 		if got := k.Status(); len(got) != 1 || got[0][1] != "2 (daily 2/2)" {
 			t.Errorf("status %v", got)
@@ -156,7 +156,7 @@ func TestFailureIsLoggedOnceForEachCause(t *testing.T) {
 	defer logrus.SetOutput(os.Stderr)
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeWorker{fail: fault.New(fault.NoSpace, "full")}
-		k := startKeeper(w, Config{Policy: Policy{Stop: 2, Hourly: 1}})
+		k := startScheduler(w, Config{Policy: Policy{Stop: 2, Hourly: 1}})
 		time.Sleep(10 * time.Minute)
 		if err := k.Take(t.Context(), Stop); !errors.Is(err, fault.NoSpace) {
 			t.Errorf("Take: %v", err)
@@ -185,7 +185,7 @@ func TestFailureIsLoggedOnceForEachCause(t *testing.T) {
 func TestAPoolThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &fakeWorker{block: make(chan struct{})}
-		k := startKeeper(w, Config{Policy: Policy{Start: 1, Stop: 1}})
+		k := startScheduler(w, Config{Policy: Policy{Start: 1, Stop: 1}})
 		k.Notify(Start)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
