@@ -41,40 +41,40 @@ var (
 
 // acquire returns the current Driver for one call, which must release it. Without a
 // Driver it waits for the opening under way. When none was, it opens one itself.
-func (k *currentDriver) acquire(ctx context.Context) (*sharedDriver, error) {
-	s, err := k.current.Acquire(ctx, k.openStored)
+func (c *currentDriver) acquire(ctx context.Context) (*sharedDriver, error) {
+	s, err := c.current.Acquire(ctx, c.openStored)
 	switch {
 	case err == nil:
 		return s, nil
-	case k.params.Load() == nil:
+	case c.params.Load() == nil:
 		return nil, fmt.Errorf("not initialised: %w", err)
 	}
 	return nil, fmt.Errorf("the driver is not open: %w", err)
 }
 
 // openStored opens the Driver with parameters that are stored already.
-func (k *currentDriver) openStored(ctx context.Context) (*sharedDriver, error) {
-	p := k.params.Load()
+func (c *currentDriver) openStored(ctx context.Context) (*sharedDriver, error) {
+	p := c.params.Load()
 	if p == nil {
-		if why := k.current.Failure(); why != nil {
+		if why := c.current.Failure(); why != nil {
 			return nil, why
 		}
 		return nil, errNoInit
 	}
-	return k.openDriver(ctx, *p)
+	return c.openDriver(ctx, *p)
 }
 
-func (k *currentDriver) openDriver(ctx context.Context, p InitParams) (*sharedDriver, error) {
-	d, err := k.open(ctx, p)
+func (c *currentDriver) openDriver(ctx context.Context, p InitParams) (*sharedDriver, error) {
+	d, err := c.open(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	return newSharedDriver(d, k.log), nil
+	return newSharedDriver(d, c.log), nil
 }
 
 // close gives up the current Driver. Calls at work finish with it.
-func (k *currentDriver) close() {
-	if s, wasOpen := k.current.Drop(errStopped); wasOpen {
+func (c *currentDriver) close() {
+	if s, wasOpen := c.current.Drop(errStopped); wasOpen {
 		s.release()
 	}
 }
