@@ -60,6 +60,7 @@ func listing(t testing.TB, root, layer string) map[string][5]int64 {
 	return files
 }
 
+// TestExtractRefuses is long because it is one table, with a row for each hostile archive.
 func TestExtractRefuses(t *testing.T) {
 	device := func(major, minor int64) entry {
 		h := header(tar.TypeBlock, "dev", 0o600)

@@ -390,7 +390,8 @@ func withoutDevice(t *testing.T) (back func()) {
 }
 
 // TestWithoutTheDeviceAStoreWorks makes sure that only limits and snapshots need /dev/zfs, and
-// that the errors say so.
+// that the errors say so. It is long because each part continues with the previous one's store:
+// before the device is gone, without it, and after it is back.
 func TestWithoutTheDeviceAStoreWorks(t *testing.T) {
 	ctx := context.Background()
 	o := testOptions

@@ -77,7 +77,8 @@ func makeStore() *inventory.Inventory {
 	return inv
 }
 
-// TestOutput compares what the commands that look print.
+// TestOutput compares the output of the commands that change nothing. It is long because it is
+// one table, with a row for each golden file.
 func TestOutput(t *testing.T) {
 	inv, records := makeStore(), makeRecords()
 	found := func(name string) *inventory.Match {

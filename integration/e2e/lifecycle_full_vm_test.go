@@ -12,7 +12,8 @@ import (
 )
 
 // TestLifecycleOnAFullDataset runs out of space during a load. The kernel answers a
-// dataset's quota as it answers a full pool.
+// dataset's quota as it answers a full pool. It is long because each step needs the engine in
+// the state that the previous one left.
 func TestLifecycleOnAFullDataset(t *testing.T) {
 	s := newTestEngine(t, "full", nil)
 	run(t, "zfs", "set", "compression=off", s.dataset)

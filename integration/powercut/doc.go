@@ -17,6 +17,6 @@
 //	round.go    one machine and its end
 //	moment.go   when that is
 //
-// What runs in the guest is in guest/; wire/ is what both sides say to each
-// other, layers/ what is in the layers.
+// guest/ is the program in the guest, wire/ the protocol between both sides, and
+// layers/ the content of the layers.
 package powercut

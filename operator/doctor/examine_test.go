@@ -46,7 +46,8 @@ func TestAFitHost(t *testing.T) {
 	}
 }
 
-// TestEachFaultIsFound gives the fit host one fault after another.
+// TestEachFaultIsFound gives the fit host one fault after another. It is long because it is one
+// table, with a row for each finding of the package.
 func TestEachFaultIsFound(t *testing.T) {
 	property := func(name string, n uint64) func(*Facts) {
 		return func(f *Facts) { f.Stats.Properties[name] = number(n) }

@@ -67,6 +67,7 @@ func noauto(d zfs.Dataset) zfs.Dataset {
 	return d
 }
 
+// TestTheSteps is long because it is one table, with a row for each state of a host.
 func TestTheSteps(t *testing.T) {
 	const done = `{"experimental": true, "storage-driver": "overlayzfs", "storage-opts": ["overlayzfs.dataset=tank/docker/layers"]}`
 	layers, parent, volumes := newDataset("tank/docker/layers", "legacy"), newDataset("tank/docker", "/var/lib/docker"), newDataset("tank/docker/volumes", "/var/lib/docker/volumes")
