@@ -54,7 +54,7 @@ func extracted(t *testing.T, raw []byte, wait bool) string {
 	if err := entries(x, wait); err != nil {
 		return "failed"
 	}
-	return describe(t, packed(t, path))
+	return describe(t, packTree(t, path))
 }
 
 func describe(t *testing.T, raw []byte) string {

@@ -171,7 +171,7 @@ func TestExtractDeeperThanPathMax(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectSize(t, dir, size)
-	headers, bodies := readTar(t, packed(t, path))
+	headers, bodies := readTar(t, packTree(t, path))
 	if len(headers) != 44 || bodies[deep+"f"] != "again" || bodies[deep+"g"] != "down" {
 		t.Errorf("%d entries came back: %.300q", len(headers), namesOf(headers))
 	}
@@ -203,7 +203,7 @@ func TestExtractDeeperThanDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectSize(t, dir, size)
-	if _, bodies := readTar(t, packed(t, path)); bodies[deep+"f"] != "deep" || bodies[deep+"g"] != "down" {
+	if _, bodies := readTar(t, packTree(t, path)); bodies[deep+"f"] != "deep" || bodies[deep+"g"] != "down" {
 		t.Errorf("%d files came back", len(bodies))
 	}
 }

@@ -31,7 +31,7 @@ func FuzzExtract(f *testing.F) {
 			return
 		}
 		expectSize(t, dir, size)
-		packed(t, path)
+		packTree(t, path)
 	})
 }
 

@@ -118,7 +118,7 @@ func TestWhiteoutsRoundTrip(t *testing.T) {
 	if err := os.Link(filepath.Join(dir, "z"), shared); err != nil {
 		t.Fatal(err)
 	}
-	first := packed(t, dir)
+	first := packTree(t, dir)
 	headers, _ := readTar(t, first)
 	want := []string{".wh.a", "d/", "d/.wh..wh..opq", "d/f", "d/.wh.w", ".wh.y", ".wh.z"}
 	if diff := cmp.Diff(want, namesOf(headers)); diff != "" {
@@ -179,12 +179,12 @@ func TestDevicesOwnersAndCapabilities(t *testing.T) {
 			t.Errorf("%s has capabilities %q", name, got)
 		}
 	}
-	first := packed(t, dir)
+	first := packTree(t, dir)
 	again, path := newDir(t)
 	if _, err := Extract(t.Context(), again, bytes.NewReader(first), Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if second := packed(t, path); !bytes.Equal(first, second) {
+	if second := packTree(t, path); !bytes.Equal(first, second) {
 		t.Error("the second tar differs")
 	}
 }
@@ -252,7 +252,7 @@ func TestPackCapabilitiesOfAUserNamespace(t *testing.T) {
 	if err := unix.Lsetxattr(filepath.Join(dir, "f"), Capabilities, v3, 0); err != nil {
 		t.Fatal(err)
 	}
-	headers, _ := readTar(t, packed(t, dir))
+	headers, _ := readTar(t, packTree(t, dir))
 	got := headers[0].PAXRecords[paxXattr+Capabilities]
 	if len(got) != capSize2 || got[capRevision] != capRevision2 {
 		t.Errorf("the capabilities are packed as %q", got)
@@ -261,7 +261,7 @@ func TestPackCapabilitiesOfAUserNamespace(t *testing.T) {
 
 func TestPackNeedsNoPermissions(t *testing.T) {
 	dir := extract(t, aDir("d").edit(func(h *tar.Header) { h.Mode = 0 }), aFile("d/f", "x").edit(func(h *tar.Header) { h.Mode = 0 }))
-	if _, bodies := readTar(t, packed(t, dir)); bodies["d/f"] != "x" {
+	if _, bodies := readTar(t, packTree(t, dir)); bodies["d/f"] != "x" {
 		t.Errorf("packed %q", bodies)
 	}
 }

@@ -60,7 +60,7 @@ func TestAnUpperWrittenByTheKernel(t *testing.T) {
 	lower := aLowerLayer(t)
 	s := mountStack(t, lower)
 	run(t, s.merged, change)
-	data := packed(t, s.upper)
+	data := packTree(t, s.upper)
 	headers, _ := readTar(t, data)
 	want := []string{
 		"dir/", "dir/.wh.a", "edit", "fresh/", "fresh/deep/", "fresh/hard", "fresh/pipe",
@@ -109,7 +109,7 @@ func run(t *testing.T, dir, script string) {
 // view is a tree as a tar of it shows it, without what no tar carries.
 func view(t *testing.T, root string) map[string]tar.Header {
 	t.Helper()
-	headers, bodies := readTar(t, packed(t, root))
+	headers, bodies := readTar(t, packTree(t, root))
 	files := make(map[string]tar.Header)
 	for _, h := range headers {
 		files[h.Name] = tar.Header{

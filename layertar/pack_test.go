@@ -22,7 +22,7 @@ import (
 
 func TestPackOrderAndForm(t *testing.T) {
 	dir := extract(t, aFile("b/2", "x"), aFile("b/1", ""), aFile("b-", ""), aFile("a", ""), aSymlink("c", "b"), aHardLink("z", "b/2"))
-	headers, bodies := readTar(t, packed(t, dir))
+	headers, bodies := readTar(t, packTree(t, dir))
 	want := []string{"a", "b/", "b/1", "b/2", "b-", "c", "z"}
 	if diff := cmp.Diff(want, namesOf(headers)); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
@@ -52,14 +52,14 @@ func TestRoundTrip(t *testing.T) {
 		aFile("sparse", "start"+strings.Repeat("\x00", 1<<20)+"end"), aHardLink("s2", "link"),
 		aFile("old", "").edit(func(h *tar.Header) { h.ModTime = h.ModTime.AddDate(-60, 0, 0) }),
 	)
-	first := packed(t, dir)
+	first := packTree(t, dir)
 	again, path := newDir(t)
 	size, err := Extract(t.Context(), again, bytes.NewReader(first), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	expectSize(t, again, size)
-	if second := packed(t, path); !bytes.Equal(first, second) {
+	if second := packTree(t, path); !bytes.Equal(first, second) {
 		a, _ := readTar(t, first)
 		b, _ := readTar(t, second)
 		t.Errorf("the second tar differs (-first +second):\n%s", cmp.Diff(a, b))
@@ -78,7 +78,7 @@ func TestPackSkipsSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	headers, _ := readTar(t, packed(t, dir))
+	headers, _ := readTar(t, packTree(t, dir))
 	if diff := cmp.Diff([]string{"f"}, namesOf(headers)); diff != "" {
 		t.Error(diff)
 	}

@@ -161,7 +161,7 @@ func expectSize(t testing.TB, dir *os.File, size int64) {
 	}
 }
 
-func packed(t testing.TB, path string) []byte {
+func packTree(t testing.TB, path string) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	if err := Pack(t.Context(), openDir(t, path), &buf, Options{}); err != nil {

@@ -120,7 +120,7 @@ func suspend(t *testing.T, d *Driver, tmpfs, dir string) (resume func()) {
 		must(t, unix.Mount("", tmpfs, "", unix.MS_REMOUNT, "size="+roomy))
 		eventually(t, "the pool is back", func() bool {
 			zpoolCommand(t, "clear", faultPool)
-			return !isSuspended() && ended(done)
+			return !isSuspended() && isClosed(done)
 		})
 	}
 	t.Cleanup(resume)
@@ -128,7 +128,7 @@ func suspend(t *testing.T, d *Driver, tmpfs, dir string) (resume func()) {
 	return resume
 }
 
-func ended(done <-chan struct{}) bool {
+func isClosed(done <-chan struct{}) bool {
 	select {
 	case <-done:
 		return true

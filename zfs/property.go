@@ -54,8 +54,8 @@ type Property struct {
 // isUserProperty reports whether the name is a user property's: it has a colon.
 func isUserProperty(name string) bool { return strings.Contains(name, ":") }
 
-// packed returns the value as the kernel takes it for that property.
-func (v Value) packed(property string) (any, bool) {
+// encode returns the value as the kernel takes it for that property.
+func (v Value) encode(property string) (any, bool) {
 	if !v.isText {
 		return v.number, !isUserProperty(property)
 	}
@@ -72,7 +72,7 @@ func (p Properties) pack(op, dataset string) (nvlist.List, error) {
 		if err := checkProperty(op, dataset, name, p[name]); err != nil {
 			return nil, err
 		}
-		value, ok := p[name].packed(name)
+		value, ok := p[name].encode(name)
 		if !ok {
 			return nil, invalid(op, dataset, "property %s cannot have the value %q", name, p[name].String())
 		}
