@@ -122,7 +122,7 @@ func (s *refusedStarts) requireImage(t *testing.T) {
 // refuseWithoutZFS starts the engine with a data-root that is not on ZFS, and without a
 // dataset.
 func (s *refusedStarts) refuseWithoutZFS(t *testing.T) {
-	s.requireRefusal(t, refusal{says: []string{"is not on ZFS", "zfs create", "overlayzfs.dataset=POOL/NAME"}})
+	s.requireRefusal(t, refusal{says: []string{"does not lie on ZFS", "zfs create", "overlayzfs.dataset=POOL/NAME"}})
 	entries, err := os.ReadDir(s.home)
 	if err != nil && !errors.Is(err, os.ErrNotExist) || len(entries) > 0 {
 		t.Errorf("the refused home: %v, %v", entries, err)
