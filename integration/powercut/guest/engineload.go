@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 	"sync"
 
 	"github.com/overlayzfs/overlayzfs/integration/powercut/layers"
@@ -94,10 +95,7 @@ func (c *client) next() error {
 	if len(c.mine) > mostImages {
 		first := c.mine[0]
 		c.mine = c.mine[1:]
-		_, err := c.call("rmi", first, func() error {
-			_, err := c.Try("rmi", first)
-			return err
-		})
+		_, err := c.call("rmi", first, func() error { return c.removeImage(first) })
 		return err
 	}
 	kinds := []struct {
@@ -114,6 +112,19 @@ func (c *client) next() error {
 		c.mine = append(c.mine, name)
 	}
 	return err
+}
+
+// removeImage removes an image. The other client may have one of the same content,
+// and for a moment a container of it: the engine refuses then.
+func (c *client) removeImage(name string) error {
+	const tries, pause = 50, 200 * time.Millisecond
+	for try := 1; ; try++ {
+		_, err := c.Try("rmi", name)
+		if err == nil || try == tries || !strings.Contains(err.Error(), "is using its referenced image") {
+			return err
+		}
+		time.Sleep(pause)
+	}
 }
 
 // from is an image to build upon.
