@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 	"sync"
+	"time"
 
 	"github.com/overlayzfs/overlayzfs/integration/powercut/layers"
 	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
