@@ -74,6 +74,7 @@ type request uint32
 const (
 	iocPoolStats        request = 0x5a05
 	iocObjsetStats      request = 0x5a12
+	iocObjsetZPLProps   request = 0x5a13
 	iocDatasetListNext  request = 0x5a14
 	iocSnapshotListNext request = 0x5a15
 	iocSetProp          request = 0x5a16

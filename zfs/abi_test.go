@@ -180,7 +180,7 @@ func TestRequestNumbersAreTheEnums(t *testing.T) {
 		want[name] = request('Z'<<8 + i)
 	}
 	got := map[string]request{
-		"POOL_STATS": iocPoolStats, "OBJSET_STATS": iocObjsetStats, "DATASET_LIST_NEXT": iocDatasetListNext, "SNAPSHOT_LIST_NEXT": iocSnapshotListNext,
+		"POOL_STATS": iocPoolStats, "OBJSET_STATS": iocObjsetStats, "OBJSET_ZPLPROPS": iocObjsetZPLProps, "DATASET_LIST_NEXT": iocDatasetListNext, "SNAPSHOT_LIST_NEXT": iocSnapshotListNext,
 		"SET_PROP": iocSetProp, "CREATE": iocCreate, "DESTROY": iocDestroy, "ROLLBACK": iocRollback, "SNAPSHOT": iocSnapshot,
 		"POOL_GET_PROPS": iocPoolGetProps, "INHERIT_PROP": iocInheritProp, "USERSPACE_ONE": iocUserspaceOne,
 		"USERSPACE_MANY": iocUserspaceMany, "HOLD": iocHold, "RELEASE": iocRelease, "GET_HOLDS": iocGetHolds,

@@ -50,6 +50,34 @@ func TestTheProbeSeesAnotherModule(t *testing.T) {
 	}
 }
 
+// TestNameRules reads the rules that zfs(8) created datasets with, and creates one whose
+// rules are not its parent's.
+func TestNameRules(t *testing.T) {
+	h := open(t)
+	for option, want := range map[string]NameRules{
+		"atime=off":                   {CaseSensitive: true},
+		"normalization=formD":         {Normalized: true, UTF8Only: true, CaseSensitive: true},
+		"utf8only=on":                 {UTF8Only: true, CaseSensitive: true},
+		"casesensitivity=insensitive": {},
+		"casesensitivity=mixed":       {},
+	} {
+		name := fresh(t, "-o", option)
+		if got, err := h.NameRules(name); err != nil || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", option, got, err, want)
+		}
+		child := name + "/child"
+		check(t, h.CreateFilesystem(child, Properties{
+			"mountpoint": String("none"), "normalization": String("none"), "utf8only": String("off"), "casesensitivity": String("sensitive"), "aclmode": String("discard"),
+		}))
+		if got, err := h.NameRules(child); err != nil || got != (NameRules{CaseSensitive: true}) {
+			t.Errorf("below %s: %+v, %v", option, got, err)
+		}
+	}
+	if _, err := h.NameRules("tank/nowhere"); !errors.Is(err, ErrNotExist) {
+		t.Errorf("of no dataset: %v", err)
+	}
+}
+
 func TestStatsAgreeWithTheCommand(t *testing.T) {
 	h := open(t)
 	name := fresh(t, "-o", "recordsize=64K", "-o", "sync=disabled", "-o", "refquota=50M", "-o", "quota=1G", "-o", "overlayzfs:test=a value")

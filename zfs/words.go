@@ -42,6 +42,11 @@ var words = map[string][]string{
 	"acltype":      {"off", "posix", "nfsv4"},
 	"logbias":      {"latency", "throughput"},
 	"primarycache": {"none", "metadata", "all"},
+	"aclmode":      {"discard", noWord, "groupmask", "passthrough", "restricted"},
+	// These three are fixed at creation. Other normalizations are no small numbers.
+	"casesensitivity": {"sensitive", "insensitive", "mixed"},
+	"utf8only":        {"off", "on"},
+	"normalization":   {"none"},
 	// zfs(8) also has the word "on": dir before 2.3, sa since.
 	"xattr":     {"off", "dir", "sa"},
 	"dnodesize": {"legacy", "auto"},

@@ -97,6 +97,9 @@ func (f *setupFlags) request(ctx context.Context, parent string) (w host.Request
 		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: cmp.Or(f.wanted.Root, config.DataRoot), Driver: cmp.Or(f.wanted.Driver, host.PluginDriver(config), host.DefaultDriver),
 		Sync: f.sync, Options: f.options,
 	}
+	if f.configFile() == dockerconf.DefaultFile { // another file is another dockerd's, whose unit is not known
+		w.Systemd = host.SystemdDir
+	}
 	w.Door, err = f.chooseWay(ctx)
 	return w, err
 }

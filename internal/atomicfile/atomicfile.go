@@ -98,6 +98,26 @@ func write(in files, next string, fill func(io.Writer) error, o Options) error {
 	return errors.Join(err, f.Close())
 }
 
+// WhyReadOnly says why a file can be neither made nor replaced as long as the system runs as
+// it does, or returns "". It makes a file beside path and removes it. A lack of privileges is
+// no such reason.
+func WhyReadOnly(path string) (string, error) {
+	dir := filepath.Dir(path)
+	for _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir); _, err = os.Stat(dir) {
+		dir = filepath.Dir(dir) // Replace's caller makes it
+	}
+	f, err := os.CreateTemp(dir, ".overlayzfs-")
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		return dir + " is on a read-only file system", nil
+	case errors.Is(err, fs.ErrPermission):
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	return "", errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
 // SyncDir puts the names in a directory on disk.
 func SyncDir(dir string) error { return syncDir(system{}, dir) }
 

@@ -108,7 +108,7 @@ func restoreCommand(f Facts) string {
 	if f.Pool == nil {
 		return "zpool import " + pool
 	}
-	create := "zfs create -p -o mountpoint=legacy"
+	create := "zfs create -p -o mountpoint=legacy -o normalization=none -o utf8only=off -o casesensitivity=sensitive"
 	for _, s := range AdvisedProperties() {
 		create += " -o " + s.Property + "=" + s.Advised
 	}

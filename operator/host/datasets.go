@@ -3,34 +3,12 @@ package host
 import (
 	"errors"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
-
-	units "github.com/docker/go-units"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
-	"github.com/overlayzfs/overlayzfs/operator/doctor"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
-
-// property is a property to set, as zfs(8) writes it.
-type property struct{ name, value string }
-
-// advisedProperties returns the advised properties of every dataset, followed by more.
-func advisedProperties(more ...property) []property {
-	var all []property
-	for _, s := range doctor.AdvisedProperties() {
-		all = append(all, property{s.Property, s.Advised})
-	}
-	return append(all, more...)
-}
-
-// LayerProperties returns the properties of a new dataset for layers.
-func LayerProperties() (zfs.Properties, error) {
-	return encodeProperties(advisedProperties(property{"mountpoint", "legacy"}))
-}
 
 // planDatasets plans the datasets of the data-root, the layers and the volumes.
 func (p *Plan) planDatasets(f Facts, w Request) error {
@@ -39,13 +17,9 @@ func (p *Plan) planDatasets(f Facts, w Request) error {
 			return err
 		}
 	}
-	more := []property{{"mountpoint", "legacy"}}
-	if w.Sync != "" {
-		more = append(more, property{"sync", w.Sync})
-	}
 	layers, there := f.Datasets[w.Layers]
 	if !there {
-		p.createDataset(w.Layers, advisedProperties(more...), "layers")
+		p.createLayers(f, w)
 	} else {
 		before := len(p.Steps)
 		p.setAdvised(f, layers)
@@ -54,15 +28,28 @@ func (p *Plan) planDatasets(f Facts, w Request) error {
 			return wholePoolError(w.Layers)
 		}
 	}
-	if p.hasDataRoot(f, w) {
+	if w.hasDataRoot(f) {
 		p.planVolumes(f, w)
 	}
 	return nil
 }
 
+// createLayers plans a new dataset for layers.
+func (p *Plan) createLayers(f Facts, w Request) {
+	more := []property{{"mountpoint", "legacy"}}
+	above := f.Above[w.Layers]
+	switch {
+	case w.Sync != "":
+		more = append(more, property{"sync", w.Sync})
+	case above != nil && above.Dataset.SyncMode() == zfs.SyncAlways: // each write of a container would wait for the disk
+		more = append(more, property{"sync", "standard"})
+	}
+	p.createDataset(f, w.Layers, roleLayers, advisedProperties(more...))
+}
+
 // hasDataRoot reports whether the data-root lies on the parent after setup. Setup does
 // not mount over a data-root with content.
-func (p *Plan) hasDataRoot(f Facts, w Request) bool {
+func (w Request) hasDataRoot(f Facts) bool {
 	return w.Parent != "" && (f.RootOn == w.Parent || !f.RootHasContent)
 }
 
@@ -89,11 +76,11 @@ func (p *Plan) planParent(f Facts, w Request) error {
 		p.mountDataset(w.Parent, w.Root, "data-root")
 	case there:
 		return fault.New(fault.Exists, "dataset %s exists with mountpoint=%s, which is not the data-root %s: name another, or only a dataset for layers with --dataset", w.Parent, d.Mountpoint(), w.Root)
-	case p.hasDataRoot(f, w):
-		p.createDataset(w.Parent, advisedProperties(property{"mountpoint", w.Root}), "data-root")
+	case w.hasDataRoot(f):
+		p.createDataset(f, w.Parent, roleDataRoot, advisedProperties(property{"mountpoint", w.Root}))
 		p.mountDataset(w.Parent, w.Root, "data-root")
 	default:
-		p.createDataset(w.Parent, advisedProperties(property{"mountpoint", "none"}), "the datasets below")
+		p.createDataset(f, w.Parent, roleParent, advisedProperties(property{"mountpoint", "none"}))
 	}
 	return nil
 }
@@ -102,7 +89,7 @@ func (p *Plan) planParent(f Facts, w Request) error {
 // An inherited mountpoint, for example, would mount each of them in the data-root.
 func checkInheritance(f Facts, w Request, d zfs.Dataset, there bool) error {
 	moves := d.Mountpoint() == "none" && !f.RootHasContent && f.RootOn != w.Parent
-	if !there || !moves && len(doctor.FindUnadvised(d, f.Module)) == 0 {
+	if !there || !moves && len(findUnfit(d, f.Module)) == 0 {
 		return nil
 	}
 	if isWholePool(w.Parent) {
@@ -132,7 +119,11 @@ func isMountedAtBoot(f Facts, w Request) bool {
 // limited and tuned apart from layers. It has sync=standard, because databases lie there.
 func (p *Plan) planVolumes(f Facts, w Request) {
 	d, there := f.Datasets[w.volumesDataset()]
-	if f.VolumesOn == w.volumesDataset() || f.VolumesHaveContent || there && d.Mountpoint() != w.volumesDir() {
+	if f.VolumesOn == w.volumesDataset() {
+		p.volumesApart = true
+		return
+	}
+	if f.VolumesHaveContent || there && d.Mountpoint() != w.volumesDir() {
 		return
 	}
 	if !isMountedAtBoot(f, w) {
@@ -143,19 +134,39 @@ func (p *Plan) planVolumes(f Facts, w Request) {
 		p.setProperty(d, property{"canmount", "on"}, d.CanMount())
 	}
 	if !there {
-		p.createDataset(w.volumesDataset(), []property{{"sync", "standard"}}, "volumes")
+		p.createDataset(f, w.volumesDataset(), roleVolumes, []property{{"sync", "standard"}})
 	}
+	p.volumesApart = true
 	p.mountDataset(w.volumesDataset(), w.volumesDir(), "volumes")
 }
 
-func (p *Plan) createDataset(name string, properties []property, what string) {
+// The roles of datasets, as steps name them.
+const (
+	roleDataRoot = "data-root"
+	roleParent   = "the datasets below"
+	roleLayers   = "layers"
+	roleVolumes  = "volumes"
+)
+
+// createDataset plans a new dataset. It has the properties and what corrects those that it
+// would inherit from a dataset that is there already.
+func (p *Plan) createDataset(f Facts, name, role string, properties []property) {
+	named := map[string]bool{}
+	for _, q := range properties {
+		named[q.name] = true
+	}
+	for _, q := range f.Above[name].corrections() {
+		if !named[q.name] {
+			properties = append(properties, q)
+		}
+	}
 	p.addStep(func(z *zfs.Handle) error {
 		packed, err := encodeProperties(properties)
 		if err != nil {
 			return err
 		}
 		return z.CreateFilesystem(name, packed)
-	}, "zfs destroy "+name, "create dataset %s for %s:%s", name, what, formatProperties(properties))
+	}, "zfs destroy "+name, "create dataset %s for %s:%s", name, role, formatProperties(properties))
 }
 
 // mountDataset plans a mount like that of `zfs mount`, which repeats it at every boot.
@@ -174,9 +185,10 @@ func (p *Plan) mountDataset(name, dir, what string) {
 	}, "umount "+dir, "mount dataset %s on %s, %s", name, dir, what)
 }
 
-// setAdvised plans to set each property that differs from the advice.
+// setAdvised plans to set each property that differs from the advice, or that a parent has
+// for another use.
 func (p *Plan) setAdvised(f Facts, d zfs.Dataset) {
-	for _, s := range doctor.FindUnadvised(d, f.Module) {
+	for _, s := range findUnfit(d, f.Module) {
 		p.setProperty(d, property{s.Property, s.Advised}, s.Current)
 	}
 }
@@ -201,23 +213,4 @@ func (p *Plan) setProperty(d zfs.Dataset, to property, is string) {
 		}
 		return z.SetProperty(d.Name, packed)
 	}, undo, "set %s=%s on %s, where it is %s", to.name, to.value, d.Name, is)
-}
-
-// sizeProperties are the properties with a size as value.
-var sizeProperties = []string{"recordsize"}
-
-// encodeProperties converts properties into the numbers and strings that ZFS takes.
-func encodeProperties(properties []property) (zfs.Properties, error) {
-	packed := zfs.Properties{}
-	for _, p := range properties {
-		packed[p.name] = zfs.String(p.value)
-		if slices.Contains(sizeProperties, p.name) {
-			n, err := units.RAMInBytes(p.value)
-			if err != nil {
-				return nil, fault.New(fault.Invalid, "%s=%s: %w", p.name, strconv.Quote(p.value), err)
-			}
-			packed[p.name] = zfs.Uint(uint64(n))
-		}
-	}
-	return packed, nil
 }

@@ -1,8 +1,6 @@
 package host
 
 import (
-	"fmt"
-
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
@@ -10,7 +8,7 @@ import (
 // nothing.
 func Decide(f Facts, w Request) (Plan, error) {
 	p := Plan{Steps: []Step{}, Remaining: []string{}}
-	for _, part := range []func(Facts, Request) error{checkRequest, p.planDatasets, p.planConfig} {
+	for _, part := range []func(Facts, Request) error{checkRequest, checkPlaces, p.planDatasets, p.planBoot, p.planConfig} {
 		if err := part(f, w); err != nil {
 			return Plan{}, err
 		}
@@ -45,23 +43,28 @@ func checkOptions(w Request) error {
 
 // listRemaining lists what a person has to do after setup.
 func (p *Plan) listRemaining(f Facts, w Request) {
-	if w.Parent != "" && !p.hasDataRoot(f, w) {
+	if w.Parent != "" && !w.hasDataRoot(f) {
 		p.addRemaining("Docker's data-root stays in %s, because that has content. To put it on %s: stop dockerd, move the content away, run this command again, and move the content back.", w.Root, w.Parent)
 	}
+	defer p.addRestart(w)
 	if w.Door == Snapshotter {
 		p.addRemaining("Install the snapshotter with dataset = %q in /etc/overlayzfs/snapshotter.toml, and name it in containerd's configuration: docs/containerd.md.", w.Layers)
-		p.addRemaining("systemctl restart containerd docker")
 		return
 	}
 	p.addRemaining("The plugin has to be enabled before dockerd is restarted: docker plugin create %s build/plugin; docker plugin enable %s", w.Driver, w.Driver)
-	p.addRemaining("Docker 27 only: set DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1 in dockerd's environment.")
-	p.addRemaining("systemctl restart docker; overlayzfs doctor")
 }
 
-// formatProperties formats properties as zfs(8) takes them.
-func formatProperties(properties []property) (text string) {
-	for _, p := range properties {
-		text += fmt.Sprintf(" %s=%s", p.name, p.value)
+// addRestart lists what makes the changes take effect.
+func (p *Plan) addRestart(w Request) {
+	if p.bootText != "" {
+		p.Remaining = append(p.Remaining, p.bootText)
 	}
-	return text
+	command := "systemctl restart docker; overlayzfs doctor"
+	if w.Door == Snapshotter {
+		command = "systemctl restart containerd docker"
+	}
+	if p.reload {
+		command = "systemctl daemon-reload; " + command
+	}
+	p.Remaining = append(p.Remaining, command)
 }

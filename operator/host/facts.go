@@ -35,6 +35,8 @@ type Request struct {
 	Door    Door
 	Sync    string   // the layers' property sync; empty leaves it unchanged
 	Options []string // storage options for daemon.json, in addition to the dataset
+	// Systemd is the directory of the units, or empty when dockerd is none of them.
+	Systemd string
 }
 
 // volumesDataset returns the dataset for Docker's volumes, or "" without a parent.
@@ -51,6 +53,9 @@ func (w Request) volumesDir() string { return filepath.Join(w.Root, "volumes") }
 type Facts struct {
 	Module          string                 // the zfs module's version
 	Datasets        map[string]zfs.Dataset // those wanted that exist
+	Above           map[string]*Above      // of each dataset that does not exist
+	Rules           *zfs.NameRules         // of the layers' dataset, if it exists
+	DropIns         map[string]DropIn      // by unit; nil without systemd
 	Occupied        bool                   // the layers' dataset holds something that is no store
 	ForeignDatasets []string               // datasets below the parent that are not of the layout
 	RootOn          string                 // the dataset mounted on the data-root, if one is
@@ -66,7 +71,7 @@ type Facts struct {
 
 // Gather reads the facts of the host.
 func Gather(z *zfs.Handle, w Request, config string) (f Facts, err error) {
-	f.Module, f.Datasets = z.ABI().Version, map[string]zfs.Dataset{}
+	f.Module, f.Datasets, f.Above = z.ABI().Version, map[string]zfs.Dataset{}, map[string]*Above{}
 	if f.File, err = dockerconf.Load(config); err != nil {
 		return f, err
 	}
@@ -77,14 +82,19 @@ func Gather(z *zfs.Handle, w Request, config string) (f Facts, err error) {
 		if name == "" {
 			continue
 		}
-		d, err := z.DatasetStats(name)
-		if err == nil {
-			f.Datasets[name] = d
-		} else if !errors.Is(err, zfs.ErrNotExist) {
+		if err := f.inspectDataset(z, name); err != nil {
 			return f, err
 		}
 	}
+	if f.DropIns, err = readDropIns(w); err != nil {
+		return f, err
+	}
 	if _, there := f.Datasets[w.Layers]; there {
+		rules, err := z.NameRules(w.Layers)
+		if err != nil {
+			return f, err
+		}
+		f.Rules = &rules
 		if f.Occupied, err = isOccupied(w.Layers); err != nil {
 			return f, err
 		}
@@ -95,6 +105,17 @@ func Gather(z *zfs.Handle, w Request, config string) (f Facts, err error) {
 		}
 	}
 	return f, f.inspectDirs(w)
+}
+
+// inspectDataset reads a dataset, or the nearest one above it.
+func (f *Facts) inspectDataset(z *zfs.Handle, name string) error {
+	d, err := z.DatasetStats(name)
+	if errors.Is(err, zfs.ErrNotExist) {
+		f.Above[name], err = findAbove(z, name)
+		return err
+	}
+	f.Datasets[name] = d
+	return err
 }
 
 // findForeign lists the datasets below the parent that do not belong to the layout.

@@ -20,6 +20,10 @@ type Plan struct {
 	Steps []Step `json:"steps"`
 	// Remaining is what a person has to do afterwards.
 	Remaining []string `json:"then"`
+
+	volumesApart bool   // volumes have a dataset of their own
+	reload       bool   // a unit changes
+	bootText     string // what the unit of dockerd needs, where setup does not know the unit
 }
 
 func (p *Plan) addStep(run func(z *zfs.Handle) error, undo, do string, args ...any) {

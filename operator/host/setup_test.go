@@ -260,3 +260,125 @@ func TestWordsBecomeWhatZFSTakes(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestCorrections are about what a new dataset must not inherit.
+func TestCorrections(t *testing.T) {
+	plain := zfs.NameRules{CaseSensitive: true}
+	set := func(name string, value zfs.Value) zfs.Dataset {
+		return zfs.Dataset{Name: "tank", Properties: map[string]zfs.Property{name: {Value: value, Source: "tank"}}}
+	}
+	for name, tt := range map[string]struct {
+		above *Above
+		want  string
+	}{
+		"nothing known":  {nil, ""},
+		"nothing set":    {&Above{zfs.Dataset{Name: "tank"}, plain}, ""},
+		"normalization":  {&Above{zfs.Dataset{}, zfs.NameRules{Normalized: true, UTF8Only: true, CaseSensitive: true}}, " normalization=none utf8only=off"},
+		"utf8only":       {&Above{zfs.Dataset{}, zfs.NameRules{UTF8Only: true, CaseSensitive: true}}, " normalization=none utf8only=off"},
+		"insensitive":    {&Above{zfs.Dataset{}, zfs.NameRules{}}, " casesensitivity=sensitive"},
+		"readonly":       {&Above{set("readonly", zfs.Uint(1)), plain}, " readonly=off"},
+		"snapdir":        {&Above{set("snapdir", zfs.Uint(1)), plain}, " snapdir=hidden"},
+		"no snapdir":     {&Above{set("snapdir", zfs.Uint(2)), plain}, " snapdir=hidden"},
+		"exec":           {&Above{set("exec", zfs.Uint(0)), plain}, " exec=on"},
+		"setuid":         {&Above{set("setuid", zfs.Uint(0)), plain}, " setuid=on"},
+		"devices":        {&Above{set("devices", zfs.Uint(0)), plain}, " devices=on"},
+		"devices are on": {&Above{set("devices", zfs.Uint(1)), plain}, ""},
+		"aclmode":        {&Above{set("aclmode", zfs.Uint(4)), plain}, " aclmode=discard"},
+		"sharenfs":       {&Above{set("sharenfs", zfs.String("rw=@10.0.0.0/8")), plain}, " sharenfs=off"},
+		"sharesmb":       {&Above{set("sharesmb", zfs.String("on")), plain}, " sharesmb=off"},
+	} {
+		if got := formatProperties(tt.above.corrections()); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// TestPlaces are about datasets above those that are to be created.
+func TestPlaces(t *testing.T) {
+	key := zfs.Dataset{Name: "tank", Properties: map[string]zfs.Property{
+		"keystatus": {Value: zfs.Uint(1)}, "encryptionroot": {Value: zfs.String("tank")},
+	}}
+	rules := zfs.NameRules{Normalized: true, CaseSensitive: true}
+	for says, with := range map[string]func(*Facts, *Request){
+		"zfs create -p -o mountpoint=none tank/a": func(f *Facts, w *Request) {
+			w.Parent, w.Layers = "", "tank/a/layers"
+			f.Above = map[string]*Above{w.Layers: {zfs.Dataset{Name: "tank"}, zfs.NameRules{CaseSensitive: true}}}
+		},
+		"zfs load-key tank": func(f *Facts, w *Request) {
+			f.Above = map[string]*Above{w.Parent: {key, zfs.NameRules{CaseSensitive: true}}}
+		},
+		"only a new dataset": func(f *Facts, w *Request) {
+			f.Datasets[w.Layers], f.Rules = newDataset(w.Layers, "legacy"), &rules
+		},
+	} {
+		f, w := facts(t, ""), wanted
+		with(&f, &w)
+		if _, err := Decide(f, w); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v does not say %q", err, says)
+		}
+	}
+}
+
+// TestDropIns are about what systemd is told.
+func TestDropIns(t *testing.T) {
+	secret := zfs.Dataset{Name: "tank/se-cret", Properties: map[string]zfs.Property{"encryptionroot": {Value: zfs.String("tank/se-cret")}}}
+	const docker, plugin = dropInHead + "[Unit]\nAfter=zfs-import.target zfs-load-key.service zfs-mount.service", "\n[Service]\nEnvironment=DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1\n"
+	for name, tt := range map[string]struct {
+		with func(*Facts, *Request)
+		want string
+	}{
+		"a new host":             {func(*Facts, *Request) {}, docker + "\nRequiresMountsFor=/var/lib/docker\nAssertPathIsMountPoint=/var/lib/docker\nAssertPathIsMountPoint=/var/lib/docker/volumes\n" + plugin},
+		"a data-root that stays": {func(f *Facts, _ *Request) { f.RootHasContent = true }, docker + "\n" + plugin},
+		"a data-root on ZFS": {func(f *Facts, w *Request) {
+			w.Parent, w.Layers, w.Root, f.RootOn = "", "tank/layers", "/srv/a b", "tank/x"
+		}, docker + "\nRequiresMountsFor=/srv/a\\x20b\nAssertPathIsMountPoint=/srv/a\\x20b\n" + plugin},
+		"encryption": {func(f *Facts, w *Request) {
+			w.Parent, w.Layers, w.Door = "", "tank/se-cret/layers", Snapshotter
+			f.Above = map[string]*Above{w.Layers: {secret, zfs.NameRules{CaseSensitive: true}}}
+		}, docker + ` zfs-load-key@tank-se\x2dcret.service` + "\n"},
+	} {
+		dir := t.TempDir()
+		f, w := facts(t, ""), wanted
+		w.Systemd = dir
+		tt.with(&f, &w)
+		var err error
+		if f.DropIns, err = readDropIns(w); err != nil {
+			t.Fatal(err)
+		}
+		p, err := Decide(f, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "docker.service.d/overlayzfs.conf")
+		for _, s := range p.Steps {
+			if strings.HasPrefix(s.Do, "write "+dir) {
+				if err := s.run(nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		raw, err := os.ReadFile(path)
+		if diff := cmp.Diff(tt.want, string(raw)); diff != "" || err != nil {
+			t.Errorf("%s: %v, - wanted, + got:\n%s", name, err, diff)
+		}
+		if !strings.HasPrefix(p.Remaining[len(p.Remaining)-1], "systemctl daemon-reload; ") {
+			t.Errorf("%s: %q", name, p.Remaining)
+		}
+		if f.DropIns, err = readDropIns(w); err != nil {
+			t.Fatal(err)
+		}
+		if again := decide(t, f, w); strings.Contains(strings.Join(again, " "), dir) {
+			t.Errorf("%s, a second time: %q", name, again)
+		}
+	}
+}
+
+// TestDropInOfReadOnlySystem shows the settings where they cannot be written.
+func TestDropInOfReadOnlySystem(t *testing.T) {
+	f, w := facts(t, ""), wanted
+	f.DropIns = map[string]DropIn{"docker.service": {Path: "/etc/x", ReadOnly: "/etc is on a read-only file system"}}
+	p, err := Decide(f, w)
+	if text := strings.Join(p.Remaining, "\n"); err != nil || !strings.Contains(text, "AssertPathIsMountPoint=/var/lib/docker\n") || !strings.Contains(text, "read-only") {
+		t.Errorf("%v: %s", err, text)
+	}
+}

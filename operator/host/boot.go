@@ -1,0 +1,143 @@
+package host
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/unit"
+
+	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// SystemdDir is the directory of the administrator's units.
+const SystemdDir = "/etc/systemd/system"
+
+// dropIn is the name of the file that setup adds to a unit.
+const dropIn = "overlayzfs.conf"
+
+// bootUnits are the units after which pools are imported, keys loaded and datasets mounted,
+// as OpenZFS and distributions name them. systemd ignores those that a host does not have.
+const bootUnits = "zfs-import.target zfs-load-key.service zfs-mount.service"
+
+// dropInHead is the first line of a file that setup has written.
+const dropInHead = "# Written by `overlayzfs setup`.\n"
+
+// DropIn is a file of setup beside a systemd unit.
+type DropIn struct {
+	Path string
+	Raw  []byte // nil when there is no file
+	// ReadOnly says why the file cannot be written, or is empty.
+	ReadOnly string
+}
+
+// dropInUnits returns the units that get a drop-in.
+func dropInUnits(w Request) []string {
+	if w.Door == Snapshotter {
+		return []string{"docker.service", "overlayzfs-snapshotter.service"}
+	}
+	return []string{"docker.service"}
+}
+
+// readDropIns reads the drop-ins of setup. It returns none on a host without systemd.
+func readDropIns(w Request) (all map[string]DropIn, err error) {
+	if _, err := os.Stat(w.Systemd); w.Systemd == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	all = map[string]DropIn{}
+	for _, name := range dropInUnits(w) {
+		d := DropIn{Path: filepath.Join(w.Systemd, name+".d", dropIn)}
+		if d.Raw, err = os.ReadFile(d.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if d.ReadOnly, err = atomicfile.WhyReadOnly(d.Path); err != nil {
+			return nil, err
+		}
+		all[name] = d
+	}
+	return all, nil
+}
+
+// planBoot plans the order at boot: neither dockerd nor the snapshotter starts before its
+// datasets can be used. dockerd does not start at all while the datasets of its data-root are
+// not mounted, because it would begin an empty one below them.
+func (p *Plan) planBoot(f Facts, w Request) error {
+	for _, name := range dropInUnits(w) {
+		want := p.dropInText(f, w, name)
+		d, there := f.DropIns[name]
+		switch {
+		case bytes.Equal(d.Raw, want):
+		case !there:
+			p.bootText = "At boot dockerd has to start after pools are imported and datasets mounted. With systemd, a drop-in of its unit does that:\n    " + indentText(want)
+			return nil
+		case d.ReadOnly != "":
+			p.addRemaining("%s cannot be written (%s). Give the unit %s these settings by your system's own means:\n    %s", d.Path, d.ReadOnly, name, indentText(want))
+		default:
+			p.writeDropIn(d, name, want)
+		}
+	}
+	return nil
+}
+
+func (p *Plan) writeDropIn(d DropIn, name string, want []byte) {
+	p.reload = true
+	p.addStep(func(*zfs.Handle) error {
+		if err := os.MkdirAll(filepath.Dir(d.Path), 0o755); err != nil {
+			return err
+		}
+		return atomicfile.Replace(d.Path, want, atomicfile.Options{Mode: 0o644, Durability: atomicfile.ContentAndName})
+	}, "rm "+d.Path, "write %s: %s starts after ZFS has imported, unlocked and mounted its datasets", d.Path, name)
+}
+
+// dropInText returns the drop-in of a unit.
+func (p *Plan) dropInText(f Facts, w Request, name string) []byte {
+	text := &strings.Builder{}
+	text.WriteString(dropInHead + "[Unit]\nAfter=" + bootUnits)
+	for _, root := range encryptionRoots(f, w) { // of zfs-mount-generator(8)
+		text.WriteString(" zfs-load-key@" + unit.UnitNameEscape(root) + ".service")
+	}
+	text.WriteString("\n")
+	if name != "docker.service" {
+		return []byte(text.String())
+	}
+	if w.hasDataRoot(f) || f.RootOn != "" {
+		text.WriteString("RequiresMountsFor=" + quotePath(w.Root) + "\nAssertPathIsMountPoint=" + quotePath(w.Root) + "\n")
+	}
+	if p.volumesApart || f.VolumesOn != "" {
+		text.WriteString("AssertPathIsMountPoint=" + quotePath(w.volumesDir()) + "\n")
+	}
+	if w.Door == Plugin { // Docker 27 asks for it, and other versions ignore it
+		text.WriteString("\n[Service]\nEnvironment=DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1\n")
+	}
+	return []byte(text.String())
+}
+
+// quotePath escapes the signs that systemd's unit files give a meaning.
+func quotePath(path string) string {
+	return strings.NewReplacer(`\`, `\\`, "%", "%%", " ", `\x20`).Replace(path)
+}
+
+// encryptionRoots returns the datasets whose keys have to be loaded.
+func encryptionRoots(f Facts, w Request) (roots []string) {
+	seen := map[string]bool{"": true}
+	for _, name := range []string{w.Parent, w.Layers} {
+		d, there := f.Datasets[name]
+		if above := f.Above[name]; !there && above != nil {
+			d = above.Dataset
+		}
+		if root := encryptionRoot(d); !seen[root] {
+			seen[root], roots = true, append(roots, root)
+		}
+	}
+	return roots
+}
+
+// indentText formats a drop-in for the list of what a person has to do.
+func indentText(raw []byte) string {
+	text := strings.TrimPrefix(string(raw), dropInHead)
+	return strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(text), "\n\n", "\n"), "\n", "\n    ")
+}
