@@ -18,7 +18,7 @@ import (
 // directory. Committed layers are mounted read-only. A base layer is never mounted: Get
 // returns its own directory.
 func (d *Driver) Get(ctx context.Context, id, mountLabel string) (string, error) {
-	return runLockedFor(d, "get", id, func(l layer) (string, error) { return d.get(l, mountLabel) })
+	return runLockedFor(ctx, d, "get", id, func(l layer) (string, error) { return d.get(l, mountLabel) })
 }
 
 func (d *Driver) get(l layer, mountLabel string) (string, error) {
@@ -98,9 +98,10 @@ func (d *Driver) overlayMount(l layer, lowers []string, mountLabel string) (moun
 }
 
 // Put gives a reference back and unmounts the layer with the last one. Put of a layer
-// that is not mounted or does not exist succeeds.
+// that is not mounted or does not exist succeeds. It waits for its turn even after the end
+// of ctx: a reference that is not given back keeps the layer mounted.
 func (d *Driver) Put(ctx context.Context, id string) error {
-	return d.runLocked("put", id, func(l layer) error { return d.put(ctx, l) })
+	return d.runLocked(context.WithoutCancel(ctx), "put", id, func(l layer) error { return d.put(ctx, l) })
 }
 
 func (d *Driver) put(ctx context.Context, l layer) error {
@@ -160,8 +161,11 @@ func (d *Driver) Cleanup(ctx context.Context) error {
 	if err := checkPool(d.dataset); err != nil {
 		return d.addContext("cleanup", "", err)
 	}
-	d.storeLock.Lock()
-	defer d.storeLock.Unlock()
+	release, err := d.storeLock.Lock(ctx)
+	if err != nil {
+		return d.addContext("cleanup", "", err)
+	}
+	defer release()
 	return d.addContext("cleanup", "", d.cleanup(ctx))
 }
 

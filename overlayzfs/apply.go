@@ -26,7 +26,7 @@ func (d *Driver) ApplyDiff(ctx context.Context, id, parent string, diff io.Reade
 	if err := checkIDs(id, parent); err != nil {
 		return 0, d.addContext("apply diff to", id, err)
 	}
-	return runLockedFor(d, "apply diff to", id, func(l layer) (int64, error) { return d.apply(ctx, l, parent, diff) })
+	return runLockedFor(ctx, d, "apply diff to", id, func(l layer) (int64, error) { return d.apply(ctx, l, parent, diff) })
 }
 
 func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Reader) (int64, error) {
@@ -76,7 +76,7 @@ func (d *Driver) unpackTar(ctx context.Context, l layer, diff io.Reader) (int64,
 // limit is written in place. When Fill fails or never answers, such a layer has to be
 // removed.
 func (d *Driver) Fill(ctx context.Context, id string, write func(dir *os.File) error) error {
-	return d.runLocked("fill", id, func(l layer) error {
+	return d.runLocked(ctx, "fill", id, func(l layer) error {
 		if err := l.requireExists("layer"); err != nil {
 			return err
 		}

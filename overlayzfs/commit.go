@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -17,7 +18,7 @@ import (
 // answered. writeOnly says that all content came by write(2), so that no mapped memory has
 // to be flushed.
 func (d *Driver) CommitLayer(ctx context.Context, id string, writeOnly bool, record func() error) error {
-	return d.runLocked("commit", id, func(l layer) error {
+	return d.runLocked(ctx, "commit", id, func(l layer) error {
 		if err := l.requireExists("layer"); err != nil {
 			return err
 		}
@@ -58,15 +59,25 @@ func (d *Driver) Rebase(ctx context.Context, id, parent string) error {
 	if err := checkIDs(id, parent); err != nil {
 		return d.addContext("rebase", id, err)
 	}
-	return d.runLocked("rebase", id, func(l layer) error { return d.rebase(l, parent) })
-}
-
-func (d *Driver) rebase(l layer, parent string) error {
-	if err := l.requireExists("layer"); err != nil {
+	// One lock after the other: two calls on the same two layers must not wait for each other.
+	lowers, err := runLockedFor(ctx, d, "rebase", parent, func(p layer) ([]string, error) {
+		before, err := d.home.layer(id).readLowers()
+		if err != nil {
+			return nil, err
+		}
+		if len(before) > 0 {
+			return p.stackForChild() // done already, or refused
+		}
+		return d.commit(p)
+	})
+	if err != nil {
 		return err
 	}
-	lowers, err := d.commitParent(parent)
-	if err != nil {
+	return d.runLocked(ctx, "rebase", id, func(l layer) error { return d.rebase(l, lowers) })
+}
+
+func (d *Driver) rebase(l layer, lowers []string) error {
+	if err := l.requireExists("layer"); err != nil {
 		return err
 	}
 	before, err := l.readLowers()
@@ -78,6 +89,10 @@ func (d *Driver) rebase(l layer, parent string) error {
 			return fault.New(fault.Invalid, "the layer is on top of another layer already")
 		}
 		return nil
+	}
+	// A layer with children could become a layer below itself.
+	if _, err := os.Lstat(l.committed()); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, fault.New(fault.Invalid, "the layer has children, and remains a base layer"))
 	}
 	if err := d.makeRootDir(l.work(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

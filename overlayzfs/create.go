@@ -45,7 +45,7 @@ func (d *Driver) Create(ctx context.Context, id, parent string, o CreateOptions)
 	if err := checkIDs(id, parent); err != nil {
 		return d.addContext("create", id, err)
 	}
-	return d.runLocked("create", id, func(l layer) error { return d.create(ctx, l, parent, o) })
+	return d.runLocked(ctx, "create", id, func(l layer) error { return d.create(ctx, l, parent, o) })
 }
 
 func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOptions) error {
@@ -60,7 +60,7 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	if exists {
 		return fault.New(fault.Exists, "a layer with this ID already exists")
 	}
-	lowers, err := d.commitParent(parent)
+	lowers, err := d.commitParent(ctx, parent)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (d *Driver) markBuilding(l layer, o CreateOptions) error {
 }
 
 // commitParent marks parent as committed and returns the lowers of its child.
-func (d *Driver) commitParent(parent string) (lowers []string, err error) {
+func (d *Driver) commitParent(ctx context.Context, parent string) (lowers []string, err error) {
 	if parent == "" {
 		return nil, nil
 	}
@@ -123,11 +123,20 @@ func (d *Driver) commitParent(parent string) (lowers []string, err error) {
 	if err := p.requireExists("parent layer"); err != nil {
 		return nil, err
 	}
-	// The parent's content may still be on the way. Two locks are held here, and cannot
-	// deadlock: a layer that exists never waits for a layer that is being created. In a
-	// Rebase both exist. There the door lets an uncommitted layer wait for a committed one,
-	// and a committed layer is not rebased.
-	defer d.lockLayer(parent)()
+	// The parent's content may still be on the way. The caller holds the lock of the layer
+	// that is being created, too. That cannot deadlock: no call waits for a second lock with
+	// the lock of a layer that exists.
+	release, err := d.layers.Lock(ctx, parent)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return d.commit(p)
+}
+
+// commit marks a layer as committed and returns the lowers of its child. The caller holds
+// the layer's lock.
+func (d *Driver) commit(p layer) (lowers []string, err error) {
 	if err := p.requireExists("parent layer"); err != nil {
 		return nil, err
 	}

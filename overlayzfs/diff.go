@@ -80,7 +80,7 @@ func (d *Driver) packDiff(ctx context.Context, p comparison, w io.Writer) (err e
 // finishDiff makes the layer ready and durable. It fails when the layer is no longer the
 // one that was read, because the tar leaves out files that vanish meanwhile.
 func (d *Driver) finishDiff(ctx context.Context, id, short string) error {
-	return d.runLocked("diff", id, func(l layer) error {
+	return d.runLocked(ctx, "diff", id, func(l layer) error {
 		if now, err := readShortName(l.dir()); err != nil || now != short {
 			return errors.Join(err, fault.New(fault.NotFound, "the layer was removed while it was read"))
 		}
@@ -164,7 +164,7 @@ func (d *Driver) openComparison(ctx context.Context, id, parent string) (compari
 		return nil, err
 	}
 	if direct {
-		upper, err := d.openUpper(l)
+		upper, err := d.openUpper(ctx, l)
 		if err != nil {
 			return nil, err
 		}
@@ -291,7 +291,7 @@ func (d *Driver) putUncancelled(id string) error { return d.Put(context.Backgrou
 
 // openUpper opens the directory with the layer's own content. The open directory stays
 // readable after the layer's dataset is detached.
-func (d *Driver) openUpper(l layer) (upper *os.File, err error) {
+func (d *Driver) openUpper(ctx context.Context, l layer) (upper *os.File, err error) {
 	separate, err := l.hasDataset()
 	if err != nil {
 		return nil, err
@@ -299,7 +299,7 @@ func (d *Driver) openUpper(l layer) (upper *os.File, err error) {
 	if !separate {
 		return os.Open(l.diff())
 	}
-	return runLockedFor(d, "open", l.id, d.openAttached)
+	return runLockedFor(ctx, d, "open", l.id, d.openAttached)
 }
 
 // openAttached opens the content of a layer on a dataset of its own. It attaches the

@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/moby/locker"
 	"github.com/moby/sys/user"
 	"github.com/sirupsen/logrus"
 
+	"github.com/overlayzfs/overlayzfs/internal/ctxlock"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/layertar"
@@ -52,7 +52,7 @@ type Driver struct {
 	mayResume func(id string) bool                              // see Options.MayResume
 	strayFunc func(id string, exists func(id string) bool) bool // see Options.IsStray
 
-	layers *locker.Locker
+	layers ctxlock.Keys
 	refs   refCounts
 	reaper *reaper
 
@@ -65,7 +65,7 @@ type Driver struct {
 
 	// storeLock is held shared by every call that changes something. Restart, Cleanup and
 	// Close hold it exclusively: recovery must not touch layers that a call works on.
-	storeLock sync.RWMutex
+	storeLock ctxlock.RW
 }
 
 // Open opens the store in a directory and recovers the unfinished work of an earlier
@@ -86,7 +86,7 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 	}
 	d := &Driver{
 		home: p.home, dataset: p.dataset, ids: o.IDs, disabledFeatures: off, lock: p.lock, managesMount: p.managesMount, externalMounts: o.Door != "",
-		preset: o.Limits, layers: locker.New(), refs: refCounts{home: p.home}, observer: noObserver{},
+		preset: o.Limits, storeLock: ctxlock.NewRW(), refs: refCounts{home: p.home}, observer: noObserver{},
 	}
 	if d.externalMounts {
 		d.managesMount = p.isNewMount // containers may use an earlier process's mount
@@ -165,9 +165,12 @@ func (d *Driver) Restart(ctx context.Context) error {
 	if err := d.checkHome(); err != nil {
 		return d.addContext("restart", "", err)
 	}
-	d.storeLock.Lock()
-	defer d.storeLock.Unlock()
-	err := d.checkHome()
+	release, err := d.storeLock.Lock(ctx)
+	if err != nil {
+		return d.addContext("restart", "", err)
+	}
+	defer release()
+	err = d.checkHome()
 	if err == nil {
 		err = errors.Join(d.refs.resetToMounts(), d.recover(ctx))
 	}
@@ -181,8 +184,11 @@ func (d *Driver) Restart(ctx context.Context) error {
 // none is mounted, a dataset that the driver mounted is unmounted.
 func (d *Driver) Close() error {
 	d.observer.ObserveClose(d)
-	d.storeLock.Lock()
-	defer d.storeLock.Unlock()
+	release, err := d.storeLock.Lock(context.Background())
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := errors.Join(d.stop(), d.lock.Close()); err != nil || !d.managesMount {
 		return err
 	}
@@ -266,15 +272,15 @@ func (d *Driver) takeSnapshot(ctx context.Context, e snapshot.Event) {
 const poolCheckInterval = 50 * time.Millisecond
 
 // runLocked checks the layer's ID, takes the layer's lock and runs an operation. It adds the
-// operation and the layer to the error.
-func (d *Driver) runLocked(op, id string, run func(layer) error) error {
-	_, err := runLockedFor(d, op, id, func(l layer) (struct{}, error) { return struct{}{}, run(l) })
+// operation and the layer to the error. A caller that goes away stops waiting for locks.
+func (d *Driver) runLocked(ctx context.Context, op, id string, run func(layer) error) error {
+	_, err := runLockedFor(ctx, d, op, id, func(l layer) (struct{}, error) { return struct{}{}, run(l) })
 	return err
 }
 
 // runLockedFor is runLocked for an operation with a result. With an error the result is the
 // one that run returned, and zero when run was not called.
-func runLockedFor[T any](d *Driver, op, id string, run func(layer) (T, error)) (result T, err error) {
+func runLockedFor[T any](ctx context.Context, d *Driver, op, id string, run func(layer) (T, error)) (result T, err error) {
 	if err := checkID("layer", id); err != nil {
 		return result, d.addContext(op, id, err)
 	}
@@ -282,25 +288,21 @@ func runLockedFor[T any](d *Driver, op, id string, run func(layer) (T, error)) (
 	if err := d.checkHome(); err != nil {
 		return result, d.addContext(op, id, err)
 	}
-	d.storeLock.RLock()
-	defer d.storeLock.RUnlock()
-	defer d.lockLayer(id)()
+	releaseStore, err := d.storeLock.RLock(ctx)
+	if err != nil {
+		return result, d.addContext(op, id, err)
+	}
+	defer releaseStore()
+	releaseLayer, err := d.layers.Lock(ctx, id)
+	if err != nil {
+		return result, d.addContext(op, id, err)
+	}
+	defer releaseLayer()
 	err = d.checkHome() // things may have changed while the call waited
 	if err == nil {
 		result, err = run(d.home.layer(id))
 	}
 	return result, d.addContext(op, id, err)
-}
-
-// lockLayer takes the layer's lock and returns the function that releases it.
-func (d *Driver) lockLayer(id string) (release func()) {
-	d.layers.Lock(id)
-	return func() {
-		// Unlock fails only for a name that is not locked.
-		if err := d.layers.Unlock(id); err != nil {
-			logrus.WithError(err).WithField("layer", id).Error("cannot unlock the layer")
-		}
-	}
 }
 
 // checkHome makes sure that the pool answers and that the home still shows the dataset. If

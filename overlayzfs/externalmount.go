@@ -24,7 +24,7 @@ type Mount = mount.Mount
 // layer's dataset, which stays attached until the layer is removed or the host goes down:
 // external mounters never report unmounts.
 func (d *Driver) WritableMount(ctx context.Context, id string) (Mount, error) {
-	return runLockedFor(d, "mount", id, d.writableMount)
+	return runLockedFor(ctx, d, "mount", id, d.writableMount)
 }
 
 func (d *Driver) writableMount(l layer) (Mount, error) {
@@ -53,7 +53,7 @@ func (d *Driver) writableMount(l layer) (Mount, error) {
 
 // ViewMount returns how to mount a layer and all layers below it for reading.
 func (d *Driver) ViewMount(ctx context.Context, id string) (Mount, error) {
-	return runLockedFor(d, "view", id, d.readOnlyMount)
+	return runLockedFor(ctx, d, "view", id, d.readOnlyMount)
 }
 
 func (d *Driver) readOnlyMount(l layer) (Mount, error) {
@@ -92,7 +92,7 @@ func (l layer) contentDir(name string, separate bool) string {
 // Chown sets the owner of the layer's root, for a container in a user name space. The
 // caller's next barrier makes it durable.
 func (d *Driver) Chown(ctx context.Context, id string, uid, gid int) error {
-	return d.runLocked("set the owner of", id, func(l layer) error {
+	return d.runLocked(ctx, "set the owner of", id, func(l layer) error {
 		separate, err := l.hasDataset()
 		if err == nil {
 			err = d.attach(l)
@@ -121,7 +121,7 @@ func (d *Driver) commitDatasetLog(dir string) error {
 
 // LayerOwner returns the owner of the layer's root.
 func (d *Driver) LayerOwner(ctx context.Context, id string) (uid, gid int, err error) {
-	err = d.runLocked("read the owner of", id, func(l layer) (err error) {
+	err = d.runLocked(ctx, "read the owner of", id, func(l layer) (err error) {
 		if err := l.requireExists("layer"); err != nil {
 			return err
 		}

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -15,6 +17,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/internal/retry"
 	"github.com/overlayzfs/overlayzfs/whiteout"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -34,11 +37,17 @@ func prepareHome(ctx context.Context, path string, o Options) (*preparedHome, er
 	if !filepath.IsAbs(path) {
 		return nil, fault.New(fault.Invalid, "home %q is not an absolute path", path)
 	}
+	if err := checkMountable(path, o); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(path, 0o710); err != nil {
 		return nil, err
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkMountable(real, o); err != nil {
 		return nil, err
 	}
 	p := &preparedHome{home: home(real), managesMount: o.Dataset != ""}
@@ -56,6 +65,15 @@ func prepareHome(ctx context.Context, path string, o Options) (*preparedHome, er
 	return p, nil
 }
 
+// checkMountable refuses a home whose path cannot be an option of an overlay mount. Mounts
+// that others make have absolute paths; the driver's own do not contain the home's.
+func checkMountable(path string, o Options) error {
+	if o.Door == "" || !mount.IsUnsafePath(path) {
+		return nil
+	}
+	return fault.New(fault.Invalid, "home %q has a ':', a ',' or a backslash in its path, which no overlay can be mounted from; use another directory", path)
+}
+
 func (p *preparedHome) unmountIfNew() error {
 	if !p.isNewMount {
 		return nil
@@ -70,7 +88,7 @@ func (p *preparedHome) prepare(ctx context.Context, o Options) (err error) {
 	if err := checkPool(p.dataset); err != nil {
 		return err
 	}
-	if p.lock, err = lockHome(p.home); err != nil {
+	if p.lock, err = lockHome(ctx, p.home); err != nil {
 		return err
 	}
 	defer func() {
@@ -159,7 +177,7 @@ func checkStore(h home) (known bool, err error) {
 			return hasKnownFormat(h)
 		}
 	}
-	names, err := readNames(string(h))
+	names, err := readStoreNames(string(h))
 	if err != nil {
 		return false, err
 	}
@@ -217,22 +235,31 @@ func secureHome(h home, o Options) error {
 	return os.Chmod(string(h), mode)
 }
 
+// lockTimeout is how long a locked home is tried again. A command that looks at the store
+// holds the lock for an instant, and a process that ends for a little longer.
+const lockTimeout = time.Second
+
+var lockPauses = retry.Pauses{First: 5 * time.Millisecond, Most: 100 * time.Millisecond}
+
 // lockHome makes sure that one process at a time opens the store.
-func lockHome(h home) (*os.File, error) {
+func lockHome(ctx context.Context, h home) (*os.File, error) {
 	f, err := os.Open(string(h))
 	if err != nil {
 		return nil, err
 	}
-	if err := lockFile(f); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	isBusy := func(err error) bool { return errors.Is(err, fault.Busy) }
+	if err := lockPauses.While(ctx, isBusy, func() error { return lockFile(f, fsat.TryLock) }); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-// lockFile takes an exclusive lock that ends with the file or the process.
-func lockFile(f *os.File) error {
-	err := fsat.TryLock(int(f.Fd()))
+// lockFile takes a lock that ends with the file or the process.
+func lockFile(f *os.File, try func(fd int) error) error {
+	err := try(int(f.Fd()))
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return fault.New(fault.Busy, "another overlayzfs process uses this home (%s is locked)", f.Name())
 	}
@@ -261,6 +288,16 @@ func hasAttributes(path string, mode uint32, uid, gid int) (bool, error) {
 		return false, fmt.Errorf("stat %q: %w", path, err)
 	}
 	return st.Mode&0o7777 == mode && int(st.Uid) == uid && int(st.Gid) == gid, nil
+}
+
+// snapshotDir is the directory of a dataset's snapshots. It is listed in the dataset's root
+// where the property snapdir is visible.
+const snapshotDir = ".zfs"
+
+// readStoreNames returns the names in a directory that may be a dataset's root.
+func readStoreNames(dir string) ([]string, error) {
+	names, err := readNames(dir)
+	return slices.DeleteFunc(names, func(name string) bool { return name == snapshotDir }), err
 }
 
 // readNames returns the names in a directory, in no order.

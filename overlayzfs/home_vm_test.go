@@ -317,3 +317,13 @@ func createFile(t *testing.T, path string) *os.File {
 	t.Cleanup(func() { f.Close() })
 	return f
 }
+
+// TestADatasetThatListsItsSnapshots has snapdir=visible, which pools often inherit.
+func TestADatasetThatListsItsSnapshots(t *testing.T) {
+	name := dataset(t, "visible", "snapdir=visible")
+	d := openStoreIn(t, plainDir(t), Options{Dataset: name, MayResume: testOptions.MayResume})
+	create(t, d, "base", "")
+	if layers, err := d.Layers(t.Context()); err != nil || len(layers) != 1 {
+		t.Errorf("it has layers %q, %v", layers, err)
+	}
+}

@@ -74,7 +74,7 @@ func (d *Driver) SetLimits(ctx context.Context, id string, options map[string]st
 	if err != nil {
 		return d.addContext("limit", id, err)
 	}
-	return d.runLocked("limit", id, func(l layer) error { return d.setLimits(ctx, l, change) })
+	return d.runLocked(ctx, "limit", id, func(l layer) error { return d.setLimits(ctx, l, change) })
 }
 
 func (d *Driver) setLimits(ctx context.Context, l layer, change wantedLimit) error {

@@ -119,7 +119,7 @@ func ClaimDataset(dataset string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockHome(homeOfFile(root))
+	lock, err := lockHome(context.Background(), homeOfFile(root))
 	if errors.Is(err, fault.Busy) {
 		err = fault.New(fault.Busy, "the store on dataset %s is open: dockerd is running with it", dataset)
 	}

@@ -22,7 +22,7 @@ import (
 // that they never put. A missing layer is no error. A layer with an open file stays as it
 // is, and the error is of class Busy.
 func (d *Driver) Remove(ctx context.Context, id string) error {
-	return d.runLocked("remove", id, func(l layer) error {
+	return d.runLocked(ctx, "remove", id, func(l layer) error {
 		trash, err := d.moveToTrash(l)
 		if err != nil {
 			return err

@@ -8,7 +8,10 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -84,11 +87,12 @@ func (v *StoreView) Close() error {
 
 // RequireUnused returns fault.Busy when a process has the store open.
 func (v *StoreView) RequireUnused() error {
-	lock, err := lockHome(v.home)
+	root, err := os.Open(string(v.home))
 	if err != nil {
 		return err
 	}
-	return lock.Close()
+	// The lock is shared, so that two that ask do not take each other for a user.
+	return errors.Join(lockFile(root, fsat.TryLockShared), root.Close())
 }
 
 // Door returns the door that the store belongs to. It is empty for a graphdriver.
@@ -169,7 +173,7 @@ func (v *StoreView) readShortLinks() (map[string]string, error) {
 	shorts := make(map[string]string, len(names))
 	for _, name := range names {
 		target, err := os.Readlink(v.home.path(linkDir, name))
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EINVAL) { // EINVAL: no link
 			continue
 		}
 		if err != nil {

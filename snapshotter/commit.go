@@ -24,9 +24,11 @@ func (s *Snapshotter) Commit(ctx context.Context, name, key string, opts ...snap
 }
 
 func (s *Snapshotter) commit(ctx context.Context, name, key string, opts []snapshots.Opt) error {
-	defer s.lockName(key)()
-	s.recordAhead.RLock()
-	defer s.recordAhead.RUnlock()
+	release, err := s.lockSnapshot(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer release()
 	r, err := s.findCommittable(ctx, name, key)
 	if err != nil {
 		return err

@@ -16,7 +16,11 @@ func (s *Snapshotter) Stat(ctx context.Context, key string) (snapshots.Info, err
 // Update changes a snapshot's labels. It does not change a limit, which was set when the
 // snapshot was made.
 func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fieldpaths ...string) (updated snapshots.Info, err error) {
-	defer s.lockName(info.Name)()
+	release, err := s.names.Lock(ctx, info.Name)
+	if err != nil {
+		return updated, translate("update snapshot", info.Name, err)
+	}
+	defer release()
 	err = s.meta.WithTransaction(ctx, true, func(ctx context.Context) error {
 		updated, err = storage.UpdateInfo(ctx, info, fieldpaths...)
 		return err

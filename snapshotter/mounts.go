@@ -18,7 +18,11 @@ const parentLabel = "containerd.io/snapshot/parent-chain-id"
 
 // Mounts returns how an active snapshot or a view is mounted.
 func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
-	defer s.lockName(key)()
+	release, err := s.names.Lock(ctx, key)
+	if err != nil {
+		return nil, translate("mounts of snapshot", key, err)
+	}
+	defer release()
 	r, err := s.find(ctx, key)
 	if err == nil && r.info.Kind == snapshots.KindCommitted {
 		err = errors.Join(errdefs.ErrFailedPrecondition, errors.New("it is committed; prepare or view a snapshot of it"))

@@ -27,9 +27,11 @@ func (s *Snapshotter) create(ctx context.Context, kind snapshots.Kind, key, pare
 	if err := checkName(key); err != nil {
 		return nil, err
 	}
-	defer s.lockName(key)()
-	s.recordAhead.RLock()
-	defer s.recordAhead.RUnlock()
+	release, err := s.lockSnapshot(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	plan, err := s.plan(kind, key, parent, opts)
 	if err != nil {
 		return nil, err

@@ -38,8 +38,11 @@ func (s *Snapshotter) reconcile(ctx context.Context) (left, err error) {
 // findOrphans returns the layers without a record, and drops the records whose layers were
 // not finished.
 func (s *Snapshotter) findOrphans(ctx context.Context) (orphans []string, left, err error) {
-	s.recordAhead.Lock()
-	defer s.recordAhead.Unlock()
+	release, err := s.recordAhead.Lock(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer release()
 	layers, err := s.listDoorLayers(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -8,9 +8,11 @@ func (s *Snapshotter) Remove(ctx context.Context, key string) error {
 }
 
 func (s *Snapshotter) remove(ctx context.Context, key string) error {
-	defer s.lockName(key)()
-	s.recordAhead.RLock()
-	defer s.recordAhead.RUnlock()
+	release, err := s.lockSnapshot(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer release()
 	r, err := s.find(ctx, key)
 	if err != nil {
 		return err

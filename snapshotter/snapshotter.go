@@ -8,9 +8,9 @@ import (
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
-	"github.com/moby/locker"
 	"github.com/sirupsen/logrus"
 
+	"github.com/overlayzfs/overlayzfs/internal/ctxlock"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -49,10 +49,10 @@ type Snapshotter struct {
 	log     *logrus.Logger
 
 	// names holds one lock for each name: a call that changes a snapshot holds it.
-	names *locker.Locker
+	names ctxlock.Keys
 	// recordAhead is locked shared while a record may exist without its layer, and
 	// exclusively to compare records with layers.
-	recordAhead sync.RWMutex
+	recordAhead ctxlock.RW
 
 	closing sync.Once
 	closed  error
@@ -108,7 +108,7 @@ func open(ctx context.Context, core store, dir string, o Options, log *logrus.Lo
 	}
 	s := &Snapshotter{
 		store: core, meta: meta, file: file, limits: o.Limits, remap: o.RemapIDs, log: log,
-		names: locker.New(), reserve: reserve(filepath.Join(dir, reserveName)),
+		recordAhead: ctxlock.NewRW(), reserve: reserve(filepath.Join(dir, reserveName)),
 	}
 	left, err := s.reconcile(ctx)
 	if err != nil {
@@ -131,20 +131,31 @@ func (s *Snapshotter) CheckHome(ctx context.Context) error {
 // nothing.
 func (s *Snapshotter) Close() error {
 	s.closing.Do(func() {
-		s.recordAhead.Lock()
-		defer s.recordAhead.Unlock()
+		release, err := s.recordAhead.Lock(context.Background())
+		if err != nil {
+			s.closed = err
+			return
+		}
+		defer release()
 		s.closed = errors.Join(s.meta.Close(), s.store.Close())
 	})
 	return s.closed
 }
 
-// lockName locks a name and returns a function that unlocks it.
-func (s *Snapshotter) lockName(name string) (release func()) {
-	s.names.Lock(name)
-	return func() {
-		// Unlock fails only for a name that is not locked.
-		if err := s.names.Unlock(name); err != nil {
-			s.log.WithError(err).WithField("snapshot", name).Error("unlock")
-		}
+// lockSnapshot locks a name for a call during which records and layers may differ. It returns
+// the function that releases the locks.
+func (s *Snapshotter) lockSnapshot(ctx context.Context, name string) (release func(), err error) {
+	releaseName, err := s.names.Lock(ctx, name)
+	if err != nil {
+		return nil, err
 	}
+	releaseRecords, err := s.recordAhead.RLock(ctx)
+	if err != nil {
+		releaseName()
+		return nil, err
+	}
+	return func() {
+		releaseRecords()
+		releaseName()
+	}, nil
 }

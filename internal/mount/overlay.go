@@ -2,9 +2,11 @@ package mount
 
 import (
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/selinux/go-selinux/label"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
@@ -64,7 +66,7 @@ func (o Overlay) check() error {
 		return fault.NewWithRemedy(fault.LimitReached, "%d lower layers; the kernel stacks at most %d", n, MaxLowers)
 	}
 	for _, path := range append([]string{o.Upper, o.Work}, o.Lowers...) {
-		if strings.ContainsAny(path, ":,\\\x00") {
+		if IsUnsafePath(path) {
 			return fault.New(fault.UnsafeInput, "path %q cannot be an overlay option", path)
 		}
 	}
@@ -74,6 +76,9 @@ func (o Overlay) check() error {
 	return nil
 }
 
+// IsUnsafePath reports whether a path cannot be part of an overlay's options.
+func IsUnsafePath(path string) bool { return strings.ContainsAny(path, ":,\\\x00") }
+
 // unwantedFeatures are the overlay features that tie an upper directory to its lowers;
 // layers must stay movable. metacopy is one too, but the kernel does not use it without
 // redirect_dir. It is not listed, because BuildKit packs a step's layer from its upper
@@ -81,10 +86,37 @@ func (o Overlay) check() error {
 // Otherwise it compares the whole image before and after.
 var unwantedFeatures = []string{"index", "redirect_dir"}
 
+// sysfsDir is the directory of a module of the kernel while it is loaded, or built in.
+const sysfsDir = "/sys/module/overlay"
+
 // FeaturesToDisable returns the unwanted features that this kernel has. An option that the
-// kernel does not know would fail the mount.
-func FeaturesToDisable() ([]string, error) {
-	return knownFeatures("/sys/module/overlay/parameters", unwantedFeatures)
+// kernel does not know would fail the mount. It loads overlayfs, because a module that is
+// not loaded shows no features.
+func FeaturesToDisable() ([]string, error) { return featuresToDisable(sysfsDir, loadOverlay) }
+
+// featuresToDisable looks for the features in a module's directory. Where the module cannot
+// be seen even after load, it returns all of them: each kernel since Linux 4.13 has them.
+func featuresToDisable(module string, load func()) ([]string, error) {
+	if !exists(module) {
+		load()
+	}
+	if !exists(module) {
+		return slices.Clone(unwantedFeatures), nil
+	}
+	return knownFeatures(module+"/parameters", unwantedFeatures)
+}
+
+// loadOverlay makes the kernel load overlayfs. A kernel that cannot do so has no overlayfs,
+// or no fsopen(2), and every mount loads it there.
+func loadOverlay() {
+	if fd, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC); err == nil {
+		unix.Close(fd)
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func knownFeatures(dir string, names []string) ([]string, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,5 +109,28 @@ func TestErrorStaysShort(t *testing.T) {
 	e := &Error{Mount: Mount{Options: []Option{{"lowerdir", strings.Repeat("l/A:", 2000)}}}, Call: "mount", Err: os.ErrPermission}
 	if n := len(e.Error()); n > 600 {
 		t.Errorf("the error has %d bytes", n)
+	}
+}
+
+// TestFeaturesOfAModuleThatIsNotLoaded: a module shows its features once it is loaded, and a
+// kernel whose modules cannot be seen gets all of them switched off.
+func TestFeaturesOfAModuleThatIsNotLoaded(t *testing.T) {
+	module := filepath.Join(t.TempDir(), "overlay")
+	loads := 0
+	load := func() {
+		loads++
+		if err := os.MkdirAll(module+"/parameters/index", 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		got, err := featuresToDisable(module, load)
+		if err != nil || !slices.Equal(got, []string{"index"}) || loads != 1 {
+			t.Errorf("%q after %d loads, %v", got, loads, err)
+		}
+	}
+	got, err := featuresToDisable(filepath.Join(t.TempDir(), "none"), func() {})
+	if err != nil || !slices.Equal(got, unwantedFeatures) {
+		t.Errorf("without sysfs: %q, %v", got, err)
 	}
 }

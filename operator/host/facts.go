@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -176,5 +177,6 @@ func hasContent(dir string) (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return len(entries) > 0, err
+	// .zfs is listed in a dataset's root where the property snapdir is visible.
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != ".zfs" }), err
 }
