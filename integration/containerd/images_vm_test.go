@@ -134,7 +134,7 @@ func TestALabelLimitsAContainer(t *testing.T) {
 	n, archive := newTestContainerd(t, "lab", nil), writeThreeLayers(t)
 	n.unpackImage(t, archive)
 	label := "--snapshotter-label=containerd.io/snapshot/overlayzfs.size=8M"
-	const script = "head -c 2000000 /dev/urandom >/root/fits && echo fits; head -c 20000000 /dev/urandom >/root/too-much"
+	const script = "exec 2>&1; head -c 2000000 /dev/urandom >/root/fits && echo fits; head -c 20000000 /dev/urandom >/root/too-much"
 	out, err := n.try("run", "--rm", snapshotter, label, threeLayerImage, "limited", "sh", "-c", script)
 	if err == nil || !strings.HasPrefix(out, "fits\n") || !strings.Contains(out, "Disk quota exceeded") {
 		t.Errorf("22 MB in a container limited to 8M: %q, %v", out, err)

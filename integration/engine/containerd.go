@@ -5,7 +5,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -20,6 +23,7 @@ type Containerd struct {
 	Process
 	Snapshotter *Snapshotter
 	dir         string // sockets, state, logs
+	outputs     atomic.Int64
 }
 
 // ContainerdOptions describe a containerd.
@@ -93,11 +97,39 @@ func (c *Containerd) Ctr(t testing.TB, namespace string, args ...string) string 
 
 // Try is Ctr for a command that may fail.
 func (c *Containerd) Try(namespace string, args ...string) (string, error) {
+	args, output := c.logToFile(args)
 	out, err := c.Command(namespace, args...).CombinedOutput()
+	if output != "" {
+		of, readErr := os.ReadFile(output)
+		os.Remove(output)
+		if readErr != nil && err == nil {
+			err = readErr
+		}
+		out = append(out, of...)
+	}
 	if err != nil {
 		err = fmt.Errorf("ctr %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out)), err
+}
+
+// logToFile adds to a command that shows what a process in a container prints the
+// flag that has it written to a file, and names that. ctr loses the end of the output
+// when the process ends before ctr has read it (containerd pull request #13931);
+// containerd's shim waits for the file.
+func (c *Containerd) logToFile(args []string) ([]string, string) {
+	verb := 1
+	switch {
+	case slices.Contains(args, "--detach"):
+		return args, ""
+	case args[0] == "run":
+	case len(args) > 1 && args[0] == "tasks" && args[1] == "exec":
+		verb = 2
+	default:
+		return args, ""
+	}
+	file := filepath.Join(c.dir, "output-"+strconv.FormatInt(c.outputs.Add(1), 10))
+	return slices.Insert(slices.Clone(args), verb, "--log-uri", "file://"+file), file
 }
 
 // Command returns a ctr command for the caller to run.

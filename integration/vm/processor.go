@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,9 +27,6 @@ type Processors struct {
 // on the host, needs no directory that all users may write to, and goes with its
 // process, however that ends.
 var claimName = "@overlayzfs-lab-processor-%d"
-
-// claimEvery is how often a claim that waits looks again.
-const claimEvery = 200 * time.Millisecond
 
 // ClaimProcessors waits until n of the processors that this process may run on
 // are free, and takes them. waiting is called once if it has to wait. A claim
@@ -51,11 +47,40 @@ func ClaimProcessors(ctx context.Context, n int, waiting func()) (*Processors, e
 		if first && waiting != nil {
 			waiting()
 		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(claimEvery):
+		if err := waitForRelease(ctx, allowed); err != nil {
+			return nil, err
 		}
+	}
+}
+
+// waitForRelease waits until one of the claims on these processors ends, if there
+// are any: the socket of a claim ends the connections to it with itself. So who waits
+// wakes at once, and a newcomer is not ahead of it.
+func waitForRelease(ctx context.Context, allowed []int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	released := make(chan struct{}, len(allowed))
+	waiting := false
+	for _, number := range allowed {
+		held, err := net.Dial("unix", fmt.Sprintf(claimName, number))
+		if err != nil {
+			continue // nobody holds it
+		}
+		waiting = true
+		defer held.Close()
+		go func() {
+			_, _ = held.Read(make([]byte, 1))
+			released <- struct{}{}
+		}()
+	}
+	if !waiting {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-released:
+		return nil
 	}
 }
 
