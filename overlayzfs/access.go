@@ -18,7 +18,9 @@ import (
 // directory. Committed layers are mounted read-only. A base layer is never mounted: Get
 // returns its own directory.
 func (d *Driver) Get(ctx context.Context, id, mountLabel string) (string, error) {
-	return runLockedFor(ctx, d, "get", id, func(l layer) (string, error) { return d.get(l, mountLabel) })
+	return runLockedFor(ctx, d, "get", id, func(l layer) (string, error) {
+		return withLinks(ctx, d, func() (string, error) { return d.get(l, mountLabel) })
+	})
 }
 
 func (d *Driver) get(l layer, mountLabel string) (string, error) {

@@ -131,7 +131,7 @@ func (d *Driver) commitParent(ctx context.Context, parent string) (lowers []stri
 		return nil, err
 	}
 	defer release()
-	return d.commit(p)
+	return withLinks(ctx, d, func() ([]string, error) { return d.commit(p) })
 }
 
 // commit marks a layer as committed and returns the lowers of its child. The caller holds

@@ -55,7 +55,9 @@
 //	apply.go          ApplyDiff, Fill
 //	barrier.go        the barriers: waits for the intent log or the transaction group
 //	remove.go         Remove, the trash, the reaper
-//	recover.go        what a start finishes or undoes after a crash or a boot of the host
+//	recover.go        what a start finishes or undoes after a crash
+//	boot.go           what the first start after a boot of the host removes
+//	links.go          lost short links, and entries that are no layers
 //	limit.go          limited layers; package quota enforces
 //	externalmount.go  the calls of a door that mounts layers itself
 //	commit.go         CommitLayer, Rebase: the commit of such a door

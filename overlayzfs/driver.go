@@ -51,10 +51,13 @@ type Driver struct {
 
 	mayResume func(id string) bool                              // see Options.MayResume
 	strayFunc func(id string, exists func(id string) bool) bool // see Options.IsStray
+	mayBeTorn func(id string, exists func(id string) bool) bool // see Options.MayBeTorn
 
 	layers ctxlock.Keys
-	refs   refCounts
-	reaper *reaper
+	// repairing is held while lost short links are made again.
+	repairing sync.Mutex
+	refs      refCounts
+	reaper    *reaper
 
 	// durableLayers are the layers whose Diff needs no barrier: layers that ApplyDiff or a
 	// build step's last Put made durable, and containers', whose diff becomes another layer.
@@ -143,11 +146,8 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if err := d.setSync(o.Sync); err != nil {
 		return err
 	}
-	d.mayResume, d.strayFunc = o.MayResume, o.IsStray
-	if err := errors.Join(d.refs.rebuildFromDisk(), d.recover(ctx)); err != nil {
-		return err
-	}
-	if err := d.cleanAfterBoot(ctx); err != nil {
+	d.mayResume, d.strayFunc, d.mayBeTorn = o.MayResume, o.IsStray, o.MayBeTorn
+	if err := d.recoverStore(ctx); err != nil {
 		return err
 	}
 	if err := d.startSnapshots(o); err != nil {
@@ -155,6 +155,28 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	}
 	d.measureCopyUp(ctx)
 	d.takeSnapshot(ctx, snapshot.Start)
+	return nil
+}
+
+// recoverStore finishes or undoes what earlier processes left, and what a power cut left.
+func (d *Driver) recoverStore(ctx context.Context) error {
+	boot, err := d.home.readBoot()
+	if err != nil {
+		return err
+	}
+	if err := d.removeTornBuilds(ctx, boot); err != nil {
+		return err
+	}
+	if err := errors.Join(d.refs.rebuildFromDisk(), d.recover(ctx)); err != nil {
+		return err
+	}
+	if err := d.cleanAfterBoot(ctx, boot); err != nil {
+		return err
+	}
+	if err := d.checkLinks(ctx, boot); err != nil {
+		return err
+	}
+	d.home.writeBoot(boot)
 	return nil
 }
 

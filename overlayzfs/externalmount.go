@@ -24,7 +24,9 @@ type Mount = mount.Mount
 // layer's dataset, which stays attached until the layer is removed or the host goes down:
 // external mounters never report unmounts.
 func (d *Driver) WritableMount(ctx context.Context, id string) (Mount, error) {
-	return runLockedFor(ctx, d, "mount", id, d.writableMount)
+	return runLockedFor(ctx, d, "mount", id, func(l layer) (Mount, error) {
+		return withLinks(ctx, d, func() (Mount, error) { return d.writableMount(l) })
+	})
 }
 
 func (d *Driver) writableMount(l layer) (Mount, error) {
@@ -53,7 +55,9 @@ func (d *Driver) writableMount(l layer) (Mount, error) {
 
 // ViewMount returns how to mount a layer and all layers below it for reading.
 func (d *Driver) ViewMount(ctx context.Context, id string) (Mount, error) {
-	return runLockedFor(ctx, d, "view", id, d.readOnlyMount)
+	return runLockedFor(ctx, d, "view", id, func(l layer) (Mount, error) {
+		return withLinks(ctx, d, func() (Mount, error) { return d.readOnlyMount(l) })
+	})
 }
 
 func (d *Driver) readOnlyMount(l layer) (Mount, error) {

@@ -30,6 +30,7 @@ func plant(t *testing.T, h home, id string, files map[string]string) layer {
 const (
 	shortA = "AAAAAAAAAAAAAAAAAAAAAAAAAA"
 	shortB = "BBBBBBBBBBBBBBBBBBBBBBBBB2"
+	shortC = "CCCCCCCCCCCCCCCCCCCCCCCCCC"
 )
 
 func TestStack(t *testing.T) {

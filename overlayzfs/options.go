@@ -55,6 +55,10 @@ type Options struct {
 	// IsStray reports whether no caller will use a layer after a boot of the host. It can ask
 	// which other layers exist. Without it no layer is stray.
 	IsStray func(id string, exists func(id string) bool) bool
+	// MayBeTorn reports whether a layer may be a container's, which a boot of the host can find
+	// torn by a power cut. It can ask which other layers exist. Without it only layers without
+	// content are looked at. A door with records calls RemoveTorn instead.
+	MayBeTorn func(id string, exists func(id string) bool) bool
 }
 
 // ParseOptions reads key=value options from daemon.json's storage-opts or from the

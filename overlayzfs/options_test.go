@@ -25,7 +25,7 @@ func TestParseOptions(t *testing.T) {
 		Dataset: "tank/layers", Limits: Limits{Bytes: 10 << 30, Inodes: 100_000}, Quota: quota.Dataset, Sync: "disabled",
 		Snapshots: snapshot.Policy{snapshot.Stop: 3, snapshot.Daily: 7}, Records: "tank/docker",
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Options{}, "IDs", "MayResume", "IsStray")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Options{}, "IDs", "MayResume", "IsStray", "MayBeTorn")); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
 }

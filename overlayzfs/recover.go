@@ -23,7 +23,7 @@ func (d *Driver) recover(ctx context.Context) error {
 	if err := detachMounts(d.home.privatePath(newDir)); err != nil {
 		return err
 	}
-	discard := func(dir string) { d.discardLayer(ctx, dir) }
+	discard := func(dir string) { d.discardStage(ctx, dir) }
 	if err := forEachPath(ctx, d.home.privatePath(newDir), discard); err != nil {
 		return err
 	}
@@ -34,6 +34,18 @@ func (d *Driver) recover(ctx context.Context) error {
 		return err
 	}
 	return forEachPath(ctx, d.home.privatePath(trashDir), d.reaper.enqueue)
+}
+
+// discardStage deletes a layer in staging. The name of its directory is that of its short
+// link, which its torn file may lack.
+func (d *Driver) discardStage(ctx context.Context, dir string) {
+	if short := filepath.Base(dir); quota.IsKey(short) {
+		target, err := os.Readlink(d.home.path(linkDir, short))
+		if id, ok := parseShortLink(target); err == nil && ok {
+			warnLeftover(dir, d.home.unlinkIfDangling(id, short))
+		}
+	}
+	d.discardLayer(ctx, dir)
 }
 
 // detachMounts detaches the mounts that a killed process left in staging: a measurement,
@@ -50,6 +62,10 @@ func detachMounts(dir string) error {
 func (d *Driver) recoverBuilding(ctx context.Context) error {
 	return forEachPath(ctx, d.home.privatePath(buildingDir), func(mark string) {
 		id := filepath.Base(mark)
+		if checkID("layer", id) != nil {
+			logrus.WithField("file", mark).Warn("ignored: it names no layer, and overlayzfs did not make it")
+			return
+		}
 		if err := d.recoverBuildingLayer(id); err != nil {
 			logrus.WithError(err).WithField("layer", id).Warn("cannot recover the layer: left for the next start")
 		}
@@ -97,7 +113,7 @@ func forEachPath(ctx context.Context, dir string, do func(path string)) error {
 func (d *Driver) findLimitedLayer(r quota.Record, key string) (quota.Layer, bool) {
 	l := d.home.layer(r.Layer)
 	quotaLayer := quota.Layer{Key: key, Dir: l.dir()}
-	if !l.mayHaveKey(key) {
+	if !d.mayHaveKey(r.Layer, key) {
 		return quotaLayer, false
 	}
 	mounted, err := d.isInUse(l)
@@ -119,99 +135,4 @@ func (d *Driver) isInUse(l layer) (bool, error) {
 	}
 	infos, err := mount.ListAt(l.home.path(l.id, quota.UpperName))
 	return len(infos) > 0, err
-}
-
-// bootIDPath is the file in which the kernel shows the random ID of its own start.
-const bootIDPath = "/proc/sys/kernel/random/boot_id"
-
-// cleanAfterBoot removes layers that no caller will use, at the first start after a boot of
-// the host: stray layers, and layers that were being created. All earlier callers are gone
-// then. At any other start a caller may be in the middle of a call.
-func (d *Driver) cleanAfterBoot(ctx context.Context) error {
-	boot, err := os.ReadFile(bootIDPath)
-	if err != nil {
-		return err
-	}
-	last, err := os.ReadFile(d.home.privatePath(bootIDFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if string(last) == string(boot) {
-		return nil
-	}
-	if err := d.removeTornAndStray(ctx); err != nil {
-		return err
-	}
-	if err := d.unlinkDangling(ctx); err != nil {
-		return err
-	}
-	warnLeftover(d.home.privatePath(bootIDFile), replaceFile(d.home.privatePath(bootIDFile), boot))
-	return nil
-}
-
-// isTorn reports whether the layer was being created when the power went: the intent log
-// had its names and not the content of its files. A recorded layer is never torn. Create
-// with Recorded answers after its barrier, and another layer is recorded after the barrier
-// of a later call.
-func (l layer) isTorn() bool {
-	link, err := os.Lstat(l.home.path(l.id, linkName))
-	if err == nil && link.Size() == 0 {
-		return true
-	}
-	lower, err := os.Lstat(l.home.path(l.id, lowerName))
-	return err == nil && lower.Size() == 0
-}
-
-// unlinkDangling deletes short links to layers that do not exist.
-func (d *Driver) unlinkDangling(ctx context.Context) error {
-	names, err := readNames(d.home.path(linkDir))
-	if err != nil {
-		return err
-	}
-	for _, short := range names {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		link := d.home.path(linkDir, short)
-		target, err := os.Readlink(link)
-		if err != nil {
-			return err
-		}
-		// A limited layer's content is not mounted now, so the link leads nowhere. The layer's
-		// directory is checked instead.
-		if _, err := os.Lstat(filepath.Dir(filepath.Join(filepath.Dir(link), target))); !errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		warnLeftover(link, errors.Join(d.limits.Discard(short), os.Remove(link)))
-	}
-	return nil
-}
-
-// isStray reports whether no caller will use the layer after a boot of the host.
-func (d *Driver) isStray(id string) bool {
-	return d.strayFunc != nil && d.strayFunc(id, func(id string) bool {
-		found, err := d.home.layer(id).exists()
-		return err != nil || found
-	})
-}
-
-// removeTornAndStray removes torn and stray layers.
-func (d *Driver) removeTornAndStray(ctx context.Context) error {
-	names, err := readNames(string(d.home))
-	if err != nil {
-		return err
-	}
-	for _, id := range names {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if checkID("layer", id) != nil || !d.home.layer(id).isTorn() && !d.isStray(id) {
-			continue
-		}
-		logrus.WithField("layer", id).Info("layer removed: no engine recorded it")
-		if err := d.removeLayer(d.home.layer(id)); err != nil {
-			logrus.WithError(err).WithField("layer", id).Warn("cannot remove the layer: left for the next start of the host")
-		}
-	}
-	return nil
 }

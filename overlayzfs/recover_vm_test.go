@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,8 +29,13 @@ func TestALayerThatWasBeingMadeIsGone(t *testing.T) {
 	must(t, d.fillStage(quota.Layer{Key: shortA, Dir: d.home.privatePath(newDir, shortA)}, "never", lowers, quota.Spec{}))
 	must(t, d.fillStage(quota.Layer{Key: shortB, Dir: d.home.privatePath(newDir, shortB)}, "never", lowers, quota.Spec{}))
 	must(t, os.Symlink("../never/diff", d.home.path(linkDir, shortB)))
+	must(t, d.fillStage(quota.Layer{Key: shortC, Dir: d.home.privatePath(newDir, shortC)}, "never", lowers, quota.Spec{}))
+	must(t, os.Symlink("../never/diff", d.home.path(linkDir, shortC)))
+	must(t, os.Truncate(d.home.privatePath(newDir, shortC, linkName), 0)) // by a power cut
 	must(t, ensureFile(d.home.buildingMark("never")))
+	must(t, ensureFile(d.home.buildingMark(linkDir))) // somebody else's: it names no layer
 	d = crash(t, d)
+	must(t, os.Remove(d.home.buildingMark(linkDir)))
 	requireTidy(t, d, "base")
 }
 
@@ -93,19 +99,62 @@ func TestStraysGoWhenTheHostComesUp(t *testing.T) {
 }
 
 // TestTornLayersAreRemoved has layers whose names were in the intent log, and whose files'
-// content was not.
+// content was not. A layer with content is not one of them.
 func TestTornLayersAreRemoved(t *testing.T) {
-	d := openStore(t)
+	o := testOptions
+	o.MayBeTorn = func(id string, exists func(string) bool) bool { return id != "image" && exists("base") }
+	d := openStoreIn(t, filepath.Join(t.TempDir(), "home"), o)
 	create(t, d, "base", "")
-	for _, id := range []string{"nolink", "nolower", "whole"} {
+	for _, id := range []string{"nolink", "nolower", "whole", "content"} {
 		must(t, d.Create(context.Background(), id, "base", CreateOptions{ReadWrite: true}))
 	}
-	must(t, os.Truncate(d.home.path("nolink", linkName), 0))
+	create(t, d, "building", "base")
+	create(t, d, "step", "base")
+	change(t, d, "step", func(string) {})
+	change(t, d, "content", func(dir string) { write(t, dir+"/file", "x") })
+	for _, id := range []string{"nolink", "building", "step", "content"} {
+		must(t, os.Truncate(d.home.path(id, linkName), 0))
+	}
 	must(t, os.Truncate(d.home.path("nolower", lowerName), 0))
 	must(t, os.Symlink("../never/diff", d.home.path(linkDir, shortA)))
+	nextBoot(t, d)
+	d = crashTo(t, d, o)
+	requireTidy(t, d, "base", "whole", "content")
+}
+
+// nextBoot makes the next start of the store the first one after a boot of the host.
+func nextBoot(t *testing.T, d *Driver) {
+	t.Helper()
 	must(t, os.WriteFile(d.home.privatePath(bootIDFile), []byte("the boot before"), 0o600))
+}
+
+// TestAStartAfterABootLooksIntoNoImageLayer: its cost would grow with their number. A torn
+// image layer, which does not exist, tells whether it was looked into.
+func TestAStartAfterABootLooksIntoNoImageLayer(t *testing.T) {
+	d := openStore(t)
+	create(t, d, "image", "")
+	apply(t, d, "image", "", archive(t))
+	must(t, os.Truncate(d.home.path("image", linkName), 0))
+	nextBoot(t, d)
 	d = crash(t, d)
-	requireTidy(t, d, "base", "whole")
+	if !exists(t, d, "image") {
+		t.Error("it was looked into")
+	}
+}
+
+// TestTornLayersOfADoorWithRecords: the door names the layers that may be torn.
+func TestTornLayersOfADoorWithRecords(t *testing.T) {
+	d := openOutside(t, filepath.Join(t.TempDir(), "home"))
+	for _, id := range []string{"1", "2", "3"} {
+		mine(t, d, id, "", nil)
+	}
+	must(t, os.Truncate(d.home.path("1", linkName), 0))
+	must(t, os.Truncate(d.home.path("2", linkName), 0))
+	write(t, d.home.path("2", diffName, "file"), "x")
+	removed, err := d.RemoveTorn(t.Context(), []string{"1", "2", "3", "4"})
+	if !slices.Equal(removed, []string{"1"}) || !errors.Is(err, fault.Exists) {
+		t.Errorf("removed %q, %v", removed, err)
+	}
 }
 
 func TestALayerWhoseDiffWasBeingAppliedIsGone(t *testing.T) {

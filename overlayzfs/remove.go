@@ -57,6 +57,11 @@ func (d *Driver) moveToTrash(l layer) (trash string, err error) {
 	if !exists {
 		return "", d.forgetLayer(l.id)
 	}
+	if _, err := os.Lstat(l.home.path(l.id, linkName)); errors.Is(err, fs.ErrNotExist) {
+		if err := l.requireLayer(); err != nil {
+			return "", err
+		}
+	}
 	if err := unmountUnused(l); err != nil {
 		return "", err
 	}

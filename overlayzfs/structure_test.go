@@ -107,6 +107,17 @@ func TestNoLinkOfAStoreThatCameIsFollowed(t *testing.T) {
 	}
 }
 
+// TestStrayFilesTravel: what an administrator left among the short links leads nowhere.
+func TestStrayFilesTravel(t *testing.T) {
+	h := received(t)
+	if err := errors.Join(os.WriteFile(h.path(linkDir, "notes"), nil, 0o600), os.Mkdir(h.path(linkDir, "old"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkedAt(t, h, checkReceived); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestADriverOpensNoStoreWithLinks makes sure that Open refuses links, too.
 func TestADriverOpensNoStoreWithLinks(t *testing.T) {
 	for _, name := range []string{"l", ".overlayzfs", ".overlayzfs/trash", ".overlayzfs/boot", ".overlayzfs/boot.new"} {

@@ -8,8 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/quota"
@@ -139,20 +137,26 @@ type LayerInfo struct {
 
 // Layers returns all layers that exist, in no order.
 func (v *StoreView) Layers() ([]LayerInfo, error) {
-	names, err := readNames(string(v.home))
+	names, err := v.home.readLayerNames()
 	if err != nil {
 		return nil, err
 	}
-	shorts, err := v.readShortLinks()
+	links, err := v.home.readShortLinks()
 	if err != nil {
 		return nil, err
+	}
+	keys := links.byLayer()
+	for _, name := range names {
+		v.addLostLink(name, links, keys)
 	}
 	var all []LayerInfo
 	for _, name := range names {
-		if checkID("layer", name) != nil {
-			continue
+		if keys[name] == "" {
+			if foreign, err := v.home.layer(name).isForeign(); err != nil || foreign {
+				continue // removed meanwhile, or no layer
+			}
 		}
-		seen, err := v.readLayer(name, shorts)
+		seen, err := v.readLayer(name, keys[name], links)
 		if exists, existErr := v.home.layer(name).exists(); existErr != nil {
 			return nil, existErr
 		} else if !exists {
@@ -164,32 +168,21 @@ func (v *StoreView) Layers() ([]LayerInfo, error) {
 	return all, nil
 }
 
-// readShortLinks maps the names of short links to layers.
-func (v *StoreView) readShortLinks() (map[string]string, error) {
-	names, err := readNames(v.home.path(linkDir))
-	if err != nil {
-		return nil, err
+// addLostLink adds the link that a layer names and l/ lacks. The driver makes it again.
+func (v *StoreView) addLostLink(id string, links shortLinks, keys map[string]string) {
+	if keys[id] != "" {
+		return
 	}
-	shorts := make(map[string]string, len(names))
-	for _, name := range names {
-		target, err := os.Readlink(v.home.path(linkDir, name))
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EINVAL) { // EINVAL: no link
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if id, ok := parseShortLink(target); ok {
-			shorts[name] = id
-		}
+	if short, err := readShortName(v.home.layer(id).dir()); err == nil && links[short] == "" {
+		links[short], keys[id] = id, short
 	}
-	return shorts, nil
 }
 
-func (v *StoreView) readLayer(id string, shorts map[string]string) (seen LayerInfo, err error) {
+// readLayer describes a layer. key is the name of its short link.
+func (v *StoreView) readLayer(id, key string, shorts shortLinks) (seen LayerInfo, err error) {
 	l := v.home.layer(id)
-	seen = LayerInfo{ID: id, State: v.readState(id)}
-	if seen.Key, err = readShortName(l.dir()); err != nil {
+	seen = LayerInfo{ID: id, State: v.readState(id), Key: key}
+	if _, err := readShortName(l.dir()); err != nil {
 		return seen, err
 	}
 	if seen.Limit, err = quota.ReadRecord(v.home.privatePath(limitsDir), seen.Key); err != nil {

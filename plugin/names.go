@@ -34,3 +34,9 @@ func isStrayInit(id string, exists func(id string) bool) bool {
 	container, ok := strings.CutSuffix(id, initSuffix)
 	return ok && dockerLayer.MatchString(container) && !exists(container)
 }
+
+// isContainers reports whether a layer is a container's or an init layer. dockerd makes the
+// two for each container.
+func isContainers(id string, exists func(id string) bool) bool {
+	return isInit(id) || exists(id+initSuffix)
+}

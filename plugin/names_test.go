@@ -35,5 +35,11 @@ func TestNamesOfLayers(t *testing.T) {
 		if isStrayInit(tt.id, func(string) bool { return true }) {
 			t.Errorf("isStrayInit(%s) with its container", tt.id)
 		}
+		if got := isContainers(tt.id, func(string) bool { return false }); got != tt.init {
+			t.Errorf("isContainers(%s) alone is %t", tt.id, got)
+		}
+		if !isContainers(tt.id, func(id string) bool { return id == tt.id+"-init" }) {
+			t.Errorf("isContainers(%s) with an init layer is false", tt.id)
+		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 // come back for.
 func StoreOptions(list []string) (overlayzfs.Options, error) {
 	o, err := overlayzfs.ParseOptions(list)
-	o.MayResume, o.IsStray = isRecordedEmpty, isStrayInit
+	o.MayResume, o.IsStray, o.MayBeTorn = isRecordedEmpty, isStrayInit, isContainers
 	return o, err
 }
 

@@ -244,3 +244,34 @@ func TestALostImageIsSaid(t *testing.T) {
 		t.Errorf("a view of what is gone: %v", err)
 	}
 }
+
+// TestATornLayerIsForgotten: a power cut tore the layer of a snapshot while it was made. Its
+// record goes with it, so that the snapshot can be prepared again.
+func TestATornLayerIsForgotten(t *testing.T) {
+	dir, f := t.TempDir(), newFakeStore()
+	s := openFake(t, dir, f, Options{})
+	image(t, s, "base")
+	for _, key := range []string{"torn", "whole"} {
+		if _, err := s.Prepare(t.Context(), key, "base"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := s.find(t.Context(), "torn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.layers[r.id].torn = true
+	if err := s.meta.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openFake(t, dir, f, Options{})
+	if _, err := s.Stat(t.Context(), "torn"); !errdefs.IsNotFound(err) {
+		t.Errorf("the torn one: %v", err)
+	}
+	if _, err := s.Stat(t.Context(), "whole"); err != nil {
+		t.Errorf("the whole one: %v", err)
+	}
+	if _, err := s.Prepare(t.Context(), "torn", "base"); err != nil {
+		t.Error(err)
+	}
+}

@@ -20,6 +20,7 @@ type fakeLayer struct {
 	options overlayzfs.CreateOptions
 	owner   owner
 	durable bool // its content is on disk
+	torn    bool // a power cut tore it
 }
 
 // fakeStore is a core in memory. Its layers outlive it, as those on a disk do.
@@ -87,6 +88,18 @@ func (f *fakeStore) Layers(context.Context) ([]string, error) {
 		ids = append(ids, id)
 	}
 	return ids, nil
+}
+
+func (f *fakeStore) RemoveTorn(_ context.Context, ids []string) (removed []string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range ids {
+		if l := f.layers[id]; l != nil && l.torn {
+			delete(f.layers, id)
+			removed = append(removed, id)
+		}
+	}
+	return removed, nil
 }
 
 func (f *fakeStore) WritableMount(_ context.Context, id string) (overlayzfs.Mount, error) {

@@ -58,12 +58,27 @@ func (s *Snapshotter) findOrphans(ctx context.Context) (orphans []string, left, 
 			orphans = append(orphans, id)
 		}
 	}
+	torn, left := s.store.RemoveTorn(ctx, activeLayers(known))
+	for _, id := range torn {
+		there[id] = false
+	}
 	for id, info := range known {
 		if hasLayer(info) && !there[id] {
 			left = errors.Join(left, s.handleMissingLayer(ctx, info))
 		}
 	}
 	return orphans, left, nil
+}
+
+// activeLayers returns the layers that a power cut may have torn: their records are on disk
+// before they are made. A committed layer is durable before its record.
+func activeLayers(known map[string]snapshots.Info) (ids []string) {
+	for id, info := range known {
+		if hasLayer(info) && info.Kind != snapshots.KindCommitted {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // listDoorLayers returns the layers that this door made.

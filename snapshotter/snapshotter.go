@@ -23,6 +23,7 @@ type store interface {
 	Remove(ctx context.Context, id string) error
 	CheckHome(ctx context.Context) error
 	Layers(ctx context.Context) ([]string, error)
+	RemoveTorn(ctx context.Context, ids []string) (removed []string, err error)
 	WritableMount(ctx context.Context, id string) (overlayzfs.Mount, error)
 	ViewMount(ctx context.Context, id string) (overlayzfs.Mount, error)
 	Chown(ctx context.Context, id string, uid, gid int) error
