@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,15 +34,16 @@ func dockerCommand(c console) *cobra.Command {
 	docker.SetErr(c.err)
 	docker.SetFlagErrorFunc(ours.FlagErrorFunc())
 	docker.CompletionOptions.DisableDefaultCmd = true
-	host, remote := defineDockerFlags(docker)
+	client := defineDockerFlags(docker)
 	ours.PersistentPreRunE = func(command *cobra.Command, _ []string) error {
-		return errors.Join(refuseRemote(remote(), c), passHost(host(), command))
+		host, err := client.localHost(c.getenv)
+		return errors.Join(err, passHost(host, command))
 	}
 	docker.AddCommand(ours, metadataCommand(c, ours.Short))
 	return docker
 }
 
-// passHost gives docker's --host to a command that asks dockerd, unless the command has
+// passHost gives the socket that docker would use to a command that asks dockerd, unless the command has
 // one itself.
 func passHost(host string, command *cobra.Command) error {
 	flag := command.Flags().Lookup("host")
@@ -51,57 +51,6 @@ func passHost(host string, command *cobra.Command) error {
 		return nil
 	}
 	return flag.Value.Set(host)
-}
-
-// defineDockerFlags defines the flags that docker takes before a plugin's name. host
-// returns the socket that they name, and remote the flag that names another machine.
-func defineDockerFlags(docker *cobra.Command) (host, remote func() string) {
-	flags := docker.Flags()
-	flags.String("config", "", "")
-	flags.BoolP("debug", "D", false, "")
-	flags.StringP("log-level", "l", "", "")
-	context := flags.StringP("context", "c", "", "")
-	hosts := flags.StringArrayP("host", "H", nil, "")
-	tls := flags.Bool("tls", false, "")
-	verify := flags.Bool("tlsverify", false, "")
-	for _, name := range []string{"tlscacert", "tlscert", "tlskey"} {
-		flags.String(name, "", "")
-	}
-	host = func() string {
-		if n := len(*hosts); n > 0 {
-			return (*hosts)[n-1]
-		}
-		return ""
-	}
-	return host, func() string {
-		for _, host := range *hosts {
-			if !strings.HasPrefix(host, "unix://") {
-				return "--host " + host
-			}
-		}
-		switch {
-		case *context != "" && *context != "default":
-			return "--context " + *context
-		case *tls || *verify:
-			return "--tls"
-		}
-		return ""
-	}
-}
-
-// refuseRemote refuses flags and variables that name an engine on another machine:
-// the command reads and changes the store of this machine.
-func refuseRemote(flag string, c console) error {
-	if host := c.getenv("DOCKER_HOST"); flag == "" && host != "" && !strings.HasPrefix(host, "unix://") {
-		flag = "DOCKER_HOST=" + host
-	}
-	if context := c.getenv("DOCKER_CONTEXT"); flag == "" && context != "" && context != "default" {
-		flag = "DOCKER_CONTEXT=" + context
-	}
-	if flag != "" {
-		return usagef("%s names an engine on another machine; run overlayzfs on that machine, which has the store", flag)
-	}
-	return nil
 }
 
 func metadataCommand(c console, short string) *cobra.Command {

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/doctor"
@@ -30,6 +32,7 @@ type doctorFlags struct {
 	quick  bool
 	dryRun bool
 	all    bool
+	accept []string
 
 	layersDataset string // holds the store: by flag, by configuration, or the data-root's
 }
@@ -43,8 +46,10 @@ func doctorCommand(c console, where *storeFlags) *cobra.Command {
 		Long: "Check kernel, OpenZFS, pool, dataset, memory, Docker's configuration and the store. Each finding has a\n" +
 			"severity, a reason and a remedy to copy. doctor tests layers and limits on a scratch dataset below the\n" +
 			"store's, and destroys it; --quick leaves the tests out. dockerd may run.\n\n" +
-			"The worst finding is the exit code: 0 for ok and notes, 5 for warnings, 6 for broken.",
+			"The worst finding is the exit code: 0 for ok and notes, 5 for warnings, 6 for broken. Any other code means\n" +
+			"that the host was not examined. For monitoring use --quick, and --accept for a warning that is to stay.",
 		Example: "  overlayzfs doctor\n" +
+			"  overlayzfs doctor --quick --accept \"pool space\"\n" +
 			"  overlayzfs doctor --quick --json | jq '.[] | select(.severity == \"broken\") | .remedy'",
 		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return f.examine(command.Context(), c) },
@@ -53,6 +58,7 @@ func doctorCommand(c console, where *storeFlags) *cobra.Command {
 	hostFlag(command.Flags(), &f.host, c)
 	command.Flags().BoolVar(&f.quick, "quick", false, "create no scratch dataset, and test nothing on it")
 	command.Flags().BoolVar(&f.dryRun, "dry-run", false, "same as --quick")
+	command.Flags().StringArrayVar(&f.accept, "accept", nil, "count a warning of `CHECK`, such as \"pool space\", as a note; repeatable")
 	command.Flags().BoolVarP(&f.all, "all", "a", false, "show checks that passed, too")
 	return command
 }
@@ -62,7 +68,7 @@ func (f *doctorFlags) examine(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	found := doctor.Examine(facts)
+	found := doctor.Accept(doctor.Examine(facts), f.accept)
 	if f.json {
 		err = writeJSON(c.out, nonNil(found))
 	} else {
@@ -80,10 +86,14 @@ func (f *doctorFlags) examine(ctx context.Context, c console) error {
 	return nil
 }
 
-// gather collects facts. An error on the way to a fact is a fact, too.
+// gather collects facts. An error on the way to a fact is a fact, too, unless a lack of
+// privileges hides what there is.
 func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts, err error) {
 	facts.GatherHost("")
 	f.gatherDocker(ctx, c, &facts)
+	if errors.Is(facts.Docker.LocationErr, fs.ErrPermission) {
+		return facts, facts.Docker.LocationErr
+	}
 	z, err := zfs.Open()
 	facts.Device, facts.DeviceErr = true, err
 	if err != nil || facts.Docker.LocationErr != nil {
@@ -94,21 +104,26 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 	if facts.Stats == nil {
 		return facts, nil
 	}
+	running := c.findHolder()
 	facts.Store = f.gatherStore(z)
-	if !c.isLocked() {
-		facts.Store.Mounts, err = findLeftMounts()
+	if facts.Store.Running = cmp.Or(running, c.findHolder()); facts.Store.Running != "" {
+		return facts, nil
 	}
-	if err != nil {
+	if facts.Store.Mounts, err = findLeftMounts(); err != nil {
 		return facts, err
 	}
 	if f.quick || f.dryRun || facts.Stats.ReadOnly() {
 		return facts, nil
 	}
-	if err := c.runLocked("doctor", func() error {
+	err = c.runLocked("doctor", func() error {
 		defer c.showSpinner("testing layers and limits")()
 		facts.Probe = doctor.RunProbe(ctx, z, f.layersDataset)
 		return nil
-	}); err != nil {
+	})
+	switch running := c.findHolder(); {
+	case errors.Is(err, errRefused) && running != "": // another command was faster
+		facts.Store.Running = running
+	case err != nil:
 		facts.Probe = &doctor.Probe{Err: err}
 	}
 	return facts, nil
@@ -117,6 +132,7 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 // gatherDocker reads Docker's configuration, and asks dockerd if it runs.
 func (f *doctorFlags) gatherDocker(ctx context.Context, c console, facts *doctor.Facts) {
 	d := &facts.Docker
+	d.Command = buildinfo.Version()
 	d.ConfigFile, d.Packaged = cmp.Or(f.wanted.Config, c.config), doctor.FindPackagedPlugin("")
 	d.Config, d.ConfigErr = dockerconf.Read(d.ConfigFile)
 	if engine, err := doctor.AskEngine(ctx, f.host); err == nil {
@@ -126,6 +142,9 @@ func (f *doctorFlags) gatherDocker(ctx context.Context, c console, facts *doctor
 	d.Driver, d.Plugin = cmp.Or(s.Driver, "overlayzfs"), s.Plugin
 	if err != nil {
 		d.LocationErr = err
+		if !errors.Is(err, fault.NotFound) {
+			d.PluginErr = err
+		}
 		return
 	}
 	d.Migration, d.MigrationErr = readMigration(s.Root, c)

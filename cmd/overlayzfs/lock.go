@@ -36,13 +36,19 @@ func (c console) runLocked(command string, run func() error) (err error) {
 
 // isLocked reports whether a command that changes something is running. Its
 // intermediate results are no leftovers.
-func (c console) isLocked() bool {
+func (c console) isLocked() bool { return c.findHolder() != "" }
+
+// findHolder returns the command that changes something and is running, or "".
+func (c console) findHolder() string {
 	f, err := os.Open(c.lock)
 	if err != nil {
-		return false // no such command ever ran here
+		return "" // no such command ever ran here
 	}
 	defer f.Close()
-	return errors.Is(fsat.TryLock(int(f.Fd())), unix.EWOULDBLOCK)
+	if !errors.Is(fsat.TryLock(int(f.Fd())), unix.EWOULDBLOCK) {
+		return ""
+	}
+	return readHolder(f)
 }
 
 // writeHolder writes into the file who has the lock, for people.

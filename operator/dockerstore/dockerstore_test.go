@@ -238,9 +238,19 @@ func TestAnotherDriver(t *testing.T) {
 	}
 }
 
+func TestDescribedVersion(t *testing.T) {
+	for description, want := range map[string]string{
+		"overlay filesystems on ZFS (v0.2.0-3-gabc, commit 0123456789ab)": "v0.2.0-3-gabc", "a (small) plugin": "", "": "", "(v1": "",
+	} {
+		if got := DescribedVersion(description); got != want {
+			t.Errorf("%q: %q", description, got)
+		}
+	}
+}
+
 func TestPlugins(t *testing.T) {
 	s := newTestRoot(t)
-	record := `{"plugin":{"Id":%q,"Name":"overlayzfs:latest","Enabled":true,"Settings":{"Env":["OVERLAYZFS_OPTS=overlayzfs.dataset=tank/a"]},"Config":{"Interface":{"Types":[%q]}}}}`
+	record := `{"plugin":{"Id":%q,"Name":"overlayzfs:latest","Enabled":true,"Settings":{"Env":["OVERLAYZFS_OPTS=overlayzfs.dataset=tank/a"]},"Config":{"Description":"ZFS (v0.1.0, commit 0123)","Interface":{"Types":[%q]}}}}`
 	s.write("plugins/"+hexID("a")+"/config.json", fmt.Sprintf(record, hexID("a"), "docker.graphdriver/1.0"))
 	s.write("plugins/"+hexID("b")+"/config.json", fmt.Sprintf(record, hexID("b"), "docker.volumedriver/1.0"))
 	s.write("plugins/tmp/config.json", "")
@@ -254,7 +264,7 @@ func TestPlugins(t *testing.T) {
 		t.Fatalf("%+v, %v", plugins, err)
 	}
 	p := plugins[0]
-	if !p.HasName("overlayzfs") || !p.HasName("overlayzfs:latest") || p.HasName("overlayzfs:1") || !p.Enabled || p.Setting("OVERLAYZFS_OPTS") != "overlayzfs.dataset=tank/a" || p.Setting("X") != "" {
+	if !p.HasName("overlayzfs") || !p.HasName("overlayzfs:latest") || p.HasName("overlayzfs:1") || !p.Enabled || p.Version != "v0.1.0" || p.Setting("OVERLAYZFS_OPTS") != "overlayzfs.dataset=tank/a" || p.Setting("X") != "" {
 		t.Errorf("%+v", p)
 	}
 	s.write("plugins/"+hexID("a")+"/propagated-mount/kept", "x")

@@ -20,6 +20,7 @@ type Plugin struct {
 	Enabled bool
 	Env     []string // settings, NAME=value
 	Mount   string   // the host's path of what the plugin mounts
+	Version string   // of overlayzfs, or "" in a plugin that does not say it
 }
 
 // HasName reports whether a storage driver's name in Docker's configuration means this
@@ -47,6 +48,7 @@ type pluginRecord struct {
 		Enabled  bool
 		Settings struct{ Env []string }
 		Config   struct {
+			Description     string
 			Interface       struct{ Types []string }
 			PropagatedMount string
 		}
@@ -100,5 +102,18 @@ func decodePlugin(raw []byte) (p Plugin, driver bool, err error) {
 	driver = slices.ContainsFunc(record.Plugin.Config.Interface.Types, func(t string) bool {
 		return strings.HasPrefix(t, "docker.graphdriver/")
 	})
-	return Plugin{ID: record.Plugin.ID, Name: record.Plugin.Name, Enabled: record.Plugin.Enabled, Env: record.Plugin.Settings.Env}, driver, nil
+	p = Plugin{ID: record.Plugin.ID, Name: record.Plugin.Name, Enabled: record.Plugin.Enabled, Env: record.Plugin.Settings.Env}
+	p.Version = DescribedVersion(record.Plugin.Config.Description)
+	return p, driver, nil
+}
+
+// DescribedVersion returns the version in a plugin's description, where scripts/make-plugin
+// puts it: "… (v0.1.0, commit 0123456789ab)".
+func DescribedVersion(description string) string {
+	_, build, _ := strings.Cut(description, "(")
+	version, _, found := strings.Cut(build, ", commit ")
+	if !found {
+		return ""
+	}
+	return version
 }

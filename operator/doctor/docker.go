@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
@@ -67,7 +68,7 @@ func checkPlugin(f Facts) []Finding {
 	d := f.Docker
 	wanted := d.Config.StorageDriver == d.Driver && d.ConfigErr == nil
 	switch {
-	case isModern(d) || d.ConfigErr != nil:
+	case isModern(d) || d.ConfigErr != nil || d.Plugin == nil && d.PluginErr != nil:
 		return nil
 	case d.Plugin == nil && wanted:
 		return []Finding{{check, Broken, "no plugin " + d.Driver + " is installed", "dockerd does not start with a storage driver that it does not have", switchToVFS(d.ConfigFile) + "; " + d.createCommand() + "; docker plugin enable " + d.Driver + "; " + switchBack}}
@@ -78,7 +79,19 @@ func checkPlugin(f Facts) []Finding {
 	case !d.Plugin.Enabled:
 		return []Finding{{check, Note, d.Plugin.Name + " is disabled", "it has to be enabled before it becomes the storage driver", "docker plugin enable " + d.Plugin.Name}}
 	}
-	return okFinding(check, d.Plugin.Name+" is enabled")
+	return append(okFinding(check, d.Plugin.Name+" is enabled"), checkPluginKind(f)...)
+}
+
+// checkPluginKind checks what an enabled plugin is: its version, and where its layers lie.
+func checkPluginKind(f Facts) (found []Finding) {
+	d := f.Docker
+	if v := d.Plugin.Version; v != "" && d.Command != "" && v != d.Command {
+		found = append(found, Finding{"versions", Note, fmt.Sprintf("the plugin is %s, this command is %s", v, d.Command), "a package upgrades the command alone, and one of them may not know what the other writes", "overlayzfs plugin upgrade" + d.commandFlags()})
+	}
+	if f.InPlace {
+		found = append(found, Finding{"in place", Note, "the layers lie in the plugin's directory, " + d.Plugin.Mount, "`docker plugin rm`, also with -f, deletes them", "overlayzfs plugin upgrade" + d.commandFlags() + "    # upgrades without removing; never type docker plugin rm"})
+	}
+	return found
 }
 
 // createCommand returns the command that creates the plugin in a running engine.
@@ -148,7 +161,7 @@ func checkEngine(f Facts) []Finding {
 		return checkSnapshotterDoor(f)
 	case !v.isBefore(pluginsGated) && !e.Deprecated:
 		return []Finding{{check, Broken, "version " + e.Version, "it takes graphdriver plugins only with DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1 in its environment",
-			"mkdir -p /etc/systemd/system/docker.service.d; printf '[Service]\\nEnvironment=DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1\\n' >/etc/systemd/system/docker.service.d/overlayzfs.conf; systemctl daemon-reload; systemctl restart docker"}}
+			"mkdir -p /etc/systemd/system/docker.service.d; printf '[Service]\\nEnvironment=DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1\\n' >/etc/systemd/system/docker.service.d/graphdriver-plugins.conf; systemctl daemon-reload; systemctl restart docker"}}
 	}
 	return okFinding(check, "version "+e.Version+", by the managed plugin; it uses "+e.Driver)
 }

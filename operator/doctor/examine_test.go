@@ -66,10 +66,16 @@ func TestEachFaultIsFound(t *testing.T) {
 		"OpenZFS of tomorrow": {func(f *Facts) { f.Module = "2.5.0-1" }, Note, "OpenZFS", ""},
 		"no block clones":     {func(f *Facts) { f.Module = "2.2.9-1" }, Note, "OpenZFS", "2.3"},
 		"#15526":              {func(f *Facts) { f.Module = "2.2.1-1"; f.Kernel = "6.6.1" }, Broken, "openzfs #15526", "2.2.2"},
-		"#16324":              {func(f *Facts) { f.Module = "2.2.7-1" }, Warning, "openzfs #16324", "2.2.8"},
-		"#17138":              {func(f *Facts) { f.Module = "2.3.1-1" }, Warning, "openzfs #17138", "2.3.2"},
-		"no device":           {func(f *Facts) { f.DeviceErr = zfs.ErrNoDevice }, Broken, "/dev/zfs", "mknod -m 666 /dev/zfs"},
-		"degraded":            {func(f *Facts) { f.Pool.Health = "DEGRADED" }, Warning, "pool health", "zpool status -x tank"},
+		"#16324 of Ubuntu":    {func(f *Facts) { f.Module = "2.2.2-0ubuntu9.4" }, Note, "openzfs #16324", "grep 16324"},
+		"another command": {func(f *Facts) {
+			f.Store, f.Probe = &Store{Running: "overlayzfs rollback, process 7", Rollback: "x", Damaged: 1}, nil
+		}, Note, "store", ""},
+		"another version":  {func(f *Facts) { f.Docker.Plugin.Version, f.Docker.Command = "v0.1.0", "v0.2.0" }, Note, "versions", "overlayzfs plugin upgrade"},
+		"a store in place": {func(f *Facts) { f.InPlace, f.Docker.Plugin.Mount = true, "/x" }, Note, "in place", "never type docker plugin rm"},
+		"#16324":           {func(f *Facts) { f.Module = "2.2.7-1" }, Warning, "openzfs #16324", "2.2.8"},
+		"#17138":           {func(f *Facts) { f.Module = "2.3.1-1" }, Warning, "openzfs #17138", "2.3.2"},
+		"no device":        {func(f *Facts) { f.DeviceErr = zfs.ErrNoDevice }, Broken, "/dev/zfs", "mknod -m 666 /dev/zfs"},
+		"degraded":         {func(f *Facts) { f.Pool.Health = "DEGRADED" }, Warning, "pool health", "zpool status -x tank"},
 		"offline": {func(f *Facts) {
 			f.Pool.Health = "DEGRADED"
 			f.Devices = []zfs.Device{{Path: "/dev/a", State: "ONLINE"}, {Path: "/dev/b", State: "OFFLINE"}}
@@ -141,12 +147,13 @@ func TestEachFaultIsFound(t *testing.T) {
 		"records of two drivers": {func(f *Facts) {
 			f.Docker.Migration = &Migration{From: "zfs", To: "overlayzfs", Phase: "switching", Switching: true, Next: "overlayzfs migrate --from zfs"}
 		}, Broken, "migration", "overlayzfs migrate --from zfs"},
-		"a rollback cut short":    {func(f *Facts) { f.Store.Rollback = "x" }, Broken, "store", "overlayzfs rollback tank/docker@x"},
-		"a receive cut short":     {func(f *Facts) { f.Store.Receiving = "x" }, Broken, "store", "overlayzfs receive --finish --yes --dataset tank/docker"},
-		"damaged layers":          {func(f *Facts) { f.Store.Damaged = 1 }, Broken, "store", "overlayzfs verify"},
-		"missing layers":          {func(f *Facts) { f.Store.Missing = 1 }, Broken, "store", "overlayzfs verify"},
-		"a store not looked at":   {func(f *Facts) { f.Store.Err = errors.New("x") }, Note, "store", ""},
-		"a store that is nowhere": {func(f *Facts) { f.Docker.LocationErr = errors.New("x") }, Note, "store", ""},
+		"a rollback cut short":                     {func(f *Facts) { f.Store.Rollback = "x" }, Broken, "store", "overlayzfs rollback tank/docker@x"},
+		"a rollback cut short without a data-root": {func(f *Facts) { f.Store.Rollback, f.Store.Err = "x", errors.New("no data-root") }, Broken, "store", "overlayzfs rollback tank/docker@x"},
+		"a receive cut short":                      {func(f *Facts) { f.Store.Receiving = "x" }, Broken, "store", "overlayzfs receive --finish --yes --dataset tank/docker"},
+		"damaged layers":                           {func(f *Facts) { f.Store.Damaged = 1 }, Broken, "store", "overlayzfs verify"},
+		"missing layers":                           {func(f *Facts) { f.Store.Missing = 1 }, Broken, "store", "overlayzfs verify"},
+		"a store not looked at":                    {func(f *Facts) { f.Store.Err = errors.New("x") }, Note, "store", ""},
+		"a store that is nowhere":                  {func(f *Facts) { f.Docker.LocationErr = errors.New("x") }, Note, "store", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := fit()
@@ -201,8 +208,35 @@ func TestLevelsOfCompression(t *testing.T) {
 func TestAStoreInPlaceIsMountedAsTheDataRoot(t *testing.T) {
 	f := fit()
 	f.InPlace, f.Stats.Properties["mountpoint"] = true, zfs.Property{Value: zfs.String("/var/lib/docker"), Source: "tank/docker"}
+	for _, found := range Examine(f) {
+		if found.Severity > OK && found.Check != "in place" {
+			t.Errorf("%+v", found)
+		}
+	}
+}
+
+// TestHiddenPlugin is not reported as missing.
+func TestHiddenPlugin(t *testing.T) {
+	f := fit()
+	f.Docker.Plugin, f.Docker.PluginErr = nil, errors.New("x")
 	if found := Examine(f); Worst(found) != OK {
 		t.Errorf("%+v", found[0])
+	}
+}
+
+// TestAccept lowers warnings of the checks named, and nothing else.
+func TestAccept(t *testing.T) {
+	f := fit()
+	f.Pool.Capacity, f.Stats.Properties["xattr"] = 85, number(1)
+	if got := Worst(Accept(Examine(f), []string{"pool space"})); got != Warning {
+		t.Errorf("the other warning is %s", got)
+	}
+	if got := Worst(Accept(Examine(f), []string{"pool space", "property"})); got != Note {
+		t.Errorf("both are accepted, and the worst is %s", got)
+	}
+	f.Pool.Capacity = 97
+	if got := Worst(Accept(Examine(f), []string{"pool space", "property"})); got != Broken {
+		t.Errorf("what is broken is %s", got)
 	}
 }
 

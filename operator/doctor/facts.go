@@ -50,6 +50,8 @@ type Docker struct {
 	LocationErr error // of finding the store
 	Driver      string
 	Plugin      *dockerstore.Plugin
+	PluginErr   error  // of looking for the plugin
+	Command     string // the version of the operator's command
 	Packaged    string // where a package has put the plugin; empty: nowhere
 	Engine      *Engine
 	Migration   *Migration
@@ -87,6 +89,9 @@ type Store struct {
 	Scratch       []string // datasets that an earlier doctor left
 	Mounts        []string // that an earlier command left
 	Warnings      int      // records of Docker that cannot be read
+	// Running is a command that changes something and has not ended: what it has begun is
+	// not judged.
+	Running string
 }
 
 // Probe is the result of RunProbe.

@@ -54,5 +54,16 @@ func Worst(findings []Finding) (worst Severity) {
 	return worst
 }
 
+// Accept makes notes of the warnings of some checks, which the operator knows and leaves as
+// they are.
+func Accept(findings []Finding, checks []string) []Finding {
+	for i := range findings {
+		if findings[i].Severity == Warning && slices.Contains(checks, findings[i].Check) {
+			findings[i].Severity = Note
+		}
+	}
+	return findings
+}
+
 // okFinding returns a finding without a fault.
 func okFinding(check, found string) []Finding { return []Finding{{Check: check, Found: found}} }

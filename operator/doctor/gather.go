@@ -32,13 +32,28 @@ func kernelRelease() string {
 	return name
 }
 
-// hasOverlay reports whether the kernel has overlayfs, or a module of it exists.
+// moduleDirs are the directories of kernel modules: NixOS has them elsewhere.
+var moduleDirs = []string{"/lib/modules", "/usr/lib/modules", "/run/booted-system/kernel-modules/lib/modules"}
+
+// hasOverlay reports whether the kernel has overlayfs, or a module of it exists. Where no
+// modules are to be seen, as in a container, it believes that there is one: the probe shows it.
 func hasOverlay(root, release string) bool {
 	if strings.Contains(readText(root, "/proc/filesystems"), "\toverlay\n") {
 		return true
 	}
-	found, err := filepath.Glob(filepath.Join(root, "/lib/modules", release, "kernel/fs/overlayfs/overlay.ko*"))
-	return err == nil && len(found) > 0
+	seen := false
+	for _, dir := range moduleDirs {
+		dir = filepath.Join(root, dir, release)
+		if _, err := os.Stat(dir); err != nil {
+			continue
+		}
+		seen = true
+		found, err := filepath.Glob(filepath.Join(dir, "kernel/fs/overlayfs/overlay.ko*"))
+		if err == nil && len(found) > 0 || strings.Contains(readText("", filepath.Join(dir, "modules.builtin")), "/overlay.ko") {
+			return true
+		}
+	}
+	return !seen
 }
 
 func readText(root, path string) string {

@@ -47,14 +47,18 @@ func TestPackaged(t *testing.T) {
 
 func TestOverlay(t *testing.T) {
 	for name, root := range map[string]string{
-		"built in": host(t, map[string]string{"proc/filesystems": "nodev\tproc\nnodev\toverlay\n"}),
-		"a module": host(t, map[string]string{"proc/filesystems": "nodev\tproc\n", "lib/modules/6.1.0/kernel/fs/overlayfs/overlay.ko.xz": ""}),
+		"loaded":         host(t, map[string]string{"proc/filesystems": "nodev\tproc\nnodev\toverlay\n"}),
+		"a module":       host(t, map[string]string{"proc/filesystems": "nodev\tproc\n", "lib/modules/6.1.0/kernel/fs/overlayfs/overlay.ko.xz": ""}),
+		"of Fedora":      host(t, map[string]string{"usr/lib/modules/6.1.0/kernel/fs/overlayfs/overlay.ko.xz": ""}),
+		"of NixOS":       host(t, map[string]string{"run/booted-system/kernel-modules/lib/modules/6.1.0/kernel/fs/overlayfs/overlay.ko.xz": ""}),
+		"built in":       host(t, map[string]string{"lib/modules/6.1.0/modules.builtin": "kernel/fs/overlayfs/overlay.ko\n"}),
+		"nothing to see": host(t, map[string]string{"proc/filesystems": "nodev\tproc\n", "lib/modules/6.5.0/modules.dep": ""}),
 	} {
 		if !hasOverlay(root, "6.1.0") {
 			t.Error(name)
 		}
 	}
-	if hasOverlay(host(t, map[string]string{"proc/filesystems": "nodev\tfuse.overlay\n"}), "6.1.0") {
+	if hasOverlay(host(t, map[string]string{"proc/filesystems": "nodev\tfuse.overlay\n", "lib/modules/6.1.0/modules.dep": ""}), "6.1.0") {
 		t.Error("where there is none")
 	}
 }

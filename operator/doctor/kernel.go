@@ -34,6 +34,8 @@ func checkModule(f Facts) []Finding {
 	switch {
 	case !known:
 		return []Finding{{check, Note, f.Module, "newer than those that this overlayzfs knows", ""}}
+	case readable && linux.isBefore(version{running[0], running[1]}) && isPatched(f.Module):
+		return okFinding(check, fmt.Sprintf("%s on Linux %d.%d, as the distribution builds it", f.Module, running[0], running[1]))
 	case readable && linux.isBefore(version{running[0], running[1]}):
 		return []Finding{{check, Warning, fmt.Sprintf("%s on Linux %d.%d", f.Module, running[0], running[1]), "this release of OpenZFS was made for kernels up to " + linux.String(), "install an OpenZFS that names this kernel, or boot an older kernel"}}
 	case v.isBefore(bcloneNeeds):
@@ -62,10 +64,18 @@ func checkDefects(f Facts) (found []Finding) {
 	}
 	for _, d := range defects {
 		if fixed, has := d.affects(v); has {
-			found = append(found, Finding{
-				fmt.Sprintf("openzfs #%d", d.issue), d.severity, f.Module + " has it", d.what, "install OpenZFS " + fixed.String() + " or later",
-			})
+			found = append(found, d.finding(f.Module, fixed))
 		}
 	}
 	return found
+}
+
+// finding describes a defect. Whether a distribution has the repair in an older version, only
+// its changelog says.
+func (d defect) finding(module string, fixed version) Finding {
+	check := fmt.Sprintf("openzfs #%d", d.issue)
+	if isPatched(module) {
+		return Finding{check, Note, fmt.Sprintf("repaired in OpenZFS %s; %s is a distribution's, which may have the repair", fixed, module), d.what, fmt.Sprintf("apt changelog zfsutils-linux | grep %d    # or your distribution's way", d.issue)}
+	}
+	return Finding{check, d.severity, module + " has it", d.what, "install OpenZFS " + fixed.String() + " or later"}
 }

@@ -18,10 +18,13 @@ func checkStore(f Facts) []Finding {
 		return []Finding{{check, Note, f.Docker.LocationErr.Error(), "", ""}}
 	case s == nil:
 		return nil
-	case s.Err != nil:
-		return []Finding{{check, Note, s.Err.Error(), "it was not looked into", ""}}
+	case s.Running != "":
+		return []Finding{{check, Note, s.Running + " is running", "what it has begun is not judged, and layers are not tested meanwhile", ""}}
 	}
 	found := findLeftovers(s, f.Docker.commandFlags())
+	if s.Err != nil {
+		found = append(found, Finding{check, Note, s.Err.Error(), "its layers were not compared with Docker's records", ""})
+	}
 	if s.Rollback != "" {
 		found = append(found, Finding{check, Broken, "a rollback to " + s.Rollback + " was cut short", "the store does not open until it is finished", fmt.Sprintf("overlayzfs rollback %s@%s%s", f.Dataset, s.Rollback, s.RollbackFlags)})
 	}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/versions"
 )
@@ -42,6 +43,14 @@ var (
 func HasGraphdriverPlugins(docker string) bool {
 	v, ok := parseVersion(docker)
 	return ok && v.isBefore(pluginsGone)
+}
+
+// isPatched reports whether a version of OpenZFS is a distribution's own, such as
+// 2.2.2-0ubuntu9.4, 2.3.4-pve1 or 2.3.2-1~bpo12+2: it has patches for the distribution's
+// kernels, and repairs of later releases. Releases of OpenZFS have a number alone, 2.3.4-1.
+func isPatched(module string) bool {
+	_, release, _ := strings.Cut(module, "-")
+	return strings.Trim(release, "0123456789") != ""
 }
 
 // newestLinux lists the newest kernel that each release of OpenZFS supports
