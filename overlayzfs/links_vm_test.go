@@ -48,7 +48,13 @@ func TestLostLinksAreMadeAgain(t *testing.T) {
 	d := storeOfThree(t, testOptions)
 	limited := CreateOptions{ReadWrite: true, StorageOpt: map[string]string{"size": "50M"}}
 	must(t, d.Create(t.Context(), "limited", "image", limited))
+	if same, err := d.home.hasLinkForEachDir(); err != nil || !same {
+		t.Errorf("a whole store lacks links: %v", err)
+	}
 	loseLinks(t, d)
+	if same, err := d.home.hasLinkForEachDir(); err != nil || same {
+		t.Errorf("a store without links lacks none: %v", err)
+	}
 	d = crash(t, d)
 	if links := list(t, d.home.path(linkDir)); len(links) != 4 {
 		t.Errorf("after a start %d links", len(links))
