@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
@@ -22,9 +23,9 @@ var contentDirs = []string{"diff", "work"}
 // layer's ID.
 const LayerProperty = "overlayzfs:layer"
 
-// RemovedProperty says, set locally on a layer's dataset, that the layer was removed and only
-// snapshots keep the dataset. No new snapshot includes it.
-const RemovedProperty = "overlayzfs:removed"
+// autoSnapshotProperty excludes a dataset from the rounds of zfs-auto-snapshot, and of other
+// programs that respect it. Layers come and go too fast for snapshots of their own.
+const autoSnapshotProperty = "com.sun:auto-snapshot"
 
 // storeProperty holds the random name of the layer's store. Stores that are used in place
 // may share a dataset, and none touches another's layers.
@@ -38,6 +39,7 @@ type datasets struct {
 	staging    string // the staging directory of layers
 	mayHaveKey func(id, key string) bool
 	watch      *inodeWatch
+	removedMu  sync.Mutex // makes and destroys the parent of removed layers' datasets
 }
 
 func newDatasets(c Config) *datasets {
@@ -95,6 +97,8 @@ func (d *datasets) properties(r Record) (zfs.Properties, error) {
 		"mountpoint":  zfs.String("legacy"), // only the driver mounts it
 		LayerProperty: zfs.String(r.Layer),
 		storeProperty: zfs.String(d.store),
+
+		autoSnapshotProperty: zfs.String("false"),
 	}
 	if r.Bytes > 0 {
 		properties["refquota"] = zfs.Uint(r.Bytes)

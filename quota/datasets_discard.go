@@ -27,21 +27,11 @@ func (d *datasets) discard(_ context.Context, key string, r Record) error {
 	if err == nil || errors.Is(err, zfs.ErrNotExist) {
 		return nil
 	}
-	kept, look := d.hasSnapshots(name)
-	if look == nil && kept {
-		return d.keepForSnapshots(name)
+	snapshots, look := zfs.Collect(d.zfs.SnapshotNames(name))
+	if look == nil && len(snapshots) > 0 {
+		return d.keepForSnapshots(key)
 	}
 	return errors.Join(err, look)
-}
-
-// keepForSnapshots marks the dataset, so that new snapshots do not include it.
-func (d *datasets) keepForSnapshots(name string) error {
-	stats, err := d.zfs.DatasetStats(name)
-	if err != nil || stats.IsLocalOrReceived(RemovedProperty) {
-		return err
-	}
-	logrus.WithField("dataset", name).Info("the layer was removed: its dataset stays until its last snapshot is destroyed")
-	return d.zfs.SetString(name, RemovedProperty, "on")
 }
 
 // isLayersDataset reports whether a dataset of that name exists and was made for the layer.
@@ -91,15 +81,8 @@ func (d *datasets) unmountUnfinished(name string) error {
 	return err
 }
 
-// hasSnapshots reports whether a dataset has any snapshot.
-func (d *datasets) hasSnapshots(name string) (bool, error) {
-	for _, err := range d.zfs.SnapshotNames(name) {
-		return err == nil, err
-	}
-	return false, nil
-}
-
-// sweep destroys the datasets of removed layers.
+// sweep destroys the datasets of removed layers. Those with snapshots move below the parent of
+// removed layers, and go when their snapshots do.
 func (d *datasets) sweep(ctx context.Context, all func() (map[string]*Record, error)) error {
 	children, err := zfs.Collect(d.zfs.Children(d.parent))
 	if err != nil {
@@ -125,5 +108,5 @@ func (d *datasets) sweep(ctx context.Context, all func() (map[string]*Record, er
 			logrus.WithError(err).WithField("dataset", child.Name).Warn("cannot destroy the dataset: left for the next start")
 		}
 	}
-	return nil
+	return d.sweepRemoved(ctx)
 }

@@ -3,7 +3,6 @@
 package quota
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -239,20 +238,6 @@ func TestABusyDatasetGoesWithTheNextStart(t *testing.T) {
 	s.restart(Dataset)
 	eventually(t, "the dataset goes", func() bool { return len(s.children()) == 0 })
 	s.wantRecords()
-}
-
-// TestASnapshotKeepsTheDataset until the snapshot is destroyed and a sweep runs.
-func TestASnapshotKeepsTheDataset(t *testing.T) {
-	s := newStore(t, Dataset)
-	layer := s.add("kept", bytesOf(8*mib))
-	cli(t, "zfs", "snapshot", s.child(layer)+"@before")
-	s.remove(layer)
-	s.wantRecords()
-	must(t, s.Sweep(context.Background()))
-	s.wantChildren(layer.Key)
-	cli(t, "zfs", "destroy", s.child(layer)+"@before")
-	must(t, s.Sweep(context.Background()))
-	s.wantChildren()
 }
 
 func TestEightAtOnce(t *testing.T) {

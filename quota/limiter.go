@@ -76,6 +76,8 @@ type Limiter struct {
 	ctx  context.Context // of retries in the background
 	stop context.CancelFunc
 	jobs sync.WaitGroup
+
+	looks sync.Once // starts the looks in the background
 }
 
 // Open chooses the mode for new limits. Layers keep the mode that they were made with.

@@ -75,7 +75,45 @@ func (l *Limiter) Recover(ctx context.Context, find func(Record, string) (Layer,
 			logrus.WithError(err).WithField("key", key).Warn("cannot recover the limit of a layer")
 		}
 	}
+	l.startLooks()
 	return l.Sweep(ctx)
+}
+
+// How often the datasets of removed layers are looked at: those below their parent, which
+// costs one request where there are none, and all of the store's.
+const (
+	removedLookInterval = time.Minute
+	sweepInterval       = time.Hour
+)
+
+// startLooks begins to sweep in the background. Other programs destroy their snapshots
+// without a word, and the datasets that only those kept go then.
+func (l *Limiter) startLooks() {
+	d, ok := l.controllers[Dataset].(*datasets)
+	if !ok {
+		return
+	}
+	l.looks.Do(func() { l.jobs.Go(func() { l.look(d, removedLookInterval, sweepInterval) }) })
+}
+
+// look sweeps until the Limiter is closed.
+func (l *Limiter) look(d *datasets, short, long time.Duration) {
+	ticker := time.NewTicker(short)
+	defer ticker.Stop()
+	for swept := time.Now(); ; {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		sweep := d.sweepRemoved
+		if time.Since(swept) >= long {
+			sweep, swept = l.Sweep, time.Now()
+		}
+		if err := sweep(l.ctx); err != nil && l.ctx.Err() == nil {
+			logrus.WithError(err).Warn("cannot destroy datasets of removed layers: left for the next look")
+		}
+	}
 }
 
 // recover discards a removed layer. It puts the limit of an existing layer in force again:
@@ -98,7 +136,8 @@ func (l *Limiter) recover(key string, find func(Record, string) (Layer, bool)) e
 }
 
 // Sweep deletes datasets and quotas without a record, as far as nothing holds them. A
-// snapshot holds a dataset, so another Sweep is due after a snapshot was destroyed.
+// snapshot holds a dataset, so another Sweep is due after a snapshot was destroyed. Recover
+// starts one in the background from time to time.
 func (l *Limiter) Sweep(ctx context.Context) error {
 	var errs []error
 	for _, c := range l.controllers {

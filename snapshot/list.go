@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -111,12 +112,12 @@ func listSnapshots(z *zfs.Handle, layers, records string) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	children, err := limitedChildren(z, layers)
+	live, removed, err := quota.ListDatasets(z, layers)
 	if err != nil {
 		return nil, err
 	}
 	c := collector{zfs: z, found: map[string]*Info{}}
-	for _, dataset := range append([]zfs.Dataset{stats}, children...) {
+	for _, dataset := range slices.Concat([]zfs.Dataset{stats}, live, removed) {
 		if err := c.scan(dataset.Name, func(zfs.Dataset) bool { return true }); err != nil {
 			return nil, err
 		}

@@ -150,7 +150,7 @@ func (p *planner) findChildren() error {
 	}
 	there, covered := map[string]bool{}, 0
 	for _, child := range children {
-		there[keyOf(p.Layers, child.Name)] = true
+		there[keyOf(child.Name)] = true
 		s, err := p.zfs.DatasetStats(snapshotName(child.Name, p.Name))
 		switch {
 		case err == nil && isOurs(s) && s.CreateTXG == p.txg:

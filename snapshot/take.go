@@ -1,11 +1,9 @@
 package snapshot
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
-	"strings"
+	"path"
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -93,7 +91,6 @@ func (s target) tryTake(e Event, name string, guid uint64) (whole bool, err erro
 	if err != nil {
 		return false, err
 	}
-	children = excludeRemoved(children)
 	snaps := snapshotNames(s.datasets(children), name)
 	if err := s.zfs.Snapshot(snaps, properties(e, guid, s.records, s.limitedKeys(children))); err != nil {
 		return false, err
@@ -119,7 +116,7 @@ func (s target) datasets(children []zfs.Dataset) []string {
 func (s target) limitedKeys(children []zfs.Dataset) []string {
 	keys := make([]string, len(children))
 	for i, child := range children {
-		keys[i] = keyOf(s.layers, child.Name)
+		keys[i] = keyOf(child.Name)
 	}
 	return keys
 }
@@ -138,7 +135,7 @@ func (s target) isComplete(name string, taken []zfs.Dataset) (bool, error) {
 	for _, child := range taken {
 		in[child.GUID] = true
 	}
-	for _, child := range excludeRemoved(now) {
+	for _, child := range now {
 		if !in[child.GUID] && child.CreateTXG <= stats.CreateTXG {
 			return false, nil
 		}
@@ -146,28 +143,12 @@ func (s target) isComplete(name string, taken []zfs.Dataset) (bool, error) {
 	return true, nil
 }
 
-// limitedChildren returns the datasets of limited layers, by name. Other children belong to
-// others. Everything below a dataset with the property inherits it, so it has to be the child's
-// own.
+// limitedChildren returns the datasets of limited layers, by name. No snapshot includes those
+// of removed layers: it would keep them for the next snapshot, and so for ever.
 func limitedChildren(z *zfs.Handle, layers string) ([]zfs.Dataset, error) {
-	var found []zfs.Dataset
-	for child, err := range z.Children(layers) {
-		if err != nil {
-			return nil, err
-		}
-		if quota.IsKey(keyOf(layers, child.Name)) && child.IsLocalOrReceived(quota.LayerProperty) && child.Type == zfs.Filesystem {
-			found = append(found, child)
-		}
-	}
-	slices.SortFunc(found, func(a, b zfs.Dataset) int { return cmp.Compare(a.Name, b.Name) })
-	return found, nil
+	live, _, err := quota.ListDatasets(z, layers)
+	return live, err
 }
 
-// excludeRemoved returns the datasets of layers that were not removed. No new snapshot includes
-// the others: it would keep them for the next snapshot, and so for ever. A rollback to an
-// older snapshot brings such a layer back and clears its property.
-func excludeRemoved(children []zfs.Dataset) []zfs.Dataset {
-	return slices.DeleteFunc(children, func(child zfs.Dataset) bool { return child.IsLocalOrReceived(quota.RemovedProperty) })
-}
-
-func keyOf(layers, child string) string { return strings.TrimPrefix(child, layers+"/") }
+// keyOf returns the key of a limited layer, of its dataset's name.
+func keyOf(dataset string) string { return path.Base(dataset) }

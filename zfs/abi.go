@@ -81,6 +81,7 @@ const (
 	iocCreate           request = 0x5a17
 	iocDestroy          request = 0x5a18
 	iocRollback         request = 0x5a19
+	iocRename           request = 0x5a1a
 	iocSnapshot         request = 0x5a23
 	iocPoolGetProps     request = 0x5a27
 	iocInheritProp      request = 0x5a2b
@@ -93,6 +94,8 @@ const (
 	iocSendNew          request = 0x5a40
 	iocSendSpace        request = 0x5a41
 	iocClone            request = 0x5a42
+	iocGetBookmarks     request = 0x5a44
+	iocDestroyBookmarks request = 0x5a45
 	iocRecvNew          request = 0x5a46
 	iocPoolSync         request = 0x5a47
 

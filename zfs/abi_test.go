@@ -184,7 +184,8 @@ func TestRequestNumbersAreTheEnums(t *testing.T) {
 		"SET_PROP": iocSetProp, "CREATE": iocCreate, "DESTROY": iocDestroy, "ROLLBACK": iocRollback, "SNAPSHOT": iocSnapshot,
 		"POOL_GET_PROPS": iocPoolGetProps, "INHERIT_PROP": iocInheritProp, "USERSPACE_ONE": iocUserspaceOne,
 		"USERSPACE_MANY": iocUserspaceMany, "HOLD": iocHold, "RELEASE": iocRelease, "GET_HOLDS": iocGetHolds,
-		"DESTROY_SNAPS": iocDestroySnaps, "POOL_SYNC": iocPoolSync, "CLONE": iocClone,
+		"DESTROY_SNAPS": iocDestroySnaps, "POOL_SYNC": iocPoolSync, "CLONE": iocClone, "RENAME": iocRename,
+		"GET_BOOKMARKS": iocGetBookmarks, "DESTROY_BOOKMARKS": iocDestroyBookmarks,
 		"SEND_NEW": iocSendNew, "SEND_SPACE": iocSendSpace, "RECV_NEW": iocRecvNew,
 	}
 	for name, number := range got {

@@ -69,13 +69,18 @@ func (c command) setBuffer(pins *runtime.Pinner, offAddr, offSize int, buf []byt
 // with a larger buffer when the answer does not fit. The module writes its progress into
 // name, cookie and obj even then, so query restores them first.
 func (h *Handle) query(req request, c command) (nvlist.List, unix.Errno) {
+	return h.queryWith(req, c, nil)
+}
+
+// queryWith is query with a packed argument.
+func (h *Handle) queryWith(req request, c command, src []byte) (nvlist.List, unix.Errno) {
 	name, cookie, obj := c.name(), c.uint64(offCookie), c.uint64(offObj)
 	size := uint64(answerSize)
 	if c[offSimple] != 0 {
 		size = 0 // the block itself holds the answer
 	}
 	for {
-		answer, errno := h.exchange(req, c, nil, make([]byte, size))
+		answer, errno := h.exchange(req, c, src, make([]byte, size))
 		need := c.uint64(offDstSize)
 		switch {
 		case errno == 0:
