@@ -22,6 +22,7 @@ type lab struct {
 	zfs     *zfs.Handle
 	records string
 	layers  string
+	state   string // the state directory of rollbacks
 }
 
 func newLab(t *testing.T) lab {
@@ -32,7 +33,7 @@ func newLab(t *testing.T) lab {
 	}
 	t.Cleanup(func() { z.Close() })
 	records := "tank/snap-" + strings.ToLower(t.Name()[4:min(len(t.Name()), 30)])
-	l := lab{t, z, records, records + "/layers"}
+	l := lab{t, z, records, records + "/layers", t.TempDir()}
 	l.create(l.records, nil)
 	t.Cleanup(func() { l.zfsTool("destroy", "-R", l.records) })
 	l.create(l.layers, nil)
@@ -183,7 +184,8 @@ func (l lab) takeEvent(k *Scheduler, e Event) {
 
 func (l lab) plan(name string, o Options) *Plan {
 	l.t.Helper()
-	p, err := PlanRollback(l.zfs, l.layers, "", name, o)
+	o.StateDir = l.state
+	p, err := PlanRollback(l.zfs, l.layers, name, o)
 	if err != nil {
 		l.t.Fatal(err)
 	}

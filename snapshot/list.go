@@ -168,7 +168,7 @@ func (c *collector) scanRecords(layers, records, store string) error {
 		err := c.scan(dataset, func(s zfs.Dataset) bool {
 			info := c.found[baseName(s.Name)]
 			if info != nil {
-				return info.Records == dataset
+				return info.Records == dataset || dataset == records
 			}
 			return layersGUID(s) == store
 		})

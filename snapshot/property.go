@@ -111,10 +111,23 @@ func parseLimitedLayers(text string) limitedLayers {
 	return l
 }
 
-// isOurs reports whether overlayzfs took a snapshot: by its name, and by a property on the
-// snapshot itself, which no other snapshot inherits.
+// isOurs reports whether overlayzfs took a snapshot, here or where its stream comes from: by its
+// name, and by a property on the snapshot itself, which no other snapshot inherits.
 func isOurs(s zfs.Dataset) bool {
-	return strings.HasPrefix(baseName(s.Name), prefix) && s.IsLocal(eventProperty)
+	return strings.HasPrefix(baseName(s.Name), prefix) && s.IsLocalOrReceived(eventProperty)
+}
+
+// isSameMoment reports whether snapshots of one name, on two datasets, were taken in one step.
+// One step has one transaction group. Streams bring another group for each dataset: what was
+// received of one snapshot of ours has its properties and the time of its creation in common.
+func isSameMoment(a, b zfs.Dataset) bool {
+	if a.CreateTXG == b.CreateTXG {
+		return isOurs(a) == isOurs(b)
+	}
+	if !isOurs(a) || !isOurs(b) || a.IsLocal(eventProperty) || b.IsLocal(eventProperty) {
+		return false
+	}
+	return a.Created().Equal(b.Created()) && layersGUID(a) == layersGUID(b)
 }
 
 // layersGUID returns the GUID of the layers dataset that a snapshot was taken with, in
@@ -137,9 +150,10 @@ func propertyText(s zfs.Dataset, property string) string {
 const rollbackProperty = "overlayzfs:rollback"
 
 // pendingRollback returns the snapshot that an unfinished rollback of the dataset goes to, and
-// "" without one. An inherited property is an ancestor's, and does not count.
+// "" without one. An inherited property is an ancestor's, and does not count. A received one
+// says that the other host's rollback was unfinished when the stream was made.
 func pendingRollback(layers zfs.Dataset) string {
-	if !layers.IsLocal(rollbackProperty) {
+	if !layers.IsLocalOrReceived(rollbackProperty) {
 		return ""
 	}
 	return propertyText(layers, rollbackProperty)
@@ -165,6 +179,14 @@ func PendingRollback(z *zfs.Handle, layers string) (string, error) {
 func HasRecords(z *zfs.Handle, layers, name string) bool {
 	s, err := z.DatasetStats(snapshotName(layers, name))
 	return err == nil && propertyText(s, recordsProperty) != ""
+}
+
+// NamesRecords reports whether a snapshot of the layers dataset itself says which records
+// dataset it covers, if any. One of another program does not, and the name in a received one
+// is of another host.
+func NamesRecords(z *zfs.Handle, layers, name string) bool {
+	s, err := z.DatasetStats(snapshotName(layers, name))
+	return err == nil && isOurs(s) && s.IsLocal(eventProperty)
 }
 
 // UnfinishedError returns the error for a store whose rollback to a snapshot is unfinished.

@@ -61,9 +61,17 @@ func TestRemovedLimitedLayers(t *testing.T) {
 	if l.exists(snapshotName(limited, recent)) {
 		t.Error("a removed layer's dataset is in a new snapshot")
 	}
+	// The driver moves it away.
+	parent := l.layers + "/" + quota.RemovedParent
+	l.create(parent, nil)
+	moved := parent + "/" + keyOf(limited)
+	l.zfsTool("rename", limited, moved)
+	if infos := l.list(); len(infos) != 2 || len(infos[0].Datasets) != 3 || len(infos[1].Datasets) != 2 {
+		t.Errorf("snapshots: %+v", infos)
+	}
 	l.write(l.layers, "last")
 	l.back(recent, Options{})
-	l.wantAll("later", l.layers, limited)
+	l.wantAll("later", l.layers, moved)
 	l.back(old, Options{DestroyNewer: true})
 	l.wantAll("then", l.layers, limited)
 	if stats, err := l.zfs.DatasetStats(limited); err != nil || stats.IsLocal(quota.RemovedProperty) {
@@ -167,35 +175,36 @@ func TestNewerSnapshotsAreNotLostUnasked(t *testing.T) {
 	}
 }
 
-// TestInUseIsRefused mounts the layers: here, in another name space, and by a detached mount. It
-// also has a process or an overlay use the records.
+// TestInUseIsRefused has a process or an overlay use the datasets, mounts one in another name
+// space, and by a detached mount.
 func TestInUseIsRefused(t *testing.T) {
 	l := newLab(t)
 	limited := l.limited(1)
 	name := l.take()
-	l.mountDataset(l.layers, func(string) { l.wantRefused(name, Options{}, l.layers+" is mounted on") })
-	l.mountDataset(limited, func(string) { l.wantRefused(name, Options{}, limited+" is mounted on") })
-	l.mountDataset(l.records, func(dir string) {
-		l.wantRefused(name, Options{}, "the records dataset "+l.records+" is mounted on "+dir)
-		f, err := os.Create(filepath.Join(dir, "open"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		sleep := exec.Command("sleep", "1000")
-		sleep.ExtraFiles = []*os.File{f}
-		start(t, sleep)
-		f.Close()
-		l.wantRefused(name, Options{}, "(sleep)", "open file", l.records)
-		stop(sleep)
-		sleep = exec.Command("sleep", "1000")
-		sleep.Dir = dir
-		start(t, sleep)
-		l.wantRefused(name, Options{}, "working directory")
-		stop(sleep)
-		l.overlayOn(dir, func() { l.wantRefused(name, Options{}, "an overlay on dataset "+l.records) })
-	})
+	for _, dataset := range []string{l.records, l.layers, limited} {
+		l.mountDataset(dataset, func(dir string) {
+			f, err := os.Create(filepath.Join(dir, "open"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sleep := exec.Command("sleep", "1000")
+			sleep.ExtraFiles = []*os.File{f}
+			start(t, sleep)
+			f.Close()
+			l.wantRefused(name, Options{}, "(sleep)", "open file", "the mount on "+dir)
+			stop(sleep)
+			sleep = exec.Command("sleep", "1000")
+			sleep.Dir = dir
+			start(t, sleep)
+			l.wantRefused(name, Options{}, "working directory")
+			stop(sleep)
+			l.overlayOn(dir, func() { l.wantRefused(name, Options{}, "an overlay on dataset "+dataset) })
+		})
+	}
 	l.detached(l.layers, func() { l.wantRefused(name, Options{}, l.layers+" is in use") })
-	l.elsewhere(l.layers, func() { l.wantRefused(name, Options{}, l.layers+" is mounted on", ", sleep,") })
+	l.elsewhere(l.layers, func() {
+		l.wantRefused(name, Options{}, l.layers+" is mounted on", "a mount name space of its own", ", sleep,")
+	})
 	l.back(name, Options{})
 }
 
@@ -273,10 +282,13 @@ func TestInterruptedAnywhere(t *testing.T) {
 	all := []string{l.records, l.layers, kept}
 	l.writeAll("then", all...)
 	name := l.take()
+	m := l.mountTree()
 	for n := 1; ; n++ {
-		l.writeAll("later", all...)
+		m.write("later")
+		l.writeAll("later", l.layers, kept)
 		later := l.limited(2)
 		l.zfsTool("snapshot", snapshotName(later, "x"), snapshotName(l.records, "x"))
+		l.zfsTool("bookmark", snapshotName(l.records, "x"), l.records+"#x")
 		if !l.interrupt(name, n) {
 			break
 		}
@@ -287,12 +299,14 @@ func TestInterruptedAnywhere(t *testing.T) {
 			t.Errorf("a snapshot meanwhile: %v", err)
 		}
 		l.back(name, Options{DestroyNewer: true})
-		l.wantAll("then", all...)
+		l.wantAll("then", l.layers, kept)
+		m.want("then", "later")
 		if l.exists(later) {
 			t.Errorf("interrupted before step %d: a later limited layer stays", n)
 		}
 	}
-	l.wantAll("then", all...)
+	l.wantAll("then", l.layers, kept)
+	m.want("then", "later")
 }
 
 // interrupt ends a rollback before its n-th step, counted from 0. It returns false when there are
@@ -374,7 +388,7 @@ func TestLayersOnly(t *testing.T) {
 	both := l.take()
 	l.writeAll("later", l.layers, l.records)
 	l.wantRefused(name, Options{DestroyNewer: true}, "holds layers only", "Docker's records", "--layers-only")
-	if _, err := PlanRollback(l.zfs, l.layers, "tank/other", both, Options{}); !errors.Is(err, fault.Invalid) {
+	if _, err := PlanRollback(l.zfs, l.layers, both, Options{Records: "tank/other"}); !errors.Is(err, fault.Invalid) {
 		t.Errorf("with other records: %v", err)
 	}
 	l.back(both, Options{LayersOnly: true})
@@ -385,7 +399,7 @@ func TestLayersOnly(t *testing.T) {
 	l.wantAll("later", l.records)
 	l.wantAll("then", l.layers)
 	for _, name := range []string{"nonsense", "overlayzfs-stop-20200101T000000Z-1"} {
-		if _, err := PlanRollback(l.zfs, l.layers, "", name, Options{}); !errors.Is(err, fault.NotFound) {
+		if _, err := PlanRollback(l.zfs, l.layers, name, Options{}); !errors.Is(err, fault.NotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -398,13 +412,12 @@ func TestInPlace(t *testing.T) {
 	l.write(l.layers, "then")
 	name := l.take()
 	l.write(l.layers, "later")
-	l.mountDataset(l.layers, func(dir string) {
-		if _, err := PlanRollback(l.zfs, l.layers, "", name, Options{LayersOnly: true}); !errors.Is(err, fault.Invalid) {
+	l.mountDataset(l.layers, func(string) {
+		if _, err := PlanRollback(l.zfs, l.layers, name, Options{LayersOnly: true}); !errors.Is(err, fault.Invalid) {
 			t.Errorf("layers only: %v", err)
 		}
-		l.wantRefused(name, Options{}, "is mounted on "+dir)
+		l.back(name, Options{})
 	})
-	l.back(name, Options{})
 	l.wantAll("then", l.layers)
 }
 
@@ -429,7 +442,7 @@ func TestAProcessInARecordsRoot(t *testing.T) {
 		c = exec.Command("/sleep", "1000")
 		c.SysProcAttr = &unix.SysProcAttr{Chroot: dir}
 		start(t, c)
-		l.wantRefused(name, Options{}, l.records)
+		l.wantRefused(name, Options{}, "its root directory", dir)
 		stop(c)
 	})
 }

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -17,69 +18,97 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// refuseUse refuses while a process uses a dataset that goes back. A kernel rolls back a
-// mounted file system in place. But overlays on it are broken from then on, and so is the
-// state of a daemon that has read its files before.
+// findMounts finds the mounts that the rollback takes away, and refuses what it cannot take
+// away. A kernel rolls back a mounted file system in place. But overlays on it are broken from
+// then on, and the kernel keeps pages of its files as they were before (openzfs #10931): dockerd
+// died of its own databases after one. So no dataset may be mounted, in any mount name space.
 //
-// No dataset may be mounted, in any mount name space. A mount of the layers dataset also shows
-// a driver that has the store open. The records dataset usually is mounted. The kernel keeps
-// pages of its files as they were before a rollback (openzfs #10931): dockerd died of its own
-// databases after one. Overlays and processes on the dataset are named first, because they keep
-// it from being unmounted.
-func (p *planner) refuseUse() error {
+// Mounts in this name space are taken away, with those that propagate from here. A mount of
+// another name space, an overlay, and a process that uses one of the mounts are refused. A
+// driver that has the store open is such a process.
+func (p *planner) findMounts() error {
 	procs, err := procfs.AllProcs()
 	if err != nil {
 		return err
 	}
-	table := listMounts(procs)
-	for _, dataset := range append(slices.Clone(p.RollBack), p.MadeSince...) {
-		if dataset == p.Records {
-			err = p.refuseRecordsUse(dataset, table, procs)
-		} else {
-			err = p.refuseMounted(dataset, table)
+	own, err := os.Readlink(procfs.DefaultMountPoint + "/self/ns/mnt")
+	if err != nil {
+		return fmt.Errorf("find the own mount name space: %w", err)
+	}
+	table, datasets := listMounts(procs), append(slices.Clone(p.RollBack), p.MadeSince...)
+	tree := table.findTree(own, datasets)
+	if p.Mounts, err = p.unmounted().load(); err != nil {
+		return err
+	}
+	used := map[int]string{}
+	for _, m := range tree {
+		used[m.info.ID] = m.info.Mountpoint
+		if found := toMount(m.info); !isSnapshotMount(found) && !slices.Contains(p.Mounts, found) {
+			p.Mounts = append(p.Mounts, found)
 		}
-		if err != nil {
+		if m.info.FSType == "overlay" {
+			p.refuse("an overlay is mounted on %s, below a dataset that goes back: stop all containers and dockerd", m.info.Mountpoint)
+		}
+	}
+	for _, dataset := range datasets {
+		if err := p.refuseElsewhere(dataset, table, own, used); err != nil {
 			return err
 		}
 	}
+	p.refuseProcesses(procs, used)
 	return nil
 }
 
-func (p *planner) refuseMounted(dataset string, table mountList) error {
-	if on := table.filterDataset(dataset); len(on) > 0 {
-		p.refuse("dataset %s is mounted on %s (process %d, %s, sees it): stop dockerd, which stops the plugin, and unmount it", dataset, on[0].info.Mountpoint, on[0].process.PID, commandName(on[0].process))
+// refuseElsewhere refuses mounts of a dataset that unmounting here does not take away, and
+// overlays on it. It adds the mounts to those whose users count.
+func (p *planner) refuseElsewhere(dataset string, table mountList, own string, used map[int]string) error {
+	if o, ok := table.findOverlay(dataset); ok {
+		p.refuse("an overlay on dataset %s is mounted on %s (process %d, %s, sees it): stop all containers and dockerd", dataset, o.info.Mountpoint, o.process.PID, commandName(o.process))
+	}
+	on := table.filterDataset(dataset)
+	for _, m := range on {
+		used[m.info.ID] = m.info.Mountpoint
+		if m.name != own && !table.isPropagated(m, own) {
+			p.refuse("dataset %s is mounted on %s in a mount name space of its own (process %d, %s, sees it): stop dockerd, which stops the plugin, or that process", dataset, m.info.Mountpoint, m.process.PID, commandName(m.process))
+			return nil
+		}
+	}
+	if len(on) > 0 {
 		return nil
 	}
-	_, err := zfs.ObjsetKstat(zfs.PoolOf(dataset), dataset)
-	if errors.Is(err, zfs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
+	busy, err := isInUse(dataset)
+	if busy {
 		p.refuse("dataset %s is in use, though no visible mount shows it: a process has a file open in a detached mount, or it is mounted in a name space without processes", dataset)
 	}
 	return err
 }
 
-func (p *planner) refuseRecordsUse(dataset string, table mountList, procs procfs.Procs) error {
-	on := table.filterDataset(dataset)
-	if len(on) == 0 {
-		return p.refuseMounted(dataset, table)
+// isInUse reports whether the kernel has a file system of the dataset, mounted anywhere.
+func isInUse(dataset string) (bool, error) {
+	_, err := zfs.ObjsetKstat(zfs.PoolOf(dataset), dataset)
+	if errors.Is(err, zfs.ErrNotExist) {
+		return false, nil
 	}
-	if o, ok := table.findOverlay(dataset); ok {
-		p.refuse("an overlay on dataset %s is mounted on %s (process %d, %s, sees it): stop all containers and dockerd", dataset, o.info.Mountpoint, o.process.PID, commandName(o.process))
-	}
-	ids := map[int]bool{}
-	for _, m := range on {
-		ids[m.info.ID] = true
-	}
+	return err == nil, err
+}
+
+// refuseProcesses refuses while processes use mounts, which are given by ID.
+func (p *planner) refuseProcesses(procs procfs.Procs, used map[int]string) {
+	const most = 5
+	found := 0
 	for _, process := range procs {
-		if what := describeUse(process, ids); what != "" {
-			p.refuse("process %d (%s) uses the records dataset %s (%s): stop dockerd, or that process", process.PID, commandName(process), dataset, what)
+		what, on := describeUse(process, used)
+		if what == "" {
+			continue
 		}
+		if found++; found > most {
+			continue
+		}
+		p.refuse("process %d (%s) uses the mount on %s (%s): stop dockerd, or that process", process.PID, commandName(process), on, what)
 	}
-	where := on[0].info.Mountpoint
-	p.refuse("the records dataset %s is mounted on %s: run `umount %s` before the rollback and mount it again afterwards, or the kernel goes on to show old pages of its files", dataset, where, where)
-	return nil
+	if found > most {
+		p.refuse("%d more processes use these mounts", found-most)
+	}
 }
 
 func procPath(process procfs.Proc, parts ...string) string {
@@ -143,6 +172,78 @@ func (t mountList) filterDataset(dataset string) []visibleMount {
 	return on
 }
 
+// findTree returns the mounts of datasets in a name space, and all mounts below these, each
+// after the one that it is mounted on.
+func (t mountList) findTree(space string, datasets []string) []visibleMount {
+	parents, roots := map[int]int{}, map[int]bool{}
+	for _, m := range t {
+		if m.name == space {
+			parents[m.info.ID] = m.info.Parent
+			roots[m.info.ID] = m.info.FSType == "zfs" && slices.Contains(datasets, m.info.Source)
+		}
+	}
+	depths := map[int]int{} // of the mounts in the tree
+	var tree []visibleMount
+	for _, m := range t {
+		if m.name != space {
+			continue
+		}
+		isBelow := false
+		for id, depth := m.info.ID, 0; depth <= len(parents); depth++ {
+			isBelow = isBelow || roots[id]
+			parent, known := parents[id]
+			if !known || parent == id {
+				depths[m.info.ID] = depth
+				break
+			}
+			id = parent
+		}
+		if isBelow {
+			tree = append(tree, m)
+		}
+	}
+	slices.SortStableFunc(tree, func(a, b visibleMount) int { return cmp.Compare(depths[a.info.ID], depths[b.info.ID]) })
+	return tree
+}
+
+// isPropagated reports whether a mount of another name space goes when the same is unmounted
+// in the own one: its parent is a peer or a slave of the parent there.
+func (t mountList) isPropagated(m visibleMount, own string) bool {
+	groups := peerGroups(t.find(m.name, m.info.Parent))
+	for _, o := range t.filterDataset(m.info.Source) {
+		if o.name != own {
+			continue
+		}
+		for _, group := range strings.Fields(t.find(own, o.info.Parent)) {
+			if id, shared := strings.CutPrefix(group, "shared:"); shared && groups[id] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// find returns the optional fields of a mount, which name its peer groups.
+func (t mountList) find(space string, id int) string {
+	for _, m := range t {
+		if m.name == space && m.info.ID == id {
+			return m.info.Optional
+		}
+	}
+	return ""
+}
+
+// peerGroups returns the groups from which a mount gets mounts and unmounts.
+func peerGroups(optional string) map[string]bool {
+	groups := map[string]bool{}
+	for field := range strings.FieldsSeq(optional) {
+		if kind, id, ok := strings.Cut(field, ":"); ok && (kind == "shared" || kind == "master") {
+			groups[id] = true
+		}
+	}
+	return groups
+}
+
 // findOverlay finds an overlay that uses a dataset: it is mounted on a directory of the
 // dataset, or one of its layers has a path on the dataset.
 func (t mountList) findOverlay(dataset string) (visibleMount, bool) {
@@ -200,29 +301,31 @@ func overlayPaths(options string) []string {
 	return paths
 }
 
-// describeUse says how a process uses one of the mounts. It returns "" when it does not, and
-// for this process, whose working directory does not count.
-func describeUse(process procfs.Proc, ids map[int]bool) string {
-	if len(ids) == 0 || process.PID == os.Getpid() {
-		return ""
+// describeUse says how a process uses one of the mounts, which are given by ID, and returns the
+// mount's directory. It returns "" when it does not, and for this process, whose working
+// directory does not count.
+func describeUse(process procfs.Proc, used map[int]string) (what, on string) {
+	if len(used) == 0 || process.PID == os.Getpid() {
+		return "", ""
 	}
 	for link, what := range map[string]string{"root": "its root directory", "exe": "its program", "cwd": "its working directory"} {
-		if ids[mountIDOfLink(procPath(process, link))] {
-			return what
+		if on, ok := used[mountIDOfLink(procPath(process, link))]; ok {
+			return what, on
 		}
 	}
 	// fdinfo does not touch an open file itself, which may lie on a server that is gone.
 	files, err := process.FileDescriptorsInfo()
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	for _, f := range files {
-		if id, err := strconv.Atoi(f.MntID); err == nil && ids[id] {
+		id, err := strconv.Atoi(f.MntID)
+		if on, ok := used[id]; ok && err == nil {
 			target, _ := os.Readlink(procPath(process, "fd", f.FD))
-			return fmt.Sprintf("open file %.200q", target)
+			return fmt.Sprintf("open file %.200q", target), on
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // mountIDOfLink returns the ID of the mount that a link in /proc/PID leads into, and 0 when that

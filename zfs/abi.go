@@ -111,6 +111,13 @@ const (
 	objsetVolume     = 3 // DMU_OST_ZVOL
 )
 
+// The property encryption (enum zio_encrypt of include/sys/zio.h) has ciphers above off. The
+// property keystatus is zfs_keystatus_t of include/sys/fs/zfs.h.
+const (
+	encryptionOff  = 2 // ZIO_CRYPT_OFF
+	keyUnavailable = 1 // ZFS_KEYSTATUS_UNAVAILABLE
+)
+
 // zfs_userquota_prop_t of include/sys/fs/zfs.h.
 const (
 	quotaProjectUsed     = 8

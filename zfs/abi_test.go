@@ -210,12 +210,18 @@ func TestXattrRequestNumbers(t *testing.T) {
 	}
 }
 
-// TestSmallEnums repeats what the headers count: dmu_objset_type_t,
-// zfs_userquota_prop_t, zfs_errno_t.
+// TestSmallEnums repeats what the headers count: dmu_objset_type_t, zio_encrypt,
+// zfs_keystatus_t, zfs_userquota_prop_t, zfs_errno_t.
 func TestSmallEnums(t *testing.T) {
 	objset := []string{"NONE", "META", "ZFS", "ZVOL"}
 	if objset[objsetFilesystem] != "ZFS" || objset[objsetVolume] != "ZVOL" {
 		t.Error("dmu_objset_type_t")
+	}
+	if crypt := []string{"INHERIT", "ON", "OFF", "AES_128_CCM"}; crypt[encryptionOff] != "OFF" {
+		t.Error("enum zio_encrypt")
+	}
+	if keys := []string{"NONE", "UNAVAILABLE", "AVAILABLE"}; keys[keyUnavailable] != "UNAVAILABLE" {
+		t.Error("zfs_keystatus_t")
 	}
 	quota := []string{"USERUSED", "USERQUOTA", "GROUPUSED", "GROUPQUOTA", "USEROBJUSED", "USEROBJQUOTA", "GROUPOBJUSED",
 		"GROUPOBJQUOTA", "PROJECTUSED", "PROJECTQUOTA", "PROJECTOBJUSED", "PROJECTOBJQUOTA"}

@@ -198,3 +198,9 @@ func (d Dataset) Mountpoint() string {
 	}
 	return strings.TrimSuffix(path, "/") + "/" + below
 }
+
+// IsEncrypted reports whether the dataset is encrypted.
+func (d Dataset) IsEncrypted() bool { return d.uint("encryption", encryptionOff) > encryptionOff }
+
+// IsLocked reports whether the dataset is encrypted and its key is not loaded.
+func (d Dataset) IsLocked() bool { return d.uint("keystatus", 0) == keyUnavailable }

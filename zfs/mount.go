@@ -27,6 +27,14 @@ func MountDataset(dataset, target string) error {
 	return explainMount(dataset, mobymount.Mount(dataset, target, "zfs", noatime))
 }
 
+// MountDatasetWith is MountDataset with flags instead of noatime.
+func MountDatasetWith(dataset, target string, flags uintptr) error {
+	if err := CheckDatasetName(dataset); err != nil {
+		return err
+	}
+	return explainMount(dataset, mount.Mount{Type: "zfs", Source: dataset, Target: target, Flags: flags}.Do())
+}
+
 // OpenDatasetReadOnly opens the root of a dataset to be read, by a mount that nobody else
 // sees and that ends with the file.
 func OpenDatasetReadOnly(dataset string) (*os.File, error) {

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -31,12 +32,22 @@ func tool(t *testing.T, args ...string) {
 	}
 }
 
+func makeDirs(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestSnapshotAndRollback runs the commands as an operator does.
 func TestSnapshotAndRollback(t *testing.T) {
 	const records, layers = "tank/command", "tank/command/layers"
-	tool(t, "create", "-o", "mountpoint=legacy", records)
+	root := t.TempDir()
+	tool(t, "create", "-o", "mountpoint="+root, records)
 	defer tool(t, "destroy", "-R", records)
-	tool(t, "create", layers)
+	tool(t, "create", "-o", "mountpoint=legacy", layers)
+	tool(t, "create", records+"/volumes")
+	makeDirs(t, root+"/volumes/db/_data")
 	name := strings.TrimSpace(runCommand(t, 0, "", "snapshot", "--dataset", layers, "--records", records))
 	if out := runCommand(t, 0, "", "snapshots", "--dataset", layers); !strings.Contains(out, name) {
 		t.Errorf("not in the list:\n%s", out)
@@ -53,8 +64,19 @@ func TestSnapshotAndRollback(t *testing.T) {
 	runCommand(t, exitRefused, "no\n", full...)
 	runCommand(t, exitFailed, "", append(full, "--records", "tank/other")...)
 	tool(t, "list", records+"@foreign")
-	runCommand(t, 0, "yes\n", full...)
-	runCommand(t, 0, "", append(full, "--yes")...)
+	out := runCommand(t, 0, "yes\n", full...)
+	for _, want := range []string{"Volumes that keep their content: db", "Kept their content: " + records + "/volumes", "dockerd can be started"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if _, err := os.Stat(root + "/volumes/db/_data"); err != nil {
+		t.Error(err)
+	}
+	tool(t, "unmount", records+"/volumes")
+	if out := runCommand(t, exitWarning, "", append(full, "--yes")...); !strings.Contains(out, "zfs mount "+records+"/volumes") || strings.Contains(out, "can be started") {
+		t.Errorf("without the mount of volumes:\n%s", out)
+	}
 	layersOnly := runCommand(t, 0, "", "snapshot", "--dataset", layers)
 	if !strings.Contains(layersOnly, "--records") {
 		t.Errorf("it does not say what is missing:\n%s", layersOnly)

@@ -14,6 +14,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/cmd/overlayzfs/manual"
 	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 	"github.com/overlayzfs/overlayzfs/operator/migrate"
+	"github.com/overlayzfs/overlayzfs/operator/volumes"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
@@ -142,13 +143,18 @@ func makeRollbacks() []*snapshot.Plan {
 	plain := snapshot.Plan{
 		Layers: "tank/docker/layers", Name: "overlayzfs-stop-20260824T101500Z-1", Event: snapshot.Stop,
 		Time: time.Date(2026, 8, 24, 10, 15, 0, 0, time.UTC), Records: "tank/docker",
-		RollBack: []string{"tank/docker/layers", "tank/docker", "tank/docker/layers/ABCDEF"},
+		RollBack: []string{"tank/docker/layers", "tank/docker", "tank/docker/layers/ABCDEF"}, Kept: []string{"tank/docker/volumes"},
+		Mounts: []snapshot.Mount{
+			{Target: "/var/lib/docker", Source: "tank/docker", Type: "zfs", Root: "/", Options: "rw,relatime"},
+			{Target: "/srv/site", Source: "tank/docker", Type: "zfs", Root: "/volumes/site/_data", Options: "rw,relatime"},
+		},
 	}
 	losing, refused := plain, plain
 	losing.Resumes = losing.Name
 	losing.Newer, losing.Foreign = []string{"tank/docker@overlayzfs-daily-20260825T000000Z-2"}, []string{"tank/docker@mine"}
+	losing.Bookmarks = []string{"tank/docker#zrepl_CURSOR"}
 	losing.MadeSince, losing.Missing = []string{"tank/docker/layers/GHIJKL"}, []string{"tank/docker/layers/MNOPQR"}
-	refused.Records, refused.RollBack = "", refused.RollBack[:1]
+	refused.Records, refused.RollBack, refused.Kept, refused.Mounts = "", refused.RollBack[:1], nil, nil
 	refused.Obstacles = []string{"tank/docker/layers is mounted on /var/lib/docker/plugins/0a1b/propagated-mount/overlayzfs: stop dockerd"}
 	return []*snapshot.Plan{&plain, &losing, &refused}
 }
@@ -157,7 +163,7 @@ func TestShowRollback(t *testing.T) {
 	for kind, f := range map[string]rollbackFlags{"txt": {}, "json": {output: output{json: true}}} {
 		var out bytes.Buffer
 		for _, plan := range makeRollbacks() {
-			if err := f.show(console{out: &out}, plan); err != nil {
+			if err := f.show(console{out: &out}, rollbackReport{plan, volumes.Volumes{Back: []string{"site"}, Stay: []string{"db", "mail"}}}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -302,8 +302,9 @@ func (s *snapshotEngine) emptyStore(t *testing.T) {
 	}
 }
 
-// listContainerDatasets lists the datasets of containers.
+// listContainerDatasets lists the datasets of containers, removed ones included.
 func (s *snapshotEngine) listContainerDatasets(t testing.TB) []string {
 	t.Helper()
-	return strings.Fields(run(t, "zfs", "list", "-H", "-o", "name", "-t", "filesystem", "-r", s.dataset))[1:]
+	all := strings.Fields(run(t, "zfs", "list", "-H", "-o", "name", "-t", "filesystem", "-r", s.dataset))[1:]
+	return slices.DeleteFunc(all, func(name string) bool { return name == s.dataset+"/removed" })
 }

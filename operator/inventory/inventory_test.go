@@ -139,3 +139,15 @@ func TestFind(t *testing.T) {
 		t.Errorf("two things of one name: %v", err)
 	}
 }
+
+// TestLayersOfAStoreInPlace counts layers, not the data-root around them.
+func TestLayersOfAStoreInPlace(t *testing.T) {
+	inv := &Inventory{Layers: []Layer{
+		{Recorded: 100}, {Recorded: 5, Size: &Size{Allocated: 10}}, {Size: &Size{Allocated: 1000}, Limit: &Limit{Mode: quota.Dataset}},
+	}}
+	totals := Totals{Space: Space{Layers: 1 << 30}}
+	totals.measureLayers(inv)
+	if totals.Space.Layers != 110 {
+		t.Errorf("layers take %d bytes", totals.Space.Layers)
+	}
+}

@@ -71,17 +71,35 @@ func (t *Totals) Measure(z *zfs.Handle, dataset, pool string) error {
 		return err
 	}
 	t.Space = Space{
-		Used: d.Used(), Logical: d.LogicalUsed(), Layers: d.Referenced(), Limited: d.UsedByChildren(),
-		Snapshots: d.UsedBySnapshots(), Available: d.Available(),
+		Used: d.Used(), Logical: d.LogicalUsed(), Layers: d.Referenced(), Snapshots: d.UsedBySnapshots(), Available: d.Available(),
+	}
+	live, removed, err := quota.ListDatasets(z, dataset)
+	if err != nil {
+		return err
 	}
 	// ZFS counts snapshots of limited containers as their datasets' space; they are
-	// counted as snapshots here.
-	for child, err := range z.Children(dataset) {
-		if err != nil {
-			return err
-		}
+	// counted as snapshots here. Only snapshots keep the datasets of removed containers.
+	for _, child := range live {
+		t.Space.Limited += child.Used() - min(child.Used(), child.UsedBySnapshots())
 		t.Space.Snapshots += child.UsedBySnapshots()
-		t.Space.Limited -= min(t.Space.Limited, child.UsedBySnapshots())
+	}
+	for _, child := range removed {
+		t.Space.Snapshots += child.Used()
 	}
 	return nil
+}
+
+// measureLayers replaces the space of the dataset by that of the layers, for a store in place:
+// its dataset holds more than layers. Image layers count with the size that Docker recorded.
+func (t *Totals) measureLayers(inv *Inventory) {
+	t.Space.Layers = 0
+	for _, l := range inv.Layers {
+		switch {
+		case l.Limit != nil && l.Limit.Mode == quota.Dataset:
+		case l.Size != nil:
+			t.Space.Layers += uint64(max(0, l.Size.Allocated))
+		default:
+			t.Space.Layers += uint64(max(0, l.Recorded))
+		}
+	}
 }

@@ -128,6 +128,9 @@ func (s *Source) Totals(inv *Inventory) (t Totals, err error) {
 		return t, err
 	}
 	t.Snapshots = Snapshots{Count: len(infos), Used: t.Space.Snapshots}
+	if s.Where.Dataset == "" {
+		t.measureLayers(inv)
+	}
 	inv.CountGroups(&t, s.Records)
 	t.Overcommit = inv.ComputeOvercommit(s.Records, t.Space.Available)
 	return t, nil

@@ -11,6 +11,7 @@ import (
 	units "github.com/docker/go-units"
 
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -48,7 +49,7 @@ type Target struct {
 	Available       uint64
 	MissingFeatures []string      // pool features that the stream needs
 	Snapshots       []zfs.Dataset // the oldest first, with GUID and name
-	LimitedChildren []string      // child datasets
+	LimitedChildren []string      // datasets of limited containers
 }
 
 // InspectTarget reads the state of the target.
@@ -88,13 +89,11 @@ func (t *Target) inspectDataset(z *zfs.Handle) (err error) {
 		return err
 	}
 	slices.SortFunc(t.Snapshots, compareAge)
-	for child, err := range z.Children(t.Dataset) {
-		if err != nil {
-			return err
-		}
+	live, _, err := quota.ListDatasets(z, t.Dataset)
+	for _, child := range live {
 		t.LimitedChildren = append(t.LimitedChildren, child.Name)
 	}
-	return nil
+	return err
 }
 
 func compareAge(a, b zfs.Dataset) int { return cmp.Compare(a.CreateTXG, b.CreateTXG) }
