@@ -174,4 +174,3 @@ func summarize(names []string) string {
 	}
 	return strings.Join(names, ", ")
 }
-

@@ -32,12 +32,12 @@ type Plan struct {
 	Time    time.Time `json:"time"`
 	Records string    `json:"records,omitempty"` // the records dataset, if it goes back
 
-	RollBack  []string `json:"back"`              // datasets to roll back, the layers dataset first
-	Newer     []string `json:"newer,omitempty"`   // newer snapshots of ours, to be destroyed
-	Foreign   []string `json:"foreign,omitempty"` // newer snapshots of others, to be destroyed
+	RollBack  []string `json:"back"`                // datasets to roll back, the layers dataset first
+	Newer     []string `json:"newer,omitempty"`     // newer snapshots of ours, to be destroyed
+	Foreign   []string `json:"foreign,omitempty"`   // newer snapshots of others, to be destroyed
 	Bookmarks []string `json:"bookmarks,omitempty"` // newer bookmarks, to be destroyed
-	MadeSince []string `json:"later,omitempty"`   // datasets of limited layers made since, to be destroyed
-	Missing   []string `json:"missing,omitempty"` // datasets of limited layers that do not come back
+	MadeSince []string `json:"later,omitempty"`     // datasets of limited layers made since, to be destroyed
+	Missing   []string `json:"missing,omitempty"`   // datasets of limited layers that do not come back
 
 	// Kept are the file systems below the records dataset that keep their content.
 	Kept []string `json:"kept,omitempty"`

@@ -20,6 +20,31 @@ func (h *Handle) Hold(snap, tag string) error {
 	return setErrorName(h.change(op, iocHold, PoolOf(snap), args), []string{snap})
 }
 
+// HoldUntilClosed is Hold until the handle is closed, or the process ends in any way.
+func (h *Handle) HoldUntilClosed(snap, tag string) error {
+	const op = "hold"
+	if err := checkHold(op, snap, tag); err != nil {
+		return err
+	}
+	if h == nil || h.file == nil {
+		return h.fail(op, snap, unix.EBADF)
+	}
+	raw, err := h.file.SyscallConn()
+	if err != nil {
+		return h.fail(op, snap, unix.EBADF)
+	}
+	holds := nvlist.List{{Name: snap, Value: tag}}
+	// Control keeps the descriptor, which the module looks up, from being closed meanwhile.
+	controlErr := raw.Control(func(fd uintptr) {
+		args := nvlist.List{{Name: "holds", Value: holds}, {Name: "cleanup_fd", Value: int32(fd)}}
+		err = setErrorName(h.change(op, iocHold, PoolOf(snap), args), []string{snap})
+	})
+	if controlErr != nil {
+		return h.fail(op, snap, unix.EBADF)
+	}
+	return err
+}
+
 // Release removes a hold. It returns ErrNotExist for a missing snapshot or tag.
 // (ZFS_IOC_RELEASE, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Release(snap, tag string) error {

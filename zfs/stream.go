@@ -65,6 +65,13 @@ var streamFeatures = []struct {
 	{1 << 29, "com.klarasystems:large_microzap"},
 }
 
+// rawFeature is DMU_BACKUP_FEATURE_RAW: the stream has encrypted blocks, and the dataset needs
+// the sender's key.
+const rawFeature = 1 << 24
+
+// IsRaw reports whether the stream has encrypted blocks.
+func (b Begin) IsRaw() bool { return b.features&rawFeature != 0 }
+
 // Features returns the GUIDs of the features that the receiving pool needs.
 func (b Begin) Features() (guids []string) {
 	for _, f := range streamFeatures {

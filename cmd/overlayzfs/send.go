@@ -65,7 +65,8 @@ func (f *sendFlags) run(ctx context.Context, c console) error {
 		if s.Where.Dataset == "" {
 			return fault.New(fault.Unsupported, "the store lies in Docker's data-root, and has no dataset of its own to send: `zfs send` the data-root's dataset")
 		}
-		sender := &send.Sender{Source: s, Progress: func(size int64) (func(int64), func()) { return c.showProgress("sending", size) }}
+		sender := &send.Sender{Source: s, Progress: func(size int64) (func(int64), func()) { return c.showProgress("sending", size) },
+			RunLocked: func(run func() error) error { return c.runLocked("send", run) }}
 		base, err := sender.FindBase(f.from)
 		if err != nil {
 			return err
@@ -73,7 +74,7 @@ func (f *sendFlags) run(ctx context.Context, c console) error {
 		if f.dryRun {
 			return f.preview(c, sender, base)
 		}
-		return c.runLocked("send", func() error { return f.send(ctx, c, sender, base) })
+		return f.send(ctx, c, sender, base)
 	})
 }
 

@@ -38,7 +38,7 @@ func snapshotCommand(c console, where *storeFlags) *cobra.Command {
 		Long: "Take an atomic snapshot of the layers, of limited containers and, with --records, of Docker's data-root.\n" +
 			"Print its name. It stays until you destroy it. dockerd may run.",
 		Example: "  overlayzfs snapshot --records tank/docker\n" +
-			"  overlayzfs rollback \"$(overlayzfs snapshot --records tank/docker)\" --dry-run",
+			"  before=$(overlayzfs snapshot --records tank/docker)",
 		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return f.openZFS(func(z *zfs.Handle) error { return f.takeSnapshot(command.Context(), c, z) })

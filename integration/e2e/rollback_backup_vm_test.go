@@ -11,7 +11,7 @@ import (
 // containers and Docker's records is taken under a running engine, and restored after
 // all of it is lost.
 func TestRollbackFromABackup(t *testing.T) {
-	s := newSnapshotEngine(t)
+	s := newSnapshotEngine(t, false)
 	importTiny(t, s.Engine, "tiny")
 	startContainer(t, s.Engine, "plain")
 	startContainer(t, s.Engine, "limited", "--storage-opt", "size=24M")

@@ -48,13 +48,14 @@ type Target struct {
 	Parent          bool // the dataset above exists
 	Available       uint64
 	MissingFeatures []string      // pool features that the stream needs
+	Raw             bool          // the stream's blocks are encrypted with the sender's key
 	Snapshots       []zfs.Dataset // the oldest first, with GUID and name
 	LimitedChildren []string      // datasets of limited containers
 }
 
 // InspectTarget reads the state of the target.
 func InspectTarget(z *zfs.Handle, dataset string, b zfs.Begin) (t Target, err error) {
-	t.Dataset = dataset
+	t.Dataset, t.Raw = dataset, b.IsRaw()
 	pool := zfs.PoolOf(dataset)
 	for _, guid := range b.Features() {
 		enabled, err := z.PoolFeature(pool, guid)
@@ -104,6 +105,9 @@ func (t Target) FindMisfits(h Header, discard bool) (why []string) {
 	refuse := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
 	if h.Format != overlayzfs.FormatVersion {
 		refuse("the store in the stream has format version %d, and this overlayzfs supports version %d: use the overlayzfs that sent it", h.Format, overlayzfs.FormatVersion)
+	}
+	if t.Raw {
+		refuse("the stream is encrypted with the sender's key, and its files could not be checked: `overlayzfs send` makes another")
 	}
 	for _, guid := range t.MissingFeatures {
 		refuse("the stream of OpenZFS %s needs the feature %s, which is not enabled on the pool: enable it with `zpool set feature@NAME=enabled`, or run `zpool upgrade`", h.OpenZFS, guid)
@@ -189,13 +193,24 @@ func FindSent(z *zfs.Handle, dataset string) ([]zfs.Dataset, error) {
 }
 
 // FindAbandoned returns the snapshots of a dataset whose stream never ended because the
-// command was killed. They can be destroyed while no other send runs.
+// command was killed. A command that runs holds its snapshot.
 func FindAbandoned(z *zfs.Handle, dataset string) (names []string, err error) {
 	all, err := zfs.Collect(z.Snapshots(dataset))
 	for _, s := range filterByState(all, stateSending) {
-		names = append(names, s.Name)
+		if held, _ := s.Property("userrefs"); held.Uint() == 0 {
+			names = append(names, s.Name)
+		}
 	}
 	return names, err
+}
+
+// IsSending reports whether a snapshot was taken to be sent, and its stream did not end.
+func IsSending(z *zfs.Handle, snap string) (bool, error) {
+	if snap == "" {
+		return false, nil
+	}
+	s, err := z.DatasetStats(snap)
+	return err == nil && hasState(s, stateSending), err
 }
 
 func filterByState(all []zfs.Dataset, state string) []zfs.Dataset {

@@ -41,6 +41,7 @@ func TestMisfits(t *testing.T) {
 		"no parent":            {with(free, func(t *Target) { t.Parent = false }), full, "tank does not exist"},
 		"no room":              {with(free, func(t *Target) { t.Available = 99 }), full, "only 99B are available"},
 		"features":             {with(free, func(t *Target) { t.MissingFeatures = []string{"org.freebsd:zstd_compress"} }), full, "zstd_compress"},
+		"a raw stream":         {with(free, func(t *Target) { t.Raw = true }), full, "encrypted with the sender's key"},
 		"a format of tomorrow": {free, Header{Name: "x", GUID: 9, Format: 2}, "format version 2"},
 		"what has changed":     {there, more, ""},
 		"without the first":    {free, more, "send a full stream first"},

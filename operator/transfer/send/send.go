@@ -3,9 +3,10 @@ package send
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"os/signal"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,10 +21,12 @@ import (
 // Last stands for the snapshot that was sent last.
 const Last = "last"
 
-// Sender sends one store. Progress starts showing how much of size bytes is sent.
+// Sender sends one store. Progress starts showing how much of size bytes is sent. RunLocked
+// runs a function while no other changing command runs.
 type Sender struct {
-	Source   *inventory.Source
-	Progress func(size int64) (step func(int64), done func())
+	Source    *inventory.Source
+	Progress  func(size int64) (step func(int64), done func())
+	RunLocked func(func() error) error
 }
 
 // FindBase returns the snapshot that an incremental stream begins at: by its name,
@@ -86,15 +89,17 @@ func (s *Sender) describe(base zfs.Dataset) transfer.Header {
 func (s *Sender) Send(ctx context.Context, base zfs.Dataset, open func() (*Output, error)) (h transfer.Header, written int64, err error) {
 	// A receiver that ends early must not kill this process before it has cleaned up.
 	signal.Ignore(unix.SIGPIPE)
-	if err := s.destroyAbandoned(base.Name); err != nil {
-		return h, 0, err
-	}
-	snap, err := s.takeSnapshot(ctx)
+	snap, err := s.begin(ctx, base.Name)
 	if err != nil {
 		return h, 0, err
 	}
 	sent := false
 	defer func() {
+		for _, held := range []string{snap, base.Name} {
+			if held != "" {
+				err = errors.Join(err, s.Source.ZFS.Release(held, holdTag()))
+			}
+		}
 		if err != nil && !sent {
 			err = errors.Join(err, s.Source.ZFS.DestroySnapshots([]string{snap}, false))
 		}
@@ -119,14 +124,54 @@ func (s *Sender) Send(ctx context.Context, base zfs.Dataset, open func() (*Outpu
 	return h, out.written, out.Name()
 }
 
+// holdTag is the tag of the holds of this process.
+func holdTag() string { return fmt.Sprintf("overlayzfs-send-%d", os.Getpid()) }
+
+// begin takes the snapshot, and holds it and the base until the process ends. Only that
+// excludes other commands: writing the stream can take hours.
+func (s *Sender) begin(ctx context.Context, base string) (snap string, err error) {
+	err = s.RunLocked(func() error {
+		if base != "" {
+			if err := s.Source.ZFS.HoldUntilClosed(base, holdTag()); err != nil {
+				return err
+			}
+		}
+		if err := s.destroyAbandoned(base); err != nil {
+			return err
+		}
+		if snap, err = s.takeSnapshot(ctx); err != nil {
+			return err
+		}
+		err := s.Source.ZFS.HoldUntilClosed(snap, holdTag())
+		if err != nil {
+			err = errors.Join(err, s.Source.ZFS.DestroySnapshots([]string{snap}, false))
+		}
+		return err
+	})
+	if err != nil && base != "" {
+		err = errors.Join(err, ignoreNotExist(s.Source.ZFS.Release(base, holdTag())))
+	}
+	return snap, err
+}
+
+func ignoreNotExist(err error) error {
+	if errors.Is(err, zfs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // destroyAbandoned destroys the snapshots of sends that were killed. The caller's
-// lock makes sure that no other send runs.
+// lock makes sure that no other send is about to hold its own.
 func (s *Sender) destroyAbandoned(base string) error {
 	names, err := transfer.FindAbandoned(s.Source.ZFS, s.Source.Dataset)
-	if err != nil || len(names) == 0 {
+	if err != nil {
 		return err
 	}
-	if slices.Contains(names, base) {
+	if isSending, err := transfer.IsSending(s.Source.ZFS, base); isSending || err != nil {
+		if err != nil {
+			return err
+		}
 		return fault.New(fault.Invalid, "the stream of %s never came to its end, so no receiver has it: name another snapshot with --from", base)
 	}
 	return s.Source.ZFS.DestroySnapshots(names, false)
