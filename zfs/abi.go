@@ -98,6 +98,7 @@ const (
 	iocDestroyBookmarks request = 0x5a45
 	iocRecvNew          request = 0x5a46
 	iocPoolSync         request = 0x5a47
+	iocChangeKey        request = 0x5a4b
 
 	// iocNone is a number beyond the last that any version has
 	// (include/sys/fs/zfs.h: numbers are appended, 0x5a80 and on are the
@@ -117,6 +118,9 @@ const (
 	encryptionOff  = 2 // ZIO_CRYPT_OFF
 	keyUnavailable = 1 // ZFS_KEYSTATUS_UNAVAILABLE
 )
+
+// dcpForceInherit is DCP_CMD_FORCE_INHERIT of include/sys/dsl_crypt.h.
+const dcpForceInherit = 5
 
 // zfs_userquota_prop_t of include/sys/fs/zfs.h.
 const (

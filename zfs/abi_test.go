@@ -172,6 +172,7 @@ var requestOrder = []string{
 	"HOLD", "RELEASE", "GET_HOLDS", "OBJSET_RECVD_PROPS", "VDEV_SPLIT", "NEXT_OBJ", "DIFF", "TMP_SNAPSHOT",
 	"OBJ_TO_STATS", "SPACE_WRITTEN", "SPACE_SNAPS", "DESTROY_SNAPS", "POOL_REGUID", "POOL_REOPEN", "SEND_PROGRESS", "LOG_HISTORY",
 	"SEND_NEW", "SEND_SPACE", "CLONE", "BOOKMARK", "GET_BOOKMARKS", "DESTROY_BOOKMARKS", "RECV_NEW", "POOL_SYNC",
+	"CHANNEL_PROGRAM", "LOAD_KEY", "UNLOAD_KEY", "CHANGE_KEY",
 }
 
 func TestRequestNumbersAreTheEnums(t *testing.T) {
@@ -184,7 +185,7 @@ func TestRequestNumbersAreTheEnums(t *testing.T) {
 		"SET_PROP": iocSetProp, "CREATE": iocCreate, "DESTROY": iocDestroy, "ROLLBACK": iocRollback, "SNAPSHOT": iocSnapshot,
 		"POOL_GET_PROPS": iocPoolGetProps, "INHERIT_PROP": iocInheritProp, "USERSPACE_ONE": iocUserspaceOne,
 		"USERSPACE_MANY": iocUserspaceMany, "HOLD": iocHold, "RELEASE": iocRelease, "GET_HOLDS": iocGetHolds,
-		"DESTROY_SNAPS": iocDestroySnaps, "POOL_SYNC": iocPoolSync, "CLONE": iocClone, "RENAME": iocRename,
+		"DESTROY_SNAPS": iocDestroySnaps, "POOL_SYNC": iocPoolSync, "CLONE": iocClone, "RENAME": iocRename, "CHANGE_KEY": iocChangeKey,
 		"GET_BOOKMARKS": iocGetBookmarks, "DESTROY_BOOKMARKS": iocDestroyBookmarks,
 		"SEND_NEW": iocSendNew, "SEND_SPACE": iocSendSpace, "RECV_NEW": iocRecvNew,
 	}
@@ -211,7 +212,7 @@ func TestXattrRequestNumbers(t *testing.T) {
 }
 
 // TestSmallEnums repeats what the headers count: dmu_objset_type_t, zio_encrypt,
-// zfs_keystatus_t, zfs_userquota_prop_t, zfs_errno_t.
+// zfs_keystatus_t, dcp_cmd_t, zfs_userquota_prop_t, zfs_errno_t.
 func TestSmallEnums(t *testing.T) {
 	objset := []string{"NONE", "META", "ZFS", "ZVOL"}
 	if objset[objsetFilesystem] != "ZFS" || objset[objsetVolume] != "ZVOL" {
@@ -222,6 +223,9 @@ func TestSmallEnums(t *testing.T) {
 	}
 	if keys := []string{"NONE", "UNAVAILABLE", "AVAILABLE"}; keys[keyUnavailable] != "UNAVAILABLE" {
 		t.Error("zfs_keystatus_t")
+	}
+	if commands := []string{"NONE", "RAW_RECV", "NEW_KEY", "INHERIT", "FORCE_NEW_KEY", "FORCE_INHERIT"}; commands[dcpForceInherit] != "FORCE_INHERIT" {
+		t.Error("dcp_cmd_t")
 	}
 	quota := []string{"USERUSED", "USERQUOTA", "GROUPUSED", "GROUPQUOTA", "USEROBJUSED", "USEROBJQUOTA", "GROUPOBJUSED",
 		"GROUPOBJQUOTA", "PROJECTUSED", "PROJECTQUOTA", "PROJECTOBJUSED", "PROJECTOBJQUOTA"}

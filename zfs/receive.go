@@ -15,8 +15,14 @@ import (
 type Receiving struct {
 	// Properties are set on the dataset, as if by SetProperty.
 	Properties Properties
+	// Received are set as properties that came with the stream. Local ones, set before or later,
+	// hide them.
+	Received Properties
 	// Force discards changes and snapshots that are newer than the stream's first snapshot.
 	Force bool
+	// Resumable keeps what was received of a stream that ends early. ResumeToken of the dataset
+	// then says where the next one begins.
+	Resumable bool
 }
 
 // errChecksum is ECKSUM of include/os/linux/spl/sys/errno.h.
@@ -24,7 +30,8 @@ const errChecksum = unix.EBADE
 
 // Receive creates the snapshot in a stream of Send or `zfs send`. A full stream creates the
 // dataset, too. b is the stream's first record, and r has the rest. Nothing stays when
-// Receive or r fails, or when ctx ends before the stream's last byte is read.
+// Receive or r fails, or when ctx ends before the stream's last byte is read, except with
+// Resumable.
 // (ZFS_IOC_RECV_NEW, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Receive(ctx context.Context, snap string, b Begin, o Receiving, r io.Reader) error {
 	const op = "receive"
@@ -72,6 +79,16 @@ func receiveArgs(op, snap string, b Begin, o Receiving) (nvlist.List, error) {
 	}
 	if len(props) > 0 {
 		args = append(args, nvlist.Pair{Name: "localprops", Value: props})
+	}
+	received, err := o.Received.pack(op, snap)
+	if err != nil {
+		return nil, err
+	}
+	if len(received) > 0 {
+		args = append(args, nvlist.Pair{Name: "props", Value: received})
+	}
+	if o.Resumable {
+		args = append(args, nvlist.Pair{Name: "resumable", Value: nvlist.Boolean{}})
 	}
 	if o.Force {
 		args = append(args, nvlist.Pair{Name: "force", Value: nvlist.Boolean{}})

@@ -15,13 +15,27 @@ import (
 // below an encrypted dataset.
 var sendFlags = []string{"largeblockok", "compressok"}
 
+// Sending are options of SendWith.
+type Sending struct {
+	From string // the full name of an earlier snapshot of the same dataset, or ""
+	// Raw sends the blocks of an encrypted dataset as they are, encrypted.
+	Raw bool
+	// Resume, if not nil, is where an earlier stream of the same snapshots was cut.
+	Resume *ResumeToken
+}
+
 // Send writes a snapshot to w as a stream for Receive and `zfs receive`. With from, the full
 // name of an earlier snapshot of the same dataset, the stream has the changes since. Blocks
 // are sent as they are on disk; those of an encrypted dataset are decrypted. Send stops when
 // ctx ends or w fails. (ZFS_IOC_SEND_NEW, OpenZFS 2.1 to 2.4.)
 func (h *Handle) Send(ctx context.Context, snap, from string, w io.Writer) error {
+	return h.SendWith(ctx, snap, Sending{From: from}, w)
+}
+
+// SendWith is Send with options.
+func (h *Handle) SendWith(ctx context.Context, snap string, o Sending, w io.Writer) error {
 	const op = "send"
-	args, err := sendArgs(op, snap, "fromsnap", from)
+	args, err := sendArgs(op, snap, "fromsnap", o)
 	if err != nil {
 		return err
 	}
@@ -30,7 +44,7 @@ func (h *Handle) Send(ctx context.Context, snap, from string, w io.Writer) error
 		return err
 	}
 	args = append(args, nvlist.Pair{Name: "fd", Value: int32(p.theirs)})
-	done := p.serve(func() error { return explainSend(h.change(op, iocSendNew, snap, args), from) })
+	done := p.serve(func() error { return explainSend(h.change(op, iocSendNew, snap, args), o.From) })
 	stop := context.AfterFunc(ctx, func() { p.ours.Close() })
 	defer stop()
 	_, copyErr := io.Copy(w, p.ours)
@@ -56,8 +70,13 @@ func ignoreBrokenPipe(err error) error {
 // SendSize returns the approximate length of the stream of Send, in bytes.
 // (ZFS_IOC_SEND_SPACE, OpenZFS 2.1 to 2.4.)
 func (h *Handle) SendSize(snap, from string) (uint64, error) {
+	return h.SendSizeWith(snap, Sending{From: from})
+}
+
+// SendSizeWith is SendSize with options.
+func (h *Handle) SendSizeWith(snap string, o Sending) (uint64, error) {
 	const op = "estimate the stream of"
-	args, err := sendArgs(op, snap, "from", from)
+	args, err := sendArgs(op, snap, "from", o)
 	if err != nil {
 		return 0, err
 	}
@@ -69,28 +88,34 @@ func (h *Handle) SendSize(snap, from string) (uint64, error) {
 	c.setName(snap)
 	answer, errno := h.alter(iocSendSpace, c, src)
 	if errno != 0 {
-		return 0, explainSend(h.fail(op, snap, errno), from)
+		return 0, explainSend(h.fail(op, snap, errno), o.From)
 	}
 	size, _ := answer.Uint64("space")
 	return size, nil
 }
 
-func sendArgs(op, snap, fromKey, from string) (nvlist.List, error) {
+func sendArgs(op, snap, fromKey string, o Sending) (nvlist.List, error) {
 	if err := CheckSnapshotName(snap); err != nil {
 		return nil, err
 	}
 	var args nvlist.List
-	if from != "" {
-		if err := CheckSnapshotName(from); err != nil {
+	if o.From != "" {
+		if err := CheckSnapshotName(o.From); err != nil {
 			return nil, err
 		}
-		if PoolOf(from) != PoolOf(snap) {
-			return nil, invalid(op, snap, "%s is of another pool", from)
+		if PoolOf(o.From) != PoolOf(snap) {
+			return nil, invalid(op, snap, "%s is of another pool", o.From)
 		}
-		args = append(args, nvlist.Pair{Name: fromKey, Value: from})
+		args = append(args, nvlist.Pair{Name: fromKey, Value: o.From})
 	}
 	for _, flag := range sendFlags {
 		args = append(args, nvlist.Pair{Name: flag, Value: nvlist.Boolean{}})
+	}
+	if o.Raw {
+		args = append(args, nvlist.Pair{Name: "rawok", Value: nvlist.Boolean{}})
+	}
+	if o.Resume != nil {
+		args = append(args, nvlist.Pair{Name: "resume_object", Value: o.Resume.Object}, nvlist.Pair{Name: "resume_offset", Value: o.Resume.Offset})
 	}
 	return args, nil
 }

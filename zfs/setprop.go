@@ -2,6 +2,8 @@ package zfs
 
 import (
 	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/zfs/nvlist"
 )
 
 // SetProperty sets properties on a dataset, or user properties on a snapshot. It is not
@@ -22,6 +24,28 @@ func (h *Handle) SetProperty(name string, props Properties) error {
 		e.Each = nil // it is the dataset that is missing, not each property
 	}
 	return err
+}
+
+// SetReceived sets user properties as if they had come with a stream: they are the snapshot's
+// or dataset's own, and no local ones.
+func (h *Handle) SetReceived(name string, props Properties) error {
+	const op = "set received property"
+	if err := checkName(name); err != nil {
+		return err
+	}
+	list, err := props.pack(op, name)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	src, err := nvlist.Encode(list)
+	if err != nil {
+		return invalid(op, name, "%v", err)
+	}
+	c := newCommand()
+	c.setName(name)
+	c.setUint64(offCookie, 1) // received
+	_, errno := h.alter(iocSetProp, c, src)
+	return h.fail(op, name, errno)
 }
 
 // SetUint sets a numeric property, such as refquota in bytes.

@@ -82,7 +82,7 @@ func TestSendAndReceiveRefuseInvalidNames(t *testing.T) {
 
 // TestNoStreamHasBlocksInPointers: below an encrypted dataset none such is received.
 func TestNoStreamHasBlocksInPointers(t *testing.T) {
-	args, err := sendArgs("send", "tank/a@1", "fromsnap", "")
+	args, err := sendArgs("send", "tank/a@1", "fromsnap", Sending{})
 	if err != nil {
 		t.Fatal(err)
 	}
