@@ -62,7 +62,7 @@ func (d *Driver) ensureMounted(l layer, lowers []string, mountLabel string) erro
 	if err := d.attach(l); err != nil {
 		return errors.Join(err, removeMountPoint(l))
 	}
-	if err := m.Do(); err != nil {
+	if err := d.tmpfiles.Mount(m); err != nil {
 		return errors.Join(err, d.detach(l), removeMountPoint(l))
 	}
 	return nil

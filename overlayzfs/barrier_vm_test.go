@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -42,15 +43,20 @@ func replaySmallLayer(t *testing.T, xattr string) {
 }
 
 // TestTheIntentLogHasAllOfASmallStep does the same with files that programs wrote into a mounted
-// layer, and whose times they did not set. It leaves out copied-up files: the kernel waits for
-// their transaction group, which a frozen pool does not write.
+// layer, and whose times they did not set. It changes a lower file only where the kernel does
+// not wait for the transaction group then, which a frozen pool does not write.
 func TestTheIntentLogHasAllOfASmallStep(t *testing.T) {
 	for _, xattr := range []string{"sa", "on"} {
 		t.Run("xattr="+xattr, func(t *testing.T) {
 			f := freezer(t, xattr)
 			f.freeze(t)
 			create(t, f.Driver, "step", "base")
-			change(t, f.Driver, "step", func(dir string) { writeOfEachKind(t, dir) })
+			change(t, f.Driver, "step", func(dir string) {
+				writeOfEachKind(t, dir)
+				if f.copyUp.Waits == nil {
+					write(t, filepath.Join(dir, "below"), "copied up")
+				}
+			})
 			f.replays(t, "step")
 		})
 	}
@@ -86,14 +92,26 @@ func freezer(t *testing.T, xattr string) *frozen {
 	zfsCommand(t, "set", "xattr="+xattr, faultPool)
 	d := faultStore(t, "layers")
 	change(t, d, "base", func(dir string) {
-		for _, name := range []string{"gone", "dir/a", "dir/b", "again/old"} {
+		for _, name := range []string{"gone", "dir/a", "dir/b", "again/old", "below"} {
 			write(t, filepath.Join(dir, name), name)
 		}
+		giveAttributes(t, filepath.Join(dir, "below"))
 	})
 	if !d.isContentLogged() || !d.readIntentLog().trusted {
 		t.Fatal("a new pool's intent log is said to lack something")
 	}
 	return &frozen{d, tmpfs}
+}
+
+// giveAttributes gives a file what a copy-up has to keep.
+func giveAttributes(t *testing.T, file string) {
+	t.Helper()
+	must(t, errors.Join(
+		os.Chown(file, 12, 34),
+		os.Chmod(file, 0o640|os.ModeSetgid),
+		unix.Setxattr(file, "user.kept", []byte("value"), 0),
+		os.Chtimes(file, time.Unix(1e9, 0), time.Unix(1e9, 0)),
+	))
 }
 
 func (f *frozen) freeze(t *testing.T) {

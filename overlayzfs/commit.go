@@ -28,6 +28,7 @@ func (d *Driver) CommitLayer(ctx context.Context, id string, writeOnly bool, rec
 		if err := d.commitContent(ctx, writeOnly, record); err != nil {
 			return err
 		}
+		d.unwatch(l)
 		d.snapshots.Notify(snapshot.Committed)
 		return nil
 	})

@@ -15,16 +15,71 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// measureCopyUp measures the cost of the first change of a small file in a container:
-// overlayfs copies the file up, and unless sync=disabled ZFS waits for a transaction group
-// then. A failure, for example on a full dataset, does not keep the store closed.
-func (d *Driver) measureCopyUp(ctx context.Context) {
+// CopyUp describes the first change of a file in a container: overlayfs copies the file up.
+type CopyUp struct {
+	Took time.Duration // as the start measured it; zero when it did not
+	// Waits is why each copy-up waits for a transaction group unless sync=disabled. It is nil
+	// when none waits.
+	Waits error
+}
+
+// probeCopyUp keeps overlays from the kind of copy-up that waits for a transaction group,
+// if that is possible here, and measures one copy-up. A failure, for example on a full
+// dataset, does not keep the store closed.
+func (d *Driver) probeCopyUp(ctx context.Context) {
+	d.tmpfiles, d.copyUp.Waits = d.openTmpfileListener()
 	took, err := d.timeCopyUp(ctx)
 	if err != nil {
 		logrus.WithError(err).Info("cannot measure the cost of a copy-up")
 		return
 	}
-	d.copyUp = took.Round(10 * time.Microsecond).String()
+	d.copyUp.Took = took
+	if d.tmpfiles == nil || d.tmpfiles.Refusals() > 0 {
+		return
+	}
+	d.copyUp.Waits = mount.ErrTmpfileNotAsked
+	d.closeTmpfileListener()
+}
+
+// openTmpfileListener returns why copy-ups have to wait, or a listener.
+func (d *Driver) openTmpfileListener() (*mount.TmpfileListener, error) {
+	if err := d.requireLoggedCopyUps(); err != nil {
+		return nil, err
+	}
+	l, err := mount.OpenTmpfileListener()
+	if err != nil {
+		return nil, err
+	}
+	// A kernel without permission events refuses the first watch.
+	work := d.home.privatePath(newDir)
+	if err := l.Watch(work); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	l.Unwatch(work)
+	return l, nil
+}
+
+func (d *Driver) closeTmpfileListener() {
+	if err := d.tmpfiles.Close(); err != nil {
+		logrus.WithError(err).Warn("close the fanotify listener")
+	}
+	d.tmpfiles = nil
+}
+
+// requireLoggedCopyUps makes sure that the intent log has a copied file's attributes when
+// it has the rename. A power cut could take them otherwise, file capabilities for example.
+func (d *Driver) requireLoggedCopyUps() error {
+	if !d.isContentLogged() {
+		return fmt.Errorf("the pool's intent log lacks extended attributes; `zpool upgrade %s` adds the feature zilsaxattr", d.pool())
+	}
+	stats, err := d.zfs.DatasetStats(d.dataset)
+	if err != nil {
+		return err
+	}
+	if !stats.HasXattrSA() {
+		return fmt.Errorf("extended attributes are hidden directories, which the intent log orders otherwise; run `zfs set xattr=sa %s`", d.dataset)
+	}
+	return nil
 }
 
 // timeCopyUp mounts two small directories in staging, which the next start clears.
@@ -47,7 +102,7 @@ func (d *Driver) timeCopyUp(ctx context.Context) (took time.Duration, err error)
 	if err := d.waitTxg(ctx); err != nil {
 		return 0, err
 	}
-	if err := m.Do(); err != nil {
+	if err := d.tmpfiles.Mount(m); err != nil {
 		return 0, err
 	}
 	took, err = timeOpen(filepath.Join(dir, mergedName, "file"))
@@ -60,7 +115,7 @@ func timeOpen(path string) (time.Duration, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	took := time.Since(begin)
 	if err != nil {
-		return 0, fmt.Errorf("copy up: %w", err)
+		return 0, fmt.Errorf("copy up: %v", err)
 	}
 	return took, f.Close()
 }
@@ -89,13 +144,27 @@ func (d *Driver) setSync(choice string) error {
 	return d.zfs.SetProperty(d.dataset, zfs.Properties{"sync": zfs.String(choice)})
 }
 
+// String says what the first change of a file costs, and whether it waits.
+func (c CopyUp) String() string {
+	text := "not measured"
+	if c.Took > 0 {
+		text = c.Took.Round(10 * time.Microsecond).String()
+	}
+	return text + " for a file's first change in a container"
+}
+
 // syncAdvice says what the dataset's sync property costs here, and what the other choice
 // would risk.
-func syncAdvice(sync, copyUp string) string {
-	switch sync {
-	case "disabled":
-		return copyUp + " for a file's first change in a container; a power cut takes up to the last 5 s of what containers wrote, fsync or not (images are safe); sync=standard keeps what was fsynced and waits for a transaction group at each such change"
+func (c CopyUp) syncAdvice(sync string) string {
+	const loss = "a power cut %stakes up to the last 5 s of what containers wrote, fsync or not (images are safe)"
+	switch {
+	case sync == "disabled" && c.Waits == nil:
+		return c.String() + "; " + fmt.Sprintf(loss, "") + "; sync=standard keeps what was fsynced, and copy-ups do not wait for a transaction group either"
+	case sync == "disabled":
+		return fmt.Sprintf("%s; "+loss+"; sync=standard keeps what was fsynced and waits for a transaction group at each such change (%v)", c, "", c.Waits)
+	case c.Waits == nil:
+		return c.String() + ", which does not wait for a transaction group"
 	default:
-		return copyUp + " for a file's first change in a container, which waits for a transaction group; overlayzfs.sync=disabled does not wait, and a power cut then takes up to the last 5 s of what containers wrote, fsync or not (images are safe)"
+		return fmt.Sprintf("%s, which waits for a transaction group (%v); overlayzfs.sync=disabled does not wait, and "+loss, c, c.Waits, "then ")
 	}
 }

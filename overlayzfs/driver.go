@@ -43,7 +43,9 @@ type Driver struct {
 
 	limits *quota.Limiter
 	preset Limits // for containers' layers that ask for no limit
-	copyUp string // the measured cost of a copy-up; empty when it is not known
+	copyUp CopyUp
+	// tmpfiles keeps the layers' overlays from copy-ups that wait; nil where it cannot.
+	tmpfiles *mount.TmpfileListener
 
 	snapshots *snapshot.Scheduler
 
@@ -153,7 +155,7 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if err := d.startSnapshots(o); err != nil {
 		return err
 	}
-	d.measureCopyUp(ctx)
+	d.probeCopyUp(ctx)
 	d.takeSnapshot(ctx, snapshot.Start)
 	return nil
 }
@@ -242,6 +244,7 @@ func (d *Driver) stop() error {
 	if d.limits != nil {
 		d.limits.Close()
 	}
+	d.closeTmpfileListener()
 	return d.zfs.Close()
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -50,7 +51,23 @@ func (d *Driver) writableMount(l layer) (Mount, error) {
 	if err := d.attach(l); err != nil {
 		return Mount{}, err
 	}
-	return mount.Overlay{Apart: separate, Lowers: lowers, Upper: l.contentDir(diffName, separate), Work: l.contentDir(workName, separate), Off: d.disabledFeatures}.Mount()
+	work := l.contentDir(workName, separate)
+	m, err := mount.Overlay{Apart: separate, Lowers: lowers, Upper: l.contentDir(diffName, separate), Work: work, Off: d.disabledFeatures}.Mount()
+	if err != nil {
+		return Mount{}, err
+	}
+	// The mounter comes later, perhaps several times, and from any mount namespace.
+	if err := d.tmpfiles.Watch(work); err != nil {
+		logrus.WithError(err).WithField("layer", l.id).Warn("copy-ups in the layer wait for a transaction group")
+	}
+	return m, nil
+}
+
+// unwatch ends what WritableMount began, before the layer's work directory is committed or
+// removed.
+func (d *Driver) unwatch(l layer) {
+	d.tmpfiles.Unwatch(l.contentDir(workName, false))
+	d.tmpfiles.Unwatch(l.contentDir(workName, true))
 }
 
 // ViewMount returns how to mount a layer and all layers below it for reading.

@@ -65,6 +65,7 @@ func (d *Driver) moveToTrash(l layer) (trash string, err error) {
 	if err := unmountUnused(l); err != nil {
 		return "", err
 	}
+	d.unwatch(l)
 	if err := d.detach(l); err != nil && !errors.Is(err, fault.Invalid) { // a damaged layer can be removed too
 		return "", err
 	}

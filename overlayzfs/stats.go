@@ -24,6 +24,7 @@ type Stats struct {
 	Space *Space
 	// Content is nil while the pool is suspended, because counting would wait.
 	Content *Content
+	CopyUp  CopyUp
 }
 
 // Space is the space of the store's dataset and its descendants, in bytes.
@@ -53,7 +54,7 @@ func (d *Driver) Stats() (Stats, error) {
 }
 
 func (d *Driver) stats() (s Stats, err error) {
-	s = Stats{Dataset: d.dataset, Pool: zfs.Pool{Name: d.pool()}}
+	s = Stats{Dataset: d.dataset, Pool: zfs.Pool{Name: d.pool()}, CopyUp: d.copyUp}
 	if s.Pool.Health, err = zfs.PoolState(d.pool()); err != nil || s.Pool.Suspended() {
 		return s, err
 	}

@@ -1,7 +1,6 @@
 package overlayzfs
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -147,7 +146,7 @@ func (d *Driver) datasetStatus() [][2]string {
 		{"Space Available", units.BytesSize(float64(stats.Available()))},
 		{"Compression Ratio", fmt.Sprintf("%d.%02dx", ratio/100, ratio%100)},
 		{"Sync", stats.Sync()},
-		{"Copy-up", syncAdvice(stats.Sync(), cmp.Or(d.copyUp, "not measured"))},
+		{"Copy-up", d.copyUp.syncAdvice(stats.Sync())},
 	}
 }
 
@@ -194,9 +193,15 @@ func (d *Driver) announce() {
 	if d.zfs == nil {
 		return
 	}
-	if stats, err := d.zfs.DatasetStats(d.dataset); err == nil && d.copyUp != "" {
-		log.WithField("sync", stats.Sync()).Warn("copy-up: " + syncAdvice(stats.Sync(), d.copyUp))
+	stats, err := d.zfs.DatasetStats(d.dataset)
+	if err != nil || d.copyUp.Took == 0 {
+		return
 	}
+	level := logrus.InfoLevel
+	if stats.Sync() == "disabled" || d.copyUp.Waits != nil {
+		level = logrus.WarnLevel
+	}
+	log.WithField("sync", stats.Sync()).Log(level, "copy-up: "+d.copyUp.syncAdvice(stats.Sync()))
 }
 
 // countLayers counts short links, of which each layer has one.

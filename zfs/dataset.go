@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/versions"
 )
 
 // Type is the type of a dataset.
@@ -174,6 +176,22 @@ func (d Dataset) SyncMode() uint64 { return d.uint("sync", SyncStandard) }
 // Sync is the sync property in words: standard, always or disabled.
 func (d Dataset) Sync() string {
 	return cmp.Or(Word("sync", d.SyncMode()), Uint(d.SyncMode()).String())
+}
+
+// HasXattrSA reports whether files keep extended attributes in their dnodes.
+func (d Dataset) HasXattrSA() bool { return d.uint("xattr", defaultXattr()) == xattrSA }
+
+// xattrDir and xattrSA are ZFS_XATTR_DIR and ZFS_XATTR_SA of include/sys/fs/zfs.h.
+const xattrDir, xattrSA = 1, 2
+
+// defaultXattr is the loaded module's default of the xattr property, which became sa with
+// OpenZFS 2.3.
+func defaultXattr() uint64 {
+	text, err := Version()
+	if v, ok := versions.Parse(text); err != nil || !ok || v.IsBefore(versions.Version{2, 3}) {
+		return xattrDir
+	}
+	return xattrSA
 }
 
 // CanMount is the canmount property in words: off, on or noauto.

@@ -37,6 +37,7 @@ func (fakeStore) Stats() (overlayzfs.Stats, error) {
 		Dataset: "tank/docker",
 		Pool:    zfs.Pool{Name: "tank", Health: "ONLINE", Size: 100, Allocated: 60, Free: 40},
 		Space:   &overlayzfs.Space{},
+		CopyUp:  overlayzfs.CopyUp{Took: time.Millisecond},
 		Content: &overlayzfs.Content{Limited: []overlayzfs.LimitedLayer{{ID: "big", Limits: quota.Limits{Bytes: 100}, Usage: quota.Usage{Bytes: 95}}}},
 	}, nil
 }

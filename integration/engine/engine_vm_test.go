@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 func TestAnEngineOnThePlugin(t *testing.T) {
@@ -47,5 +49,36 @@ func TestABuildAndALimitedContainer(t *testing.T) {
 	full := e.Command("run", "--rm", "--network", "none", "--storage-opt", "size=32M", "built", "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=64")
 	if out, err := full.CombinedOutput(); err == nil || !strings.Contains(string(out), "Disk quota exceeded") {
 		t.Errorf("64 MB in 32: %v\n%s", err, out)
+	}
+}
+
+// TestChangedFilesWaitForNoTransactionGroup changes files of an image in a container, in a
+// limited one and in a build step. What else they wait for takes far fewer transaction groups
+// than there are files.
+func TestChangedFilesWaitForNoTransactionGroup(t *testing.T) {
+	e := StartOnPlugin(t, Options{Root: t.TempDir()}, "tank/changes")
+	dir, archive := t.TempDir(), "/lab/base/debian-base.tar"
+	if out, err := e.Command("import", archive, "base").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	const files = 100
+	dockerfile := "FROM base\nRUN mkdir /many && for i in $(seq 100); do echo below >/many/$i; done\n"
+	inguest.Must(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o600))
+	e.Docker(t, "build", "--network", "none", "-t", "many", dir)
+	const change = "for f in /many/*; do echo changed >>$f; done"
+	inguest.Must(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM many\nRUN "+change+"\n"), 0o600))
+	for what, args := range map[string][]string{
+		"a container":         {"run", "--rm", "--network", "none", "many", "sh", "-ec", change},
+		"a limited container": {"run", "--rm", "--network", "none", "--storage-opt", "size=50M", "many", "sh", "-ec", change},
+		"a step":              {"build", "--network", "none", "-t", "built", dir},
+	} {
+		groups := inguest.CountTxgs(t, "tank", func() { e.Docker(t, args...) })
+		t.Logf("%s: %d transaction groups", what, groups)
+		if groups >= files/2 {
+			t.Errorf("%s: %d transaction groups for %d files", what, groups, files)
+		}
+	}
+	if info := e.Docker(t, "info"); !strings.Contains(info, "which does not wait for a transaction group") {
+		t.Errorf("docker info says nothing of copy-ups:\n%s", info)
 	}
 }

@@ -185,7 +185,7 @@ func compressionLevel(value uint64, a advice) string {
 func checkSync(d zfs.Dataset) []Finding {
 	switch d.SyncMode() {
 	case zfs.SyncDisabled:
-		return []Finding{{"property", Note, "sync=disabled", "fast copy-ups; a power cut takes up to the last five seconds of what containers wrote, also what they fsynced. Images are safe", "zfs set sync=standard " + d.Name + "    # for databases, or --storage-opt sync=standard for one container"}}
+		return []Finding{{"property", Note, "sync=disabled", "fsync answers at once and saves nothing: a power cut takes up to the last five seconds of what containers wrote, also what they fsynced. Images are safe", "zfs set sync=standard " + d.Name + "    # for databases, or --storage-opt sync=standard for one container"}}
 	case zfs.SyncAlways:
 		return []Finding{{"property", Warning, "sync=always", "every write waits for the disk, also those that nobody wants to be durable", "zfs set sync=standard " + d.Name}}
 	}

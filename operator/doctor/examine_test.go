@@ -11,6 +11,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -32,7 +33,7 @@ func fit() Facts {
 			Engine: &Engine{Version: "26.1.5+dfsg1", Driver: "overlayzfs"},
 		},
 		Store: &Store{},
-		Probe: &Probe{CopyUp: time.Millisecond, Sync: "standard", Quota: "dataset"},
+		Probe: &Probe{CopyUp: overlayzfs.CopyUp{Took: time.Millisecond}, Sync: "standard", Quota: "dataset"},
 	}
 }
 
@@ -112,7 +113,9 @@ func TestEachFaultIsFound(t *testing.T) {
 		"mounted by itself": {func(f *Facts) {
 			f.Stats.Properties["mountpoint"] = zfs.Property{Value: zfs.String("/x"), Source: "tank/docker"}
 		}, Note, "property", "mountpoint=legacy"},
-		"a slow copy-up":      {func(f *Facts) { f.Probe.CopyUp = 36 * time.Millisecond }, Note, "copy-up", "sync=disabled"},
+		"a slow copy-up": {func(f *Facts) {
+			f.Probe.CopyUp = overlayzfs.CopyUp{Took: 36 * time.Millisecond, Waits: errors.New("no fanotify")}
+		}, Note, "copy-up", "sync=disabled"},
 		"a probe that failed": {func(f *Facts) { f.Probe.Err = errors.New("x") }, Warning, "probe", ""},
 		"what overlayfs lacks": {func(f *Facts) {
 			f.Probe = &Probe{Err: fault.New(fault.Unsupported, "OpenZFS 2.2.0 cannot tell upper from lower case")}

@@ -1,10 +1,9 @@
 package doctor
 
 import (
-	"time"
-
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -97,7 +96,7 @@ type Store struct {
 // Probe is the result of RunProbe.
 type Probe struct {
 	Err    error
-	CopyUp time.Duration // 0 when it was not measured
+	CopyUp overlayzfs.CopyUp
 	Sync   string
 	Quota  string // the mechanism that enforces limits, and why
 }

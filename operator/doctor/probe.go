@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
@@ -42,6 +41,11 @@ func (p *Probe) probeStore(ctx context.Context, dir, dataset string) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
+	stats, err := d.Stats()
+	if err != nil {
+		return err
+	}
+	p.CopyUp = stats.CopyUp
 	lines, err := d.Status(ctx)
 	if err != nil {
 		return err
@@ -52,9 +56,6 @@ func (p *Probe) probeStore(ctx context.Context, dir, dataset string) (err error)
 			p.Quota = line[1]
 		case "Sync":
 			p.Sync = line[1]
-		case "Copy-up":
-			first, _, _ := strings.Cut(line[1], " ")
-			p.CopyUp, _ = time.ParseDuration(first) // or it was not measured
 		}
 	}
 	return nil

@@ -86,12 +86,14 @@ func checkProbe(f Facts) []Finding {
 
 func checkCopyUp(p *Probe, dataset string) []Finding {
 	const check = "copy-up"
-	took := p.CopyUp.Round(10 * time.Microsecond).String()
+	took := p.CopyUp.Took.Round(10*time.Microsecond).String() + " for a file's first change in a container, with sync=" + p.Sync
 	switch {
-	case p.CopyUp == 0:
+	case p.CopyUp.Took == 0:
 		return []Finding{{check, Note, "not measured", "", ""}}
-	case p.CopyUp > slowCopyUp && p.Sync != "disabled":
-		return []Finding{{check, Note, took + " for a file's first change in a container, with sync=" + p.Sync, "it waits for a transaction group", "zfs set sync=disabled " + dataset + "    # no wait; a power cut then takes up to five seconds of what containers wrote, images are safe"}}
+	case p.CopyUp.Waits != nil && p.CopyUp.Took > slowCopyUp && p.Sync != "disabled":
+		return []Finding{{check, Note, took, "it waits for a transaction group: " + p.CopyUp.Waits.Error(), "zfs set sync=disabled " + dataset + "    # no wait; a power cut then takes up to five seconds of what containers wrote, images are safe"}}
+	case p.CopyUp.Waits != nil:
+		return okFinding(check, took+", by O_TMPFILE: "+p.CopyUp.Waits.Error())
 	}
-	return okFinding(check, took+" for a file's first change in a container, with sync="+p.Sync)
+	return okFinding(check, took+", by a rename, which waits for no transaction group")
 }

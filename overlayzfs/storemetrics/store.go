@@ -91,6 +91,7 @@ var (
 	used          = newDesc("dataset_used_bytes", "Space of the store's dataset and all datasets below it.", "dataset")
 	logical       = newDesc("dataset_logical_used_bytes", "The same before compression.", "dataset")
 	snapshots     = newDesc("dataset_snapshots_used_bytes", "Space that only snapshots of the store's dataset keep.", "dataset")
+	copyUp        = newDesc("copy_up_seconds", "Duration of a small file's first change in a container, measured at the start. By rename none waits for a transaction group, by tmpfile each does unless sync=disabled.", "by")
 	available     = newDesc("dataset_available_bytes", "Space that can still be written to the store's dataset.", "dataset")
 )
 
@@ -102,7 +103,7 @@ func newDesc(name, help string, labels ...string) *prometheus.Desc {
 func (s *store) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		storeUp, storeInfo, layers, mounts, removals, limitedLayers, nearFullCount, limitUsed,
-		poolState, poolSize, poolAllocated, poolFree, used, logical, snapshots, available,
+		poolState, poolSize, poolAllocated, poolFree, used, logical, snapshots, available, copyUp,
 	} {
 		to <- d
 	}
@@ -120,6 +121,7 @@ func (s *store) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	g.set(storeInfo, 1, stats.Dataset, stats.Pool.Name)
+	g.setCopyUp(stats.CopyUp)
 	if stats.Pool.Size > 0 {
 		g.setPool(stats.Pool)
 	}
@@ -136,6 +138,16 @@ type gauges struct{ to chan<- prometheus.Metric }
 
 func (g gauges) set(d *prometheus.Desc, value float64, labels ...string) {
 	g.to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+}
+
+func (g gauges) setCopyUp(c overlayzfs.CopyUp) {
+	by := "rename"
+	if c.Waits != nil {
+		by = "tmpfile"
+	}
+	if c.Took > 0 {
+		g.set(copyUp, c.Took.Seconds(), by)
+	}
 }
 
 func boolValue(b bool) float64 {

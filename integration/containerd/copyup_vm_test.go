@@ -1,0 +1,50 @@
+//go:build vm
+
+package containerd
+
+import (
+	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
+)
+
+const manyFilesImage = "docker.io/lab/many:latest"
+
+// requireFewTxgs changes each file of a directory of the image.
+func requireFewTxgs(t *testing.T, what string, change func()) {
+	t.Helper()
+	groups := inguest.CountTxgs(t, "tank", change)
+	t.Logf("%s: %d transaction groups for %d files", what, groups, images.ManyFiles)
+	if groups >= images.ManyFiles/2 {
+		t.Errorf("%s: %d transaction groups for %d files", what, groups, images.ManyFiles)
+	}
+}
+
+// TestChangedFilesWaitForNoTransactionGroup changes files of an image in containers whose
+// mounts ctr makes, limited or not.
+func TestChangedFilesWaitForNoTransactionGroup(t *testing.T) {
+	n := newTestContainerd(t, "lab", nil)
+	n.unpackImage(t, images.WriteManyFiles(t, "lab/many:latest"))
+	requireFewTxgs(t, "a container", func() {
+		n.ctr(t, "run", "--rm", snapshotter, manyFilesImage, "box", "sh", "-ec", images.ChangeManyFiles)
+	})
+	requireFewTxgs(t, "a limited container", func() {
+		n.ctr(t, "run", "--rm", snapshotter, "--snapshotter-label=containerd.io/snapshot/overlayzfs.size=50M",
+			manyFilesImage, "limited", "sh", "-ec", images.ChangeManyFiles)
+	})
+}
+
+// TestChangedFilesOfAPodWaitForNoTransactionGroup does the same through the CRI.
+func TestChangedFilesOfAPodWaitForNoTransactionGroup(t *testing.T) {
+	n := newNode(t, nil)
+	n.importImage(t, images.WriteManyFiles(t, "lab/many:latest"))
+	p := n.runPod(t, "pod")
+	box := p.runContainer(t, "box", manyFilesImage, sleepForever...)
+	requireFewTxgs(t, "a pod's container", func() {
+		if out, err := n.execShell(t, box, images.ChangeManyFiles); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	n.removePods(t)
+}
