@@ -5,6 +5,7 @@ package containerd
 import (
 	"testing"
 
+	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/images"
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
@@ -33,6 +34,8 @@ func TestChangedFilesWaitForNoTransactionGroup(t *testing.T) {
 		n.ctr(t, "run", "--rm", snapshotter, "--snapshotter-label=containerd.io/snapshot/overlayzfs.size=50M",
 			manyFilesImage, "limited", "sh", "-ec", images.ChangeManyFiles)
 	})
+	n.ctr(t, "images", "rm", "--sync", manyFilesImage)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 // TestChangedFilesOfAPodWaitForNoTransactionGroup does the same through the CRI.
