@@ -1,18 +1,22 @@
 package layertar
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
 // chunkSize is how much of a file one job writes. A file of at most this size is small:
 // one job creates it.
-const chunkSize = 256 << 10
+const chunkSize = 1 << maxChunkBits
 
-// pageSize is large enough for most small files.
-const pageSize = 16 << 10
-
-var (
-	chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
-	pages  = sync.Pool{New: func() any { return new([pageSize]byte) }}
+// The smallest and the largest chunk are 16 KiB, enough for most small files, and 256 KiB.
+const (
+	minChunkBits = 14
+	maxChunkBits = 18
 )
+
+// chunks has a pool for each power of two.
+var chunks [maxChunkBits - minChunkBits + 1]sync.Pool
 
 // chunk is a piece of a file's content in a pooled buffer; free returns it.
 type chunk struct {
@@ -20,11 +24,14 @@ type chunk struct {
 	free func()
 }
 
+// newChunk returns a chunk of n bytes, chunkSize at most.
 func newChunk(n int64) chunk {
-	if n <= pageSize {
-		buf := pages.Get().(*[pageSize]byte)
-		return chunk{buf[:n], func() { pages.Put(buf) }}
+	size := max(bits.Len64(uint64(max(n, 1)-1)), minChunkBits)
+	pool := &chunks[size-minChunkBits]
+	buf, ok := pool.Get().(*[]byte)
+	if !ok {
+		b := make([]byte, 1<<size)
+		buf = &b
 	}
-	buf := chunks.Get().(*[chunkSize]byte)
-	return chunk{buf[:n], func() { chunks.Put(buf) }}
+	return chunk{(*buf)[:n], func() { pool.Put(buf) }}
 }

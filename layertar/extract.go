@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"time"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
@@ -20,24 +19,23 @@ import (
 // apparent size of the result, as Size would.
 //
 // Whiteouts become those of overlayfs. They and opaque markers apply to lower layers only,
-// wherever they stand in the tar. After an error dir holds a part of the layer and is
-// useless.
+// wherever they stand in the tar, but see Options.Base. After an error dir holds a part of
+// the layer and is useless. docs/decisions/0009-layer-tar-rules.md has all rules.
 //
 // Extract checks ctx between two reads. A Read of r that blocks has to be ended by the
 // owner of r.
 func Extract(ctx context.Context, dir *os.File, r io.Reader, o Options) (size int64, err error) {
 	defer runtime.KeepAlive(dir)
-	in := &stream{ctx: ctx, r: r}
-	buffered := bufio.NewReaderSize(in, headerBuffer)
+	buffered := bufio.NewReaderSize(&stream{ctx: ctx, r: r}, headerBuffer)
 	x, err := newExtractor(ctx, int(dir.Fd()), tar.NewReader(buffered), o)
 	if err != nil {
 		return 0, fault.Classify(err)
 	}
 	defer x.close()
-	if err := x.extractAll(in); err != nil {
+	if err := x.extractAll(); err != nil {
 		return 0, fault.Classify(err)
 	}
-	if err := in.drain(buffered); err != nil {
+	if err := drain(buffered); err != nil {
 		return 0, fault.Classify(fmt.Errorf("after the end of the archive: %w", err))
 	}
 	if x.mustRecount {
@@ -62,15 +60,11 @@ type extractor struct {
 	size        int64
 	mustRecount bool // something was replaced: size is not the sum of the entries
 
-	hidden map[string]bool // the targets of whiteouts and opaque markers
-	dirs   []dirTimes
-}
-
-// dirTimes are the times of a directory. They are set last, when nothing is created in
-// the directory any more.
-type dirTimes struct {
-	path         string
-	atime, mtime time.Time
+	below     below
+	hiding    map[uint64]struct{} // see wasHiding
+	dirs      dirTimesList
+	linkStore bool // AUFS's directory of linked files has to be removed
+	warnings  int
 }
 
 func newExtractor(ctx context.Context, root int, tr *tar.Reader, o Options) (*extractor, error) {
@@ -88,11 +82,14 @@ func newExtractor(ctx context.Context, root int, tr *tar.Reader, o Options) (*ex
 		parents:     fsat.NewResolver(root),
 		targets:     fsat.NewResolver(root),
 		mustRecount: !empty,
-		hidden:      make(map[string]bool),
+		below:       below{open: o.Below},
+		hiding:      make(map[uint64]struct{}),
 	}, nil
 }
 
 func (x *extractor) close() {
+	defer x.dirs.close()
+	defer x.below.close()
 	defer x.dropDirs()
 	x.writer.close()
 }
@@ -105,11 +102,14 @@ func (x *extractor) dropDirs() {
 }
 
 // extractAll extracts every entry and then sets the times of directories.
-func (x *extractor) extractAll(in *stream) error {
-	err := x.readEntries(in)
+func (x *extractor) extractAll() error {
+	err := x.readEntries()
 	// When both fail, the writer failed first: the reader stops at once.
 	if err := x.waitPending(); err != nil {
 		return err
+	}
+	if err == nil {
+		err = x.removeLinkStore()
 	}
 	if err != nil {
 		return err
@@ -118,13 +118,11 @@ func (x *extractor) extractAll(in *stream) error {
 }
 
 // readEntries reads the tar and extracts each entry.
-func (x *extractor) readEntries(in *stream) error {
+func (x *extractor) readEntries() error {
 	last := ""
 	for !x.writer.failed.Load() {
 		hdr, err := x.tr.Next()
 		switch {
-		case err == io.EOF && !in.any:
-			return errEmpty
 		case err == io.EOF:
 			return nil
 		case err != nil && last == "":
@@ -142,7 +140,7 @@ func (x *extractor) readEntries(in *stream) error {
 
 // extractEntry extracts one entry.
 func (x *extractor) extractEntry(hdr *tar.Header) error {
-	if hdr.Typeflag == tar.TypeXGlobalHeader {
+	if hdr.Typeflag == tar.TypeXGlobalHeader || hdr.Typeflag == typeVolumeLabel {
 		return nil
 	}
 	path, err := cleanPath(hdr.Name)
@@ -150,9 +148,13 @@ func (x *extractor) extractEntry(hdr *tar.Header) error {
 		return err
 	}
 	if path == "." {
-		return skipRootEntry(hdr)
+		x.skipRootEntry(hdr)
+		return nil
 	}
 	kind, target, err := whiteout.Classify(path)
+	if kind == whiteout.Metadata && x.keepLinked(path, hdr) {
+		kind = whiteout.None
+	}
 	if err != nil || kind == whiteout.Metadata {
 		return err
 	}
@@ -163,8 +165,10 @@ func (x *extractor) extractEntry(hdr *tar.Header) error {
 		switch {
 		case kind == whiteout.Opaque:
 			return x.markOpaque(target)
-		case kind == whiteout.Whiteout, isWhiteoutDevice(hdr):
+		case kind == whiteout.Whiteout:
 			return x.createWhiteout(target, hdr)
+		case isWhiteoutDevice(hdr):
+			return x.createWhiteoutDevice(target, hdr)
 		}
 		return x.createEntry(path, hdr)
 	})
@@ -192,7 +196,7 @@ func (x *extractor) locate(path string) (location, error) {
 // classifyPath makes an error unsafe input when the layer itself made the path
 // impassable.
 func classifyPath(err error) error {
-	if err == nil || !errors.Is(err, fsat.ErrEscapes) && !pathErrnos[unwrapErrno(err)] {
+	if err == nil || !pathErrnos[unwrapErrno(err)] {
 		return err
 	}
 	return fault.New(fault.UnsafeInput, "%w", err)
@@ -210,11 +214,28 @@ func (x *extractor) createOrReplace(p location, create func() error) error {
 	return create()
 }
 
+// maxWarnings bounds the warnings about one tar.
+const maxWarnings = 16
+
+// warn tells about an entry that became something else than the tar says.
+func (x *extractor) warn(entry, what string) {
+	if x.Warn == nil || x.warnings > maxWarnings {
+		return
+	}
+	if x.warnings++; x.warnings > maxWarnings {
+		what = "further entries like these are not listed"
+	}
+	x.Warn(entry, what)
+}
+
 // removeExisting removes what is at the location.
 func (x *extractor) removeExisting(p location) error {
 	if err := x.waitPending(); err != nil { // pending files may be in there
 		return err
 	}
 	x.stale, x.mustRecount = true, true
+	if err := x.recordHiding(p); err != nil {
+		return err
+	}
 	return fsat.RemoveAll(x.ctx, p.dirfd, p.name)
 }

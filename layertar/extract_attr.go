@@ -3,12 +3,14 @@ package layertar
 import (
 	"archive/tar"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 )
 
 // attributes are everything of a file except its content.
@@ -17,6 +19,7 @@ type attributes struct {
 	mode         uint32 // the twelve bits
 	atime, mtime time.Time
 	xattrs       []xattr
+	opaque       bool // overlayfs's own mark, which the tar brings
 }
 
 // parseAttributes checks and converts the attributes in an entry's header.
@@ -25,7 +28,7 @@ func (x *extractor) parseAttributes(hdr *tar.Header) (attributes, error) {
 	if err != nil {
 		return attributes{}, err
 	}
-	xattrs, err := parseXattrs(hdr.PAXRecords)
+	xattrs, trusted, err := parseXattrs(hdr.PAXRecords)
 	if err != nil {
 		return attributes{}, err
 	}
@@ -33,7 +36,29 @@ func (x *extractor) parseAttributes(hdr *tar.Header) (attributes, error) {
 	if a.atime.Before(a.mtime) {
 		a.atime = a.mtime // missing in the tar, or nonsense
 	}
+	a.atime, a.mtime = boundTime(a.atime), boundTime(a.mtime)
+	for _, attr := range trusted {
+		if attr.name == overlayfs.OpaqueXattr && overlayfs.IsOpaque(attr.value) {
+			a.opaque = true
+			continue
+		}
+		x.warn(hdr.Name, "attribute "+quote(attr.name)+" is left out: those of trusted.* belong to the host")
+	}
 	return a, nil
+}
+
+// The bounds of a file's times, as containerd has them: 64 bits of nanoseconds since 1970.
+var (
+	minTime = time.Unix(0, 0)
+	maxTime = time.Unix(0, 1<<63-1)
+)
+
+// boundTime returns t, or the epoch for a time that is out of bounds.
+func boundTime(t time.Time) time.Time {
+	if t.Before(minTime) || t.After(maxTime) {
+		return minTime
+	}
+	return t
 }
 
 // file is the target of attributes: open as fd, or, when fd is -1, by its name.
@@ -71,29 +96,30 @@ func (a attributes) apply(f file) error {
 	return fsat.SetTimes(f.dirfd, f.name, a.atime, a.mtime)
 }
 
-// applyExceptTimes changes what differs, in the one order that works: chown
-// clears set-ID bits and capabilities, chmod rewrites an ACL. Most files belong to root
-// and have an ordinary mode: they need neither call, and each would be a transaction.
+// applyExceptTimes changes what differs, in the one order that works: chown clears set-ID
+// bits and capabilities, and an ACL brings permission bits, which the mode overrules. Most
+// files belong to root and have an ordinary mode: they need neither call, and each would be
+// a transaction.
 func (a attributes) applyExceptTimes(f file) error {
 	st, err := f.stat()
 	if err != nil {
 		return err
 	}
-	chowned := a.uid != int(st.Uid) || a.gid != int(st.Gid)
+	chowned := a.uid != unchanged && a.uid != int(st.Uid) || a.gid != unchanged && a.gid != int(st.Gid)
 	if chowned {
 		if err := fsat.Chown(f.dirfd, f.name, a.uid, a.gid); err != nil {
 			return err
 		}
 	}
-	if err := a.chmod(f, st, chowned); err != nil {
+	if err := a.setXattrs(f); err != nil {
 		return err
 	}
-	return a.setXattrs(f)
+	return a.chmod(f, st, chowned)
 }
 
 func (a attributes) chmod(f file, st unix.Stat_t, chowned bool) error {
 	const setID = unix.S_ISUID | unix.S_ISGID
-	lost := chowned && a.mode&setID != 0
+	lost := chowned && a.mode&setID != 0 || slices.ContainsFunc(a.xattrs, xattr.isACL)
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK || a.mode == st.Mode&0o7777 && !lost {
 		return nil
 	}
@@ -111,21 +137,15 @@ func (a attributes) setXattrs(f file) error {
 
 // setDirTimes sets the times of all directories.
 func (x *extractor) setDirTimes() error {
-	for _, d := range x.dirs {
+	return x.dirs.each(func(d dirTimes) error {
 		if err := x.ctx.Err(); err != nil {
 			return err
 		}
-		if err := x.setDirTime(d); err != nil {
-			return wrapEntry(d.path, err)
-		}
-	}
-	return nil
+		return wrapEntry(d.path, x.setDirTime(d))
+	})
 }
 
 func (x *extractor) setDirTime(d dirTimes) error {
-	if d.path == "." {
-		return fsat.SetTimes(x.root, ".", d.atime, d.mtime)
-	}
 	dir, name := split(d.path)
 	if x.stale {
 		x.dropDirs()

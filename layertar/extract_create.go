@@ -19,18 +19,22 @@ var pathErrnos = map[unix.Errno]bool{unix.ELOOP: true, unix.ENOTDIR: true, unix.
 // impliedDirMode is the mode of directories that a tar leaves out, as overlay2 makes them.
 const impliedDirMode = 0o755
 
+// typeVolumeLabel is GNU tar's entry with the archive's label.
+const typeVolumeLabel = 'V'
+
 // createEntry creates at path what the entry describes.
 func (x *extractor) createEntry(path string, hdr *tar.Header) error {
 	want, err := x.parseAttributes(hdr)
 	if err != nil {
 		return err
 	}
+	want.opaque = want.opaque && hdr.Typeflag == tar.TypeDir && !x.Base
 	p, err := x.locate(path)
 	if err != nil {
 		return err
 	}
 	switch hdr.Typeflag {
-	case tar.TypeReg, tar.TypeGNUSparse:
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
 		return x.createRegular(p, hdr.Size, want)
 	case tar.TypeDir:
 		return x.createDirectory(p, want)
@@ -41,7 +45,7 @@ func (x *extractor) createEntry(path string, hdr *tar.Header) error {
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 		return x.createNode(p, hdr, want)
 	}
-	return fault.New(fault.UnsafeInput, "unknown type %q", hdr.Typeflag)
+	return fault.New(fault.UnsafeInput, "entries of type %q are of no known kind, and its content would be lost", hdr.Typeflag)
 }
 
 // createDirectory makes a directory, or merges the entry with an existing one.
@@ -75,13 +79,13 @@ func (x *extractor) replaceByDir(p location, mode uint32) error {
 	if err != nil || st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return err
 	}
-	if overlayfs.IsWhiteout(st.Mode, st.Rdev) {
-		x.hidden[p.path] = true
-	}
 	if err := x.removeExisting(p); err != nil {
 		return err
 	}
-	return fsat.Mkdir(p.dirfd, p.name, mode)
+	if err := fsat.Mkdir(p.dirfd, p.name, mode); err != nil || !x.wasHiding(p) {
+		return err
+	}
+	return setOpaque(p.dirfd, p.name)
 }
 
 func (x *extractor) finishDir(fd int, p location, want attributes) error {
@@ -89,20 +93,18 @@ func (x *extractor) finishDir(fd int, p location, want attributes) error {
 	if err := want.applyExceptTimes(file{location: p, fd: fd}); err != nil {
 		return err
 	}
-	x.dirs = append(x.dirs, dirTimes{p.path, want.atime, want.mtime})
-	if !x.hidden[p.path] {
-		return nil
+	if err := x.addDirTimes(p.path, want.atime, want.mtime); err != nil || !want.opaque {
+		return err
 	}
 	return fsat.SetXattrFD(fd, overlayfs.OpaqueXattr, []byte(overlayfs.OpaqueValue))
 }
 
-// skipRootEntry passes over the entry of the layer's root, as overlay2 does: what
+// skipRootEntry passes over the entry of the layer's root, as the others do: what
 // containers see there are the top layer's attributes, never a lower one's.
-func skipRootEntry(hdr *tar.Header) error {
+func (x *extractor) skipRootEntry(hdr *tar.Header) {
 	if hdr.Typeflag != tar.TypeDir {
-		return fault.New(fault.UnsafeInput, "the layer's root cannot be of type %q", hdr.Typeflag)
+		x.warn(hdr.Name, "is left out: its name is the layer's root")
 	}
-	return nil
 }
 
 // createSymlink makes a symbolic link. It stores any target, because no code here follows

@@ -146,6 +146,10 @@ func (x *extractor) createLarge(p location, size int64, want attributes) error {
 	total := (size + chunkSize - 1) / chunkSize
 	f.left.Store(total)
 	for n := range total {
+		if x.writer.failed.Load() { // waitPending returns the error
+			f.abandon(total - n)
+			return nil
+		}
 		c, err := x.readChunk(min(chunkSize, size-n*chunkSize))
 		if err != nil {
 			f.abandon(total - n)

@@ -1,12 +1,15 @@
 package layertar
 
 import (
+	"archive/tar"
 	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
 // createHardLink gives a file of the layer another name; a symlink is linked itself. The
@@ -17,45 +20,89 @@ func (x *extractor) createHardLink(p location, linkname string, want attributes)
 		return err
 	}
 	x.order.addName(x.order.links, p.path)
-	dirfd, name, err := x.findLinkTarget(linkname)
+	target, err := x.findLinkTarget(linkname)
+	if errors.Is(err, unix.ENOENT) {
+		copied, failed := x.copyBelow(p, target.path, want)
+		if failed != nil {
+			return linkError(linkname, failed)
+		}
+		if copied {
+			return nil
+		}
+	}
 	if err != nil {
 		return linkError(linkname, err)
 	}
-	err = x.createOrReplace(p, func() error { return fsat.Link(dirfd, name, p.dirfd, p.name) })
-	if err != nil {
+	if err := x.link(target, p); err != nil {
 		return linkError(linkname, err)
 	}
 	return want.apply(file{location: p, fd: -1})
 }
 
-// findLinkTarget finds a hard link's target, which must exist and not be a directory.
-func (x *extractor) findLinkTarget(linkname string) (dirfd int, name string, err error) {
+// link makes p a name of the target, unless it is one already.
+func (x *extractor) link(target, p location) error {
+	err := fsat.Link(target.dirfd, target.name, p.dirfd, p.name)
+	if !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	a, err := fsat.Stat(target.dirfd, target.name)
+	if err != nil {
+		return err
+	}
+	b, err := fsat.Stat(p.dirfd, p.name)
+	if err != nil || fsat.InodeOf(a) == fsat.InodeOf(b) {
+		return err
+	}
+	return x.createOrReplace(p, func() error { return fsat.Link(target.dirfd, target.name, p.dirfd, p.name) })
+}
+
+// findLinkTarget finds a hard link's target, which must exist and not be a directory. The
+// path is valid also when the error is ENOENT.
+func (x *extractor) findLinkTarget(linkname string) (location, error) {
 	path, err := cleanPath(linkname)
 	if err != nil {
-		return -1, "", err
+		return location{}, err
 	}
 	if path == "." {
-		return -1, "", fault.New(fault.UnsafeInput, "it is the layer's root")
+		return location{}, fault.New(fault.UnsafeInput, "it is the layer's root")
 	}
 	if err := checkLengths(path); err != nil {
-		return -1, "", err
+		return location{}, err
 	}
 	dir, name := split(path)
-	dirfd, err = x.targets.Dir(dir, nil)
+	dirfd, err := x.targets.Dir(dir, nil)
 	if err != nil {
-		return -1, "", classifyPath(err)
+		return location{path: path}, classifyPath(err)
 	}
 	st, err := fsat.Stat(dirfd, name)
 	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		err = fault.New(fault.UnsafeInput, "it is a directory")
 	}
-	return dirfd, name, err
+	return location{dirfd, name, path}, err
 }
 
 // linkError adds the target to the error of a failed link.
 func linkError(linkname string, err error) error {
 	if errors.Is(err, unix.ENOENT) {
-		return fault.New(fault.UnsafeInput, "hard link to %s, which the layer does not have: %w", quote(linkname), err)
+		return fault.New(fault.UnsafeInput, "hard link to %s, which neither the layer nor one below it has: %w", quote(linkname), err)
 	}
 	return fault.New(classOrUnsafe(err), "hard link to %s: %w", quote(linkname), err)
+}
+
+// keepLinked reports whether to unpack an entry of AUFS's store of linked files for now: the
+// layer's hard links lead there.
+func (x *extractor) keepLinked(path string, hdr *tar.Header) bool {
+	if !whiteout.IsLinked(path) || hdr.Typeflag != tar.TypeReg {
+		return false
+	}
+	x.linkStore = true
+	return true
+}
+
+// removeLinkStore removes AUFS's store when all entries are unpacked.
+func (x *extractor) removeLinkStore() error {
+	if !x.linkStore {
+		return nil
+	}
+	return x.removeExisting(location{x.root, whiteout.LinkStore, whiteout.LinkStore})
 }

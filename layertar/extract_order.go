@@ -88,7 +88,7 @@ func (o *order) mustWait(path string) bool {
 // change its outcome.
 func (x *extractor) runOrdered(path string, extract func() error) error {
 	exclusive := x.order.isExclusive(path)
-	if exclusive || x.order.mustWait(path) {
+	if exclusive || x.order.mustWait(path) || x.writer.conflictCount.Load() >= maxConflicts {
 		if err := x.waitPending(); err != nil {
 			return err
 		}

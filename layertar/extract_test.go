@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 func TestExtractOrdinaryTree(t *testing.T) {
@@ -271,9 +269,8 @@ func TestExtractEmptyLayerAndEmptyStream(t *testing.T) {
 	if size, err := Extract(t.Context(), dir, bytes.NewReader(tarOf(t)), Options{}); err != nil || size != 0 {
 		t.Errorf("an empty layer: %d, %v", size, err)
 	}
-	_, err := Extract(t.Context(), dir, bytes.NewReader(nil), Options{})
-	if fault.ClassOf(err) != fault.UnsafeInput || !strings.Contains(err.Error(), "empty stream") {
-		t.Errorf("an empty stream: %v", err)
+	if size, err := Extract(t.Context(), dir, bytes.NewReader(nil), Options{}); err != nil || size != 0 {
+		t.Errorf("a stream of no bytes: %d, %v", size, err)
 	}
 }
 

@@ -4,12 +4,14 @@ import (
 	"archive/tar"
 	"errors"
 	"os"
+	"path"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
+	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
 // isWhiteoutDevice reports whether the entry is a whiteout in the form of overlayfs. Tools
@@ -21,21 +23,55 @@ func isWhiteoutDevice(hdr *tar.Header) bool {
 // createWhiteout hides path in the layers below. An entry of this layer at path stays: a
 // directory becomes opaque, and a file hides what is below anyway.
 func (x *extractor) createWhiteout(path string, hdr *tar.Header) error {
-	uid, gid, err := x.toHost(hdr.Uid, hdr.Gid)
-	if err != nil {
-		return err
-	}
 	p, err := x.locate(path)
 	if err != nil {
 		return err
 	}
-	x.hidden[path] = true
-	err = fsat.Mknod(p.dirfd, p.name, overlayfs.WhiteoutMode, overlayfs.WhiteoutNum)
+	if x.Base {
+		return x.deletePresent(p)
+	}
+	err = x.makeWhiteout(p, hdr)
 	if errors.Is(err, os.ErrExist) {
 		return x.hideBelowPresent(p)
 	}
-	if err != nil || uid == os.Geteuid() && gid == os.Getegid() {
+	return err
+}
+
+// createWhiteoutDevice does the same for a whiteout in the form of overlayfs. As any entry,
+// it replaces what the layer has brought of that name.
+func (x *extractor) createWhiteoutDevice(path string, hdr *tar.Header) error {
+	p, err := x.locate(path)
+	if err != nil {
 		return err
+	}
+	if x.Base {
+		return x.deletePresent(p)
+	}
+	return x.createOrReplace(p, func() error { return x.makeWhiteout(p, hdr) })
+}
+
+// deletePresent deletes what a base layer has brought so far. There is nothing below that a
+// whiteout could hide, and readers of the directory would see the device's name.
+func (x *extractor) deletePresent(p location) error {
+	if _, err := fsat.Stat(p.dirfd, p.name); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return x.removeExisting(p)
+}
+
+func (x *extractor) makeWhiteout(p location, hdr *tar.Header) error {
+	uid, gid, err := x.toHost(hdr.Uid, hdr.Gid)
+	if err != nil {
+		return err
+	}
+	if err := fsat.Mknod(p.dirfd, p.name, overlayfs.WhiteoutMode, overlayfs.WhiteoutNum); err != nil {
+		return err
+	}
+	if uid == os.Geteuid() && gid == os.Getegid() {
+		return nil
 	}
 	return fsat.Chown(p.dirfd, p.name, uid, gid)
 }
@@ -48,29 +84,60 @@ func (x *extractor) hideBelowPresent(p location) error {
 	return setOpaque(p.dirfd, p.name)
 }
 
-// markOpaque makes the directory at path hide the one below it.
+// markOpaque makes the directory at path hide the one below it. The root cannot: overlayfs
+// merges the roots of all layers.
 func (x *extractor) markOpaque(path string) error {
-	if path == "." && x.Base {
-		return nil // a base layer has nothing to hide
-	}
 	if path == "." {
-		return fault.New(fault.Unsupported, "an opaque layer root cannot be expressed in overlayfs: a layer's root always merges with those below")
+		if !x.Base {
+			x.warn("/"+whiteout.OpaqueMarker, "has no effect: overlayfs shows the root of every layer")
+		}
+		return nil
 	}
-	x.hidden[path] = true
 	p, err := x.locate(path + "/.")
-	if err != nil {
+	if err != nil || x.Base {
 		return err
 	}
 	return setOpaque(p.dirfd, ".")
+}
+
+// recordHiding records a whiteout or opaque directory before it is removed. Beyond maxNames of
+// them it does not: a directory of that name then shows what is below, as with the others.
+func (x *extractor) recordHiding(p location) error {
+	st, err := fsat.Stat(p.dirfd, p.name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	hides := overlayfs.IsWhiteout(st.Mode, st.Rdev)
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		value, err := fsat.GetXattr(p.dirfd, p.name, overlayfs.OpaqueXattr)
+		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+			return err
+		}
+		hides = overlayfs.IsOpaque(value)
+	}
+	if hides && len(x.hiding) < maxNames {
+		x.hiding[x.order.hash(p.path)] = struct{}{}
+	}
+	return nil
+}
+
+// wasHiding reports whether the layer deletes what is below p, although something has
+// replaced the mark. A directory at p must be opaque.
+func (x *extractor) wasHiding(p location) bool {
+	_, ok := x.hiding[x.order.hash(p.path)]
+	return ok
 }
 
 func setOpaque(dirfd int, name string) error {
 	return fsat.SetXattr(dirfd, name, overlayfs.OpaqueXattr, []byte(overlayfs.OpaqueValue))
 }
 
-// makeParent makes a directory that the tar has not mentioned. It replaces a whiteout and
-// refuses anything else of that name.
-func (x *extractor) makeParent(dirfd int, name string, exists bool) error {
+// makeParent makes a directory that the tar has not mentioned, as it is in the layers below.
+// It replaces a whiteout and refuses anything else of that name.
+func (x *extractor) makeParent(dirfd int, dir, name string, exists bool) error {
 	if err := x.waitPending(); err != nil {
 		return err
 	}
@@ -86,18 +153,28 @@ func (x *extractor) makeParent(dirfd int, name string, exists bool) error {
 	if err != nil {
 		return err
 	}
-	uid, gid := x.IDs.RootPair()
-	fd, err := fsat.OpenDir(dirfd, name)
+	p := location{dirfd, name, path.Join(dir, name)}
+	want := x.defaultAttributes()
+	want.opaque = exists // it hides what the whiteout hid
+	if !exists {
+		if want, err = x.impliedAttributes(p.path); err != nil {
+			return err
+		}
+	}
+	return x.finishParent(p, want)
+}
+
+func (x *extractor) finishParent(p location, want attributes) error {
+	fd, err := fsat.OpenDir(p.dirfd, p.name)
 	if err != nil {
 		return err
 	}
-	want := attributes{uid: uid, gid: gid, mode: impliedDirMode}
-	if os.Geteuid() != 0 && x.IDs.Empty() {
-		want.uid, want.gid = os.Geteuid(), os.Getegid() // only root may give files away
-	}
-	err = want.applyExceptTimes(file{location: location{dirfd, name, name}, fd: fd})
-	if err == nil && exists {
+	err = want.applyExceptTimes(file{location: p, fd: fd})
+	if err == nil && want.opaque {
 		err = fsat.SetXattrFD(fd, overlayfs.OpaqueXattr, []byte(overlayfs.OpaqueValue))
+	}
+	if err == nil && !want.mtime.IsZero() {
+		err = x.addDirTimes(p.path, want.atime, want.mtime)
 	}
 	if closed := fsat.Close(fd); err == nil {
 		err = closed

@@ -13,10 +13,14 @@ type fileWriter struct {
 	inFlight sync.WaitGroup // of jobs; only the reader adds and waits
 	failed   atomic.Bool    // err is set: the remaining jobs do nothing
 
-	mu        sync.Mutex
-	err       error
-	conflicts []*smallFile // not created: something has their name
+	mu            sync.Mutex
+	err           error
+	conflicts     []*smallFile // not created: something has their name
+	conflictCount atomic.Int32
 }
+
+// maxConflicts bounds the conflicts, because each holds a file's content.
+const maxConflicts = 16
 
 func newFileWriter() *fileWriter { return &fileWriter{workerPool: newWorkerPool()} }
 
@@ -40,6 +44,7 @@ func (w *fileWriter) waitAll() []*smallFile {
 	defer w.mu.Unlock()
 	conflicts := w.conflicts
 	w.conflicts = nil
+	w.conflictCount.Store(0)
 	return conflicts
 }
 
@@ -63,4 +68,5 @@ func (w *fileWriter) addConflict(f *smallFile) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.conflicts = append(w.conflicts, f)
+	w.conflictCount.Add(1)
 }

@@ -67,19 +67,7 @@ func TestExtractRefuses(t *testing.T) {
 		h.Devmajor, h.Devminor = major, minor
 		return entry{Header: h}
 	}
-	owned := func(uid, gid int) entry {
-		return aFile("f", "").edit(func(h *tar.Header) { h.Format, h.Uid, h.Gid = tar.FormatGNU, uid, gid })
-	}
 	tests := map[string][]entry{
-		"a name above the root":             {aFile("../escape", "x")},
-		"an absolute name above the root":   {aFile("/../escape", "x")},
-		"a name that dips above the root":   {aFile("a/../../layer/f", "x")},
-		"a parent that is a climbing link":  {aSymlink("up", "../victim"), aFile("up/f", "x")},
-		"a chain that climbs":               {aDir("a"), aSymlink("a/up", ".."), aSymlink("b", "a/up/.."), aFile("b/f", "x")},
-		"an absolute link that climbs":      {aSymlink("up", "/.."), aFile("up/f", "x")},
-		"a link made to climb by moving it": {aDir("a/b"), aSymlink("a/b/l", "../../.."), aHardLink("l", "a/b/l"), aFile("l/f", "x")},
-		"a directory through a climbing link": {
-			aSymlink("up", "../victim"), aDir("up/new")},
 		"a loop of links":               {aSymlink("a", "b"), aSymlink("b", "a"), aFile("a/f", "x")},
 		"a file as a parent":            {aFile("f", "x"), aFile("f/g", "y")},
 		"a link to a file as a parent":  {aFile("f", "x"), aSymlink("l", "f"), aFile("l/g", "y")},
@@ -88,7 +76,6 @@ func TestExtractRefuses(t *testing.T) {
 		"a hard link through a symlink": {aSymlink("up", ".."), aHardLink("l", "up/secret")},
 		"a hard link to nothing":        {aHardLink("l", "nothing")},
 		"a hard link into nothing":      {aHardLink("l", "no/thing")},
-		"a hard link to itself":         {aFile("l", "x"), aHardLink("l", "l")},
 		"a hard link to a directory":    {aDir("d"), aHardLink("l", "d")},
 		"a hard link to the root":       {aHardLink("l", "/")},
 		"a name too long":               {aFile(strings.Repeat("x", 256), "")},
@@ -99,20 +86,10 @@ func TestExtractRefuses(t *testing.T) {
 		"a whiteout of nothing":         {aFile(".wh.", "")},
 		"a whiteout of .":               {aFile("a/.wh..", "")},
 		"a whiteout of ..":              {aFile("a/.wh...", "")},
-		"a file in a whiteout":          {aFile(".wh.a/b", "")},
-		"a whiteout above the root":     {aFile("../.wh.secret", "")},
-		"a whiteout through a link":     {aSymlink("up", ".."), aFile("up/.wh.secret", "")},
-		"an opaque parent":              {aSymlink("up", "../victim"), aFile("up/.wh..wh..opq", "")},
-		"an opaque directory":           {aDir("d").xattr("trusted.overlay.opaque", "y")},
-		"a redirected directory":        {aDir("d").xattr("trusted.overlay.redirect", "/etc")},
-		"a metacopy":                    {aFile("f", "").xattr("trusted.overlay.metacopy", "")},
 		"a device number too large":     {device(1<<12, 0)},
 		"a minor number too large":      {device(0, 1<<20)},
-		"a negative owner":              {owned(-1, 0)},
-		"a negative group":              {owned(0, -1)},
-		"an owner too large":            {owned(1<<32-1, 0)},
-		"a root that is a file":         {aFile(".", "x")},
-		"an unknown type":               {entry{Header: header('7', "f", 0)}},
+		"an unknown type":               {entry{Header: header('Z', "f", 0)}},
+		"a part of a file":              {entry{Header: header('M', "f", 0)}},
 		"an attribute value too large":  {aFile("f", "").xattr("user.x", strings.Repeat("x", 1<<16+1))},
 	}
 	for what, entries := range tests {
@@ -153,6 +130,31 @@ func TestExtractRefusesRawHeaders(t *testing.T) {
 		}
 		if took := after.TotalAlloc - before.TotalAlloc; took > 32<<20 {
 			t.Errorf("%s took %d bytes of memory", what, took)
+		}
+		unchanged()
+	}
+}
+
+// TestExtractStaysInside extracts what climbs: the root is the root of all paths.
+func TestExtractStaysInside(t *testing.T) {
+	tests := map[string][]entry{
+		"a name above the root":             {aFile("../escape", "x")},
+		"an absolute name above the root":   {aFile("/../escape", "x")},
+		"a name that dips above the root":   {aFile("a/../../layer/f", "x")},
+		"a parent that is a climbing link":  {aSymlink("up", "../victim"), aFile("up/f", "x")},
+		"a chain that climbs":               {aDir("a"), aSymlink("a/up", ".."), aSymlink("b", "a/up/.."), aFile("b/f", "x")},
+		"an absolute link that climbs":      {aSymlink("up", "/.."), aFile("up/f", "x")},
+		"a link made to climb by moving it": {aDir("a/b"), aSymlink("a/b/l", "../../.."), aHardLink("l", "a/b/l"), aFile("l/f", "x")},
+		"a directory through a link":        {aSymlink("up", "../victim"), aDir("up/new")},
+		"a whiteout above the root":         {aFile("../.wh.secret", "")},
+		"a whiteout through a link":         {aSymlink("up", ".."), aFile("up/.wh.secret", "")},
+		"a root that is a file":             {aFile("..", "x")},
+	}
+	for what, entries := range tests {
+		dir, path := newDir(t)
+		unchanged := outside(t, path)
+		if _, err := Extract(t.Context(), dir, bytes.NewReader(tarOf(t, entries...)), Options{Base: true}); err != nil {
+			t.Errorf("%s: %v", what, err)
 		}
 		unchanged()
 	}
@@ -231,14 +233,6 @@ func (r *repeat) Read(p []byte) (int, error) {
 type slow struct{}
 
 func (slow) Read(p []byte) (int, error) { return min(len(p), 16), nil }
-
-func TestExtractLimitsTheTrailer(t *testing.T) {
-	dir, _ := newDir(t)
-	r := io.MultiReader(bytes.NewReader(tarOf(t)), &repeat{block: make([]byte, 1<<20)})
-	if _, err := Extract(t.Context(), dir, r, Options{}); fault.ClassOf(err) != fault.UnsafeInput {
-		t.Error(err)
-	}
-}
 
 func TestExtractNeverLeavesThroughProc(t *testing.T) {
 	dir, path := newDir(t)

@@ -17,8 +17,8 @@ const (
 	maxPath = 32 << 10
 )
 
-// cleanPath returns an entry's name as a path relative to the layer's root, which is ".".
-// Unlike path.Clean it refuses a ".." that leads above the root of an absolute name.
+// cleanPath returns an entry's name as a path relative to the layer's root, which is ".". A
+// ".." at the root stays there, as in a chroot.
 func cleanPath(name string) (string, error) {
 	if strings.IndexByte(name, 0) >= 0 {
 		return "", fault.New(fault.UnsafeInput, "the name holds a NUL byte")
@@ -26,20 +26,14 @@ func cleanPath(name string) (string, error) {
 	if len(name) > maxPath {
 		return "", fault.New(fault.UnsafeInput, "the name has %d bytes, the most is %d: %w", len(name), maxPath, unix.ENAMETOOLONG)
 	}
-	depth := 0
-	for part := range strings.SplitSeq(name, "/") {
-		switch part {
-		case "", ".":
-		case "..":
-			depth--
-		default:
-			depth++
-		}
-		if depth < 0 {
-			return "", fault.New(fault.UnsafeInput, `the name's ".." leads above the layer's root`)
-		}
+	clean := path.Clean(strings.TrimLeft(name, "/"))
+	for strings.HasPrefix(clean, "../") { // Clean leaves only those at the start
+		clean = clean[len("../"):]
 	}
-	return path.Clean(strings.TrimLeft(name, "/")), nil
+	if clean == ".." {
+		return ".", nil
+	}
+	return clean, nil
 }
 
 // checkLengths refuses a component that no file system stores.

@@ -1,6 +1,8 @@
 package layertar
 
 import (
+	"os"
+
 	"github.com/moby/sys/user"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -12,24 +14,37 @@ type Options struct {
 	// IDs maps the owners in the tar (a container's view) to those on disk.
 	IDs user.IdentityMapping
 
-	// Base says that the layer to extract has none below it.
+	// Base says that the layer to extract has none below it. Its whiteouts delete what the
+	// layer itself has brought, and its opaque markers mean nothing.
 	Base bool
+
+	// Below opens the merged tree of the layers below the one to extract. Extract calls it at
+	// most once, when an entry needs a directory or a file that the tar does not have, and
+	// does not close it. nil: nothing is known of them.
+	Below func() (*os.File, error)
+
+	// Warn is called with an entry that became something else than its tar says. nil: nobody
+	// wants to know.
+	Warn func(entry, what string)
 }
 
-// maxID is the largest owner; the next number means "unchanged" to chown(2).
-const maxID = 1<<32 - 2
+// unchanged is the owner that chown(2) leaves as it is: the root user's, for a new file.
+const unchanged = 1<<32 - 1
 
-// toHost maps a tar's owner to the disk's.
+// toHost maps a tar's owner to the disk's. Without a map it takes an owner's lower 32 bits,
+// as the system call does.
 func (o Options) toHost(uid, gid int) (int, int, error) {
+	if o.IDs.Empty() {
+		return truncateID(uid), truncateID(gid), nil
+	}
 	hostUID, hostGID, err := o.IDs.ToHost(uid, gid)
 	if err != nil {
 		return 0, 0, fault.New(fault.UnsafeInput, "owner %d:%d: %w", uid, gid, err)
 	}
-	if !validID(hostUID) || !validID(hostGID) {
-		return 0, 0, fault.New(fault.UnsafeInput, "owner %d:%d is out of range", uid, gid)
-	}
 	return hostUID, hostGID, nil
 }
+
+func truncateID(id int) int { return int(uint32(id)) }
 
 // toContainer maps a file's owner to the tar's.
 func (o Options) toContainer(uid, gid uint32) (int, int, error) {
@@ -39,5 +54,3 @@ func (o Options) toContainer(uid, gid uint32) (int, int, error) {
 	}
 	return u, g, nil
 }
-
-func validID(id int) bool { return id >= 0 && int64(id) <= maxID }

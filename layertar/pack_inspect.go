@@ -129,6 +129,9 @@ func (p *packer) inspectSpecial(i *item, dirfd int, name string) (err error) {
 		i.hdr = p.whiteoutHeader(i.path, i.st)
 		return nil
 	}
+	if typ := i.st.Mode & unix.S_IFMT; typ == unix.S_IFREG || typ == unix.S_IFDIR {
+		return errChanged // it has content, which nobody has looked for
+	}
 	if i.hdr, err = p.newHeader(i.path, i.st); err != nil {
 		return err
 	}

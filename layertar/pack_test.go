@@ -218,7 +218,7 @@ func TestPackEntries(t *testing.T) {
 func TestPackEntriesRefuses(t *testing.T) {
 	dir := openDir(t, extract(t, aFile("d/f", ""), aSymlink("s", "d")))
 	for path, class := range map[string]fault.Class{
-		"../x": fault.UnsafeInput, "/x": fault.Invalid, "": fault.Invalid, ".": fault.Invalid, "a/": fault.Invalid,
+		"../x": fault.Invalid, "/x": fault.Invalid, "": fault.Invalid, ".": fault.Invalid, "a/": fault.Invalid,
 		".wh.x": fault.Unsupported, ".wh.d/x": fault.Unsupported,
 	} {
 		for _, deleted := range []bool{false, true} {

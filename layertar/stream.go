@@ -21,15 +21,10 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 // headerBuffer gathers headers and small files into one read or write.
 const headerBuffer = 128 << 10
 
-// maxTrailer bounds what may follow the end of an archive.
-const maxTrailer = 1 << 30
-
-// stream is a layer's tar as it comes in. A Read fails once ctx has ended. any tells
-// whether a byte came at all.
+// stream is a layer's tar as it comes in. A Read fails once ctx has ended.
 type stream struct {
 	ctx context.Context
 	r   io.Reader
-	any bool
 }
 
 // Read reads from the tar unless ctx has ended.
@@ -37,26 +32,14 @@ func (s *stream) Read(p []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, err
 	}
-	n, err := s.r.Read(p)
-	s.any = s.any || n > 0
-	return n, err
+	return s.r.Read(p)
 }
 
-// drain reads what follows the archive, so that the sender can finish.
-func (s *stream) drain(buffered *bufio.Reader) error {
-	_, err := io.CopyN(io.Discard, buffered, maxTrailer+1)
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil
-	case err == nil:
-		return fault.New(fault.UnsafeInput, "more than %d bytes follow the end of the archive", int64(maxTrailer))
-	}
+// drain reads what follows the archive, so that the sender can finish. It may be anything.
+func drain(buffered *bufio.Reader) error {
+	_, err := io.Copy(io.Discard, buffered)
 	return err
 }
-
-// errEmpty is returned for a stream without a byte. Even an empty layer has an
-// end-of-archive marker, so an earlier attempt has consumed this body.
-var errEmpty = fault.New(fault.UnsafeInput, "empty stream: not even an end-of-archive marker; was the request repeated with a spent body?")
 
 // classifyRead gives an error of archive/tar a class.
 func classifyRead(err error) error {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
 const (
@@ -34,9 +34,13 @@ type xattr struct {
 	value []byte
 }
 
-// parseXattrs returns the attributes among an entry's PAX records, by name.
-func parseXattrs(records map[string]string) ([]xattr, error) {
-	var attrs []xattr
+// trustedPrefix begins the names of attributes that only the host's root sees. Overlayfs's
+// own are among them.
+const trustedPrefix = "trusted."
+
+// parseXattrs returns the attributes among an entry's PAX records, by name. A layer must not
+// set the trusted ones.
+func parseXattrs(records map[string]string) (attrs, trusted []xattr, err error) {
 	for _, key := range slices.Sorted(maps.Keys(records)) {
 		name, ok := strings.CutPrefix(key, paxXattr)
 		if !ok {
@@ -44,12 +48,19 @@ func parseXattrs(records map[string]string) ([]xattr, error) {
 		}
 		a := xattr{XattrName(name), []byte(records[key])}
 		if err := a.check(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		attrs = append(attrs, a)
+		if strings.HasPrefix(a.name, trustedPrefix) {
+			trusted = append(trusted, a)
+		} else {
+			attrs = append(attrs, a)
+		}
 	}
-	return attrs, nil
+	return attrs, trusted, nil
 }
+
+// isACL reports whether the attribute carries permission bits.
+func (a xattr) isACL() bool { return a.name == fsat.AccessACL }
 
 func (a xattr) check() error {
 	switch {
@@ -57,8 +68,6 @@ func (a xattr) check() error {
 		return fault.New(fault.UnsafeInput, "%s is no name of an extended attribute", quote(a.name))
 	case len(a.value) > maxXattrValue:
 		return fault.New(fault.UnsafeInput, "extended attribute %s has %d bytes, the most is %d", quote(a.name), len(a.value), maxXattrValue)
-	case overlayfs.IsXattr(a.name):
-		return fault.New(fault.UnsafeInput, "extended attribute %s is overlayfs's own: a layer must not set it", quote(a.name))
 	}
 	return nil
 }

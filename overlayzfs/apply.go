@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -20,8 +21,7 @@ import (
 // ApplyDiff unpacks a layer tar into the empty layer id and returns the apparent size,
 // equal to DiffSize afterwards. The layer gets all of the tar in one step, or nothing.
 //
-// The parent does not influence the result. A whiteout hides files of all layers below,
-// and an empty layer has no other content to compare with.
+// A directory that the tar only implies has the attributes of the parent's directory.
 func (d *Driver) ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (int64, error) {
 	if err := checkIDs(id, parent); err != nil {
 		return 0, d.addContext("apply diff to", id, err)
@@ -55,8 +55,8 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 	return size, nil
 }
 
-func (d *Driver) unpackTar(ctx context.Context, l layer, diff io.Reader) (int64, error) {
-	lowers, err := l.readLowers()
+func (d *Driver) unpackTar(ctx context.Context, l layer, diff io.Reader) (size int64, err error) {
+	parent, err := l.readParent()
 	if err != nil {
 		return 0, err
 	}
@@ -65,7 +65,25 @@ func (d *Driver) unpackTar(ctx context.Context, l layer, diff io.Reader) (int64,
 		return 0, err
 	}
 	defer dir.Close()
-	return layertar.Extract(ctx, dir, diff, layertar.Options{IDs: d.ids, Base: len(lowers) == 0})
+	var below *mountedLayer
+	defer func() {
+		if below != nil {
+			err = errors.Join(err, below.close())
+		}
+	}()
+	o := layertar.Options{IDs: d.ids, Base: parent == "", Warn: func(entry, what string) {
+		logrus.WithFields(logrus.Fields{"layer": l.id, "entry": entry}).Warn("in the layer's tar, the entry " + what)
+	}}
+	if parent != "" {
+		// The parent is ready and has a child, so nothing waits for this layer there.
+		o.Below = func() (*os.File, error) {
+			if below, err = d.mountForRead(ctx, parent); err != nil {
+				return nil, err
+			}
+			return below.root, nil
+		}
+	}
+	return layertar.Extract(ctx, dir, diff, o)
 }
 
 // Fill has write make the content of an empty layer in a directory, with overlayfs's

@@ -215,10 +215,14 @@ func (d *Driver) makeRootDir(path string, mode os.FileMode) error {
 	return makeDir(path, mode, uid, gid)
 }
 
-// makeDir makes a directory independently of the process's umask. It skips changes that
-// are not needed, because each one is a transaction.
+// makeDir makes a directory independently of the process's umask and of what the directory
+// around it passes on: ACLs, the group, the set-group-ID bit. It skips changes that are not
+// needed, because each one is a transaction.
 func makeDir(path string, mode os.FileMode, uid, gid int) error {
 	if err := os.Mkdir(path, mode); err != nil {
+		return err
+	}
+	if err := fsat.RemoveACLs(path); err != nil {
 		return err
 	}
 	right, err := hasAttributes(path, uint32(mode), uid, gid)

@@ -206,8 +206,9 @@ func (c *upperDiff) changes(ctx context.Context) (_ []Change, err error) {
 
 // treeDiff compares two mounted layers of which neither is known to be the other's parent.
 type treeDiff struct {
-	new *mountedLayer
-	old *mountedLayer // nil: every file of new is a change
+	new    *mountedLayer
+	old    *mountedLayer // nil: every file of new is a change
+	layers []*os.File    // those that only one of the two has
 }
 
 func (d *Driver) openTreeDiff(ctx context.Context, id, parent string) (comparison, error) {
@@ -219,7 +220,10 @@ func (d *Driver) openTreeDiff(ctx context.Context, id, parent string) (compariso
 	if parent == "" {
 		return s, nil
 	}
-	if s.old, err = d.mountForRead(ctx, parent); err != nil {
+	if s.old, err = d.mountForRead(ctx, parent); err == nil {
+		s.layers, err = d.openUnshared(d.home.layer(id), d.home.layer(parent))
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
@@ -230,14 +234,55 @@ func (s *treeDiff) close() error {
 	if s.old != nil {
 		err = errors.Join(err, s.old.close())
 	}
+	return errors.Join(err, closeAll(s.layers))
+}
+
+func closeAll(files []*os.File) (err error) {
+	for _, f := range files {
+		err = errors.Join(err, f.Close())
+	}
 	return err
+}
+
+// openUnshared opens the directories of the layers that only one of two layers has in its
+// stack, the two themselves among them.
+func (d *Driver) openUnshared(a, b layer) (opened []*os.File, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeAll(opened))
+			opened = nil
+		}
+	}()
+	left, err := a.readStack()
+	if err != nil {
+		return nil, err
+	}
+	right, err := b.readStack()
+	if err != nil {
+		return nil, err
+	}
+	for len(left) > 0 && len(right) > 0 && left[len(left)-1] == right[len(right)-1] {
+		left, right = left[:len(left)-1], right[:len(right)-1]
+	}
+	for _, link := range append(left, right...) {
+		id, err := d.home.resolveShortLink(link)
+		if err != nil {
+			return opened, err
+		}
+		dir, err := d.openUpper(d.home.layer(id))
+		if err != nil {
+			return opened, err
+		}
+		opened = append(opened, dir)
+	}
+	return opened, nil
 }
 
 func (s *treeDiff) compareTrees(ctx context.Context) (treediff.Result, error) {
 	if s.old == nil {
 		return treediff.Trees(ctx, s.new.root, nil)
 	}
-	return treediff.Trees(ctx, s.new.root, s.old.root)
+	return treediff.Merged(ctx, s.new.root, s.old.root, s.layers)
 }
 
 func (s *treeDiff) changes(ctx context.Context) ([]Change, error) {

@@ -200,20 +200,23 @@ func (l layer) readLowers() ([]string, error) {
 	return lowers, nil
 }
 
-// stackForChild returns the lowers of a child: the layer itself and all layers below.
-func (l layer) stackForChild() ([]string, error) {
+// readStack returns the short links of the layer itself and of all layers below.
+func (l layer) readStack() ([]string, error) {
 	short, err := readShortName(l.dir())
 	if err != nil {
 		return nil, err
 	}
 	lowers, err := l.readLowers()
-	if err != nil {
-		return nil, err
+	return append([]string{linkDir + "/" + short}, lowers...), err
+}
+
+// stackForChild returns the lowers of a child: the layer itself and all layers below.
+func (l layer) stackForChild() ([]string, error) {
+	stack, err := l.readStack()
+	if err == nil && len(stack) > mount.MaxLowers {
+		err = fault.NewWithRemedy(fault.LimitReached, "layer %s already has %d layers below it; the kernel stacks at most %d", l.id, len(stack)-1, mount.MaxLowers)
 	}
-	if len(lowers)+1 > mount.MaxLowers {
-		return nil, fault.NewWithRemedy(fault.LimitReached, "layer %s already has %d layers below it; the kernel stacks at most %d", l.id, len(lowers), mount.MaxLowers)
-	}
-	return append([]string{linkDir + "/" + short}, lowers...), nil
+	return stack, err
 }
 
 // resolveLowers returns the directories of all layers below, nearest first.
@@ -224,16 +227,35 @@ func (l layer) resolveLowers() ([]string, error) {
 	}
 	dirs := make([]string, len(lowers))
 	for i, lower := range lowers {
-		target, err := os.Readlink(l.home.path(lower))
+		id, err := l.home.resolveShortLink(lower)
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := parseShortLink(target); !ok {
-			return nil, fault.New(fault.Invalid, "the store is damaged: %s leads to %.80q, which is not a layer", l.home.path(lower), target)
-		}
-		dirs[i] = l.home.path(linkDir, target)
+		dirs[i] = l.home.layer(id).diff()
 	}
 	return dirs, nil
+}
+
+// readParent returns the layer directly below, or "" for a base layer.
+func (l layer) readParent() (string, error) {
+	lowers, err := l.readLowers()
+	if err != nil || len(lowers) == 0 {
+		return "", err
+	}
+	return l.home.resolveShortLink(lowers[0])
+}
+
+// resolveShortLink returns the layer that a short link, relative to the home, leads to.
+func (h home) resolveShortLink(link string) (id string, err error) {
+	target, err := os.Readlink(h.path(link))
+	if err != nil {
+		return "", err
+	}
+	id, ok := parseShortLink(target)
+	if !ok {
+		return "", fault.New(fault.Invalid, "the store is damaged: %s leads to %.80q, which is not a layer", h.path(link), target)
+	}
+	return id, nil
 }
 
 // hasParent reports whether parent is the layer directly below. An empty parent stands

@@ -11,6 +11,7 @@ import (
 const (
 	Prefix       = ".wh."         // followed by the name of the deleted file
 	MetaPrefix   = ".wh..wh."     // AUFS's own files
+	LinkStore    = ".wh..wh.plnk" // AUFS's directory, in the root, of files with several names
 	OpaqueMarker = ".wh..wh..opq" // in a directory that hides all below it
 )
 
@@ -26,14 +27,13 @@ const (
 )
 
 // Classify returns the meaning of an entry by its name, a clean slash path, and the path it
-// applies to ("." is the layer's root).
+// applies to ("." is the layer's root). Only the last component can delete: a file in a
+// directory whose name begins with Prefix is an ordinary one.
 func Classify(name string) (kind Kind, target string, err error) {
 	dir, base := path.Split(name)
-	kind, err = classifyParents(name, dir)
-	if kind != None || err != nil {
-		return kind, name, err
-	}
 	switch {
+	case isBelowMetadata(dir):
+		return Metadata, name, nil
 	case base == OpaqueMarker:
 		return Opaque, path.Clean(dir), nil
 	case strings.HasPrefix(base, MetaPrefix):
@@ -45,21 +45,14 @@ func Classify(name string) (kind Kind, target string, err error) {
 	return None, name, nil
 }
 
-// classifyParents refuses a path through a whiteout, which is not a directory. It returns
-// Metadata for a path through AUFS's bookkeeping.
-func classifyParents(name, dir string) (Kind, error) {
-	for part := range strings.SplitSeq(strings.TrimSuffix(dir, "/"), "/") {
-		switch {
-		case part == OpaqueMarker:
-			return None, fault.New(fault.UnsafeInput, "%q lies below an opaque marker", name)
-		case strings.HasPrefix(part, MetaPrefix):
-			return Metadata, nil
-		case strings.HasPrefix(part, Prefix):
-			return None, fault.New(fault.UnsafeInput, "%q lies below a whiteout", name)
-		}
-	}
-	return None, nil
+// isBelowMetadata reports whether a directory of AUFS's bookkeeping is on the path.
+func isBelowMetadata(dir string) bool {
+	return strings.HasPrefix(dir, MetaPrefix) || strings.Contains(dir, "/"+MetaPrefix)
 }
+
+// IsLinked reports whether an entry lies in LinkStore. Hard links of the layer lead there,
+// although the directory itself is Metadata.
+func IsLinked(name string) bool { return strings.HasPrefix(name, LinkStore+"/") }
 
 // checkTarget refuses a whiteout of an impossible name.
 func checkTarget(name, target string) (string, error) {

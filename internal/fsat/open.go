@@ -52,6 +52,13 @@ func CreateFile(dirfd int, name string, mode uint32) (int, error) {
 	return fd, pathError("create", name, err)
 }
 
+// CreateUnnamed creates a file without a name on the file system of the directory, and opens
+// it. It ends with its descriptor.
+func CreateUnnamed(dirfd int) (int, error) {
+	fd, err := openat2(dirfd, ".", unix.O_RDWR|unix.O_TMPFILE, 0o600, strict)
+	return fd, pathError("create a file without a name", "", err)
+}
+
 // openAncestor opens a directory that serves only as a dirfd.
 func openAncestor(dirfd int, path string, resolve uint64) (int, error) {
 	return openat2(dirfd, path, unix.O_PATH|unix.O_DIRECTORY, 0, resolve)

@@ -6,8 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many symlinks a path may pass, as in the kernel.
-const maxLinks = 40
+// maxLinks is how many symlinks a path may pass: as many as containerd lets a layer's paths
+// pass, and more than the kernel does.
+const maxLinks = 255
 
 // chunk is how much of a path goes into one system call (PATH_MAX is 4096).
 const chunk = 4000
@@ -88,10 +89,10 @@ func (w *walk) descend(fd int, name string) {
 }
 
 // goUp goes to the parent directory. It resolves the path from the root again, because
-// opening ".." would trust that nobody moved the directory.
+// opening ".." would trust that nobody moved the directory. At the root it stays.
 func (w *walk) goUp() error {
 	if len(w.realPath) == 0 {
-		return ErrEscapes
+		return nil
 	}
 	w.realPath = w.realPath[:len(w.realPath)-1]
 	fd, err := openReal(w.root, w.realPath)
@@ -132,7 +133,7 @@ func (w *walk) makeMissing(name string, exists bool) error {
 	case w.missing == nil:
 		return unix.ENOENT
 	}
-	if err := w.missing(w.dir(), name, exists); err != nil {
+	if err := w.missing(w.dir(), strings.Join(w.realPath, "/"), name, exists); err != nil {
 		return err
 	}
 	fd, err := openStep(w.dir(), name)

@@ -1,19 +1,13 @@
 package fsat
 
 import (
-	"errors"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// ErrEscapes is returned for a path that leads above the root, by its own ".." or by that
-// of a symlink on it.
-var ErrEscapes = errors.New("leads above the root")
-
 // Resolver opens directories below a root as a chroot would find them: an absolute symlink
-// starts at the root again. Unlike in a chroot, ".." at the root is ErrEscapes, because only
-// a hostile path has it.
+// starts at the root again, and ".." at the root stays there.
 //
 // The last directory stays open, so that the entries of one directory cost one resolution.
 // The caller calls Forget after replacing a name.
@@ -35,9 +29,10 @@ func NewStrictResolver(root int) *Resolver {
 	return &Resolver{root: root, resolve: strict, fd: -1}
 }
 
-// Maker makes the missing directory name below dirfd. With exists, something that is
-// neither a directory nor a symlink has the name.
-type Maker func(dirfd int, name string, exists bool) error
+// Maker makes the missing directory name below dirfd. dir is the path of dirfd from the
+// root, without symlinks. With exists, something that is neither a directory nor a symlink
+// has the name.
+type Maker func(dirfd int, dir, name string, exists bool) error
 
 // Dir returns a descriptor of the directory at path. It serves only as a dirfd and is valid
 // until the next call. Without a Maker a missing directory is an error.
@@ -67,9 +62,13 @@ func (r *Resolver) Forget() {
 }
 
 // open lets the kernel resolve the whole path. It walks the path itself where the kernel
-// cannot: absolute symlinks, very long paths, missing directories.
+// cannot: absolute symlinks, ".." at the root, many links, very long paths, missing
+// directories.
 func (r *Resolver) open(path string, missing Maker) (int, error) {
 	fd, err := openAncestor(r.root, path, r.resolve)
+	if err == unix.ELOOP && r.resolve == confined {
+		err = unix.EXDEV // more links than the kernel follows
+	}
 	switch err {
 	case unix.EXDEV, unix.ENAMETOOLONG, unix.ENOENT, unix.ENOTDIR:
 		w := walk{root: r.root, at: -1, strict: r.resolve == strict, missing: missing}

@@ -2,6 +2,7 @@ package fsat
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -42,6 +43,29 @@ func GetXattr(dirfd int, name, attr string) ([]byte, error) {
 func RemoveXattr(dirfd int, name, attr string) error {
 	path := procPath(dirfd, name)
 	return do("removexattr "+attr, name, func() error { return unix.Lremovexattr(path, attr) })
+}
+
+// The attributes that hold a file's access control list, and the one that a directory passes
+// on to what is made in it.
+const (
+	AccessACL  = "system.posix_acl_access"
+	DefaultACL = "system.posix_acl_default"
+)
+
+// RemoveACLs removes the access control lists that a new directory got from the one around
+// it. A directory without a default list got none.
+func RemoveACLs(path string) error {
+	_, err := unix.Lgetxattr(path, DefaultACL, nil)
+	if err == unix.ENODATA || err == unix.ENOTSUP {
+		return nil
+	}
+	for _, attr := range []string{DefaultACL, AccessACL} {
+		err := do("removexattr "+attr, path, func() error { return unix.Lremovexattr(path, attr) })
+		if err != nil && !errors.Is(err, unix.ENODATA) {
+			return err
+		}
+	}
+	return nil
 }
 
 // ListXattrFD returns the names of the open file's attributes. A file system

@@ -1,8 +1,6 @@
 package treediff
 
 import (
-	"bytes"
-	"errors"
 	"slices"
 	"strings"
 
@@ -47,20 +45,13 @@ func sorted(changes []Change) []Change {
 	return changes
 }
 
-// different reports whether two entries of the same name differ.
-func different(newDir, oldDir int, name string, n, o unix.Stat_t) (bool, error) {
-	if statDiffers(n, o) {
-		return true, nil
+// differentStat reports whether two entries of the same name differ, by their attributes and
+// without their content.
+func differentStat(newDir, oldDir int, name string, n, o unix.Stat_t) (bool, error) {
+	if statDiffers(n, o) || n.Mode&unix.S_IFMT != unix.S_IFREG {
+		return statDiffers(n, o), nil
 	}
-	if n.Mode&unix.S_IFMT != unix.S_IFREG {
-		return false, nil
-	}
-	newCap, err := capability(newDir, name)
-	if err != nil {
-		return false, err
-	}
-	oldCap, err := capability(oldDir, name)
-	return !bytes.Equal(newCap, oldCap), err
+	return xattrsDiffer(newDir, oldDir, name, func(attr string) bool { return attr == capability })
 }
 
 func statDiffers(n, o unix.Stat_t) bool {
@@ -76,10 +67,10 @@ func sameTime(a, b unix.Timespec) bool {
 	return a.Sec == b.Sec && (a.Nsec == b.Nsec || a.Nsec == 0 || b.Nsec == 0)
 }
 
-func capability(dir int, name string) ([]byte, error) {
-	value, err := fsat.GetXattr(dir, name, "security.capability")
-	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOENT) {
-		return nil, nil
-	}
-	return value, err
+const capability = "security.capability"
+
+// isLayerXattr reports whether an attribute belongs to what an image says of a file.
+// Overlayfs's own and a machine's labels do not.
+func isLayerXattr(name string) bool {
+	return name == capability || name == fsat.AccessACL || name == fsat.DefaultACL || strings.HasPrefix(name, "user.")
 }

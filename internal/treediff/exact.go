@@ -13,46 +13,55 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
-// exact compares entries so that no difference is missed.
+// comparer compares entries so that no difference is missed.
+type comparer struct {
+	ctx         context.Context
+	left, right []byte // buffers
+}
+
+// changed reports whether an image would have to say something else of the new entry.
+func (c *comparer) changed(newDir, oldDir int, name string, n, o unix.Stat_t) (bool, error) {
+	kind := n.Mode & unix.S_IFMT
+	if statDiffers(n, o) || fsat.InodeOf(n) == fsat.InodeOf(o) {
+		return statDiffers(n, o), nil
+	}
+	if kind == unix.S_IFREG || kind == unix.S_IFDIR { // others have no such attributes
+		if differ, err := xattrsDiffer(newDir, oldDir, name, isLayerXattr); err != nil || differ {
+			return differ, err
+		}
+	}
+	return c.contentDiffers(newDir, oldDir, name, n)
+}
+
+// exact compares everything, for the copy of a tree.
 type exact struct {
-	ctx    context.Context
+	comparer
 	clones bool
 }
 
-func (e exact) different(newDir, oldDir int, name string, n, o unix.Stat_t) (bool, error) {
-	kind := n.Mode & unix.S_IFMT
+func (e *exact) different(newDir, oldDir int, name string, n, o unix.Stat_t) (bool, error) {
 	if statDiffers(n, o) || n.Mtim != o.Mtim {
 		return true, nil
 	}
-	if kind != unix.S_IFDIR && (n.Nlink != o.Nlink || e.clones && (n.Ino != o.Ino || n.Ctim != o.Ctim)) {
+	if n.Mode&unix.S_IFMT != unix.S_IFDIR && (n.Nlink != o.Nlink || e.clones && (n.Ino != o.Ino || n.Ctim != o.Ctim)) {
 		return true, nil
 	}
-	if differ, err := xattrsDiffer(newDir, oldDir, name); err != nil || differ || e.clones {
+	differ, err := xattrsDiffer(newDir, oldDir, name, func(string) bool { return true })
+	if err != nil || differ || e.clones {
 		return differ, err
 	}
-	switch kind {
-	case unix.S_IFREG:
-		return e.contentDiffers(newDir, oldDir, name)
-	case unix.S_IFLNK:
-		return targetsDiffer(newDir, oldDir, name)
-	}
-	return false, nil
+	return e.contentDiffers(newDir, oldDir, name, n)
 }
 
-// xattrsDiffer compares all extended attributes, access control lists among them.
-func xattrsDiffer(newDir, oldDir int, name string) (bool, error) {
-	names, err := fsat.ListXattr(newDir, name)
+// xattrsDiffer compares the extended attributes that are wanted.
+func xattrsDiffer(newDir, oldDir int, name string, wanted func(string) bool) (bool, error) {
+	names, err := listXattr(newDir, name, wanted)
 	if err != nil {
 		return false, err
 	}
-	old, err := fsat.ListXattr(oldDir, name)
-	if err != nil {
-		return false, err
-	}
-	slices.Sort(names)
-	slices.Sort(old)
-	if !slices.Equal(names, old) {
-		return true, nil
+	old, err := listXattr(oldDir, name, wanted)
+	if err != nil || !slices.Equal(names, old) {
+		return true, err
 	}
 	for _, attr := range names {
 		a, err := fsat.GetXattr(newDir, name, attr)
@@ -63,6 +72,25 @@ func xattrsDiffer(newDir, oldDir int, name string) (bool, error) {
 		if err != nil || !bytes.Equal(a, b) {
 			return true, err
 		}
+	}
+	return false, nil
+}
+
+// listXattr returns the names of the wanted attributes, sorted.
+func listXattr(dir int, name string, wanted func(string) bool) ([]string, error) {
+	names, err := fsat.ListXattr(dir, name)
+	names = slices.DeleteFunc(names, func(attr string) bool { return !wanted(attr) })
+	slices.Sort(names)
+	return names, err
+}
+
+// contentDiffers compares what two files of one size, or two symlinks, hold.
+func (c *comparer) contentDiffers(newDir, oldDir int, name string, n unix.Stat_t) (bool, error) {
+	switch n.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return c.bytesDiffer(newDir, oldDir, name, n.Size)
+	case unix.S_IFLNK:
+		return targetsDiffer(newDir, oldDir, name)
 	}
 	return false, nil
 }
@@ -79,8 +107,8 @@ func targetsDiffer(newDir, oldDir int, name string) (bool, error) {
 // portion is how much is compared between two looks at the context.
 const portion = 1 << 20
 
-// contentDiffers compares two files of one size.
-func (e exact) contentDiffers(newDir, oldDir int, name string) (bool, error) {
+// bytesDiffer compares two files of one size.
+func (c *comparer) bytesDiffer(newDir, oldDir int, name string, size int64) (bool, error) {
 	a, err := openFile(newDir, name)
 	if err != nil {
 		return false, err
@@ -91,9 +119,12 @@ func (e exact) contentDiffers(newDir, oldDir int, name string) (bool, error) {
 		return false, err
 	}
 	defer b.Close()
-	left, right := make([]byte, portion), make([]byte, portion)
+	if c.left == nil {
+		c.left, c.right = make([]byte, portion), make([]byte, portion)
+	}
+	left, right := c.left[:min(portion, size+1)], c.right[:min(portion, size+1)] // the end shows in the first read
 	for {
-		if err := e.ctx.Err(); err != nil {
+		if err := c.ctx.Err(); err != nil {
 			return false, err
 		}
 		n, err := io.ReadFull(a, left)
