@@ -84,14 +84,12 @@ func (x *extractor) hideBelowPresent(p location) error {
 	return setOpaque(p.dirfd, p.name)
 }
 
-// markOpaque makes the directory at path hide the one below it. The root cannot: overlayfs
-// merges the roots of all layers.
+// markOpaque makes the directory at path hide the one below it. The root gets the mark, as
+// with the others, and hides nothing: overlayfs merges the roots of all layers.
 func (x *extractor) markOpaque(path string) error {
-	if path == "." {
-		if !x.Base {
-			x.warn("/"+whiteout.OpaqueMarker, "has no effect: overlayfs shows the root of every layer")
-		}
-		return nil
+	if path == "." && !x.Base {
+		x.warn("/"+whiteout.OpaqueMarker, "has no effect: overlayfs shows the root of every layer")
+		return setOpaque(x.root, ".")
 	}
 	p, err := x.locate(path + "/.")
 	if err != nil || x.Base {

@@ -162,7 +162,7 @@ func whiteoutRules() []rule {
 		{id: "W5", entries: []entry{aDir("a"), anOpaqueMarker("a"), aFile("a/f", ""), aFile("b/f", ""), anOpaqueMarker("b"), anOpaqueMarker("c"), aDir("c").mode(0o700), anOpaqueMarker("c")},
 			want: []string{"a: dir trusted.overlay.opaque=y", "a/f: file", "b: dir trusted.overlay.opaque=y", "b/f: file", "c: dir 0700 trusted.overlay.opaque=y"}},
 		{id: "W5", base: true, entries: []entry{aFile("a/b/f", ""), anOpaqueMarker("a"), anOpaqueMarker("c")}, want: []string{"a: dir", "a/b/f: file", "c: dir"}},
-		{id: "W6", below: []entry{aFile("x", "")}, entries: []entry{aFile(".wh..wh..opq", ""), aFile("f", "")}, want: []string{"f: file", ".wh..wh..opq: nothing", "x: nothing"}, warned: "no effect"},
+		{id: "W6", below: []entry{aFile("x", "")}, entries: []entry{aFile(".wh..wh..opq", ""), aFile("f", "")}, want: []string{"f: file", ".wh..wh..opq: nothing", "x: nothing", ".: dir trusted.overlay.opaque=y"}, warned: "no effect"},
 		{id: "W6", base: true, entries: []entry{aFile("./.wh..wh..opq", ""), aFile("f", "")}, want: []string{"f: file", ".wh..wh..opq: nothing"}},
 		{id: "W7", entries: []entry{aFile(".wh..wh.aufs", ""), aDir(".wh..wh.orph"), aFile(".wh..wh.orph/x", ""), aFile("d/.wh..wh.x", ""), aFile("f", "")},
 			want: []string{".wh..wh.aufs: nothing", ".wh..wh.orph: nothing", "d: nothing", ".wh.aufs: nothing", "f: file"}},

@@ -1,3 +1,5 @@
+//go:build !vm
+
 package layertar
 
 import (
@@ -10,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestEachRowHasACase compares the rows of decision 9 with the cases that run in the lab.
+// TestEachRowHasACase does not run in the lab, which has no documents. It compares the rows of decision 9 with the cases that do.
 func TestEachRowHasACase(t *testing.T) {
 	find := func(pattern string, files ...string) (ids []string) {
 		for _, file := range files {

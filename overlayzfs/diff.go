@@ -221,7 +221,7 @@ func (d *Driver) openTreeDiff(ctx context.Context, id, parent string) (compariso
 		return s, nil
 	}
 	if s.old, err = d.mountForRead(ctx, parent); err == nil {
-		s.layers, err = d.openUnshared(d.home.layer(id), d.home.layer(parent))
+		s.layers, err = d.openUnshared(ctx, d.home.layer(id), d.home.layer(parent))
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.close())
@@ -246,7 +246,7 @@ func closeAll(files []*os.File) (err error) {
 
 // openUnshared opens the directories of the layers that only one of two layers has in its
 // stack, the two themselves among them.
-func (d *Driver) openUnshared(a, b layer) (opened []*os.File, err error) {
+func (d *Driver) openUnshared(ctx context.Context, a, b layer) (opened []*os.File, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, closeAll(opened))
@@ -269,7 +269,7 @@ func (d *Driver) openUnshared(a, b layer) (opened []*os.File, err error) {
 		if err != nil {
 			return opened, err
 		}
-		dir, err := d.openUpper(d.home.layer(id))
+		dir, err := d.openUpper(ctx, d.home.layer(id))
 		if err != nil {
 			return opened, err
 		}

@@ -166,9 +166,6 @@ func (t *layerTree) stat(name string) (at location, st unix.Stat_t, err error) {
 // checkWhiteout fails when a deletion of the tar has no effect in the layer. The layer's
 // own file of that name hides the one below, too; a directory has to be opaque.
 func (t *layerTree) checkWhiteout(target string) error {
-	if t.base {
-		return nil // there is nothing below that it could hide
-	}
 	_, st, err := t.stat(target)
 	switch {
 	case err != nil:
@@ -186,8 +183,8 @@ func (t *layerTree) checkWhiteout(target string) error {
 
 // checkOpaque fails when a directory is not opaque.
 func (t *layerTree) checkOpaque(target string) error {
-	if target == "." || t.base {
-		return nil // without effect
+	if target == "." && t.base {
+		return nil
 	}
 	_, st, err := t.stat(target)
 	if err != nil {
