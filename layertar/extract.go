@@ -19,7 +19,7 @@ import (
 // apparent size of the result, as Size would.
 //
 // Whiteouts become those of overlayfs. They and opaque markers apply to lower layers only,
-// wherever they stand in the tar, but see Options.Base. After an error dir holds a part of
+// wherever they stand in the tar. After an error dir holds a part of
 // the layer and is useless. docs/decisions/0009-layer-tar-rules.md has all rules.
 //
 // Extract checks ctx between two reads. A Read of r that blocks has to be ended by the

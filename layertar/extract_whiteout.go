@@ -21,14 +21,12 @@ func isWhiteoutDevice(hdr *tar.Header) bool {
 }
 
 // createWhiteout hides path in the layers below. An entry of this layer at path stays: a
-// directory becomes opaque, and a file hides what is below anyway.
+// directory becomes opaque, and a file hides what is below anyway. In a base layer nothing
+// is below, and a device would show in the listing of its directory.
 func (x *extractor) createWhiteout(path string, hdr *tar.Header) error {
 	p, err := x.locate(path)
-	if err != nil {
+	if err != nil || x.Base {
 		return err
-	}
-	if x.Base {
-		return x.deletePresent(p)
 	}
 	err = x.makeWhiteout(p, hdr)
 	if errors.Is(err, os.ErrExist) {
@@ -50,13 +48,13 @@ func (x *extractor) createWhiteoutDevice(path string, hdr *tar.Header) error {
 	return x.createOrReplace(p, func() error { return x.makeWhiteout(p, hdr) })
 }
 
-// deletePresent deletes what a base layer has brought so far. There is nothing below that a
-// whiteout could hide, and readers of the directory would see the device's name.
+// deletePresent removes what has the name, if anything has.
 func (x *extractor) deletePresent(p location) error {
-	if _, err := fsat.Stat(p.dirfd, p.name); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
+	_, err := fsat.Stat(p.dirfd, p.name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	return x.removeExisting(p)

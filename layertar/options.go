@@ -14,8 +14,8 @@ type Options struct {
 	// IDs maps the owners in the tar (a container's view) to those on disk.
 	IDs user.IdentityMapping
 
-	// Base says that the layer to extract has none below it. Its whiteouts delete what the
-	// layer itself has brought, and its opaque markers mean nothing.
+	// Base says that the layer to extract has none below it. Its whiteouts and opaque markers
+	// mean nothing.
 	Base bool
 
 	// Below opens the merged tree of the layers below the one to extract. Extract calls it at

@@ -155,7 +155,7 @@ func whiteoutRules() []rule {
 			want: []string{`a: file "1"`, `b: file "2"`, "c: dir trusted.overlay.opaque=y", "c/f: file", "d: whiteout"}},
 		{id: "W2", entries: []entry{aWhiteout("d"), aDir("d"), aWhiteout("e"), aFile("e", ""), aDir("e")}, want: []string{"d: dir trusted.overlay.opaque=y", "e: dir trusted.overlay.opaque=y"}},
 		{id: "W3", base: true, entries: []entry{aWhiteout("a"), aFile("b", "1"), aWhiteout("b"), aFile("c/f", ""), aWhiteout("c"), aWhiteout("d"), aFile("d", "2"), aWhiteout("e/f")},
-			want: []string{"a: nothing", "b: nothing", "c: nothing", `d: file "2"`, "e: dir"}},
+			want: []string{"a: nothing", `b: file "1"`, "c: dir", "c/f: file", `d: file "2"`, "e: dir"}},
 		{id: "W4", entries: []entry{aFile("d/f", ""), device}, want: []string{"d: whiteout"}},
 		{id: "W4", entries: []entry{device, aDir("d")}, want: []string{"d: dir trusted.overlay.opaque=y"}},
 		{id: "W4", base: true, entries: []entry{aFile("d/f", ""), device}, want: []string{"d: nothing"}},

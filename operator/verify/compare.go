@@ -152,7 +152,7 @@ func (t *layerTree) stat(name string) (at location, st unix.Stat_t, err error) {
 		st, err = fsat.Stat(dirfd, base)
 	}
 	if errors.Is(err, unix.ENOENT) {
-		return at, st, errors.New("is missing")
+		return at, st, errMissing
 	}
 	if err != nil {
 		return at, st, err
@@ -163,11 +163,19 @@ func (t *layerTree) stat(name string) (at location, st unix.Stat_t, err error) {
 	return at, st, err
 }
 
+var errMissing = errors.New("is missing")
+
 // checkWhiteout fails when a deletion of the tar has no effect in the layer. The layer's
 // own file of that name hides the one below, too; a directory has to be opaque.
 func (t *layerTree) checkWhiteout(target string) error {
 	_, st, err := t.stat(target)
 	switch {
+	case t.base && errors.Is(err, errMissing): // there is nothing below either
+		if dir := path.Dir(target); dir != "." {
+			_, _, err = t.stat(dir) // which the deletion has implied
+			return err
+		}
+		return nil
 	case err != nil:
 		return fmt.Errorf("the deletion of %q %w", target, err)
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
@@ -183,14 +191,17 @@ func (t *layerTree) checkWhiteout(target string) error {
 
 // checkOpaque fails when a directory is not opaque.
 func (t *layerTree) checkOpaque(target string) error {
-	if target == "." && t.base {
-		return nil
+	if target == "." {
+		return nil // without effect
 	}
 	_, st, err := t.stat(target)
 	if err != nil {
 		return err
 	}
 	t.opaqueDirs[st.Ino] = true
+	if t.base {
+		return nil
+	}
 	dirfd, base, err := t.openParent(target)
 	if err != nil {
 		return err
