@@ -60,7 +60,7 @@ func (c *checker) read(ctx context.Context, l wire.Layer, f *wire.Found) error {
 	if err != nil {
 		return err
 	}
-	err = c.readMounted(l, dir, f)
+	err = c.readMounted(ctx, l, dir, f)
 	if putting := c.Put(ctx, l.ID); err == nil {
 		err = putting
 	}
@@ -78,7 +78,7 @@ func (c *checker) readContent(ctx context.Context, l wire.Layer, f *wire.Found) 
 	return err
 }
 
-func (c *checker) readMounted(l wire.Layer, dir string, f *wire.Found) (err error) {
+func (c *checker) readMounted(ctx context.Context, l wire.Layer, dir string, f *wire.Found) (err error) {
 	switch l.Kind {
 	case wire.Init:
 		return nil
@@ -88,14 +88,30 @@ func (c *checker) readMounted(l wire.Layer, dir string, f *wire.Found) (err erro
 		if f.Room, err = layers.Room(dir); err != nil {
 			return err
 		}
-		f.Records, err = layers.Records(dir, l.ID)
-		return err
+		if f.Records, err = layers.Records(dir, l.ID); err != nil {
+			return err
+		}
+		return c.compareCopies(ctx, l, dir)
 	}
 	return c.compare(l.ID, dir)
 }
 
-// compare compares a mounted layer with what its layers say together.
-func (c *checker) compare(id, dir string) error {
+// compareCopies compares a container's files with those of the layers below it, since
+// the container copied some up and changed none. Only its records are its own.
+func (c *checker) compareCopies(ctx context.Context, l wire.Layer, dir string) error {
+	if _, known := c.tars[l.Parent]; !known { // the layer between image and container
+		raw, err := c.Diff(ctx, l.Parent, c.parents[l.Parent])
+		if err != nil {
+			return err
+		}
+		c.tars[l.Parent] = raw
+	}
+	return c.compare(l.Parent, dir, layers.RecordsName(l.ID))
+}
+
+// compare compares a mounted layer with what its layers say together. It ignores the paths
+// of own.
+func (c *checker) compare(id, dir string, own ...string) error {
 	stack, err := c.stack(id)
 	if err != nil {
 		return err
@@ -104,17 +120,17 @@ func (c *checker) compare(id, dir string) error {
 	if err != nil {
 		return err
 	}
-	return same(dir, want, c.compared)
+	return same(dir, want, c.compared, own...)
 }
 
 // same compares what is mounted with what it should show.
-func same(dir string, want *treecmp.Tree, xattrs func(string) bool) error {
+func same(dir string, want *treecmp.Tree, xattrs func(string) bool, ignore ...string) error {
 	got, err := treecmp.FromDir(dir)
 	if err != nil {
 		return err
 	}
 	// The root belongs to nobody's tar.
-	differences := treecmp.Compare(got, want, treecmp.Options{MTimes: true, LooseDirTimes: true, LooseTimes: []string{"."}, Xattrs: xattrs})
+	differences := treecmp.Compare(got, want, treecmp.Options{MTimes: true, LooseDirTimes: true, LooseTimes: []string{"."}, Xattrs: xattrs, Ignore: ignore})
 	if len(differences) > 0 {
 		return fmt.Errorf("mounted and by its layers, %d differences: %s", len(differences), strings.Join(differences[:min(len(differences), 3)], "; "))
 	}

@@ -66,10 +66,20 @@ func (w *worker) limit() int64 {
 	return int64(32+w.IntN(200)) << 20
 }
 
-// write writes a container's records. lost is an error of the line.
+// write writes a container's records, and changes files of its image in between. lost is an
+// error of the line.
 func (w *worker) write(dir, id string) (lost, err error) {
+	files, err := layers.Copyable(dir)
+	if err != nil {
+		return nil, err
+	}
 	for n := 1; n <= 3+w.IntN(25); n++ {
 		sync := w.IntN(5) == 0
+		if len(files) > 0 && w.IntN(2) == 0 {
+			if err := layers.CopyUp(files[w.IntN(len(files))], sync); err != nil {
+				return nil, err
+			}
+		}
 		if err := layers.WriteRecord(dir, id, n, sync); err != nil {
 			return nil, err
 		}

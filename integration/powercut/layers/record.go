@@ -46,6 +46,45 @@ func WriteRecord(dir, id string, n int, sync bool) error {
 	return nil
 }
 
+// RecordsName is the name of the directory of a container's records.
+func RecordsName(id string) string { return filepath.Base(recordDir("", id)) }
+
+// largestCopyUp keeps copies within the limits of containers.
+const largestCopyUp = 256 << 10
+
+// Copyable lists the files of a mounted layer that CopyUp can take. A file with several
+// links is left out, because its copy is a file of its own.
+func Copyable(dir string) (files []string, err error) {
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		if err := unix.Lstat(path, &st); err != nil {
+			return err
+		}
+		if st.Nlink == 1 && st.Size <= largestCopyUp {
+			files = append(files, path)
+		}
+		return nil
+	})
+	return files, err
+}
+
+// CopyUp has overlayfs copy a file of the layers below up, and changes nothing else. The
+// copy has to be like the file, whatever a power cut leaves of it.
+func CopyUp(file string, sync bool) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if sync {
+		return f.Sync()
+	}
+	return nil
+}
+
 func record(id string, n int) []byte {
 	hash := fnv.New64()
 	fmt.Fprintf(hash, "%s/%d", id, n)
