@@ -3,7 +3,6 @@ package mount
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -26,9 +25,7 @@ import (
 // The kernel lets all opens through when the listener's descriptor is closed, which the end
 // of the process does too. A nil TmpfileListener does nothing.
 type TmpfileListener struct {
-	file *os.File // of the fanotify group
-	conn fdControl
-
+	descriptors
 	refusals atomic.Uint64
 
 	mu     sync.Mutex
@@ -41,10 +38,6 @@ type TmpfileListener struct {
 	done chan struct{}
 }
 
-// fdControl is the part of syscall.RawConn that runs calls on a descriptor that stays open
-// meanwhile.
-type fdControl interface{ Control(func(fd uintptr)) error }
-
 // inode identifies a file.
 type inode struct{ dev, ino uint64 }
 
@@ -52,24 +45,16 @@ type inode struct{ dev, ino uint64 }
 // tries O_TMPFILE there without an open.
 var ErrTmpfileNotAsked = errors.New("this kernel asks no listener when overlayfs tries O_TMPFILE; Linux 6.1 does")
 
-// tmpfileListenerFlags: the descriptors of events go to one reader, so the limits of queue
-// and marks are not needed. TID tells one mounting thread from another.
-const tmpfileListenerFlags = unix.FAN_CLASS_CONTENT | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK | unix.FAN_UNLIMITED_MARKS | unix.FAN_UNLIMITED_QUEUE | unix.FAN_REPORT_TID
-
 // OpenTmpfileListener starts a listener. It fails without CAP_SYS_ADMIN. On a kernel without
 // CONFIG_FANOTIFY_ACCESS_PERMISSIONS it succeeds, and Watch fails.
 func OpenTmpfileListener() (*TmpfileListener, error) {
-	fd, err := unix.FanotifyInit(tmpfileListenerFlags, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_LARGEFILE)
+	fds, err := openDescriptors()
 	if err != nil {
-		return nil, fmt.Errorf("fanotify_init: %w", err)
+		return nil, err
 	}
 	l := &TmpfileListener{
-		file:  os.NewFile(uintptr(fd), "fanotify"),
-		paths: map[inode]string{}, inodes: map[string]inode{}, done: make(chan struct{}),
+		descriptors: fds, paths: map[inode]string{}, inodes: map[string]inode{}, done: make(chan struct{}),
 		pendingMounts: pendingMounts{timeout: pendingTimeout, threads: map[int32]*pendingMount{}, directories: map[string]int{}},
-	}
-	if l.conn, err = l.file.SyscallConn(); err != nil {
-		return nil, errors.Join(err, l.file.Close())
 	}
 	go l.listen()
 	return l, nil
@@ -80,11 +65,8 @@ func (l *TmpfileListener) Close() error {
 	if l == nil {
 		return nil
 	}
-	err := l.file.Close()
+	err := l.wakeUp()
 	<-l.done
-	if errors.Is(err, os.ErrClosed) { // the listener ended by itself
-		return nil
-	}
 	return err
 }
 
@@ -182,17 +164,4 @@ func identify(path string) (inode, error) {
 		return inode{}, fmt.Errorf("stat %q: %w", path, err)
 	}
 	return inode{st.Dev, st.Ino}, nil
-}
-
-func (l *TmpfileListener) mark(flags uint, mask uint64, dir int, path string) error {
-	var err error
-	if closed := l.conn.Control(func(fd uintptr) {
-		err = unix.FanotifyMark(int(fd), flags|unix.FAN_MARK_ONLYDIR, mask, dir, path)
-	}); closed != nil {
-		return closed
-	}
-	if err != nil {
-		return fmt.Errorf("fanotify_mark of %q: %w", path, err)
-	}
-	return nil
 }

@@ -1,7 +1,9 @@
 package mount
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 	"unsafe"
@@ -15,28 +17,37 @@ import (
 func (l *TmpfileListener) listen() {
 	defer close(l.done)
 	err := l.answerAll()
+	if !errors.Is(err, os.ErrClosed) {
+		logrus.WithError(err).Warn("the fanotify listener ends: the copy-ups of new mounts wait for a transaction group")
+	}
 	l.mu.Lock()
 	l.ended = err
 	l.mu.Unlock()
+	if err := l.close(); err != nil {
+		logrus.WithError(err).Warn("close the fanotify listener")
+	}
 }
 
-// answerAll returns when the listener is closed, or when it cannot go on. Then it closes
-// the descriptor, which lets all opens through.
+// answerAll returns when the listener is closed, or when it cannot go on.
 func (l *TmpfileListener) answerAll() error {
 	var event unix.FanotifyEventMetadata
 	buf := unsafe.Slice((*byte)(unsafe.Pointer(&event)), unsafe.Sizeof(event))
 	for {
-		n, err := l.file.Read(buf)
-		if err == nil && (n < len(buf) || event.Vers != unix.FANOTIFY_METADATA_VERSION) {
-			err = fmt.Errorf("fanotify event of %d bytes, version %d", n, event.Vers)
+		if err := l.wait(); err != nil {
+			return err
 		}
-		if err == nil && event.Fd >= 0 {
-			err = l.answer(event)
+		n, err := unix.Read(l.group, buf)
+		switch {
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return fmt.Errorf("read fanotify: %w", err)
+		case n < len(buf) || event.Vers != unix.FANOTIFY_METADATA_VERSION:
+			return fmt.Errorf("fanotify event of %d bytes, version %d", n, event.Vers)
+		case event.Fd < 0:
+			continue
 		}
-		if err != nil {
-			if l.file.Close() == nil { // nobody else closed it
-				logrus.WithError(err).Warn("the fanotify listener ends: the copy-ups of new mounts wait for a transaction group")
-			}
+		if err := l.answer(event); err != nil {
 			return err
 		}
 	}
@@ -51,8 +62,10 @@ func (l *TmpfileListener) answer(event unix.FanotifyEventMetadata) error {
 		l.refusals.Add(1)
 	}
 	unix.Close(int(event.Fd))
-	_, err := l.file.Write(unsafe.Slice((*byte)(unsafe.Pointer(&response)), unsafe.Sizeof(response)))
-	return err
+	if _, err := unix.Write(l.group, unsafe.Slice((*byte)(unsafe.Pointer(&response)), unsafe.Sizeof(response))); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("answer fanotify: %w", err) // ENOENT: the opener was killed meanwhile
+	}
+	return nil
 }
 
 // refuses looks at the opened file and reports whether the open is refused.
