@@ -68,7 +68,7 @@
 //	home.go           the home: mount, lock, directories
 //	format.go         the format version, the store's name, the store's door
 //	options.go        the administrator's options
-//	copyup.go         the sync property and the cost of a copy-up
+//	copyup.go         how overlays copy up and what that costs; the sync property
 //	status.go         Status and Metadata: the store in words
 //	stats.go          Stats and Usage: the store in numbers
 //	view.go           StoreView: a store that is read without being opened

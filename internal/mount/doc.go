@@ -5,5 +5,13 @@
 // helper. docs/decisions/0019 says why the calls are direct. The package also lists the
 // mounts below a directory, from which reference counts are rebuilt after a restart.
 //
+// The files:
+//
+//   - mount.go, stepwise.go, detached.go, dir.go: Mount, and the system calls that execute it
+//   - overlay.go, kernel.go: overlays, and what the kernel's overlayfs can do
+//   - tmpfile.go, tmpfile_answer.go, tmpfile_descriptors.go: the listener that keeps overlays
+//     from copy-ups that wait; docs/decisions/0020 has the reasons
+//   - table.go: the mount table
+//
 // Which layers to stack and when to mount is for package overlayzfs to say.
 package mount

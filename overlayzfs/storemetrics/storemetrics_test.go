@@ -160,6 +160,7 @@ func full() overlayzfs.Stats {
 	return overlayzfs.Stats{
 		Dataset: "tank/docker",
 		Pool:    zfs.Pool{Name: "tank", Health: "DEGRADED", Size: 100, Allocated: 60, Free: 40},
+		CopyUp:  overlayzfs.CopyUp{Took: 500 * time.Millisecond},
 		Space:   &overlayzfs.Space{Used: 50, Logical: 80, Snapshots: 5, Available: 30},
 		Content: &overlayzfs.Content{Layers: 7, Mounts: 2, Removing: 3, Limited: []overlayzfs.LimitedLayer{
 			{ID: "calm", Limits: quota.Limits{Bytes: 100, Inodes: 100}, Usage: quota.Usage{Bytes: 79, Inodes: 1}},
@@ -197,8 +198,12 @@ func TestTheStoreIsAskedAtEachScrape(t *testing.T) {
 		want(t, f, value, name, "dataset=tank/docker")
 	}
 
-	a.stats.Content.Layers = 8
-	want(t, s.scrape(t), 8, "layers")
+	want(t, f, 0.5, "copy_up_seconds", "by=rename")
+
+	a.stats.Content.Layers, a.stats.CopyUp.Waits = 8, errors.New("no fanotify")
+	f = s.scrape(t)
+	want(t, f, 8, "layers")
+	want(t, f, 0.5, "copy_up_seconds", "by=tmpfile")
 }
 
 // TestASuspendedPool makes sure that the state is known and no other number is made up.
