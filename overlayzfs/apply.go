@@ -21,7 +21,9 @@ import (
 // ApplyDiff unpacks a layer tar into the empty layer id and returns the apparent size,
 // equal to DiffSize afterwards. The layer gets all of the tar in one step, or nothing.
 //
-// A directory that the tar only implies has the attributes of the parent's directory.
+// A directory that the tar only implies has the attributes of the parent's directory. A
+// stream of no bytes is an empty layer, if this process has made the layer: an engine repeats
+// a call that an earlier process did not answer, with the stream that it has sent already.
 func (d *Driver) ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (int64, error) {
 	if err := checkIDs(id, parent); err != nil {
 		return 0, d.addContext("apply diff to", id, err)
@@ -39,6 +41,11 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 	}
 	tar := &countingReader{Reader: diff}
 	size, err := d.unpackTar(ctx, l, tar)
+	untried := d.untriedLayers.has(l.id)
+	d.untriedLayers.remove(l.id)
+	if err == nil && tar.n == 0 && !untried {
+		err = fault.New(fault.Interrupted, "%s", spentDiff)
+	}
 	if err == nil {
 		err = replaceEmpty(stage, l.diff())
 	}
@@ -184,6 +191,7 @@ func (d *Driver) makeContentReady(ctx context.Context, l layer, barrier func(con
 // Why a layer cannot be given content again, and what to do.
 const (
 	cutDiff    = "an earlier diff for it was cut short, and the rest of its stream is not the whole layer: remove the layer, and pull, load or build the image again"
+	spentDiff  = "the stream has no bytes, and an earlier process of this driver may have read them: remove the layer, and pull, load or build the image again"
 	cutFilling = "an earlier attempt to fill the layer was cut short: remove the layer, and make it again"
 )
 

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 )
 
@@ -112,6 +113,17 @@ func TestApplyOfNoBytes(t *testing.T) {
 	}
 	create(t, d, "top", "base")
 	change(t, d, "top", func(string) {})
+
+	create(t, d, "old", "base")
+	d = crash(t, d)
+	if _, err := d.ApplyDiff(context.Background(), "old", "base", strings.NewReader("")); !errors.Is(err, fault.Interrupted) {
+		t.Errorf("a layer that an earlier process has made: %v", err)
+	}
+	remove(t, d, "old")
+	create(t, d, "old", "base")
+	if size, err := d.ApplyDiff(context.Background(), "old", "base", strings.NewReader("")); size != 0 || err != nil {
+		t.Errorf("made again: %d bytes, %v", size, err)
+	}
 }
 
 // acl is an access control list with an entry for group 100, as setxattr(2) takes it.

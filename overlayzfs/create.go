@@ -75,6 +75,8 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	}
 	if o.ReadWrite {
 		d.durableLayers.add(l.id)
+	} else {
+		d.untriedLayers.add(l.id)
 	}
 	// A limited layer is on another dataset, where the directory that the kernel leaves
 	// for a volatile mount would not be found.

@@ -64,6 +64,8 @@ type Driver struct {
 	// durableLayers are the layers whose Diff needs no barrier: layers that ApplyDiff or a
 	// build step's last Put made durable, and containers', whose diff becomes another layer.
 	durableLayers idSet
+	// untriedLayers are the layers of this process that no ApplyDiff was called for.
+	untriedLayers idSet
 	// durableWithChild are the layers that are recorded together with their child. The
 	// child's Create makes them durable.
 	durableWithChild idSet

@@ -86,6 +86,7 @@ func (d *Driver) moveToTrash(l layer) (trash string, err error) {
 func (d *Driver) forgetLayer(id string) error {
 	d.refs.forget(id)
 	d.durableLayers.remove(id)
+	d.untriedLayers.remove(id)
 	d.durableWithChild.remove(id)
 	return errors.Join(d.clearMarks(id), removeTree(d.home.applyPath(id)))
 }

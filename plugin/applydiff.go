@@ -32,9 +32,7 @@ func (c *call) apply() (int64, error) {
 		return 0, err
 	}
 	body := bufio.NewReader(c.r.Body)
-	if _, err := body.Peek(1); errors.Is(err, io.EOF) {
-		return 0, errNoBody
-	} else if err != nil {
+	if _, err := body.Peek(1); err != nil && !errors.Is(err, io.EOF) {
 		return 0, wrapReadError(err)
 	}
 	s, err := c.server.driver.acquire(c.ctx)
