@@ -156,7 +156,7 @@ func makePlan(inv *inventory.Inventory, warning string) gc.Plan {
 func makeVerdict(inv *inventory.Inventory) verdict {
 	layers := []dockerstore.Layer{{CacheID: id("1"), Size: 124 << 20}, {CacheID: id("2"), Size: 10 << 20}, {CacheID: id("9")}, {CacheID: id("3")}, {CacheID: id("8")}}
 	return newVerdict([]verify.Result{
-		{ID: id("1"), Chain: sum("a"), Diff: sum("a"), Status: verify.OK},
+		{ID: id("1"), Chain: sum("a"), Diff: sum("a"), Status: verify.OK, Proof: verify.ByChecksums},
 		{ID: id("2"), Chain: sum("b"), Diff: sum("7"), Status: verify.Changed, Reason: `file integrity checksum failed for "etc/passwd"`},
 		{ID: id("9"), Chain: sum("d"), Diff: sum("d"), Status: verify.Missing, Reason: "the store does not have it"},
 		{ID: id("3"), Chain: sum("c"), Diff: sum("8"), Status: verify.Unproven, Reason: "unexpected EOF"},

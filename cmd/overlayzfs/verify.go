@@ -39,10 +39,13 @@ func verifyCommand(c console, where *storeFlags) *cobra.Command {
 		Use:   "verify [NAME...] [flags]",
 		Short: "Compare layers with their digests",
 		Long: "Compare layers with Docker's records. verify rebuilds a layer's tar from its files and Docker's tar-split\n" +
-			"record, and compares the digest with the image's DiffID. It checks type, owner, mode, capabilities, size,\n" +
-			"links and whiteouts of every file, and reports files that Docker did not record. It verifies all layers,\n" +
-			"or those of the images and containers named. dockerd may run; verify skips layers that it removes.\n\n" +
-			"The exit code is 6 when a layer differs or has no record, and 5 when a record is unreadable.",
+			"record, and compares the digest with the image's DiffID. Where the record cannot give the tar again, as of\n" +
+			"sparse files, it compares each file with the record's checksum. It checks type, owner, mode, capabilities,\n" +
+			"size, links and whiteouts of every file, and reports files that Docker did not record. It verifies all\n" +
+			"layers, or those of the images and containers named. dockerd may run; verify skips layers that it removes.\n\n" +
+			"A layer is as recorded, changed or unproven. Unproven means that the record proves nothing: keep the image.\n" +
+			"The exit code is 6 when a layer changed, is missing or has no record, and 5 when one is unproven or a\n" +
+			"record is unreadable.",
 		Example: "  overlayzfs verify\n" +
 			"  overlayzfs verify debian:trixie web\n" +
 			"  overlayzfs verify --json | jq '.layers[] | select(.status != \"ok\")'",
@@ -133,11 +136,26 @@ func writeVerdict(w io.Writer, v verdict, inv *inventory.Inventory) error {
 		}
 		fmt.Fprintln(w)
 	}
-	_, err := fmt.Fprintf(w, "Intact: %s, %s.\n", count(totals[verify.OK], "layer"), bytesText(v.Bytes))
+	byChecksums := ""
+	if n := v.countByChecksums(); n > 0 {
+		byChecksums = fmt.Sprintf(" (%d by checksums, because the record cannot give the tar again)", n)
+	}
+	_, err := fmt.Fprintf(w, "Intact: %s, %s%s.\n", count(totals[verify.OK], "layer"), bytesText(v.Bytes), byChecksums)
 	return err
 }
 
-// findings returns the exit code as an error that says what to do.
+// countByChecksums returns how many intact layers are proven by checksums alone.
+func (v verdict) countByChecksums() (n int) {
+	for _, r := range v.Layers {
+		if r.Proof == verify.ByChecksums {
+			n++
+		}
+	}
+	return n
+}
+
+// findings returns the exit code as an error that says what to do. It advises to remove an
+// image only when a layer changed or is missing.
 func (v verdict) findings() error {
 	var wrong, unproven int
 	for _, r := range v.Layers {
@@ -150,13 +168,13 @@ func (v verdict) findings() error {
 	}
 	switch {
 	case wrong > 0:
-		return findings{fmt.Sprintf("%s damaged; remove these images and their containers, and pull or build them again: %s", count(wrong, "layer"), shortList(v.Damaged)), exitBroken}
+		return findings{fmt.Sprintf("%s changed or missing; remove these images and their containers, and pull or build them again: %s", count(wrong, "layer"), shortList(v.Damaged)), exitBroken}
 	case len(v.Gaps) > 0:
 		return findings{fmt.Sprintf("Docker's records are incomplete: %s; pull or build these images again, or restore the records", count(len(v.Gaps), "gap")), exitBroken}
 	case len(v.Warnings) > 0:
 		return findings{fmt.Sprintf("cannot read %s of Docker; the layers they describe were not compared", count(len(v.Warnings), "record")), exitWarning}
 	case unproven > 0:
-		return findings{fmt.Sprintf("cannot read Docker's tar-split record of %s; `docker save` fails for their images", count(unproven, "layer")), exitWarning}
+		return findings{fmt.Sprintf("Docker's records prove nothing of %s (see REASON); keep the images, and compare them with a pull if in doubt", count(unproven, "layer")), exitWarning}
 	}
 	return nil
 }

@@ -19,7 +19,7 @@
 //	drivers.go     which drivers have records
 //	gaps.go        records that refer to missing ones
 //	plugins.go     installed storage drivers
-//	tarsplit.go    the record of a layer's tar
+//	tarsplit.go, tarentries.go   the record of a layer's tar, and its entries
 //	files.go       the files to copy for a transfer; dockerd's lock
 //
 // Package overlayzfs knows what a layer is on disk, package dockerconf reads daemon.json.

@@ -52,13 +52,40 @@ func (t *TarSplit) Close() error { return errors.Join(t.gzip.Close(), t.file.Clo
 // WriteTar writes the layer's tar as it was, with the content of files from get. It
 // returns a Damage when the record is at fault.
 func (t *TarSplit) WriteTar(w io.Writer, get func(name string) (io.ReadCloser, error)) error {
+	if err := t.rewind(); err != nil {
+		return err
+	}
 	return writeTar(t.name, t.gzip, w, get)
 }
 
+// ReadEntries calls yield for each entry of the layer's tar. It needs no content, so it
+// also reads a record from which WriteTar cannot write the tar again. It returns a Damage
+// when the record is at fault.
+func (t *TarSplit) ReadEntries(yield func(TarEntry) error) error {
+	if err := t.rewind(); err != nil {
+		return err
+	}
+	return readEntries(t.name, t.gzip, yield)
+}
+
+// rewind makes the next call read the record from its beginning.
+func (t *TarSplit) rewind() error {
+	if _, err := t.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if err := t.gzip.Reset(t.file); err != nil {
+		return Damage{t.name, err}
+	}
+	return nil
+}
+
 func writeTar(name string, record io.Reader, w io.Writer, get func(name string) (io.ReadCloser, error)) error {
+	return asm.WriteOutputTarStream(fileGetter(get), newUnpacker(name, record), w)
+}
+
+func newUnpacker(name string, record io.Reader) *checkedUnpacker {
 	bounded := &entryReader{r: record}
-	unpacker := &checkedUnpacker{storage.NewJSONUnpacker(bounded), bounded, name}
-	return asm.WriteOutputTarStream(fileGetter(get), unpacker, w)
+	return &checkedUnpacker{storage.NewJSONUnpacker(bounded), bounded, name}
 }
 
 // fileGetter is a storage.FileGetter.

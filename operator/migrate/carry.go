@@ -17,6 +17,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/treecopy"
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
+	"github.com/overlayzfs/overlayzfs/internal/treestack"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 	"github.com/overlayzfs/overlayzfs/operator/verify"
@@ -256,7 +257,7 @@ func (c *carrier) writeTar(w io.Writer, it item, layer *os.File) error {
 	if err != nil {
 		return err
 	}
-	err = rebuild.WriteTar(io.MultiWriter(w, countingWriter(c.progress)), record, layer, it.image.Diff)
+	err = rebuild.WriteTar(io.MultiWriter(w, countingWriter(c.progress)), record, treestack.Layer{Dir: layer}, it.image.Diff)
 	return errors.Join(err, record.Close())
 }
 

@@ -6,32 +6,38 @@ import (
 	"io"
 	"os"
 	"path"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/treestack"
 	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
-// fileFinder opens a layer's files by their names in the tar.
-type fileFinder struct{ *fsat.Resolver }
+// CleanName returns the path that an entry of a tar names, relative to the layer's root. A
+// name that climbs above the root stays at the root.
+func CleanName(name string) string {
+	if clean := path.Clean("/" + name); clean != "/" {
+		return clean[1:]
+	}
+	return "."
+}
 
-func newFileFinder(layer *os.File) fileFinder { return fileFinder{fsat.NewResolver(int(layer.Fd()))} }
+// contentOpener opens a layer's files by their names in the tar.
+type contentOpener struct{ *treestack.Finder }
 
 // openContent opens a regular file by its name in the tar.
-func (f fileFinder) openContent(name string) (io.ReadCloser, error) {
-	clean := path.Clean(strings.TrimLeft(name, "/"))
+func (o contentOpener) openContent(name string) (io.ReadCloser, error) {
+	clean := CleanName(name)
 	if kind, _, err := whiteout.Classify(clean); err != nil || kind != whiteout.None {
 		return nil, Unproven{fmt.Errorf("the record wants the content of %.200q, which is not a file of the layer", name)}
 	}
-	dir, base := path.Split(clean)
-	dirfd, err := f.Dir(strings.TrimSuffix(dir, "/"), nil)
+	e, err := o.Find(clean)
 	if err != nil {
 		return nil, explainMissing(name, err)
 	}
-	fd, err := fsat.OpenFile(dirfd, base)
+	fd, err := fsat.OpenFile(e.Dir, e.Name)
 	if err != nil {
 		return nil, explainMissing(name, err)
 	}

@@ -3,12 +3,12 @@ package rebuild
 import (
 	"errors"
 	"io"
-	"os"
 
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/treestack"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
@@ -34,14 +34,18 @@ func (u Unproven) Error() string { return u.Err.Error() }
 // Unwrap returns the cause.
 func (u Unproven) Unwrap() error { return u.Err }
 
-// WriteTar writes the tar of a layer from its directory. The output is the recorded tar
-// only when WriteTar returns nil.
-func WriteTar(w io.Writer, r Record, layer *os.File, want digest.Digest) error {
+// WriteTar writes the tar of a layer from its files. The output is the recorded tar only
+// when WriteTar returns nil.
+func WriteTar(w io.Writer, r Record, layer treestack.Layer, want digest.Digest) (err error) {
 	digester := digest.SHA256.Digester()
 	out := &sink{Writer: io.MultiWriter(digester.Hash(), w)}
-	found := newFileFinder(layer)
-	defer found.Forget()
-	if err := r.WriteTar(out, found.openContent); err != nil {
+	opener := contentOpener{treestack.NewFinder(layer)}
+	defer func() {
+		if closeErr := opener.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	if err := r.WriteTar(out, opener.openContent); err != nil {
 		return out.classify(err)
 	}
 	if got := digester.Digest(); got != want {

@@ -16,6 +16,7 @@ import (
 	"github.com/vbatts/tar-split/tar/storage"
 	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/treestack"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
@@ -97,7 +98,7 @@ func (l layer) rebuild(w io.Writer, want digest.Digest) error {
 	dir, err := os.Open(l.dir)
 	l.no(err)
 	defer dir.Close()
-	return WriteTar(w, record, dir, want)
+	return WriteTar(w, record, treestack.Layer{Dir: dir}, want)
 }
 
 func TestTheTarIsTheRecordedOne(t *testing.T) {

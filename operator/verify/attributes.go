@@ -2,7 +2,7 @@ package verify
 
 import (
 	"archive/tar"
-	"errors"
+	"cmp"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +20,16 @@ var fileTypes = map[byte]uint32{
 // checkFile compares a file's attributes with the tar's headers.
 func (t *layerTree) checkFile(f *file) error {
 	if f.typeHeader == nil {
-		return fmt.Errorf("is not a hard link to %q", f.ownerHeader.Linkname)
+		if err := t.findLinkTarget(f); err != nil {
+			return err
+		}
+	}
+	e, _, err := t.find(f.name)
+	if err != nil {
+		return err
+	}
+	if f.typeHeader == nil { // a hard link to a file of a layer below
+		return cmp.Or(f.checkAttributes(), f.checkXattrs(e.Dir, e.Name))
 	}
 	want, ok := fileTypes[f.typeHeader.Typeflag]
 	if !ok {
@@ -32,15 +41,16 @@ func (t *layerTree) checkFile(f *file) error {
 	if err := f.checkAttributes(); err != nil {
 		return err
 	}
-	dirfd, base, err := t.openParent(f.name)
-	if err != nil {
-		return err
-	}
 	switch want {
-	case unix.S_IFREG, unix.S_IFDIR:
-		return errors.Join(f.checkSize(), f.checkXattrs(dirfd, base), f.checkCapabilities(dirfd, base))
+	case unix.S_IFREG:
+		if err := cmp.Or(f.checkSize(), f.checkCapabilities(e.Dir, e.Name)); err != nil {
+			return err
+		}
+		return cmp.Or(t.checkContent(f, e), f.checkXattrs(e.Dir, e.Name))
+	case unix.S_IFDIR:
+		return cmp.Or(f.checkCapabilities(e.Dir, e.Name), f.checkXattrs(e.Dir, e.Name))
 	case unix.S_IFLNK:
-		return checkTarget(dirfd, base, f.typeHeader.Linkname)
+		return checkTarget(e.Dir, e.Name, f.typeHeader.Linkname)
 	case unix.S_IFCHR, unix.S_IFBLK:
 		return f.checkDevice()
 	}
@@ -61,7 +71,7 @@ func (f *file) checkAttributes() error {
 // checkSize compares the size of a regular file. The digest does not cover a file that is
 // recorded as empty.
 func (f *file) checkSize() error {
-	if f.st.Mode&unix.S_IFMT == unix.S_IFREG && f.st.Size != f.typeHeader.Size {
+	if f.st.Size != f.typeHeader.Size {
 		return fmt.Errorf("has %d bytes, recorded %d", f.st.Size, f.typeHeader.Size)
 	}
 	return nil

@@ -2,18 +2,16 @@ package verify
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
-	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
+	"github.com/overlayzfs/overlayzfs/internal/treestack"
 	"github.com/overlayzfs/overlayzfs/layertar"
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 	"github.com/overlayzfs/overlayzfs/whiteout"
@@ -21,23 +19,41 @@ import (
 
 // compare fails when an entry of the tar is missing or different in the layer, or when
 // the layer has other files.
-func (e *entries) compare(ctx context.Context, dir *os.File, base bool) error {
+func (e *entries) compare(ctx context.Context, layer treestack.Layer) (err error) {
 	t := &layerTree{
-		root: int(dir.Fd()), base: base, entries: e, namedLocations: map[location]bool{}, opaqueDirs: map[uint64]bool{},
-		files: map[uint64]*file{}, resolver: fsat.NewResolver(int(dir.Fd())),
+		ctx: ctx, layer: layer, entries: e, finder: treestack.NewFinder(layer),
+		namedLocations: map[location]bool{}, opaqueDirs: map[fsat.Inode]bool{}, files: map[fsat.Inode]*file{},
 	}
-	defer t.resolver.Forget()
+	defer func() {
+		if closeErr := t.finder.Close(); err == nil {
+			err = closeErr
+		}
+	}()
 	for _, entry := range e.sortedEntries() {
-		if err := errors.Join(ctx.Err(), addName(entry.name, t.checkEntry(entry))); err != nil {
+		if err := t.keepUnproven(entry.name, t.checkEntry(entry)); err != nil {
 			return err
 		}
 	}
 	for _, f := range t.orderedFiles {
-		if err := errors.Join(ctx.Err(), addName(f.name, t.checkFile(f))); err != nil {
+		if err := t.keepUnproven(f.name, t.checkFile(f)); err != nil {
 			return err
 		}
 	}
-	return t.checkNothingExtra(ctx)
+	return cmp.Or(t.checkNothingExtra(ctx), t.unproven)
+}
+
+// keepUnproven adds the name to an error. It keeps an Unproven for later: another file may
+// have changed.
+func (t *layerTree) keepUnproven(name string, err error) error {
+	if t.ctx.Err() != nil || err == nil {
+		return t.ctx.Err()
+	}
+	err = addName(name, err)
+	if !errors.As(err, new(rebuild.Unproven)) {
+		return err
+	}
+	t.unproven = cmp.Or(t.unproven, err)
+	return nil
 }
 
 // addName adds the name to an error.
@@ -48,22 +64,28 @@ func addName(name string, err error) error {
 	return fmt.Errorf("%q: %w", name, err)
 }
 
-// layerTree is the layer on disk.
+// layerTree is the layer on disk. A name that the layer itself does not have counts as the
+// layers below show it: an entry through a symlink below, or a file that the layer did not
+// change.
 type layerTree struct {
-	root           int
-	base           bool // a base layer, which has nothing to hide
+	ctx            context.Context
+	layer          treestack.Layer
 	entries        *entries
-	namedLocations map[location]bool // what the tar names
-	opaqueDirs     map[uint64]bool   // directories, by inode, that are to hide the one below
-	files          map[uint64]*file
+	namedLocations map[location]bool   // what the tar names
+	opaqueDirs     map[fsat.Inode]bool // directories that are to hide the one below
+	files          map[fsat.Inode]*file
 	orderedFiles   []*file
-	resolver       *fsat.Resolver
+	finder         *treestack.Finder
+	unproven       error // the first Unproven, or nil
 }
+
+// isBase reports whether the layer has nothing to hide.
+func (t *layerTree) isBase() bool { return t.layer.OpenBelow == nil }
 
 // location identifies a name in a directory. Different paths can lead to it, because the
 // paths in a tar can pass symlinks.
 type location struct {
-	dir  uint64 // inode
+	dir  fsat.Inode
 	name string
 }
 
@@ -74,6 +96,7 @@ type file struct {
 	st          unix.Stat_t
 	typeHeader  *tar.Header // says what it is; nil where only hard links were found
 	ownerHeader *tar.Header // says whose it is, as the last that was unpacked
+	content     checksum    // of typeHeader's entry
 	xattr       map[string]string
 	// capabilitiesUnclear is set when a later entry has no capabilities. Engines differ in
 	// whether a new owner removes them.
@@ -98,20 +121,20 @@ func (t *layerTree) checkEntry(e *entry) error {
 	if e.header.Typeflag == tar.TypeChar && e.header.Devmajor == 0 && e.header.Devminor == 0 {
 		return t.checkWhiteout(e.name) // a whiteout in overlayfs's form
 	}
-	at, st, err := t.stat(e.name)
+	found, at, err := t.find(e.name)
 	if err != nil {
 		return err
 	}
-	e.ino = st.Ino
-	return t.mergeEntry(e, at, st)
+	e.file = fsat.InodeOf(found.Stat)
+	return t.mergeEntry(e, at, found.Stat)
 }
 
 // mergeEntry combines the entries of one file.
 func (t *layerTree) mergeEntry(e *entry, at location, st unix.Stat_t) error {
-	f := t.files[st.Ino]
+	f := t.files[e.file]
 	if f == nil {
 		f = &file{name: e.name, location: at, st: st, xattr: map[string]string{}}
-		t.files[st.Ino] = f
+		t.files[e.file] = f
 		t.orderedFiles = append(t.orderedFiles, f)
 	}
 	_, had := f.xattr[layertar.Capabilities]
@@ -125,90 +148,83 @@ func (t *layerTree) mergeEntry(e *entry, at location, st unix.Stat_t) error {
 	if f.typeHeader != nil && f.location != at {
 		return fmt.Errorf("is the same file as %q", f.name)
 	}
-	f.name, f.location, f.typeHeader = e.name, at, e.header
+	if f.typeHeader != nil && f.content.size > 0 && t.entries.lost == "" {
+		t.entries.lost = fmt.Sprintf("two entries of the tar are one file (%.200q)", e.name)
+	}
+	f.name, f.location, f.typeHeader, f.content = e.name, at, e.header, e.content
 	return nil
 }
 
 // checkHardLink fails when a hard link and its target are different files, unless a later
 // entry replaced the target.
 func (t *layerTree) checkHardLink(e *entry) error {
-	target := t.entries.findEntry(cleanPath(e.header.Linkname))
-	if target != nil && target.number < e.number && target.ino != e.ino {
-		return fmt.Errorf("is not a hard link to %q", e.header.Linkname)
+	target := t.entries.findEntry(rebuild.CleanName(e.header.Linkname))
+	if target != nil && target.number < e.number && target.file != e.file && !isMetadata(target.name) {
+		return notLinkedError(e.header)
 	}
 	return nil
 }
 
-// openParent opens the parent directory of a path.
-func (t *layerTree) openParent(name string) (dirfd int, base string, err error) {
-	dir, base := path.Split(name)
-	dirfd, err = t.resolver.Dir(strings.TrimSuffix(dir, "/"), nil)
-	return dirfd, base, err
+func isMetadata(name string) bool {
+	kind, _, err := whiteout.Classify(name)
+	return err == nil && kind == whiteout.Metadata
 }
 
-func (t *layerTree) stat(name string) (at location, st unix.Stat_t, err error) {
-	dirfd, base, err := t.openParent(name)
-	if err == nil {
-		st, err = fsat.Stat(dirfd, base)
+func notLinkedError(h *tar.Header) error { return fmt.Errorf("is not a hard link to %q", h.Linkname) }
+
+// findLinkTarget sets what a file is that the tar names only as a hard link: a file of a
+// layer below, or of AUFS's bookkeeping, whose entry precedes the links.
+func (t *layerTree) findLinkTarget(f *file) error {
+	name := rebuild.CleanName(f.ownerHeader.Linkname)
+	if e := t.entries.findEntry(name); e != nil && isMetadata(name) {
+		f.typeHeader, f.content = e.header, e.content
+		return nil
 	}
-	if errors.Is(err, unix.ENOENT) {
-		return at, st, errMissing
-	}
+	target, _, err := t.find(name)
 	if err != nil {
-		return at, st, err
+		return notLinkedError(f.ownerHeader)
 	}
-	dir, err := fsat.StatFD(dirfd)
-	at = location{dir.Ino, base}
+	if fsat.InodeOf(target.Stat) == fsat.InodeOf(f.st) {
+		return nil
+	}
+	same := target.Layer > 0
+	if same {
+		targetDir, err := fsat.Dup(target.Dir) // the next search closes the directory
+		if err != nil {
+			return err
+		}
+		defer fsat.CloseQuietly(targetDir)
+		target.Dir = targetDir
+		link, _, err := t.find(f.name)
+		if err != nil {
+			return err
+		}
+		if same, err = t.isSameFile(link, target); err != nil {
+			return err
+		}
+	}
+	if !same {
+		return notLinkedError(f.ownerHeader)
+	}
+	return nil
+}
+
+// find finds the file of a name, and remembers that the tar names it.
+func (t *layerTree) find(name string) (e treestack.Entry, at location, err error) {
+	e, err = t.finder.Find(name)
+	switch {
+	case err == nil:
+	case errors.Is(err, unix.ENOENT):
+		return e, at, errMissing
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return e, at, fmt.Errorf("%w, because its path leads through a file", errMissing)
+	default:
+		return e, at, err
+	}
+	dir, err := fsat.StatFD(e.Dir)
+	at = location{fsat.InodeOf(dir), e.Name}
 	t.namedLocations[at] = true
-	return at, st, err
+	return e, at, err
 }
 
 var errMissing = errors.New("is missing")
-
-// checkWhiteout fails when a deletion of the tar has no effect in the layer. The layer's
-// own file of that name hides the one below, too; a directory has to be opaque.
-func (t *layerTree) checkWhiteout(target string) error {
-	_, st, err := t.stat(target)
-	switch {
-	case t.base && errors.Is(err, errMissing): // there is nothing below either
-		if dir := path.Dir(target); dir != "." {
-			_, _, err = t.stat(dir) // which the deletion has implied
-			return err
-		}
-		return nil
-	case err != nil:
-		return fmt.Errorf("the deletion of %q %w", target, err)
-	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return t.checkOpaque(target)
-	case overlayfs.IsWhiteout(st.Mode, st.Rdev):
-		return nil
-	}
-	if own := t.entries.findEntry(target); own == nil {
-		return fmt.Errorf("the deletion of %q is not a whiteout", target)
-	}
-	return nil
-}
-
-// checkOpaque fails when a directory is not opaque.
-func (t *layerTree) checkOpaque(target string) error {
-	if target == "." {
-		return nil // without effect
-	}
-	_, st, err := t.stat(target)
-	if err != nil {
-		return err
-	}
-	t.opaqueDirs[st.Ino] = true
-	if t.base {
-		return nil
-	}
-	dirfd, base, err := t.openParent(target)
-	if err != nil {
-		return err
-	}
-	value, err := fsat.GetXattr(dirfd, base, overlayfs.OpaqueXattr)
-	if errors.Is(err, unix.ENODATA) || err == nil && !overlayfs.IsOpaque(value) {
-		return errors.New("is not opaque, so the directory below shows")
-	}
-	return err
-}

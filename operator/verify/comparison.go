@@ -2,53 +2,68 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/overlayzfs/overlayzfs/internal/treestack"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 )
 
-// comparison compares one layer.
-type comparison struct {
-	ctx  context.Context
-	dir  *os.File // the layer's own content
-	base bool     // no layer is below
-	read func(n int)
+// record is Docker's record of a layer's tar. dockerstore.TarSplit is one.
+type record interface {
+	rebuild.Record
+	ReadEntries(yield func(dockerstore.TarEntry) error) error
 }
 
-// run rebuilds the tar and compares its digest, then compares the tar's entries with the
-// layer.
-func (c comparison) run(r rebuild.Record, want digest.Digest) error {
-	pr, pw := io.Pipe()
+// comparison compares one layer.
+type comparison struct {
+	ctx   context.Context
+	layer treestack.Layer
+	read  func(n int)
+}
+
+// run compares the tar's entries with the layer, and the files' content with the digest of
+// the tar. When the record cannot give that tar again, it compares the content of each
+// file with the record's checksum.
+func (c comparison) run(r record, want digest.Digest) (Proof, error) {
 	named := newEntries()
-	parsed := make(chan error, 1)
-	go func() {
-		err := named.readAll(pr)
-		if err != nil {
-			err = rebuild.Unproven{Err: fmt.Errorf("the tar that Docker recorded: %w", err)}
-			pr.CloseWithError(err)
-		}
-		parsed <- err
-	}()
-	err := rebuild.WriteTar(countingWriter{pw, c}, r, c.dir, want)
-	pw.CloseWithError(err)
-	if parseErr := <-parsed; err == nil {
-		err = parseErr
+	if err := r.ReadEntries(named.add); err != nil {
+		return "", rebuild.Unproven{Err: fmt.Errorf("the tar that Docker recorded: %w", err)}
 	}
-	if err != nil {
-		return err
+	reason := rebuild.WriteTar(countingWriter{c}, r, c.layer, want)
+	if reason != nil && !isAboutTar(reason) {
+		return "", reason
 	}
-	return named.compare(c.ctx, c.dir, c.base)
+	named.byChecksum = reason != nil
+	if err := named.compare(c.ctx, c.layer); err != nil {
+		return "", err
+	}
+	if reason == nil {
+		return ByDigest, nil
+	}
+	if named.lost == "" {
+		return "", rebuild.Unproven{Err: fmt.Errorf("each file is as recorded, but %w", reason)}
+	}
+	return ByChecksums, nil
+}
+
+// isAboutTar reports whether the files' checksums can tell what the error of WriteTar
+// leaves open.
+func isAboutTar(err error) bool {
+	var damage dockerstore.Damage
+	var difference rebuild.Difference
+	var unproven rebuild.Unproven
+	return !errors.As(err, &damage) && (errors.As(err, &difference) || errors.As(err, &unproven))
 }
 
 // countingWriter reports progress and fails once the caller's context is done.
-type countingWriter struct {
-	io.Writer
-	c comparison
-}
+type countingWriter struct{ c comparison }
+
+var _ io.Writer = countingWriter{}
 
 func (w countingWriter) Write(p []byte) (int, error) {
 	if err := w.c.ctx.Err(); err != nil {
@@ -57,5 +72,5 @@ func (w countingWriter) Write(p []byte) (int, error) {
 	if w.c.read != nil {
 		w.c.read(len(p))
 	}
-	return w.Writer.Write(p)
+	return len(p), nil
 }

@@ -2,21 +2,29 @@
 //
 // Docker records each layer's tar without the files' content (tar-split). The tar is
 // rebuilt with the content of our layer (operator/rebuild), and its digest must be the
-// layer's DiffID, which proves every byte of every file.
+// layer's DiffID, which proves every byte of every file. Some records cannot give their tar
+// again: of sparse files, of entries with a size and no content, of content that a later
+// entry replaces. For these the content of each file is compared with the record's checksum.
 //
 // Everything else is compared entry by entry. Each name in the tar must exist with the
 // same type, owner, mode, capabilities, size, link target and device number, hard links
-// and deletions included. No other name may exist. Timestamps and attributes that depend
-// on the host are not compared.
+// and deletions included. No other name may change what the image shows. Timestamps and
+// attributes that depend on the host are not compared; lost attributes in the name space
+// user are Unproven.
+//
+// A name that the layer lacks counts as the layers below show it. A migration makes such
+// layers (package migrate): the old driver may have unpacked a tar into one tree with the
+// layers below, through their symlinks and onto their files.
 //
 //	select.go      SelectLayers: the layers to compare
 //	verify.go      VerifyLayers and its results
-//	comparison.go  rebuilds one layer's tar, and compares both
+//	comparison.go  digest or checksums
 //	entries.go     the names in the tar, as a tree
 //	compare.go     finds each entry in the layer
-//	attributes.go, xattrs.go   compare one file's attributes
+//	deletions.go   whiteouts and opaque directories
+//	attributes.go, xattrs.go, content.go   compare one file
 //	extra.go       finds files that the tar does not name
 //
-// Paths in a layer go through package fsat, because whiteouts, extended attributes and
-// device nodes are not accessible by os.Root.
+// Paths in a layer go through packages fsat and treestack, because whiteouts, extended
+// attributes and device nodes are not accessible by os.Root.
 package verify

@@ -3,20 +3,28 @@ package verify
 import (
 	"archive/tar"
 	"cmp"
-	"errors"
-	"io"
+	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/rebuild"
+	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
 // entries is the tree of a layer's tar. Of entries with the same name it has the last.
 type entries struct {
 	root  node
 	count int // how many entries were
+	// lost is the first reason why the record cannot give its tar again, or "".
+	lost string
+	// byChecksum says that the content of files is compared with the record's checksums.
+	byChecksum bool
 }
 
 // node is a name in the tree. It has no entry when the tar names only files below.
@@ -31,27 +39,43 @@ type entry struct {
 	name   string // clean
 	number int    // in the tar's order
 	xattrs map[string]string
-	ino    uint64 // of the entry's file, once checkEntry has found it
+	file   fsat.Inode // the entry's file, once checkEntry has found it
+	// content is the record's checksum of the file's content.
+	content checksum
+}
+
+// checksum is that of a file's content. A file without content has none.
+type checksum struct {
+	size int64
+	sum  uint64
 }
 
 func newEntries() *entries { return &entries{} }
 
-// readAll reads all entries of a tar, and the input to its end.
-func (e *entries) readAll(r io.Reader) error {
-	t := tar.NewReader(r)
-	for {
-		header, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			_, err = io.Copy(io.Discard, r)
-			return err
-		}
-		if err != nil {
-			return err
-		}
-		if len(header.Name) > maxName {
-			return fault.New(fault.UnsafeInput, "the tar has a name of %d bytes, longer than %d", len(header.Name), maxName)
-		}
-		e.addEntry(header)
+// add adds an entry of the record.
+func (e *entries) add(r dockerstore.TarEntry) error {
+	if len(r.Header.Name) > maxName {
+		return fault.New(fault.UnsafeInput, "the tar has a name of %d bytes, longer than %d", len(r.Header.Name), maxName)
+	}
+	kind, _, err := whiteout.Classify(rebuild.CleanName(r.Header.Name))
+	switch {
+	case err != nil:
+		return err
+	case r.Sparse:
+		e.lose("the tar has a sparse file", r)
+	case r.Size > 0 && fileTypes[r.Header.Typeflag] != unix.S_IFREG:
+		e.lose("the tar has a size on an entry without content", r)
+	case r.Size > 0 && kind != whiteout.None:
+		e.lose("the tar has content in the mark of a deletion", r)
+	}
+	e.addEntry(r.Header, checksum{r.Size, r.Checksum})
+	return nil
+}
+
+// lose remembers why the record cannot give its tar again.
+func (e *entries) lose(why string, r dockerstore.TarEntry) {
+	if e.lost == "" {
+		e.lost = fmt.Sprintf("%s (%.200q)", why, r.Header.Name)
 	}
 }
 
@@ -60,15 +84,18 @@ const maxName = 32 << 10
 
 // addEntry adds an entry. A directory merges with an earlier one of the same name; any
 // other entry replaces everything below.
-func (e *entries) addEntry(header *tar.Header) {
-	name := cleanPath(header.Name)
+func (e *entries) addEntry(header *tar.Header, content checksum) {
+	name := rebuild.CleanName(header.Name)
 	if header.Typeflag == tar.TypeXGlobalHeader || name == "." {
 		return
 	}
 	e.count++
 	n := e.makeNode(name)
-	next := &entry{header: header, name: name, number: e.count, xattrs: comparedXattrs(header)}
+	next := &entry{header: header, name: name, number: e.count, xattrs: comparedXattrs(header), content: content}
 	if header.Typeflag != tar.TypeDir {
+		if len(n.below) > 0 && e.lost == "" {
+			e.lost = fmt.Sprintf("an entry of the tar replaces a directory (%.200q)", header.Name)
+		}
 		n.below = nil
 	} else if n.entry != nil && n.header.Typeflag == tar.TypeDir {
 		merged := maps.Clone(n.xattrs)
@@ -77,9 +104,6 @@ func (e *entries) addEntry(header *tar.Header) {
 	}
 	n.entry = next
 }
-
-// cleanPath returns a path of the tar relative to the layer's root.
-func cleanPath(name string) string { return path.Clean(strings.TrimLeft(name, "/")) }
 
 func (e *entries) makeNode(name string) *node {
 	n := &e.root

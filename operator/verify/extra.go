@@ -9,27 +9,42 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
+	"github.com/overlayzfs/overlayzfs/internal/treestack"
 )
 
 // extraFinder finds files that the tar does not name.
 type extraFinder struct {
 	*layerTree
-	ancestors []ancestor // the directories from the root to the current one
+	ancestors []ancestor    // the directories from the root to the current one
+	below     treestack.Dir // the layers below
+	last      treestack.Dir // the directory of findBelow's last answer
 }
 
 // ancestor is a directory between the root and the current position.
 type ancestor struct {
-	ino   uint64
-	leads bool // the tar names something below
+	ino    fsat.Inode
+	leads  bool // the tar names something below
+	opaque bool // the tar says that nothing below shows
 }
 
-// checkNothingExtra fails for a file that the tar neither names nor needs as a parent.
+// checkNothingExtra fails for a file that the tar neither names nor needs as a parent. A
+// file that is as the layers below show it changes nothing.
 func (t *layerTree) checkNothingExtra(ctx context.Context) error {
-	st, err := fsat.StatFD(t.root)
+	root := int(t.layer.Dir.Fd())
+	st, err := fsat.StatFD(root)
 	if err != nil {
 		return err
 	}
-	return fsat.Walk(ctx, t.root, false, &extraFinder{t, []ancestor{{ino: st.Ino}}})
+	x := &extraFinder{layerTree: t, ancestors: []ancestor{{ino: fsat.InodeOf(st)}}}
+	defer func() { x.last.Close() }()
+	if !t.isBase() {
+		stack, err := t.finder.Stack()
+		if err != nil {
+			return err
+		}
+		x.below, _ = stack.Below()
+	}
+	return fsat.Walk(ctx, root, false, x)
 }
 
 func (x *extraFinder) current() *ancestor { return &x.ancestors[len(x.ancestors)-1] }
@@ -40,15 +55,20 @@ func (x *extraFinder) Enter(_ int, at fsat.Path, fd int) error {
 	if err != nil {
 		return err
 	}
-	x.ancestors = append(x.ancestors, ancestor{ino: st.Ino})
-	if x.base || x.opaqueDirs[st.Ino] {
+	ino := fsat.InodeOf(st)
+	named := x.opaqueDirs[ino] || x.current().opaque
+	x.ancestors = append(x.ancestors, ancestor{ino: ino, opaque: named})
+	if x.isBase() || named {
 		return nil
 	}
 	opaque, err := overlayfs.IsOpaqueDir(fd)
-	if opaque {
-		return fmt.Errorf("%q is opaque, but not in the tar", at.String())
+	if err != nil || !opaque {
+		return err
 	}
-	return err
+	if below, err := x.findBelow(at.String()); err != nil || below == nil || !below.IsDir() {
+		return err
+	}
+	return fmt.Errorf("%q is opaque, but not in the tar", at.String())
 }
 
 // File is part of fsat.Visitor. It ignores sockets, which a tar cannot have.
@@ -64,21 +84,58 @@ func (x *extraFinder) File(parent int, at fsat.Path, _ uint8) error {
 	if err != nil {
 		return err
 	}
-	return unnamedError(at)
+	return x.checkUnnamed(treestack.Entry{Dir: parent, Name: at.Name, Stat: st}, at)
+}
+
+// checkUnnamed fails when an entry that the tar does not name differs from the layers below.
+func (x *extraFinder) checkUnnamed(e treestack.Entry, at fsat.Path) error {
+	below, err := x.findBelow(at.String())
+	if err != nil {
+		return err
+	}
+	if overlayfs.IsWhiteout(e.Stat.Mode, e.Stat.Rdev) && (below == nil && !x.isBase() || x.current().opaque) {
+		return nil // it hides nothing, or what the tar hides as a whole
+	}
+	if below != nil {
+		same, err := x.isSameFile(e, *below)
+		if err != nil {
+			return err
+		}
+		if same {
+			x.current().leads = true
+			return nil
+		}
+	}
+	return fmt.Errorf("%q exists, but not in the tar", at.String())
 }
 
 // Leave is part of fsat.Visitor. A directory that the tar does not name is allowed when
 // the tar names something below.
-func (x *extraFinder) Leave(_ int, at fsat.Path) error {
+func (x *extraFinder) Leave(parent int, at fsat.Path) error {
 	left := *x.current()
 	x.ancestors = x.ancestors[:len(x.ancestors)-1]
-	if !left.leads && !x.namedLocations[location{x.current().ino, at.Name}] {
-		return unnamedError(at)
+	if left.leads || x.namedLocations[location{x.current().ino, at.Name}] {
+		x.current().leads = true
+		return nil
 	}
-	x.current().leads = true
-	return nil
+	st, err := fsat.Stat(parent, at.Name)
+	if err != nil {
+		return err
+	}
+	return x.checkUnnamed(treestack.Entry{Dir: parent, Name: at.Name, Stat: st}, at)
 }
 
-func unnamedError(at fsat.Path) error {
-	return fmt.Errorf("%q exists, but not in the tar", at.String())
+// findBelow returns what the layers below show for a path of the layer, or nil. The answer
+// is valid until the next call.
+func (x *extraFinder) findBelow(path string) (*treestack.Entry, error) {
+	dir, e, err := x.below.FindPath(path)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	x.last.Close()
+	x.last = dir
+	return &e, nil
 }

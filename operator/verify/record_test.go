@@ -28,21 +28,36 @@ type testLayer struct {
 
 func newTestLayer(t *testing.T) testLayer {
 	t.Helper()
-	k := testLayer{t, t.TempDir(), t.TempDir(), dockerstore.Layer{CacheID: "a"}}
 	var whole bytes.Buffer
 	w := tar.NewWriter(&whole)
 	for _, name := range []string{"one", "two"} {
-		k.noError(w.WriteHeader(header(name, tar.TypeReg, 0o644)))
-		_, err := io.WriteString(w, content)
-		k.noError(err)
+		if err := w.WriteHeader(header(name, tar.TypeReg, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	k := newLayerOfTar(t, whole.Bytes())
+	for _, name := range []string{"one", "two"} {
 		k.write(k.home, "a/diff/"+name, content)
 	}
-	k.noError(w.Close())
+	return k
+}
+
+// newLayerOfTar returns a layer without files, and Docker's record of its tar.
+func newLayerOfTar(t *testing.T, whole []byte) testLayer {
+	t.Helper()
+	k := testLayer{t, t.TempDir(), t.TempDir(), dockerstore.Layer{CacheID: "a"}}
+	k.noError(os.MkdirAll(filepath.Join(k.home, "a/diff"), 0o700))
 	k.noError(os.Mkdir(filepath.Join(k.home, "l"), 0o700))
-	k.layer.Diff = digest.FromBytes(whole.Bytes())
+	k.layer.Diff = digest.FromBytes(whole)
 	k.layer.Chain = k.layer.Diff
 	record := &bytes.Buffer{}
-	in, done, err := asm.NewInputTarStreamWithDone(&whole, storage.NewJSONPacker(record), nil)
+	in, done, err := asm.NewInputTarStreamWithDone(bytes.NewReader(whole), storage.NewJSONPacker(record), nil)
 	k.noError(err)
 	_, err = io.Copy(io.Discard, in)
 	k.noError(err)
@@ -107,20 +122,21 @@ func (k testLayer) verify() Result {
 // TestDamagedRecordsProveNothing: a record that is not whole says nothing of the layer.
 func TestDamagedRecordsProveNothing(t *testing.T) {
 	for name, tt := range map[string]struct {
-		spoil func(k testLayer)
+		spoil func(k *testLayer)
 		want  Status
 		says  string
 	}{
-		"nothing":      {func(testLayer) {}, OK, ""},
-		"content":      {func(k testLayer) { k.write(k.home, "a/diff/two", strings.ToUpper(content)) }, Changed, `"two"`},
-		"no record":    {func(k testLayer) { k.noError(os.Remove(filepath.Join(k.root, k.recordName()))) }, Unproven, ""},
-		"half of it":   {func(k testLayer) { text := k.readRecord(); k.record(text[:len(text)/2]) }, Unproven, "tar-split.json.gz"},
-		"no JSON":      {func(k testLayer) { k.record(k.readRecord() + "}") }, Unproven, ""},
-		"a name twice": {func(k testLayer) { text := k.readRecord(); k.record(strings.Replace(text, `"two"`, `"one"`, 1)) }, Unproven, "duplicate"},
-		"cut": {func(k testLayer) {
+		"nothing":      {func(*testLayer) {}, OK, ""},
+		"content":      {func(k *testLayer) { k.write(k.home, "a/diff/two", strings.ToUpper(content)) }, Changed, `"two"`},
+		"the digest":   {func(k *testLayer) { k.layer.Diff = digest.FromString("of another tar") }, Unproven, "each file is as recorded, but the tar has the digest"},
+		"no record":    {func(k *testLayer) { k.noError(os.Remove(filepath.Join(k.root, k.recordName()))) }, Unproven, ""},
+		"half of it":   {func(k *testLayer) { text := k.readRecord(); k.record(text[:len(text)/2]) }, Unproven, "tar-split.json.gz"},
+		"no JSON":      {func(k *testLayer) { k.record(k.readRecord() + "}") }, Unproven, ""},
+		"a name twice": {func(k *testLayer) { text := k.readRecord(); k.record(strings.Replace(text, `"two"`, `"one"`, 1)) }, Unproven, "duplicate"},
+		"cut": {func(k *testLayer) {
 			k.noError(os.Truncate(filepath.Join(k.root, k.recordName()), 150))
 		}, Unproven, "tar-split.json.gz"},
-		"a name a terminal obeys": {func(k testLayer) {
+		"a name a terminal obeys": {func(k *testLayer) {
 			text := k.readRecord()
 			raw := base64.StdEncoding.EncodeToString([]byte("\x1b[2J/x"))
 			k.record(strings.Replace(text, `"name":"two"`, `"name_raw":"`+raw+`"`, 1))
@@ -129,7 +145,7 @@ func TestDamagedRecordsProveNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newTestLayer(t)
-			tt.spoil(k)
+			tt.spoil(&k)
 			r := k.verify()
 			if r.Status != tt.want || !strings.Contains(r.Reason, tt.says) || strings.Contains(r.Reason, "\x1b") {
 				t.Errorf("%+v", r)

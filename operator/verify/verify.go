@@ -1,30 +1,47 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"runtime"
 
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/treestack"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
-// Status is the outcome of a layer's comparison.
+// Status is the answer for a layer.
 type Status string
 
-// The outcomes.
+// The answers. OK, Changed and Unproven are of a layer that the store has. Changed means
+// that content, type, owner, mode, link, device, capabilities or a deletion differ from
+// Docker's record; nothing else is Changed.
 const (
 	OK       Status = "ok"
-	Changed  Status = "changed"  // the layer differs from Docker's record
+	Changed  Status = "changed"
+	Unproven Status = "unproven" // neither: the record or the layer cannot be read, or the record proves nothing
 	Missing  Status = "missing"  // the store lacks the layer
-	Unproven Status = "unproven" // Docker's record of the tar cannot be read
 	Removed  Status = "gone"     // Docker removed it meanwhile
+)
+
+// Proof says what an OK rests on.
+type Proof string
+
+// The proofs. A record that cannot give its tar again has no digest: the headers are compared
+// one by one, and the content of files with the record's checksums.
+const (
+	ByDigest    Proof = "digest"
+	ByChecksums Proof = "checksums"
 )
 
 // Result is the result for one layer.
@@ -33,6 +50,7 @@ type Result struct {
 	Chain  digest.Digest `json:"chain"`
 	Diff   digest.Digest `json:"diff"`
 	Status Status        `json:"status"`
+	Proof  Proof         `json:"proof,omitempty"` // of OK
 	Reason string        `json:"reason,omitempty"`
 }
 
@@ -46,12 +64,22 @@ type Verifier struct {
 	Driver string
 	// Progress, if not nil, is called by any goroutine with the number of compared bytes.
 	Progress func(n int)
+
+	lowers map[string][]string // by layer: those below it, nearest first
 }
 
 // VerifyLayers compares layers, several at once, and returns the results in the same
 // order.
 func (v Verifier) VerifyLayers(ctx context.Context, layers []dockerstore.Layer) ([]Result, error) {
 	results := make([]Result, len(layers))
+	all, err := v.View.Layers()
+	if err != nil {
+		return nil, err
+	}
+	v.lowers = make(map[string][]string, len(all))
+	for _, l := range all {
+		v.lowers[l.ID] = l.Lowers
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, layer := range layers {
@@ -65,43 +93,72 @@ func (v Verifier) VerifyLayers(ctx context.Context, layers []dockerstore.Layer) 
 
 func (v Verifier) verifyLayer(ctx context.Context, layer dockerstore.Layer) Result {
 	r := Result{ID: layer.CacheID, Chain: layer.Chain, Diff: layer.Diff}
-	err := v.compareLayer(ctx, layer)
-	if err != nil && !v.Docker.HasLayer(v.Driver, layer.Chain) {
+	proof, err := v.compareLayer(ctx, layer)
+	switch {
+	case err == nil:
+		r.Status, r.Proof = OK, proof
+		return r
+	case !v.Docker.HasLayer(v.Driver, layer.Chain):
 		r.Status = Removed
 		return r
 	}
-	var unproven rebuild.Unproven
-	switch {
-	case err == nil:
-		r.Status = OK
-		return r
-	case errors.As(err, &unproven):
-		r.Status = Unproven
-	case errors.Is(err, errNoLayer):
-		r.Status = Missing
-	default:
-		r.Status = Changed
-	}
-	r.Reason = fault.Printable(err.Error())
+	r.Status, r.Reason = classify(err), fault.Printable(err.Error())
 	return r
+}
+
+// classify returns the answer for an error. A call that the kernel refused says nothing of
+// the layer.
+func classify(err error) Status {
+	var errno unix.Errno
+	switch {
+	case errors.Is(err, errNoLayer):
+		return Missing
+	case errors.As(err, new(rebuild.Unproven)):
+		return Unproven
+	case errors.As(err, new(rebuild.Difference)):
+		return Changed
+	case errors.As(err, &errno):
+		return Unproven
+	}
+	return Changed
 }
 
 // errNoLayer is returned when the store lacks the layer.
 var errNoLayer = errors.New("the layer is missing in the store")
 
-func (v Verifier) compareLayer(ctx context.Context, layer dockerstore.Layer) (err error) {
+func (v Verifier) compareLayer(ctx context.Context, layer dockerstore.Layer) (proof Proof, err error) {
 	record, err := v.Docker.TarSplit(v.Driver, layer.Chain)
 	if err != nil {
-		return rebuild.Unproven{Err: err}
+		return "", rebuild.Unproven{Err: err}
 	}
-	defer func() { err = errors.Join(err, record.Close()) }()
+	defer func() { err = cmp.Or(err, record.Close()) }()
 	dir, err := v.View.OpenContent(layer.CacheID)
 	if errors.Is(err, fs.ErrNotExist) {
-		return errNoLayer
+		return "", errNoLayer
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer dir.Close()
-	return comparison{ctx, dir, layer.Parent == "", v.Progress}.run(record, layer.Diff)
+	tree := treestack.Layer{Dir: dir}
+	if layer.Parent != "" {
+		tree.OpenBelow = func() ([]*os.File, error) { return v.openAll(v.lowers[layer.CacheID]) }
+	}
+	return comparison{ctx, tree, v.Progress}.run(record, layer.Diff)
+}
+
+// openAll opens the content of layers.
+func (v Verifier) openAll(ids []string) ([]*os.File, error) {
+	var dirs []*os.File
+	for _, id := range ids {
+		dir, err := v.View.OpenContent(id)
+		if err != nil {
+			for _, opened := range dirs {
+				err = errors.Join(err, opened.Close())
+			}
+			return nil, rebuild.Unproven{Err: fmt.Errorf("a layer below: %w", err)}
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/layertar"
+	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 )
 
 // paxXattr is the prefix of extended attributes in a tar.
@@ -34,7 +35,8 @@ func comparedXattrs(header *tar.Header) map[string]string {
 }
 
 // checkXattrs compares the user attributes of a file or directory. It ignores additional
-// ones, because not every engine writes them to a tar.
+// ones, because not every engine writes them to a tar. A difference is Unproven, because
+// some file systems keep no such attributes, and no program of an image depends on them.
 func (f *file) checkXattrs(dirfd int, name string) error {
 	for _, attr := range slices.Sorted(maps.Keys(f.xattr)) {
 		if attr == layertar.Capabilities {
@@ -45,9 +47,9 @@ func (f *file) checkXattrs(dirfd int, name string) error {
 		case err != nil:
 			return err
 		case !has:
-			return fmt.Errorf("has lost the attribute %q", attr)
+			return rebuild.Unproven{Err: fmt.Errorf("has lost the attribute %q", attr)}
 		case got != f.xattr[attr]:
-			return fmt.Errorf("has another value of the attribute %q", attr)
+			return rebuild.Unproven{Err: fmt.Errorf("has another value of the attribute %q", attr)}
 		}
 	}
 	return nil

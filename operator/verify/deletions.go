@@ -1,0 +1,132 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"path"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
+	"github.com/overlayzfs/overlayzfs/internal/treestack"
+)
+
+// checkWhiteout fails when a deletion of the tar has no effect. The layer's own file of
+// that name hides the one below, too; a directory has to be opaque.
+func (t *layerTree) checkWhiteout(target string) error {
+	e, _, err := t.find(target)
+	switch {
+	case errors.Is(err, errMissing): // there is nothing below either
+		if dir := path.Dir(target); dir != "." {
+			_, _, err = t.find(dir) // which the deletion has implied
+		}
+		return ignoreMissing(err)
+	case err != nil:
+		return err
+	case e.Layer > 0:
+		return fmt.Errorf("the deletion of %q is missing", target)
+	case e.IsDir():
+		return t.checkOpaque(target)
+	case overlayfs.IsWhiteout(e.Stat.Mode, e.Stat.Rdev):
+		return nil
+	}
+	if own := t.entries.findEntry(target); own == nil {
+		return fmt.Errorf("the deletion of %q is not a whiteout", target)
+	}
+	return nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, errMissing) {
+		return nil
+	}
+	return err
+}
+
+var errNotOpaque = errors.New("is not opaque, so the directory below shows")
+
+// checkOpaque fails when something below a directory shows.
+func (t *layerTree) checkOpaque(target string) error {
+	if target == "." {
+		return nil // without effect
+	}
+	e, _, err := t.find(target)
+	switch {
+	case errors.Is(err, errMissing):
+		return nil
+	case err != nil:
+		return err
+	case !e.IsDir():
+		return nil // another entry says what it is
+	case e.Layer > 0:
+		return errNotOpaque
+	}
+	t.opaqueDirs[fsat.InodeOf(e.Stat)] = true
+	if t.isBase() {
+		return nil
+	}
+	fd, err := fsat.OpenDir(e.Dir, e.Name)
+	if err != nil {
+		return err
+	}
+	defer fsat.CloseQuietly(fd)
+	opaque, err := overlayfs.IsOpaqueDir(fd)
+	if err != nil || opaque {
+		return err
+	}
+	stack, err := t.finder.Stack()
+	if err != nil {
+		return err
+	}
+	parent, base, err := treestack.OpenParent(stack, target)
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	dir, err := parent.Open(base)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return hidesBelow(dir)
+}
+
+// hidesBelow fails when a directory shows a name of the layers below. Whiteouts and files
+// of the layer itself hide one name each.
+func hidesBelow(dir treestack.Dir) error {
+	below, ok := dir.Below()
+	if !ok {
+		return nil
+	}
+	names, err := below.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := hidesName(dir, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hidesName(dir treestack.Dir, name string) error {
+	e, err := dir.Find(name)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case err != nil:
+		return err
+	case e.Layer > 0:
+		return errNotOpaque
+	case !e.IsDir():
+		return nil
+	}
+	next, err := dir.Open(name)
+	if err != nil {
+		return err
+	}
+	defer next.Close()
+	return hidesBelow(next)
+}
