@@ -221,6 +221,12 @@ func (f *migrateFlags) prepareAction(c console, plan *migrate.Plan, where host.L
 		Token:       func() (string, error) { return readToken(where) },
 		LeaveConfig: f.leaveConfig, Untried: f.untried,
 		Progress: c.showProgress,
+		Note: func(text string) {
+			plan.Notes = append(plan.Notes, text)
+			if !f.json {
+				fmt.Fprintln(c.out, "Note:", text)
+			}
+		},
 	}
 	switch f.action() {
 	case migrate.ActionUndo:

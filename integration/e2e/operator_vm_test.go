@@ -165,7 +165,7 @@ func (s *operatorEngine) verifyFindsChanges(t *testing.T) {
 	for name, tt := range map[string]struct{ spoil, mend, says string }{
 		"Content": {
 			"mkdir /run/kept; for f in */diff/lower/copied-over; do cp -a --parents $f /run/kept; printf x >>$f; done",
-			"home=$PWD; cd /run/kept; for f in */diff/lower/copied-over; do cp -a $f $home/$f; done; rm -r /run/kept", "integrity",
+			"home=$PWD; cd /run/kept; for f in */diff/lower/copied-over; do cp -a $f $home/$f; done; rm -r /run/kept", "copied-over",
 		},
 		"Deletion": {
 			"for f in */diff/lower/delete-file; do if test -c $f; then mv $f $f.kept; fi; done",

@@ -8,9 +8,10 @@ import (
 )
 
 // RemoveAll removes name below dirfd and everything in it, at any depth. It follows no
-// symlink and crosses no mount. As root it ignores permissions. A missing name is no error.
+// symlink and crosses no mount. As root it ignores permissions and the flags of chattr(1). A
+// missing name is no error.
 func RemoveAll(ctx context.Context, dirfd int, name string) error {
-	err := ignoreMissing(Unlink(dirfd, name))
+	err := ignoreMissing(removeKept(dirfd, name, Unlink))
 	if !errors.Is(err, unix.EISDIR) {
 		return err
 	}
@@ -22,7 +23,7 @@ func RemoveAll(ctx context.Context, dirfd int, name string) error {
 	if err := RemoveContents(ctx, fd); err != nil {
 		return err
 	}
-	return ignoreMissing(Rmdir(dirfd, name))
+	return ignoreMissing(removeKept(dirfd, name, Rmdir))
 }
 
 // RemoveContents empties the directory dirfd, as RemoveAll does.
@@ -43,9 +44,9 @@ type remover struct{}
 func (remover) Enter(int, Path, int) error { return nil }
 
 func (remover) File(parent int, path Path, _ uint8) error {
-	return ignoreMissing(Unlink(parent, path.Name))
+	return ignoreMissing(removeKept(parent, path.Name, Unlink))
 }
 
 func (remover) Leave(parent int, path Path) error {
-	return ignoreMissing(Rmdir(parent, path.Name))
+	return ignoreMissing(removeKept(parent, path.Name, Rmdir))
 }

@@ -27,7 +27,7 @@ type volArgs struct {
 // space for copies of shared metadata. Anything but a subvolume is removed by RemoveAll. A
 // missing name is no error.
 func RemoveSubvolume(ctx context.Context, dirfd int, name string) error {
-	switch err := destroySubvolume(dirfd, name); err {
+	switch err := removeKept(dirfd, name, destroySubvolume); err {
 	case nil, unix.ENOENT:
 		return nil
 	case unix.ENOTTY, unix.EINVAL, unix.ENOTDIR:
@@ -36,7 +36,7 @@ func RemoveSubvolume(ctx context.Context, dirfd int, name string) error {
 		if err := removeNested(ctx, dirfd, name); err != nil {
 			return err
 		}
-		return pathError("delete subvolume", name, destroySubvolume(dirfd, name))
+		return pathError("delete subvolume", name, removeKept(dirfd, name, destroySubvolume))
 	default:
 		return pathError("delete subvolume", name, err)
 	}
@@ -63,7 +63,7 @@ func (nestedRemover) Leave(parent int, path Path) error {
 	if err != nil || st.Ino != subvolumeRoot {
 		return ignoreMissing(err)
 	}
-	return pathError("delete subvolume", path.String(), destroySubvolume(parent, path.Name))
+	return pathError("delete subvolume", path.String(), removeKept(parent, path.Name, destroySubvolume))
 }
 
 // destroySubvolume removes the name at once; the kernel frees the space later.

@@ -2,8 +2,6 @@ package treecopy
 
 import (
 	"errors"
-	"io"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -57,7 +55,7 @@ func (c *copier) link(first string, to int, base string) error {
 func (c *copier) make(from, to int, base string, st unix.Stat_t) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		return c.content(from, to, base)
+		return c.content(from, to, base, st)
 	case unix.S_IFLNK:
 		target, err := fsat.Readlink(from, base)
 		if err != nil {
@@ -70,40 +68,6 @@ func (c *copier) make(from, to int, base string, st unix.Stat_t) error {
 	}
 	return fsat.Mknod(to, base, st.Mode&unix.S_IFMT|0o600, st.Rdev)
 }
-
-// content copies a regular file's content: between two files io.Copy has the
-// kernel do it, which shares blocks where it can.
-func (c *copier) content(from, to int, base string) (err error) {
-	in, err := fsat.OpenFile(from, base)
-	if err != nil {
-		return err
-	}
-	source := os.NewFile(uintptr(in), base)
-	defer source.Close()
-	out, err := fsat.CreateFile(to, base, 0o600)
-	if err != nil {
-		return err
-	}
-	target := os.NewFile(uintptr(out), base)
-	defer func() { err = errors.Join(err, target.Close()) }()
-	for {
-		n, err := io.CopyN(target, source, portion)
-		c.Copied(n)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := c.ctx.Err(); err != nil {
-			return err
-		}
-	}
-}
-
-// portion is how much is copied between two looks at the context. It is a
-// multiple of every record size, so that no block is cut.
-const portion = 256 << 20
 
 // attributes gives the copy what its original has, the times last.
 func (c *copier) attributes(from, to int, base string, st unix.Stat_t) error {
@@ -130,10 +94,13 @@ func (c *copier) xattrs(from, to int, base string) error {
 	if err != nil {
 		return err
 	}
-	if c.merges {
-		if err := dropXattrs(to, base, names); err != nil {
+	if c.merges || c.repairs {
+		if err := c.dropXattrs(to, base, names); err != nil {
 			return err
 		}
+	}
+	if c.repairs {
+		return c.repairXattrs(from, to, base, names)
 	}
 	for _, name := range names {
 		value, err := fsat.GetXattr(from, base, name)
@@ -151,6 +118,30 @@ func (c *copier) xattrs(from, to int, base string) error {
 			continue
 		}
 		if err := fsat.SetXattr(to, base, name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// repairXattrs copies what an upper directory can hold, and remembers what is lost.
+func (c *copier) repairXattrs(from, to int, base string, names []string) error {
+	for _, name := range names {
+		if !isOwnXattr(name) {
+			if overlayfs.IsXattr(name) && !slices.Contains(ofPlace, name) {
+				c.lost = append(c.lost, base+" ("+name+")")
+			}
+			continue
+		}
+		value, err := fsat.GetXattr(from, base, name)
+		if err != nil {
+			return err
+		}
+		err = fsat.SetXattr(to, base, name, value)
+		if errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ERANGE) {
+			c.lost, err = append(c.lost, base+" ("+name+")"), nil
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -51,15 +51,15 @@ func (c *copier) replace(from, to int, base string) (gone bool, err error) {
 // selinuxXattr is a label that every file has, and that cannot be taken away.
 const selinuxXattr = "security.selinux"
 
-// dropXattrs takes away the attributes of a directory that was there which the upper
-// one does not have.
-func dropXattrs(to int, base string, keep []string) error {
+// dropXattrs takes away the attributes of what was there which the original does not
+// have. The marks of an upper directory stay.
+func (c *copier) dropXattrs(to int, base string, keep []string) error {
 	names, err := fsat.ListXattr(to, base)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if slices.Contains(keep, name) || name == selinuxXattr {
+		if slices.Contains(keep, name) || name == selinuxXattr || c.repairs && overlayfs.IsXattr(name) {
 			continue
 		}
 		if err := fsat.RemoveXattr(to, base, name); err != nil {

@@ -75,6 +75,8 @@ type copier struct {
 	src, dst int
 	from, to *fsat.Resolver
 	merges   bool                  // the target is a tree that is changed
+	repairs  bool                  // the target is an upper directory that is changed
+	lost     []string              // see Repaired
 	plain    bool                  // the source is no overlay's, the target is one's upper directory
 	links    map[fsat.Inode]string // first names of files that have several
 	dirs     map[string]bool       // that were made
@@ -182,7 +184,7 @@ func (c *copier) makeDir(name string) error {
 	if err == nil {
 		err = fsat.Mkdir(to, path.Base(name), 0o700)
 	}
-	if err != nil {
+	if err != nil && !(c.repairs && errors.Is(err, fs.ErrExist)) {
 		return wrapEntryError(name, err)
 	}
 	c.dirs[name] = true

@@ -1,14 +1,10 @@
 package migrate
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
@@ -17,10 +13,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/treecopy"
 	"github.com/overlayzfs/overlayzfs/internal/treediff"
-	"github.com/overlayzfs/overlayzfs/internal/treestack"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
-	"github.com/overlayzfs/overlayzfs/operator/rebuild"
-	"github.com/overlayzfs/overlayzfs/operator/verify"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -28,7 +21,6 @@ import (
 // limit.
 type Store interface {
 	Create(ctx context.Context, id, parent string, o overlayzfs.CreateOptions) error
-	ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (int64, error)
 	Fill(ctx context.Context, id string, write func(dir *os.File) error) error
 	Remove(ctx context.Context, id string) error
 	Layers(ctx context.Context) ([]string, error)
@@ -41,13 +33,14 @@ type carrier struct {
 	root        *dataRoot
 	docker      *dockerstore.Root
 	records     *dockerstore.Records
-	source      source
-	store       Store
-	shareBlocks bool // blocks of files can be shared with the old ones
-	progress    func(n int64)
+	source   source
+	store    Store
+	progress func(n int64)
 
 	mu           sync.Mutex
+	items        map[string]item
 	childrenLeft map[string]int // by layer: how many of its children are not copied yet
+	notes        []string       // what the operator has to know about images
 }
 
 // carry copies every layer that is not in the store yet.
@@ -59,7 +52,7 @@ func (c *carrier) carry(ctx context.Context, items []item) error {
 	if err != nil {
 		return err
 	}
-	below := indexByID(items)
+	c.items = indexByID(items)
 	c.childrenLeft = map[string]int{}
 	for _, it := range items {
 		c.childrenLeft[it.parent]++
@@ -70,7 +63,7 @@ func (c *carrier) carry(ctx context.Context, items []item) error {
 		} else if err := c.carryLayer(ctx, it); err != nil {
 			return c.explainError(it, err)
 		}
-		return c.reclaimSource(ctx, it, below)
+		return c.reclaimSource(ctx, it, c.items)
 	})
 	if err != nil {
 		return err
@@ -151,67 +144,95 @@ func runInOrder(ctx context.Context, items []item, run func(context.Context, ite
 	return group.Wait()
 }
 
-// carryLayer creates one layer in the store and copies its content.
+// carryLayer creates one layer in the store and copies its content. An image layer whose
+// tar cannot be made again or applied is copied once more, as a tree.
 func (c *carrier) carryLayer(ctx context.Context, it item) error {
+	if it.image == nil || c.source.isUpperOnly() || c.job.To == "zfs" {
+		return c.createFilled(ctx, it, c.copyLayer)
+	}
+	reason, err := c.findTreeReason(it)
+	if err != nil {
+		return err
+	}
+	if reason == "" {
+		err := c.createFilled(ctx, it, c.unpackImage)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		reason = err.Error()
+	}
+	return c.createFilled(ctx, it, func(ctx context.Context, it item, dir, layer *os.File) error {
+		return c.copyTree(ctx, it, dir, layer, reason)
+	})
+}
+
+// createFilled creates a layer in the store and fills it from the old one. A layer that
+// cannot be filled is removed again: the next run must not take it for complete.
+func (c *carrier) createFilled(ctx context.Context, it item, fill func(ctx context.Context, it item, dir, layer *os.File) error) error {
 	limited := len(it.limit) > 0
 	o := overlayzfs.CreateOptions{StorageOpt: it.limit, ReadWrite: limited}
 	if err := c.store.Create(ctx, it.id, it.parent, o); err != nil {
 		return err
 	}
-	err := c.copyContent(ctx, it)
-	if err != nil { // the next run must not take the layer for complete
+	err := c.fillFrom(ctx, it, fill)
+	if err != nil {
 		err = errors.Join(err, c.store.Remove(context.WithoutCancel(ctx), it.id))
 	}
 	return err
 }
 
-func (c *carrier) copyContent(ctx context.Context, it item) (err error) {
+func (c *carrier) fillFrom(ctx context.Context, it item, fill func(ctx context.Context, it item, dir, layer *os.File) error) (err error) {
 	layer, err := c.source.openLayer(it.id)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, layer.Close()) }()
+	defer func() {
+		if closeErr := layer.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	return c.store.Fill(ctx, it.id, func(dir *os.File) error { return fill(ctx, it, dir, layer.File) })
+}
+
+// copyLayer copies a layer that is not made of its tar: a container's, and one of a driver
+// that stacks layers as the store does.
+func (c *carrier) copyLayer(ctx context.Context, it item, dir, layer *os.File) error {
 	switch {
 	case c.job.To == "zfs":
-		return c.store.Fill(ctx, it.id, func(dir *os.File) error { return c.changeClone(ctx, it, dir, layer.File) })
-	case c.source.isUpperOnly() && (c.shareBlocks || it.image == nil):
-		return c.store.Fill(ctx, it.id, func(dir *os.File) error {
-			return treecopy.Upper(ctx, dir, layer.File, treecopy.Options{Copied: c.progress})
-		})
-	case it.image != nil:
-		return c.unpackImage(ctx, it, layer.File)
+		if err := treecopy.MergeUpper(ctx, dir, layer, treecopy.Options{}); err != nil || it.image == nil {
+			return err
+		}
+		return c.proveCopy(ctx, it, dir, layer)
+	case c.source.isUpperOnly():
+		if err := treecopy.Upper(ctx, dir, layer, treecopy.Options{Copied: c.progress}); err != nil || it.image == nil {
+			return err
+		}
+		return c.proveCopy(ctx, it, dir, layer)
 	}
-	return c.copyChanges(ctx, it, layer.File)
-}
-
-// changeClone applies a layer to a clone of its parent, on the way back to the zfs
-// driver. It compares the digest of an image layer.
-func (c *carrier) changeClone(ctx context.Context, it item, dir, layer *os.File) error {
-	if err := treecopy.MergeUpper(ctx, dir, layer, treecopy.Options{}); err != nil || it.image == nil {
-		return err
-	}
-	return c.writeTar(io.Discard, it, dir)
-}
-
-// copyChanges writes what a container has changed: the difference between the layer's
-// tree and its parent's.
-func (c *carrier) copyChanges(ctx context.Context, it item, layer *os.File) (err error) {
-	var below *os.File
-	if it.parent != "" {
-		parent, err := c.source.openLayer(it.parent)
+	return c.withParent(it, func(below *os.File) error {
+		found, err := treediff.Exact(ctx, layer, below, isCloningDriver(c.job.From))
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, parent.Close()) }()
-		below = parent.File
+		return treecopy.Changes(ctx, dir, layer, found.Changes, treecopy.Options{})
+	})
+}
+
+// withParent calls run with the old layer below, or nil.
+func (c *carrier) withParent(it item, run func(below *os.File) error) (err error) {
+	if it.parent == "" {
+		return run(nil)
 	}
-	found, err := treediff.Exact(ctx, layer, below, isCloningDriver(c.job.From))
+	parent, err := c.source.openLayer(it.parent)
 	if err != nil {
 		return err
 	}
-	return c.store.Fill(ctx, it.id, func(dir *os.File) error {
-		return treecopy.Changes(ctx, dir, layer, found.Changes, treecopy.Options{})
-	})
+	defer func() {
+		if closeErr := parent.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	return run(parent.File)
 }
 
 // isCloningDriver reports whether a driver clones the parent's tree in the file system,
@@ -220,45 +241,18 @@ func isCloningDriver(driver string) bool { return driver == "zfs" || driver == "
 
 // explainError adds whose layer it is, and what to do.
 func (c *carrier) explainError(it item, err error) error {
-	var difference rebuild.Difference
-	switch {
-	case it.image == nil:
+	if it.image == nil {
 		return fmt.Errorf("the writable layer %s of container %.12s: %w", it.id, it.owner, err)
-	case errors.As(err, &difference):
-		return fmt.Errorf("layer %s of %s: its files differ from Docker's record: %w; start dockerd with the driver %s, remove the image, and pull or build it again", it.id, imageNames(c.records, it.image.Chain), err, c.job.From)
 	}
-	return fmt.Errorf("layer %s of %s: %w", it.id, imageNames(c.records, it.image.Chain), err)
+	return fmt.Errorf("layer %s of %s: %w; leave the image out with --skip, or remove it with the driver %s", it.id, imageNames(c.records, it.image.Chain), err, c.job.From)
 }
 
-// unpackImage rebuilds an image layer's tar from Docker's record and the old layer's
-// files, and unpacks it. The stream ends without an error, and the layer stays, only
-// when the digest is the recorded one.
-func (c *carrier) unpackImage(ctx context.Context, it item, layer *os.File) error {
-	r, w := io.Pipe()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		out := bufio.NewWriterSize(w, 1<<20)
-		err := c.writeTar(out, it, layer)
-		if err == nil {
-			err = out.Flush()
-		}
-		w.CloseWithError(err)
-	}()
-	_, err := c.store.ApplyDiff(ctx, it.id, it.parent, r)
-	r.CloseWithError(errors.Join(io.ErrClosedPipe, err))
-	<-ended
-	return err
-}
-
-// writeTar rebuilds an image layer's tar and compares its digest.
-func (c *carrier) writeTar(w io.Writer, it item, layer *os.File) error {
-	record, err := c.docker.TarSplit(c.job.From, it.image.Chain)
-	if err != nil {
-		return err
-	}
-	err = rebuild.WriteTar(io.MultiWriter(w, countingWriter(c.progress)), record, treestack.Layer{Dir: layer}, it.image.Diff)
-	return errors.Join(err, record.Close())
+// addNote adds a note about an image.
+func (c *carrier) addNote(it item, format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text := fmt.Sprintf("layer %.12s of %s ", it.id, imageNames(c.records, it.image.Chain)) + fmt.Sprintf(format, args...)
+	c.notes = append(c.notes, fault.Printable(text))
 }
 
 // countingWriter reports how many bytes are written to it.
@@ -267,33 +261,4 @@ type countingWriter func(n int64)
 func (c countingWriter) Write(p []byte) (int, error) {
 	c(int64(len(p)))
 	return len(p), nil
-}
-
-// verifyCopies compares every copied image layer with its digest. Layers unpacked from
-// a tar were compared while they were unpacked.
-func (c *carrier) verifyCopies(ctx context.Context) (err error) {
-	view, err := c.openView()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, view.Close()) }()
-	v := verify.Verifier{View: view, Docker: c.docker, Driver: c.job.From}
-	results, err := v.VerifyLayers(ctx, slices.Collect(maps.Values(c.records.Layers)))
-	if err != nil {
-		return err
-	}
-	for _, r := range results {
-		if r.Status != verify.OK {
-			err = errors.Join(err, fmt.Errorf("layer %s of %s differs from Docker's record: %s", r.ID, imageNames(c.records, r.Chain), r.Reason))
-		}
-	}
-	return err
-}
-
-// openView opens a view of the copied layers.
-func (c *carrier) openView() (*overlayzfs.StoreView, error) {
-	if c.job.Target == "" {
-		return overlayzfs.OpenDatasetReadOnly(c.job.Dataset)
-	}
-	return overlayzfs.OpenHomeReadOnly(filepath.Join(c.root.Name(), c.job.Target))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/verify"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -83,8 +84,8 @@ func (p *planner) checkLayersPresent() (err error) {
 			if err := p.measureWritable(s, it, layer); err != nil {
 				return errors.Join(err, layer.Close())
 			}
-		} else if err := p.checkTarSplit(it); err != nil {
-			p.plan.addObstacle("cannot verify layer %s of %s, and Docker cannot save it: %v; remove the image, and pull or build it again", it.id, imageNames(p.records, it.image.Chain), err)
+		} else {
+			p.noteTree(s, it)
 		}
 		p.plan.Bytes += it.size
 		p.sizes[it.id] += it.size
@@ -95,13 +96,23 @@ func (p *planner) checkLayersPresent() (err error) {
 	return nil
 }
 
-// checkTarSplit fails when Docker has no record of an image layer's tar.
-func (p *planner) checkTarSplit(it item) error {
+// noteTree notes why an image layer will be carried as a tree, as far as its record tells.
+func (p *planner) noteTree(s source, it item) {
+	reason := ""
 	record, err := p.docker.TarSplit(p.plan.Job.From, it.image.Chain)
 	if err != nil {
-		return err
+		reason = err.Error()
+	} else {
+		reason = verify.FindLoss(record)
+		_ = record.Close()
 	}
-	return record.Close()
+	switch {
+	case reason == "":
+	case s.isUpperOnly() && err != nil:
+		p.plan.addNote("layer %.12s of %s is copied, and cannot be compared with Docker's record: %s", it.id, imageNames(p.records, it.image.Chain), reason)
+	case !s.isUpperOnly():
+		p.plan.addNote("layer %.12s of %s is carried as a tree, because its tar cannot be made again or unpacked: %s", it.id, imageNames(p.records, it.image.Chain), reason)
+	}
 }
 
 // planInPlace plans to adopt overlay2's layers in place. It reports false when the

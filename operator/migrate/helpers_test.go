@@ -16,12 +16,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
 	"github.com/vbatts/tar-split/tar/asm"
 	"github.com/vbatts/tar-split/tar/storage"
 
-	"github.com/overlayzfs/overlayzfs/layertar"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
@@ -111,7 +111,12 @@ func (h host) tarSplit(archive []byte) string {
 // layer below.
 func (h host) layer(parent digest.Digest, id string, files ...file) digest.Digest {
 	h.Helper()
-	archive := tarOf(files...)
+	return h.layerOf(parent, id, tarOf(files...))
+}
+
+// layerOf records an image's layer of a tar.
+func (h host) layerOf(parent digest.Digest, id string, archive []byte) digest.Digest {
+	h.Helper()
 	diff := digest.FromBytes(archive)
 	chain := diff
 	if parent != "" {
@@ -168,6 +173,7 @@ func newVFSHost(t *testing.T) host {
 		h.write("vfs/dir/"+dir+"/etc/gone", "x")
 	}
 	h.write("vfs/dir/top/usr/bin/tool", "tool")
+	h.unpacked("vfs/dir/base", "vfs/dir/top")
 	for _, name := range []string{"web", "db"} {
 		_, mount := h.container(name, top)
 		for _, id := range []string{mount + "-init", mount} {
@@ -179,6 +185,19 @@ func newVFSHost(t *testing.T) host {
 	}
 	h.write("buildkit/metadata.db", "of the cache")
 	return h
+}
+
+// unpacked gives files the modes and times that tarOf writes.
+func (h host) unpacked(dirs ...string) {
+	h.Helper()
+	for _, dir := range dirs {
+		h.no(filepath.WalkDir(h.path(dir), func(name string, entry fs.DirEntry, err error) error {
+			if err == nil && entry.Type().IsRegular() {
+				err = os.Chmod(name, 0o644)
+			}
+			return errors.Join(err, os.Chtimes(name, time.Unix(0, 0), time.Unix(0, 0)))
+		}))
+	}
 }
 
 // same makes a copy what its original is, as the driver does.
@@ -254,6 +273,7 @@ type fakeStore struct {
 	opened int
 	token  string
 	busy   error // of somebody who has it open
+	notes  []string
 }
 
 func (s *fakeStore) tools() Tools {
@@ -264,6 +284,7 @@ func (s *fakeStore) tools() Tools {
 		},
 		Unused:   func() error { return s.busy },
 		Token:    func() (string, error) { return s.token, nil },
+		Note:     func(text string) { s.notes = append(s.notes, text) },
 		Progress: func(string, int64) (func(int64), func()) { return func(int64) {}, func() {} },
 	}
 }
@@ -275,15 +296,6 @@ func (s *fakeStore) Create(_ context.Context, id, parent string, _ overlayzfs.Cr
 		}
 	}
 	return os.Mkdir(filepath.Join(s.dir, id), 0o755)
-}
-
-func (s *fakeStore) ApplyDiff(ctx context.Context, id, _ string, diff io.Reader) (int64, error) {
-	dir, err := s.take(id)
-	if err != nil {
-		return 0, err
-	}
-	defer dir.Close()
-	return layertar.Extract(ctx, dir, diff, layertar.Options{})
 }
 
 func (s *fakeStore) Fill(_ context.Context, id string, write func(dir *os.File) error) error {

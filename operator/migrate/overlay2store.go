@@ -3,7 +3,6 @@ package migrate
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
-	"github.com/overlayzfs/overlayzfs/layertar"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -82,15 +80,6 @@ func (s overlay2Store) listLowers(parent string) ([]string, error) {
 		err = nil
 	}
 	return lowers, err
-}
-
-// ApplyDiff unpacks a tar into a new layer and puts it in place.
-func (s overlay2Store) ApplyDiff(ctx context.Context, id, parent string, diff io.Reader) (size int64, err error) {
-	err = s.Fill(ctx, id, func(dir *os.File) error {
-		size, err = layertar.Extract(ctx, dir, diff, layertar.Options{Base: parent == ""})
-		return err
-	})
-	return size, err
 }
 
 // Fill writes the content of a new layer and puts it in place.

@@ -91,6 +91,10 @@ func (p *Plan) addObstacle(format string, args ...any) {
 	p.Obstacles = append(p.Obstacles, fault.Printable(fmt.Sprintf(format, args...)))
 }
 
+func (p *Plan) addNote(format string, args ...any) {
+	p.Notes = append(p.Notes, fault.Printable(fmt.Sprintf(format, args...)))
+}
+
 // planner collects what a plan needs.
 type planner struct {
 	Request

@@ -23,6 +23,8 @@ type Tools struct {
 	LeaveConfig bool
 	// Untried allows deleting the old layers before an engine has run on the new ones.
 	Untried bool
+	// Note, if not nil, is called with what the operator has to know about an image.
+	Note func(text string)
 	// Progress begins to show the progress of a work of total bytes.
 	Progress func(what string, total int64) (step func(n int64), done func())
 }
@@ -174,11 +176,14 @@ func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err er
 	defer func() { err = errors.Join(err, closeStore()) }()
 	step, done := tools.Progress("copying layers", totalSize(items))
 	defer done()
-	c := &carrier{job: j, root: r, docker: docker, records: records, source: from, store: store, shareBlocks: j.Share && !j.Reclaim, progress: step}
-	if err := c.carry(ctx, items); err != nil || !c.shareBlocks {
-		return err
+	c := &carrier{job: j, root: r, docker: docker, records: records, source: from, store: store, progress: step}
+	err = c.carry(ctx, items)
+	if tools.Note != nil {
+		for _, note := range c.notes {
+			tools.Note(note)
+		}
 	}
-	return c.verifyCopies(ctx)
+	return err
 }
 
 // openTarget opens the store that layers are copied to.

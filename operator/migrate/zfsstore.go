@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"regexp"
@@ -125,11 +124,6 @@ func setQuota(props zfs.Properties, options map[string]string) error {
 		props["quota"] = zfs.Uint(bytes)
 	}
 	return nil
-}
-
-// ApplyDiff is unsupported: Fill changes a clone.
-func (s zfsStore) ApplyDiff(context.Context, string, string, io.Reader) (int64, error) {
-	return 0, errors.ErrUnsupported
 }
 
 // Fill changes the clone and marks it complete afterwards.

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -13,10 +14,34 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 )
 
-// record is Docker's record of a layer's tar. dockerstore.TarSplit is one.
-type record interface {
+// Record is Docker's record of a layer's tar. dockerstore.TarSplit is one.
+type Record interface {
 	rebuild.Record
 	ReadEntries(yield func(dockerstore.TarEntry) error) error
+}
+
+// CompareLayer compares a layer with Docker's record of it and the digest of its tar. The
+// error's type says what is at fault, as in package rebuild.
+func CompareLayer(ctx context.Context, r Record, layer treestack.Layer, want digest.Digest) (Proof, error) {
+	return comparison{ctx, layer, nil}.run(r, want)
+}
+
+// FindLoss returns why a layer's tar cannot be made again from the record, or unpacked into
+// the layer alone, or "". It looks at nothing but the record.
+func FindLoss(r Record) string {
+	named := newEntries()
+	if err := r.ReadEntries(named.add); err != nil {
+		return err.Error()
+	}
+	if named.lost != "" {
+		return named.lost
+	}
+	for _, e := range named.sortedEntries() {
+		if e.header.Typeflag == tar.TypeLink && named.findEntry(rebuild.CleanName(e.header.Linkname)) == nil {
+			return fmt.Sprintf("the tar has a hard link to a file of a layer below (%.200q)", e.name)
+		}
+	}
+	return ""
 }
 
 // comparison compares one layer.
@@ -29,7 +54,7 @@ type comparison struct {
 // run compares the tar's entries with the layer, and the files' content with the digest of
 // the tar. When the record cannot give that tar again, it compares the content of each
 // file with the record's checksum.
-func (c comparison) run(r record, want digest.Digest) (Proof, error) {
+func (c comparison) run(r Record, want digest.Digest) (Proof, error) {
 	named := newEntries()
 	if err := r.ReadEntries(named.add); err != nil {
 		return "", rebuild.Unproven{Err: fmt.Errorf("the tar that Docker recorded: %w", err)}
