@@ -117,7 +117,7 @@ func (f *migrateFlags) request(where host.Location) migrate.Request {
 		Root: where.Root, Driver: where.Driver, Dataset: where.Dataset, Home: where.Home,
 		From: f.from, ZFSDataset: cmp.Or(f.zfsDataset, where.ZFSDataset), Back: f.back, To: f.to, Reclaim: f.reclaim, Action: f.action(),
 	}
-	if !f.leaveConfig {
+	if w.ReadConfig, w.PluginOptions = where.Config, where.Options; !f.leaveConfig {
 		w.Config = where.Config
 	}
 	return w
@@ -164,6 +164,10 @@ func (f *migrateFlags) requirePlugin(plan *migrate.Plan, where host.Location) {
 		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("no plugin %q is installed in %s: start dockerd and install it (`docker plugin install`), as docs/quickstart-plugin.md shows", where.Driver, where.Root))
 	case !where.Plugin.Enabled:
 		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("the plugin %s is disabled, so that dockerd cannot start with it: start dockerd as it is, and run `docker plugin enable %s`", where.Plugin.Name, where.Plugin.Name))
+	}
+	if configured := where.ConfiguredDataset(); where.Plugin != nil && configured != where.Dataset && !plan.Resumed {
+		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("the plugin is set to keep its layers %s, and --dataset or %s names %s: dockerd would find no image; leave that out, or start dockerd and set the plugin's OVERLAYZFS_OPTS to overlayzfs.dataset=%s",
+			describeStore(migrate.Job{Dataset: configured}), datasetEnv, where.Dataset, where.Dataset))
 	}
 	if where.UsernsRemap {
 		plan.Obstacles = append(plan.Obstacles, "daemon.json has userns-remap, which does not work with a plugin as storage driver: remove it")

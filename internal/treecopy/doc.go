@@ -4,6 +4,13 @@
 // blocks between files, content is shared (copy_file_range(2), which OpenZFS
 // turns into block clones within a pool).
 //
+// Repair changes an upper directory until an overlay shows a given tree.
+//
+//	treecopy.go            Upper, MergeUpper, Changes
+//	file.go, content.go    one file
+//	onto.go                what MergeUpper replaces
+//	repairplan.go, repair.go, same.go   Repair: what differs, and how it is put right
+//
 // Both trees are taken for hostile: no symlink is followed and no mount is
 // crossed. The caller decides what an entry means, and makes the copy durable.
 package treecopy

@@ -151,6 +151,7 @@ func TestRepairedTreesShowWhatWasWanted(t *testing.T) {
 		no(t, err)
 		no(t, os.Mkdir(at("merged"), 0o755))
 		no(t, m.Do())
+		t.Cleanup(func() { _ = mount.Unmount(at("merged")) })
 		want, got := describe(t, at("want")), describe(t, at("merged"))
 		no(t, mount.Unmount(at("merged")))
 		if !slices.Equal(want, got) {

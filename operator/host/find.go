@@ -47,6 +47,11 @@ type Location struct {
 	Options []string
 }
 
+// ConfiguredDataset returns the dataset that the plugin uses when dockerd starts with it,
+// or "" when the plugin keeps its store in the data-root. Dataset can be another, which a
+// flag names.
+func (s Location) ConfiguredDataset() string { return lastOption(s.Options, datasetOption) }
+
 // FindStore finds the host's store. It fails with fault.NotFound when nothing names one.
 func FindStore(w Overrides) (Location, error) {
 	config, err := readConfig(w)

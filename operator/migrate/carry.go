@@ -29,10 +29,10 @@ type Store interface {
 
 // carrier copies layers from a source to a store.
 type carrier struct {
-	job         *Job
-	root        *dataRoot
-	docker      *dockerstore.Root
-	records     *dockerstore.Records
+	job      *Job
+	root     *dataRoot
+	docker   *dockerstore.Root
+	records  *dockerstore.Records
 	source   source
 	store    Store
 	progress func(n int64)

@@ -2,11 +2,11 @@ package migrate
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/quota"
 )
 
 // The keys of daemon.json that choose the driver, set its options and allow a plugin.
@@ -111,7 +111,8 @@ func (j *Job) requireWritable(f dockerconf.File) error {
 
 // contentWithDriver returns the content of a daemon.json with another driver and the
 // option that this driver needs. It drops the other driver's options, because dockerd
-// does not start with options that its driver does not know.
+// does not start with options that its driver does not know. A default limit becomes the
+// plugin's.
 func contentWithDriver(content []byte, from, to, option string) ([]byte, error) {
 	c, err := dockerconf.Decode(content)
 	if err != nil {
@@ -124,7 +125,7 @@ func contentWithDriver(content []byte, from, to, option string) ([]byte, error) 
 	if !dockerconf.IsBuiltin(to) && !c.Experimental {
 		change(experimentalKey, true)
 	}
-	switch options := replaceOptions(c.StorageOpts, from, option); {
+	switch options := translateLimit(c.StorageOpts, replaceOptions(c.StorageOpts, from, option), from, to); {
 	case slices.Equal(options, c.StorageOpts):
 	case len(options) == 0:
 		change(optionsKey, nil)
@@ -137,13 +138,78 @@ func contentWithDriver(content []byte, from, to, option string) ([]byte, error) 
 	return dockerconf.Edit(content, changes)
 }
 
+// sizeKeys are the options of Docker's drivers for a default limit of containers.
+var sizeKeys = map[string]string{"overlay2": "overlay2.size", "vfs": "size"}
+
+// sizeOption is the plugin's option for a default limit of containers.
+const sizeOption = "overlayzfs.size"
+
+// defaultLimit returns the value of a driver's default limit, or "".
+func defaultLimit(options []string, driver string) (value string) {
+	for _, o := range options {
+		key, v, _ := strings.Cut(o, "=")
+		if wanted, ok := sizeKeys[driver]; ok && strings.EqualFold(strings.TrimSpace(key), wanted) {
+			value = strings.TrimSpace(v)
+		}
+	}
+	return value
+}
+
+// translateLimit adds the plugin's default limit where the old driver had one that the
+// plugin understands.
+func translateLimit(before, after []string, from, to string) []string {
+	limit := defaultLimit(before, from)
+	if limit == "" || dockerconf.IsBuiltin(to) {
+		return after
+	}
+	if _, err := quota.ParseBytes("size", limit); err != nil {
+		return after
+	}
+	has := slices.ContainsFunc(after, func(o string) bool {
+		key, _, _ := strings.Cut(o, "=")
+		return strings.EqualFold(strings.TrimSpace(key), sizeOption)
+	})
+	if has {
+		return after
+	}
+	return append(after, sizeOption+"="+limit)
+}
+
+// noteLimits notes what becomes of default limits.
+func (p *planner) noteLimits(options []string) {
+	j := &p.plan.Job
+	if j.isBack() {
+		for _, o := range p.PluginOptions {
+			key, _, _ := strings.Cut(strings.ToLower(o), "=")
+			if key = strings.TrimSpace(key); key == sizeOption || key == "overlayzfs.inodes" {
+				p.plan.addNote("the plugin's default limit (%s) is lost: new containers of the driver %s have none", o, j.To)
+			}
+		}
+		return
+	}
+	limit := defaultLimit(options, j.From)
+	if limit == "" {
+		return
+	}
+	if _, err := quota.ParseBytes("size", limit); err != nil {
+		p.plan.addNote("the default limit %s=%s is lost, because the plugin does not understand it: %v", sizeKeys[j.From], limit, err)
+		return
+	}
+	if p.Config == "" {
+		p.plan.addNote("the default limit %s=%s is lost unless you write %s=%s into daemon.json", sizeKeys[j.From], limit, sizeOption, limit)
+		return
+	}
+	p.plan.addNote("the default limit %s=%s becomes %s=%s, for new containers; those that are there keep the limits they were created with", sizeKeys[j.From], limit, sizeOption, limit)
+}
+
 // replaceOptions returns storage options without those of one driver and with the option
 // with, once.
 func replaceOptions(options []string, without, with string) []string {
 	key, _, _ := strings.Cut(with, "=")
 	kept := slices.DeleteFunc(slices.Clone(options), func(o string) bool {
 		o = strings.ToLower(o)
-		return strings.HasPrefix(o, optionPrefix(without)) || key != "" && strings.HasPrefix(o, key+"=")
+		size, _, _ := strings.Cut(o, "=")
+		return strings.HasPrefix(o, optionPrefix(without)) || sizeKeys[without] != "" && strings.TrimSpace(size) == sizeKeys[without] || key != "" && strings.HasPrefix(o, key+"=")
 	})
 	if with != "" {
 		kept = append(kept, with)
@@ -167,11 +233,22 @@ func optionPrefix(driver string) string {
 	return "overlayzfs."
 }
 
+// readOptions returns the storage options of a daemon.json that is not to be changed.
+func readOptions(config string) ([]string, error) {
+	if config == "" {
+		return nil, nil
+	}
+	c, err := dockerconf.Read(config)
+	return c.StorageOpts, err
+}
+
 // planConfig reads daemon.json into the job and adds an obstacle when it cannot be changed.
 func (p *planner) planConfig() error {
 	if p.Config == "" {
-		p.plan.Notes = append(p.plan.Notes, fmt.Sprintf("daemon.json is not changed: configure dockerd to use the driver %s yourself", p.plan.Job.To))
-		return nil
+		p.plan.addNote("daemon.json is not changed: configure dockerd to use the driver %s yourself", p.plan.Job.To)
+		options, err := readOptions(p.ReadConfig)
+		p.noteLimits(options)
+		return err
 	}
 	f, err := dockerconf.Load(p.Config)
 	if err != nil {
@@ -184,6 +261,7 @@ func (p *planner) planConfig() error {
 	if c.Features[containerdStore] {
 		p.plan.addObstacle("%s enables the feature %s: Docker then keeps its images in containerd and uses no storage driver; remove the feature first", p.Config, containerdStore)
 	}
+	p.noteLimits(c.StorageOpts)
 	p.plan.Job.Config = p.Config
 	p.plan.Job.rememberConfig(f)
 	if err := p.plan.Job.requireWritable(f); err != nil {

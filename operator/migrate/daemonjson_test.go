@@ -48,7 +48,7 @@ func TestDaemonJSON(t *testing.T) {
 		"Empty": {is(""), "overlay2", "overlayzfs", fresh},
 		"Others": {
 			is("{\n\t\"zz\" : [ \"a\" ],\n\t\"storage-opts\": [\n\"Overlay2.size=1G\", \"x=1\"],\n\t\"debug\":true }"), "overlay2", "overlayzfs",
-			"{\n\t\"zz\" : [ \"a\" ],\n\t\"storage-opts\": [\"x=1\"],\n\t\"debug\":true,\n\t\"experimental\":true,\n\t\"storage-driver\":\"overlayzfs\" }",
+			"{\n\t\"zz\" : [ \"a\" ],\n\t\"storage-opts\": [\"x=1\", \"overlayzfs.size=1G\"],\n\t\"debug\":true,\n\t\"experimental\":true,\n\t\"storage-driver\":\"overlayzfs\" }",
 		},
 		"Only his": {
 			is(`{"storage-opts": ["zfs.fsname=tank/x"], "debug": true}`), "zfs", "overlayzfs",

@@ -19,6 +19,8 @@ const (
 	journalName = workDir + "/journal.json"
 	stagedName  = workDir + "/image"    // a copy of records that is not complete yet
 	buildsName  = workDir + "/buildkit" // BuildKit's records of the old driver's layers
+	// containersName holds the records of containers that an undo discards.
+	containersName = workDir + "/containers"
 )
 
 // journalVersion is the version of the journal's format.

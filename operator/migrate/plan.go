@@ -18,6 +18,10 @@ import (
 type Request struct {
 	Root   string // Docker's data-root
 	Config string // daemon.json; empty to leave it alone
+	// ReadConfig is the daemon.json that is read for its limits when Config is empty.
+	ReadConfig string
+	// PluginOptions are the plugin's storage options.
+	PluginOptions []string
 	// Driver is the plugin's name in Docker's records. Its store lies on Dataset;
 	// when Dataset is empty, in the directory Home.
 	Driver  string

@@ -182,6 +182,38 @@ func (r *dataRoot) setDrivers(from, to string, want func(id string) bool) error 
 	return nil
 }
 
+// setContainersAside moves the records of a driver's containers away. removeJournal
+// deletes them.
+func (r *dataRoot) setContainersAside(driver string) error {
+	names, err := r.listNames("containers")
+	if err != nil {
+		return err
+	}
+	for _, id := range names {
+		if !containerID.MatchString(id) {
+			continue
+		}
+		raw, err := r.ReadFile(path.Join("containers", id, "config.v2.json"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // dockerd skips it as well
+		}
+		var record struct{ Driver string }
+		if err := errors.Join(err, json.Unmarshal(raw, &record)); err != nil {
+			return fmt.Errorf("container %.12s: %w", id, err)
+		}
+		if record.Driver != driver {
+			continue
+		}
+		if err := r.MkdirAll(containersName, 0o700); err != nil {
+			return err
+		}
+		if err := r.renameDurably(path.Join("containers", id), path.Join(containersName, id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // setDriver changes the driver in a container's record and keeps all other fields.
 func (r *dataRoot) setDriver(name, from, to string) error {
 	raw, err := r.ReadFile(name)

@@ -54,7 +54,8 @@ func (j *Job) setBuildsAside(r *dataRoot) step {
 }
 
 // nameDriver writes the new driver into containers' records. After a copy the undo
-// changes only containers that have a layer in the old driver.
+// changes only containers that have a layer in the old driver. It sets the others aside,
+// which were created since: their layers go, and dockerd cannot load them.
 func (j *Job) nameDriver(r *dataRoot) step {
 	all := func(string) bool { return true }
 	known := func(id string) bool {
@@ -67,7 +68,12 @@ func (j *Job) nameDriver(r *dataRoot) step {
 	return step{
 		"name the driver in containers' records",
 		func() error { return r.setDrivers(j.From, j.To, all) },
-		func() error { return r.setDrivers(j.To, j.From, known) },
+		func() error {
+			if err := r.setDrivers(j.To, j.From, known); err != nil || j.Method != Copy {
+				return err
+			}
+			return r.setContainersAside(j.To)
+		},
 	}
 }
 
