@@ -24,6 +24,7 @@ type migrateFlags struct {
 	back, undo, finish   bool
 	reclaim, leaveConfig bool
 	untried              bool
+	skip                 []string
 }
 
 // migrateCommand moves images and containers to the plugin, and back.
@@ -35,8 +36,9 @@ func migrateCommand(c console, where *storeFlags) *cobra.Command {
 		Long: "Migrate all images and containers from the storage driver overlay2, zfs, vfs or btrfs to the plugin. The\n" +
 			"plugin has to be installed, and dockerd stopped.\n\n" +
 			"Layers of overlay2 on the plugin's dataset are renamed; nothing is copied. All other layers are copied:\n" +
-			"migrate rebuilds the tar of each image layer and verifies its digest. Containers keep their limits. The old\n" +
-			"layers stay.\n\n" +
+			"migrate rebuilds the tar of each image layer, verifies its digest, and compares the result with what the old\n" +
+			"driver shows. A layer that has no such tar is copied as a tree. Containers keep their limits. The old layers\n" +
+			"stay.\n\n" +
 			"If the command is interrupted, run it again. --undo restores the old state until --finish deletes it.\n" +
 			"--back migrates everything, new images and containers included, from the plugin to overlay2 or zfs.",
 		Example: "  overlayzfs migrate --dry-run\n" +
@@ -66,6 +68,7 @@ func migrateCommand(c console, where *storeFlags) *cobra.Command {
 	flags.BoolVar(&f.finish, "finish", false, "finish the migration: delete the old layers; there is no undo after that")
 	flags.BoolVar(&f.untried, "untried", false, "with --finish: accept that dockerd has not run with the new layers yet")
 	flags.BoolVar(&f.reclaim, "reclaim", false, "delete each old layer once it is copied and verified; there is no undo then")
+	flags.StringArrayVar(&f.skip, "skip", nil, "leave `IMAGE` out, on which no container stands (repeatable)")
 	flags.BoolVar(&f.leaveConfig, "leave-config", false, "do not write daemon.json")
 	return command
 }
@@ -83,6 +86,9 @@ func (f *migrateFlags) checkActions() error {
 	}
 	if f.zfsDataset != "" && (f.back && f.to != "zfs" || f.from != "" && f.from != "zfs") {
 		return usagef("--zfs-dataset needs --from zfs or --back --to zfs; add it, or leave --zfs-dataset out")
+	}
+	if len(f.skip) > 0 && (f.undo || f.finish) {
+		return usagef("--skip cannot be combined with --undo or --finish")
 	}
 	return nil
 }
@@ -115,7 +121,7 @@ func (f *migrateFlags) run(ctx context.Context, c console) error {
 func (f *migrateFlags) request(where host.Location) migrate.Request {
 	w := migrate.Request{
 		Root: where.Root, Driver: where.Driver, Dataset: where.Dataset, Home: where.Home,
-		From: f.from, ZFSDataset: cmp.Or(f.zfsDataset, where.ZFSDataset), Back: f.back, To: f.to, Reclaim: f.reclaim, Action: f.action(),
+		From: f.from, ZFSDataset: cmp.Or(f.zfsDataset, where.ZFSDataset), Back: f.back, To: f.to, Reclaim: f.reclaim, Skip: f.skip, Action: f.action(),
 	}
 	if w.ReadConfig, w.PluginOptions = where.Config, where.Options; !f.leaveConfig {
 		w.Config = where.Config

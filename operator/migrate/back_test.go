@@ -76,10 +76,10 @@ func TestCopiedRecordsAreNotLost(t *testing.T) {
 	h := newVFSHost(t)
 	h.no(h.within(func(r *dataRoot) error {
 		h.no(r.Mkdir(workDir, 0o700))
-		h.no(r.copyRecords("vfs", "overlayzfs"))
-		h.no(r.copyRecords("vfs", "overlayzfs"))
+		h.no(r.copyRecords(&Job{From: "vfs", To: "overlayzfs"}))
+		h.no(r.copyRecords(&Job{From: "vfs", To: "overlayzfs"}))
 		h.write("image/overlayzfs/imagedb/content/sha256/"+hexID("new"), "x")
-		if err := r.copyRecords("vfs", "overlayzfs"); err == nil || !strings.Contains(err.Error(), hexID("new")) {
+		if err := r.copyRecords(&Job{From: "vfs", To: "overlayzfs"}); err == nil || !strings.Contains(err.Error(), hexID("new")) {
 			t.Errorf("%v", err)
 		}
 		return nil

@@ -156,18 +156,16 @@ func (r *dataRoot) listNames(dir string) ([]string, error) {
 	return names, err
 }
 
-// copyTree copies a directory of regular files and waits until the copy is on disk.
-func (r *dataRoot) copyTree(from, to string) error {
-	if err := r.copyFiles(from, to); err != nil {
-		return err
-	}
-	dir, err := r.Open(to)
+// syncTree waits until everything written to a directory's file system is on disk.
+func (r *dataRoot) syncTree(name string) error {
+	dir, err := r.Open(name)
 	if err != nil {
 		return err
 	}
 	return errors.Join(fsat.SyncFileSystem(int(dir.Fd())), dir.Close())
 }
 
+// copyFiles copies a directory of regular files.
 func (r *dataRoot) copyFiles(from, to string) error {
 	return fs.WalkDir(r.FS(), from, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -36,6 +36,8 @@
 //	daemonjson.go   the storage driver in daemon.json
 //	layers.go       the list of layers to copy
 //	carry.go        copies layers, several at once
+//	image.go        image layers: from their tars, or as trees; what is compared and noted
+//	skip.go         images that are left out
 //	reclaim.go      deletes old layers during the copy (--reclaim)
 //	source.go       reads and deletes the layers of each driver
 //	mounts.go       temporary read-only mounts of datasets

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 )
@@ -75,6 +77,8 @@ type Job struct {
 	Reclaimed []string `json:"reclaimed,omitempty"` // layers whose old copy is deleted
 	// Old lists From's records at the time when To's records were copied from them.
 	Old []string `json:"old,omitempty"`
+	// Skip are the images that are left out.
+	Skip []digest.Digest `json:"skip,omitempty"`
 	// Config is the path of daemon.json, or "" when the job must not change it. ConfigWas
 	// is the content it had, or nil when there was no file.
 	Config    string  `json:"config,omitempty"`

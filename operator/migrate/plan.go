@@ -36,6 +36,8 @@ type Request struct {
 	Back    bool
 	To      string
 	Reclaim bool
+	// Skip names images to leave out, by name or ID.
+	Skip []string
 	// Action says what to do with a started migration.
 	Action Action
 }
@@ -178,6 +180,10 @@ func (p *planner) planNew() error {
 		return err
 	}
 	p.records = records
+	if err := p.planSkip(); err != nil {
+		return err
+	}
+	p.plan.Job.skipImages(records)
 	if err := p.countRecords(); err != nil {
 		return err
 	}
@@ -194,13 +200,24 @@ func (p *planner) planNew() error {
 		return err
 	}
 	if p.Back {
-		return p.planBack()
+		err := p.planBack()
+		p.noteSkipped()
+		return err
 	}
 	if err := p.planForward(); err != nil {
 		return err
 	}
 	p.checkReclaim()
+	p.noteSkipped()
+	p.noteOverlayfs()
 	return nil
+}
+
+// noteOverlayfs tells what programs could do on other file systems, and cannot on overlayfs.
+func (p *planner) noteOverlayfs() {
+	if p.plan.Job.From != overlay2Dir {
+		p.plan.addNote("on overlayfs a program in a container cannot rename a directory of its image without copying it, nor use chattr: see docs/migration.md#what-overlayfs-cannot-do")
+	}
 }
 
 // checkStoreUnused reads the store's layers and adds an obstacle while a plugin has

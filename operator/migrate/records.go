@@ -102,21 +102,45 @@ func (r *dataRoot) removeEmptyRecords(driver string) error {
 	return r.RemoveAll(dir)
 }
 
-// copyRecords copies the records of one driver to another and replaces an earlier copy.
-func (r *dataRoot) copyRecords(from, to string) error {
+// copyRecords copies the records of one driver to another and replaces an earlier copy. It
+// leaves skipped images out.
+func (r *dataRoot) copyRecords(j *Job) error {
+	from, to := j.From, j.To
 	if err := r.requireNothingNew(imageDir(to), imageDir(from)); err != nil {
 		return err
 	}
 	if err := errors.Join(r.RemoveAll(imageDir(to)), r.RemoveAll(stagedName)); err != nil {
 		return err
 	}
-	if err := r.copyTree(imageDir(from), stagedName); err != nil {
+	if err := r.copyFiles(imageDir(from), stagedName); err != nil {
+		return err
+	}
+	if err := r.dropSkipped(j); err != nil {
+		return err
+	}
+	if err := r.syncTree(stagedName); err != nil {
 		return err
 	}
 	if err := r.MkdirAll(path.Dir(imageDir(to)), 0o700); err != nil {
 		return err
 	}
 	return r.renameDurably(stagedName, imageDir(to))
+}
+
+// dropSkipped removes skipped images from the copy of the records.
+func (r *dataRoot) dropSkipped(j *Job) error {
+	if len(j.Skip) == 0 {
+		return nil
+	}
+	docker, err := dockerstore.OpenRoot(r.Root)
+	if err != nil {
+		return err
+	}
+	records, err := docker.Read(j.From)
+	if err := errors.Join(err, docker.Close()); err != nil {
+		return err
+	}
+	return r.removeSkipped(stagedName, j.Skip, j.skipImages(records))
 }
 
 // requireNothingNew fails when an earlier copy of records has an entry that the original

@@ -33,6 +33,11 @@ func (p *planner) planResume() error {
 		return err
 	}
 	p.records = both[0]
+	if p.Action == ActionMigrate && p.records.Driver == p.plan.Job.From {
+		if err := p.planSkip(); err != nil {
+			return err
+		}
+	}
 	return errors.Join(p.countBothRecords(both), p.reportUndoLosses(), p.checkUndoInPlace())
 }
 

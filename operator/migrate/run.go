@@ -154,6 +154,7 @@ func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err er
 	if err != nil {
 		return err
 	}
+	j.skipImages(records)
 	if err := requireComplete(records); err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (j *Job) renameLayers(r *dataRoot) step {
 func (j *Job) copyRecords(r *dataRoot) step {
 	return step{
 		"copy records of images",
-		func() error { return r.copyRecords(j.From, j.To) },
+		func() error { return r.copyRecords(j) },
 		func() error { return r.RemoveAll(imageDir(j.To)) },
 	}
 }
