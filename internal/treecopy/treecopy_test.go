@@ -236,3 +236,30 @@ func TestBtrfsAttributesAreNotCopied(t *testing.T) {
 		}
 	}
 }
+
+// TestHolesStayHoles: of a file with data before, between and after them.
+func TestHolesStayHoles(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "sparse")
+	f, err := os.Create(name)
+	no(t, err)
+	for _, at := range []int64{0, 8 << 20} {
+		_, err = f.WriteAt([]byte("data"), at)
+		no(t, err)
+	}
+	no(t, errors.Join(f.Truncate(32<<20), f.Sync(), f.Close()))
+	src, dst := openBoth(t, dir)
+	no(t, Upper(t.Context(), dst, src, Options{}))
+	want, err := os.ReadFile(name)
+	no(t, err)
+	got, err := os.ReadFile(filepath.Join(dst.Name(), "sparse"))
+	no(t, err)
+	if !slices.Equal(got, want) {
+		t.Error("the content differs")
+	}
+	var st unix.Stat_t
+	no(t, unix.Lstat(filepath.Join(dst.Name(), "sparse"), &st))
+	if st.Blocks*512 > 8<<20 {
+		t.Errorf("the copy takes %d bytes", st.Blocks*512)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -125,11 +126,22 @@ func (l *lister) addDigestsOf(diffs map[digest.Digest]bool) {
 // (volume/service/store.go), so holding the lock prevents dockerd from starting.
 const volumesDB = "volumes/metadata.db"
 
+// openVolumesDB opens the database of volumes. The directory of volumes may be a symlink that
+// leads out of the data-root: the administrator put it there, and dockerd follows it.
+func (r *Root) openVolumesDB() (*os.File, error) {
+	dir, base := path.Split(volumesDB)
+	info, err := r.root.Lstat(path.Clean(dir))
+	if err == nil && info.Mode().Type() == fs.ModeSymlink {
+		return os.OpenFile(filepath.Join(r.dir, dir, base), os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	}
+	return r.root.OpenFile(volumesDB, os.O_RDWR|unix.O_NONBLOCK, 0)
+}
+
 // LockDockerd prevents dockerd from starting on the data-root until the file is closed. It
 // fails with fault.Busy while dockerd runs. The file is nil when dockerd never used the
 // data-root.
 func (r *Root) LockDockerd() (*os.File, error) {
-	f, err := r.root.OpenFile(volumesDB, os.O_RDWR|unix.O_NONBLOCK, 0)
+	f, err := r.openVolumesDB()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

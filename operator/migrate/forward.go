@@ -13,7 +13,6 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
-	"github.com/overlayzfs/overlayzfs/operator/verify"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -77,15 +76,15 @@ func (p *planner) checkLayersPresent() (err error) {
 	for _, it := range p.items {
 		layer, err := s.openLayer(it.id)
 		if err != nil {
-			p.plan.addObstacle("cannot read layer %s, which Docker has recorded: %v", it.id, err)
+			p.plan.addObstacle("cannot read layer %s, which Docker has recorded%s: %v", it.id, p.skipAdvice(it), err)
 			continue
 		}
 		if it.image == nil {
 			if err := p.measureWritable(s, it, layer); err != nil {
 				return errors.Join(err, layer.Close())
 			}
-		} else {
-			p.noteTree(s, it)
+		} else if it.size, err = p.examineImage(s, it, layer); err != nil {
+			return errors.Join(err, layer.Close())
 		}
 		p.plan.Bytes += it.size
 		p.sizes[it.id] += it.size
@@ -94,25 +93,6 @@ func (p *planner) checkLayersPresent() (err error) {
 		}
 	}
 	return nil
-}
-
-// noteTree notes why an image layer will be carried as a tree, as far as its record tells.
-func (p *planner) noteTree(s source, it item) {
-	reason := ""
-	record, err := p.docker.TarSplit(p.plan.Job.From, it.image.Chain)
-	if err != nil {
-		reason = err.Error()
-	} else {
-		reason = verify.FindLoss(record)
-		_ = record.Close()
-	}
-	switch {
-	case reason == "":
-	case s.isUpperOnly() && err != nil:
-		p.plan.addNote("layer %.12s of %s is copied, and cannot be compared with Docker's record: %s", it.id, imageNames(p.records, it.image.Chain), reason)
-	case !s.isUpperOnly():
-		p.plan.addNote("layer %.12s of %s is carried as a tree, because its tar cannot be made again or unpacked: %s", it.id, imageNames(p.records, it.image.Chain), reason)
-	}
 }
 
 // planInPlace plans to adopt overlay2's layers in place. It reports false when the

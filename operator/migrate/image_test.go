@@ -36,8 +36,8 @@ func (h host) tarOfHeaders(headers ...tar.Header) []byte {
 	return out.Bytes()
 }
 
-// sparseTar is a tar of a sparse file in GNU's old form: "last" at 8192.
-func (h host) sparseTar(name string) []byte {
+// sparseTar is a tar of a sparse file in GNU's old form, with "last" after the hole.
+func (h host) sparseTar(name string, at int) []byte {
 	h.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -47,9 +47,9 @@ func (h host) sparseTar(name string) []byte {
 	h.no(w.Close())
 	b := out.Bytes()
 	b[156] = tar.TypeGNUSparse
-	copy(b[386:], fmt.Sprintf("%011o", 8192))
+	copy(b[386:], fmt.Sprintf("%011o", at))
 	copy(b[398:], fmt.Sprintf("%011o", 4))
-	copy(b[483:], fmt.Sprintf("%011o", 8196))
+	copy(b[483:], fmt.Sprintf("%011o", at+4))
 	copy(b[148:156], "        ")
 	sum := 0
 	for _, c := range b[:512] {
@@ -72,7 +72,7 @@ func newOddHost(t *testing.T) host {
 		dir("etc/", 0o755), reg("etc/passwd"), tar.Header{Typeflag: tar.TypeSymlink, Name: "data", Linkname: "var/data"}))
 	implied := h.layerOf(base, "implied", h.tarOfHeaders(reg("tmp/x"), reg("srv/app/y"), reg("data/z")))
 	link := h.layerOf(implied, "link", h.tarOfHeaders(tar.Header{Typeflag: tar.TypeLink, Name: "etc/passwd-", Linkname: "etc/passwd", Mode: 0o644}))
-	sparse := h.layerOf(link, "sparse", h.sparseTar("var/log"))
+	sparse := h.layerOf(link, "sparse", h.sparseTar("var/log", 8192))
 	h.image("x:latest", base, implied, link, sparse)
 	var below string
 	for _, layer := range []string{"base", "implied", "link", "sparse"} {

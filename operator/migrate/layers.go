@@ -22,7 +22,7 @@ type item struct {
 	owner string
 	// limit has the container's storage options, on the layer that it writes to.
 	limit map[string]string
-	size  int64 // apparent, of an image layer
+	size  int64 // of an image layer: apparent, less large files' holes once they are measured
 }
 
 // listItems lists all layers that Docker has recorded, parents before children.

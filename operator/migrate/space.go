@@ -62,8 +62,9 @@ func (p *planner) measureWritable(s source, it item, layer *tree) error {
 	if err != nil {
 		return fmt.Errorf("layer %s of container %.12s: %w", it.id, it.owner, err)
 	}
-	p.plan.Bytes += found.Size
-	p.sizes[it.id] = found.Size
+	p.plan.Bytes += found.Allocated
+	p.sizes[it.id] = found.Allocated
+	p.noteFlags(it, layer, found.Changes)
 	limit, ok := it.limit["size"]
 	if !ok {
 		return nil
