@@ -17,11 +17,9 @@ type Content int
 
 // The ways to compare content.
 const (
-	// BySizeAndTime takes files of one size and time for the same.
-	BySizeAndTime Content = iota
 	// ByInode is for a tree that the file system has cloned from the one below: each file
 	// that was not touched has its inode and its time of change.
-	ByInode
+	ByInode Content = iota
 	// ByReading reads both files.
 	ByReading
 )

@@ -34,6 +34,11 @@ func (p *planner) planBack() error {
 	} else if len(mounts) > 0 {
 		p.plan.addObstacle("%s is a mount point, and layers cannot be renamed into it: unmount it", dir)
 	}
+	if linked, err := p.root.isSymlink(overlay2Dir); err != nil {
+		return err
+	} else if linked {
+		p.plan.addObstacle("%s is a symlink, and layers cannot be renamed into it: remove the symlink", dir)
+	}
 	if p.Dataset != "" {
 		return p.planCopyBack()
 	}

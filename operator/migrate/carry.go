@@ -147,8 +147,17 @@ func runInOrder(ctx context.Context, items []item, run func(context.Context, ite
 // carryLayer creates one layer in the store and copies its content. An image layer whose
 // tar cannot be made again or applied is copied once more, as a tree.
 func (c *carrier) carryLayer(ctx context.Context, it item) error {
-	if it.image == nil || c.source.isUpperOnly() || c.job.To == "zfs" {
+	if it.image == nil || c.job.To == "zfs" {
 		return c.createFilled(ctx, it, c.copyLayer)
+	}
+	if c.source.isUpperOnly() {
+		err := c.createFilled(ctx, it, c.copyLayer)
+		if !errors.Is(err, fault.Unsupported) {
+			return err
+		}
+		return c.createFilled(ctx, it, func(ctx context.Context, it item, dir, layer *os.File) error {
+			return c.copyMerged(ctx, it, dir, layer, err.Error())
+		})
 	}
 	reason, err := c.findTreeReason(it)
 	if err != nil {

@@ -292,3 +292,31 @@ func TestARunningEngineIsRefused(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestDirectoriesBehindSymlinks: the administrator moved them to another disk. Docker follows
+// them, and so does the migration; the symlinks stay.
+func TestDirectoriesBehindSymlinks(t *testing.T) {
+	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
+	elsewhere := t.TempDir()
+	for _, name := range []string{"vfs", "volumes"} {
+		h.no(os.Rename(h.path(name), filepath.Join(elsewhere, name)))
+		h.no(os.Symlink(filepath.Join(elsewhere, name), h.path(name)))
+	}
+	f, err := os.Open(h.path("volumes/metadata.db"))
+	h.no(err)
+	h.no(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	if err := h.run(h.copyJob(), s); !errors.Is(err, fault.Busy) {
+		t.Errorf("while dockerd runs: %v", err)
+	}
+	h.no(f.Close())
+	h.no(h.run(h.copyJob(), s))
+	h.carried(s)
+	s.token = "of a start"
+	h.no(Finish(t.Context(), h.dir, s.tools()))
+	if left, err := os.ReadDir(filepath.Join(elsewhere, "vfs")); err != nil || len(left) > 0 {
+		t.Errorf("left of the old layers: %v, %v", left, err)
+	}
+	if target, err := os.Readlink(h.path("vfs")); err != nil || target != filepath.Join(elsewhere, "vfs") {
+		t.Errorf("the symlink: %q, %v", target, err)
+	}
+}

@@ -46,6 +46,15 @@ func (r *dataRoot) exists(name string) (bool, error) {
 	return err == nil, err
 }
 
+// isSymlink reports whether a name is a symlink. A missing one is none.
+func (r *dataRoot) isSymlink(name string) (bool, error) {
+	info, err := r.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && info.Mode().Type() == fs.ModeSymlink, err
+}
+
 // writeFile replaces a file in one step, durably.
 func (r *dataRoot) writeFile(name string, data []byte, mode fs.FileMode) error {
 	return atomicfile.Replace(name, data, atomicfile.Options{

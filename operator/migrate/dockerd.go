@@ -67,6 +67,9 @@ func (r *dataRoot) requireStopped(proc string) error {
 
 // requireUnmounted fails when a layer below a directory is mounted.
 func requireUnmounted(dir string) error {
+	if real, err := filepath.EvalSymlinks(dir); err == nil { // the mount table has real paths
+		dir = real
+	}
 	mounts, err := mount.ListBelow(dir)
 	if err != nil {
 		return err

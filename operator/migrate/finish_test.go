@@ -84,7 +84,7 @@ func TestTheEndOfBtrfs(t *testing.T) {
 		h.write("btrfs/"+name, "x")
 	}
 	h.no(h.within(func(r *dataRoot) error {
-		s := dirSource{r, "btrfs"}
+		s := dirSource{root: r, driver: "btrfs"}
 		return errors.Join(s.deleteLayer(t.Context(), "layer"), s.deleteLayer(t.Context(), "layer"), s.deleteRest(t.Context()))
 	}))
 	if _, err := os.Stat(h.path("btrfs")); !errors.Is(err, fs.ErrNotExist) {

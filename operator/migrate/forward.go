@@ -147,6 +147,9 @@ func (p *planner) isOnOtherFileSystem(from string) (bool, error) {
 	if err != nil || len(mounts) > 0 {
 		return true, err
 	}
+	if linked, err := p.root.isSymlink(p.plan.Job.Layers); err != nil || linked {
+		return true, err // a rename would move the symlink alone
+	}
 	theirs, err := zfs.DatasetOf(from)
 	if err != nil {
 		return true, fmt.Errorf("the plugin has no dataset, and overlay2's layers are not on ZFS: %w; set overlayzfs.dataset with `docker plugin set` while dockerd runs", err)

@@ -2,12 +2,15 @@ package migrate
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
+	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/internal/treecopy"
 	"github.com/overlayzfs/overlayzfs/internal/treestack"
 	"github.com/overlayzfs/overlayzfs/layertar"
@@ -33,18 +36,27 @@ func (c *carrier) unpackImage(ctx context.Context, it item, dir, layer *os.File)
 		return err
 	}
 	return c.withParent(it, func(below *os.File) error {
-		content := treecopy.BySizeAndTime
-		if isCloningDriver(c.job.From) {
-			content = treecopy.ByInode
-		}
-		repaired, err := treecopy.Repair(ctx, dir, layer, below, content, treecopy.Options{})
+		repaired, err := treecopy.Repair(ctx, dir, layer, below, c.contentRule(), treecopy.Options{})
 		if err != nil || repaired.Entries == 0 {
 			return err
 		}
 		c.noteLost(it, repaired)
 		_, err = c.compareRecord(ctx, it, makeLayer(dir, below))
-		return err
+		if errors.As(err, new(rebuild.Unproven)) {
+			c.noteDifference(it, err)
+			err = nil
+		}
+		return cmp.Or(err, ctx.Err())
 	})
+}
+
+// contentRule returns how a change of content shows. A build can change a file and keep its
+// size and time, and Docker's record of the layer lacks it then; so vfs's copies are read.
+func (c *carrier) contentRule() treecopy.Content {
+	if isCloningDriver(c.job.From) {
+		return treecopy.ByInode
+	}
+	return treecopy.ByReading
 }
 
 // unpackTar unpacks the layer's tar. It returns no error only when the tar's digest is the
@@ -71,21 +83,67 @@ func (c *carrier) unpackTar(ctx context.Context, it item, dir, layer *os.File) e
 // below, and compares it with the record. A layer that differs from the record did so
 // before: it stays what Docker showed, and the operator is told.
 func (c *carrier) copyTree(ctx context.Context, it item, dir, layer *os.File, reason string) error {
-	return c.withParent(it, func(below *os.File) error {
-		content := treecopy.ByReading
-		if isCloningDriver(c.job.From) {
-			content = treecopy.ByInode
+	return c.withParent(it, func(below *os.File) error { return c.copyDifference(ctx, it, dir, layer, below, reason) })
+}
+
+func (c *carrier) copyDifference(ctx context.Context, it item, dir, tree, below *os.File, reason string) error {
+	repaired, err := treecopy.Repair(ctx, dir, tree, below, c.contentRule(), treecopy.Options{Copied: c.progress})
+	if err != nil {
+		return err
+	}
+	c.addNote(it, "was carried as a tree, because its tar cannot be made again or unpacked: %s", reason)
+	c.noteLost(it, repaired)
+	_, err = c.compareRecord(ctx, it, makeLayer(dir, below))
+	c.noteDifference(it, err)
+	return ctx.Err()
+}
+
+// copyMerged is copyTree for a driver that stacks layers. A layer that overlayfs wrote with
+// features that a store turns off says what it is only in an overlay with these features.
+func (c *carrier) copyMerged(ctx context.Context, it item, dir, layer *os.File, reason string) error {
+	lowers, err := c.openBelow(it)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, lower := range lowers {
+			_ = lower.Close()
 		}
-		repaired, err := treecopy.Repair(ctx, dir, layer, below, content, treecopy.Options{Copied: c.progress})
-		if err != nil {
-			return err
+	}()
+	tree, err := mergeLayers(append([]*os.File{layer}, lowers...))
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	below, err := mergeLayers(lowers)
+	if err != nil {
+		return err
+	}
+	defer below.Close()
+	return c.copyDifference(ctx, it, dir, tree, below, reason)
+}
+
+// mergeLayers opens the overlay of directories, nearest first, without mounting it anywhere.
+// It returns nil for no directory.
+func mergeLayers(dirs []*os.File) (*os.File, error) {
+	names := make([]string, len(dirs))
+	for i, dir := range dirs {
+		names[i] = fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
+	}
+	if len(dirs) < 2 {
+		if len(dirs) == 0 {
+			return nil, nil
 		}
-		c.addNote(it, "was carried as a tree, because its tar cannot be made again or unpacked: %s", reason)
-		c.noteLost(it, repaired)
-		_, err = c.compareRecord(ctx, it, makeLayer(dir, below))
-		c.noteDifference(it, err)
-		return ctx.Err()
-	})
+		return os.Open(names[0])
+	}
+	root, err := mount.Mount{Type: "overlay", Source: "overlay", Options: []mount.Option{
+		{Key: "redirect_dir", Value: "follow"}, {Key: "metacopy", Value: "on"}, {Key: "lowerdir", Value: strings.Join(names, ":")},
+	}}.OpenDetached()
+	if err != nil {
+		return nil, err
+	}
+	merged, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", root.Fd())) // the descriptor of fsmount(2) cannot be read
+	return merged, cmp.Or(err, root.Close())
 }
 
 // noteDifference notes that a layer differed from its record before the migration.
@@ -93,7 +151,7 @@ func (c *carrier) noteDifference(it item, err error) {
 	switch {
 	case err == nil:
 	case errors.As(err, new(rebuild.Unproven)):
-		c.addNote(it, "cannot be compared with Docker's record: %v", err)
+		c.addNote(it, "is not proven by Docker's record: %v", err)
 	default:
 		c.addNote(it, "is not what Docker recorded, and was not before: %v; pull or build the image again", err)
 	}

@@ -115,7 +115,7 @@ func (s overlay2Store) Remove(ctx context.Context, id string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return dirSource{s.root, "overlay2"}.removeDir(ctx, dir)
+	return dirSource{root: s.root, driver: overlay2Dir}.removeDir(ctx, dir)
 }
 
 // Layers lists the layers.

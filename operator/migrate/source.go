@@ -61,12 +61,38 @@ const btrfsDir = "btrfs"
 type dirSource struct {
 	root   *dataRoot
 	driver string
+	// linked says that root is the driver's directory, to which a symlink in the data-root
+	// leads. It belongs to the administrator, like a mount point.
+	linked bool
+}
+
+// openDirSource opens the source. The driver's directory may be a symlink out of the
+// data-root; Docker follows it, too.
+func openDirSource(r *dataRoot, driver string) (dirSource, func() error, error) {
+	linked, err := r.isSymlink(driver)
+	if err != nil || !linked {
+		return dirSource{root: r, driver: driver}, func() error { return nil }, err
+	}
+	root, err := openDataRoot(filepath.Join(r.Name(), driver))
+	if err != nil {
+		return dirSource{}, nil, err
+	}
+	return dirSource{root, driver, true}, root.Close, nil
+}
+
+// path returns the path of a layer below the root; of "", the directory of all layers.
+func (s dirSource) path(id string) string {
+	name := dirLayouts[s.driver].dir(id)
+	if s.linked {
+		name, _ = filepath.Rel(s.driver, name)
+	}
+	return name
 }
 
 func (s dirSource) isUpperOnly() bool { return dirLayouts[s.driver].upper }
 
 func (s dirSource) openLayer(id string) (*tree, error) {
-	f, err := s.root.Open(dirLayouts[s.driver].dir(id))
+	f, err := s.root.Open(s.path(id))
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +100,7 @@ func (s dirSource) openLayer(id string) (*tree, error) {
 }
 
 func (s dirSource) deleteLayer(ctx context.Context, id string) error {
-	name := dirLayouts[s.driver].dir(id)
+	name := s.path(id)
 	if s.isUpperOnly() {
 		name = filepath.Dir(name)
 	}
@@ -96,26 +122,32 @@ func (s dirSource) deleteSubvolume(ctx context.Context, name string) error {
 
 // deleteAll deletes every layer, including those that Docker has not recorded.
 func (s dirSource) deleteAll(ctx context.Context) error {
-	ids, err := s.root.listNames(dirLayouts[s.driver].dir(""))
+	dir := s.path("")
+	if s.isUpperOnly() {
+		dir = filepath.Dir(dir)
+	}
+	ids, err := s.root.listNames(dir)
 	if err != nil {
 		return err
 	}
 	return removeAll(ctx, ids, s.deleteLayer)
 }
 
-// deleteRest removes the driver's directory. A mount point stays and is only emptied,
-// because it belongs to the administrator.
+// deleteRest removes the driver's directory. A mount point, and where a symlink leads, stay
+// and are only emptied, because they belong to the administrator.
 func (s dirSource) deleteRest(ctx context.Context) error {
 	if s.driver == btrfsDir {
 		if err := s.deleteAll(ctx); err != nil {
 			return err
 		}
 	}
-	err := s.removeDir(ctx, s.driver)
-	if !errors.Is(err, unix.EXDEV) {
+	name := s.driver
+	if s.linked {
+		name = "."
+	} else if err := s.removeDir(ctx, name); !errors.Is(err, unix.EXDEV) {
 		return err
 	}
-	dir, err := s.root.Open(s.driver)
+	dir, err := s.root.Open(name)
 	if err != nil {
 		return err
 	}
@@ -185,7 +217,7 @@ func (s zfsSource) deleteLayer(ctx context.Context, id string) error {
 }
 
 func (s zfsSource) deleteRest(ctx context.Context) error {
-	return dirSource{s.root, "zfs"}.removeDir(ctx, "zfs")
+	return dirSource{root: s.root, driver: "zfs"}.removeDir(ctx, "zfs")
 }
 
 // storeSource is the source of the way back: a store. It deletes nothing; the
@@ -254,7 +286,7 @@ func (j *Job) openSource(r *dataRoot) (source, func() error, error) {
 		return s, s.root.Close, err
 	}
 	if _, ok := dirLayouts[j.From]; ok {
-		return dirSource{r, j.From}, nothing, nil
+		return openDirSource(r, j.From)
 	}
 	if j.From != "zfs" {
 		return nil, nothing, fault.New(fault.Unsupported, "cannot migrate from the driver %s (only from overlay2, zfs, vfs and btrfs)", j.From)

@@ -88,7 +88,7 @@ func TestTheEndOfAMountedDirectory(t *testing.T) {
 	r, err := openDataRoot(h.dir)
 	h.no(err)
 	defer r.Close()
-	s := dirSource{r, "overlay2"}
+	s := dirSource{root: r, driver: "overlay2"}
 	h.no(s.deleteLayer(t.Context(), hexID("base")))
 	h.write("overlay2/left/by/somebody", "x")
 	h.no(s.deleteRest(t.Context()))

@@ -10,6 +10,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/internal/treestack"
+	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 )
 
 // extraFinder finds files that the tar does not name.
@@ -101,12 +102,23 @@ func (x *extraFinder) checkUnnamed(e treestack.Entry, at fsat.Path) error {
 		if err != nil {
 			return err
 		}
-		if same {
+		if same || looksUnchanged(e.Stat, below.Stat) {
 			x.current().leads = true
+		}
+		if same {
 			return nil
+		}
+		if looksUnchanged(e.Stat, below.Stat) {
+			return x.keepUnproven(at.String(), rebuild.Unproven{Err: errors.New("is not in the tar, because Docker compares size and time, and only the content changed")})
 		}
 	}
 	return fmt.Errorf("%q exists, but not in the tar", at.String())
+}
+
+// looksUnchanged reports whether Docker's own drivers, which compare no content, take two
+// files for the same. A layer that they made lacks such a change in its tar.
+func looksUnchanged(a, b unix.Stat_t) bool {
+	return a.Mode == b.Mode && a.Uid == b.Uid && a.Gid == b.Gid && a.Rdev == b.Rdev && a.Size == b.Size && a.Mtim.Sec == b.Mtim.Sec
 }
 
 // Leave is part of fsat.Visitor. A directory that the tar does not name is allowed when
