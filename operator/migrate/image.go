@@ -32,10 +32,10 @@ func (c *carrier) findTreeReason(it item) (string, error) {
 // unpackImage makes an image layer's tar again from Docker's record and the old layer's
 // files, unpacks it, and puts right what the image does not show as it did.
 func (c *carrier) unpackImage(ctx context.Context, it item, dir, layer *os.File) error {
-	if err := c.unpackTar(ctx, it, dir, layer); err != nil {
-		return err
-	}
 	return c.withParent(it, func(below *os.File) error {
+		if err := c.unpackTar(ctx, it, dir, layer, below); err != nil {
+			return err
+		}
 		repaired, err := treecopy.Repair(ctx, dir, layer, below, c.contentRule(), treecopy.Options{})
 		if err != nil || repaired.Entries == 0 {
 			return err
@@ -61,7 +61,7 @@ func (c *carrier) contentRule() treecopy.Content {
 
 // unpackTar unpacks the layer's tar. It returns no error only when the tar's digest is the
 // recorded one.
-func (c *carrier) unpackTar(ctx context.Context, it item, dir, layer *os.File) error {
+func (c *carrier) unpackTar(ctx context.Context, it item, dir, layer, below *os.File) error {
 	r, w := io.Pipe()
 	ended := make(chan struct{})
 	go func() {
@@ -73,7 +73,11 @@ func (c *carrier) unpackTar(ctx context.Context, it item, dir, layer *os.File) e
 		}
 		w.CloseWithError(err)
 	}()
-	_, err := layertar.Extract(ctx, dir, r, layertar.Options{Base: it.parent == ""})
+	options := layertar.Options{Base: below == nil}
+	if below != nil {
+		options.Below = func() (*os.File, error) { return below, nil }
+	}
+	_, err := layertar.Extract(ctx, dir, r, options)
 	r.CloseWithError(errors.Join(io.ErrClosedPipe, err))
 	<-ended
 	return err
