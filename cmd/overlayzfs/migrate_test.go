@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/host"
 	"github.com/overlayzfs/overlayzfs/operator/migrate"
 )
@@ -107,6 +108,24 @@ func TestRequirePlugin(t *testing.T) {
 	(&migrateFlags{}).requirePlugin(plan, where)
 	if err := plan.CheckObstacles(); err == nil || !strings.Contains(err.Error(), "docker plugin install") {
 		t.Errorf("not installed: %v", err)
+	}
+}
+
+// TestMigrationToAnotherDatasetIsRefused: dockerd would start with the plugin's own dataset,
+// on which nothing is.
+func TestMigrationToAnotherDatasetIsRefused(t *testing.T) {
+	plugin := &dockerstore.Plugin{Name: "overlayzfs:latest", Enabled: true}
+	for dataset, options := range map[string][]string{
+		"tank/a": {"overlayzfs.dataset=tank/b"}, "tank/b": {"overlayzfs.dataset=tank/b", "overlayzfs.sync=standard"}, "tank/c": nil, "": nil,
+	} {
+		for _, resumed := range []bool{false, true} {
+			plan := &migrate.Plan{Resumed: resumed}
+			(&migrateFlags{}).requirePlugin(plan, host.Location{Driver: "overlayzfs", Plugin: plugin, Dataset: dataset, Options: options})
+			refused := !resumed && (dataset == "tank/a" || dataset == "tank/c")
+			if err := plan.CheckObstacles(); (err != nil) != refused || refused && !strings.Contains(err.Error(), "overlayzfs.dataset="+dataset) {
+				t.Errorf("%q with %q, resumed %v: %v", dataset, options, resumed, err)
+			}
+		}
 	}
 }
 
