@@ -125,7 +125,7 @@ func (l lab) wantAll(text string, datasets ...string) {
 // take takes a manual snapshot.
 func (l lab) take() string {
 	l.t.Helper()
-	name, err := TakeManually(context.Background(), l.zfs, l.layers, l.records)
+	name, err := TakeManually(context.Background(), l.zfs, l.layers, l.records, nil)
 	if err != nil {
 		l.t.Fatal(err)
 	}

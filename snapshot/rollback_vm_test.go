@@ -295,7 +295,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 		if property, err := PendingRollback(l.zfs, l.layers); err != nil || property != name {
 			t.Fatalf("interrupted before step %d: the property is %q, %v", n, property, err)
 		}
-		if _, err := TakeManually(t.Context(), l.zfs, l.layers, l.records); !errors.Is(err, fault.Interrupted) || !strings.HasSuffix(fault.Text(err), UnfinishedError(l.layers, name).Error()) {
+		if _, err := TakeManually(t.Context(), l.zfs, l.layers, l.records, nil); !errors.Is(err, fault.Interrupted) || !strings.HasSuffix(fault.Text(err), UnfinishedError(l.layers, name).Error()) {
 			t.Errorf("a snapshot meanwhile: %v", err)
 		}
 		l.back(name, Options{DestroyNewer: true})
@@ -381,7 +381,7 @@ func TestMissingLimitedLayers(t *testing.T) {
 func TestLayersOnly(t *testing.T) {
 	l := newLab(t)
 	l.writeAll("then", l.layers, l.records)
-	name, err := TakeManually(t.Context(), l.zfs, l.layers, "")
+	name, err := TakeManually(t.Context(), l.zfs, l.layers, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

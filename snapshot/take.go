@@ -20,14 +20,16 @@ type target struct {
 	zfs     *zfs.Handle
 	layers  string
 	records string // empty when snapshots do not cover it
+	more    func() ([]string, error)
 }
 
-// TakeManually takes a snapshot that no retention destroys, and returns its name.
-func TakeManually(ctx context.Context, z *zfs.Handle, layers, records string) (string, error) {
+// TakeManually takes a snapshot that no retention destroys, and returns its name. more, if not
+// nil, lists further datasets that it covers.
+func TakeManually(ctx context.Context, z *zfs.Handle, layers, records string, more func() ([]string, error)) (string, error) {
 	if err := checkDatasets(z, layers, records); err != nil {
 		return "", err
 	}
-	s := target{zfs: z, layers: layers, records: records}
+	s := target{zfs: z, layers: layers, records: records, more: more}
 	return s.take(ctx, Manual, time.Now())
 }
 
@@ -91,7 +93,15 @@ func (s target) tryTake(e Event, name string, guid uint64) (whole bool, err erro
 	if err != nil {
 		return false, err
 	}
-	snaps := snapshotNames(s.datasets(children), name)
+	datasets := s.datasets(children)
+	if s.more != nil {
+		more, err := s.more()
+		if err != nil {
+			return false, err
+		}
+		datasets = append(datasets, more...)
+	}
+	snaps := snapshotNames(datasets, name)
 	if err := s.zfs.Snapshot(snaps, properties(e, guid, s.records, s.limitedKeys(children))); err != nil {
 		return false, err
 	}

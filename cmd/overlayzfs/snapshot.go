@@ -56,7 +56,7 @@ func (f *snapshotFlags) takeSnapshot(ctx context.Context, c console, z *zfs.Hand
 		return f.preview(c, z, r)
 	}
 	if err := c.runLocked("snapshot", func() error {
-		r.Name, err = snapshot.TakeManually(ctx, z, f.dataset, f.records)
+		r.Name, err = snapshot.TakeManually(ctx, z, f.dataset, f.records, nil)
 		return err
 	}); err != nil {
 		return err

@@ -3,35 +3,48 @@
 package e2e
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
 
-// TestRollbackFromABackup follows docs/backup.md. One stream of layers, limited
-// containers and Docker's records is taken under a running engine, and restored after
-// all of it is lost.
+// TestRollbackFromABackup follows docs/backup.md. Layers, limited containers, volumes and
+// Docker's records go to another pool's dataset under a running engine, first all of it and
+// then what has changed, and are restored after everything is lost. A removed limited
+// container, whose dataset a snapshot of another program keeps, is in no one's way.
 func TestRollbackFromABackup(t *testing.T) {
-	s := newSnapshotEngine(t, false)
+	s := newSnapshotEngine(t, true)
 	importTiny(t, s.Engine, "tiny")
-	startContainer(t, s.Engine, "plain")
+	startContainer(t, s.Engine, "plain", "-v", "db:/data")
 	startContainer(t, s.Engine, "limited", "--storage-opt", "size=24M")
+	startContainer(t, s.Engine, "gone", "--storage-opt", "size=24M")
+	run(t, "zfs", "snapshot", "-r", s.records+"@autosnap")
+	s.Docker(t, "rm", "-f", "gone")
+
+	const copied = "tank/backup"
+	t.Cleanup(func() { run(t, "zfs", "destroy", "-r", copied) })
+	s.backUp(t, copied)
+	s.writeVolume(t, "saved")
+	s.mustExecShell(t, "plain", "echo changed >/changed")
 	s.Docker(t, "stop", "plain", "limited")
 	before := s.collectFacts(t)
-	name, code := runOperator(t, "snapshot", "--dataset", s.dataset, "--records", s.records)
-	if code != 0 {
-		t.Fatalf("snapshot exits with %d and says\n%s", code, name)
+	s.backUp(t, copied)
+	if out, code := runOperator(t, "restore", copied, "--mount", "--root", s.Root, "--yes"); code != 3 || !strings.Contains(out, "is mounted on "+s.Root) {
+		t.Errorf("mounting over a data-root in use exits with %d and says\n%s", code, out)
 	}
-	const backup = "tank/backup"
-	sendReceive(t, s.records+"@"+name, backup)
-	t.Cleanup(func() { run(t, "zfs", "destroy", "-r", backup) })
 
 	s.Stop(t)
 	s.awaitUnmounted(t)
+	run(t, "zfs", "unmount", s.records+"/volumes")
 	run(t, "umount", s.Root)
 	run(t, "zfs", "destroy", "-r", s.records)
-	sendReceive(t, backup+"@"+name, s.records)
-	run(t, "zfs", "set", "mountpoint=legacy", s.dataset)
-	run(t, "mount", "-t", "zfs", s.records, s.Root)
+	all := strings.Fields(run(t, "zfs", "list", "-H", "-o", "name", "-t", "snapshot", "-s", "createtxg", "-d", "1", copied))
+	_, name, _ := strings.Cut(all[len(all)-1], "@")
+	run(t, "sh", "-ec", `"$0" backup "$1" --dataset "$2/layers" --records "$2" | "$0" restore "$3" --yes`, operatorPath, name, copied, s.records)
+	if out, code := runOperator(t, "restore", s.records, "--mount", "--root", s.Root, "--yes"); code != 0 {
+		t.Fatalf("mounting the restored backup exits with %d and says\n%s", code, out)
+	}
+	s.awaitUnmounted(t) // but for the volumes
 
 	s.Again(t)
 	for _, d := range differences(s.collectFacts(t), before) {
@@ -44,17 +57,29 @@ func TestRollbackFromABackup(t *testing.T) {
 		s.Docker(t, "start", container)
 		requireIntact(t, s.Engine, container)
 	}
+	if raw, err := os.ReadFile(s.Root + "/volumes/db/_data/text"); err != nil || string(raw) != "saved" {
+		t.Errorf("the volume holds %q, %v", raw, err)
+	}
 	requireTotal(t, s.testEngine, "limited", 24*mib)
+	s.Docker(t, "rm", "-f", "plain", "limited")
+	s.Stop(t)
+	s.awaitUnmounted(t)
+	if out, code := runOperator(t, "rollback", name, "--dataset", s.dataset, "--records", s.records, "--destroy-newer", "--yes"); code != 0 {
+		t.Errorf("a rollback to the restored snapshot exits with %d and says\n%s", code, out)
+	}
+	s.Again(t)
+	for _, d := range differences(s.collectFacts(t), before) {
+		t.Error(d)
+	}
 	s.Docker(t, "rm", "-f", "plain", "limited")
 	s.Stop(t)
 	s.awaitUnmounted(t)
 }
 
-// sendReceive sends a snapshot recursively and receives it as a new dataset.
-func sendReceive(t *testing.T, snapshot, dataset string) {
+// backUp sends to a dataset what it lacks, as docs/backup.md has it.
+func (s *snapshotEngine) backUp(t *testing.T, dataset string) {
 	t.Helper()
-	if _, _, ok := strings.Cut(snapshot, "@"); !ok {
-		t.Fatalf("%q is not a snapshot", snapshot)
-	}
-	run(t, "sh", "-c", `zfs send -R "$0" | zfs receive -u "$1"`, snapshot, dataset)
+	run(t, "sh", "-ec", `"$0" restore "$1" --have >have.json
+"$0" backup --dataset "$2" --records "$3" --have have.json | "$0" restore "$1" --yes
+rm have.json`, operatorPath, dataset, s.dataset, s.records)
 }

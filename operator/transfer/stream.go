@@ -83,6 +83,7 @@ type Reader struct {
 	sum     hash.Hash
 	summed  io.Reader // the stream, counted in sum
 	pending []byte    // checked and not read yet
+	ended   bool
 }
 
 // NewReader reads the header and the first part of a stream.
@@ -106,15 +107,17 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return s, nil
 }
 
-// Read returns the ZFS stream, as far as its checksums are right.
+// Read returns the ZFS stream, as far as its checksums are right. It reads nothing beyond the
+// stream's end.
 func (s *Reader) Read(p []byte) (n int, err error) {
 	for len(s.pending) == 0 {
+		if s.ended {
+			return 0, io.EOF
+		}
 		if s.pending, err = s.readPart(); err != nil {
 			return 0, err
 		}
-		if s.pending == nil {
-			return 0, io.EOF
-		}
+		s.ended = s.pending == nil
 	}
 	n = copy(p, s.pending)
 	s.pending = s.pending[n:]

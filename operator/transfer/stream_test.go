@@ -133,3 +133,20 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// TestReaderStopsAtTheEnd, where another stream may follow.
+func TestReaderStopsAtTheEnd(t *testing.T) {
+	rest := bytes.NewReader(append(write(t, header, zfsStream(100)), "next"...))
+	r, err := NewReader(rest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := io.ReadAll(r); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+	if rest.Len() != len("next") {
+		t.Errorf("%d bytes are left", rest.Len())
+	}
+}
