@@ -29,6 +29,15 @@ var tableRules = []rule{
 	{flag: "columns", with: "json", instead: "it is for the table; leave one of the two out"},
 }
 
+// containerRules are those of a rollback of one container.
+var containerRules = []rule{
+	{flag: "to", without: "container", instead: "it is where the files of one container go"},
+	{flag: "destroy-newer", with: "container", instead: "the files of one container are copied, and no snapshot is in the way"},
+	{flag: "accept-missing", with: "container", instead: "the container has to be in the snapshot; leave it out"},
+	{flag: "layers-only", with: "container", instead: "Docker's records stay as they are anyway; leave it out"},
+	{flag: "records", with: "container", instead: "Docker's records stay as they are; leave it out"},
+}
+
 // rules are those of each command.
 var rules = map[string][]rule{
 	"migrate": {
@@ -52,7 +61,7 @@ var rules = map[string][]rule{
 	"snapshots": slices.Concat(datasetRules, tableRules),
 	"ls":        tableRules,
 	"df":        tableRules,
-	"rollback":  slices.Concat(datasetRules, []rule{{flag: "records", with: "layers-only", instead: "--layers-only leaves Docker's records as they are; leave one of the two out"}}),
+	"rollback":  slices.Concat(datasetRules, []rule{{flag: "records", with: "layers-only", instead: "--layers-only leaves Docker's records as they are; leave one of the two out"}}, containerRules),
 }
 
 // refuseIgnored refuses flags that the command would ignore: their user expects an

@@ -79,10 +79,10 @@ func (f *restoreFlags) run(ctx context.Context, c console, dataset string) error
 		return err
 	case f.mount:
 		return c.runLocked("restore", func() error { return f.mountAll(ctx, c, target) })
-	case f.dryRun:
-		return f.receive(ctx, c, target)
 	}
-	return c.runLocked("restore", func() error { return f.receive(ctx, c, target) })
+	// The lock of changing commands is not taken: receiving takes hours, and a backup on this
+	// host may be what writes the stream. ZFS itself refuses two streams for one dataset.
+	return f.receive(ctx, c, target)
 }
 
 // restoreReport is what restore prints.

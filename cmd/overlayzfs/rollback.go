@@ -20,7 +20,9 @@ type rollbackFlags struct {
 	*storeFlags
 	output
 	consent
-	allowed snapshot.Options
+	allowed   snapshot.Options
+	container string
+	to        string
 }
 
 // rollbackCommand rolls a store back to a snapshot.
@@ -36,6 +38,7 @@ func rollbackCommand(c console, where *storeFlags) *cobra.Command {
 			"store does not open.",
 		Example: "  overlayzfs rollback overlayzfs-stop-20260824T101500Z-1 --dry-run\n" +
 			"  overlayzfs rollback tank/docker/layers@overlayzfs-stop-20260824T101500Z-1 --yes\n" +
+			"  overlayzfs rollback overlayzfs-stop-20260824T101500Z-1 --container web --to /tmp/web\n" +
 			"  overlayzfs rollback autosnap_2026-08-24_10:00:00_hourly --records tank/docker",
 		Args: oneArg, ValidArgsFunction: f.offerSnapshots,
 		RunE: func(command *cobra.Command, args []string) error {
@@ -49,6 +52,8 @@ func rollbackCommand(c console, where *storeFlags) *cobra.Command {
 	flags.BoolVar(&f.allowed.DestroyNewer, "destroy-newer", false, "destroy newer snapshots and bookmarks, including those of other tools")
 	flags.BoolVar(&f.allowed.LayersOnly, "layers-only", false, "leave Docker's records as they are; they may name missing layers")
 	flags.BoolVar(&f.allowed.AcceptMissing, "accept-missing", false, "roll back although datasets of limited containers are missing")
+	valueFlag(flags, &f.container, "container", "", "NAME", "", "roll back only what this container has written")
+	valueFlag(flags, &f.to, "to", "", "DIR", "", "copy it into this new directory; dockerd may run")
 	return command
 }
 
@@ -59,6 +64,9 @@ func (f *rollbackFlags) run(ctx context.Context, c console, name string) error {
 	}
 	if err := f.checkPrompt(f.output); err != nil {
 		return err
+	}
+	if f.container != "" {
+		return f.rollBackContainer(ctx, c, name)
 	}
 	return f.openZFS(func(z *zfs.Handle) error {
 		if f.dryRun {

@@ -79,7 +79,9 @@ func (h aHost) write(text string) {
 		check(h.T, os.WriteFile(filepath.Join(h.root, dir, "text"), []byte(text), 0o600))
 	}
 	for _, dataset := range []string{h.Layers, h.Layers + "/" + limitedKey} {
-		h.open(dataset, func(dir string) { check(h.T, os.WriteFile(filepath.Join(dir, "text"), bytes.Repeat([]byte(text), 100000), 0o600)) })
+		h.open(dataset, func(dir string) {
+			check(h.T, os.WriteFile(filepath.Join(dir, "text"), bytes.Repeat([]byte(text), 100000), 0o600))
+		})
 	}
 }
 
