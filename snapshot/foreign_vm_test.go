@@ -3,6 +3,7 @@
 package snapshot
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,7 +65,17 @@ func TestBackToASnapshotOfOthers(t *testing.T) {
 	if !strings.Contains(p.String(), "not taken by overlayzfs") {
 		t.Errorf("the plan:\n%s", p)
 	}
-	l.back(name, Options{Records: l.records})
+	// A second run knows the records dataset from the first.
+	err := p.execute(t.Context(), func(step string) error {
+		if strings.HasPrefix(step, "roll back "+l.records) {
+			return errCrash
+		}
+		return nil
+	})
+	if !errors.Is(err, errCrash) {
+		t.Fatal(err)
+	}
+	l.back(name, Options{})
 	l.wantAll("then", all...)
 	if l.exists(later) {
 		t.Error("a limited layer made since is still there")

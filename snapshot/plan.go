@@ -106,7 +106,9 @@ func (p *planner) findTarget() error {
 	if err != nil {
 		return err
 	}
-	p.Resumes = pendingRollback(layers)
+	if p.Resumes = pendingRollback(layers); p.Resumes != "" && p.options.Records == "" && layers.IsLocal(rollbackRecordsProperty) {
+		p.options.Records = propertyText(layers, rollbackRecordsProperty)
+	}
 	p.target, err = p.zfs.DatasetStats(snapshotName(p.Layers, p.Name))
 	if errors.Is(err, zfs.ErrNotExist) {
 		return fault.New(fault.NotFound, "dataset %s has no snapshot %s: `overlayzfs snapshots --dataset %s` lists those of overlayzfs, `zfs list -t snapshot %s` all", p.Layers, p.Name, p.Layers, p.Layers)

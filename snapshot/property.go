@@ -149,6 +149,10 @@ func propertyText(s zfs.Dataset, property string) string {
 // one survives every step.
 const rollbackProperty = "overlayzfs:rollback"
 
+// rollbackRecordsProperty, beside rollbackProperty, is the records dataset that goes back. A
+// second run then needs no flag for it.
+const rollbackRecordsProperty = "overlayzfs:rollback-records"
+
 // pendingRollback returns the snapshot that an unfinished rollback of the dataset goes to, and
 // "" without one. An inherited property is an ancestor's, and does not count. A received one
 // says that the other host's rollback was unfinished when the stream was made.
@@ -174,11 +178,12 @@ func PendingRollback(z *zfs.Handle, layers string) (string, error) {
 	return pendingRollback(stats), nil
 }
 
-// HasRecords reports whether a snapshot of the layers dataset includes Docker's records. It is
-// false for a snapshot that does not exist.
+// HasRecords reports whether a snapshot of the layers dataset may include Docker's records: one
+// of overlayzfs says it, and one of another program does not. It is false for a snapshot that
+// does not exist.
 func HasRecords(z *zfs.Handle, layers, name string) bool {
 	s, err := z.DatasetStats(snapshotName(layers, name))
-	return err == nil && propertyText(s, recordsProperty) != ""
+	return err == nil && (!isOurs(s) || propertyText(s, recordsProperty) != "")
 }
 
 // NamesRecords reports whether a snapshot of the layers dataset itself says which records

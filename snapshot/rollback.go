@@ -134,11 +134,20 @@ func (p *Plan) mountAgain() (err error) {
 }
 
 func (p *Plan) setProperty(context.Context) error {
-	return p.zfs.SetString(p.Layers, rollbackProperty, p.Name)
+	properties := zfs.Properties{rollbackProperty: zfs.String(p.Name)}
+	if p.Records != "" {
+		properties[rollbackRecordsProperty] = zfs.String(p.Records)
+	}
+	return p.zfs.SetProperty(p.Layers, properties)
 }
 
 // clearProperty clears a property that was received, too.
-func (p *Plan) clearProperty() error { return p.zfs.Inherit(p.Layers, rollbackProperty) }
+func (p *Plan) clearProperty() error {
+	if err := p.zfs.Inherit(p.Layers, rollbackRecordsProperty); err != nil {
+		return err
+	}
+	return p.zfs.Inherit(p.Layers, rollbackProperty)
+}
 
 // recheck makes sure that nothing has changed since the plan was made, and that no process
 // opened the store before the property was set.

@@ -20,6 +20,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/inventory"
 	"github.com/overlayzfs/overlayzfs/operator/migrate"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -206,7 +207,9 @@ func (f *doctorFlags) gatherStore(z *zfs.Handle) *doctor.Store {
 		found.Receiving = receiving.To
 	}
 	found.Scratch, errs[1] = doctor.FindScratch(z, f.layersDataset)
-	if err := errors.Join(errs[:]...); err != nil && found.Err == nil {
+	_, removed, err := quota.ListDatasets(z, f.layersDataset)
+	found.Removed = len(removed)
+	if err := errors.Join(append(errs[:], err)...); err != nil && found.Err == nil {
 		found.Err = err
 	}
 	return found

@@ -107,6 +107,9 @@ func (f *rollbackFlags) guessRecords(z *zfs.Handle, name string) {
 	if f.allowed.Records != "" || f.allowed.LayersOnly || snapshot.NamesRecords(z, f.dataset, name) {
 		return
 	}
+	if to, err := snapshot.PendingRollback(z, f.dataset); to != "" || err != nil {
+		return // the first run has noted it
+	}
 	if where, err := f.locate(); err == nil {
 		if dataset, err := zfs.DatasetOf(where.Root); err == nil {
 			f.allowed.Records = dataset

@@ -20,7 +20,7 @@ var carriedPrefixes = []string{"overlayzfs:", "com.sun:auto-snapshot"}
 const mountpointProperty = "overlayzfs:mountpoint"
 
 // notCarried are user properties of a host's own state.
-var notCarried = []string{"overlayzfs:rollback", "overlayzfs:receiving", "overlayzfs:sent", mountpointProperty}
+var notCarried = []string{"overlayzfs:rollback", "overlayzfs:rollback-records", "overlayzfs:receiving", "overlayzfs:sent", mountpointProperty}
 
 // ownProperties returns the properties to bring along that are set on the dataset or snapshot
 // itself.

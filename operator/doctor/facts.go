@@ -86,6 +86,7 @@ type Store struct {
 	RollbackFlags string
 	Receiving     string   // a stream whose receive was cut short
 	Scratch       []string // datasets that an earlier doctor left
+	Removed       int      // datasets of removed containers, which snapshots keep
 	Mounts        []string // that an earlier command left
 	Warnings      int      // records of Docker that cannot be read
 	// Running is a command that changes something and has not ended: what it has begun is

@@ -21,7 +21,7 @@ func checkStore(f Facts) []Finding {
 	case s.Running != "":
 		return []Finding{{check, Note, s.Running + " is running", "what it has begun is not judged, and layers are not tested meanwhile", ""}}
 	}
-	found := findLeftovers(s, f.Docker.commandFlags())
+	found := findLeftovers(s, f.Dataset, f.Docker.commandFlags())
 	if s.Err != nil {
 		found = append(found, Finding{check, Note, s.Err.Error(), "its layers were not compared with Docker's records", ""})
 	}
@@ -43,13 +43,18 @@ func checkStore(f Facts) []Finding {
 	return found
 }
 
-func findLeftovers(s *Store, flags string) (found []Finding) {
+func findLeftovers(s *Store, dataset, flags string) (found []Finding) {
 	const check = "leftovers"
 	if s.Unknown > 0 && s.Warnings == 0 {
 		found = append(found, Finding{check, Note, fmt.Sprintf("%d layers that Docker does not know", s.Unknown), "they take space", "overlayzfs gc" + flags + "    # dockerd stopped; it shows them and asks"})
 	}
 	if s.Removing > 0 {
 		found = append(found, Finding{check, Note, fmt.Sprintf("%d removed layers whose files are still there", s.Removing), "they are deleted in the background, or at the plugin's next start", ""})
+	}
+	if s.Removed > 0 {
+		found = append(found, Finding{check, Note, fmt.Sprintf("%d datasets of removed containers below %s/removed", s.Removed, dataset),
+			"snapshots from before the removal keep them; the driver destroys each within a minute of its last",
+			"sanoid: [" + dataset + "/removed] with autosnap = no, autoprune = no, recursive = yes; syncoid --exclude-datasets='/removed(/|$)'; zrepl: \"" + dataset + "/removed<\": false; TrueNAS: Exclude " + dataset + "/removed"})
 	}
 	for _, dataset := range s.Scratch {
 		found = append(found, Finding{check, Note, "dataset " + dataset, "an examination that was cut short left it", "zfs destroy -r " + dataset})
