@@ -115,7 +115,7 @@ func timeOpen(path string) (time.Duration, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	took := time.Since(begin)
 	if err != nil {
-		return 0, fmt.Errorf("copy up: %v", err)
+		return 0, fmt.Errorf("copy up: %w", err)
 	}
 	return took, f.Close()
 }
