@@ -36,8 +36,13 @@
 //	take.go       taking one snapshot over all datasets
 //	retention.go  destroying the snapshots that a policy does not keep
 //	list.go       finding our snapshots
-//	plan.go       planning a rollback, and the text of the plan
-//	users.go      finding mounts and processes that are in a rollback's way
+//	plan.go       planning a rollback: the datasets that go back
+//	obstacles.go  what is newer, missing or locked
+//	below.go      datasets below the records dataset that do not go back
+//	foreign.go    what a snapshot of another program does not say
+//	plantext.go   the text of the plan
+//	users.go      finding the mounts to take away, and processes that are in a rollback's way
+//	mounts.go     unmounting, and mounting again
 //	rollback.go   carrying a rollback out
 //
 // # Beyond this package

@@ -37,11 +37,9 @@ func (t Target) PlanMount(root string) (MountPlan, error) {
 	if err != nil {
 		return plan, err
 	}
-	from := ""
+	from := top.Mountpoint()
 	if p, ok := top.Property(mountpointProperty); ok {
 		from = p.String()
-	} else {
-		from = top.Mountpoint()
 	}
 	if root == "" {
 		root = from

@@ -1,10 +1,9 @@
 package backup
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
-
-	"encoding/json"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/zfs"

@@ -46,7 +46,7 @@ func Find(s *inventory.Source, snapshot, name string) (l Layer, err error) {
 		return l, err
 	}
 	if match.Kind != "container" || len(match.Layers) == 0 {
-		return l, fault.New(fault.Invalid, "%s is not a container but an %s: `docker ps -a` lists containers", name, match.Kind)
+		return l, fault.New(fault.Invalid, "%s names no container, but a different thing (%s): `docker ps -a` lists containers", name, match.Kind)
 	}
 	l = Layer{Container: match.Name, ID: match.Layers[len(match.Layers)-1].ID, Running: match.Running, source: s, snapshot: snapshot}
 	view, err := overlayzfs.OpenSnapshot(s.Dataset + "@" + snapshot)
