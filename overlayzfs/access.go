@@ -7,9 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/sirupsen/logrus"
-
-	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
@@ -19,11 +16,11 @@ import (
 // returns its own directory.
 func (d *Driver) Get(ctx context.Context, id, mountLabel string) (string, error) {
 	return runLockedFor(ctx, d, "get", id, func(l layer) (string, error) {
-		return withLinks(ctx, d, func() (string, error) { return d.get(l, mountLabel) })
+		return withLinks(ctx, d, func() (string, error) { return d.get(ctx, l, mountLabel) })
 	})
 }
 
-func (d *Driver) get(l layer, mountLabel string) (string, error) {
+func (d *Driver) get(ctx context.Context, l layer, mountLabel string) (string, error) {
 	if err := l.requireExists("layer"); err != nil {
 		return "", err
 	}
@@ -37,7 +34,7 @@ func (d *Driver) get(l layer, mountLabel string) (string, error) {
 	if len(lowers) == 0 {
 		return l.diff(), nil
 	}
-	if err := d.ensureMounted(l, lowers, mountLabel); err != nil {
+	if err := d.ensureMounted(ctx, l, lowers, mountLabel); err != nil {
 		return "", err
 	}
 	d.refs.add(l.id)
@@ -46,9 +43,12 @@ func (d *Driver) get(l layer, mountLabel string) (string, error) {
 
 // ensureMounted mounts the layer unless it is mounted. It asks the kernel and not the
 // reference counts, because other processes can unmount the layer.
-func (d *Driver) ensureMounted(l layer, lowers []string, mountLabel string) error {
+func (d *Driver) ensureMounted(ctx context.Context, l layer, lowers []string, mountLabel string) error {
 	mounted, err := mount.IsOverlay(l.merged())
 	if err != nil || mounted {
+		return err
+	}
+	if err := d.endings.wait(ctx, l.id); err != nil {
 		return err
 	}
 	d.refs.forget(l.id)
@@ -117,33 +117,6 @@ func (d *Driver) put(ctx context.Context, l layer) error {
 	return d.finishStep(ctx, l, lingers)
 }
 
-// unmountLayer unmounts the layer. When a process on the host has a file open in it, the
-// mount is detached and ends with its last user, as in overlay2. Then lingers is true.
-func (d *Driver) unmountLayer(l layer) (lingers bool, err error) {
-	mounted, err := mount.IsOverlay(l.merged())
-	if err != nil || !mounted {
-		return false, err
-	}
-	if err = mount.Unmount(l.merged()); errors.Is(err, fault.Busy) {
-		logrus.WithField("layer", l.id).Info("in use at its last Put: the mount is detached and ends with its last user")
-		lingers, err = true, mount.Detach(l.merged())
-	}
-	if err != nil {
-		return lingers, err
-	}
-	return lingers, errors.Join(removeMountPoint(l), d.detach(l))
-}
-
-// removeMountPoint removes the layer's mount point. That also ends the mount in every
-// other mount name space.
-func removeMountPoint(l layer) error {
-	err := os.Remove(l.merged())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
 // Exists reports whether the layer exists.
 func (d *Driver) Exists(ctx context.Context, id string) (bool, error) {
 	if err := checkID("layer", id); err != nil {
@@ -181,7 +154,8 @@ func (d *Driver) cleanup(ctx context.Context) error {
 		_, err := d.unmountLayer(d.home.layer(id)) // no caller uses it again
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errors.Join(errs...), d.refs.rebuildFromDisk()); err != nil {
+	errs = append(errs, d.endings.waitAll(ctx), d.refs.rebuildFromDisk())
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	d.takeSnapshot(ctx, snapshot.Stop)

@@ -165,11 +165,14 @@ func (d *Driver) markCommitted(p layer) error {
 
 // makeLayer fills a directory in staging and renames it into place in one step.
 func (d *Driver) makeLayer(l layer, lowers []string, limit quota.Spec) (err error) {
-	short := NewShortName()
+	short, isSpare := d.chooseShortName(limit)
 	stage := d.home.privatePath(newDir, short)
 	defer func() {
 		if err != nil {
 			d.discardLayer(context.Background(), stage)
+		}
+		if err != nil && isSpare {
+			d.limits.DiscardLater(short, nil)
 		}
 	}()
 	if err := d.fillStage(quota.Layer{Key: short, Dir: stage}, l.id, lowers, limit); err != nil {
@@ -179,6 +182,15 @@ func (d *Driver) makeLayer(l layer, lowers []string, limit quota.Spec) (err erro
 		return err
 	}
 	return publish(stage, l.dir())
+}
+
+// chooseShortName returns the name of the layer's short link: that of a spare dataset if the
+// layer can use one.
+func (d *Driver) chooseShortName(limit quota.Spec) (short string, isSpare bool) {
+	if spare := d.limits.TakeSpare(limit); spare != "" {
+		return spare, true
+	}
+	return NewShortName(), false
 }
 
 // fillStage makes all files of a new layer's directory.

@@ -61,6 +61,8 @@ type Driver struct {
 	refs      refCounts
 	reaper    *reaper
 
+	endings endings
+
 	// durableLayers are the layers whose Diff needs no barrier: layers that ApplyDiff or a
 	// build step's last Put made durable, and containers', whose diff becomes another layer.
 	durableLayers idSet
@@ -139,7 +141,7 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	}
 	d.limits, err = quota.Open(ctx, quota.Config{
 		ZFS: d.zfs, Unavailable: lacking, Dataset: d.dataset, Store: store, Mode: o.Quota,
-		Staging: d.home.privatePath(newDir), Records: d.home.privatePath(limitsDir), MayHaveKey: d.mayHaveKey,
+		Staging: d.home.privatePath(newDir), Records: d.home.privatePath(limitsDir), MayHaveKey: d.mayHaveKey, Spares: spareDatasets,
 	})
 	if err != nil {
 		return err
@@ -243,7 +245,11 @@ func (d *Driver) stop() error {
 	if err := d.reaper.close(ctx); err != nil {
 		logrus.WithError(err).Warn("files of removed layers are still being deleted")
 	}
+	if err := d.endings.waitAll(ctx); err != nil {
+		logrus.WithError(err).Warn("what containers wrote is still being synced")
+	}
 	if d.limits != nil {
+		_ = d.limits.WaitDiscards(ctx) // the next start discards the rest
 		d.limits.Close()
 	}
 	d.closeTmpfileListener()

@@ -12,6 +12,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/quota"
 )
 
+// spareDatasets is how many datasets are made beforehand for containers with a limit. It is
+// enough for containers that are started one after another.
+const spareDatasets = 3
+
 // Limits are the most that a layer may hold. Zero is no limit.
 type Limits = quota.Limits
 

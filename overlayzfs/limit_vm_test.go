@@ -53,9 +53,10 @@ func storageOpt(options []string) map[string]string {
 	return opt
 }
 
-// children returns the datasets below the store's.
+// children returns the datasets below the store's, without spares.
 func children(t *testing.T, d *Driver) []string {
 	t.Helper()
+	must(t, errors.Join(d.WaitReaper(t.Context()), d.limits.DropSpares()))
 	all, err := zfs.Collect(d.zfs.Children(d.dataset))
 	must(t, err)
 	var names []string
@@ -304,6 +305,7 @@ func TestALostDatasetIsNamed(t *testing.T) {
 	}
 	zfsCommand(t, "rename", d.dataset+"/elsewhere", child)
 	change(t, d, "box", func(string) {})
+	must(t, d.WaitReaper(t.Context())) // for the end of the mount
 	zfsCommand(t, "destroy", child)
 	remove(t, d, "box")
 	requireTidy(t, d, "base")

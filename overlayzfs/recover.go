@@ -17,6 +17,7 @@ import (
 // store's private directories, so ready layers cost nothing. docs/architecture.md lists
 // each step of each call and what recover does after a crash there.
 func (d *Driver) recover(ctx context.Context) error {
+	warnLeftover(d.home.privatePath(limitsDir), d.limits.DropSpares()) // they are made in staging
 	if err := d.recoverBuilding(ctx); err != nil {
 		return err
 	}

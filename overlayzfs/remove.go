@@ -14,7 +14,6 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
-	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
@@ -62,7 +61,7 @@ func (d *Driver) moveToTrash(l layer) (trash string, err error) {
 			return "", err
 		}
 	}
-	if err := unmountUnused(l); err != nil {
+	if err := d.unmountMerged(l); err != nil {
 		return "", err
 	}
 	d.unwatch(l)
@@ -77,8 +76,8 @@ func (d *Driver) moveToTrash(l layer) (trash string, err error) {
 	if err != nil {
 		return "", err
 	}
-	// The limit's dataset goes now, because others may be waiting for its space.
-	warnLeftover(trash, d.discardLinkAndLimit(trash))
+	// The limit's dataset does not wait for other layers' files: others may need its space.
+	warnLeftover(trash, d.discardLinkAndLimit(trash, d.endings.of(l.id)))
 	return trash, d.forgetLayer(l.id)
 }
 
@@ -95,7 +94,7 @@ func (d *Driver) forgetLayer(id string) error {
 // not deletions, and removing layers must remain possible. When it is cut short, the layer
 // exists with less content, and dockerd removes it again at its start.
 func (d *Driver) removeInPlace(l layer) error {
-	if err := d.discardLinkAndLimit(l.dir()); err != nil {
+	if err := d.discardLinkAndLimit(l.dir(), d.endings.of(l.id)); err != nil {
 		return err
 	}
 	if err := removeTree(l.diff()); err != nil {
@@ -107,20 +106,11 @@ func (d *Driver) removeInPlace(l layer) error {
 	return d.forgetLayer(l.id)
 }
 
-// unmountUnused ends the layer's mount. The kernel refuses while a file in it is open.
-func unmountUnused(l layer) error {
-	mounted, err := mount.IsOverlay(l.merged())
-	if err != nil || !mounted {
-		return err
-	}
-	return mount.Unmount(l.merged())
-}
-
 // discardLayer deletes a layer's directory in staging or in the trash. It deletes the
 // short link first, because only the directory knows the link's name. A failure is left
 // for the next start, which finds the directory again.
 func (d *Driver) discardLayer(ctx context.Context, dir string) {
-	err := d.discardLinkAndLimit(dir)
+	err := d.discardLinkAndLimit(dir, nil)
 	if err == nil {
 		err = removeTreeInterruptible(ctx, dir)
 	}
@@ -145,13 +135,12 @@ func (d *Driver) discardContent(dir string) {
 }
 
 // discardLinkAndLimit deletes the parts of a layer outside of its directory: the short
-// link, and what its limit needed.
-func (d *Driver) discardLinkAndLimit(dir string) error {
+// link, and what its limit needed. The latter happens in the background, when the layer's mount
+// has ended.
+func (d *Driver) discardLinkAndLimit(dir string, ended <-chan struct{}) error {
 	short, err := readShortName(dir)
 	if err == nil {
-		err = d.limits.Discard(short)
-	}
-	if err == nil {
+		d.limits.DiscardLater(short, ended)
 		err = os.Remove(d.home.path(linkDir, short))
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fault.Invalid) {
@@ -294,7 +283,9 @@ func (r *reaper) close(ctx context.Context) error {
 	return r.waitIdle(ctx)
 }
 
-// WaitReaper waits until the files of removed layers are deleted.
+// WaitReaper waits until the files and datasets of removed layers are deleted. It does not
+// wait for the user of a dataset.
 func (d *Driver) WaitReaper(ctx context.Context) error {
-	return d.addContext("delete removed layers", "", d.reaper.waitIdle(ctx))
+	err := errors.Join(d.endings.waitAll(ctx), d.reaper.waitIdle(ctx), d.limits.WaitDiscards(ctx))
+	return d.addContext("delete removed layers", "", err)
 }

@@ -49,6 +49,9 @@ func closeStore(t *testing.T, d *Driver) {
 	if err := d.Cleanup(context.Background()); err != nil {
 		t.Error(err)
 	}
+	if err := d.limits.DropSpares(); err != nil { // Close waits for that only for a while
+		t.Error(err)
+	}
 	if err := d.Close(); err != nil && !errors.Is(err, os.ErrClosed) { // it may have crashed
 		t.Error(err)
 	}
@@ -62,9 +65,8 @@ func crash(t *testing.T, d *Driver) *Driver {
 
 func crashTo(t *testing.T, d *Driver, o Options) *Driver {
 	t.Helper()
-	if err := d.lock.Close(); err != nil {
-		t.Fatal(err)
-	}
+	// The work in the background ends with a process.
+	must(t, errors.Join(d.limits.DropSpares(), d.lock.Close()))
 	again, err := Open(context.Background(), string(d.home), o)
 	if err != nil {
 		t.Fatal(err)
@@ -202,9 +204,7 @@ func apply(t *testing.T, d *Driver, id, parent string, raw []byte) int64 {
 // requireTidy requires that the store keeps nothing of layers that it does not have.
 func requireTidy(t *testing.T, d *Driver, layers ...string) {
 	t.Helper()
-	if err := d.reaper.waitIdle(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(d.WaitReaper(t.Context()), d.limits.DropSpares()))
 	for _, name := range []string{newDir, applyDir, buildingDir, trashDir, limitsDir} {
 		if left := list(t, d.home.privatePath(name)); len(left) > 0 {
 			t.Errorf("%s holds %q", name, left)

@@ -57,20 +57,18 @@ func (d *datasets) datasetName(key string) string { return d.parent + "/" + key 
 func (d *datasets) reserve(*Record) error { return nil }
 
 func (d *datasets) make(layer Layer, r Record, fill func(dir string) error) error {
-	properties, err := d.properties(r)
-	if err != nil {
-		return err
-	}
-	if err := d.zfs.CreateFilesystem(d.datasetName(layer.Key), properties); err != nil {
-		return err
-	}
 	upper := filepath.Join(layer.Dir, UpperName)
 	if err := os.Mkdir(upper, 0o710); err != nil {
 		return err
 	}
-	if err := d.fillMounted(layer, upper, fill); err != nil {
+	if err := d.createFilled(layer.Key, r, upper, fill); err != nil {
 		return errors.Join(err, os.Remove(upper))
 	}
+	return linkContents(layer)
+}
+
+// linkContents makes the links from the layer's directory into its dataset.
+func linkContents(layer Layer) error {
 	for _, name := range contentDirs {
 		if err := os.Symlink(filepath.Join(UpperName, name), filepath.Join(layer.Dir, name)); err != nil {
 			return err
@@ -79,13 +77,20 @@ func (d *datasets) make(layer Layer, r Record, fill func(dir string) error) erro
 	return nil
 }
 
-// fillMounted makes the directories on the mounted dataset and unmounts it. The unmount
-// writes them out, so a recorded layer never comes back without them.
-func (d *datasets) fillMounted(layer Layer, upper string, fill func(dir string) error) error {
-	if err := zfs.MountDataset(d.datasetName(layer.Key), upper); err != nil {
+// createFilled creates a dataset, mounts it on dir, has fill make the directories in it and
+// unmounts it. The unmount writes them out, so a recorded layer never comes back without them.
+func (d *datasets) createFilled(key string, r Record, dir string, fill func(dir string) error) error {
+	properties, err := d.properties(r)
+	if err != nil {
 		return err
 	}
-	return errors.Join(fill(upper), unmountOrDetach(upper))
+	if err := d.zfs.CreateFilesystem(d.datasetName(key), properties); err != nil {
+		return err
+	}
+	if err := zfs.MountDataset(d.datasetName(key), dir); err != nil {
+		return err
+	}
+	return errors.Join(fill(dir), unmountOrDetach(dir))
 }
 
 func (d *datasets) properties(r Record) (zfs.Properties, error) {
@@ -116,6 +121,9 @@ func (d *datasets) set(layer Layer, r Record) error {
 	}
 	if err != nil {
 		return d.explainMissing(layer.Key, err)
+	}
+	if err := d.nameAdopted(layer, r); err != nil {
+		return err
 	}
 	if attached, look := d.isAttached(layer); look == nil && attached {
 		d.watch.add(layer, r)

@@ -38,10 +38,9 @@ func TestACrashAtEachStepOfMake(t *testing.T) {
 		}},
 		{"unmounted and half filled", func(s *store, layer Layer, r Record) {
 			must(s.t, s.Limiter.records.save(layer.Key, r))
-			s.createChild(layer, r)
 			upper := filepath.Join(layer.Dir, UpperName)
 			must(s.t, os.MkdirAll(upper, 0o700))
-			must(s.t, s.controllers[Dataset].(*datasets).fillMounted(layer, upper, func(dir string) error { return os.Mkdir(filepath.Join(dir, "diff"), 0o700) }))
+			must(s.t, s.controllers[Dataset].(*datasets).createFilled(layer.Key, r, upper, func(dir string) error { return os.Mkdir(filepath.Join(dir, "diff"), 0o700) }))
 		}},
 		{"all but the layer's name", func(s *store, layer Layer, _ Record) {
 			must(s.t, os.MkdirAll(layer.Dir, 0o700))

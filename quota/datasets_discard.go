@@ -35,7 +35,8 @@ func (d *datasets) discard(_ context.Context, key string, r Record) error {
 }
 
 // isLayersDataset reports whether a dataset of that name exists and was made for the layer.
-// Another dataset lacks the property, or inherits it.
+// Another dataset lacks the property, or inherits it. A layer's dataset that was a spare may not
+// have its name yet.
 func (d *datasets) isLayersDataset(name string, r Record) (bool, error) {
 	stats, err := d.zfs.DatasetStats(name)
 	if errors.Is(err, zfs.ErrNotExist) {
@@ -45,7 +46,7 @@ func (d *datasets) isLayersDataset(name string, r Record) (bool, error) {
 		return false, err
 	}
 	property, _ := stats.Property(LayerProperty)
-	if d.isOurs(stats) && (r.Layer == "" || property.String() == r.Layer) || r.Layer != "" && isUnfinished(stats) {
+	if d.isOurs(stats) && (r.Layer == "" || property.String() == r.Layer || property.String() == SpareLayer) || r.Layer != "" && isUnfinished(stats) {
 		return true, nil
 	}
 	logrus.WithField("dataset", name).Warnf("the dataset is not destroyed: its property %s does not name layer %s", LayerProperty, r.Layer)

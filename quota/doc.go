@@ -54,13 +54,15 @@
 // # Files
 //
 //	limiter.go           Limiter, the choice of the mode, the contract of both modes
-//	recover.go           Discard and its retries, Recover, Sweep, looks in the background, Close
+//	recover.go           Recover, Sweep, looks in the background, Close
+//	discard.go           Discard and its retries
 //	record.go            the records in the store
 //	limits.go            Limits, Usage, Mode, and how they are parsed
 //	properties.go        the dataset properties that a container may choose
 //	datasets.go          mode dataset: make, attach, detach, change
 //	datasets_discard.go  mode dataset: destroy, sweep
 //	removed.go           mode dataset: removed layers' datasets, which snapshots keep
+//	spares.go            mode dataset: datasets that are made beforehand
 //	inodes.go            mode dataset: counting files, freezing a layer's space
 //	inodewatch.go        mode dataset: the loop that enforces the limit on files
 //	projects.go          mode project: project IDs, make, sweep

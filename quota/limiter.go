@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"sync"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -58,6 +60,9 @@ type Config struct {
 	Records     string      // the directory of records
 	Mode        Mode        // the administrator's choice
 
+	// Spares is how many datasets are made beforehand for further layers with a limit.
+	Spares int
+
 	// MayHaveKey reports whether a layer with that ID may exist and have that key. A sweep spares the
 	// datasets of such a layer, even without a record.
 	MayHaveKey func(id, key string) bool
@@ -72,8 +77,10 @@ type Limiter struct {
 	projectRefusal error // why project quotas cannot be used here, or nil
 
 	controllers map[Mode]controller
+	spares      *spares // nil: none are made
+	discards    discards
 
-	ctx  context.Context // of retries in the background
+	ctx  context.Context // of work in the background
 	stop context.CancelFunc
 	jobs sync.WaitGroup
 
@@ -91,7 +98,11 @@ func Open(ctx context.Context, c Config) (*Limiter, error) {
 		return l, l.requireMode(c.Mode)
 	}
 	l.projectRefusal = probeProjects(ctx, c)
-	l.controllers[Dataset] = newDatasets(c)
+	byDataset := newDatasets(c)
+	l.controllers[Dataset] = byDataset
+	if c.Spares > 0 {
+		l.spares = &spares{datasets: byDataset, records: l.records, drop: l.dropSpare, most: c.Spares, taken: map[string]bool{}}
+	}
 	l.controllers[Project] = newProjects(c, l.records)
 	l.chooseMode(c.Mode)
 	return l, l.requireMode(c.Mode)
@@ -150,7 +161,7 @@ func (l *Limiter) Check(s Spec) error {
 
 // Make makes the contents of a limited layer that is being created in p.Dir. fill makes the
 // directory diff, and work where the layer needs it, in the directory that it is given.
-// When Make fails, nothing is left.
+// It does the same for each layer of a store. When Make fails, nothing is left.
 func (l *Limiter) Make(layer Layer, id string, s Spec, fill func(dir string) error) error {
 	if err := l.Check(s); err != nil {
 		return err
@@ -172,13 +183,35 @@ func (l *Limiter) Make(layer Layer, id string, s Spec, fill func(dir string) err
 	if err := l.records.save(layer.Key, r); err != nil {
 		return errors.Join(err, c.discard(l.ctx, layer.Key, r))
 	}
-	err = c.make(layer, r, fill)
+	err = l.makeContent(c, layer, r, fill)
 	if errors.Is(err, zfs.ErrExist) {
 		return errors.Join(err, l.records.remove(layer.Key)) // the dataset is not ours
 	}
 	if err != nil {
 		return errors.Join(err, l.Discard(layer.Key))
 	}
+	l.spares.refill(l.ctx, &l.jobs, r, fill)
+	return nil
+}
+
+// makeContent makes the contents of a layer. It uses the spare that the layer has the key of,
+// if there is one.
+func (l *Limiter) makeContent(c controller, layer Layer, r Record, fill func(dir string) error) error {
+	if !l.spares.claim(layer.Key) {
+		return c.make(layer, r, fill)
+	}
+	adopted, err := l.spares.datasets.adopt(layer, r)
+	if err != nil {
+		return err
+	}
+	if !adopted { // destroyed or renamed by somebody else
+		return c.make(layer, r, fill)
+	}
+	l.jobs.Go(func() {
+		if err := l.spares.datasets.nameLayer(layer.Key, r); err != nil {
+			logrus.WithError(err).WithField("layer", r.Layer).Warn("the dataset of the layer does not show its name until the next start")
+		}
+	})
 	return nil
 }
 
@@ -186,7 +219,10 @@ func (l *Limiter) Make(layer Layer, id string, s Spec, fill func(dir string) err
 func (l *Limiter) Find(key string) (*Record, error) { return l.records.load(key) }
 
 // Records returns the records of all limited layers by key. An unreadable record is nil.
-func (l *Limiter) Records() (map[string]*Record, error) { return l.records.loadAll() }
+func (l *Limiter) Records() (map[string]*Record, error) {
+	all, err := l.records.loadAll()
+	return withoutSpares(all), err
+}
 
 // Attach makes the layer's content reachable and watches its limits. Detach undoes it.
 // Attach of an attached layer does nothing.

@@ -3,63 +3,16 @@ package quota
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/sirupsen/logrus"
-
-	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/internal/retry"
 )
-
-// Discard deletes the dataset or project quota of a removed layer, and its record. A busy
-// dataset is tried again in the background, and at the next start.
-func (l *Limiter) Discard(key string) error {
-	err := l.discard(l.ctx, key)
-	if errors.Is(err, fault.Busy) {
-		l.retryDiscard(key, err)
-		return nil
-	}
-	return err
-}
-
-func (l *Limiter) discard(ctx context.Context, key string) error {
-	return l.runForLayer(key, func(c controller, r Record) error {
-		if err := c.discard(ctx, key, r); err != nil {
-			return fmt.Errorf("delete the dataset or quota of layer %s: %w", r.Layer, err)
-		}
-		return l.records.remove(key)
-	})
-}
-
-// A dataset stays busy while any mount name space uses it: through a file that was open when
-// the container ended, or while a name space is being made. That passes within moments or
-// with its user.
-var busyPauses = retry.Pauses{First: 50 * time.Millisecond, Most: time.Minute}
-
-// retryDiscard discards key in the background until that works or the Limiter is closed. The
-// next start finds the record again.
-func (l *Limiter) retryDiscard(key string, why error) {
-	log := logrus.WithField("key", key)
-	log.WithError(why).Info("the dataset of a removed layer is in use; it is destroyed when its last user ends")
-	l.jobs.Go(func() {
-		for range busyPauses.Each(l.ctx) {
-			err := l.discard(l.ctx, key)
-			if errors.Is(err, fault.Busy) {
-				continue
-			}
-			if err != nil {
-				log.WithError(err).Warn("cannot delete the dataset or quota of a removed layer: left for the next start")
-			}
-			return
-		}
-	})
-}
 
 // Recover finishes work that a crash interrupted. find returns a layer by its record and
 // key, and false for a layer that does not exist. A layer in use has to be attached before,
 // or by find, to be watched again.
 func (l *Limiter) Recover(ctx context.Context, find func(Record, string) (Layer, bool)) error {
+	l.spares.reset() // their records are among those below
 	if err := l.records.removePartial(); err != nil {
 		return err
 	}
@@ -116,13 +69,16 @@ func (l *Limiter) look(d *datasets, short, long time.Duration) {
 	}
 }
 
-// recover discards a removed layer. It puts the limit of an existing layer in force again:
-// ZFS's intent log does not contain all of it, and the process may have ended while a
-// governor had changed it.
+// recover discards a removed layer, and a spare. It puts the limit of an existing layer in
+// force again: ZFS's intent log does not contain all of it, and the process may have ended
+// while a governor had changed it.
 func (l *Limiter) recover(key string, find func(Record, string) (Layer, bool)) error {
 	r, err := l.records.load(key)
 	if err != nil || r == nil {
 		return err
+	}
+	if r.Layer == SpareLayer {
+		return l.Discard(key)
 	}
 	p, ok := find(*r, key)
 	if !ok {
@@ -154,6 +110,9 @@ func (l *Limiter) Close() {
 	go func() {
 		defer close(done)
 		l.jobs.Wait()
+		if err := l.DropSpares(); err != nil {
+			logrus.WithError(err).Warn("cannot destroy spare datasets: left for the next start")
+		}
 		for _, c := range l.controllers {
 			c.close()
 		}

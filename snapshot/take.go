@@ -123,10 +123,14 @@ func (s target) datasets(children []zfs.Dataset) []string {
 	return all
 }
 
+// limitedKeys returns the keys of limited layers. A spare dataset has no layer yet. It is in the
+// snapshot because it can get one at any time.
 func (s target) limitedKeys(children []zfs.Dataset) []string {
-	keys := make([]string, len(children))
-	for i, child := range children {
-		keys[i] = keyOf(child.Name)
+	keys := make([]string, 0, len(children))
+	for _, child := range children {
+		if !quota.IsSpare(child) {
+			keys = append(keys, keyOf(child.Name))
+		}
 	}
 	return keys
 }

@@ -3,12 +3,16 @@
 package conformance
 
 import (
+	"errors"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/docker/docker/daemon/graphdriver"
 	"github.com/docker/docker/daemon/graphdriver/graphtest"
+
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // The suite runs once for each driver. graphtest skips a driver that fails to start;
@@ -51,13 +55,20 @@ func TestALimitIsRequired(t *testing.T) {
 	graphtest.DriverTestSetQuota(t, registeredName, true)
 	// graphtest deletes the store's directory with the layer, and with it the record of
 	// the layer's dataset.
-	for name := range listDatasets(t) {
-		if before[name] {
-			continue
+	// The driver may be making datasets beforehand, or destroying them.
+	err := inguest.Poll(t.Context(), func() error {
+		var errs []error
+		for name := range listDatasets(t) {
+			if before[name] {
+				continue
+			}
+			out, err := exec.Command("zfs", "destroy", name).CombinedOutput()
+			errs = append(errs, fmt.Errorf("%s was left; destroy: %w: %s", name, err, out))
 		}
-		if out, err := exec.Command("zfs", "destroy", name).CombinedOutput(); err != nil {
-			t.Errorf("destroy %s: %v: %s", name, err, out)
-		}
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

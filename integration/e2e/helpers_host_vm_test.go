@@ -80,10 +80,20 @@ func listOverlays(pid int) []string {
 	return found
 }
 
-func listDatasets(t testing.TB, dataset string) []string {
+// listDatasets lists a dataset and everything below it. It leaves out the datasets that a
+// plugin makes beforehand, which come and go.
+func listDatasets(t testing.TB, dataset string) (names []string) {
 	t.Helper()
-	return strings.Fields(run(t, "zfs", "list", "-H", "-o", "name", "-t", "all", "-r", dataset))
+	for line := range strings.Lines(run(t, "zfs", "list", "-H", "-o", "name,overlayzfs:layer", "-t", "all", "-r", dataset)) {
+		if name, layer, _ := strings.Cut(strings.TrimSpace(line), "\t"); layer != spareLayer {
+			names = append(names, name)
+		}
+	}
+	return names
 }
+
+// spareLayer is what a dataset that was made beforehand has in the place of its layer's ID.
+const spareLayer = "(spare)"
 
 func listLoopDevices(t testing.TB) []string {
 	t.Helper()

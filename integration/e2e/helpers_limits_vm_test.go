@@ -96,20 +96,28 @@ func (s *testEngine) hostPath(t testing.TB, inPlugin string) string {
 	return filepath.Join(propagatedMountOf(t, s.Engine), rest)
 }
 
-// listLimitDatasets lists the datasets below the store's: those of limited layers.
-func (s *testEngine) listLimitDatasets(t testing.TB) []string {
+// requireLimitDatasets returns the datasets below the store's: those of limited layers. It
+// waits until there are that many: a new one gets its layer's name, and that of a removed layer
+// is destroyed, in the background.
+func (s *testEngine) requireLimitDatasets(t testing.TB, want int) (all []string) {
 	t.Helper()
-	return listDatasets(t, s.dataset)[1:]
+	err := poll(func() error {
+		if all = listDatasets(t, s.dataset)[1:]; len(all) != want {
+			return fmt.Errorf("limited layers have the datasets %q, want %d", all, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // requireOneDataset returns the only dataset of a limited layer. It fails the test
 // unless that dataset belongs to the container.
 func (s *testEngine) requireOneDataset(t testing.TB, container string) string {
 	t.Helper()
-	all := s.listLimitDatasets(t)
-	if len(all) != 1 {
-		t.Fatalf("limited layers have the datasets %q, want one, of container %s", all, container)
-	}
+	all := s.requireLimitDatasets(t, 1)
 	if owner := readProperty(t, all[0], "overlayzfs:layer"); owner != s.readLayerID(t, container) {
 		t.Errorf("dataset %s is that of layer %s, want %s", all[0], owner, s.readLayerID(t, container))
 	}
@@ -140,7 +148,7 @@ func (s *testEngine) requireDetached(t testing.TB) {
 	}
 }
 
-// requireNoLimitRecords fails the test when the store still records a limit.
+// requireNoLimitRecords fails the test when the store still records a limit of a layer.
 func (s *testEngine) requireNoLimitRecords(t testing.TB) {
 	t.Helper()
 	home := s.storeDir(t)
@@ -148,7 +156,11 @@ func (s *testEngine) requireNoLimitRecords(t testing.TB) {
 		entries, err := os.ReadDir(filepath.Join(home, ".overlayzfs", "limits"))
 		var left []string
 		for _, entry := range entries {
-			left = append(left, entry.Name())
+			raw, unread := os.ReadFile(filepath.Join(home, ".overlayzfs", "limits", entry.Name()))
+			if !strings.Contains(string(raw), spareLayer) {
+				left = append(left, entry.Name())
+			}
+			err = errors.Join(err, unread)
 		}
 		return errors.Join(err, compareLists(left, nil))
 	})

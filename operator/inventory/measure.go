@@ -80,6 +80,9 @@ func (t *Totals) Measure(z *zfs.Handle, dataset, pool string) error {
 	// ZFS counts snapshots of limited containers as their datasets' space; they are
 	// counted as snapshots here. Only snapshots keep the datasets of removed containers.
 	for _, child := range live {
+		if quota.IsSpare(child) {
+			continue // no container's yet
+		}
 		t.Space.Limited += child.Used() - min(child.Used(), child.UsedBySnapshots())
 		t.Space.Snapshots += child.UsedBySnapshots()
 	}

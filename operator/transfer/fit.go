@@ -92,7 +92,9 @@ func (t *Target) inspectDataset(z *zfs.Handle) (err error) {
 	slices.SortFunc(t.Snapshots, compareAge)
 	live, _, err := quota.ListDatasets(z, t.Dataset)
 	for _, child := range live {
-		t.LimitedChildren = append(t.LimitedChildren, child.Name)
+		if !quota.IsSpare(child) {
+			t.LimitedChildren = append(t.LimitedChildren, child.Name)
+		}
 	}
 	return err
 }
