@@ -82,7 +82,7 @@ func (x *extractor) replaceByDir(p location, mode uint32) error {
 	if err := x.removeExisting(p); err != nil {
 		return err
 	}
-	if err := fsat.Mkdir(p.dirfd, p.name, mode); err != nil || !x.wasHiding(p) {
+	if err := fsat.Mkdir(p.dirfd, p.name, mode); err != nil || x.Base || !x.wasHiding(p) {
 		return err
 	}
 	return setOpaque(p.dirfd, p.name)

@@ -22,6 +22,9 @@ func (x *extractor) createHardLink(p location, linkname string, want attributes)
 	x.order.addName(x.order.links, p.path)
 	target, err := x.findLinkTarget(linkname)
 	if errors.Is(err, unix.ENOENT) {
+		if x.Base && x.wasHiding(target) {
+			return x.deletePresent(p) // as another whiteout
+		}
 		copied, failed := x.copyBelow(p, target.path, want)
 		if failed != nil {
 			return linkError(linkname, failed)

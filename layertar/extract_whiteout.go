@@ -25,7 +25,11 @@ func isWhiteoutDevice(hdr *tar.Header) bool {
 // is below, and a device would show in the listing of its directory.
 func (x *extractor) createWhiteout(path string, hdr *tar.Header) error {
 	p, err := x.locate(path)
-	if err != nil || x.Base {
+	if err == nil && x.Base {
+		x.addHiding(p)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	err = x.makeWhiteout(p, hdr)
@@ -90,6 +94,12 @@ func (x *extractor) markOpaque(path string) error {
 		return setOpaque(x.root, ".")
 	}
 	p, err := x.locate(path + "/.")
+	if errors.Is(err, unix.ENOTDIR) {
+		if _, err := x.locate(path); err == nil {
+			x.warn(path+"/"+whiteout.OpaqueMarker, "has no effect: the layer has a file in the directory's place")
+			return nil
+		}
+	}
 	if err != nil || x.Base {
 		return err
 	}
@@ -114,10 +124,16 @@ func (x *extractor) recordHiding(p location) error {
 		}
 		hides = overlayfs.IsOpaque(value)
 	}
-	if hides && len(x.hiding) < maxNames {
-		x.hiding[x.order.hash(p.path)] = struct{}{}
+	if hides {
+		x.addHiding(p)
 	}
 	return nil
+}
+
+func (x *extractor) addHiding(p location) {
+	if len(x.hiding) < maxNames {
+		x.hiding[x.order.hash(p.path)] = struct{}{}
+	}
 }
 
 // wasHiding reports whether the layer deletes what is below p, although something has

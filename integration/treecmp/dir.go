@@ -38,7 +38,7 @@ type dirWalk struct {
 	sums    map[inode]string // checksums of files with several links
 }
 
-func (d *dirWalk) visit(path string, _ fs.DirEntry, err error) error {
+func (d *dirWalk) visit(path string, listed fs.DirEntry, err error) error {
 	if err != nil {
 		return err
 	}
@@ -46,15 +46,15 @@ func (d *dirWalk) visit(path string, _ fs.DirEntry, err error) error {
 	if err != nil {
 		return err
 	}
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return &fs.PathError{Op: "lstat", Path: path, Err: err}
-	}
 	if slices.Contains(d.skip, rel) {
-		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		if listed.IsDir() {
 			return fs.SkipDir
 		}
 		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
 	e, err := d.describe(path, rel, &st)
 	if err != nil {

@@ -1,0 +1,12 @@
+// Package layerdiff generates stacks of layer tars, has several drivers unpack them, and
+// compares the merged trees. Decision 9 names the differences that may remain.
+//
+// A stack depends on its seed only. What fails is shrunk to the layers and entries that are
+// needed for it.
+//
+//	generate.go  stacks
+//	traits.go    what a stack has of the differences that decision 9 names
+//	drivers.go   the drivers: graphdrivers and snapshotters
+//	machine.go   one stack through all drivers, and the comparison
+//	shrink.go    makes a failing stack small
+package layerdiff

@@ -1,0 +1,98 @@
+//go:build vm
+
+package layerdiff
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	"github.com/docker/docker/daemon/graphdriver"
+	_ "github.com/docker/docker/daemon/graphdriver/overlay2" // a peer
+	_ "github.com/docker/docker/daemon/graphdriver/vfs"      // a peer
+	"github.com/docker/docker/pkg/reexec"
+	"github.com/sirupsen/logrus"
+
+	"github.com/overlayzfs/overlayzfs/integration/mobyproxy"
+	"github.com/overlayzfs/overlayzfs/integration/pluginproc"
+	"github.com/overlayzfs/overlayzfs/snapshotter"
+)
+
+var (
+	stacks = flag.Uint64("stacks", 40, "how many stacks are generated")
+	seed   = flag.Uint64("seed", 1, "the seed of the first stack; the others follow; 0 draws one")
+)
+
+func TestMain(m *testing.M) {
+	if reexec.Init() {
+		return
+	}
+	flag.Parse()
+	logrus.SetLevel(logrus.ErrorLevel)
+	os.Exit(m.Run())
+}
+
+// openMachine opens all drivers in homes of their own.
+func openMachine(t *testing.T) *Machine {
+	t.Helper()
+	dir := t.TempDir()
+	process, err := pluginproc.Start("--log-level", "panic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { check(t, process.Stop(), process.Remove()) })
+	plugin, err := mobyproxy.Open(process.Socket, graphdriver.Options{Root: filepath.Join(dir, "plugin")})
+	check(t, err)
+	ours, err := snapshotter.Open(t.Context(), snapshotter.Options{Home: filepath.Join(dir, "snapshotter"), RemapIDs: true}, logrus.StandardLogger())
+	check(t, err)
+	theirs, err := overlay.NewSnapshotter(filepath.Join(dir, "overlayfs"))
+	check(t, err)
+	overlay2, err := graphdriver.GetDriver("overlay2", nil, graphdriver.Options{Root: dir})
+	check(t, err)
+	vfs, err := graphdriver.GetDriver("vfs", nil, graphdriver.Options{Root: dir})
+	check(t, err)
+	t.Cleanup(func() { check(t, plugin.Cleanup(), ours.Close(), theirs.Close(), overlay2.Cleanup(), vfs.Cleanup()) })
+	return &Machine{Plugin: Graph{plugin}, Snapshotter: Snapshots{ours}, Containerd: Snapshots{theirs}, Overlay2: Graph{overlay2}, VFS: Graph{vfs}}
+}
+
+func check(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestStacks compares what the drivers make of generated stacks.
+func TestStacks(t *testing.T) {
+	ctx := namespaces.WithNamespace(t.Context(), "layerdiff")
+	m := openMachine(t)
+	first := *seed
+	if first == 0 {
+		first = rand.Uint64N(1 << 60)
+	}
+	fmt.Printf("stacks of the seeds %d to %d\n", first, first+*stacks-1)
+	for at := first; at < first+*stacks; at++ {
+		s := Generate(at)
+		found, err := m.Check(ctx, s)
+		if err != nil {
+			t.Fatalf("seed %d: %v\n%s", at, err, s)
+		}
+		if len(found) == 0 {
+			continue
+		}
+		if s, err = m.Shrink(ctx, s); err != nil {
+			t.Fatalf("seed %d: %v\n%s", at, err, s)
+		}
+		if found, err = m.Check(ctx, s); err != nil {
+			t.Fatal(err)
+		}
+		t.Errorf("seed %d: %q\n%s", at, found, s)
+	}
+}
