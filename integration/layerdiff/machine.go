@@ -54,6 +54,8 @@ func (m *Machine) Check(ctx context.Context, s Stack) (found []string, err error
 // judge compares what the drivers made of a stack, by the rules of decision 9.
 func judge(t traits, plugin, snapshotter, containerd, overlay2, vfs result) (found []string) {
 	found = append(found, compare("snapshotter | containerd's overlayfs", snapshotter, containerd, treecmp.Options{MTimes: true, LooseDirTimes: true})...)
+	comparable := comparable
+	comparable.MTimes = !t.replacedDir
 	others := []result{containerd, overlay2}
 	for i, other := range others {
 		if other.err != nil {

@@ -15,6 +15,7 @@ type traits struct {
 	opaqueBelow bool // A4: an implied directory, and an opaque marker or deletion in a layer below
 	symlinks    bool // N6: the naive drivers follow those of layers below
 	links       bool // L1: the naive drivers link to files of layers below
+	replacedDir bool // R1: a directory, and another kind of entry of its name after it
 	lateMark    bool // W1, W3: an opaque marker or whiteout after other entries
 }
 
@@ -22,7 +23,7 @@ type traits struct {
 func findTraits(s Stack) (t traits) {
 	deleted := false
 	for i, l := range s {
-		whiteouts, dirs := map[string]bool{}, map[string]bool{}
+		whiteouts, dirs, made := map[string]bool{}, map[string]bool{}, map[string]bool{}
 		implied, deletes := false, false
 		for n, e := range l {
 			name := path.Clean("/" + e.Name)[1:]
@@ -39,12 +40,13 @@ func findTraits(s Stack) (t traits) {
 				whiteouts[base[len(".wh."):]] = true
 				deletes = true
 			case e.Typeflag == tar.TypeDir:
-				dirs[base] = true
+				dirs[base], made[base] = true, true
 			case e.Typeflag == tar.TypeSymlink:
 				t.symlinks = true
 			case e.Typeflag == tar.TypeLink:
 				t.links = true
 			}
+			t.replacedDir = t.replacedDir || e.Typeflag != tar.TypeDir && made[base]
 			t.lateMark = t.lateMark || n > 0 && strings.HasPrefix(base, ".wh.")
 		}
 		for name := range whiteouts {
