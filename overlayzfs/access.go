@@ -21,12 +21,14 @@ func (d *Driver) Get(ctx context.Context, id, mountLabel string) (string, error)
 }
 
 func (d *Driver) get(ctx context.Context, l layer, mountLabel string) (string, error) {
-	if err := l.requireExists("layer"); err != nil {
-		return "", err
-	}
 	lowers, err := l.readLowers()
 	if err != nil {
 		return "", err
+	}
+	if len(lowers) == 0 { // a base layer, or none
+		if err := l.requireExists("layer"); err != nil {
+			return "", err
+		}
 	}
 	if err := d.markMutable(l); err != nil {
 		return "", err
@@ -70,7 +72,7 @@ func (d *Driver) ensureMounted(ctx context.Context, l layer, lowers []string, mo
 
 // overlayMount builds the layer's mount.
 func (d *Driver) overlayMount(l layer, lowers []string, mountLabel string) (mount.Mount, error) {
-	separate, err := l.hasDataset()
+	separate, err := d.hasDataset(l)
 	if err != nil {
 		return mount.Mount{}, err
 	}
@@ -162,32 +164,6 @@ func (d *Driver) cleanup(ctx context.Context) error {
 	return nil
 }
 
-// markMutable turns a building layer that is being mounted into a mutable one. Its
-// content has to become durable again.
-func (d *Driver) markMutable(l layer) error {
-	err := os.Rename(d.home.buildingMark(l.id), d.home.mutableMark(l.id))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	mutable, err := d.isMutable(l)
-	if mutable {
-		d.durableLayers.remove(l.id)
-	}
-	return err
-}
-
-// isMutable reports whether the layer is a build step at work: Create made it without
-// ReadWrite, and then it was mounted instead of given a diff. Its builder records it after
-// the last Put, without another call. So that Put makes it durable, at once and as a whole.
-// No fsync inside the step has to mean anything before, which is why it is mounted volatile.
-func (d *Driver) isMutable(l layer) (bool, error) {
-	_, err := os.Lstat(d.home.mutableMark(l.id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // prepareVolatile reports whether a writable mount of the layer may be volatile. Build
 // steps may, and layers that become durable with their child.
 //
@@ -208,15 +184,14 @@ func (d *Driver) prepareVolatile(l layer) (bool, error) {
 	if d.durableWithChild.has(l.id) {
 		return true, nil
 	}
-	return d.isMutable(l)
+	return d.isMutable(l), nil
 }
 
 // finishStep makes a build step durable after its last Put. A mount that lingers may
 // still be written to, so the step's Diff waits again.
 func (d *Driver) finishStep(ctx context.Context, l layer, lingers bool) error {
-	mutable, err := d.isMutable(l)
-	if err != nil || !mutable {
-		return err
+	if !d.isMutable(l) {
+		return nil
 	}
 	if lingers {
 		return d.barrierForStep(ctx)

@@ -67,6 +67,9 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	if err := d.markBuilding(l, o); err != nil {
 		return err
 	}
+	if !limit.Empty() {
+		d.limited.add(l.id)
+	}
 	if err := d.makeLayer(l, lowers, limit); err != nil {
 		return errors.Join(err, d.clearMarks(l.id))
 	}
@@ -108,14 +111,6 @@ func (d *Driver) resolveLimit(o CreateOptions, parent string) (quota.Spec, error
 	return limit.Spec, d.limits.Check(limit.Spec)
 }
 
-// markBuilding records that the layer waits for content. A container's layer does not.
-func (d *Driver) markBuilding(l layer, o CreateOptions) error {
-	if o.ReadWrite {
-		return d.clearMarks(l.id)
-	}
-	return ensureFile(d.home.buildingMark(l.id))
-}
-
 // commitParent marks parent as committed and returns the lowers of its child.
 func (d *Driver) commitParent(ctx context.Context, parent string) (lowers []string, err error) {
 	if parent == "" {
@@ -139,13 +134,14 @@ func (d *Driver) commitParent(ctx context.Context, parent string) (lowers []stri
 // commit marks a layer as committed and returns the lowers of its child. The caller holds
 // the layer's lock.
 func (d *Driver) commit(p layer) (lowers []string, err error) {
-	if err := p.requireExists("parent layer"); err != nil {
-		return nil, err
-	}
 	if err := d.requireUnlimited(p, "be a parent"); err != nil {
 		return nil, err
 	}
-	if lowers, err = p.stackForChild(); err != nil {
+	lowers, err = p.stackForChild()
+	if errors.Is(err, fs.ErrNotExist) { // it may have been removed meanwhile
+		err = errors.Join(p.requireExists("parent layer"), err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return lowers, d.markCommitted(p)
@@ -244,12 +240,6 @@ func makeDir(path string, mode os.FileMode, uid, gid int) error {
 		return err
 	}
 	return errors.Join(os.Chmod(path, mode), os.Chown(path, uid, gid))
-}
-
-// clearMarks makes a building or mutable layer ready: recovery then never removes it. It also
-// clears the marks of a layer that was not made, or was removed.
-func (d *Driver) clearMarks(id string) error {
-	return errors.Join(unlinkIfThere(d.home.buildingMark(id)), unlinkIfThere(d.home.mutableMark(id)))
 }
 
 // ensureFile makes an empty file unless it exists.

@@ -337,7 +337,7 @@ func (d *Driver) putUncancelled(id string) error { return d.Put(context.Backgrou
 // openUpper opens the directory with the layer's own content. The open directory stays
 // readable after the layer's dataset is detached.
 func (d *Driver) openUpper(ctx context.Context, l layer) (upper *os.File, err error) {
-	separate, err := l.hasDataset()
+	separate, err := d.hasDataset(l)
 	if err != nil {
 		return nil, err
 	}

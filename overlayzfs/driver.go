@@ -11,6 +11,7 @@ import (
 
 	"github.com/moby/sys/user"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/ctxlock"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -63,6 +64,12 @@ type Driver struct {
 
 	endings endings
 
+	building, mutable idSet // the layers with marks, see marks.go
+	// limited are the layers that may have a limit. It lacks none: other layers' records need
+	// not be looked for.
+	limited       idSet
+	root          unix.Stat_t // of the open home
+	unknownLimits bool        // a record of limits names no layer
 	// durableLayers are the layers whose Diff needs no barrier: layers that ApplyDiff or a
 	// build step's last Put made durable, and containers', whose diff becomes another layer.
 	durableLayers idSet
@@ -96,6 +103,9 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 	d := &Driver{
 		home: p.home, dataset: p.dataset, ids: o.IDs, disabledFeatures: off, lock: p.lock, managesMount: p.managesMount, externalMounts: o.Door != "",
 		preset: o.Limits, storeLock: ctxlock.NewRW(), refs: refCounts{home: p.home}, observer: noObserver{},
+	}
+	if err := unix.Fstat(int(d.lock.Fd()), &d.root); err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
 	if d.externalMounts {
 		d.managesMount = p.isNewMount // containers may use an earlier process's mount
@@ -168,6 +178,9 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 func (d *Driver) recoverStore(ctx context.Context) error {
 	boot, err := d.home.readBoot()
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.loadMarks(), d.loadLimited()); err != nil {
 		return err
 	}
 	if err := d.removeTornBuilds(ctx, boot); err != nil {
@@ -318,6 +331,7 @@ func runLockedFor[T any](ctx context.Context, d *Driver, op, id string, run func
 		return result, d.addContext(op, id, err)
 	}
 	// A call that waits for a suspended pool must hold no lock, so the first check is here.
+	began := time.Now()
 	if err := d.checkHome(); err != nil {
 		return result, d.addContext(op, id, err)
 	}
@@ -331,7 +345,9 @@ func runLockedFor[T any](ctx context.Context, d *Driver, op, id string, run func
 		return result, d.addContext(op, id, err)
 	}
 	defer releaseLayer()
-	err = d.checkHome() // things may have changed while the call waited
+	if time.Since(began) > poolCheckInterval { // things may have changed while the call waited
+		err = d.checkHome()
+	}
 	if err == nil {
 		result, err = run(d.home.layer(id))
 	}
@@ -348,11 +364,14 @@ func (d *Driver) checkHome() error {
 		}
 		d.lastAnswer.Store(time.Now().UnixNano())
 	}
-	same, err := isFile(string(d.home), d.lock)
-	if err == nil && !same {
-		err = fault.New(fault.HomeGone, "the dataset is no longer mounted on %s", d.home)
+	var now unix.Stat_t
+	if err := unix.Stat(string(d.home), &now); err != nil {
+		return fmt.Errorf("stat %q: %w", d.home, err)
 	}
-	return err
+	if now.Dev != d.root.Dev || now.Ino != d.root.Ino {
+		return fault.New(fault.HomeGone, "the dataset is no longer mounted on %s", d.home)
+	}
+	return nil
 }
 
 // checkPool returns a PoolUnavailable error for a suspended pool. A process that asks such a

@@ -44,7 +44,7 @@ func (d *Driver) writableMount(l layer) (Mount, error) {
 	if len(lowers) == 0 {
 		return bindMount(l.diff(), 0), nil
 	}
-	separate, err := l.hasDataset()
+	separate, err := d.hasDataset(l)
 	if err != nil {
 		return Mount{}, err
 	}
@@ -114,7 +114,7 @@ func (l layer) contentDir(name string, separate bool) string {
 // caller's next barrier makes it durable.
 func (d *Driver) Chown(ctx context.Context, id string, uid, gid int) error {
 	return d.runLocked(ctx, "set the owner of", id, func(l layer) error {
-		separate, err := l.hasDataset()
+		separate, err := d.hasDataset(l)
 		if err == nil {
 			err = d.attach(l)
 		}

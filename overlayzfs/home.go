@@ -269,18 +269,6 @@ func lockFile(f *os.File, try func(fd int) error) error {
 	return nil
 }
 
-// isFile reports whether path leads to f.
-func isFile(path string, f *os.File) (bool, error) {
-	var there, ours unix.Stat_t
-	if err := unix.Stat(path, &there); err != nil {
-		return false, fmt.Errorf("stat %q: %w", path, err)
-	}
-	if err := unix.Fstat(int(f.Fd()), &ours); err != nil {
-		return false, fmt.Errorf("stat %q: %w", f.Name(), err)
-	}
-	return there.Dev == ours.Dev && there.Ino == ours.Ino, nil
-}
-
 // hasAttributes reports whether path has that mode and owner.
 func hasAttributes(path string, mode uint32, uid, gid int) (bool, error) {
 	var st unix.Stat_t

@@ -142,7 +142,7 @@ func NewShortName() string {
 // directory may be in staging or in the trash.
 func readShortName(dir string) (string, error) {
 	path := filepath.Join(dir, linkName)
-	raw, err := fsat.ReadSmall(path)
+	raw, err := fsat.ReadSmallRegular(path)
 	if err != nil {
 		return "", err
 	}
@@ -183,7 +183,7 @@ func (l layer) exists() (bool, error) {
 // the home. A base layer has none.
 func (l layer) readLowers() ([]string, error) {
 	path := l.home.path(l.id, lowerName)
-	raw, err := fsat.ReadSmall(path)
+	raw, err := fsat.ReadSmallRegular(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -116,9 +116,29 @@ func (l layer) quotaLayer() (quota.Layer, error) {
 	return quota.Layer{Key: key, Dir: l.dir()}, err
 }
 
+// loadLimited reads which layers have a limit.
+func (d *Driver) loadLimited() error {
+	records, err := d.limits.Records()
+	for _, r := range records {
+		if r == nil { // it cannot be read
+			d.unknownLimits = true
+			continue
+		}
+		d.limited.add(r.Layer)
+	}
+	return err
+}
+
+// mayBeLimited reports whether the layer may have a record of limits. Looking for one takes
+// more calls than most other work on a layer.
+func (d *Driver) mayBeLimited(l layer) bool { return d.unknownLimits || d.limited.has(l.id) }
+
 // hasDataset reports whether the layer's content lies on a dataset of its own. Such
 // content is reachable only while the dataset is attached.
-func (l layer) hasDataset() (bool, error) {
+func (d *Driver) hasDataset(l layer) (bool, error) {
+	if !d.mayBeLimited(l) {
+		return false, nil
+	}
 	fi, err := os.Lstat(l.diff())
 	return err == nil && fi.Mode().Type() == fs.ModeSymlink, err
 }
@@ -126,6 +146,9 @@ func (l layer) hasDataset() (bool, error) {
 // requireUnlimited refuses a limited layer, whose content lies elsewhere or must not be
 // replaced. what completes "cannot …".
 func (d *Driver) requireUnlimited(l layer, what string) error {
+	if !d.mayBeLimited(l) {
+		return nil
+	}
 	quotaLayer, err := l.quotaLayer()
 	if err != nil {
 		return err
@@ -140,6 +163,9 @@ func (d *Driver) requireUnlimited(l layer, what string) error {
 // attach makes the layer's content reachable for a mount. It does nothing for a layer
 // without a limit.
 func (d *Driver) attach(l layer) error {
+	if !d.mayBeLimited(l) {
+		return nil
+	}
 	quotaLayer, err := l.quotaLayer()
 	if err != nil {
 		return err
@@ -149,6 +175,9 @@ func (d *Driver) attach(l layer) error {
 
 // detach undoes attach.
 func (d *Driver) detach(l layer) error {
+	if !d.mayBeLimited(l) {
+		return nil
+	}
 	quotaLayer, err := l.quotaLayer()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -27,6 +27,7 @@ type refCounts struct {
 	home   home
 	mu     sync.Mutex
 	counts map[string]int
+	files  map[string]bool // the layers that may have a file
 }
 
 const (
@@ -58,6 +59,10 @@ func (r *refCounts) rebuild(count func(id string) int) error {
 	notes, err := os.ReadDir(r.home.privatePath(refsDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	r.files = make(map[string]bool, len(notes))
+	for _, note := range notes {
+		r.files[note.Name()] = true
 	}
 	for _, note := range notes {
 		if !mounted[note.Name()] {
@@ -107,6 +112,7 @@ func (r *refCounts) forget(id string) {
 // appendNote appends a Get or a Put to the layer's file. On a full dataset that fails,
 // and the call goes on.
 func (r *refCounts) appendNote(id, what string) {
+	r.files[id] = true
 	f, err := os.OpenFile(r.home.privatePath(refsDir, id), os.O_CREATE|os.O_APPEND|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
 	if err == nil {
 		_, err = f.WriteString(what)
@@ -124,8 +130,12 @@ func (r *refCounts) readCount(id string) int {
 	return strings.Count(string(raw), getNote) - strings.Count(string(raw), putNote)
 }
 
-// removeCountFile deletes the layer's file.
+// removeCountFile deletes the layer's file. Most layers have none.
 func (r *refCounts) removeCountFile(id string) {
+	if !r.files[id] {
+		return
+	}
+	delete(r.files, id)
 	warnCount(id, unlinkIfThere(r.home.privatePath(refsDir, id)))
 }
 

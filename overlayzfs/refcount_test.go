@@ -11,7 +11,7 @@ func newRefs(t *testing.T) *refCounts {
 	if err := os.MkdirAll(h.privatePath(refsDir), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return &refCounts{home: h, counts: map[string]int{}}
+	return &refCounts{home: h, counts: map[string]int{}, files: map[string]bool{}}
 }
 
 func TestRefs(t *testing.T) {

@@ -49,17 +49,17 @@ func (d *Driver) removeLayer(l layer) error {
 // moveToTrash renames the layer into the trash in one step and returns its path there. The
 // path is empty when no files are left to delete.
 func (d *Driver) moveToTrash(l layer) (trash string, err error) {
-	exists, err := l.exists()
-	if err != nil {
-		return "", err
-	}
-	if !exists {
-		return "", d.forgetLayer(l.id)
-	}
-	if _, err := os.Lstat(l.home.path(l.id, linkName)); errors.Is(err, fs.ErrNotExist) {
+	_, err = readShortName(l.dir())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if exists, err := l.exists(); err != nil || !exists {
+			return "", errors.Join(err, d.forgetLayer(l.id))
+		}
 		if err := l.requireLayer(); err != nil {
 			return "", err
 		}
+	case err != nil && !errors.Is(err, fault.Invalid): // a damaged layer can be removed too
+		return "", err
 	}
 	if err := d.unmountMerged(l); err != nil {
 		return "", err
@@ -87,7 +87,12 @@ func (d *Driver) forgetLayer(id string) error {
 	d.durableLayers.remove(id)
 	d.untriedLayers.remove(id)
 	d.durableWithChild.remove(id)
-	return errors.Join(d.clearMarks(id), removeTree(d.home.applyPath(id)))
+	d.limited.remove(id)
+	err := d.clearMarks(id)
+	if _, failed := os.Lstat(d.home.applyPath(id)); !errors.Is(failed, fs.ErrNotExist) {
+		err = errors.Join(err, removeTree(d.home.applyPath(id)))
+	}
+	return err
 }
 
 // removeInPlace deletes a layer where it is. A full pool or dataset refuses renames but

@@ -190,7 +190,7 @@ func TestNoCountIsWrittenThroughALink(t *testing.T) {
 	if err := errors.Join(os.WriteFile(victim, nil, 0o600), os.Symlink(victim, h.privatePath(refsDir, "base"))); err != nil {
 		t.Fatal(err)
 	}
-	r := refCounts{home: h, counts: map[string]int{"base": 1}}
+	r := refCounts{home: h, counts: map[string]int{"base": 1}, files: map[string]bool{"base": true}}
 	r.add("base")
 	if raw, err := os.ReadFile(victim); len(raw) > 0 || err != nil {
 		t.Errorf("%q, %v", raw, err)

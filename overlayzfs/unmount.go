@@ -59,7 +59,7 @@ func (d *Driver) unmountMerged(l layer) error {
 // holdMount holds the layer's file system. It returns nil for a volatile mount, which syncs
 // nothing and has to end before the layer's barrier, and where the kernel cannot hold it.
 func (d *Driver) holdMount(l layer) *os.File {
-	if mutable, err := d.isMutable(l); err != nil || mutable || d.durableWithChild.has(l.id) {
+	if d.isMutable(l) || d.durableWithChild.has(l.id) {
 		return nil
 	}
 	held, err := mount.Hold(l.merged())

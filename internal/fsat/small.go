@@ -6,9 +6,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadSmall reads a small file by its path, in three system calls. os.ReadFile makes nine,
+// ReadSmall reads a small file by its path, in four system calls. os.ReadFile makes nine,
 // to find out whether the file can be polled.
-func ReadSmall(path string) ([]byte, error) {
+func ReadSmall(path string) ([]byte, error) { return readSmall(path, false) }
+
+// ReadSmallRegular is ReadSmall for a file on a disk, in three system calls: a short read
+// ends it. Files of the kernel can have short reads in between.
+func ReadSmallRegular(path string) ([]byte, error) { return readSmall(path, true) }
+
+func readSmall(path string, regular bool) ([]byte, error) {
 	fd, err := openPath(path, unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
@@ -20,7 +26,11 @@ func ReadSmall(path string) ([]byte, error) {
 		if err != nil || n == 0 {
 			return buf, err
 		}
-		if buf = buf[:len(buf)+n]; len(buf) == cap(buf) {
+		isShort := len(buf)+n < cap(buf)
+		if buf = buf[:len(buf)+n]; regular && isShort {
+			return buf, nil
+		}
+		if !isShort {
 			buf = append(buf, 0)[:len(buf)]
 		}
 	}
