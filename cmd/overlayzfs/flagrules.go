@@ -56,7 +56,12 @@ var rules = map[string][]rule{
 		{flag: "mount", with: "have", instead: "--have only prints what was received; leave one of the two out"},
 		{flag: "root", without: "mount", instead: "it is where --mount mounts the data-root"},
 	},
-	"setup":     {{flag: "host", with: "way", instead: "dockerd is asked for the way only without --way; leave one of the two out"}},
+	"setup": {
+		{flag: "layers", without: "remove", instead: "it says what --remove destroys"},
+		{flag: "sync", with: "remove", instead: "--remove sets nothing; leave it out"},
+		{flag: "way", with: "remove", instead: "--remove takes away whatever is there; leave it out"},
+		{flag: "plugin-dir", with: "remove", instead: "--remove creates no plugin; leave it out"},
+	},
 	"snapshot":  datasetRules,
 	"snapshots": slices.Concat(datasetRules, tableRules),
 	"ls":        tableRules,

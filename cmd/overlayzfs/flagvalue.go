@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/overlayzfs/overlayzfs/operator/doctor"
+	"github.com/overlayzfs/overlayzfs/operator/dockerd"
 )
 
 // value is a flag's string. Help shows its placeholder where pflag would show the
@@ -46,7 +46,7 @@ func valueFlag(flags *pflag.FlagSet, text *string, name, short, placeholder, pre
 
 // hostFlag defines the flag that names dockerd's socket.
 func hostFlag(flags *pflag.FlagSet, host *string, c console) {
-	valueFlag(flags, host, "host", "", "URL", cmp.Or(c.getenv("DOCKER_HOST"), doctor.DefaultHost), "dockerd's socket, unix://PATH (env DOCKER_HOST)")
+	valueFlag(flags, host, "host", "", "URL", cmp.Or(c.getenv("DOCKER_HOST"), dockerd.DefaultHost), "dockerd's socket, unix://PATH (env DOCKER_HOST)")
 }
 
 // isGiven reports whether a flag has another value than its default.

@@ -59,7 +59,7 @@ func addGroups(root *cobra.Command, c console, where *storeFlags) {
 		{"change", "Change a store:", []*cobra.Command{gcCommand(c, where), snapshotCommand(c, where), rollbackCommand(c, where)}},
 		{"move", "Move images and containers:", []*cobra.Command{sendCommand(c, where), receiveCommand(c, where), migrateCommand(c, where)}},
 		{"backup", "Back up and restore:", []*cobra.Command{backupCommand(c, where), restoreCommand(c, where)}},
-		{"setup", "Set up a host:", []*cobra.Command{setupCommand(c, where), doctorCommand(c, where)}},
+		{"setup", "Set up a host:", []*cobra.Command{setupCommand(c, where), doctorCommand(c, where), pluginCommand(c, where)}},
 	} {
 		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
 		for _, command := range group.commands {

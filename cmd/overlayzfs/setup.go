@@ -24,6 +24,10 @@ type setupFlags struct {
 	host    string
 	sync    string
 	options []string
+
+	pluginDir string
+	remove    bool
+	layers    bool
 }
 
 // setupCommand prepares a host.
@@ -36,13 +40,18 @@ func setupCommand(c console, where *storeFlags) *cobra.Command {
 			"command that undoes it, ask, and do it. Steps already done are skipped; it is safe to run setup again.\n\n" +
 			"POOL/NAME becomes Docker's data-root, POOL/NAME/layers holds the layers and POOL/NAME/volumes the volumes.\n" +
 			"A data-root with content stays where it is. With --dataset alone only the layers get a dataset.\n\n" +
-			"setup changes only its own keys in daemon.json, and keeps a copy of the old file. It does not restart\n" +
-			"dockerd.",
+			"setup creates and enables the plugin in the dockerd that answers. It changes only its own keys in daemon.json,\n" +
+			"keeps a copy of the old file, and makes the driver the storage driver only when it is there. A systemd drop-in\n" +
+			"starts dockerd after ZFS. setup does not restart dockerd.",
 		Example: "  overlayzfs setup tank/docker --dry-run\n" +
 			"  overlayzfs setup tank/docker --sync disabled --opt overlayzfs.size=10G\n" +
-			"  overlayzfs setup --dataset tank/docker/layers --yes",
+			"  overlayzfs setup --dataset tank/docker/layers --yes\n" +
+			"  overlayzfs setup --remove",
 		Args: optionalArg,
 		RunE: func(command *cobra.Command, args []string) error {
+			if f.remove {
+				return f.runRemoval(command.Context(), c, strings.Join(args, ""))
+			}
 			return f.run(command.Context(), c, strings.Join(args, ""))
 		},
 	}
@@ -51,6 +60,9 @@ func setupCommand(c console, where *storeFlags) *cobra.Command {
 	flags := command.Flags()
 	valueFlag(flags, &f.way, "way", "", "WAY", "", "how Docker reaches the layers: plugin (Docker up to 27) or snapshotter (28 and later) (default: as the running dockerd needs)")
 	hostFlag(flags, &f.host, c)
+	pluginDirFlag(command, &f.pluginDir)
+	flags.BoolVar(&f.remove, "remove", false, "take overlayzfs from this host: keys of daemon.json, drop-ins, the plugin; images and volumes stay")
+	flags.BoolVar(&f.layers, "layers", false, "with --remove: destroy the layers, too, and so all images and containers; volumes stay")
 	valueFlag(flags, &f.sync, "sync", "", "MODE", "", "sync property of the layers' dataset: standard or disabled (default: unchanged)")
 	flags.StringArrayVar(&f.options, "opt", nil, "add the storage option `KEY=VALUE` to daemon.json; repeatable")
 	return command
@@ -70,7 +82,7 @@ func (f *setupFlags) run(ctx context.Context, c console, parent string) error {
 	}
 	defer func() { _ = z.Close() }() // every write has been answered
 	if f.dryRun {
-		_, err := f.plan(c, z, wanted)
+		_, err := f.plan(ctx, c, z, wanted)
 		return err
 	}
 	return c.runLocked("setup", func() error { return f.confirmAndDo(ctx, c, z, wanted) })
@@ -97,6 +109,7 @@ func (f *setupFlags) request(ctx context.Context, parent string) (w host.Request
 		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: cmp.Or(f.wanted.Root, config.DataRoot), Driver: cmp.Or(f.wanted.Driver, host.PluginDriver(config), host.DefaultDriver),
 		Sync: f.sync, Options: f.options,
 	}
+	w.PluginDir, w.Containerd = cmp.Or(f.pluginDir, doctor.FindPackagedPlugin("")), host.ContainerdConfig
 	if f.configFile() == dockerconf.DefaultFile { // another file is another dockerd's, whose unit is not known
 		w.Systemd = host.SystemdDir
 	}
@@ -126,15 +139,16 @@ func (f *setupFlags) chooseWay(ctx context.Context) (host.Door, error) {
 }
 
 // plan makes the plan and prints it.
-func (f *setupFlags) plan(c console, z *zfs.Handle, w host.Request) (host.Plan, error) {
+func (f *setupFlags) plan(ctx context.Context, c console, z *zfs.Handle, w host.Request) (host.Plan, error) {
 	facts, err := host.Gather(z, w, f.configFile())
 	if err != nil {
 		return host.Plan{}, err
 	}
 	// A host before its first setup has no store.
 	if s, err := host.FindStore(host.Overrides{Config: f.configFile(), Root: w.Root, Driver: w.Driver, Dataset: w.Layers}); err == nil {
-		facts.PluginDataset = s.PluginDataset()
+		facts.Plugin, facts.PluginDataset = s.Plugin, s.PluginDataset()
 	}
+	facts.Engine = host.FindEngine(ctx, f.host, w.Root)
 	plan, err := host.Decide(facts, w)
 	if err != nil {
 		return plan, fmt.Errorf("%w: %w", err, errRefused)
@@ -147,13 +161,18 @@ func (f *setupFlags) plan(c console, z *zfs.Handle, w host.Request) (host.Plan, 
 
 // confirmAndDo prints the plan, asks, and does its steps.
 func (f *setupFlags) confirmAndDo(ctx context.Context, c console, z *zfs.Handle, w host.Request) error {
-	plan, err := f.plan(c, z, w)
+	plan, err := f.plan(ctx, c, z, w)
 	if err != nil || len(plan.Steps) == 0 {
 		return err
 	}
 	if err := f.confirm(ctx, c, "Do this?"); err != nil {
 		return err
 	}
+	return f.apply(ctx, c, z, plan)
+}
+
+// apply does the steps of a plan.
+func (f *setupFlags) apply(ctx context.Context, c console, z *zfs.Handle, plan host.Plan) error {
 	end := c.showSpinner("setting up the host")
 	done, err := plan.Apply(ctx, z)
 	end()
@@ -171,7 +190,10 @@ func (f *setupFlags) confirmAndDo(ctx context.Context, c console, z *zfs.Handle,
 
 // writeSetup prints the steps, how to undo them, and what remains to be done by hand.
 func writeSetup(w io.Writer, plan host.Plan) error {
-	if len(plan.Steps) == 0 {
+	switch {
+	case len(plan.Steps) == 0 && plan.Pending:
+		fmt.Fprintln(w, "Nothing to do before the next steps are done.")
+	case len(plan.Steps) == 0:
 		fmt.Fprintln(w, "Nothing to do: everything is set up.")
 	}
 	for i, step := range plan.Steps {

@@ -41,7 +41,7 @@ func TestSetupBelowAnyParent(t *testing.T) {
 			if got := shell(t, "zfs get -H -o value sync "+pool+"/docker/layers"); got != "standard" {
 				t.Errorf("sync=%s", got)
 			}
-			if out := runCommand(t, 0, "", args...); !strings.Contains(out, "Nothing to do") {
+			if out := runCommand(t, 0, "", args...); !strings.Contains(out, "Nothing to do before the next steps") {
 				t.Errorf("a second time:\n%s", out)
 			}
 			tryStore(t, pool+"/docker/layers")

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/host"
 )
 
@@ -26,7 +27,7 @@ func TestWriteSetup(t *testing.T) {
 		facts  host.Facts
 		wanted host.Request
 	}{
-		"setup":             {host.Facts{Module: "2.3.9", File: file, Config: read}, wanted},
+		"setup":             {host.Facts{Module: "2.3.9", File: file, Config: read, Plugin: &dockerstore.Plugin{Enabled: true}}, wanted},
 		"setup-full":        {host.Facts{Module: "2.3.9", File: file, Config: read, RootHasContent: true}, wanted},
 		"setup-snapshotter": {host.Facts{Module: "2.3.9", File: file, Config: read}, later},
 	} {
@@ -52,6 +53,21 @@ func TestWriteSetup(t *testing.T) {
 	golden(t, "setup-nothing.txt", out.String())
 }
 
+// TestWriteRemoval compares what `overlayzfs setup --remove` prints.
+func TestWriteRemoval(t *testing.T) {
+	var out bytes.Buffer
+	plan := host.Plan{Steps: []host.Step{{Do: "disable plugin overlayzfs:latest"}, {Do: "remove plugin overlayzfs:latest"}}, Remaining: []string{"Dataset tank/docker stays: it holds data-root."}}
+	if err := writeRemoval(&out, plan); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "setup-remove.txt", out.String())
+	out.Reset()
+	if err := writeRemoval(&out, host.Plan{}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "setup-remove-nothing.txt", out.String())
+}
+
 // TestSetupUsage checks the errors of wrong calls.
 func TestSetupUsage(t *testing.T) {
 	for _, tt := range []struct {
@@ -64,6 +80,10 @@ func TestSetupUsage(t *testing.T) {
 		{[]string{"setup", "tank/a", "--sync", "always"}, "for --sync"},
 		{[]string{"setup", "tank/a", "--host", "unix:///nowhere"}, "cannot ask dockerd"},
 		{[]string{"setup", "tank/a", "--way", "plugin", "--json"}, "--yes"},
+		{[]string{"setup", "tank/a", "--layers"}, "means nothing without --remove"},
+		{[]string{"setup", "--remove", "tank/a"}, "name the layers with --dataset"},
+		{[]string{"setup", "--remove", "--opt", "overlayzfs.size=1G"}, "--opt means nothing"},
+		{[]string{"setup", "--remove", "--sync", "disabled"}, "means nothing with --remove"},
 	} {
 		var out bytes.Buffer
 		if code := run(t.Context(), tt.args, testConsole(t, &out)); code != exitUsage || !bytes.Contains(out.Bytes(), []byte(tt.says)) {

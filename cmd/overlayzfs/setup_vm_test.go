@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,6 +78,12 @@ func TestSetup(t *testing.T) {
 	runCommand(t, exitRefused, "no\n", args...)
 	out := runCommand(t, 0, "yes\n", args...)
 	t.Log(out)
+	if c, err := dockerconf.Read(config); err != nil || c.StorageDriver != "" || c.DataRoot != root {
+		t.Errorf("without a plugin daemon.json has %+v, %v", c, err)
+	}
+	recordPlugin(t, root)
+	more := runCommand(t, 0, "yes\n", args...)
+	t.Log(more)
 	for dataset, want := range map[string]string{
 		parent:              root + " lz4 sa auto off 131072 standard yes",
 		parent + "/layers":  "legacy lz4 sa auto off 131072 disabled no",
@@ -107,15 +114,28 @@ func TestSetup(t *testing.T) {
 	if got := shell(t, "zfs get -Ho value xattr "+parent+"/layers"); got == "off" {
 		t.Errorf("xattr=%s", got)
 	}
-	undoSetup(t, out, config)
+	undoSetup(t, more, out, config)
 }
 
-// undoSetup runs the undo commands that setup printed.
-func undoSetup(t *testing.T, out, config string) {
+// recordPlugin writes Docker's record of an enabled plugin.
+func recordPlugin(t *testing.T, root string) {
 	t.Helper()
-	_, list, _ := strings.Cut(out, "with dockerd stopped:\n")
-	list, _, _ = strings.Cut(list, "\n\n")
-	shell(t, list)
+	id := strings.Repeat("a", 64)
+	dir := filepath.Join(root, "plugins", id)
+	record := `{"plugin":{"Id":"` + id + `","Name":"overlayzfs:latest","Enabled":true,"Config":{"Interface":{"Types":["docker.graphdriver/1.0"]}}}}`
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "config.json"), []byte(record), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// undoSetup runs the undo commands that two runs of setup printed, those of the second first.
+func undoSetup(t *testing.T, second, first, config string) {
+	t.Helper()
+	for _, out := range []string{second, first} {
+		_, list, _ := strings.Cut(out, "with dockerd stopped:\n")
+		list, _, _ = strings.Cut(list, "\n\n")
+		shell(t, list)
+	}
 	if raw, err := os.ReadFile(config); err != nil || string(raw) != `{"log-level": "warn", "x-mine": [1]}` {
 		t.Errorf("%s, %v", raw, err)
 	}

@@ -20,9 +20,11 @@ func TestSetup(t *testing.T) {
 	root, config := prepareHost(t, parent)
 	args := []string{"setup", parent, "--way", "plugin", "--root", root, "--config-file", config, "--opt", "overlayzfs.size=1G", "--yes"}
 	t.Log(run(t, operatorPath, args...))
+	if raw, err := os.ReadFile(config); err != nil || strings.Contains(string(raw), engine.PluginName) {
+		t.Errorf("daemon.json names a driver that dockerd does not have: %s, %v", raw, err)
+	}
 	before := engine.Start(t, engine.Options{Root: root, Driver: "vfs"})
-	before.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
-	before.Docker(t, "plugin", "enable", engine.PluginName)
+	t.Log(run(t, operatorPath, append(args, "--host", before.Host(), "--plugin-dir", engine.PluginDir(t))...))
 	before.Stop(t)
 
 	e := engine.Start(t, engine.Options{Root: root, Driver: engine.PluginName, ConfigFile: config})
@@ -45,6 +47,48 @@ func TestSetup(t *testing.T) {
 		t.Errorf("the doctor: %v", err)
 	}
 	t.Logf("%s", out)
+	leaveBySetup(t, e, parent)
+}
+
+// leaveBySetup takes overlayzfs from a host again, as a person does who reads what the command
+// prints. Every engine on the way starts, and the volumes stay.
+func leaveBySetup(t *testing.T, e *engine.Engine, parent string) {
+	t.Helper()
+	layers := parent + "/layers"
+	remove := []string{"setup", "--remove", "--yes", "--config-file", e.ConfigFile, "--host", e.Host()}
+	out, err := exec.Command(operatorPath, append(remove, "--layers")...).CombinedOutput()
+	if exitCodeOf(err) != 3 || !strings.Contains(string(out), "dockerd uses the layers") {
+		t.Errorf("under the engine: %v, %s", err, out)
+	}
+	t.Log(run(t, operatorPath, remove...))
+	e.Stop(t)
+	e.Again(t)
+	if info := e.Docker(t, "info"); findLine(info, "Storage Driver:", engine.PluginName) != "" {
+		t.Errorf("the engine has not left:\n%s", info)
+	}
+	run(t, "zfs", "create", "-o", "mountpoint=none", layers+"/foreign")
+	out, err = exec.Command(operatorPath, append(remove, "--layers", "--dataset", layers)...).CombinedOutput()
+	if exitCodeOf(err) != 3 || !strings.Contains(string(out), layers+"/foreign") {
+		t.Errorf("with a dataset of somebody else: %v, %s", err, out)
+	}
+	run(t, "zfs", "destroy", layers+"/foreign")
+	run(t, "zfs", "snapshot", layers+"@kept")
+	out2 := run(t, operatorPath, append(remove, "--layers", "--dataset", layers)...)
+	t.Log(out2)
+	for _, gone := range [][]string{{"zfs", "list", layers}, {"ls", filepath.Join(e.Root, "image", engine.PluginName)}} {
+		if out, err := exec.Command(gone[0], gone[1:]...).CombinedOutput(); err == nil {
+			t.Errorf("%q is left: %s", gone, out)
+		}
+	}
+	if out := e.Docker(t, "plugin", "ls", "-q"); out != "" {
+		t.Errorf("the plugin is left: %s", out)
+	}
+	if got := run(t, "cat", filepath.Join(e.Root, "volumes/kept/_data/x")); got != "x" || !strings.Contains(out2, "Dataset "+parent+"/volumes stays") {
+		t.Errorf("the volume holds %q, and is it said that it stays?\n%s", got, out2)
+	}
+	if out := run(t, operatorPath, remove...); !strings.Contains(out, "Nothing to remove") {
+		t.Errorf("a second time: %s", out)
+	}
 }
 
 // prepareHost makes a directory for a data-root, and a daemon.json that has settings

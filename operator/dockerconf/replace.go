@@ -11,6 +11,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
 )
 
 // File is a daemon.json as Load found it.
@@ -118,6 +119,19 @@ func (f File) requireUnchanged() error {
 		return fault.NewWithRemedy(fault.Busy, "%s was changed meanwhile, and is left as it is now: run the command again", f.Path)
 	}
 	return nil
+}
+
+// WhyReadOnly says why the file cannot be replaced as long as the system runs as it does, or
+// returns "".
+func (f File) WhyReadOnly() (string, error) {
+	mounts, err := mount.ListAt(f.Path)
+	if err != nil {
+		return "", err
+	}
+	if len(mounts) > 0 {
+		return "something is mounted on it", nil
+	}
+	return atomicfile.WhyReadOnly(f.Path)
 }
 
 // CheckWritable fails when Replace could not create a file. It creates one and removes it

@@ -7,7 +7,7 @@
 //
 //	facts.go     Facts: the input of Examine
 //	gather.go    reads the kernel, memory, disks and the dataset
-//	engine.go    asks dockerd for its version and settings
+//	engine.go    asks dockerd for what is judged
 //	probe.go     RunProbe: tries overlayfs and limits on a scratch dataset
 //	finding.go   Finding, Examine
 //	kernel.go, pool.go, dataset.go, docker.go, store.go   the checks by subject

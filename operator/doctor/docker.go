@@ -75,7 +75,7 @@ func checkPlugin(f Facts) []Finding {
 	case d.Plugin == nil:
 		return []Finding{{check, Note, "not installed", "", d.createCommand()}}
 	case !d.Plugin.Enabled && wanted:
-		return []Finding{{check, Broken, d.Plugin.Name + " is disabled", "dockerd refuses to start: \"found but disabled\"", rescueCommand(d)}}
+		return []Finding{{check, Broken, d.Plugin.Name + " is disabled", "dockerd refuses to start: \"found but disabled\"", "systemctl stop docker.socket docker; overlayzfs plugin enable" + d.commandFlags() + "; systemctl start docker"}}
 	case !d.Plugin.Enabled:
 		return []Finding{{check, Note, d.Plugin.Name + " is disabled", "it has to be enabled before it becomes the storage driver", "docker plugin enable " + d.Plugin.Name}}
 	}
@@ -100,10 +100,6 @@ func (d Docker) createCommand() string {
 		return "make plugin; docker plugin create " + d.Driver + " build/plugin"
 	}
 	return "docker plugin create " + d.Driver + " " + d.Packaged
-}
-
-func rescueCommand(d Docker) string {
-	return switchToVFS(d.ConfigFile) + "; docker plugin enable " + d.Plugin.Name + "; " + switchBack
 }
 
 // switchToVFS says how to start dockerd with a driver that always exists. It would refuse

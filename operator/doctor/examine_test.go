@@ -130,7 +130,7 @@ func TestEachFaultIsFound(t *testing.T) {
 		"no storage-driver today":  {func(f *Facts) { f.Docker.Config.StorageDriver, f.Docker.Engine.Version = "", "28.5.2" }, Note, "daemon.json", "overlayzfs setup --way snapshotter"},
 		"no plugin":                {func(f *Facts) { f.Docker.Plugin = nil }, Broken, "plugin", "take \"storage-opts\" out; systemctl start docker; make plugin; docker plugin create"},
 		"no plugin, and a package": {func(f *Facts) { f.Docker.Plugin, f.Docker.Packaged = nil, "/usr/share/x" }, Broken, "plugin", "systemctl start docker; docker plugin create overlayzfs /usr/share/x; docker plugin enable"},
-		"found but disabled":       {func(f *Facts) { f.Docker.Plugin.Enabled = false }, Broken, "plugin", "take \"storage-opts\" out; systemctl start docker; docker plugin enable"},
+		"found but disabled":       {func(f *Facts) { f.Docker.Plugin.Enabled = false }, Broken, "plugin", "overlayzfs plugin enable; systemctl start docker"},
 		"no engine":                {func(f *Facts) { f.Docker.Engine = nil }, Note, "dockerd", "systemctl status"},
 		"an old engine":            {func(f *Facts) { f.Docker.Engine.Version = "19.03.15" }, Warning, "dockerd", "newer"},
 		"Docker 27":                {func(f *Facts) { f.Docker.Engine.Version = "27.5.1" }, Broken, "dockerd", "DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1"},

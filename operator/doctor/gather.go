@@ -153,16 +153,16 @@ func AllowsDeprecatedPlugins(root string) bool {
 	return false
 }
 
-// packagedPath is the plugin's directory in the Debian package, for
+// PackagedPlugin is the plugin's directory in the Debian package, for
 // `docker plugin create`.
-const packagedPath = "/usr/share/overlayzfs/plugin"
+const PackagedPlugin = "/usr/share/overlayzfs/plugin"
 
 // FindPackagedPlugin returns the directory of the plugin that a package installed, or "".
 func FindPackagedPlugin(root string) string {
-	if _, err := os.Stat(root + packagedPath); err != nil {
+	if _, err := os.Stat(root + PackagedPlugin); err != nil {
 		return ""
 	}
-	return packagedPath
+	return PackagedPlugin
 }
 
 // ScratchPrefix is the prefix of the scratch datasets of RunProbe.

@@ -37,7 +37,7 @@ func TestMemory(t *testing.T) {
 }
 
 func TestPackaged(t *testing.T) {
-	if got := FindPackagedPlugin(host(t, map[string]string{packagedPath + "/config.json": "{}"})); got != packagedPath {
+	if got := FindPackagedPlugin(host(t, map[string]string{PackagedPlugin + "/config.json": "{}"})); got != PackagedPlugin {
 		t.Errorf("it is in %q", got)
 	}
 	if got := FindPackagedPlugin(t.TempDir()); got != "" {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -85,7 +86,7 @@ func (p *Plan) planBoot(f Facts, w Request) error {
 
 func (p *Plan) writeDropIn(d DropIn, name string, want []byte) {
 	p.reload = true
-	p.addStep(func(*zfs.Handle) error {
+	p.addStep(func(context.Context, *zfs.Handle) error {
 		if err := os.MkdirAll(filepath.Dir(d.Path), 0o755); err != nil {
 			return err
 		}

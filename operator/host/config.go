@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -16,9 +17,12 @@ const (
 
 // planConfig plans to edit daemon.json, if something has to change there.
 func (p *Plan) planConfig(f Facts, w Request) error {
-	changes, err := diffConfig(f, w)
+	changes, err := p.diffConfig(f, w)
 	if err != nil {
 		return err
+	}
+	if f.FileReadOnly != "" && len(changes) > 0 {
+		return p.showConfig(f, changes)
 	}
 	edited, err := f.File.Edit(changes)
 	if err != nil || len(changes) == 0 {
@@ -33,12 +37,29 @@ func (p *Plan) planConfig(f Facts, w Request) error {
 		backup = f.File.BackupName()
 		what, undo = "edit "+f.File.Path+", kept as "+backup, "mv "+backup+" "+f.File.Path
 	}
-	p.addStep(func(*zfs.Handle) error { return f.File.Replace(edited, backup) }, undo, "%s: %s", what, strings.Join(texts, ", "))
+	p.addStep(func(context.Context, *zfs.Handle) error { return f.File.Replace(edited, backup) }, undo, "%s: %s", what, strings.Join(texts, ", "))
 	return nil
 }
 
-// diffConfig returns the changes that daemon.json needs.
-func diffConfig(f Facts, w Request) (changes []dockerconf.Change, err error) {
+// showConfig shows the keys of a daemon.json that cannot be written, as on NixOS.
+func (p *Plan) showConfig(f Facts, changes []dockerconf.Change) error {
+	text, err := dockerconf.Edit(nil, changes)
+	if err != nil {
+		return err
+	}
+	p.configText = f.File.Path + " cannot be written: " + f.FileReadOnly + ". Give dockerd these keys by your system's own means (on NixOS, virtualisation.docker.daemon.settings):\n    " +
+		strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n    ")
+	for _, c := range changes {
+		if c.Value == nil {
+			p.configText += "\n    and " + c.String()
+		}
+	}
+	return nil
+}
+
+// diffConfig returns the changes that daemon.json needs. The storage driver and what belongs
+// to it wait until the driver is there.
+func (p *Plan) diffConfig(f Facts, w Request) (changes []dockerconf.Change, err error) {
 	change := func(value any, path ...string) {
 		changes = append(changes, dockerconf.Change{Path: path, Value: value})
 	}
@@ -47,6 +68,10 @@ func diffConfig(f Facts, w Request) (changes []dockerconf.Change, err error) {
 		change(w.Root, "data-root")
 	}
 	if c.StorageDriver != w.Driver {
+		if !p.driverReady {
+			_, err := overlayzfs.ParseOptions(mergeOptions(f, w))
+			return changes, err
+		}
 		change(w.Driver, "storage-driver")
 	}
 	if w.Door == Snapshotter {

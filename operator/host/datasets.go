@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strings"
@@ -160,8 +161,8 @@ func (p *Plan) createDataset(f Facts, name, role string, properties []property) 
 			properties = append(properties, q)
 		}
 	}
-	p.addStep(func(z *zfs.Handle) error {
-		packed, err := encodeProperties(properties)
+	p.addStep(func(_ context.Context, z *zfs.Handle) error {
+		packed, err := encodeProperties(append(properties, property{RoleProperty, role}))
 		if err != nil {
 			return err
 		}
@@ -171,7 +172,7 @@ func (p *Plan) createDataset(f Facts, name, role string, properties []property) 
 
 // mountDataset plans a mount like that of `zfs mount`, which repeats it at every boot.
 func (p *Plan) mountDataset(name, dir, what string) {
-	p.addStep(func(*zfs.Handle) error {
+	p.addStep(func(context.Context, *zfs.Handle) error {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return err
 		}
@@ -206,7 +207,7 @@ func (p *Plan) setProperty(d zfs.Dataset, to property, is string) {
 		word, _, _ := strings.Cut(is, " ")
 		undo = "zfs set " + to.name + "=" + word + " " + d.Name
 	}
-	p.addStep(func(z *zfs.Handle) error {
+	p.addStep(func(_ context.Context, z *zfs.Handle) error {
 		packed, err := encodeProperties([]property{to})
 		if err != nil {
 			return err

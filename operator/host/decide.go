@@ -8,7 +8,7 @@ import (
 // nothing.
 func Decide(f Facts, w Request) (Plan, error) {
 	p := Plan{Steps: []Step{}, Remaining: []string{}}
-	for _, part := range []func(Facts, Request) error{checkRequest, checkPlaces, p.planDatasets, p.planBoot, p.planConfig} {
+	for _, part := range []func(Facts, Request) error{checkRequest, checkPlaces, p.planDatasets, p.planBoot, p.planDriver, p.planConfig} {
 		if err := part(f, w); err != nil {
 			return Plan{}, err
 		}
@@ -47,11 +47,14 @@ func (p *Plan) listRemaining(f Facts, w Request) {
 		p.addRemaining("Docker's data-root stays in %s, because that has content. To put it on %s: stop dockerd, move the content away, run this command again, and move the content back.", w.Root, w.Parent)
 	}
 	defer p.addRestart(w)
-	if w.Door == Snapshotter {
-		p.addRemaining("Install the snapshotter with dataset = %q in /etc/overlayzfs/snapshotter.toml, and name it in containerd's configuration: docs/containerd.md.", w.Layers)
-		return
+	if !p.driverReady && f.Config.StorageDriver != w.Driver {
+		p.Pending = true
+		p.listDriver(f, w)
 	}
-	p.addRemaining("The plugin has to be enabled before dockerd is restarted: docker plugin create %s build/plugin; docker plugin enable %s", w.Driver, w.Driver)
+	if p.configText != "" {
+		p.Pending = true
+		p.Remaining = append(p.Remaining, p.configText)
+	}
 }
 
 // addRestart lists what makes the changes take effect.

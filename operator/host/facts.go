@@ -12,6 +12,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -29,13 +30,16 @@ const (
 type Request struct {
 	// Parent is the dataset of the data-root; layers and volumes have datasets below it.
 	// It is empty when only the layers get a dataset.
-	Parent  string
-	Layers  string // the dataset of the layers
-	Root    string // Docker's data-root
-	Driver  string
-	Door    Door
-	Sync    string   // the layers' property sync; empty leaves it unchanged
-	Options []string // storage options for daemon.json, in addition to the dataset
+	Parent    string
+	Layers    string // the dataset of the layers
+	Root      string // Docker's data-root
+	Driver    string
+	Door      Door
+	Sync      string   // the layers' property sync; empty leaves it unchanged
+	Options   []string // storage options for daemon.json, in addition to the dataset
+	PluginDir string   // a plugin to create, or empty
+	// Containerd is the path of containerd's configuration.
+	Containerd string
 	// Systemd is the directory of the units, or empty when dockerd is none of them.
 	Systemd string
 }
@@ -66,8 +70,13 @@ type Facts struct {
 	VolumesHaveContent bool
 	File               dockerconf.File
 	Config             dockerconf.Config
-	// PluginDataset is what the installed plugin's own settings name.
+	FileReadOnly       string // why the file cannot be written, or empty
+	// Plugin is the installed plugin, and PluginDataset what its own settings name.
+	Plugin        *dockerstore.Plugin
 	PluginDataset string
+	Engine        *Engine // nil when none runs on the data-root
+	// SnapshotterThere is set when containerd knows the snapshotter.
+	SnapshotterThere bool
 }
 
 // Gather reads the facts of the host.
@@ -77,6 +86,12 @@ func Gather(z *zfs.Handle, w Request, config string) (f Facts, err error) {
 		return f, err
 	}
 	if f.Config, err = dockerconf.Read(config); err != nil {
+		return f, err
+	}
+	if f.FileReadOnly, err = f.File.WhyReadOnly(); err != nil {
+		return f, err
+	}
+	if f.SnapshotterThere, err = hasProxyPlugin(w.Containerd, w.Driver); err != nil {
 		return f, err
 	}
 	for _, name := range []string{w.Parent, w.Layers, w.volumesDataset()} {

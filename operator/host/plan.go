@@ -12,7 +12,7 @@ type Step struct {
 	Do   string `json:"do"`
 	Undo string `json:"undo"` // a command to copy
 
-	run func(z *zfs.Handle) error
+	run func(ctx context.Context, z *zfs.Handle) error
 }
 
 // Plan lists the steps of setup.
@@ -20,13 +20,19 @@ type Plan struct {
 	Steps []Step `json:"steps"`
 	// Remaining is what a person has to do afterwards.
 	Remaining []string `json:"then"`
+	// Pending is set when Docker does not use the layers' dataset before a person has done
+	// what remains.
+	Pending bool `json:"pending"`
 
 	volumesApart bool   // volumes have a dataset of their own
+	driverReady  bool   // dockerd has the storage driver when it starts next
+	pluginGoes   bool   // a step removes the plugin
 	reload       bool   // a unit changes
+	configText   string // what daemon.json needs, where it cannot be written
 	bootText     string // what the unit of dockerd needs, where setup does not know the unit
 }
 
-func (p *Plan) addStep(run func(z *zfs.Handle) error, undo, do string, args ...any) {
+func (p *Plan) addStep(run func(ctx context.Context, z *zfs.Handle) error, undo, do string, args ...any) {
 	p.Steps = append(p.Steps, Step{fmt.Sprintf(do, args...), undo, run})
 }
 
@@ -48,7 +54,7 @@ func (p Plan) Apply(ctx context.Context, z *zfs.Handle) (done int, err error) {
 		if err := ctx.Err(); err != nil {
 			return i, err
 		}
-		if err := step.run(z); err != nil {
+		if err := step.run(ctx, z); err != nil {
 			return i, fmt.Errorf("%s: %w", step.Do, err)
 		}
 	}

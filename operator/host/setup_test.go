@@ -12,6 +12,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -34,7 +35,7 @@ func facts(t *testing.T, config string) Facts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Facts{Module: "2.3.9-1", Datasets: map[string]zfs.Dataset{}, File: file, Config: c}
+	return Facts{Module: "2.3.9-1", Datasets: map[string]zfs.Dataset{}, File: file, Config: c, Plugin: &dockerstore.Plugin{Enabled: true}, SnapshotterThere: true}
 }
 
 func decide(t *testing.T, f Facts, w Request) []string {
@@ -352,7 +353,7 @@ func TestDropIns(t *testing.T) {
 		path := filepath.Join(dir, "docker.service.d/overlayzfs.conf")
 		for _, s := range p.Steps {
 			if strings.HasPrefix(s.Do, "write "+dir) {
-				if err := s.run(nil); err != nil {
+				if err := s.run(t.Context(), nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -380,5 +381,107 @@ func TestDropInOfReadOnlySystem(t *testing.T) {
 	p, err := Decide(f, w)
 	if text := strings.Join(p.Remaining, "\n"); err != nil || !strings.Contains(text, "AssertPathIsMountPoint=/var/lib/docker\n") || !strings.Contains(text, "read-only") {
 		t.Errorf("%v: %s", err, text)
+	}
+}
+
+// TestDriverIsThereFirst: daemon.json names no storage driver that dockerd lacks.
+func TestDriverIsThereFirst(t *testing.T) {
+	const driver = `edit FILE, kept as FILE.before-overlayzfs`
+	engine := &Engine{Version: "26.1.5"}
+	for name, tt := range map[string]struct {
+		config  string
+		with    func(*Facts, *Request)
+		steps   []string
+		pending string // a part of what remains
+	}{
+		"enabled":           {`{}`, func(*Facts, *Request) {}, []string{driver}, ""},
+		"disabled, stopped": {`{}`, func(f *Facts, _ *Request) { f.Plugin.Enabled = false }, nil, "overlayzfs plugin enable"},
+		"disabled, running": {`{}`, func(f *Facts, _ *Request) { f.Plugin.Enabled, f.Engine = false, engine }, []string{"enable plugin overlayzfs", driver}, ""},
+		"none, running":     {`{}`, func(f *Facts, _ *Request) { f.Plugin, f.Engine = nil, engine }, nil, "docker plugin create overlayzfs build/plugin"},
+		"none, and a package": {`{}`, func(f *Facts, w *Request) { f.Plugin, f.Engine, w.PluginDir = nil, engine, "/p" }, []string{
+			"create plugin overlayzfs from /p", "enable plugin overlayzfs", driver,
+		}, ""},
+		"a package, stopped": {`{}`, func(f *Facts, w *Request) { f.Plugin, w.PluginDir = nil, "/p" }, nil, "Start dockerd with its present storage driver"},
+		"the data-root":      {`{"data-root": "/x"}`, func(f *Facts, _ *Request) { f.Plugin = nil }, []string{driver}, "docker plugin create"},
+		"a driver of before": {`{"storage-driver": "overlayzfs"}`, func(f *Facts, _ *Request) { f.Plugin = nil }, []string{driver}, ""},
+		"the snapshotter":    {`{}`, func(_ *Facts, w *Request) { w.Door = Snapshotter }, []string{driver}, ""},
+		"no snapshotter":     {`{}`, func(f *Facts, w *Request) { w.Door, f.SnapshotterThere = Snapshotter, false }, nil, "Install the snapshotter"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, w := facts(t, tt.config), wanted
+			w.Parent = ""
+			f.Datasets[w.Layers] = newDataset(w.Layers, "legacy")
+			tt.with(&f, &w)
+			if diff := cmp.Diff(tt.steps, decide(t, f, w)); diff != "" {
+				t.Errorf("- wanted, + got:\n%s", diff)
+			}
+			p, err := Decide(f, w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text := strings.Join(p.Remaining, "\n"); p.Pending != (tt.pending != "") || !strings.Contains(text, tt.pending) {
+				t.Errorf("pending is %v: %s", p.Pending, text)
+			}
+			if raw := f.File.Raw; tt.pending != "" && len(p.Steps) > 0 {
+				if _, err := p.Apply(t.Context(), nil); err != nil {
+					t.Fatal(err)
+				}
+				after, err := dockerconf.Read(f.File.Path)
+				if err != nil || after.StorageDriver != "" || after.Experimental || len(after.StorageOpts) > 0 {
+					t.Errorf("%s became %+v, %v", raw, after, err)
+				}
+			}
+		})
+	}
+	f := facts(t, "")
+	f.Engine = &Engine{Version: "28.5.2"}
+	if _, err := Decide(f, wanted); err == nil || !strings.Contains(err.Error(), "--way snapshotter") {
+		t.Errorf("the plugin for Docker 28: %v", err)
+	}
+}
+
+// TestReadOnlyConfig is shown, not failed.
+func TestReadOnlyConfig(t *testing.T) {
+	f, w := facts(t, `{"features": {"containerd-snapshotter": true}}`), wanted
+	w.Parent, f.FileReadOnly = "", "/nix is on a read-only file system"
+	f.Datasets[w.Layers] = newDataset(w.Layers, "legacy")
+	p, err := Decide(f, w)
+	text := strings.Join(p.Remaining, "\n")
+	if err != nil || len(p.Steps) > 0 || !p.Pending {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for _, want := range []string{"/nix is on a read-only", `"storage-driver": "overlayzfs"`, `"overlayzfs.dataset=tank/docker/layers"`, `without "features.containerd-snapshotter"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it does not show %s:\n%s", want, text)
+		}
+	}
+}
+
+// TestProxyPlugin reads containerd's configuration with its imports.
+func TestProxyPlugin(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const ours = "[proxy_plugins.overlayzfs]\ntype = \"snapshot\"\naddress = \"/run/x\"\n"
+	write("conf.d/a.toml", ours)
+	write("other.d/a.toml", "version = 3\n")
+	for text, want := range map[string]bool{
+		ours: true, "version = 3\n": false, "imports = [\"conf.d/*.toml\"]\n": true, "imports = [\"other.d/*.toml\"]\n": false, "imports = [\"config.toml\"]\n": false,
+		"[proxy_plugins.other]\ntype = \"snapshot\"\n": false,
+	} {
+		if got, err := hasProxyPlugin(write("config.toml", text), "overlayzfs"); got != want || err != nil {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	if got, err := hasProxyPlugin(filepath.Join(dir, "none"), "overlayzfs"); got || err != nil {
+		t.Errorf("no file: %v, %v", got, err)
+	}
+	if _, err := hasProxyPlugin(write("config.toml", "["), "overlayzfs"); err == nil {
+		t.Error("a broken file")
 	}
 }

@@ -1,0 +1,146 @@
+package dockerd
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+)
+
+// enableTimeout is how long dockerd waits for an enabled plugin's socket, in seconds.
+const enableTimeout = 60
+
+// Plugin is a managed plugin as dockerd reports it.
+type Plugin struct {
+	ID          string
+	Name        string
+	Enabled     bool
+	Description string
+}
+
+// Plugin looks up a plugin by its name. It fails with fault.NotFound when there is none.
+func (c *Client) Plugin(ctx context.Context, name string) (Plugin, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	var answer struct {
+		ID      string `json:"Id"`
+		Name    string
+		Enabled bool
+		Config  struct{ Description string }
+	}
+	err := c.get(ctx, "/plugins/"+name+"/json", &answer)
+	return Plugin{answer.ID, answer.Name, answer.Enabled, answer.Config.Description}, err
+}
+
+// CreatePlugin creates a plugin from the directory that `docker plugin create` takes.
+func (c *Client) CreatePlugin(ctx context.Context, name, dir string) error {
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(writeTar(w, dir)) }()
+	err := c.post(ctx, "/plugins/create?name="+url.QueryEscape(name), "application/x-tar", r)
+	return errors.Join(err, r.Close())
+}
+
+// EnablePlugin starts a plugin.
+func (c *Client) EnablePlugin(ctx context.Context, name string) error {
+	return c.post(ctx, fmt.Sprintf("/plugins/%s/enable?timeout=%d", name, enableTimeout), "", nil)
+}
+
+// DisablePlugin stops a plugin. force stops one that is in use, and unmounts all its layers.
+func (c *Client) DisablePlugin(ctx context.Context, name string, force bool) error {
+	return c.post(ctx, fmt.Sprintf("/plugins/%s/disable?force=%t", name, force), "", nil)
+}
+
+// RemovePlugin removes a disabled plugin, with its directory.
+func (c *Client) RemovePlugin(ctx context.Context, name string) error {
+	answer, err := c.do(ctx, "DELETE", "/plugins/"+name, "", nil)
+	if err != nil {
+		return err
+	}
+	return answer.Close()
+}
+
+// UpgradePlugin replaces the program and the configuration of a disabled plugin by those of a
+// directory. ID, settings and whatever the plugin keeps in its own directory stay. dockerd
+// upgrades from a registry only, so it gets one for the time of the call.
+func (c *Client) UpgradePlugin(ctx context.Context, name, dir string) error {
+	image, err := newImage(dir)
+	if err != nil {
+		return err
+	}
+	reference, end, err := image.serve()
+	if err != nil {
+		return err
+	}
+	defer end()
+	query := "remote=" + url.QueryEscape(reference)
+	var privileges json.RawMessage
+	if err := c.get(ctx, "/plugins/privileges?"+query, &privileges); err != nil {
+		return err
+	}
+	body, err := encodeBody(privileges)
+	if err != nil {
+		return err
+	}
+	return c.post(ctx, "/plugins/"+name+"/upgrade?"+query, "application/json", body)
+}
+
+// Describe returns the description in a plugin's directory.
+func Describe(dir string) (string, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, configName))
+	if err != nil {
+		return "", err
+	}
+	var config struct{ Description string }
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return "", fmt.Errorf("%s: %w", filepath.Join(dir, configName), err)
+	}
+	return config.Description, nil
+}
+
+// configName is the file with a plugin's configuration in its directory.
+const configName = "config.json"
+
+// writeTar writes a directory as a tar, as root's files without times.
+func writeTar(w io.Writer, dir string) error {
+	archive := tar.NewWriter(w)
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		return addFile(archive, dir, path, entry)
+	})
+	return errors.Join(err, archive.Close())
+}
+
+func addFile(archive *tar.Writer, dir, path string, entry fs.DirEntry) error {
+	info, err := entry.Info()
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is neither a file nor a directory, and a plugin of overlayzfs has nothing else", path)
+	}
+	name, err := filepath.Rel(dir, path)
+	if err != nil {
+		return err
+	}
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: int64(info.Mode().Perm()), Size: info.Size()}
+	if info.IsDir() {
+		header = &tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: int64(info.Mode().Perm())}
+	}
+	if err := archive.WriteHeader(header); err != nil || info.IsDir() {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(archive, f)
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,134 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/dockerd"
+	"github.com/overlayzfs/overlayzfs/operator/doctor"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// ContainerdConfig is the default path of containerd's configuration.
+const ContainerdConfig = "/etc/containerd/config.toml"
+
+// Engine is the dockerd that runs on the data-root.
+type Engine struct {
+	Client  *dockerd.Client
+	Version string
+}
+
+// FindEngine returns the dockerd that listens on host, or nil when it does not answer or has
+// another data-root.
+func FindEngine(ctx context.Context, host, root string) *Engine {
+	client, err := dockerd.Connect(host)
+	if err != nil {
+		return nil
+	}
+	info, err := client.Info(ctx)
+	if err != nil || resolve(info.Root) != resolve(root) {
+		return nil
+	}
+	return &Engine{client, info.Version}
+}
+
+// resolve returns a path without symbolic links, as far as it exists.
+func resolve(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return filepath.Clean(path)
+}
+
+// planDriver plans to create and enable the plugin. daemon.json names the driver only when
+// it is there: with one that is missing dockerd does not start, and a host that reboots
+// between two steps would have no Docker.
+func (p *Plan) planDriver(f Facts, w Request) error {
+	switch {
+	case w.Door == Snapshotter:
+		p.driverReady = f.SnapshotterThere
+		return nil
+	case f.Engine != nil && !doctor.HasGraphdriverPlugins(f.Engine.Version):
+		return fault.New(fault.Unsupported, "dockerd %s has no graphdriver plugins: use --way snapshotter", f.Engine.Version)
+	case f.Plugin != nil && f.Plugin.Enabled:
+		p.driverReady = true
+		return nil
+	case f.Engine == nil || f.Plugin == nil && w.PluginDir == "":
+		return nil
+	}
+	if f.Plugin == nil {
+		p.addStep(func(ctx context.Context, _ *zfs.Handle) error {
+			return f.Engine.Client.CreatePlugin(ctx, w.Driver, w.PluginDir)
+		}, "docker plugin rm "+w.Driver, "create plugin %s from %s", w.Driver, w.PluginDir)
+	}
+	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return f.Engine.Client.EnablePlugin(ctx, w.Driver) },
+		"docker plugin disable "+w.Driver, "enable plugin %s", w.Driver)
+	p.driverReady = true
+	return nil
+}
+
+// listDriver lists what has to be done before daemon.json can name the driver.
+func (p *Plan) listDriver(f Facts, w Request) {
+	const again = "; then run this command again, which makes it the storage driver"
+	switch dir := w.PluginDir; {
+	case w.Door == Snapshotter:
+		p.addRemaining("Install the snapshotter with dataset = %q in /etc/overlayzfs/snapshotter.toml, and name it in containerd's configuration: docs/containerd.md%s.", w.Layers, again)
+	case f.Plugin != nil:
+		p.addRemaining("Enable the plugin: overlayzfs plugin enable, with dockerd stopped%s.", again)
+	case f.Engine == nil && dir != "":
+		p.addRemaining("Start dockerd with its present storage driver%s: it creates the plugin from %s.", again, dir)
+	default:
+		p.addRemaining("Create and enable the plugin: make plugin; docker plugin create %s build/plugin; docker plugin enable %s%s.", w.Driver, w.Driver, again)
+	}
+}
+
+// hasProxyPlugin reports whether containerd's configuration names a snapshotter. It follows
+// imports.
+func hasProxyPlugin(file, name string) (bool, error) {
+	return searchProxyPlugin(file, name, map[string]bool{})
+}
+
+func searchProxyPlugin(file, name string, seen map[string]bool) (bool, error) {
+	if seen[file] {
+		return false, nil
+	}
+	seen[file] = true
+	raw, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) || file == "" {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var config struct {
+		Imports []string                  `toml:"imports"`
+		Proxies map[string]map[string]any `toml:"proxy_plugins"`
+	}
+	if err := toml.Unmarshal(raw, &config); err != nil {
+		return false, fault.New(fault.Invalid, "%s: %w", file, err)
+	}
+	if config.Proxies[name]["type"] == "snapshot" {
+		return true, nil
+	}
+	for _, pattern := range config.Imports {
+		if !filepath.IsAbs(pattern) {
+			pattern = filepath.Join(filepath.Dir(file), pattern)
+		}
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return false, err
+		}
+		for _, path := range found {
+			if has, err := searchProxyPlugin(path, name, seen); has || err != nil {
+				return has, err
+			}
+		}
+	}
+	return false, nil
+}
