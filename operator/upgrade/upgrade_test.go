@@ -41,6 +41,7 @@ type engine struct {
 	disabledElsewhere bool // dockerd disables it for another command
 }
 
+// ServeHTTP answers a request.
 func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call := strings.TrimPrefix(r.URL.Path, "/plugins/overlayzfs:latest/")
 	refuse := func(why string) {
