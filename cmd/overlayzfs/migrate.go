@@ -309,6 +309,9 @@ func (f *migrateFlags) report(c console, plan *migrate.Plan) error {
 	default:
 		next = fmt.Sprintf("Migrated. dockerd can be started with the driver %s.\n"+
 			"If all is well, run `overlayzfs migrate --finish`; until then `overlayzfs migrate --undo` restores the old state.", plan.Job.To)
+		if plan.Job.Dataset == "" && !f.back {
+			next += "\nThe layers lie in the plugin's directory: `docker plugin rm` would delete them. `overlayzfs plugin upgrade` does not."
+		}
 	}
 	_, err := fmt.Fprintln(c.out, next)
 	return err
