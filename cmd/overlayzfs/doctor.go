@@ -90,6 +90,7 @@ func (f *doctorFlags) examine(ctx context.Context, c console) error {
 // gather collects facts. An error on the way to a fact is a fact, too, unless a lack of
 // privileges hides what there is.
 func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts, err error) {
+	f.findConfig()
 	facts.GatherHost("")
 	f.gatherDocker(ctx, c, &facts)
 	if errors.Is(facts.Docker.LocationErr, fs.ErrPermission) {

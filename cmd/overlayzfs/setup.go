@@ -49,6 +49,7 @@ func setupCommand(c console, where *storeFlags) *cobra.Command {
 			"  overlayzfs setup --remove",
 		Args: optionalArg,
 		RunE: func(command *cobra.Command, args []string) error {
+			f.findConfig()
 			if f.remove {
 				return f.runRemoval(command.Context(), c, strings.Join(args, ""))
 			}

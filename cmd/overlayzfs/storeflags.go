@@ -33,6 +33,17 @@ func (f *storeFlags) register(flags *pflag.FlagSet, c console) {
 	valueFlag(flags, &f.wanted.Config, "config-file", "", "FILE", "", `Docker's configuration (default "`+dockerconf.DefaultFile+`")`)
 }
 
+// findConfig names the daemon.json of the running dockerd, unless a flag names one: NixOS has
+// it elsewhere.
+func (f *storeFlags) findConfig() {
+	if f.wanted.Config != "" || f.config != dockerconf.DefaultFile {
+		return
+	}
+	if file := dockerconf.FindFile("/proc"); file != dockerconf.DefaultFile {
+		f.wanted.Config = file
+	}
+}
+
 // locate finds the store, or fails as a command that was called wrongly.
 func (f *storeFlags) locate() (host.Location, error) {
 	if err := f.checkDataset(); err != nil {

@@ -3,6 +3,7 @@
 // byte, and the new file replaces the old one atomically.
 //
 //	dockerconf.go  reads the configuration
+//	find.go        finds the file that the running dockerd reads
 //	edit.go        changes keys in the content; finds the changes that restore old values
 //	replace.go     replaces the file
 //
