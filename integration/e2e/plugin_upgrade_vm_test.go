@@ -94,10 +94,10 @@ func requireUpgraded(t *testing.T, e *engine.Engine, id, description string) {
 // killUpgrades kills upgrades to and fro at growing times after their start.
 func killUpgrades(t *testing.T, e *engine.Engine, to, fro []string) {
 	t.Helper()
-	for n := range 6 {
+	for n := range 4 {
 		cmd := exec.Command(operatorPath, to...)
 		must(t, cmd.Start())
-		timer := time.AfterFunc(time.Duration(n*n)*80*time.Millisecond, func() { _ = cmd.Process.Signal(syscall.SIGKILL) })
+		timer := time.AfterFunc(time.Duration(n*n)*200*time.Millisecond, func() { _ = cmd.Process.Signal(syscall.SIGKILL) })
 		err := cmd.Wait()
 		timer.Stop()
 		state := e.Docker(t, "plugin", "inspect", "-f", "{{.Enabled}} {{.Config.Description}}", engine.PluginName)
