@@ -65,6 +65,7 @@
 //	engine.go         the engine that the store is bound to
 //	receive.go        stores that come from another host
 //	structure.go      checks of a store's structure before it is trusted
+//	idset.go          layers with a property that only this process knows
 //	driver.go         Open, Restart, Close; locks and checks around every call
 //	home.go           the home: mount, lock, directories
 //	format.go         the format version, the store's name, the store's door
