@@ -123,7 +123,7 @@ func (h home) hasLinkForEachDir() (bool, error) {
 		return false, fmt.Errorf("stat %q: %w", h.path(linkDir), err)
 	}
 	const itself, ours = 2, 2 // "." and ".."; l and .overlayzfs
-	return uint64(links.Size)-itself == uint64(root.Nlink)-itself-ours, nil
+	return uint64(links.Size)-itself == uint64(root.Nlink)-itself-ours, nil //nolint:unconvert // 32 bits on arm64
 }
 
 // repairLinks makes lost short links again, and layers' own records of them. It returns how

@@ -65,7 +65,7 @@ func (f *restoreFlags) run(ctx context.Context, c console, dataset string) error
 	if err != nil {
 		return err
 	}
-	defer z.Close()
+	defer func() { _ = z.Close() }() // every write has been answered
 	target := backup.Target{ZFS: z, Dataset: dataset}
 	switch {
 	case f.have:

@@ -184,7 +184,7 @@ func (c *copier) makeDir(name string) error {
 	if err == nil {
 		err = fsat.Mkdir(to, path.Base(name), 0o700)
 	}
-	if err != nil && !(c.repairs && errors.Is(err, fs.ErrExist)) {
+	if err != nil && (!c.repairs || !errors.Is(err, fs.ErrExist)) {
 		return wrapEntryError(name, err)
 	}
 	c.dirs[name] = true

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
 )
 
 // makeLayer makes a layer of paths: "a/" is a directory, "a" a file,

@@ -23,7 +23,7 @@ import (
 func (c *carrier) findTreeReason(it item) (string, error) {
 	record, err := c.docker.TarSplit(c.job.From, it.image.Chain)
 	if err != nil {
-		return err.Error(), nil
+		return err.Error(), nil //nolint:nilerr // the error is the reason
 	}
 	reason := verify.FindLoss(record)
 	return reason, record.Close()

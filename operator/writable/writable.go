@@ -53,7 +53,7 @@ func Find(s *inventory.Source, snapshot, name string) (l Layer, err error) {
 	if err != nil {
 		return l, err
 	}
-	defer view.Close()
+	defer func() { _ = view.Close() }() // only read
 	layers, err := view.Layers()
 	for _, seen := range layers {
 		if seen.ID != l.ID {
