@@ -122,7 +122,7 @@ func (h home) hasLinkForEachDir() (bool, error) {
 	if err := unix.Stat(h.path(linkDir), &links); err != nil {
 		return false, fmt.Errorf("stat %q: %w", h.path(linkDir), err)
 	}
-	const itself, ours = 2, 2 // "." and ".."; l and .overlayzfs
+	const itself, ours = 2, 2                                               // "." and ".."; l and .overlayzfs
 	return uint64(links.Size)-itself == uint64(root.Nlink)-itself-ours, nil //nolint:unconvert // 32 bits on arm64
 }
 
