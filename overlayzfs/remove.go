@@ -14,6 +14,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
@@ -49,7 +50,7 @@ func (d *Driver) removeLayer(l layer) error {
 // moveToTrash renames the layer into the trash in one step and returns its path there. The
 // path is empty when no files are left to delete.
 func (d *Driver) moveToTrash(l layer) (trash string, err error) {
-	_, err = readShortName(l.dir())
+	short, err := readShortName(l.dir())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if exists, err := l.exists(); err != nil || !exists {
@@ -68,7 +69,12 @@ func (d *Driver) moveToTrash(l layer) (trash string, err error) {
 	if err := d.detach(l); err != nil && !errors.Is(err, fault.Invalid) { // a damaged layer can be removed too
 		return "", err
 	}
-	trash = d.home.privatePath(trashDir, NewShortName())
+	if short == "" {
+		if short, err = d.findShortName(l); err != nil {
+			return "", err
+		}
+	}
+	trash = d.home.privatePath(trashDir, short)
 	err = publish(l.dir(), trash)
 	if class := fault.ClassOf(fault.Classify(err)); class == fault.NoSpace || class == fault.LimitReached {
 		return "", d.removeInPlace(l)
@@ -139,11 +145,27 @@ func (d *Driver) discardContent(dir string) {
 	}
 }
 
+// findShortName finds the name of a layer's short link where the layer does not say it, for
+// a power cut can empty a new layer's record. A layer without a link gets a new name.
+func (d *Driver) findShortName(l layer) (string, error) {
+	links, err := d.home.readShortLinks()
+	if err != nil {
+		return "", err
+	}
+	if short, ok := links.byLayer()[l.id]; ok {
+		return short, nil
+	}
+	return NewShortName(), nil
+}
+
 // discardLinkAndLimit deletes the parts of a layer outside of its directory: the short
 // link, and what its limit needed. The latter happens in the background, when the layer's mount
 // has ended.
 func (d *Driver) discardLinkAndLimit(dir string, ended <-chan struct{}) error {
 	short, err := readShortName(dir)
+	if name := filepath.Base(dir); errors.Is(err, fault.Invalid) && quota.IsKey(name) && filepath.Dir(dir) != string(d.home) {
+		short, err = name, nil // a power cut emptied the file; in staging and in the trash the name is the link's
+	}
 	if err == nil {
 		d.limits.DiscardLater(short, ended)
 		err = os.Remove(d.home.path(linkDir, short))

@@ -146,7 +146,8 @@ func TestUpgradePlugin(t *testing.T) {
 	if !slices.Equal(pulled, want) {
 		t.Errorf("%q, want %q", pulled, want)
 	}
-	if _, err := http.Get("http://" + strings.TrimSuffix(reference, "/overlayzfs:upgrade") + "/v2/"); err == nil {
+	if response, err := http.Get("http://" + strings.TrimSuffix(reference, "/overlayzfs:upgrade") + "/v2/"); err == nil {
+		response.Body.Close()
 		t.Error("the registry still answers")
 	}
 }
