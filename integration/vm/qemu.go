@@ -71,10 +71,10 @@ func qemuArgs(h hardware) []string {
 	if h.poolDirect {
 		poolCache = "cache=none,aio=threads"
 	}
-	args = append(args, drive("root", h.root, "snapshot=on")...)
+	args = append(args, drive("root", h.root, "snapshot=on,"+unlocked)...)
 	args = append(args, drive("pool", h.pool, poolCache+",discard=unmap")...)
 	args = append(args, drive("job", h.job, "readonly=on")...)
-	args = append(args, drive("modules", h.modules, "readonly=on")...)
+	args = append(args, drive("modules", h.modules, "readonly=on,"+unlocked)...)
 	args = append(args, "-device", "virtio-serial-pci")
 	for port := range portCount {
 		args = append(args,
@@ -97,6 +97,10 @@ func kernelOptions() []string {
 		"mitigations=off", // nobody attacks it, and emulated they are slow
 	}
 }
+
+// unlocked is for files that no machine writes to and many share: QEMU would refuse one that
+// a User-Mode Linux has locked for reading.
+const unlocked = "file.locking=off"
 
 func drive(id, file, options string) []string {
 	return []string{

@@ -19,7 +19,7 @@ func TestQEMUArgs(t *testing.T) {
 		"as usual": {
 			want: []string{
 				"-accel tcg,thread=multi", "-m 1G -smp 2", "-kernel k -initrd i", "mitigations=off lab.nonce=N", "-serial file:c",
-				"format=raw,file=r,snapshot=on", "file=p,cache=none,aio=threads", "file=j,readonly=on",
+				"format=raw,file=r,snapshot=on,file.locking=off", "file=p,cache=none,aio=threads", "file=j,readonly=on",
 				"socket,id=port0,fd=3 -device virtserialport,chardev=port0,nr=1", "fd=6 -device virtserialport,chardev=port3,nr=4",
 			},
 			absent: []string{"stdio", "kvm"},
