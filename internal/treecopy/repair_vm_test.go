@@ -99,7 +99,7 @@ func describe(t *testing.T, root string) []string {
 		}
 		value := make([]byte, 8)
 		if n, err := unix.Lgetxattr(at, "trusted.note", value); err == nil {
-			text += fmt.Sprint(" note ", value[:n])
+			text += " note " + string(value[:n])
 		} else if !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOTSUP) {
 			return err
 		}

@@ -41,9 +41,19 @@ func (c *Client) Plugin(ctx context.Context, name string) (Plugin, error) {
 // CreatePlugin creates a plugin from the directory that `docker plugin create` takes.
 func (c *Client) CreatePlugin(ctx context.Context, name, dir string) error {
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(writeTar(w, dir)) }()
+	written := make(chan error, 1)
+	go func() {
+		err := writeTar(w, dir)
+		w.CloseWithError(err)
+		written <- err
+	}()
 	err := c.post(ctx, "/plugins/create?name="+url.QueryEscape(name), "application/x-tar", r)
-	return errors.Join(err, r.Close())
+	err = errors.Join(err, r.Close())
+	// dockerd can answer before it sees that the tar was cut short.
+	if failed := <-written; failed != nil && !errors.Is(failed, io.ErrClosedPipe) && !errors.Is(err, failed) {
+		err = errors.Join(err, failed)
+	}
+	return err
 }
 
 // EnablePlugin starts a plugin.
