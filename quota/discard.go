@@ -48,9 +48,9 @@ func (l *Limiter) DiscardLater(key string, ended <-chan struct{}) {
 // WaitDiscards waits until no layer is being discarded in the background, except for those
 // whose dataset is in use.
 func (l *Limiter) WaitDiscards(ctx context.Context) error {
-	for _, settled := range l.discards.list() {
+	for _, waits := range l.discards.list() {
 		select {
-		case <-settled:
+		case <-waits:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -89,7 +89,7 @@ func (l *Limiter) discardInBackground(key string, first func() error) {
 			if !errors.Is(err, fault.Busy) {
 				break
 			}
-			if pause > usualPause && l.discards.settle(key) {
+			if pause > usualPause && l.discards.endWaits(key) {
 				log.WithError(err).Info("the dataset of a removed layer is in use; it is destroyed when its last user ends")
 			}
 			err = l.discard(l.ctx, key)
@@ -104,45 +104,45 @@ func (l *Limiter) discardInBackground(key string, first func() error) {
 // closed when the discard has ended or its dataset is known to be in use.
 type discards struct {
 	mu      sync.Mutex
-	settled map[string]chan struct{}
+	waits map[string]chan struct{}
 }
 
 // begin reports whether the caller may discard the key.
 func (d *discards) begin(key string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.settled[key] != nil {
+	if d.waits[key] != nil {
 		return false
 	}
-	if d.settled == nil {
-		d.settled = map[string]chan struct{}{}
+	if d.waits == nil {
+		d.waits = map[string]chan struct{}{}
 	}
-	d.settled[key] = make(chan struct{})
+	d.waits[key] = make(chan struct{})
 	return true
 }
 
-// settle ends the waits for the key and reports whether it is the first to do so.
-func (d *discards) settle(key string) bool {
+// endWaits ends the waits for the key and reports whether it is the first to do so.
+func (d *discards) endWaits(key string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	select {
-	case <-d.settled[key]:
+	case <-d.waits[key]:
 		return false
 	default:
-		close(d.settled[key])
+		close(d.waits[key])
 		return true
 	}
 }
 
 func (d *discards) end(key string) {
-	d.settle(key)
+	d.endWaits(key)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.settled, key)
+	delete(d.waits, key)
 }
 
 func (d *discards) list() []chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Collect(maps.Values(d.settled))
+	return slices.Collect(maps.Values(d.waits))
 }

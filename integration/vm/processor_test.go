@@ -37,7 +37,7 @@ func TestAProcessorHasOneHolder(t *testing.T) {
 	if err != nil || len(child.numbers) != 1 || child.numbers[0] != held.numbers[0] {
 		t.Errorf("inherited: %v, %v", child, err)
 	}
-	// Who waits goes on when the holder ends.
+	// A waiter goes on when the holder ends.
 	t.Setenv(ProcessorsVariable, "")
 	again, err := ClaimProcessors(t.Context(), len(all), held.Release)
 	if err != nil {
