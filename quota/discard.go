@@ -103,7 +103,7 @@ func (l *Limiter) discardInBackground(key string, first func() error) {
 // discards are the keys that are being discarded in the background. The channel of a key is
 // closed when the discard has ended or its dataset is known to be in use.
 type discards struct {
-	mu      sync.Mutex
+	mu    sync.Mutex
 	waits map[string]chan struct{}
 }
 
