@@ -13,7 +13,6 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/images"
-	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // background is a context for calls that also run after a test.
@@ -107,9 +106,7 @@ func TestPodsHaveTheDefaultLimit(t *testing.T) {
 	p.remove(t)
 	n.removeImages(t)
 	waitFor(t, engine.CheckNoSnapshotterLayers)
-	if left := inguest.Run(t, "zfs", "list", "-H", "-o", "name", "-r", n.Dataset); left != n.Dataset {
-		t.Errorf("datasets of limited containers are left: %q", left)
-	}
+	waitFor(t, func() error { return engine.CheckNoLimitDatasets(t, n.Dataset) })
 }
 
 // requireOnlyOurs fails the test unless the CRI uses the configured snapshotter, and no

@@ -106,7 +106,7 @@ func (s *testEngine) requireBaseline(t testing.TB) {
 			labelError("mounts of the plugin", compareLists(listOverlays(s.pluginPID(t)), nil)),
 			labelError("layers", errors.Join(err, compareLists(layers, s.layers))),
 			labelError("unfinished business", checkNothingUnfinished(home)),
-			labelError("datasets", compareLists(listDatasets(t, s.dataset), []string{s.dataset})),
+			labelError("datasets", compareLists(inguest.ListDatasets(t, s.dataset), []string{s.dataset})),
 			labelError("loop devices", compareLists(listLoopDevices(t), nil)),
 			labelError("containers' shims", s.checkOneShim()),
 		)

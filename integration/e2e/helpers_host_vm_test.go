@@ -80,21 +80,6 @@ func listOverlays(pid int) []string {
 	return found
 }
 
-// listDatasets lists a dataset and everything below it. It leaves out the datasets that a
-// plugin makes beforehand, which come and go.
-func listDatasets(t testing.TB, dataset string) (names []string) {
-	t.Helper()
-	for line := range strings.Lines(run(t, "zfs", "list", "-H", "-o", "name,overlayzfs:layer", "-t", "all", "-r", dataset)) {
-		if name, layer, _ := strings.Cut(strings.TrimSpace(line), "\t"); layer != spareLayer {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// spareLayer is what a dataset that was made beforehand has in the place of its layer's ID.
-const spareLayer = "(spare)"
-
 func listLoopDevices(t testing.TB) []string {
 	t.Helper()
 	used, err := filepath.Glob("/sys/block/loop*/loop/backing_file")

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"github.com/overlayzfs/overlayzfs/integration/pluginclient"
 )
 
@@ -102,7 +103,7 @@ func (s *testEngine) hostPath(t testing.TB, inPlugin string) string {
 func (s *testEngine) requireLimitDatasets(t testing.TB, want int) (all []string) {
 	t.Helper()
 	err := poll(func() error {
-		if all = listDatasets(t, s.dataset)[1:]; len(all) != want {
+		if all = inguest.ListDatasets(t, s.dataset)[1:]; len(all) != want {
 			return fmt.Errorf("limited layers have the datasets %q, want %d", all, want)
 		}
 		return nil
@@ -157,7 +158,7 @@ func (s *testEngine) requireNoLimitRecords(t testing.TB) {
 		var left []string
 		for _, entry := range entries {
 			raw, unread := os.ReadFile(filepath.Join(home, ".overlayzfs", "limits", entry.Name()))
-			if !strings.Contains(string(raw), spareLayer) {
+			if !strings.Contains(string(raw), inguest.SpareLayer) {
 				left = append(left, entry.Name())
 			}
 			err = errors.Join(err, unread)

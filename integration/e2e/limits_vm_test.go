@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // TestLimits runs containers with limits on one engine, and does to them what users do
@@ -217,7 +219,7 @@ func limitInodes(t *testing.T, s *testEngine) {
 	// The file system with all these files ends in the background, which takes minutes on a slow
 	// machine.
 	for range 5 {
-		if err = poll(func() error { return compareLists(listDatasets(t, s.dataset), []string{s.dataset}) }); err == nil {
+		if err = poll(func() error { return compareLists(inguest.ListDatasets(t, s.dataset), []string{s.dataset}) }); err == nil {
 			return
 		}
 	}

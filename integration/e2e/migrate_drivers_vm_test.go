@@ -29,10 +29,10 @@ func TestMigrateFromZFS(t *testing.T) {
 		t.Errorf("under a running engine it says\n%s", out)
 	}
 	m.Stop(t)
-	datasets := listDatasets(t, old)
+	datasets := inguest.ListDatasets(t, old)
 	t.Log(m.runOperator(t, 0, "migrate", "--dry-run"))
 	m.migrate(t, 0)
-	must(t, compareLists(listDatasets(t, old), datasets))
+	must(t, compareLists(inguest.ListDatasets(t, old), datasets))
 	if out := m.migrate(t, 3, "--finish"); !strings.Contains(out, "has not run with the driver") {
 		t.Errorf("before anything ran on the new layers it says\n%s", out)
 	}
@@ -43,7 +43,7 @@ func TestMigrateFromZFS(t *testing.T) {
 	m.requireLimit(t, 64<<20)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--finish"))
-	must(t, compareLists(listDatasets(t, old), []string{old}))
+	must(t, compareLists(inguest.ListDatasets(t, old), []string{old}))
 	m.startMigrated(t, engine.PluginName)
 	m.exerciseContent(t)
 	m.removeContent(t)
@@ -60,7 +60,7 @@ func TestMigrateFromZFSIsUndone(t *testing.T) {
 	m.exerciseContent(t)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--undo"))
-	must(t, compareLists(listDatasets(t, layers), []string{layers}))
+	must(t, compareLists(inguest.ListDatasets(t, layers), []string{layers}))
 	m.startMigrated(t, "zfs")
 	requireSameFacts(t, "undone", dropRunTraces(m.collectFacts(t)), dropRunTraces(before))
 	m.removeContent(t)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // checks maps the names in newcomerSteps to what a newcomer is told to see. Each check
@@ -125,7 +126,7 @@ func (n *newcomer) requireFormerContent(t *testing.T, driver string) {
 // the newcomer's does.
 func (n *newcomer) checkUninstalled(t *testing.T, _ string) {
 	n.requireFormerContent(t, "overlay2")
-	if err := compareLists(listDatasets(t, "tank"), n.datasets); err != nil {
+	if err := compareLists(inguest.ListDatasets(t, "tank"), n.datasets); err != nil {
 		t.Errorf("datasets and snapshots: %v", err)
 	}
 	if out := n.Docker(t, "plugin", "ls", "-q"); out != "" {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/images"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"github.com/overlayzfs/overlayzfs/integration/walkthrough"
 )
 
@@ -75,7 +76,7 @@ func newNewcomer(t *testing.T) *newcomer {
 	must(t, os.MkdirAll(filepath.Dir(newcomerConfig), 0o755))
 	must(t, os.WriteFile(newcomerConfig, []byte("{}\n"), 0o644))
 	t.Cleanup(func() { must(t, os.Remove(newcomerConfig)) })
-	n := &newcomer{checkout: t.TempDir(), datasets: listDatasets(t, "tank")}
+	n := &newcomer{checkout: t.TempDir(), datasets: inguest.ListDatasets(t, "tank")}
 	n.Engine = engine.Start(t, engine.Options{Root: newcomerRoot, ConfigFile: newcomerConfig})
 	must(t, os.Symlink(filepath.Dir(engine.PluginDir(t)), filepath.Join(n.checkout, "build")))
 	importTiny(t, n.Engine, "tiny")

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,7 +55,7 @@ func (s *operatorEngine) doctorFindsAFitHost(t *testing.T) {
 			t.Errorf("doctor does not report %s", check)
 		}
 	}
-	for _, name := range listDatasets(t, s.dataset) {
+	for _, name := range inguest.ListDatasets(t, s.dataset) {
 		if strings.Contains(name, "doctor") {
 			t.Errorf("dataset %s is left", name)
 		}

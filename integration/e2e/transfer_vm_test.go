@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // TestToAnotherHost sends an engine's images to an engine on another pool: everything,
@@ -139,7 +140,7 @@ func (h *hosts) requireSameImages(t testing.TB) {
 			t.Errorf("layer %s is %s", layer.ID, layer.Kind)
 		}
 	}
-	if slices.ContainsFunc(listDatasets(t, receivedOn), func(name string) bool { return strings.HasPrefix(name, receivedOn+"/") }) {
+	if slices.ContainsFunc(inguest.ListDatasets(t, receivedOn), func(name string) bool { return strings.HasPrefix(name, receivedOn+"/") }) {
 		t.Error("a limited container's dataset came with it")
 	}
 }

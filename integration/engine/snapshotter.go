@@ -138,6 +138,16 @@ func CheckNoSnapshotterLayers() error {
 	return err
 }
 
+// CheckNoLimitDatasets returns an error while there are datasets of limited containers. They
+// are destroyed in the background.
+func CheckNoLimitDatasets(t testing.TB, dataset string) error {
+	t.Helper()
+	if left := inguest.ListDatasets(t, dataset); len(left) != 1 {
+		return fmt.Errorf("datasets of limited containers are left: %q", left)
+	}
+	return nil
+}
+
 // CheckUnpacking returns an error until the store holds files of a layer that is being
 // unpacked.
 func CheckUnpacking() error {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/images"
-	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // TestContainersHaveTheDefaultLimit checks that containers have the default limit and
@@ -36,9 +35,7 @@ func TestContainersHaveTheDefaultLimit(t *testing.T) {
 	s.Docker(t, "rm", "-f", "box")
 	s.Docker(t, "system", "prune", "-af")
 	waitFor(t, engine.CheckNoSnapshotterLayers)
-	if left := inguest.Run(t, "zfs", "list", "-H", "-o", "name", "-r", s.dataset); left != s.dataset {
-		t.Errorf("datasets of limited containers are left: %q", left)
-	}
+	waitFor(t, func() error { return engine.CheckNoLimitDatasets(t, s.dataset) })
 }
 
 // TestUsageIsWhatAContainerWrote compares the size that docker inspect shows with what
