@@ -232,10 +232,27 @@ func TestDestroyRetryDoesNotWaitForChildren(t *testing.T) {
 // otherWords are how zfs(8) prints what has two words.
 var otherWords = map[string]string{"gzip-6": "gzip", "sa": "on"}
 
+// fixedProperties are the properties that have words and do not change after the creation.
+var fixedProperties = []string{"casesensitivity", "utf8only", "normalization"}
+
+// createWith creates a dataset with each word of a property.
+func createWith(t *testing.T, h *Handle, parent, property string, all []string) {
+	t.Helper()
+	for _, word := range all {
+		child := parent + "/" + property + "-" + word
+		check(t, h.CreateFilesystem(child, Properties{"mountpoint": String("none"), property: String(word)}))
+		equal(t, property, get(t, child, property), word)
+	}
+}
+
 func TestSetAndInherit(t *testing.T) {
 	h := open(t)
 	name := fresh(t)
 	for property, all := range words {
+		if slices.Contains(fixedProperties, property) {
+			createWith(t, h, name, property, all)
+			continue
+		}
 		for _, word := range all {
 			if word == noWord {
 				continue
