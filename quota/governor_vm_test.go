@@ -136,13 +136,14 @@ func TestNeighboursAndTheGovernor(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.sync()
+		// Its creation can be refused as falsely as a write.
+		f, err := os.Create(filepath.Join(layer.Dir, "diff/little"))
+		must(t, err)
 		ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
 		var neighbour sync.WaitGroup
 		var noise uint64
 		neighbour.Go(func() { noise = writeFor(ctx, filepath.Join(s.home, "noise")) })
 		tries, refused := 0, 0
-		f, err := os.Create(filepath.Join(layer.Dir, "diff/little"))
-		must(t, err)
 		for ctx.Err() == nil {
 			tries++
 			if _, err := f.WriteAt(make([]byte, 4096), 0); err != nil {

@@ -308,9 +308,11 @@ func describeUse(process procfs.Proc, used map[int]string) (what, on string) {
 	if len(used) == 0 || process.PID == os.Getpid() {
 		return "", ""
 	}
-	for link, what := range map[string]string{"root": "its root directory", "exe": "its program", "cwd": "its working directory"} {
-		if on, ok := used[mountIDOfLink(procPath(process, link))]; ok {
-			return what, on
+	for _, use := range []struct{ link, what string }{
+		{"root", "its root directory"}, {"exe", "its program"}, {"cwd", "its working directory"},
+	} {
+		if on, ok := used[mountIDOfLink(procPath(process, use.link))]; ok {
+			return use.what, on
 		}
 	}
 	// fdinfo does not touch an open file itself, which may lie on a server that is gone.
