@@ -168,7 +168,7 @@ func (d *Driver) makeLayer(l layer, lowers []string, limit quota.Spec) (err erro
 			d.discardLayer(context.Background(), stage)
 		}
 		if err != nil && isSpare {
-			d.limits.DiscardLater(short, nil)
+			d.limits.ReturnSpare(short)
 		}
 	}()
 	if err := d.fillStage(quota.Layer{Key: short, Dir: stage}, l.id, lowers, limit); err != nil {

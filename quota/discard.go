@@ -141,6 +141,12 @@ func (d *discards) end(key string) {
 	delete(d.waits, key)
 }
 
+func (d *discards) has(key string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.waits[key] != nil
+}
+
 func (d *discards) list() []chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -42,13 +42,21 @@ type spares struct {
 }
 
 // TakeSpare returns the key of a spare dataset for a new layer, or "" when there is none. Make
-// uses the dataset for the layer of that key. The caller discards the key if it does not make
+// uses the dataset for the layer of that key. The caller returns the key if it does not make
 // the layer.
 func (l *Limiter) TakeSpare(s Spec) string {
 	if l.spares == nil || l.mode != Dataset || s.Empty() || len(s.Properties) > 0 {
 		return ""
 	}
 	return l.spares.take()
+}
+
+// ReturnSpare takes a key back that TakeSpare returned and no layer was made with. A dataset
+// that a layer began to use is discarded.
+func (l *Limiter) ReturnSpare(key string) {
+	if l.discards.has(key) || !l.spares.giveBack(key) {
+		l.DiscardLater(key, nil)
+	}
 }
 
 // DropSpares destroys the spare datasets, and ends the making of others. No layer may be in
@@ -76,6 +84,16 @@ func (s *spares) take() string {
 	s.ready = s.ready[1:]
 	s.taken[key] = true
 	return key
+}
+
+func (s *spares) giveBack(key string) bool {
+	if !s.claim(key) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready = append(s.ready, key)
+	return true
 }
 
 // claim reports whether the key is that of a spare that was taken. It answers true once.
