@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // operatorPath is the path of the operator's command in the guest.
@@ -328,6 +329,7 @@ func (s *snapshotEngine) emptyStore(t *testing.T) {
 // listContainerDatasets lists the datasets of containers, removed ones included.
 func (s *snapshotEngine) listContainerDatasets(t testing.TB) []string {
 	t.Helper()
-	all := strings.Fields(run(t, "zfs", "list", "-H", "-o", "name", "-t", "filesystem", "-r", s.dataset))[1:]
-	return slices.DeleteFunc(all, func(name string) bool { return name == s.dataset+"/removed" })
+	return slices.DeleteFunc(inguest.ListDatasets(t, s.dataset)[1:], func(name string) bool {
+		return name == s.dataset+"/removed" || strings.Contains(name, "@")
+	})
 }
