@@ -80,6 +80,25 @@ func (s *testEngine) storeDir(t testing.TB) string {
 	return storeDirOf(t, s.Engine)
 }
 
+// againAfterKill starts the engine after a kill. dockerd ends the plugin that outlived it and
+// starts it anew, and cleans up the mounts of the first at the same time. On a busy machine it
+// then unmounts the directory of the second, and the host does not see what is mounted there.
+// A start after a stop mends that (docs/troubleshooting.md).
+func (s *testEngine) againAfterKill(t *testing.T) {
+	t.Helper()
+	s.Again(t)
+	seen := func() error {
+		_, err := os.Stat(filepath.Join(s.storeDir(t), ".overlayzfs"))
+		return err
+	}
+	if err := seen(); err != nil {
+		t.Logf("the host does not see the plugin's mounts: start once more: %v", err)
+		s.Stop(t)
+		s.Again(t)
+		must(t, seen())
+	}
+}
+
 func storeDirOf(t testing.TB, e *engine.Engine) string {
 	t.Helper()
 	return filepath.Join(propagatedMountOf(t, e), engine.PluginName)

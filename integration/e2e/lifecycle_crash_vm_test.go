@@ -100,7 +100,7 @@ func killBothDuringApply(t *testing.T, s *testEngine) {
 	if err == nil {
 		t.Fatal("docker import succeeded although the engine died")
 	}
-	s.Again(t)
+	s.againAfterKill(t)
 	requireNoImage(t, s, "bulk")
 }
 

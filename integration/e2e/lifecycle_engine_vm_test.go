@@ -242,7 +242,7 @@ func restartEngine(t *testing.T, s *testEngine) {
 func killEngine(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "survivor")
 	s.Kill(t)
-	s.Again(t)
+	s.againAfterKill(t)
 	if err := checkRunning(s.Engine, "survivor"); err == nil {
 		t.Error("the container runs although the engine does not keep containers over its restart")
 	}
