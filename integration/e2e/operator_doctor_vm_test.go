@@ -4,13 +4,14 @@ package e2e
 
 import (
 	"encoding/json"
-	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/inguest"
 )
 
 // finding is one result of overlayzfs doctor.
