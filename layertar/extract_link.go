@@ -92,8 +92,8 @@ func linkError(linkname string, err error) error {
 	return fault.New(classOrUnsafe(err), "hard link to %s: %w", quote(linkname), err)
 }
 
-// keepLinked reports whether to unpack an entry of AUFS's store of linked files for now: the
-// layer's hard links lead there.
+// keepLinked reports whether to unpack an entry of AUFS's store of linked files until the end of
+// the layer: its hard links lead there.
 func (x *extractor) keepLinked(path string, hdr *tar.Header) bool {
 	if !whiteout.IsLinked(path) || hdr.Typeflag != tar.TypeReg {
 		return false
