@@ -35,6 +35,7 @@ const (
 	offGUID         = 12592 // uint64
 	offCookie       = 12616 // uint64
 	offObjsetType   = 12624 // uint64
+	offPermAction   = 12632 // uint64, 1: take permissions away
 	offObj          = 12656 // uint64
 	offStats        = 12704 // dmu_objset_stats_t
 	offDeferDestroy = 13648 // uint32
@@ -84,6 +85,7 @@ const (
 	iocRename           request = 0x5a1a
 	iocSnapshot         request = 0x5a23
 	iocPoolGetProps     request = 0x5a27
+	iocSetFsACL         request = 0x5a28
 	iocInheritProp      request = 0x5a2b
 	iocUserspaceOne     request = 0x5a2d
 	iocUserspaceMany    request = 0x5a2e

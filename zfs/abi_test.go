@@ -25,7 +25,7 @@ type zfsCmd struct {
 	_             uint64 // nvlist_conf_size
 	cookie        uint64
 	objsetType    uint64
-	_             uint64 // perm_action
+	permAction    uint64
 	_             uint64 // history_len
 	_             uint64 // history_offset
 	obj           uint64
@@ -127,6 +127,7 @@ func TestOffsetsAndSizesAreTheHeaders(t *testing.T) {
 		{"guid", offGUID, unsafe.Offsetof(c.guid)},
 		{"cookie", offCookie, unsafe.Offsetof(c.cookie)},
 		{"objset_type", offObjsetType, unsafe.Offsetof(c.objsetType)},
+		{"perm_action", offPermAction, unsafe.Offsetof(c.permAction)},
 		{"defer_destroy", offDeferDestroy, unsafe.Offsetof(c.inject) + unsafe.Offsetof(c.inject.deferDestroy)},
 		{"obj", offObj, unsafe.Offsetof(c.obj)},
 		{"objset_stats", offStats, unsafe.Offsetof(c.objsetStats)},
@@ -183,7 +184,7 @@ func TestRequestNumbersAreTheEnums(t *testing.T) {
 	got := map[string]request{
 		"POOL_STATS": iocPoolStats, "OBJSET_STATS": iocObjsetStats, "OBJSET_ZPLPROPS": iocObjsetZPLProps, "DATASET_LIST_NEXT": iocDatasetListNext, "SNAPSHOT_LIST_NEXT": iocSnapshotListNext,
 		"SET_PROP": iocSetProp, "CREATE": iocCreate, "DESTROY": iocDestroy, "ROLLBACK": iocRollback, "SNAPSHOT": iocSnapshot,
-		"POOL_GET_PROPS": iocPoolGetProps, "INHERIT_PROP": iocInheritProp, "USERSPACE_ONE": iocUserspaceOne,
+		"POOL_GET_PROPS": iocPoolGetProps, "SET_FSACL": iocSetFsACL, "INHERIT_PROP": iocInheritProp, "USERSPACE_ONE": iocUserspaceOne,
 		"USERSPACE_MANY": iocUserspaceMany, "HOLD": iocHold, "RELEASE": iocRelease, "GET_HOLDS": iocGetHolds,
 		"DESTROY_SNAPS": iocDestroySnaps, "POOL_SYNC": iocPoolSync, "CLONE": iocClone, "RENAME": iocRename, "CHANGE_KEY": iocChangeKey,
 		"GET_BOOKMARKS": iocGetBookmarks, "DESTROY_BOOKMARKS": iocDestroyBookmarks,

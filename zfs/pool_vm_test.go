@@ -206,6 +206,7 @@ func TestASuspendedPoolBlocksNobody(t *testing.T) {
 		"release":   func() error { return h.Release(name+"@s", "tag") },
 		"rollback":  func() error { return h.Rollback(context.Background(), name, name+"@s") },
 		"sync":      func() error { return h.SyncPool(context.Background(), pool) },
+		"wait":      func() error { return h.WaitTxg(context.Background(), name) },
 	}
 	for what, request := range requests {
 		answer := make(chan error, 1)
@@ -239,6 +240,7 @@ func TestAReadOnlyPoolIsTold(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	wantError(t, h.SyncPool(context.Background(), pool), ErrReadOnly, fault.ReadOnly)
+	wantError(t, h.WaitTxg(context.Background(), pool), ErrReadOnly, fault.ReadOnly)
 	wantError(t, h.CreateFilesystem(pool+"/new", nil), ErrReadOnly)
 	wantError(t, h.SetUint(pool+"/fs", "quota", 1<<20), ErrReadOnly)
 	_, err = h.DatasetStats(pool + "/fs")
