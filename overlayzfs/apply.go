@@ -53,7 +53,7 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 		emptyStage(stage)
 		return 0, err
 	}
-	barrier := func(ctx context.Context) error { return d.barrierForContent(ctx, tar.n) }
+	barrier := func(ctx context.Context, log intentLog) error { return d.barrierForContent(ctx, log, tar.n) }
 	if err := d.makeContentReady(ctx, l, barrier); err != nil {
 		return 0, err
 	}
@@ -140,7 +140,7 @@ func (d *Driver) fillStaged(ctx context.Context, l layer, write func(*os.File) e
 		emptyStage(stage)
 		return err
 	}
-	return d.makeContentReady(ctx, l, d.waitTxg)
+	return d.makeContentReady(ctx, l, func(ctx context.Context, _ intentLog) error { return d.waitTxg(ctx) })
 }
 
 // fillInPlace fills a limited layer, whose content can lie on a dataset of its own.
@@ -172,10 +172,10 @@ func writeContent(path string, write func(*os.File) error) error {
 // While the intent log is in use, these are two waits. Another call's fsync commits all
 // names, the removal of the building mark among them, and not the content of files. So the
 // content is waited for first, and the second wait is for that one name.
-func (d *Driver) makeContentReady(ctx context.Context, l layer, barrier func(context.Context) error) error {
+func (d *Driver) makeContentReady(ctx context.Context, l layer, barrier func(context.Context, intentLog) error) error {
 	log := d.readIntentLog()
 	if log.used {
-		if err := barrier(ctx); err != nil {
+		if err := barrier(ctx, log); err != nil {
 			return err
 		}
 	}
@@ -183,7 +183,7 @@ func (d *Driver) makeContentReady(ctx context.Context, l layer, barrier func(con
 		return err
 	}
 	if log.used {
-		return d.commitNames(ctx)
+		return d.commitNames(ctx, log)
 	}
 	return d.waitTxg(ctx)
 }

@@ -73,7 +73,7 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	if err := d.makeLayer(l, lowers, limit); err != nil {
 		return errors.Join(err, d.clearMarks(l.id))
 	}
-	if err := d.barrierForCreate(ctx, o); err != nil {
+	if err := d.barrierForCreate(ctx, l, lowers, o, limit); err != nil {
 		return errors.Join(err, d.removeLayer(l)) // the caller does not remove it
 	}
 	if o.ReadWrite {
@@ -227,7 +227,7 @@ func (d *Driver) makeRootDir(path string, mode os.FileMode) error {
 
 // makeDir makes a directory independently of the process's umask and of what the directory
 // around it passes on: ACLs, the group, the set-group-ID bit. It skips changes that are not
-// needed, because each one is a transaction.
+// needed, because each one is a transaction and a wait for the intent log.
 func makeDir(path string, mode os.FileMode, uid, gid int) error {
 	if err := os.Mkdir(path, mode); err != nil {
 		return err
@@ -239,7 +239,8 @@ func makeDir(path string, mode os.FileMode, uid, gid int) error {
 	if err != nil || right {
 		return err
 	}
-	return errors.Join(os.Chmod(path, mode), os.Chown(path, uid, gid))
+	// commitNames of others does not commit these changes, so they are committed here.
+	return errors.Join(os.Chmod(path, mode), os.Chown(path, uid, gid), syncFile(path))
 }
 
 // ensureFile makes an empty file unless it exists.

@@ -37,8 +37,10 @@ type Driver struct {
 	managesMount   bool         // Close unmounts the dataset
 	externalMounts bool         // the caller mounts the layers, see Options.Door
 
-	zfs  *zfs.Handle // nil without /dev/zfs
-	txgs txgWaiter
+	zfs        *zfs.Handle // nil without /dev/zfs
+	txgs       txgWaiter
+	freed      txgWaiter // as txgs, until freed space is usable again
+	hasWaitTxg bool      // see probeWaitTxg
 
 	hasXattrLog bool // the intent log may contain extended attributes
 
@@ -113,7 +115,7 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 	if o.Observer != nil {
 		d.observer = o.Observer
 	}
-	d.txgs.sync = d.syncPool
+	d.txgs.sync, d.freed.sync = d.syncTxg, d.syncPool
 	d.reaper = newReaper(d.discardLayer)
 	if d.hasVolatile, err = mount.HasVolatile(); err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -169,6 +171,7 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	if err := d.startSnapshots(o); err != nil {
 		return err
 	}
+	d.probeWaitTxg(ctx)
 	d.probeCopyUp(ctx)
 	d.takeSnapshot(ctx, snapshot.Start)
 	return nil

@@ -183,5 +183,5 @@ func TestAFailedRecordStopsTheCommit(t *testing.T) {
 	if err := d.CommitLayer(ctx, "1", true, func() error { t.Error("noted, and nothing is on disk"); return nil }); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	must(t, errors.Join(d.CommitNames(t.Context()), d.WaitTxg(t.Context()), d.WaitReaper(t.Context())))
+	must(t, errors.Join(d.CommitRecords(t.Context()), d.WaitTxg(t.Context()), d.WaitReaper(t.Context())))
 }

@@ -99,7 +99,13 @@ func (d *Driver) setLimits(ctx context.Context, l layer, change wantedLimit) err
 	if err := d.limits.SetLimits(quotaLayer, change.Limits); err != nil {
 		return err
 	}
-	return d.commitNames(ctx)
+	return d.commitNames(ctx, d.readIntentLog()) // the record's content is on disk
+}
+
+// hasProject reports whether a limit is enforced by a project ID.
+func (d *Driver) hasProject(limit quota.Spec) bool {
+	mode, _ := d.limits.Mode()
+	return mode == quota.Project && !limit.Empty() && len(limit.Properties) == 0
 }
 
 // CheckLimits returns the reason why no layer created now can get a limit, or nil.

@@ -37,15 +37,23 @@ func (d *Driver) markBuilding(l layer, o CreateOptions) error {
 // content has to become durable again.
 func (d *Driver) markMutable(l layer) error {
 	if d.building.has(l.id) {
-		if err := os.Rename(d.home.buildingMark(l.id), d.home.mutableMark(l.id)); err != nil {
+		if err := d.replaceBuildingMark(l.id); err != nil {
 			return err
 		}
-		d.building.remove(l.id)
-		d.mutable.add(l.id)
 	}
 	if d.isMutable(l) {
 		d.durableLayers.remove(l.id)
 	}
+	return nil
+}
+
+// replaceBuildingMark makes a mutable layer of a building one.
+func (d *Driver) replaceBuildingMark(id string) error {
+	if err := os.Rename(d.home.buildingMark(id), d.home.mutableMark(id)); err != nil {
+		return err
+	}
+	d.building.remove(id)
+	d.mutable.add(id)
 	return nil
 }
 

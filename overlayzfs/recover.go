@@ -90,7 +90,8 @@ func (d *Driver) recoverBuildingLayer(id string) error {
 	if err != nil {
 		return err
 	}
-	return d.clearMarks(id)
+	// It is a build step, and the Put that ends it has to wait for the disk.
+	return d.replaceBuildingMark(id)
 }
 
 // forEachPath calls do with the path of every entry of dir.

@@ -20,22 +20,25 @@ import (
 
 // Remove removes the layer, mounted or not, because dockerd and BuildKit remove layers
 // that they never put. A missing layer is no error. A layer with an open file stays as it
-// is, and the error is of class Busy.
+// is, and the error is of class Busy. After any other error the caller may repeat Remove,
+// which waits for the disk again.
 func (d *Driver) Remove(ctx context.Context, id string) error {
-	return d.runLocked(ctx, "remove", id, func(l layer) error {
+	err := d.runLocked(ctx, "remove", id, func(l layer) error {
 		trash, err := d.moveToTrash(l)
 		if err != nil {
 			return err
 		}
 		d.snapshots.Notify(snapshot.Removed)
-		// The layer is removed, even when the barrier fails.
-		if err := d.barrierForRemove(ctx, id); err != nil {
-			logrus.WithError(err).WithField("layer", id).Warn("cannot wait for the disk: the removal may not survive a power cut")
-		}
+		err = d.barrierForRemove(ctx, id)
 		d.reaper.enqueue(trash)
-		d.reaper.waitBacklog(ctx)
+		if err != nil {
+			return fmt.Errorf("the layer is gone, and a power cut may bring it back: remove it again: %w", err)
+		}
 		return nil
 	})
+	// This wait holds no lock: it can take minutes, and the store has to remain usable.
+	d.reaper.waitBacklog(ctx)
+	return err
 }
 
 // removeLayer removes a layer without a barrier, for recovery.
@@ -53,8 +56,13 @@ func (d *Driver) moveToTrash(l layer) (trash string, err error) {
 	short, err := readShortName(l.dir())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if exists, err := l.exists(); err != nil || !exists {
-			return "", errors.Join(err, d.forgetLayer(l.id))
+		exists, err := l.exists()
+		if err != nil {
+			return "", err
+		}
+		if !exists {
+			d.forgetLayer(l.id)
+			return "", nil
 		}
 		if err := l.requireLayer(); err != nil {
 			return "", err
@@ -84,11 +92,13 @@ func (d *Driver) moveToTrash(l layer) (trash string, err error) {
 	}
 	// The limit's dataset does not wait for other layers' files: others may need its space.
 	warnLeftover(trash, d.discardLinkAndLimit(trash, d.endings.of(l.id)))
-	return trash, d.forgetLayer(l.id)
+	d.forgetLayer(l.id)
+	return trash, nil
 }
 
-// forgetLayer deletes the store's marks and counts of a removed layer.
-func (d *Driver) forgetLayer(id string) error {
+// forgetLayer deletes the store's marks and counts of a removed layer. The layer is gone
+// then, so a failure is only logged. The next start deletes the marks.
+func (d *Driver) forgetLayer(id string) {
 	d.refs.forget(id)
 	d.durableLayers.remove(id)
 	d.untriedLayers.remove(id)
@@ -98,7 +108,7 @@ func (d *Driver) forgetLayer(id string) error {
 	if _, failed := os.Lstat(d.home.applyPath(id)); !errors.Is(failed, fs.ErrNotExist) {
 		err = errors.Join(err, removeTree(d.home.applyPath(id)))
 	}
-	return err
+	warnLeftover(d.home.applyPath(id), err)
 }
 
 // removeInPlace deletes a layer where it is. A full pool or dataset refuses renames but
@@ -114,7 +124,8 @@ func (d *Driver) removeInPlace(l layer) error {
 	if err := removeTree(l.dir()); err != nil {
 		return err
 	}
-	return d.forgetLayer(l.id)
+	d.forgetLayer(l.id)
+	return nil
 }
 
 // discardLayer deletes a layer's directory in staging or in the trash. It deletes the
@@ -283,6 +294,8 @@ func (r *reaper) waitBacklog(ctx context.Context) {
 		select {
 		case <-progress:
 		case <-ctx.Done():
+			return
+		case <-r.ctx.Done():
 			return
 		}
 	}

@@ -166,7 +166,7 @@ func (f *fakeStore) CommitLayer(_ context.Context, id string, _ bool, record fun
 	return f.before("recorded")
 }
 
-func (f *fakeStore) CommitNames(context.Context) error { return f.before("barrier") }
+func (f *fakeStore) CommitRecords(context.Context) error { return f.before("barrier") }
 
 func (f *fakeStore) CheckLimits() error { return f.off }
 

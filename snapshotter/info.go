@@ -26,7 +26,7 @@ func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fieldpath
 		return err
 	})
 	if err == nil {
-		err = s.store.CommitNames(ctx)
+		err = s.store.CommitRecords(ctx)
 	}
 	return updated, translate("update snapshot", info.Name, err)
 }

@@ -72,7 +72,7 @@ func TestALimitedContainer(t *testing.T) {
 // requireHeld makes sure that a snapshot that is full says so.
 func requireHeld(t *testing.T, s *Snapshotter, key string) {
 	t.Helper()
-	if err := core(t, s).CommitNames(t.Context()); err != nil {
+	if err := core(t, s).WaitTxg(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	usage, err := s.Usage(t.Context(), key)

@@ -80,17 +80,22 @@ func (s *Snapshotter) followedLabels(labels map[string]string) map[string]string
 
 // createLayer creates the layer of a snapshot that has a record.
 func (s *Snapshotter) createLayer(ctx context.Context, r record, p plan) ([]mount.Mount, error) {
+	// A layer for unpacking an image needs no barrier: it means nothing before its commit.
+	recorded := !isUnpackKey(r.info.Name)
+	durable := false
 	if r.hasLayer() {
+		p.layer.Recorded = recorded
 		if err := s.store.Create(ctx, r.id, r.parentID, p.layer); err != nil {
 			return nil, err
 		}
-		if err := s.setRootOwner(ctx, r, p.owner); err != nil {
+		changed, err := s.setRootOwner(ctx, r, p.owner)
+		if err != nil {
 			return nil, err
 		}
+		durable = !changed
 	}
-	// A layer for unpacking an image needs no barrier: it means nothing before its commit.
-	if !isUnpackKey(r.info.Name) {
-		if err := s.store.CommitNames(ctx); err != nil {
+	if recorded && !durable {
+		if err := s.store.CommitRecords(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -99,18 +104,18 @@ func (s *Snapshotter) createLayer(ctx context.Context, r record, p plan) ([]moun
 
 // setRootOwner gives the layer's root the requested owner, or its parent's. The owner of /
 // that a container sees must not depend on whether the container changed anything.
-func (s *Snapshotter) setRootOwner(ctx context.Context, r record, want *owner) error {
+func (s *Snapshotter) setRootOwner(ctx context.Context, r record, want *owner) (changed bool, err error) {
 	if want == nil && r.parentID != "" {
 		uid, gid, err := s.store.LayerOwner(ctx, r.parentID)
 		if err != nil {
-			return err
+			return false, err
 		}
 		want = &owner{uid, gid}
 	}
 	if want == nil || *want == (owner{}) {
-		return nil // Create made it so
+		return false, nil // Create made it so
 	}
-	return s.store.Chown(ctx, r.id, want.uid, want.gid)
+	return true, s.store.Chown(ctx, r.id, want.uid, want.gid)
 }
 
 // undoCreate removes the record and the layer of a snapshot that could not be made. It

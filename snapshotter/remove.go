@@ -20,12 +20,11 @@ func (s *Snapshotter) remove(ctx context.Context, key string) error {
 	if err := s.dropUsingReserve(ctx, key); err != nil {
 		return err
 	}
-	if !r.hasLayer() {
-		return s.store.CommitNames(ctx)
+	if r.hasLayer() {
+		// The name is free now. Cleanup removes the layer if this fails.
+		if err := s.store.Remove(context.WithoutCancel(ctx), r.id); err != nil {
+			s.log.WithError(err).WithField("snapshot", key).Warn("its layer is left for the next cleanup")
+		}
 	}
-	// The name is free now. Cleanup removes the layer if this fails.
-	if err := s.store.Remove(context.WithoutCancel(ctx), r.id); err != nil {
-		s.log.WithError(err).WithField("snapshot", key).Warn("its layer is left for the next cleanup")
-	}
-	return nil
+	return s.store.CommitRecords(ctx)
 }

@@ -30,7 +30,7 @@ type store interface {
 	LayerOwner(ctx context.Context, id string) (uid, gid int, err error)
 	Rebase(ctx context.Context, id, parent string) error
 	CommitLayer(ctx context.Context, id string, written bool, record func() error) error
-	CommitNames(ctx context.Context) error
+	CommitRecords(ctx context.Context) error
 	WaitTxg(ctx context.Context) error
 	WaitReaper(ctx context.Context) error
 	CheckLimits() error

@@ -57,3 +57,8 @@ func Truncate(fd int, size int64) error {
 func SyncFileSystem(fd int) error {
 	return do("syncfs", "", func() error { return unix.Syncfs(fd) })
 }
+
+// SyncFile is fsync(2) of a file or a directory.
+func SyncFile(fd int) error {
+	return do("fsync", "", func() error { return unix.Fsync(fd) })
+}
