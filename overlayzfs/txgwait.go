@@ -108,4 +108,3 @@ func (g *txgWaiter) takeNext() *txgWait {
 	g.running = current != nil
 	return current
 }
-

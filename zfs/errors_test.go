@@ -65,7 +65,7 @@ func TestANilHandleIsClosed(t *testing.T) {
 			"destroy":  h.Destroy("tank/x"),
 			"retry":    h.DestroyRetry(context.Background(), "tank/x"),
 			"sync":     h.SyncPool(context.Background(), "tank"),
-		"wait":     h.WaitTxg(context.Background(), "tank"),
+			"wait":     h.WaitTxg(context.Background(), "tank"),
 			"rollback": h.Rollback(context.Background(), "tank", "tank@s"),
 			"snapshot": h.Snapshot([]string{"tank@s"}, nil),
 			"inherit":  h.Inherit("tank", "a:b"),

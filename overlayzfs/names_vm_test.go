@@ -1,0 +1,171 @@
+//go:build vm
+
+package overlayzfs
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// cut cuts the power of a frozen pool: the pool gets back what its device holds now, and is
+// imported again. Nothing that the driver did not wait for is on it.
+func (f *frozen) cut(t *testing.T) *Driver {
+	t.Helper()
+	device, kept := filepath.Join(f.tmpfs, "vdev"), filepath.Join(t.TempDir(), "kept")
+	copySparse(t, device, kept)
+	closeStore(t, f.Driver)
+	zpoolCommand(t, "export", faultPool)
+	copySparse(t, kept, device)
+	zpoolCommand(t, "import", "-d", f.tmpfs, "-o", "cachefile=none", faultPool)
+	o := testOptions
+	o.Dataset = faultPool + "/layers"
+	return openStoreIn(t, string(f.home), o)
+}
+
+func copySparse(t *testing.T, from, to string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "--sparse=always", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("copy: %v: %s", err, out)
+	}
+}
+
+// TestNamesSurviveAPowerCut makes sure that the barriers for names commit all that a layer
+// or its removal needs, the content of the layer's own files included.
+func TestNamesSurviveAPowerCut(t *testing.T) {
+	f := freezer(t, "sa")
+	create(t, f.Driver, "old", "base")
+	create(t, f.Driver, "emptied", "base")
+	f.freeze(t)
+	ctx := context.Background()
+	must(t, f.Create(ctx, "root", "", CreateOptions{Recorded: true, ReadWrite: true}))
+	must(t, f.Create(ctx, "container", "base", CreateOptions{Recorded: true, ReadWrite: true}))
+	must(t, f.Create(ctx, "step", "base", CreateOptions{Recorded: true}))
+	remove(t, f.Driver, "old")
+	before, err := f.home.layer("container").readLowers()
+	must(t, err)
+	apply(t, f.Driver, "emptied", "base", archive(t, "file"))
+
+	d := f.cut(t)
+	for _, id := range []string{"root", "container", "step"} {
+		if !exists(t, d, id) {
+			t.Fatalf("layer %s is lost", id)
+		}
+		if d.home.layer(id).isTorn() {
+			t.Errorf("layer %s is torn", id)
+		}
+	}
+	if exists(t, d, "old") {
+		t.Error("a removed layer is back")
+	}
+	after, err := d.home.layer("container").readLowers()
+	must(t, err)
+	if len(before) != 1 || strings.Join(after, ":") != strings.Join(before, ":") {
+		t.Errorf("lowers %q, were %q", after, before)
+	}
+	if marked, err := unlinked(d.home.buildingMark("emptied")); err != nil || !marked {
+		t.Errorf("the content is not said to be whole: %v, %v", marked, err)
+	}
+	change(t, d, "container", func(dir string) { write(t, dir+"/new", "new") })
+}
+
+func unlinked(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if os.IsNotExist(err) {
+		return true, nil
+	}
+	return false, err
+}
+
+// TestAnOwnerSurvivesAPowerCut is about attributes, which are in a file's own list of the
+// intent log.
+func TestAnOwnerSurvivesAPowerCut(t *testing.T) {
+	f := freezer(t, "sa")
+	f.freeze(t)
+	must(t, f.Create(context.Background(), "1", "base", CreateOptions{Recorded: true, ReadWrite: true}))
+	must(t, f.Chown(context.Background(), "1", 12, 34))
+	previous := unix.Umask(0o077)
+	err := f.Create(context.Background(), "2", "base", CreateOptions{Recorded: true, ReadWrite: true})
+	unix.Umask(previous)
+	must(t, err)
+
+	d := f.cut(t)
+	uid, gid, err := d.LayerOwner(context.Background(), "1")
+	if err != nil || uid != 12 || gid != 34 {
+		t.Errorf("owner %d:%d, %v", uid, gid, err)
+	}
+	if right, err := hasAttributes(d.home.layer("2").diff(), 0o755, 0, 0); err != nil || !right {
+		t.Errorf("the directory lost its mode: %v", err)
+	}
+}
+
+// TestABarrierForNamesLeavesOthersDataAlone counts the bytes that go to the intent log
+// while another layer has data that nobody synced.
+func TestABarrierForNamesLeavesOthersDataAlone(t *testing.T) {
+	const data = 32 * mib
+	f := freezer(t, "sa")
+	create(t, f.Driver, "old", "base")
+	create(t, f.Driver, "busy", "base")
+	f.freeze(t) // no transaction group takes the data away
+	dir := get(t, f.Driver, "busy")
+	write(t, dir+"/data", strings.Repeat("some data ", data/10))
+	before := loggedBytes(t)
+	must(t, f.Create(context.Background(), "container", "base", CreateOptions{Recorded: true, ReadWrite: true}))
+	remove(t, f.Driver, "old")
+	if n := loggedBytes(t) - before; n > data/8 {
+		t.Errorf("%d bytes were logged for two changes of names", n)
+	}
+	must(t, f.commitLog())
+	if n := loggedBytes(t) - before; n < data/2 {
+		t.Errorf("%d bytes were logged by syncfs: this test sees nothing", n)
+	}
+	put(t, f.Driver, "busy")
+}
+
+// loggedBytes returns how much file content went to the intent logs of all pools.
+func loggedBytes(t *testing.T) (sum int) {
+	t.Helper()
+	raw, err := os.ReadFile("/proc/spl/kstat/zfs/zil")
+	must(t, err)
+	for line := range strings.Lines(string(raw)) {
+		fields := strings.Fields(line)
+		if len(fields) == 3 && strings.HasPrefix(fields[0], "zil_itx_") && strings.HasSuffix(fields[0], "_bytes") && !strings.Contains(fields[0], "metaslab") {
+			n, err := strconv.Atoi(fields[2])
+			must(t, err)
+			sum += n
+		}
+	}
+	return sum
+}
+
+// TestAStepThatOutlivesTheProcessKeepsItsBarrier makes sure that the last Put of a build step
+// waits for the disk, although another process created the step.
+func TestAStepThatOutlivesTheProcessKeepsItsBarrier(t *testing.T) {
+	d := openStore(t)
+	create(t, d, "base", "")
+	change(t, d, "base", func(string) {})
+	must(t, d.Create(t.Context(), "step", "base", CreateOptions{Recorded: true}))
+	c := &counted{waits: map[Barrier]int{}}
+	d = crashTo(t, d, Options{MayResume: testOptions.MayResume, Observer: c})
+	dir := get(t, d, "step")
+	write(t, dir+"/file", "x")
+	before := c.count()
+	put(t, d, "step")
+	if c.count() == before {
+		t.Error("the step is recorded now, and nothing waited for its content")
+	}
+	remove(t, d, "step")
+	requireTidy(t, d, "base")
+}
+
+func (c *counted) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waits[TxgBarrier] + c.waits[IntentLogBarrier]
+}
