@@ -183,7 +183,7 @@ func (d *Driver) makeContentReady(ctx context.Context, l layer, barrier func(con
 		return err
 	}
 	if log.used {
-		return d.commitNames(ctx, log)
+		return d.commitNames(ctx, log, syncSet{})
 	}
 	return d.waitTxg(ctx)
 }

@@ -2,6 +2,7 @@ package overlayzfs
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -50,7 +51,7 @@ func (d *Driver) observeBarrier(b Barrier, wait func() error) error {
 // sync=disabled a container's layer is like all that the container writes: a power cut
 // takes the last seconds of it as a whole. A door with records has build steps among its
 // containers' layers, and waits for all.
-func (d *Driver) barrierForCreate(ctx context.Context, l layer, lowers []string, o CreateOptions, limit quota.Spec) error {
+func (d *Driver) barrierForCreate(ctx context.Context, l layer, parent string, o CreateOptions, limit quota.Spec) error {
 	if !o.Recorded {
 		return nil
 	}
@@ -58,14 +59,36 @@ func (d *Driver) barrierForCreate(ctx context.Context, l layer, lowers []string,
 	if o.ReadWrite && !log.used && !d.externalMounts {
 		return nil
 	}
-	if log.trusted && d.hasProject(limit) {
+	if !log.trusted {
+		return d.waitTxg(ctx)
+	}
+	if d.hasProject(limit) {
 		return d.commitLog() // the project's ID was set on directories
 	}
-	files := []string{l.home.path(l.id, linkName)}
-	if len(lowers) > 0 {
-		files = append(files, l.home.path(l.id, lowerName))
+	var files syncSet
+	defer files.close()
+	err := d.addCreated(ctx, &files, l, parent, o)
+	if errors.Is(err, errNotSyncable) {
+		return d.commitLog()
 	}
-	return d.commitNames(ctx, log, files...)
+	if err != nil {
+		return err
+	}
+	return d.commitNames(ctx, log, files)
+}
+
+// addCreated adds what a new layer consists of besides names. makeDir has committed owners
+// and modes that it had to set. The parent of a container's layer may be one that is recorded
+// together with it, with content that its volatile mount did not sync.
+func (d *Driver) addCreated(ctx context.Context, files *syncSet, l layer, parent string, o CreateOptions) error {
+	if err := files.addLayer(l); err != nil || parent == "" || !o.ReadWrite {
+		return err
+	}
+	p := d.home.layer(parent)
+	if err := files.addLayer(p); err != nil || !d.durableWithChild.has(parent) {
+		return err
+	}
+	return files.addTree(ctx, p.diff())
 }
 
 // maxLoggedTar is the longest layer tar whose content is logged. Above it, waiting for a
@@ -117,7 +140,7 @@ func (d *Driver) barrierForRemove(ctx context.Context, id string) error {
 	if d.externalMounts || d.isStray(id) {
 		return nil
 	}
-	return d.commitNames(ctx, d.readIntentLog())
+	return d.commitNames(ctx, d.readIntentLog(), syncSet{})
 }
 
 // CommitRecords makes durable the records that a door wrote on this dataset and fsynced. It

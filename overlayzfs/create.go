@@ -73,7 +73,7 @@ func (d *Driver) create(ctx context.Context, l layer, parent string, o CreateOpt
 	if err := d.makeLayer(l, lowers, limit); err != nil {
 		return errors.Join(err, d.clearMarks(l.id))
 	}
-	if err := d.barrierForCreate(ctx, l, lowers, o, limit); err != nil {
+	if err := d.barrierForCreate(ctx, l, parent, o, limit); err != nil {
 		return errors.Join(err, d.removeLayer(l)) // the caller does not remove it
 	}
 	if o.ReadWrite {

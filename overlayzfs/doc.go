@@ -54,7 +54,10 @@
 //	refcount.go       the users of mounted layers
 //	diff.go           Diff, Changes, DiffSize
 //	apply.go          ApplyDiff, Fill
-//	barrier.go        the barriers: waits for the intent log or the transaction group
+//	barrier.go        the barriers: what each call waits for
+//	intentlog.go      waits for the intent log; syncset.go: for what files hold
+//	txgwait.go        waits for the transaction group
+//	steptimes.go      the times of a build step's files
 //	remove.go         Remove, the trash, the reaper
 //	recover.go        what a start finishes or undoes after a crash
 //	boot.go           what the first start after a boot of the host removes

@@ -2,9 +2,6 @@ package overlayzfs
 
 import (
 	"context"
-	"errors"
-	"os"
-	"sync"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -55,14 +52,13 @@ func poolLogsXattrs(h *zfs.Handle, pool string) bool {
 	return err == nil && has
 }
 
-// commitNames makes all changes of names durable, and the content of the files and
-// directories at paths: by the intent log where that can be trusted, which is faster, else
-// by the transaction group.
+// commitNames makes all changes of names durable, and what files holds: by the intent log
+// where that can be trusted, which is faster, else by the transaction group.
 //
 // The log has each dataset's names in one list, and what was written to a file or set on it
 // in a list of that file's. An fsync commits the first list and the file's own. So it waits
 // for nothing that containers write, while syncfs commits all lists.
-func (d *Driver) commitNames(ctx context.Context, log intentLog, paths ...string) error {
+func (d *Driver) commitNames(ctx context.Context, log intentLog, files syncSet) error {
 	if !log.trusted {
 		return d.waitTxg(ctx)
 	}
@@ -71,34 +67,11 @@ func (d *Driver) commitNames(ctx context.Context, log intentLog, paths ...string
 		return err
 	}
 	return d.observeBarrier(IntentLogBarrier, func() error {
-		if len(paths) == 0 {
+		if len(files.fds) == 0 {
 			return fsat.SyncFile(int(d.lock.Fd()))
 		}
-		return syncFiles(paths)
+		return files.sync()
 	})
-}
-
-// syncFiles calls fsync for files at the same time. ZFS writes to the log for all callers
-// that wait.
-func syncFiles(paths []string) error {
-	errs := make([]error, len(paths))
-	var wait sync.WaitGroup
-	for i, path := range paths[1:] {
-		wait.Go(func() { errs[i+1] = syncFile(path) })
-	}
-	errs[0] = syncFile(paths[0])
-	wait.Wait()
-	return errors.Join(errs...)
-}
-
-// syncFile makes durable what was written to a file or a directory and set on it, and all
-// names of its dataset.
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(fsat.SyncFile(int(f.Fd())), f.Close())
 }
 
 // commitLog hands data in mapped memory to ZFS and commits all of the intent log, for which

@@ -99,7 +99,7 @@ func (d *Driver) setLimits(ctx context.Context, l layer, change wantedLimit) err
 	if err := d.limits.SetLimits(quotaLayer, change.Limits); err != nil {
 		return err
 	}
-	return d.commitNames(ctx, d.readIntentLog()) // the record's content is on disk
+	return d.commitNames(ctx, d.readIntentLog(), syncSet{}) // the record's content is on disk
 }
 
 // hasProject reports whether a limit is enforced by a project ID.

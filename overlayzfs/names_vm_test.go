@@ -4,6 +4,7 @@ package overlayzfs
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,6 +56,27 @@ func TestNamesSurviveAPowerCut(t *testing.T) {
 			},
 			func(t *testing.T, d *Driver) { requireWhole(t, d, "new", 1) },
 		},
+		"container with its first layer": {
+			func(t *testing.T, d *Driver) {
+				must(t, d.Create(t.Context(), "new-init", "base", CreateOptions{ReadWrite: true}))
+				change(t, d, "new-init", func(dir string) {
+					write(t, dir+"/etc/hosts", "content")
+					must(t, errors.Join(os.Chmod(dir+"/dir", 0o711), os.Symlink("/proc/mounts", dir+"/etc/mtab")))
+				})
+				must(t, d.Create(t.Context(), "new", "new-init", CreateOptions{Recorded: true, ReadWrite: true}))
+			},
+			func(t *testing.T, d *Driver) {
+				requireWhole(t, d, "new-init", 1)
+				requireWhole(t, d, "new", 2)
+				l := d.home.layer("new-init")
+				if content, err := os.ReadFile(filepath.Join(l.diff(), "etc/hosts")); err != nil || string(content) != "content" {
+					t.Errorf("a file has %q, %v", content, err)
+				}
+				if right, err := hasAttributes(filepath.Join(l.diff(), "dir"), 0o711, 0, 0); err != nil || !right {
+					t.Errorf("a directory lost its mode: %v", err)
+				}
+			},
+		},
 		"step": {
 			func(t *testing.T, d *Driver) {
 				must(t, d.Create(t.Context(), "new", "base", CreateOptions{Recorded: true}))
@@ -98,7 +120,8 @@ func requireWhole(t *testing.T, d *Driver, id string, lowers int) {
 	if found, err := d.home.layer(id).readLowers(); err != nil || len(found) != lowers || d.home.layer(id).isTorn() {
 		t.Errorf("layer %s is torn: lowers %q, %v", id, found, err)
 	}
-	change(t, d, id, func(dir string) { write(t, dir+"/new", "new") })
+	get(t, d, id)
+	put(t, d, id)
 }
 
 // TestAnOwnerSurvivesAPowerCut is about attributes, which are in a file's own list of the

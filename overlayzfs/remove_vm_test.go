@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // TestARemovalThatMayComeBackIsAnError makes sure that Remove reports a failed wait for the
@@ -75,11 +76,15 @@ func TestARemovalThatWaitsForTheReaperHoldsNoLock(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- d.Remove(context.Background(), "base") }()
 	eventually(t, "the layer is gone and no lock is held", func() bool {
-		if exists(t, d, "base") || !d.storeLock.TryLock() {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		release, err := d.storeLock.Lock(ctx)
+		if err != nil {
 			return false
 		}
-		d.storeLock.Unlock()
-		return true
+		defer release()
+		gone, err := d.home.layer("base").exists()
+		return err == nil && !gone
 	})
 	select {
 	case err := <-done:
