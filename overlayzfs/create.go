@@ -232,14 +232,15 @@ func makeDir(path string, mode os.FileMode, uid, gid int) error {
 	if err := os.Mkdir(path, mode); err != nil {
 		return err
 	}
-	if err := fsat.RemoveACLs(path); err != nil {
+	removed, err := fsat.RemoveACLs(path)
+	if err != nil {
 		return err
 	}
 	right, err := hasAttributes(path, uint32(mode), uid, gid)
-	if err != nil || right {
+	if err != nil || right && !removed {
 		return err
 	}
-	// commitNames of others does not commit these changes, so they are committed here.
+	// An fsync of another file does not commit these changes, so they are committed here.
 	return errors.Join(os.Chmod(path, mode), os.Chown(path, uid, gid), syncFile(path))
 }
 

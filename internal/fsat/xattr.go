@@ -53,19 +53,19 @@ const (
 )
 
 // RemoveACLs removes the access control lists that a new directory got from the one around
-// it. A directory without a default list got none.
-func RemoveACLs(path string) error {
-	_, err := unix.Lgetxattr(path, DefaultACL, nil)
+// it, and reports whether there were some. A directory without a default list got none.
+func RemoveACLs(path string) (removed bool, err error) {
+	_, err = unix.Lgetxattr(path, DefaultACL, nil)
 	if err == unix.ENODATA || err == unix.ENOTSUP {
-		return nil
+		return false, nil
 	}
 	for _, attr := range []string{DefaultACL, AccessACL} {
 		err := do("removexattr "+attr, path, func() error { return unix.Lremovexattr(path, attr) })
 		if err != nil && !errors.Is(err, unix.ENODATA) {
-			return err
+			return true, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // ListXattrFD returns the names of the open file's attributes. A file system
