@@ -79,16 +79,23 @@ func (d *Driver) barrierForCreate(ctx context.Context, l layer, parent string, o
 
 // addCreated adds what a new layer consists of besides names. makeDir has committed owners
 // and modes that it had to set. The parent of a container's layer may be one that is recorded
-// together with it, with content that its volatile mount did not sync.
+// together with it, with content that no call has synced.
 func (d *Driver) addCreated(ctx context.Context, files *syncSet, l layer, parent string, o CreateOptions) error {
 	if err := files.addLayer(l); err != nil || parent == "" || !o.ReadWrite {
 		return err
 	}
 	p := d.home.layer(parent)
-	if err := files.addLayer(p); err != nil || !d.durableWithChild.has(parent) {
+	if err := files.addLayer(p); err != nil || !d.mayLackContent(parent) {
 		return err
 	}
 	return files.addTree(ctx, p.diff())
+}
+
+// mayLackContent reports whether a power cut may take the content of a container's parent. An
+// earlier process may have made the parent. With a door with records, CommitLayer has made it
+// durable.
+func (d *Driver) mayLackContent(parent string) bool {
+	return d.durableWithChild.has(parent) || !d.externalMounts && !d.durableLayers.has(parent)
 }
 
 // maxLoggedTar is the longest layer tar whose content is logged. Above it, waiting for a

@@ -82,6 +82,9 @@ func (d *Driver) recoverBuildingLayer(id string) error {
 		logrus.WithField("layer", id).Info("layer removed: it was created and never got its content")
 		return d.removeLayer(d.home.layer(id))
 	}
+	if exists, err := d.home.layer(id).exists(); err != nil || !exists {
+		return errors.Join(err, d.clearMarks(id)) // Create did not come to it
+	}
 	err := os.Mkdir(d.home.applyPath(id), 0o700)
 	if errors.Is(err, fs.ErrExist) {
 		logrus.WithField("layer", id).Info("layer removed: its diff was cut short")

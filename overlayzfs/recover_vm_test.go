@@ -61,6 +61,17 @@ func TestALayerThatNeverGotContentIsKept(t *testing.T) {
 	requireTidy(t, d, "base")
 }
 
+// TestAMarkWithoutALayerIsGone is about a Create that ended before it made the layer.
+func TestAMarkWithoutALayerIsGone(t *testing.T) {
+	d := openStore(t)
+	must(t, ensureFile(d.home.buildingMark("never")))
+	d = crash(t, d)
+	if left := list(t, d.home.privatePath(mutableDir)); len(left) > 0 {
+		t.Errorf("marks are left: %q", left)
+	}
+	requireTidy(t, d)
+}
+
 // TestALayerThatNobodyComesBackForIsGone is about dockerd, which records a layer only when it has
 // content.
 func TestALayerThatNobodyComesBackForIsGone(t *testing.T) {
