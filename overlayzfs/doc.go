@@ -50,6 +50,7 @@
 //	layer.go          names, IDs, short links, the layers below a layer
 //	create.go         Create
 //	access.go         Get, Put, Exists, Cleanup; build steps at work (mutable layers)
+//	marks.go          building and mutable layers
 //	unmount.go        the end of a mount, in the background
 //	refcount.go       the users of mounted layers
 //	diff.go           Diff, Changes, DiffSize
