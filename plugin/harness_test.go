@@ -64,7 +64,7 @@ func held() holdings {
 func waitHoldings(want holdings) holdings {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.Now().Add(3 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for range tick.C {
 		if now := held(); now == want || time.Now().After(deadline) {
 			return now
