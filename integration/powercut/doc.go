@@ -15,6 +15,7 @@
 //	finding.go  what is wrong
 //	rounds.go   machines, one after the other
 //	round.go    one machine and its end
+//	job.go      what the machine is given
 //	moment.go   when that is
 //
 // guest/ is the program in the guest, wire/ the protocol between both sides, and

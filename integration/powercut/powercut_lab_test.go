@@ -159,7 +159,7 @@ func binary(t *testing.T, env, command string) string {
 func build(t *testing.T, module, command string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), filepath.Base(command))
-	cmd := exec.Command("go", "build", "-o", path, command)
+	cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", path, command)
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

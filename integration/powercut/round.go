@@ -29,6 +29,7 @@ type round struct {
 	trouble string
 	looked  int
 	begun   time.Time
+	up      time.Duration // from the start to the job
 	ready   time.Duration // from the start to the load
 	end     string
 	cut     *time.Timer

@@ -1,9 +1,7 @@
 package powercut
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +10,6 @@ import (
 	"time"
 
 	"github.com/overlayzfs/overlayzfs/integration/powercut/layers"
-	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
 	"github.com/overlayzfs/overlayzfs/integration/vm"
 )
 
@@ -149,7 +146,7 @@ func (s *series) runRound(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := &round{series: s, machine: machine, last: last, begun: begin, rand: layers.Random(s.Seed ^ uint64(s.round)<<32)}
+	r := &round{series: s, machine: machine, last: last, begun: begin, up: time.Since(begin), rand: layers.Random(s.Seed ^ uint64(s.round)<<32)}
 	found := len(s.tally.Findings)
 	if err := r.run(); err != nil {
 		return s.addOutput(err)
@@ -158,8 +155,8 @@ func (s *series) runRound(ctx context.Context) error {
 	if !last {
 		s.tally.Cuts++
 	}
-	s.Log("round %d: %d layers looked at, loaded after %.1f s, %s, %d listed, %.1f s",
-		s.round, r.looked, r.ready.Seconds(), r.end, s.book.counts().listed, time.Since(begin).Seconds())
+	s.Log("round %d: up after %.1f s, %d layers looked at after %.1f s, %s, %d listed, %.1f s",
+		s.round, r.up.Seconds(), r.looked, r.ready.Seconds(), r.end, s.book.counts().listed, time.Since(begin).Seconds())
 	for _, f := range s.tally.Findings[found:] {
 		s.Log("%s", f)
 	}
@@ -167,40 +164,6 @@ func (s *series) runRound(ctx context.Context) error {
 }
 
 func (s *series) path(name string) string { return filepath.Join(s.Dir, name) }
-
-// job is the errand of the next machine.
-func (s *series) job(last bool) (*vm.Job, error) {
-	plan, err := json.Marshal(wire.Plan{
-		Tier: string(s.Tier), Driver: s.Driver, Sync: s.Sync, Seed: s.Seed, Round: s.round,
-		Workers: s.size().workers, Most: most, Layers: s.book.plan(), Last: last,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(s.path(wire.PlanFile), plan, 0o644); err != nil {
-		return nil, err
-	}
-	return &vm.Job{
-		Command: []string{vm.JobDir + "/cutload", vm.TalkPort},
-		Env: map[string]string{
-			"OVERLAYZFS_PLUGIN":      vm.JobDir + "/overlayzfs-plugin",
-			"OVERLAYZFS_PLUGIN_DIR":  vm.JobDir + "/plugin",
-			"OVERLAYZFS_DIST":        vm.JobDir + "/dist",
-			"OVERLAYZFS_SNAPSHOTTER": vm.JobDir + "/overlayzfs-snapshotter",
-			"OVERLAYZFS_LOG_LEVEL":   cmp.Or(os.Getenv("OVERLAYZFS_LOG_LEVEL"), "warn"),
-		},
-		Files: []vm.File{
-			{Host: s.path(wire.PlanFile), Guest: wire.PlanFile},
-			{Host: s.Load, Guest: "cutload", Executable: true},
-			{Host: s.Plugin, Guest: "overlayzfs-plugin", Executable: true},
-			{Host: s.Snapshotter, Guest: "overlayzfs-snapshotter", Executable: true},
-			{Host: s.Plugin, Guest: "plugin/rootfs/overlayzfs-plugin", Executable: true},
-			{Host: s.Dist, Guest: "dist"},
-			{Host: s.PluginConfig, Guest: "plugin/config.json"},
-		},
-		Merge: true,
-	}, nil
-}
 
 // newSeed draws a seed that is short enough to be typed.
 func newSeed() uint64 { return uint64(time.Now().UnixNano() / 1000 % 1e9) }

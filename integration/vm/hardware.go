@@ -31,6 +31,15 @@ func (m *Machine) claim(ctx context.Context, options Options) error {
 	return nil
 }
 
+// withoutUdev becomes an environment variable of the guest's first program, and so of all
+// programs. Without it zpool waits 3 seconds for udev, which no guest has, whenever it lists,
+// creates or imports a pool.
+const withoutUdev = "ZFS_VDEV_DEVID_OPT_OUT=YES"
+
+// withoutRAID saves the 0.8 seconds in which a booting User-Mode Linux kernel measures which
+// RAID 6 algorithm is the fastest. Btrfs has it built in; no test has such a RAID.
+const withoutRAID = "initcall_blacklist=raid6_init"
+
 // prepare makes the disks, and settles what the hardware is.
 func (m *Machine) prepare(g *Guest, options Options) error {
 	pool := options.KeepPool
@@ -45,7 +54,7 @@ func (m *Machine) prepare(g *Guest, options Options) error {
 		return err
 	}
 	nonce := rand.Text()
-	words := []string{"lab.nonce=" + nonce, "lab.pool=" + string(options.Pool), "lab.job=/dev/vdc"}
+	words := []string{"lab.nonce=" + nonce, "lab.pool=" + string(options.Pool), "lab.job=/dev/vdc", withoutUdev}
 	if m.keep {
 		words = append(words, "lab.keep=yes")
 	}
@@ -65,6 +74,7 @@ func (m *Machine) prepare(g *Guest, options Options) error {
 	if m.choice.Kind != KindUML {
 		return nil
 	}
+	m.hardware.cmdline = append(m.hardware.cmdline, withoutRAID)
 	kernel := g.uml.built()
 	m.hardware.kernel, m.hardware.initramfs, m.hardware.modules = kernel.kernel, kernel.initramfs, kernel.modules
 	return m.prepareUML(options)

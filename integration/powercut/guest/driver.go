@@ -46,16 +46,22 @@ const (
 // dataset holds the store; it is made in the first round.
 const dataset = "tank/cut"
 
+// makeDataset makes the dataset, or takes the one on a pool that was kept.
+func makeDataset(sync string) error {
+	if _, err := command("zfs", "list", dataset); err == nil {
+		_, err := command("zfs", "set", "sync="+sync, dataset)
+		return err
+	}
+	_, err := command("zfs", "create", "-o", "mountpoint=legacy", "-o", "xattr=sa", "-o", "acltype=posix", "-o", "atime=off", "-o", "sync="+sync, dataset)
+	return err
+}
+
 // open prepares the dataset and starts what keeps layers on it.
 func open(ctx context.Context, plan *wire.Plan) (*store, error) {
-	if _, err := command("zfs", "list", dataset); err != nil {
-		create := []string{"create", "-o", "mountpoint=legacy", "-o", "xattr=sa", "-o", "acltype=posix", "-o", "atime=off", dataset}
-		if _, err := command("zfs", create...); err != nil {
+	if plan.Round == 1 {
+		if err := makeDataset(plan.Sync); err != nil {
 			return nil, err
 		}
-	}
-	if _, err := command("zfs", "set", "sync="+plan.Sync, dataset); err != nil {
-		return nil, err
 	}
 	switch plan.Driver {
 	case engine.PluginName:

@@ -22,7 +22,7 @@ const (
 	// quietTime is how long a driver may go on in the background with what it
 	// has begun: a dataset that was in use a moment ago stays busy for a while.
 	quietTime = 20 * time.Second
-	quietStep = 250 * time.Millisecond
+	quietStep = 50 * time.Millisecond
 )
 
 // inventory names all that lies in the store besides what every store has: see
