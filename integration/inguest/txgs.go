@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/overlayzfs/overlayzfs/internal/kerneltest"
 )
 
 // CountTxgs returns how many transaction groups of a pool end while do runs. Groups end
@@ -21,6 +23,18 @@ func CountTxgs(t testing.TB, pool string, do func()) int {
 	first := openTxg(t, pool)
 	do()
 	return openTxg(t, pool) - first
+}
+
+// ExpectCopyUps makes sure that do, which changes so many files of an image, waits for a
+// transaction group with each of them only where the kernel lacks fanotify's permission
+// events. What else do waits for must take far fewer groups than there are files.
+func ExpectCopyUps(t testing.TB, what, pool string, files int, do func()) {
+	t.Helper()
+	groups := CountTxgs(t, pool, do)
+	t.Logf("%s: %d transaction groups for %d files", what, groups, files)
+	if fast := kerneltest.HasPermissionEvents(t); fast && groups >= files/2 || !fast && groups < files {
+		t.Errorf("%s: %d transaction groups for %d files", what, groups, files)
+	}
 }
 
 // openTxg returns the number of the pool's newest transaction group.

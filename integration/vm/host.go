@@ -137,7 +137,9 @@ func namedStep(what, name string) (*step, error) {
 		if err != nil {
 			return nil, err
 		}
-		targets = []*step{umlSteps(spec)}
+		for _, kernel := range append(KernelNames(), "") {
+			targets = append(targets, umlSteps(spec, kernel))
+		}
 	} else {
 		suite, err := LoadSuite(what)
 		if err != nil {

@@ -57,15 +57,21 @@ type Choice struct {
 	Kind  Kind
 	Why   string
 	accel Accel // of QEMU
+	// kernel is the name of a User-Mode Linux kernel other than the usual one.
+	kernel string
 }
 
 // String is the choice as one line.
 func (c Choice) String() string {
 	names := map[Kind]string{KindKVM: "KVM", KindUML: "User-Mode Linux", KindQEMU: "QEMU, emulated"}
-	if c.Why == "" {
-		return "machine: " + names[c.Kind]
+	line := "machine: " + names[c.Kind]
+	if c.kernel != "" {
+		line += ", kernel " + c.kernel
 	}
-	return "machine: " + names[c.Kind] + " (" + c.Why + ")"
+	if c.Why != "" {
+		line += " (" + c.Why + ")"
+	}
+	return line
 }
 
 // answer is what a probe found: on what host and of what kernel, and why the
@@ -93,7 +99,7 @@ func (g *Guest) Choose(ctx context.Context, want Kind) (Choice, error) {
 		probe  func(context.Context) string
 	}{
 		{Choice{Kind: KindKVM, accel: KVM}, g.probeKVM},
-		{Choice{Kind: KindUML}, g.probeUML},
+		{Choice{Kind: KindUML, kernel: g.uml.kernel}, g.probeUML},
 		{emulated, func(context.Context) string { return "" }},
 	}
 	var refusals []string
@@ -120,7 +126,7 @@ func (g *Guest) refusal(ctx context.Context, kind Kind, probe func(context.Conte
 	refusal := probe(ctx)
 	if ctx.Err() == nil {
 		answers := g.readAnswers()
-		answers[kind] = answer{Of: g.identity(ctx, kind), Not: refusal}
+		answers[g.probeName(kind)] = answer{Of: g.identity(ctx, kind), Not: refusal}
 		// Only a cache: another user's is read-only, and asked again each time.
 		if data, err := json.Marshal(answers); err == nil {
 			_ = os.WriteFile(g.answersFile(), data, 0o644)
@@ -131,17 +137,25 @@ func (g *Guest) refusal(ctx context.Context, kind Kind, probe func(context.Conte
 
 func (g *Guest) answersFile() string { return filepath.Join(g.cache, "machines.json") }
 
-func (g *Guest) readAnswers() map[Kind]answer {
-	answers := map[Kind]answer{}
+// probeName names a probe's answer.
+func (g *Guest) probeName(kind Kind) string {
+	if kind == KindUML && g.uml.kernel != "" {
+		return string(kind) + "-" + g.uml.kernel
+	}
+	return string(kind)
+}
+
+func (g *Guest) readAnswers() map[string]answer {
+	answers := map[string]answer{}
 	if data, err := os.ReadFile(g.answersFile()); err != nil || json.Unmarshal(data, &answers) != nil {
-		return map[Kind]answer{}
+		return map[string]answer{}
 	}
 	return answers
 }
 
 // findAnswer returns the stored answer of a probe, if this host has not changed since.
 func (g *Guest) findAnswer(ctx context.Context, kind Kind) (refusal string, known bool) {
-	kept, known := g.readAnswers()[kind]
+	kept, known := g.readAnswers()[g.probeName(kind)]
 	return kept.Not, known && kept.Of == g.identity(ctx, kind)
 }
 

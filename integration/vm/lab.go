@@ -20,10 +20,15 @@ type Lab struct {
 const umlCache = "user-mode-linux"
 
 // Open returns the lab of a suite that the project ships, with the user's
-// cache: $XDG_CACHE_HOME/overlayzfs/lab/SUITE, by default below ~/.cache.
+// cache: $XDG_CACHE_HOME/overlayzfs/lab/SUITE, by default below ~/.cache. Its kernel
+// for User-Mode Linux is the one that [KernelVariable] names.
 func Open(suite string) (*Lab, error) {
 	loaded, err := LoadSuite(suite)
 	if err != nil {
+		return nil, err
+	}
+	kernel := os.Getenv(KernelVariable)
+	if err := checkKernelName(kernel); err != nil {
 		return nil, err
 	}
 	cache, err := cacheHome()
@@ -31,7 +36,7 @@ func Open(suite string) (*Lab, error) {
 		return nil, err
 	}
 	lab := filepath.Join(cache, "overlayzfs", "lab")
-	return &Lab{Suite: loaded, Cache: filepath.Join(lab, suite), uml: umlLab{cache: filepath.Join(lab, umlCache)}}, nil
+	return &Lab{Suite: loaded, Cache: filepath.Join(lab, suite), uml: umlLab{cache: filepath.Join(lab, umlCache), kernel: kernel}}, nil
 }
 
 func cacheHome() (string, error) {
@@ -78,6 +83,9 @@ func (l *Lab) guest() *Guest {
 // cannot be built gets emulation.
 func (l *Lab) Prepare(ctx context.Context, kind Kind, out io.Writer) (*Guest, Choice, error) {
 	kind, err := ParseKind(string(kind))
+	if err == nil {
+		kind, err = l.uml.restrict(kind)
+	}
 	if err != nil {
 		return nil, Choice{}, err
 	}
@@ -123,7 +131,7 @@ func (l *Lab) Prepare(ctx context.Context, kind Kind, out io.Writer) (*Guest, Ch
 // about KVM.
 func (l *Lab) PrepareSoon(ctx context.Context, out io.Writer) (*Guest, Choice, error) {
 	guest := l.guest()
-	if !l.uml.isBuilt() && guest.needsProbeKVM(ctx) {
+	if l.uml.kernel == "" && !l.uml.isBuilt() && guest.needsProbeKVM(ctx) {
 		if guest, choice, err := l.Prepare(ctx, KindKVM, out); err == nil || ctx.Err() != nil {
 			return guest, choice, err
 		}

@@ -76,9 +76,9 @@ func TestUMLSpecIsRead(t *testing.T) {
 	if spec.Known == "" || spec.Linux == "" || spec.DKMS == "" || len(spec.Sources.Suites) != 1 {
 		t.Errorf("incomplete: %+v", spec)
 	}
-	before := umlSteps(spec).key()
+	before := umlSteps(spec, "").key()
 	spec.DKMS = "zfs-dkms-other"
-	if umlSteps(spec).key() == before {
+	if umlSteps(spec, "").key() == before {
 		t.Error("another package is no other result")
 	}
 }
@@ -96,5 +96,43 @@ func TestParseKind(t *testing.T) {
 	t.Setenv(MachineVariable, "qemu")
 	if got, err := ParseKind(""); err != nil || got != KindQEMU {
 		t.Errorf("the environment's: %s, %v", got, err)
+	}
+}
+
+// A kernel with a name is another directory of the cache than the usual one.
+func TestNamedKernel(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv(KernelVariable, "")
+	usual, err := Open(DefaultSuite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(KernelNames()) == 0 {
+		t.Fatal("no kernels")
+	}
+	for _, name := range KernelNames() {
+		t.Setenv(KernelVariable, name)
+		lab, err := Open(DefaultSuite)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lab.uml.built().kernel == usual.uml.built().kernel {
+			t.Errorf("%s lies where the usual kernel does", name)
+		}
+		if _, err := namedStep(umlCache, umlKernelStep(name)); err != nil {
+			t.Error(err)
+		}
+		if umlConfig(name) == umlConfig("") {
+			t.Errorf("%s is configured like the usual kernel", name)
+		}
+		for kind, want := range map[Kind]Kind{KindAuto: KindUML, KindUML: KindUML, KindKVM: "", KindQEMU: ""} {
+			if got, err := lab.uml.restrict(kind); got != want || (err == nil) != (want != "") {
+				t.Errorf("%s of kind %s: %q, %v; want %q", name, kind, got, err, want)
+			}
+		}
+	}
+	t.Setenv(KernelVariable, "../config")
+	if _, err := Open(DefaultSuite); err == nil || !strings.Contains(err.Error(), "there are: ") {
+		t.Errorf("a kernel that there is not: %v", err)
 	}
 }

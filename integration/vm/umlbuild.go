@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -43,12 +44,42 @@ func loadUMLSpec() (*umlSpec, error) {
 	return spec, nil
 }
 
-func umlConfig() string {
-	data, err := umlFiles.ReadFile("uml/config")
-	if err != nil {
-		panic(err) // embedded: a typing error in this package
+// KernelVariable names a User-Mode Linux kernel other than the usual one: a file of
+// uml/kernels, whose lines change uml/config.
+const KernelVariable = "OZLAB_KERNEL"
+
+// KernelNames lists the values of [KernelVariable].
+func KernelNames() []string {
+	files, _ := umlFiles.ReadDir("uml/kernels")
+	names := make([]string, len(files))
+	for i, file := range files {
+		names[i] = file.Name()
 	}
-	return string(data)
+	return names
+}
+
+func checkKernelName(name string) error {
+	if name != "" && !slices.Contains(KernelNames(), name) {
+		return fmt.Errorf("$%s: no kernel %q; there are: %s", KernelVariable, name, strings.Join(KernelNames(), ", "))
+	}
+	return nil
+}
+
+// umlConfig is the configuration of a kernel; the usual one has no name.
+func umlConfig(kernel string) string {
+	files := []string{"uml/config"}
+	if kernel != "" {
+		files = append(files, "uml/kernels/"+kernel)
+	}
+	var config strings.Builder
+	for _, file := range files {
+		data, err := umlFiles.ReadFile(file)
+		if err != nil {
+			panic(err) // embedded: a typing error in this package
+		}
+		config.Write(data)
+	}
+	return config.String()
 }
 
 // Names of the steps, which are directories of the User-Mode Linux cache.
@@ -57,17 +88,22 @@ const (
 	stepUMLKernel    = "kernel"
 )
 
-// umlSteps is the recipe of the User-Mode Linux kernel, which all suites share.
-func umlSteps(spec *umlSpec) *step {
+// umlKernelStep names the step, and so the directory, of a kernel.
+func umlKernelStep(kernel string) string {
+	return strings.TrimSuffix(stepUMLKernel+"-"+kernel, "-")
+}
+
+// umlSteps is the recipe of a User-Mode Linux kernel, which all suites share.
+func umlSteps(spec *umlSpec, kernel string) *step {
 	buildRoot := &step{
 		name: stepUMLBuildRoot, title: "compiler and kernel source", scratch: true,
 		inputs: []any{spec.Sources, spec.Linux, spec.DKMS, spec.Build},
 		run:    func(ctx context.Context, work *workspace) error { return makeUMLBuildRoot(ctx, work, spec) },
 	}
 	return &step{
-		name: stepUMLKernel, title: "User-Mode Linux and its ZFS modules", needs: []*step{buildRoot},
-		inputs: []any{guestFile("build-uml"), umlConfig(), guestFile("initramfs-init"), guestFile("probe-init")},
-		run:    func(ctx context.Context, work *workspace) error { return makeUMLKernel(ctx, work, spec) },
+		name: umlKernelStep(kernel), title: "User-Mode Linux and its ZFS modules", needs: []*step{buildRoot},
+		inputs: []any{guestFile("build-uml"), umlConfig(kernel), guestFile("initramfs-init"), guestFile("probe-init")},
+		run:    func(ctx context.Context, work *workspace) error { return makeUMLKernel(ctx, work, spec, kernel) },
 	}
 }
 
@@ -79,9 +115,9 @@ func makeUMLBuildRoot(ctx context.Context, work *workspace, spec *umlSpec) error
 		append(slim, download("root", []string{source, spec.DKMS}))...)
 }
 
-func makeUMLKernel(ctx context.Context, work *workspace, spec *umlSpec) error {
+func makeUMLKernel(ctx context.Context, work *workspace, spec *umlSpec, kernel string) error {
 	root := filepath.Join(work.result(stepUMLBuildRoot), "root")
-	files := map[string]string{"root/build-uml": guestFile("build-uml"), "root/config": umlConfig()}
+	files := map[string]string{"root/build-uml": guestFile("build-uml"), "root/config": umlConfig(kernel)}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o755); err != nil {
 			return err
@@ -134,11 +170,22 @@ type uml struct {
 	kernel, initramfs, probe, modules string
 }
 
-// umlLab builds and keeps the User-Mode Linux kernel.
-type umlLab struct{ cache string }
+// umlLab builds and keeps a User-Mode Linux kernel: the usual one, or one with a name.
+type umlLab struct{ cache, kernel string }
+
+// restrict returns the kind of machine that boots the kernel.
+func (l umlLab) restrict(kind Kind) (Kind, error) {
+	switch {
+	case l.kernel == "":
+		return kind, nil
+	case kind == KindAuto || kind == KindUML:
+		return KindUML, nil
+	}
+	return "", fmt.Errorf("$%s: %s is a kernel of User-Mode Linux, and the machine is %s", KernelVariable, l.kernel, kind)
+}
 
 func (l umlLab) built() uml {
-	dir := filepath.Join(l.cache, stepUMLKernel)
+	dir := filepath.Join(l.cache, umlKernelStep(l.kernel))
 	return uml{
 		kernel: filepath.Join(dir, "linux"), initramfs: filepath.Join(dir, "initramfs"),
 		probe: filepath.Join(dir, "probe"), modules: filepath.Join(dir, "modules.img"),
@@ -148,7 +195,7 @@ func (l umlLab) built() uml {
 // isBuilt tells whether the cache holds the kernel that this recipe makes.
 func (l umlLab) isBuilt() bool {
 	spec, err := loadUMLSpec()
-	return err == nil && umlSteps(spec).current(l.cache)
+	return err == nil && umlSteps(spec, l.kernel).current(l.cache)
 }
 
 // build makes the kernel, or as much of it as the cache does not hold.
@@ -157,7 +204,7 @@ func (l umlLab) build(ctx context.Context, out io.Writer, progress *progress) er
 	if err != nil {
 		return err
 	}
-	target := umlSteps(spec)
+	target := umlSteps(spec, l.kernel)
 	return buildCached(ctx, l.cache, target, progress, "the User-Mode Linux kernel", func() error {
 		args := buildArgs{what: umlCache, step: target.name, cache: l.cache}
 		return buildAsRoot(ctx, args, out, func() error { return runSteps(ctx, l.cache, target, progress) })

@@ -45,8 +45,11 @@ type inode struct{ dev, ino uint64 }
 // tries O_TMPFILE there without an open.
 var ErrTmpfileNotAsked = errors.New("this kernel asks no listener when overlayfs tries O_TMPFILE; Linux 6.1 does")
 
+// ErrNoPermissionEvents is why Watch fails on a kernel whose fanotify only notifies.
+var ErrNoPermissionEvents = errors.New("this kernel was built without CONFIG_FANOTIFY_ACCESS_PERMISSIONS")
+
 // OpenTmpfileListener starts a listener. It fails without CAP_SYS_ADMIN. On a kernel without
-// CONFIG_FANOTIFY_ACCESS_PERMISSIONS it succeeds, and Watch fails.
+// permission events it succeeds, and Watch fails with ErrNoPermissionEvents.
 func OpenTmpfileListener() (*TmpfileListener, error) {
 	fds, err := openDescriptors()
 	if err != nil {

@@ -78,7 +78,11 @@ func (d *descriptors) mark(flags uint, mask uint64, dir int, path string) error 
 	if d.group < 0 {
 		return os.ErrClosed
 	}
-	if err := unix.FanotifyMark(d.group, flags|unix.FAN_MARK_ONLYDIR, mask, dir, path); err != nil {
+	err := unix.FanotifyMark(d.group, flags|unix.FAN_MARK_ONLYDIR, mask, dir, path)
+	if errors.Is(err, unix.EINVAL) {
+		err = ErrNoPermissionEvents
+	}
+	if err != nil {
 		return fmt.Errorf("fanotify_mark of %q: %w", path, err)
 	}
 	return nil
