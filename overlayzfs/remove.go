@@ -134,7 +134,7 @@ func (d *Driver) removeInPlace(l layer) error {
 func (d *Driver) discardLayer(ctx context.Context, dir string) {
 	err := d.discardLinkAndLimit(dir, nil)
 	if err == nil {
-		err = removeTreeInterruptible(ctx, dir)
+		err = d.reapTree(ctx, dir)
 	}
 	if ctx.Err() == nil {
 		warnLeftover(dir, err)
@@ -189,16 +189,31 @@ func (d *Driver) discardLinkAndLimit(dir string, ended <-chan struct{}) error {
 
 // removeTree deletes path and everything below it. It ignores the caller's context,
 // because half a removal would only wait for the next start.
-func removeTree(path string) error { return removeTreeInterruptible(context.Background(), path) }
+func removeTree(path string) error { return removeTreeThen(context.Background(), path, func() {}) }
 
-// removeTreeInterruptible is removeTree that stops when ctx ends.
-func removeTreeInterruptible(ctx context.Context, path string) error {
+// reapBatch is how many deletions the intent log may have that no fsync has committed.
+const reapBatch = 256
+
+// reapTree is removeTree that stops when ctx ends. The first fsync of any container commits
+// all deletions on the dataset. So reapTree calls fsync often, and no container waits for
+// more than a few deletions.
+func (d *Driver) reapTree(ctx context.Context, path string) error {
+	deletions := 0
+	return removeTreeThen(ctx, path, func() {
+		if deletions++; deletions%reapBatch == 0 {
+			_ = fsat.SyncFile(int(d.lock.Fd())) // nothing depends on it
+		}
+	})
+}
+
+// removeTreeThen stops when ctx ends. It calls removed after each deletion.
+func removeTreeThen(ctx context.Context, path string, removed func()) error {
 	parent, err := os.OpenFile(filepath.Dir(path), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
 	defer parent.Close()
-	return fsat.RemoveAll(ctx, int(parent.Fd()), filepath.Base(path))
+	return fsat.RemoveAllThen(ctx, int(parent.Fd()), filepath.Base(path), removed)
 }
 
 // warnLeftover logs a failed deletion, which the next start repeats.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -93,5 +95,38 @@ func TestARemovalThatWaitsForTheReaperHoldsNoLock(t *testing.T) {
 	}
 	letGo()
 	must(t, <-done)
+	requireTidy(t, d)
+}
+
+// countCommits returns how often the intent logs of all datasets were committed.
+func countCommits(t *testing.T) (n int) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/spl/kstat/zfs/zil")
+	must(t, err)
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "zil_commit_count" {
+			n, err = strconv.Atoi(fields[2])
+			must(t, err)
+			return n
+		}
+	}
+	t.Fatalf("no zil_commit_count in %s", text)
+	return 0
+}
+
+// TestTheReaperCommitsItsDeletions makes sure that the fsync of a container does not have to
+// commit the deletion of a large layer.
+func TestTheReaperCommitsItsDeletions(t *testing.T) {
+	d := openStore(t)
+	dir := d.home.privatePath(trashDir, NewShortName())
+	const batches = 4
+	for i := range batches * reapBatch {
+		write(t, filepath.Join(dir, "diff", strconv.Itoa(i)), "")
+	}
+	before := countCommits(t)
+	d.discardLayer(t.Context(), dir)
+	if n := countCommits(t) - before; n < batches {
+		t.Errorf("%d commits of %d deletions", n, batches*reapBatch)
+	}
 	requireTidy(t, d)
 }

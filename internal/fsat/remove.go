@@ -11,6 +11,11 @@ import (
 // symlink and crosses no mount. As root it ignores permissions and the flags of chattr(1). A
 // missing name is no error.
 func RemoveAll(ctx context.Context, dirfd int, name string) error {
+	return RemoveAllThen(ctx, dirfd, name, func() {})
+}
+
+// RemoveAllThen is RemoveAll that calls removed after each deletion.
+func RemoveAllThen(ctx context.Context, dirfd int, name string, removed func()) error {
 	err := ignoreMissing(removeKept(dirfd, name, Unlink))
 	if !errors.Is(err, unix.EISDIR) {
 		return err
@@ -20,7 +25,7 @@ func RemoveAll(ctx context.Context, dirfd int, name string) error {
 		return ignoreMissing(err)
 	}
 	defer CloseQuietly(fd)
-	if err := RemoveContents(ctx, fd); err != nil {
+	if err := Walk(ctx, fd, false, remover{removed}); err != nil {
 		return err
 	}
 	return ignoreMissing(removeKept(dirfd, name, Rmdir))
@@ -28,7 +33,7 @@ func RemoveAll(ctx context.Context, dirfd int, name string) error {
 
 // RemoveContents empties the directory dirfd, as RemoveAll does.
 func RemoveContents(ctx context.Context, dirfd int) error {
-	return Walk(ctx, dirfd, false, remover{})
+	return Walk(ctx, dirfd, false, remover{func() {}})
 }
 
 func ignoreMissing(err error) error {
@@ -39,14 +44,16 @@ func ignoreMissing(err error) error {
 }
 
 // remover is a visitor that removes what it is shown.
-type remover struct{}
+type remover struct{ removed func() }
 
 func (remover) Enter(int, Path, int) error { return nil }
 
-func (remover) File(parent int, path Path, _ uint8) error {
+func (r remover) File(parent int, path Path, _ uint8) error {
+	defer r.removed()
 	return ignoreMissing(removeKept(parent, path.Name, Unlink))
 }
 
-func (remover) Leave(parent int, path Path) error {
+func (r remover) Leave(parent int, path Path) error {
+	defer r.removed()
 	return ignoreMissing(removeKept(parent, path.Name, Rmdir))
 }
