@@ -20,7 +20,7 @@ import (
 const RemovedProperty = "overlayzfs:removed"
 
 // RemovedParent is the name, below the store's dataset, of the parent of the datasets of
-// removed layers. One rule excludes it from recursive snapshots and from replication.
+// removed layers. One rule excludes it from replication.
 const RemovedParent = "removed"
 
 // removedParentProperty marks the parent as ours.

@@ -36,6 +36,7 @@
 //	take.go       taking one snapshot over all datasets
 //	retention.go  destroying the snapshots that a policy does not keep
 //	list.go       finding our snapshots
+//	destroy.go    destroying one of them
 //	plan.go       planning a rollback: the datasets that go back
 //	obstacles.go  what is newer, missing or locked
 //	below.go      datasets below the records dataset that do not go back

@@ -57,16 +57,23 @@ func completeStoreFlags(root *cobra.Command) error {
 
 // offerSnapshots returns the snapshots to roll back to, the newest first. It offers
 // nothing on an error: a shell shows none.
-func (f *storeFlags) offerSnapshots(_ *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+func (f *storeFlags) offerSnapshots(command *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	return f.offerOtherSnapshots(command, args, typed)
+}
+
+// offerOtherSnapshots returns the snapshots that args do not name yet, the newest first.
+func (f *storeFlags) offerOtherSnapshots(_ *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
 	infos, err := f.listSnapshots()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	for _, s := range slices.Backward(infos) {
-		names = append(names, s.Name)
+		if !slices.Contains(args, s.Name) {
+			names = append(names, s.Name)
+		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }

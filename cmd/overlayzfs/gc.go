@@ -14,6 +14,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/inventory"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/plugin"
+	"github.com/overlayzfs/overlayzfs/quota"
 )
 
 // gcFlags are those of the gc command.
@@ -34,7 +35,8 @@ func gcCommand(c console, where *storeFlags) *cobra.Command {
 			"lost records leave them. Print them first.\n\n" +
 			"dockerd has to be stopped, because it creates layers before it records them. gc removes nothing if a\n" +
 			"record is unreadable or missing, if the records do not match the store, or if another engine used the\n" +
-			"store last. Only snapshots still have the removed layers. If gc is interrupted, run it again.",
+			"store last. Only snapshots still have the removed layers. If gc is interrupted, run it again.\n\n" +
+			"gc also destroys the datasets of removed limited containers that no snapshot needs any more.",
 		Example: "  overlayzfs gc --dry-run\n" +
 			"  overlayzfs gc --yes",
 		Args: noArgs,
@@ -127,6 +129,9 @@ func (f *gcFlags) collect(ctx context.Context, c console) (err error) {
 		}
 	}
 	removed, err := f.confirmAndRemove(ctx, c, agreed)
+	if err == nil && len(agreed.Layers) == 0 {
+		err = f.sweepDatasets(ctx, c)
+	}
 	switch {
 	case f.json:
 		err = errors.Join(err, writeJSON(c.out, gcReport{agreed, nonNil(removed)}))
@@ -144,17 +149,9 @@ func (f *gcFlags) confirmAndRemove(ctx context.Context, c console, agreed gc.Pla
 	if err := f.confirm(ctx, c, fmt.Sprintf("Remove the layers that driver %s in %s does not know?", agreed.Driver, agreed.Root)); err != nil {
 		return nil, err
 	}
-	where, err := f.locate()
+	store, closeStore, err := f.openStore(ctx)
 	if err != nil {
 		return nil, err
-	}
-	options, err := plugin.StoreOptions(nil)
-	if err != nil {
-		return nil, err
-	}
-	store, closeStore, err := host.OpenStore(ctx, where, options)
-	if err != nil {
-		return nil, refuseBusy(err)
 	}
 	removed, err = f.removeLayers(ctx, c, store, agreed)
 	err = errors.Join(err, closeStore())
@@ -162,6 +159,54 @@ func (f *gcFlags) confirmAndRemove(ctx context.Context, c console, agreed gc.Pla
 		err = fmt.Errorf("%d of %d layers are removed: %w: %w", len(removed), len(agreed.Layers), err, errUnfinished)
 	}
 	return removed, err
+}
+
+// openStore opens the store as the plugin does.
+func (f *gcFlags) openStore(ctx context.Context) (store *overlayzfs.Driver, closeStore func() error, err error) {
+	where, err := f.locate()
+	if err != nil {
+		return nil, nil, err
+	}
+	options, err := plugin.StoreOptions(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, closeStore, err = host.OpenStore(ctx, where, options)
+	return store, closeStore, refuseBusy(err)
+}
+
+// sweepDatasets opens the store if it has datasets of removed containers. Opening it destroys
+// those that no snapshot needs any more.
+func (f *gcFlags) sweepDatasets(ctx context.Context, c console) error {
+	before, err := f.countRemoved()
+	if err != nil || before == 0 {
+		return err
+	}
+	_, closeStore, err := f.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	if err := closeStore(); err != nil {
+		return err
+	}
+	left, err := f.countRemoved()
+	if err == nil && !f.json {
+		_, err = fmt.Fprintf(c.out, "Destroyed %d of %s of removed containers; snapshots need the others.\n", before-left, count(before, "dataset"))
+	}
+	return err
+}
+
+// countRemoved counts the datasets of removed containers.
+func (f *gcFlags) countRemoved() (n int, err error) {
+	err = f.readStore(func(s *inventory.Source) error {
+		if s.ZFS == nil {
+			return nil
+		}
+		_, removed, err := quota.ListDatasets(s.ZFS, s.Dataset)
+		n = len(removed)
+		return err
+	})
+	return n, err
 }
 
 // removeLayers decides again and removes the layers that both plans have. Docker may

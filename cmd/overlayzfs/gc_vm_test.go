@@ -167,6 +167,36 @@ func TestCollect(t *testing.T) {
 	}
 }
 
+// TestCollectSweepsDatasets of removed containers, without an orphaned layer.
+func TestCollectSweepsDatasets(t *testing.T) {
+	s := newTestStore(t)
+	s.collect(0, "", "--yes")
+	d := s.open()
+	limited := overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: map[string]string{"size": "32M"}}
+	// The end of the process destroys datasets that it made beforehand.
+	err := errors.Join(d.Create(t.Context(), id("5"), id("1"), limited), d.Create(t.Context(), id("6"), id("1"), limited), d.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tool(t, "snapshot", "-r", s.dataset+"@before")
+	d = s.open()
+	err = errors.Join(d.Remove(t.Context(), id("5")), d.Remove(t.Context(), id("6")), d.WaitReaper(t.Context()), d.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := s.collect(0, ""); !strings.Contains(out, "Destroyed 0 of 2 datasets") {
+		t.Errorf("both are needed:\n%s", out)
+	}
+	tool(t, "destroy", "-r", s.dataset+"@before")
+	s.planned(0) // a dry run destroys nothing
+	if out := s.collect(0, ""); !strings.Contains(out, "Destroyed 2 of 2 datasets") {
+		t.Errorf("none is needed:\n%s", out)
+	}
+	if out := s.collect(0, ""); strings.Contains(out, "Destroyed") {
+		t.Errorf("nothing is left:\n%s", out)
+	}
+}
+
 // TestCollectIsRefusedWhileMounted, as by a container that outlived dockerd and the
 // plugin.
 func TestCollectIsRefusedWhileMounted(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -113,6 +114,16 @@ func makeSnapshots() []snapshot.Info {
 			Datasets: []string{"tank/a", "tank"}, Used: 3 << 20, Clones: 2, Holds: []snapshot.Hold{{Dataset: "tank", Tag: "backup"}},
 		},
 		{Name: "overlayzfs-daily-20260825T000000Z-2", Event: snapshot.Daily, Time: at.Add(14 * time.Hour), CreateTXG: 5000, Scope: snapshot.ScopeLayers, Datasets: []string{"tank/a"}},
+	}
+}
+
+func TestWriteDestroyedSnapshots(t *testing.T) {
+	for file, f := range map[string]destroyFlags{"snapshots-destroy.txt": {}, "snapshots-destroy.json": {output: output{json: true}}} {
+		var out bytes.Buffer
+		if err := errors.Join(f.writeChosen(&out, makeSnapshots()[1:]), f.writeDestroyed(&out, makeSnapshots()[1:])); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, file, out.String())
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,4 +90,69 @@ func TestSnapshotAndRollback(t *testing.T) {
 	runCommand(t, exitRefused, "", "rollback", infos[1].Name, "--dataset", layers)
 	runCommand(t, exitFailed, "", "rollback", "nonsense", "--dataset", layers)
 	runCommand(t, exitFailed, "", "snapshots", "--dataset", "tank/none")
+}
+
+// TestDestroySnapshots destroys snapshots of ours on each dataset, and no others.
+func TestDestroySnapshots(t *testing.T) {
+	const records, layers = "tank/destroyed", "tank/destroyed/layers"
+	tool(t, "create", "-o", "mountpoint=none", records)
+	defer tool(t, "destroy", "-R", records)
+	tool(t, "create", layers)
+	takeOne := func() string {
+		return strings.TrimSpace(runCommand(t, 0, "", "snapshot", "--dataset", layers, "--records", records))
+	}
+	wantLeft := func(want ...string) {
+		t.Helper()
+		out, err := exec.Command("zfs", "list", "-H", "-o", "name", "-t", "snapshot", "-r", records).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Fields(string(out))
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("the snapshots are %q, want %q", got, want)
+		}
+	}
+	first, second, third := takeOne(), takeOne(), takeOne()
+	tool(t, "snapshot", "-r", records+"@foreign")
+	destroy := func(code int, answer string, args ...string) string {
+		t.Helper()
+		return runCommand(t, code, answer, append([]string{"snapshots", "destroy", "--dataset", layers}, args...)...)
+	}
+	all := []string{records + "@foreign", records + "@" + first, records + "@" + second, records + "@" + third}
+	for _, name := range all {
+		all = append(all, strings.Replace(name, records, layers, 1))
+	}
+	destroy(exitUsage, "")
+	if out := destroy(exitFailed, "", first, "foreign", "--yes"); !strings.Contains(out, "overlayzfs snapshots") {
+		t.Errorf("a snapshot of another program:\n%s", out)
+	}
+	destroy(0, "", first, "--dry-run")
+	destroy(exitRefused, "no\n", first)
+	tool(t, "hold", "keep", records+"@"+second)
+	if out := destroy(exitRefused, "", first, second, "--yes"); !strings.Contains(out, "kept by hold keep") {
+		t.Errorf("a held snapshot:\n%s", out)
+	}
+	wantLeft(all...)
+	tool(t, "release", "keep", records+"@"+second)
+	tool(t, "set", "overlayzfs:rollback="+second, layers)
+	if out := destroy(exitRefused, "", second, "--yes"); !strings.Contains(out, "overlayzfs rollback") {
+		t.Errorf("a rollback to it is unfinished:\n%s", out)
+	}
+	tool(t, "inherit", "overlayzfs:rollback", layers)
+	if out := destroy(0, "yes\n", first, layers+"@"+second, first); !strings.Contains(out, "Destroyed 2 snapshots.") {
+		t.Errorf("%s", out)
+	}
+	left := []string{records + "@foreign", records + "@" + third, layers + "@foreign", layers + "@" + third}
+	wantLeft(left...)
+
+	tool(t, "create", records+"/volumes")
+	runCommand(t, 0, "", "backup", "--dataset", layers, "--records", records, "--output", filepath.Join(t.TempDir(), "stream"))
+	infos := []snapshot.Info{}
+	if err := json.Unmarshal([]byte(runCommand(t, 0, "", "snapshots", "--json", "--dataset", layers)), &infos); err != nil || len(infos) != 2 {
+		t.Fatalf("%+v, %v", infos, err)
+	}
+	destroy(0, "", infos[1].Name, "--yes") // of volumes, too
+	wantLeft(left...)
 }

@@ -104,6 +104,11 @@ func noArgs(command *cobra.Command, args []string) error { return checkArgs(comm
 // oneArg requires the one argument that the usage line names.
 func oneArg(command *cobra.Command, args []string) error { return checkArgs(command, args, 1, 1) }
 
+// someArgs requires the argument that the usage line names, and takes more of them.
+func someArgs(command *cobra.Command, args []string) error {
+	return checkArgs(command, args, 1, max(1, len(args)))
+}
+
 // optionalArg takes one argument at most.
 func optionalArg(command *cobra.Command, args []string) error { return checkArgs(command, args, 0, 1) }
 

@@ -36,7 +36,7 @@ func snapshotCommand(c console, where *storeFlags) *cobra.Command {
 		Use:   "snapshot [flags]",
 		Short: "Take a snapshot, which retention does not destroy",
 		Long: "Take an atomic snapshot of the layers, of limited containers and, with --records, of Docker's data-root.\n" +
-			"Print its name. It stays until you destroy it. dockerd may run.",
+			"Print its name. It stays until `overlayzfs snapshots destroy NAME`. dockerd may run.",
 		Example: "  overlayzfs snapshot --records tank/docker\n" +
 			"  before=$(overlayzfs snapshot --records tank/docker)",
 		Args: noArgs,

@@ -51,6 +51,9 @@ func snapshotsCommand(c console, where *storeFlags) *cobra.Command {
 	}
 	f.output.register(command.Flags())
 	f.tableFlags.register(command, snapshotColumns)
+	destroy := destroyCommand(c, where)
+	destroy.Args, destroy.PreRunE = asUsage(destroy.Args), refuseIgnored
+	command.AddCommand(destroy)
 	return command
 }
 

@@ -54,7 +54,8 @@ func findLeftovers(s *Store, dataset, flags string) (found []Finding) {
 	if s.Removed > 0 {
 		found = append(found, Finding{check, Note, fmt.Sprintf("%d datasets of removed containers below %s/removed", s.Removed, dataset),
 			"snapshots from before the removal keep them; the driver destroys each within a minute of its last",
-			"sanoid: [" + dataset + "/removed] with autosnap = no, autoprune = no, recursive = yes; syncoid --exclude-datasets='/removed(/|$)'; zrepl: \"" + dataset + "/removed<\": false; TrueNAS: Exclude " + dataset + "/removed"})
+			"zfs list -r -t snapshot -o name,used " + dataset + "/removed    # programs destroy old snapshots of what their configuration covers: " +
+				"nothing excluded in sanoid (autoprune = yes), zrepl and TrueNAS; syncoid --no-sync-snap, or nothing excluded"})
 	}
 	for _, dataset := range s.Scratch {
 		found = append(found, Finding{check, Note, "dataset " + dataset, "an examination that was cut short left it", "zfs destroy -r " + dataset})
