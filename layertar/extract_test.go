@@ -177,7 +177,7 @@ func TestExtractDeeperThanPathMax(t *testing.T) {
 
 // More levels than descriptors: nothing may hold one for each.
 func TestExtractDeeperThanDescriptors(t *testing.T) {
-	deep := strings.Repeat("d/", 5000)
+	deep := strings.Repeat("d/", 5000/min(raceShare, 2)) // longer than a symlink can be
 	dir, path := newDir(t)
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
@@ -194,7 +194,7 @@ func TestExtractDeeperThanDescriptors(t *testing.T) {
 	}()
 	long := tarOf(t, aFile(deep+"f", "deep"), aSymlink("s", deep), aFile("s/g", "x"))
 	if _, err := Extract(t.Context(), dir, bytes.NewReader(long), Options{}); err == nil {
-		t.Error("a symlink of 10,000 bytes was made")
+		t.Errorf("a symlink of %d bytes was made", len(deep))
 	}
 	size, err := Extract(t.Context(), dir, bytes.NewReader(tarOf(t, aFile(deep+"g", "down"))), Options{})
 	if err != nil {

@@ -61,10 +61,10 @@ func TestMemoryIsBounded(t *testing.T) {
 	body := make([]byte, 128<<10+1) // its buffer is twice as large
 	deep := strings.Repeat(strings.Repeat("d", 200)+"/", 15)
 	tests := map[string]io.Reader{
-		"names that exist already": writeEntries(1200, func(i int) (tar.Header, []byte) {
-			return header(tar.TypeReg, fmt.Sprintf("f%d", i%600), 0o644), body
+		"names that exist already": writeEntries(1200/raceShare, func(i int) (tar.Header, []byte) {
+			return header(tar.TypeReg, fmt.Sprintf("f%d", i%(600/raceShare)), 0o644), body
 		}),
-		"whiteouts with long names": writeEntries(20000, func(i int) (tar.Header, []byte) {
+		"whiteouts with long names": writeEntries(20000/raceShare, func(i int) (tar.Header, []byte) {
 			return header(tar.TypeReg, fmt.Sprintf("%s.wh.%0200d", deep, i), 0o644), nil
 		}),
 	}
@@ -91,7 +91,7 @@ func TestDirTimesListSpills(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.close()
-	const n = 200000
+	const n = 200000 / min(raceShare, 2)
 	name := func(i int) string { return fmt.Sprintf("%d/%030d/%d", i%3, i*7919, i) }
 	for i := range n {
 		if err := x.addDirTimes(name(i), minTime, maxTime.Add(-1)); err != nil {
