@@ -60,8 +60,7 @@ func StartContainerd(t testing.TB, o ContainerdOptions) *Containerd {
 // Again starts containerd once more, after Stop or Kill.
 func (c *Containerd) Again(t testing.TB) {
 	t.Helper()
-	ready := func() error { _, err := c.Try("default", "version"); return err }
-	if err := c.start(ready); err != nil {
+	if err := c.start(func() error { return CheckHealth(c.Address()) }); err != nil {
 		t.Fatalf("%v\n%s", err, c.tail())
 	}
 }
