@@ -146,12 +146,14 @@ func (m *migratedEngine) collectFacts(t testing.TB) (facts []string) {
 	}
 	add("image", m.Docker(t, "images", "-a", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}} {{.CreatedAt}} {{.Size}}"))
 	add("container", m.Docker(t, "ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.Image}} {{.Command}} {{.CreatedAt}} {{.State}}"))
-	for _, name := range movedImages {
-		add("inspect "+name, m.inspectWithoutDriver(t, "image", name))
+	inspected := m.inspectWithoutDriver(t, "image", movedImages)
+	for i, name := range movedImages {
+		add("inspect "+name, inspected[i])
 		add("saved "+name, strings.Join(m.saveDigests(t, name), "\n"))
 	}
-	for _, name := range movedContainers {
-		add("inspect "+name, m.inspectWithoutDriver(t, "container", name))
+	inspected = m.inspectWithoutDriver(t, "container", movedContainers)
+	for i, name := range movedContainers {
+		add("inspect "+name, inspected[i])
 		diff := strings.Split(m.Docker(t, "diff", name), "\n")
 		// For a directory that is deleted and made again, moby's overlay2 reports the
 		// directory as deleted. Other drivers report the files in it.
@@ -166,19 +168,24 @@ func (m *migratedEngine) collectFacts(t testing.TB) (facts []string) {
 	return facts
 }
 
-// inspectWithoutDriver returns what docker inspect shows, without the storage driver's
-// part.
-func (m *migratedEngine) inspectWithoutDriver(t testing.TB, kind, name string) string {
+// inspectWithoutDriver returns what docker inspect shows of each object, without the storage
+// driver's part.
+func (m *migratedEngine) inspectWithoutDriver(t testing.TB, kind string, names []string) []string {
 	t.Helper()
 	var all []map[string]any
-	must(t, json.Unmarshal([]byte(m.Docker(t, kind, "inspect", name)), &all))
-	for _, one := range all {
+	must(t, json.Unmarshal([]byte(m.Docker(t, append([]string{kind, "inspect"}, names...)...)), &all))
+	if len(all) != len(names) {
+		t.Fatalf("docker %s inspect shows %d of %q", kind, len(all), names)
+	}
+	texts := make([]string, len(all))
+	for i, one := range all {
 		delete(one, "Driver")
 		delete(one, "GraphDriver")
+		raw, err := json.MarshalIndent(one, "", " ")
+		must(t, err)
+		texts[i] = string(raw)
 	}
-	raw, err := json.MarshalIndent(all, "", " ")
-	must(t, err)
-	return string(raw)
+	return texts
 }
 
 // saveDigests saves an image and returns the digests of its layers, each verified

@@ -178,7 +178,7 @@ func traceForks(t *testing.T, s *testEngine) {
 // dataset.
 func exerciseLimits(t *testing.T, s *testEngine, image string) {
 	t.Helper()
-	s.Docker(t, "run", "-d", "--network", "none", "--stop-timeout", "1", "--name", "limited",
+	s.Docker(t, "run", "-d", "--network", "none", "--stop-signal", "KILL", "--name", "limited",
 		"--storage-opt", "size=24M", "--storage-opt", "inodes=5000", "--storage-opt", "sync=always", image, "sleep", "1000000")
 	s.requireOneDataset(t, "limited")
 	must(t, s.dialPlugin(t).SetLimits(t.Context(), s.readLayerID(t, "limited"), map[string]string{"size": "32M"}))

@@ -213,7 +213,7 @@ func runTiny(t testing.TB, e *engine.Engine, image string, args ...string) strin
 // startContainer starts a container that keeps running. It has a file of its own.
 func startContainer(t testing.TB, e *engine.Engine, name string, options ...string) {
 	t.Helper()
-	e.Docker(t, append(append([]string{"run", "-d", "--stop-timeout", "1", "--network", "none", "--name", name}, options...),
+	e.Docker(t, append(append([]string{"run", "-d", "--stop-signal", "KILL", "--network", "none", "--name", name}, options...),
 		"tiny", "sh", "-c", "echo "+name+" > /own; rm /etc/marker; exec sleep 1000000")...)
 	waitFor(t, func() error {
 		_, err := e.Try("exec", name, "sh", "-c", "test -s /own && test ! -e /etc/marker")

@@ -52,7 +52,7 @@ func limitDebian(t *testing.T, s *testEngine) {
 	const limit = 96 * mib
 	s.Docker(t, "import", "/lab/base/debian-base.tar", "debian")
 	run := func(name string, options ...string) {
-		s.Docker(t, append(append([]string{"run", "-d", "--network", "none", "--stop-timeout", "1", "--name", name, "-v", "/lab/base/debs:/debs:ro"}, options...),
+		s.Docker(t, append(append([]string{"run", "-d", "--network", "none", "--stop-signal", "KILL", "--name", name, "-v", "/lab/base/debs:/debs:ro"}, options...),
 			"debian", "sleep", "1000000")...)
 	}
 	// Package managers sync each file, which takes too long here without sync=disabled.
