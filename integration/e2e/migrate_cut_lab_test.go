@@ -18,10 +18,13 @@ import (
 
 var cuts = flag.Int("cuts", 3, "how often the power is cut")
 
-// longestDelay is the latest moment of a power cut after a machine has begun to
-// migrate. It covers a migration and its undo on an emulated machine. A faster machine
-// repeats both until the cut, so that every delay hits something.
-const longestDelay = 40 * time.Second
+// longestDelay and longestDelayEmulated are the latest moment of a power cut after a machine
+// has begun to migrate. They cover a migration and its undo, on an emulated machine too. A
+// faster machine repeats both until the cut, so that every delay hits something.
+const (
+	longestDelay         = 15 * time.Second
+	longestDelayEmulated = 40 * time.Second
+)
 
 // TestMigrationIsCut cuts the power of machines during a migration from moby's zfs
 // driver, and during its undo. Run it after `make build plugin` with
@@ -34,7 +37,7 @@ func TestMigrationIsCut(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	for n := range *cuts {
-		after := time.Duration(random.Int64N(int64(longestDelay)))
+		after := time.Duration(random.Int64N(int64(l.longest)))
 		l.cut(t, after)
 		t.Logf("cut %d after %v", n+1, after)
 	}
@@ -44,9 +47,10 @@ func TestMigrationIsCut(t *testing.T) {
 // cutLab is a guest, a pool that survives its machines, and the test program that runs
 // in them.
 type cutLab struct {
-	guest *vm.Guest
-	pool  string
-	files []vm.File
+	guest   *vm.Guest
+	longest time.Duration // delay of a cut
+	pool    string
+	files   []vm.File
 }
 
 func newCutLab(t *testing.T) *cutLab {
@@ -62,11 +66,15 @@ func newCutLab(t *testing.T) *cutLab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	guest, _, err := lab.Prepare(t.Context(), "", os.Stderr)
+	guest, machine, err := lab.Prepare(t.Context(), "", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cutLab{guest, filepath.Join(dir, "pool.img"), []vm.File{
+	longest := longestDelay
+	if machine.Kind == vm.KindQEMU {
+		longest = longestDelayEmulated
+	}
+	return &cutLab{guest, longest, filepath.Join(dir, "pool.img"), []vm.File{
 		{Host: program, Guest: "e2e.test", Executable: true},
 		{Host: "../../build/plugin", Guest: "plugin"},
 		{Host: "../../build/overlayzfs", Guest: "overlayzfs", Executable: true},
