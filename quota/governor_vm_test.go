@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -67,14 +66,6 @@ func TestOneCallBeyondTheLimit(t *testing.T) {
 	if used.Bytes > 90*mib {
 		t.Error("too much")
 	}
-}
-
-// TestWithoutTheGovernor shows why the governor is needed.
-func TestWithoutTheGovernor(t *testing.T) {
-	s := newStore(t, Project)
-	layer := s.add("alone", bytesOf(50*mib))
-	n, err := writeUntil(filepath.Join(layer.Dir, "diff/file"), 400*mib, 64<<10)
-	t.Logf("limit 50 MiB, no governor: %v after %.2f MiB", err, float64(n)/mib)
 }
 
 type filled struct{ first, end uint64 }
@@ -177,49 +168,16 @@ func writeFor(ctx context.Context, path string) (total uint64) {
 	return total
 }
 
-// TestTheCostOfALook measures the governor's work while a layer is near its limit.
-func TestTheCostOfALook(t *testing.T) {
+// TestTheGovernorSleepsOnAPool while no layer with a limit is attached.
+func TestTheGovernorSleepsOnAPool(t *testing.T) {
 	s := newStore(t, Project)
 	layer := s.add("near", bytesOf(2*mib))
 	s.attach(layer)
 	g := s.controllers[Project].(*projects).governor
-	const n = 200
-	begun := time.Now()
-	for range n {
-		g.checkAll()
-	}
-	look := time.Since(begun) / n
-	files := newCounterFiles(s.dataset)
-	_, err := files.read()
-	must(t, err)
-	begun = time.Now()
-	for range n {
-		_, err = files.objset.read()
-	}
-	must(t, err)
-	t.Logf("of which the dataset's counters %v", (time.Since(begun) / n).Round(time.Microsecond))
-	begun = time.Now()
-	for range 5 {
-		s.sync()
-	}
-	t.Logf("ending a transaction group takes %v on an idle pool", (time.Since(begun) / 5).Round(time.Millisecond))
-	before, begun := processTime(t), time.Now()
-	time.Sleep(3 * time.Second)
-	busy := processTime(t) - before
-	t.Logf("a look takes %v; a layer near its limit, idle, costs %.1f%% of a processor",
-		look.Round(time.Microsecond), 100*busy.Seconds()/time.Since(begun).Seconds())
+	running := func() bool { g.mu.Lock(); defer g.mu.Unlock(); return g.running }
+	eventually(t, "it looks after an attached layer", running)
 	s.detach(layer)
-	eventually(t, "it sleeps", func() bool { g.mu.Lock(); defer g.mu.Unlock(); return !g.running })
-	before = processTime(t)
-	time.Sleep(2 * time.Second)
-	t.Logf("no layer attached: %v of processor time in 2 s", processTime(t)-before)
-}
-
-func processTime(t *testing.T) time.Duration {
-	t.Helper()
-	var usage syscall.Rusage
-	must(t, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	eventually(t, "it sleeps", func() bool { return !running() })
 }
 
 // TestDeletingMakesRoom writes to a full layer again after a deletion.
