@@ -97,7 +97,7 @@ func (l *imageLab) compareStage(t *testing.T, b images.Builder, stage string) {
 		images.RequireHidden(t, mounted)
 	case "everything":
 		images.RequireEntries(t, mounted, images.ExpectedEntries)
-		images.RequireEntries(t, mounted, map[string]func(*treecmp.Entry) error{"big": images.HasSize(200 << 20), "sparse": images.HasSize(50 << 20)})
+		images.RequireEntries(t, mounted, map[string]func(*treecmp.Entry) error{"big": images.HasSize(80 << 20), "sparse": images.HasSize(50 << 20)})
 	}
 }
 
