@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,8 +19,12 @@ import (
 // startLimit bounds the start of an engine, on an emulated machine too.
 const startLimit = 2 * time.Minute
 
+// shutdownTimeout is how many seconds dockerd waits at its end for its containers to stop. By
+// default it waits for 15, which a loaded machine can exceed, and then leaves them running.
+const shutdownTimeout = 240
+
 // stopLimit bounds the end of an engine.
-const stopLimit = time.Minute
+const stopLimit = (shutdownTimeout + 60) * time.Second
 
 // answerLimit bounds one question to a daemon that starts: a socket can take it before
 // anything serves.
@@ -137,7 +142,7 @@ func (e *Engine) flags() (flags []string, err error) {
 	}
 	for _, flag := range [][2]string{
 		{"data-root", e.Root}, {"exec-root", e.path("exec")}, {"pidfile", e.path("pid")}, {"containerd", e.Containerd},
-		{"iptables", "false"}, {"ip6tables", "false"}, {"bridge", "none"},
+		{"iptables", "false"}, {"ip6tables", "false"}, {"bridge", "none"}, {"shutdown-timeout", strconv.Itoa(shutdownTimeout)},
 	} {
 		if _, there := set[flag[0]]; !there && flag[1] != "" {
 			flags = append(flags, "--"+flag[0]+"="+flag[1])
@@ -157,6 +162,8 @@ func (e *Engine) writeConfig() error {
 		"iptables":       false,
 		"ip6tables":      false,
 		"bridge":         "none",
+
+		"shutdown-timeout": shutdownTimeout,
 	}
 	if e.Containerd != "" {
 		config["containerd"] = e.Containerd
