@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -324,6 +325,49 @@ func (f far) engine() overlayzfs.Engine {
 		f.Fatal(err)
 	}
 	return engine
+}
+
+// firstWrite runs a function when something is written for the first time.
+type firstWrite struct{ do func() }
+
+func (w *firstWrite) Write(p []byte) (int, error) {
+	if w.do != nil {
+		w.do()
+		w.do = nil
+	}
+	return len(p), nil
+}
+
+// TestSendLocksNobodyOut: other commands run while a stream is written, and a hold keeps the
+// snapshot that is sent.
+func TestSendLocksNobodyOut(t *testing.T) {
+	s := newTestStore(t)
+	if err := os.RemoveAll(filepath.Join(s.root, "image")); err != nil {
+		t.Fatal(err)
+	}
+	s.image(id("1"), "one:1")
+	var out bytes.Buffer
+	beside := testConsole(t, &out)
+	sending := beside
+	stream := &firstWrite{do: func() {
+		sent := s.dataset + "@" + sentNames(t, s.dataset)[0]
+		if holds := shell(t, "zfs holds -H "+sent); holds == "" {
+			t.Errorf("nothing holds %s", sent)
+		}
+		if code := run(t.Context(), []string{"snapshot", "--dataset", s.dataset}, beside); code != 0 {
+			t.Errorf("a snapshot beside a send exits with %d:\n%s", code, &out)
+		}
+	}}
+	sending.out = stream
+	if code := run(t.Context(), []string{"send", "--dataset", s.dataset, "--root", s.root}, sending); code != 0 {
+		t.Fatalf("the send exits with %d:\n%s", code, &out)
+	}
+	if stream.do != nil {
+		t.Error("nothing was sent")
+	}
+	if names := sentNames(t, s.dataset); len(names) != 2 {
+		t.Errorf("the snapshots are %q", names)
+	}
 }
 
 func sentNames(t *testing.T, dataset string) (names []string) {
