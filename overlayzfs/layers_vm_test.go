@@ -37,6 +37,33 @@ func TestLayersStack(t *testing.T) {
 	requireTidy(t, d)
 }
 
+// TestTheNearestLayerIsShown replaces and deletes files that a layer further below has. A
+// child shows what the nearest layer says of them, and so does a committed layer itself.
+func TestTheNearestLayerIsShown(t *testing.T) {
+	d := openStore(t)
+	create(t, d, "base", "")
+	change(t, d, "base", func(dir string) { write(t, dir+"/name", "base"); write(t, dir+"/deleted", "base") })
+	create(t, d, "middle", "base")
+	change(t, d, "middle", func(dir string) { write(t, dir+"/name", "middle"); must(t, os.Remove(dir+"/deleted")) })
+	create(t, d, "top", "middle")
+	create(t, d, "leaf", "top") // makes top read-only
+	for _, id := range []string{"middle", "top", "leaf"} {
+		change(t, d, id, func(dir string) {
+			if raw, err := os.ReadFile(dir + "/name"); err != nil || string(raw) != "middle" {
+				t.Errorf("%s shows %q, %v", id, raw, err)
+			}
+			if _, err := os.Lstat(dir + "/deleted"); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s shows a file that the layer middle deleted: %v", id, err)
+			}
+		})
+	}
+	remove(t, d, "leaf")
+	remove(t, d, "top")
+	remove(t, d, "middle")
+	remove(t, d, "base")
+	requireTidy(t, d)
+}
+
 func TestCommittedLayersAreReadOnly(t *testing.T) {
 	d := openStore(t)
 	create(t, d, "base", "")
