@@ -44,7 +44,15 @@ func (x *extractor) parseAttributes(hdr *tar.Header) (attributes, error) {
 		}
 		x.warn(hdr.Name, "attribute "+quote(attr.name)+" is left out: those of trusted.* belong to the host")
 	}
+	x.reportUnlogged(hdr.Name, a)
 	return a, nil
+}
+
+// reportUnlogged tells about an entry with an attribute that has an empty value.
+func (x *extractor) reportUnlogged(entry string, a attributes) {
+	if x.Unlogged != nil && slices.ContainsFunc(a.xattrs, func(attr xattr) bool { return len(attr.value) == 0 }) {
+		x.Unlogged(entry)
+	}
 }
 
 // The bounds of a file's times, as containerd has them: 64 bits of nanoseconds since 1970.

@@ -114,6 +114,7 @@ func (x *extractor) impliedAttributes(name string) (attributes, error) {
 	if err != nil || !found {
 		return x.defaultAttributes(), err
 	}
+	x.reportUnlogged(name, a)
 	return a, nil
 }
 
@@ -155,6 +156,7 @@ func (x *extractor) copyBelow(p location, linked string, want attributes) (copie
 		err = x.createOrReplace(p, func() error { return fsat.Mknod(p.dirfd, p.name, st.Mode, st.Rdev) })
 	}
 	if err == nil {
+		x.reportUnlogged(p.path, a)
 		x.warn(p.path, "is a copy of a file of a layer below, "+quote(linked)+", and not a link")
 		err = errors.Join(a.apply(file{p, -1}), want.apply(file{p, -1}))
 	}

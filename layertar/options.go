@@ -26,6 +26,10 @@ type Options struct {
 	// Warn is called with an entry that became something else than its tar says. nil: nobody
 	// wants to know.
 	Warn func(entry, what string)
+
+	// Unlogged is called with an entry that the intent log of OpenZFS restores without an
+	// extended attribute, because that has an empty value. nil: nobody wants to know.
+	Unlogged func(entry string)
 }
 
 // unchanged is the owner that chown(2) leaves as it is: the root user's, for a new file.

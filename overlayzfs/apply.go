@@ -39,7 +39,7 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 	if err := d.makeRootDir(stage, 0o755); err != nil {
 		return 0, explainInterrupted(err, cutDiff)
 	}
-	tar := &countingReader{Reader: diff}
+	tar := &tarContent{Reader: diff}
 	size, err := d.unpackTar(ctx, l, tar)
 	untried := d.untriedLayers.has(l.id)
 	d.untriedLayers.remove(l.id)
@@ -53,7 +53,7 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 		emptyStage(stage)
 		return 0, err
 	}
-	barrier := func(ctx context.Context, log intentLog) error { return d.barrierForContent(ctx, log, tar.n) }
+	barrier := func(ctx context.Context, log intentLog) error { return d.barrierForContent(ctx, log, tar) }
 	if err := d.makeContentReady(ctx, l, barrier); err != nil {
 		return 0, err
 	}
@@ -62,7 +62,7 @@ func (d *Driver) apply(ctx context.Context, l layer, parent string, diff io.Read
 	return size, nil
 }
 
-func (d *Driver) unpackTar(ctx context.Context, l layer, diff io.Reader) (size int64, err error) {
+func (d *Driver) unpackTar(ctx context.Context, l layer, diff *tarContent) (size int64, err error) {
 	parent, err := l.readParent()
 	if err != nil {
 		return 0, err
@@ -80,7 +80,7 @@ func (d *Driver) unpackTar(ctx context.Context, l layer, diff io.Reader) (size i
 	}()
 	o := layertar.Options{IDs: d.ids, Base: parent == "", Warn: func(entry, what string) {
 		logrus.WithFields(logrus.Fields{"layer": l.id, "entry": entry}).Warn("in the layer's tar, the entry " + what)
-	}}
+	}, Unlogged: func(string) { diff.unlogged = true }}
 	if parent != "" {
 		// The parent is ready and has a child, so nothing waits for this layer there.
 		o.Below = func() (*os.File, error) {
@@ -257,13 +257,14 @@ func requireNoContent(l layer) error {
 	return err
 }
 
-// countingReader counts the bytes that were read through it.
-type countingReader struct {
+// tarContent is a layer's tar, and what decides about the barrier for its content.
+type tarContent struct {
 	io.Reader
-	n int64
+	n        int64 // bytes that were read
+	unlogged bool  // see layertar.Options.Unlogged
 }
 
-func (c *countingReader) Read(p []byte) (int, error) {
+func (c *tarContent) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	c.n += int64(n)
 	return n, err

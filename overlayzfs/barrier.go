@@ -103,9 +103,9 @@ func (d *Driver) mayLackContent(parent string) bool {
 const maxLoggedTar = 1 << 20
 
 // barrierForContent makes the content of a layer durable. write(2) made the content, from
-// a tar of that length, and its times are set.
-func (d *Driver) barrierForContent(ctx context.Context, log intentLog, tar int64) error {
-	if tar <= maxLoggedTar && log.trusted && d.isContentLogged() {
+// the tar, and its times are set.
+func (d *Driver) barrierForContent(ctx context.Context, log intentLog, tar *tarContent) error {
+	if tar.n <= maxLoggedTar && !tar.unlogged && log.trusted && d.isContentLogged() {
 		return d.commitLog()
 	}
 	return d.waitTxg(ctx)

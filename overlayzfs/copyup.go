@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -21,6 +23,8 @@ type CopyUp struct {
 	// Waits is why each copy-up waits for a transaction group unless sync=disabled. It is nil
 	// when none waits.
 	Waits error
+	// breaksLog says that a copy-up leaves the intent log in a state whose replay fails.
+	breaksLog bool
 }
 
 // probeCopyUp keeps overlays from the kind of copy-up that waits for a transaction group,
@@ -34,6 +38,9 @@ func (d *Driver) probeCopyUp(ctx context.Context) {
 		return
 	}
 	d.copyUp.Took = took
+	if d.copyUp.breaksLog {
+		logrus.Warn("this process lacks CAP_DAC_READ_SEARCH, so overlayfs gives each file that it copies up an empty attribute, at which OpenZFS ends the replay of the intent log: barriers wait for transaction groups, and a power cut may take what containers fsynced in the last seconds; give the process that capability (docker plugin upgrade)")
+	}
 	if d.tmpfiles == nil || d.tmpfiles.Refusals() > 0 {
 		return
 	}
@@ -106,7 +113,16 @@ func (d *Driver) timeCopyUp(ctx context.Context) (took time.Duration, err error)
 		return 0, err
 	}
 	took, err = timeOpen(filepath.Join(dir, mergedName, "file"))
+	d.copyUp.breaksLog = !d.externalMounts && hasEmptyOrigin(filepath.Join(dir, "upper", "file"))
 	return took, errors.Join(err, mount.Unmount(filepath.Join(dir, mergedName)))
+}
+
+// hasEmptyOrigin reports whether overlayfs could not say of which file another one is the copy.
+// It says so by an empty attribute if the mounter lacks CAP_DAC_READ_SEARCH. OpenZFS logs the
+// attribute, takes it for a removal in the replay, fails, and replays nothing behind it.
+func hasEmptyOrigin(path string) bool {
+	n, err := unix.Lgetxattr(path, overlayfs.OriginXattr, nil)
+	return err == nil && n == 0
 }
 
 // timeOpen opens a file for writing, which copies it up.

@@ -27,7 +27,7 @@ func (d *Driver) readIntentLog() intentLog {
 		return intentLog{used: true} // assume the worst
 	}
 	used := stats.SyncMode() != zfs.SyncDisabled
-	return intentLog{used, used && !isParamSet("zil_replay_disable") && !isParamSet("zil_nocacheflush")}
+	return intentLog{used, used && !d.copyUp.breaksLog && !isParamSet("zil_replay_disable") && !isParamSet("zil_nocacheflush")}
 }
 
 // isParamSet reports whether a parameter of the zfs module is not 0. A parameter that the

@@ -196,7 +196,7 @@ func TestManifest(t *testing.T) {
 	if filepath.Dir(defaultState) != m.PropagatedMount {
 		t.Errorf("the state file is not in %s", m.PropagatedMount)
 	}
-	if m.Network.Type != "" || m.Linux.AllowAllDevices || !slices.Equal(m.Linux.Capabilities, []string{"CAP_SYS_ADMIN"}) {
+	if m.Network.Type != "" || m.Linux.AllowAllDevices || !slices.Equal(m.Linux.Capabilities, []string{"CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN"}) {
 		t.Error("the plugin asks for privileges it does not need")
 	}
 	if len(m.Linux.Devices) != 1 || m.Linux.Devices[0].Path != "/dev/zfs" {

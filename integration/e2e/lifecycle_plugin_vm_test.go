@@ -181,7 +181,7 @@ func requirePrivilegesAsked(t *testing.T, e *engine.Engine, name string) {
 		}
 	}
 	slices.Sort(wants)
-	if err := compareLists(wants, []string{"capabilities: [CAP_SYS_ADMIN]", "device: [/dev/zfs]"}); err != nil {
+	if err := compareLists(wants, []string{"capabilities: [CAP_DAC_READ_SEARCH CAP_SYS_ADMIN]", "device: [/dev/zfs]"}); err != nil {
 		t.Errorf("privileges asked for: %v\n%s", err, out)
 	}
 }
@@ -212,7 +212,7 @@ func requirePrivilegesGranted(t *testing.T, e *engine.Engine) {
 	p := inspected[0]
 	c := p.Config
 	if !p.Enabled || c.IpcHost || c.PidHost || c.Network.Type != "" || len(c.Mounts)+len(p.Settings.Mounts) > 0 || c.Linux.AllowAllDevices ||
-		c.PropagatedMount != "/var/lib/overlayzfs" || !slices.Equal(c.Linux.Capabilities, []string{"CAP_SYS_ADMIN"}) ||
+		c.PropagatedMount != "/var/lib/overlayzfs" || !slices.Equal(c.Linux.Capabilities, []string{"CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN"}) ||
 		len(c.Linux.Devices) != 1 || c.Linux.Devices[0].Path != "/dev/zfs" ||
 		len(p.Settings.Devices) != 1 || p.Settings.Devices[0].Path != "/dev/zfs" {
 		t.Errorf("the plugin: %+v", p)

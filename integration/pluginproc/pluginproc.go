@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -30,20 +31,23 @@ type Process struct {
 
 // Start starts the plugin in a directory outside of TMPDIR: tests must not see its
 // socket and state.
-func Start(args ...string) (*Process, error) {
-	return start(pluginEnv, func(dir string) []string {
+func Start(args ...string) (*Process, error) { return start(nil, pluginEnv, pluginArgs(args)) }
+
+func pluginArgs(args []string) func(dir string) []string {
+	return func(dir string) []string {
 		return append([]string{"--state", filepath.Join(dir, "init.json")}, args...)
-	})
+	}
 }
 
 // StartSnapshotter starts the snapshotter without a configuration file.
 func StartSnapshotter(args ...string) (*Process, error) {
-	return start(snapshotterEnv, func(string) []string {
+	return start(nil, snapshotterEnv, func(string) []string {
 		return append([]string{"--config", os.DevNull}, args...)
 	})
 }
 
-func start(env string, args func(dir string) []string) (*Process, error) {
+// start starts the program that a variable names, as an argument of the wrapper if there is one.
+func start(wrapper []string, env string, args func(dir string) []string) (*Process, error) {
 	binary := os.Getenv(env)
 	if binary == "" {
 		return nil, fmt.Errorf("%s names no binary", env)
@@ -53,7 +57,7 @@ func start(env string, args func(dir string) []string) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{Socket: filepath.Join(dir, "door.sock"), dir: dir}
-	p.args = append([]string{binary, "--socket", p.Socket}, args(dir)...)
+	p.args = slices.Concat(wrapper, []string{binary, "--socket", p.Socket}, args(dir))
 	return p, p.Again()
 }
 

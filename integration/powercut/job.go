@@ -47,6 +47,7 @@ func (s *series) files() []vm.File {
 		{Host: s.path(wire.PlanFile), Guest: wire.PlanFile},
 		{Host: s.Load, Guest: loadProgram, Executable: true},
 	}
+	config := vm.File{Host: s.PluginConfig, Guest: "plugin/config.json"}
 	switch {
 	case s.Driver == Snapshotter:
 		files = append(files, vm.File{Host: s.Snapshotter, Guest: snapshotterProgram, Executable: true})
@@ -54,11 +55,9 @@ func (s *series) files() []vm.File {
 			files = append(files, vm.File{Host: s.Dist, Guest: "dist"})
 		}
 	case s.Driver == Plugin && s.Tier == DriverTier:
-		files = append(files, vm.File{Host: s.Plugin, Guest: pluginProgram, Executable: true})
-	case s.Driver == Plugin && s.round == 1:
-		files = append(files, // the first round's engine installs it
-			vm.File{Host: s.Plugin, Guest: "plugin/rootfs/" + pluginProgram, Executable: true},
-			vm.File{Host: s.PluginConfig, Guest: "plugin/config.json"})
+		files = append(files, vm.File{Host: s.Plugin, Guest: pluginProgram, Executable: true}, config)
+	case s.Driver == Plugin && s.round == 1: // the engine installs it
+		files = append(files, vm.File{Host: s.Plugin, Guest: "plugin/rootfs/" + pluginProgram, Executable: true}, config)
 	}
 	return files
 }

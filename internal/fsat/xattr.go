@@ -16,14 +16,32 @@ func procPath(dirfd int, name string) string {
 }
 
 // SetXattrFD sets an attribute of the open file.
+//
+// OpenZFS replays an empty value as the attribute's removal, and replays nothing more if there
+// is no such attribute. So one with a value is set before. After a replay the attribute is
+// missing: who commits the file by the intent log has to wait for the transaction group instead.
 func SetXattrFD(fd int, attr string, value []byte) error {
-	return do("setxattr "+attr, "", func() error { return unix.Fsetxattr(fd, attr, value, 0) })
+	return setXattr(value, func(value []byte) error {
+		return do("setxattr "+attr, "", func() error { return unix.Fsetxattr(fd, attr, value, 0) })
+	})
 }
 
-// SetXattr sets an attribute of name itself.
+// SetXattr sets an attribute of name itself, like SetXattrFD.
 func SetXattr(dirfd int, name, attr string, value []byte) error {
 	path := procPath(dirfd, name)
-	return do("setxattr "+attr, name, func() error { return unix.Lsetxattr(path, attr, value, 0) })
+	return setXattr(value, func(value []byte) error {
+		return do("setxattr "+attr, name, func() error { return unix.Lsetxattr(path, attr, value, 0) })
+	})
+}
+
+func setXattr(value []byte, set func(value []byte) error) error {
+	if len(value) == 0 {
+		// The file system may refuse a value that the attribute cannot have.
+		if err := set([]byte{0}); err != nil {
+			return set(value)
+		}
+	}
+	return set(value)
 }
 
 // GetXattrFD returns an attribute of the open file.

@@ -16,6 +16,7 @@ const (
 	OpaqueValue   = "y"
 	RedirectXattr = XattrPrefix + "redirect" // a directory renamed without its content
 	MetacopyXattr = XattrPrefix + "metacopy" // a file whose data is still below
+	OriginXattr   = XattrPrefix + "origin"   // the handle of the file that was copied up
 )
 
 // A whiteout's mode (but its permissions) and device number.

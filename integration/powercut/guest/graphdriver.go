@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/overlayzfs/overlayzfs/integration/pluginclient"
 	"github.com/overlayzfs/overlayzfs/integration/pluginproc"
@@ -67,7 +69,7 @@ func openPlugin(ctx context.Context) (*store, error) {
 	if err := makeDir(home); err != nil {
 		return nil, err
 	}
-	process, err := pluginproc.Start()
+	process, err := pluginproc.StartManaged(filepath.Join(os.Getenv("OVERLAYZFS_PLUGIN_DIR"), "config.json"))
 	if err != nil {
 		return nil, err
 	}
