@@ -45,13 +45,15 @@ func (n *nodes) image(r *rand.Rand) *node {
 	return n.draw(r, func(y *node) bool { return y.Recorded && y.depth < maxDepth })
 }
 
-// leaf draws a layer that nothing needs, takes it and forgets it.
+// leaf draws a layer that nothing needs and forgets it, in one step: nobody may build upon it.
 func (n *nodes) leaf(r *rand.Rand) *node {
-	y := n.draw(r, func(y *node) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	y := n.drawLocked(r, func(y *node) bool {
 		return y.children == 0 && y.busy == 0 && (y.Recorded || y.Kind == wire.Container || y.Kind == wire.View)
 	})
 	if y != nil {
-		n.forget(y.ID)
+		n.forgetLocked(y.ID)
 	}
 	return y
 }
@@ -59,6 +61,10 @@ func (n *nodes) leaf(r *rand.Rand) *node {
 func (n *nodes) draw(r *rand.Rand, fits func(*node) bool) *node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.drawLocked(r, fits)
+}
+
+func (n *nodes) drawLocked(r *rand.Rand, fits func(*node) bool) *node {
 	var fitting []*node
 	for _, y := range n.list {
 		if fits(y) {
@@ -93,6 +99,10 @@ func (n *nodes) record(y *node) {
 func (n *nodes) forget(id string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.forgetLocked(id)
+}
+
+func (n *nodes) forgetLocked(id string) {
 	for i, y := range n.list {
 		if y.ID != id {
 			continue
