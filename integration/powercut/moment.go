@@ -8,43 +8,44 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
 )
 
-// moment is when the power is cut, counted from the load's begin: at a time, at
-// once after an answer by which the engine records something, or in the middle
-// of a call of one kind. A time alone would seldom meet what is short.
+// moment is when the power is cut: some time after one event of the load, or after one of a
+// kind, at once after an answer by which the engine records something or in the middle of a
+// call. It counts events and not time, so that as much has happened on a slow machine as on a
+// fast one.
 type moment struct {
-	latest time.Duration
-	verb   wire.Verb // "" for the time alone
-	call   wire.Call // "" for any
+	events int           // cut at the latest after so many
+	latest time.Duration // cut at the latest so long after the load's begin
+	verb   wire.Verb     // "" for none: only events counts
+	call   wire.Call     // "" for any
 	nth    int
 	delay  time.Duration
 }
 
 func drawMoment(r *rand.Rand, tier Tier, size size) moment {
-	between := func(a, b time.Duration) time.Duration { return a + time.Duration(r.Int64N(int64(b-a))) }
+	within := func(limit time.Duration) time.Duration { return time.Duration(r.Int64N(int64(limit))) }
+	m := moment{events: size.events, latest: size.longestLoad}
 	switch r.IntN(3) {
 	case 0:
-		return moment{latest: between(size.shortestLoad, size.longestLoad)}
+		m.events, m.delay = 1+r.IntN(size.events), within(size.longestCall)
 	case 1:
-		m := moment{latest: size.longestLoad, verb: wire.Done, nth: 1 + r.IntN(2*size.workers)}
-		if tier == DriverTier {
-			m.call = wire.Fill
-		}
-		return m
+		m.verb, m.nth = wire.Done, 1+r.IntN(2*size.workers)
+	default:
+		m.verb, m.nth, m.delay = wire.Begin, 1+r.IntN(2*size.workers), within(size.longestCall)
 	}
-	m := moment{latest: size.longestLoad, verb: wire.Begin, nth: 1 + r.IntN(2*size.workers), delay: between(0, size.longestCall)}
-	if tier == DriverTier {
+	if m.verb != "" && tier == DriverTier {
 		m.call = []wire.Call{wire.Create, wire.Fill, wire.Remove}[r.IntN(3)]
 	}
 	return m
 }
 
-// hear counts the calls that the moment is about and calls cut at the right
-// one, or in a while.
+// hear counts the load's events and calls cut at the right one, or in a while.
 func (m *moment) hear(e wire.Event, cut func(why string)) {
-	if m.verb == "" || e.Verb != m.verb || m.call != "" && e.Call != m.call {
-		return
+	m.events--
+	matches := m.verb != "" && e.Verb == m.verb && (m.call == "" || e.Call == m.call)
+	if matches {
+		m.nth--
 	}
-	if m.nth--; m.nth != 0 {
+	if m.events != 0 && (!matches || m.nth != 0) {
 		return
 	}
 	why := fmt.Sprintf("%s %s %s", e.Verb, e.Call, e.Kind)

@@ -59,23 +59,24 @@ const (
 	poolSize = 4 << 30
 )
 
-// size is what a tier asks of the machine, how long a load may run, and about
-// how long a call in it takes.
+// size is what a tier asks of the machine, how many events and how long its load may last, and
+// about how long a call in it takes.
 type size struct {
-	memory                    string
-	workers                   int
-	shortestLoad, longestLoad time.Duration
-	longestCall               time.Duration
+	memory      string
+	workers     int
+	events      int
+	longestLoad time.Duration
+	longestCall time.Duration
 }
 
 var (
 	emulatedSizes = map[Tier]size{
-		DriverTier: {"2G", 4, 200 * time.Millisecond, 6 * time.Second, 800 * time.Millisecond},
-		EngineTier: {"4G", 2, 2 * time.Second, 60 * time.Second, 800 * time.Millisecond},
+		DriverTier: {"2G", 4, 120, time.Minute, 800 * time.Millisecond},
+		EngineTier: {"4G", 2, 16, 5 * time.Minute, 800 * time.Millisecond},
 	}
 	fastSizes = map[Tier]size{
-		DriverTier: {"2G", 4, 30 * time.Millisecond, time.Second, 60 * time.Millisecond},
-		EngineTier: {"4G", 2, 300 * time.Millisecond, 8 * time.Second, 200 * time.Millisecond},
+		DriverTier: {"2G", 4, 120, 20 * time.Second, 60 * time.Millisecond},
+		EngineTier: {"4G", 2, 16, 2 * time.Minute, 200 * time.Millisecond},
 	}
 )
 
