@@ -119,7 +119,8 @@ func isOurs(s zfs.Dataset) bool {
 
 // isSameMoment reports whether snapshots of one name, on two datasets, were taken in one step.
 // One step has one transaction group. Streams bring another group for each dataset: what was
-// received of one snapshot of ours has its properties and the time of its creation in common.
+// received of one snapshot of ours has its name, which is used once, and its properties in
+// common. The time of creation is no proof: OpenZFS reads the clock for each dataset of a step.
 func isSameMoment(a, b zfs.Dataset) bool {
 	if a.CreateTXG == b.CreateTXG {
 		return isOurs(a) == isOurs(b)
@@ -127,7 +128,7 @@ func isSameMoment(a, b zfs.Dataset) bool {
 	if !isOurs(a) || !isOurs(b) || a.IsLocal(eventProperty) || b.IsLocal(eventProperty) {
 		return false
 	}
-	return a.Created().Equal(b.Created()) && layersGUID(a) == layersGUID(b)
+	return layersGUID(a) == layersGUID(b)
 }
 
 // layersGUID returns the GUID of the layers dataset that a snapshot was taken with, in

@@ -162,3 +162,28 @@ func TestTheLayersDatasetIsFoundByBothProperties(t *testing.T) {
 		}
 	}
 }
+
+// TestSameMoment: OpenZFS reads the clock for each dataset of a step, and a receiver has another
+// transaction group for each.
+func TestSameMoment(t *testing.T) {
+	received := func(txg, second uint64, store string) zfs.Dataset {
+		return zfs.Dataset{Name: "tank@overlayzfs-stop-x", CreateTXG: txg, Properties: map[string]zfs.Property{
+			eventProperty: {Value: zfs.String("stop"), Source: "$recvd"}, layersProperty: {Value: zfs.String(store), Source: "$recvd"},
+			"creation": {Value: zfs.Uint(second)},
+		}}
+	}
+	for _, tt := range []struct {
+		what string
+		a, b zfs.Dataset
+		want bool
+	}{
+		{"one step", received(4, 100, "1"), received(4, 100, "1"), true},
+		{"received one after the other", received(4, 100, "1"), received(9, 100, "1"), true},
+		{"the second changed during the step", received(4, 100, "1"), received(9, 101, "1"), true},
+		{"of another store", received(4, 100, "1"), received(9, 100, "2"), false},
+	} {
+		if got := isSameMoment(tt.a, tt.b); got != tt.want {
+			t.Errorf("%s: %t", tt.what, got)
+		}
+	}
+}
