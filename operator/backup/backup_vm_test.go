@@ -288,6 +288,16 @@ func TestCutBackupsGoOn(t *testing.T) {
 		}
 		load(target.Dataset)
 		root := filepath.Join(t.TempDir(), "restored")
+		for n := range 3 { // killed after some steps, mounting goes on below the same directory
+			plan, err := target.PlanMount(root)
+			check(t, err)
+			for _, step := range plan.Steps {
+				if strings.HasPrefix(step.Mountpoint, h.root) {
+					t.Fatalf("after %d steps %s would be mounted on %s", n, step.Dataset, step.Mountpoint)
+				}
+			}
+			check(t, target.mount(plan.Steps[n]))
+		}
 		plan, err := target.PlanMount(root)
 		check(t, err)
 		check(t, target.Mount(plan))

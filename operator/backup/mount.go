@@ -113,7 +113,8 @@ func (t Target) findOccupied(s MountStep, root string) (why []string, err error)
 	return why, err
 }
 
-// Mount carries out a plan. It can be repeated.
+// Mount carries out a plan. It can be repeated. The records dataset is done last: until then
+// it says from where the mount points of the others have moved.
 func (t Target) Mount(plan MountPlan) error {
 	if len(plan.Refused) > 0 {
 		return fmt.Errorf("the backup cannot be mounted: %w", ErrRefused)
@@ -121,6 +122,11 @@ func (t Target) Mount(plan MountPlan) error {
 	for _, s := range plan.Steps {
 		if err := t.mount(s); err != nil {
 			return fmt.Errorf("mount %s on %s: %w", s.Dataset, s.Mountpoint, err)
+		}
+	}
+	for _, s := range slices.Backward(plan.Steps) {
+		if err := t.ZFS.Inherit(s.Dataset, mountpointProperty); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -131,21 +137,17 @@ func (t Target) mount(s MountStep) error {
 	if err := t.ZFS.SetProperty(s.Dataset, properties); err != nil {
 		return err
 	}
-	if strings.HasPrefix(s.Mountpoint, "/") {
-		on, err := mount.ListAt(s.Mountpoint)
-		if err != nil {
-			return err
-		}
-		if !slices.ContainsFunc(on, func(i *mount.Info) bool { return i.Source == s.Dataset }) {
-			if err := os.MkdirAll(s.Mountpoint, 0o755); err != nil {
-				return err
-			}
-			if err := zfs.MountDatasetWith(s.Dataset, s.Mountpoint, mount.FlagsOf("rw,relatime")); err != nil {
-				return err
-			}
-		}
+	if !strings.HasPrefix(s.Mountpoint, "/") {
+		return nil
 	}
-	return t.ZFS.Inherit(s.Dataset, mountpointProperty)
+	on, err := mount.ListAt(s.Mountpoint)
+	if err != nil || slices.ContainsFunc(on, func(i *mount.Info) bool { return i.Source == s.Dataset }) {
+		return err
+	}
+	if err := os.MkdirAll(s.Mountpoint, 0o755); err != nil {
+		return err
+	}
+	return zfs.MountDatasetWith(s.Dataset, s.Mountpoint, mount.FlagsOf("rw,relatime"))
 }
 
 // RequireNew refuses a dataset name that no backup can be received into.
