@@ -44,6 +44,17 @@ func PoolState(pool string) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
+// Pools lists the pools that are imported.
+func Pools() (names []string, err error) {
+	entries, err := os.ReadDir(kstatDir)
+	for _, e := range entries {
+		if e.IsDir() && checkPool(e.Name()) == nil {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
 // isSuspended reports whether the pool of a dataset is known to be suspended.
 func isSuspended(dataset string) bool {
 	state, err := PoolState(PoolOf(dataset))

@@ -59,6 +59,7 @@ var rules = map[string][]rule{
 	"setup": {
 		{flag: "layers", without: "remove", instead: "it says what --remove destroys"},
 		{flag: "sync", with: "remove", instead: "--remove sets nothing; leave it out"},
+		{flag: "move-data-root", with: "remove", instead: "--remove moves nothing; leave it out"},
 		{flag: "way", with: "remove", instead: "--remove takes away whatever is there; leave it out"},
 		{flag: "plugin-dir", with: "remove", instead: "--remove creates no plugin; leave it out"},
 	},

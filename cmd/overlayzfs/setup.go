@@ -12,6 +12,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/doctor"
 	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/migrate"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -26,6 +27,7 @@ type setupFlags struct {
 	options []string
 
 	pluginDir string
+	moveRoot  bool
 	remove    bool
 	layers    bool
 }
@@ -39,7 +41,7 @@ func setupCommand(c console, where *storeFlags) *cobra.Command {
 		Long: "Create datasets with the recommended properties, and edit Docker's daemon.json. Print each step with the\n" +
 			"command that undoes it, ask, and do it. Steps already done are skipped; it is safe to run setup again.\n\n" +
 			"POOL/NAME becomes Docker's data-root, POOL/NAME/layers holds the layers and POOL/NAME/volumes the volumes.\n" +
-			"A data-root with content stays where it is. With --dataset alone only the layers get a dataset.\n\n" +
+			"A data-root with content stays where it is, or moves to POOL/NAME with --move-data-root. With --dataset alone only the layers get a dataset.\n\n" +
 			"setup creates and enables the plugin in the dockerd that answers. It changes only its own keys in daemon.json,\n" +
 			"keeps a copy of the old file, and makes the driver the storage driver only when it is there. A systemd drop-in\n" +
 			"starts dockerd after ZFS. setup does not restart dockerd.",
@@ -62,6 +64,7 @@ func setupCommand(c console, where *storeFlags) *cobra.Command {
 	valueFlag(flags, &f.way, "way", "", "WAY", "", "how Docker reaches the layers: plugin (Docker up to 27) or snapshotter (28 and later) (default: as the running dockerd needs)")
 	hostFlag(flags, &f.host, c)
 	pluginDirFlag(command, &f.pluginDir)
+	flags.BoolVar(&f.moveRoot, "move-data-root", false, "copy the content of the data-root to POOL/NAME and mount it there (dockerd stopped); the old content is kept")
 	flags.BoolVar(&f.remove, "remove", false, "take overlayzfs from this host: keys of daemon.json, drop-ins, the plugin; images and volumes stay")
 	flags.BoolVar(&f.layers, "layers", false, "with --remove: destroy the layers, too, and so all images and containers; volumes stay")
 	valueFlag(flags, &f.sync, "sync", "", "MODE", "", "sync property of the layers' dataset: standard or disabled (default: unchanged)")
@@ -99,6 +102,9 @@ func (f *setupFlags) request(ctx context.Context, parent string) (w host.Request
 			return w, usageError{zfs.CheckDatasetName(name)}
 		}
 	}
+	if f.moveRoot && parent == "" {
+		return w, usagef("--move-data-root needs POOL/NAME, the dataset for the data-root")
+	}
 	if f.sync != "" && f.sync != "standard" && f.sync != "disabled" {
 		return w, usagef("invalid value %q for --sync; want standard or disabled", f.sync)
 	}
@@ -108,7 +114,7 @@ func (f *setupFlags) request(ctx context.Context, parent string) (w host.Request
 	}
 	w = host.Request{
 		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: cmp.Or(f.wanted.Root, config.DataRoot), Driver: cmp.Or(f.wanted.Driver, host.PluginDriver(config), host.DefaultDriver),
-		Sync: f.sync, Options: f.options,
+		Sync: f.sync, Options: f.options, MoveRoot: f.moveRoot, CheckStopped: migrate.RequireStopped,
 	}
 	w.PluginDir, w.Containerd = cmp.Or(f.pluginDir, doctor.FindPackagedPlugin("")), host.ContainerdConfig
 	if f.configFile() == dockerconf.DefaultFile { // another file is another dockerd's, whose unit is not known

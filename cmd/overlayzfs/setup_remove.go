@@ -65,6 +65,13 @@ func (f *setupFlags) planRemoval(ctx context.Context, c console, z *zfs.Handle) 
 		}
 		where.Root, where.Driver = cmp.Or(f.wanted.Root, config.DataRoot), cmp.Or(f.wanted.Driver, host.PluginDriver(config), host.DefaultDriver)
 	}
+	several, err := where.FindLayers(z)
+	if err != nil {
+		return host.Plan{}, err
+	}
+	if len(several) > 0 && f.layers {
+		return host.Plan{}, usagef("datasets %s hold layers: name one with --dataset", strings.Join(several, ", "))
+	}
 	r := host.Removal{Where: where, Layers: f.layers, Config: f.configFile(), Engine: host.FindEngine(ctx, f.host, where.Root)}
 	if f.configFile() == dockerconf.DefaultFile {
 		r.Systemd = host.SystemdDir

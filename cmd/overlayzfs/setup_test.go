@@ -23,12 +23,15 @@ func TestWriteSetup(t *testing.T) {
 	}
 	later := wanted
 	later.Parent, later.Door, later.Options = "", host.Snapshotter, nil
+	moved := wanted
+	moved.MoveRoot = true
 	for name, tt := range map[string]struct {
 		facts  host.Facts
 		wanted host.Request
 	}{
 		"setup":             {host.Facts{Module: "2.3.9", File: file, Config: read, Plugin: &dockerstore.Plugin{Enabled: true}}, wanted},
 		"setup-full":        {host.Facts{Module: "2.3.9", File: file, Config: read, RootHasContent: true}, wanted},
+		"setup-move":        {host.Facts{Module: "2.3.9", File: file, Config: read, RootHasContent: true, VolumesHaveContent: true}, moved},
 		"setup-snapshotter": {host.Facts{Module: "2.3.9", File: file, Config: read}, later},
 	} {
 		plan, err := host.Decide(tt.facts, tt.wanted)
@@ -83,6 +86,8 @@ func TestSetupUsage(t *testing.T) {
 		{[]string{"setup", "tank/a", "--layers"}, "means nothing without --remove"},
 		{[]string{"setup", "--remove", "tank/a"}, "name the layers with --dataset"},
 		{[]string{"setup", "--remove", "--opt", "overlayzfs.size=1G"}, "--opt means nothing"},
+		{[]string{"setup", "--remove", "--move-data-root"}, "means nothing with --remove"},
+		{[]string{"setup", "--dataset", "tank/a", "--move-data-root"}, "--move-data-root needs POOL/NAME"},
 		{[]string{"setup", "--remove", "--sync", "disabled"}, "means nothing with --remove"},
 	} {
 		var out bytes.Buffer

@@ -6,7 +6,7 @@
 //
 // Repair changes an upper directory until an overlay shows a given tree.
 //
-//	treecopy.go            Upper, MergeUpper, Changes
+//	treecopy.go            Upper, Tree, MergeUpper, Changes
 //	file.go, content.go    one file
 //	onto.go                what MergeUpper replaces
 //	repairplan.go, repair.go, same.go   Repair: what differs, and how it is put right

@@ -30,7 +30,7 @@ func (c *copier) file(from, to int, base, name string) error {
 	if st.Nlink > 1 {
 		c.links[fsat.InodeOf(st)] = name
 	}
-	if overlayfs.IsWhiteout(st.Mode, st.Rdev) {
+	if overlayfs.IsWhiteout(st.Mode, st.Rdev) && !c.verbatim {
 		return nil
 	}
 	return c.attributes(from, to, base, st)
@@ -107,7 +107,10 @@ func (c *copier) xattrs(from, to int, base string) error {
 		if err != nil {
 			return err
 		}
-		keep, err := wanted(name, value)
+		keep := true
+		if !c.verbatim {
+			keep, err = wanted(name, value)
+		}
 		if err == nil && c.innerXattr(name) {
 			err = inner("it has the attribute " + name)
 		}

@@ -36,6 +36,18 @@ func Upper(ctx context.Context, dst, src *os.File, o Options) error {
 	return c.finish()
 }
 
+// Tree copies a whole tree into the empty directory dst unchanged, all extended attributes of
+// overlayfs included: what layers in it mean stays true when all of them move together.
+func Tree(ctx context.Context, dst, src *os.File, o Options) error {
+	c := newCopier(ctx, dst, src, o)
+	defer c.close()
+	c.verbatim = true
+	if err := fsat.Walk(ctx, int(src.Fd()), true, c); err != nil {
+		return err
+	}
+	return c.finish()
+}
+
 // MergeUpper changes the whole tree dst into the merged view of an overlay with the lower
 // directory dst and the upper directory src: whiteouts delete, and files replace.
 func MergeUpper(ctx context.Context, dst, src *os.File, o Options) error {
@@ -77,6 +89,7 @@ type copier struct {
 	merges   bool                  // the target is a tree that is changed
 	repairs  bool                  // the target is an upper directory that is changed
 	lost     []string              // see Repaired
+	verbatim bool                  // every attribute is copied
 	plain    bool                  // the source is no overlay's, the target is one's upper directory
 	links    map[fsat.Inode]string // first names of files that have several
 	dirs     map[string]bool       // that were made

@@ -51,7 +51,7 @@ func (p *Plan) createLayers(f Facts, w Request) {
 // hasDataRoot reports whether the data-root lies on the parent after setup. Setup does
 // not mount over a data-root with content.
 func (w Request) hasDataRoot(f Facts) bool {
-	return w.Parent != "" && (f.RootOn == w.Parent || !f.RootHasContent)
+	return w.Parent != "" && (f.RootOn == w.Parent || !f.RootHasContent || w.moves(f))
 }
 
 // planParent plans the parent dataset: mounted on the data-root, or with
@@ -62,6 +62,10 @@ func (p *Plan) planParent(f Facts, w Request) error {
 		return err
 	}
 	switch {
+	case w.moves(f):
+		return p.planMove(f, w)
+	case f.Moving:
+		return fault.New(fault.Busy, "a move of %s to dataset %s is not finished: run this command again with --move-data-root", w.Root, w.Parent)
 	case there && f.RootOn == w.Parent:
 		p.setAdvised(f, d)
 	case there && d.CanMount() != "on" && !f.RootHasContent && f.RootOn != w.Parent:
@@ -90,6 +94,7 @@ func (p *Plan) planParent(f Facts, w Request) error {
 // An inherited mountpoint, for example, would mount each of them in the data-root.
 func checkInheritance(f Facts, w Request, d zfs.Dataset, there bool) error {
 	moves := d.Mountpoint() == "none" && !f.RootHasContent && f.RootOn != w.Parent
+	moves = moves || w.moves(f) && !f.Moving
 	if !there || !moves && len(findUnfit(d, f.Module)) == 0 {
 		return nil
 	}

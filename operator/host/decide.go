@@ -44,8 +44,9 @@ func checkOptions(w Request) error {
 // listRemaining lists what a person has to do after setup.
 func (p *Plan) listRemaining(f Facts, w Request) {
 	if w.Parent != "" && !w.hasDataRoot(f) {
-		p.addRemaining("Docker's data-root stays in %s, because that has content. To put it on %s: stop dockerd, move the content away, run this command again, and move the content back.", w.Root, w.Parent)
+		p.addRemaining("Docker's data-root stays in %s, because that has content. To move the content to %s: stop dockerd, and run this command with --move-data-root.", w.Root, w.Parent)
 	}
+	p.listOldRoot(f, w)
 	defer p.addRestart(w)
 	if !p.driverReady && f.Config.StorageDriver != w.Driver {
 		p.Pending = true

@@ -40,6 +40,10 @@ type Request struct {
 	PluginDir string   // a plugin to create, or empty
 	// Containerd is the path of containerd's configuration.
 	Containerd string
+	// MoveRoot moves the content of the data-root to the parent. CheckStopped fails while one of
+	// its containers runs.
+	MoveRoot     bool
+	CheckStopped func(root string) error
 	// Systemd is the directory of the units, or empty when dockerd is none of them.
 	Systemd string
 }
@@ -68,6 +72,8 @@ type Facts struct {
 	// VolumesOn and VolumesHaveContent say the same of the data-root's directory of volumes.
 	VolumesOn          string
 	VolumesHaveContent bool
+	Moving             bool   // a move of the data-root to the parent is under way
+	OldRoot            string // the content of before such a move, or empty
 	File               dockerconf.File
 	Config             dockerconf.Config
 	FileReadOnly       string // why the file cannot be written, or empty
@@ -120,7 +126,10 @@ func Gather(z *zfs.Handle, w Request, config string) (f Facts, err error) {
 			return f, err
 		}
 	}
-	return f, f.inspectDirs(w)
+	if err := f.inspectDirs(w); err != nil {
+		return f, err
+	}
+	return f, f.inspectMove(w)
 }
 
 // inspectDataset reads a dataset, or the nearest one above it.

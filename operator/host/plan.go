@@ -24,6 +24,7 @@ type Plan struct {
 	// what remains.
 	Pending bool `json:"pending"`
 
+	moved        bool   // a step moves the data-root's content
 	volumesApart bool   // volumes have a dataset of their own
 	driverReady  bool   // dockerd has the storage driver when it starts next
 	pluginGoes   bool   // a step removes the plugin

@@ -290,3 +290,44 @@ func (p *Plan) listDatasets(z *zfs.Handle, r Removal) error {
 	}
 	return nil
 }
+
+// FindLayers finds the layers' dataset by the property that setup gives it, where neither a
+// plugin nor daemon.json names one any more. Of several it takes none: it returns their names.
+func (l *Location) FindLayers(z *zfs.Handle) (several []string, err error) {
+	if inPlace, err := l.isInPlace(); inPlace || l.Dataset != "" || err != nil {
+		return nil, err
+	}
+	pools, err := zfs.Pools()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, pool := range pools {
+		if err := collectLayers(z, pool, &names); err != nil {
+			return nil, err
+		}
+	}
+	if len(names) == 1 {
+		l.Dataset = names[0]
+		return nil, nil
+	}
+	return names, nil
+}
+
+// collectLayers appends the datasets below one that setup has made for layers. A dataset that
+// was received with that property is a backup.
+func collectLayers(z *zfs.Handle, parent string, names *[]string) error {
+	for child, err := range z.Children(parent) {
+		if err != nil {
+			return err
+		}
+		if role, _ := child.Property(RoleProperty); child.IsLocal(RoleProperty) && role.String() == roleLayers {
+			*names = append(*names, child.Name)
+			continue // below are containers'
+		}
+		if err := collectLayers(z, child.Name, names); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -41,6 +41,15 @@ const outlivedRemedy = "a container outlived dockerd; start dockerd without live
 // layerDirs are the directories in the data-root where drivers mount layers.
 var layerDirs = []string{"overlay2", "zfs", "plugins"}
 
+// RequireStopped fails while a container of a data-root runs without dockerd.
+func RequireStopped(root string) error {
+	r, err := openDataRoot(root)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.requireStopped(procDir), r.Close())
+}
+
 // requireStopped fails while a container runs that outlived dockerd, which may have been
 // killed or use live-restore. It looks for mounted layers and for containers' processes:
 // some drivers mount nothing, and dockerd may mount in a namespace of its own.
