@@ -46,11 +46,7 @@ func StartContainerd(t testing.TB, o ContainerdOptions) *Containerd {
 		t.Fatal(err)
 	}
 	c := &Containerd{ContainerdOptions: o, dir: dir, Snapshotter: newSnapshotter(t, dir, o)}
-	c.Log = filepath.Join(dir, "containerd.log")
-	c.Args = []string{
-		"containerd", "--config", Dist(t, "containerd/config.toml"),
-		"--root", o.Root, "--state", filepath.Join(dir, "state"), "--address", c.Address(),
-	}
+	c.setCommand(Dist(t, "containerd/config.toml"))
 	t.Cleanup(func() { c.clear(t) })
 	c.Snapshotter.Again(t)
 	c.Again(t)

@@ -10,7 +10,7 @@
 //	engine.go       dockerd
 //	plugin.go       the managed plugin as dockerd's storage driver
 //	snapshotter.go  the snapshotter's daemon, and the layers in its store
-//	containerd.go   containerd on the snapshotter
+//	containerd.go   containerd on the snapshotter; plaincontainerd.go one with its defaults
 //	health.go       the health of a snapshotter at a socket
 //	registry.go     a registry to push to and pull from
 package engine

@@ -106,12 +106,20 @@ func findFailure(messages []byte) error {
 
 // create creates a container without a network and returns its ID.
 func (a *api) create(ctx context.Context, image string, command ...string) (string, error) {
-	type host struct{ NetworkMode string }
+	return a.createWith(ctx, nil, image, command...)
+}
+
+// createWith is create with options of the storage driver.
+func (a *api) createWith(ctx context.Context, options map[string]string, image string, command ...string) (string, error) {
+	type host struct {
+		NetworkMode string
+		StorageOpt  map[string]string `json:",omitempty"`
+	}
 	in := struct {
 		Image      string
 		Cmd        []string
 		HostConfig host
-	}{image, command, host{"none"}}
+	}{image, command, host{"none", options}}
 	var out struct{ ID string }
 	err := a.post(ctx, "/containers/create", nil, in, &out)
 	return out.ID, err
@@ -129,6 +137,18 @@ func (a *api) wait(ctx context.Context, id string) error {
 		err = fmt.Errorf("container %s ended with %d", id, out.StatusCode)
 	}
 	return err
+}
+
+// logs returns what a container printed, with the frames around it.
+func (a *api) logs(ctx context.Context, id string) (string, error) {
+	raw, err := a.send(ctx, http.MethodGet, "/containers/"+id+"/logs", url.Values{"stdout": {"1"}, "stderr": {"1"}}, "", nil)
+	return string(raw), err
+}
+
+// changes returns the answer to docker diff.
+func (a *api) changes(ctx context.Context, id string) (string, error) {
+	raw, err := a.send(ctx, http.MethodGet, "/containers/"+id+"/changes", nil, "", nil)
+	return string(raw), err
 }
 
 func (a *api) commit(ctx context.Context, id, repo, tag string) error {

@@ -48,7 +48,17 @@ func runOnce(ctx context.Context, h *raceEngine, note sampleFunc) error {
 type runTimes struct {
 	ctx                       context.Context
 	api                       *api
+	options                   map[string]string // --storage-opt
 	created, started, removed float64
+}
+
+// createAndRemove creates a container and removes it.
+func (r *runTimes) createAndRemove(image string) error {
+	id, err := r.api.createWith(r.ctx, r.options, image, busybox, "true")
+	if err != nil {
+		return err
+	}
+	return r.end(id)
 }
 
 func (r *runTimes) run(image string, program ...string) error {
@@ -62,7 +72,7 @@ func (r *runTimes) run(image string, program ...string) error {
 // begin creates and starts a container, and returns when it has ended.
 func (r *runTimes) begin(image string, program ...string) (id string, err error) {
 	took, err := measureTime(func() (err error) {
-		id, err = r.api.create(r.ctx, image, program...)
+		id, err = r.api.createWith(r.ctx, r.options, image, program...)
 		return err
 	})
 	if err != nil {
@@ -88,14 +98,14 @@ func (r *runTimes) end(id string) error {
 	return err
 }
 
-// tenContainers is the number of containers of the workload "ten".
-const tenContainers = 10
+// someContainers is the number of containers of the workload "three".
+const someContainers = 3
 
-const tenRepo = "race-ten"
+const someRepo = "race-three"
 
-// tenRow returns a row of the workload "ten".
-func tenRow(part, title, note string) result.Row {
-	return result.Row{ID: "engine.ten." + part, Title: title, Unit: result.Milliseconds, Group: group, Note: note}
+// someRow returns a row of the workload "three".
+func someRow(part, title, note string) result.Row {
+	return result.Row{ID: "engine.three." + part, Title: title, Unit: result.Milliseconds, Group: group, Note: note}
 }
 
 // diskRow returns the row of the disk space that another row's work adds.
@@ -107,20 +117,20 @@ func diskRow(row result.Row) result.Row {
 }
 
 var (
-	rowTenStart = tenRow("start", "10 containers that each write 64 KB",
+	rowSomeStart = someRow("start", "3 containers that each write 64 KB",
 		"one after the other: create, start, exit; the content does not compress")
-	rowTenCommit = tenRow("commit", "docker commit of the 10 containers", "one after the other")
-	rowTenRun    = tenRow("run", "docker run --rm of the 10 commits",
+	rowSomeCommit = someRow("commit", "docker commit of the 3 containers", "one after the other")
+	rowSomeRun    = someRow("run", "docker run --rm of the 3 commits",
 		"one after the other: create, start, exit, remove; the program reads what was written")
 
-	tenRows = []result.Row{
-		rowTenStart, diskRow(rowTenStart), rowTenCommit, diskRow(rowTenCommit), rowTenRun, diskRow(rowTenRun),
+	someRows = []result.Row{
+		rowSomeStart, diskRow(rowSomeStart), rowSomeCommit, diskRow(rowSomeCommit), rowSomeRun, diskRow(rowSomeRun),
 	}
 )
 
-// runTen starts ten containers that write, commits each, and runs each commit.
-func runTen(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
-	t := &tenRun{raceEngine: h, ctx: ctx, note: note}
+// runSome starts some containers that write, commits each, and runs each commit.
+func runSome(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
+	t := &someRun{raceEngine: h, ctx: ctx, note: note}
 	if t.disk, err = readStableUsed(ctx, h.pool, h.dataset); err != nil {
 		return err
 	}
@@ -128,7 +138,7 @@ func runTen(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
 	for _, part := range []struct {
 		row result.Row
 		do  func() error
-	}{{rowTenStart, t.start}, {rowTenCommit, t.commit}, {rowTenRun, t.run}} {
+	}{{rowSomeStart, t.start}, {rowSomeCommit, t.commit}, {rowSomeRun, t.run}} {
 		if err := t.measure(part.row, part.do); err != nil {
 			return fmt.Errorf("%s: %w", part.row.ID, err)
 		}
@@ -136,8 +146,8 @@ func runTen(ctx context.Context, h *raceEngine, note sampleFunc) (err error) {
 	return nil
 }
 
-// tenRun is a run of the workload "ten".
-type tenRun struct {
+// someRun is a run of the workload "three".
+type someRun struct {
 	*raceEngine
 	ctx        context.Context
 	note       sampleFunc
@@ -146,7 +156,7 @@ type tenRun struct {
 	images     []string
 }
 
-func (t *tenRun) measure(row result.Row, do func() error) error {
+func (t *someRun) measure(row result.Row, do func() error) error {
 	if err := t.measureRow(t.note, row, do); err != nil {
 		return err
 	}
@@ -159,9 +169,9 @@ func (t *tenRun) measure(row result.Row, do func() error) error {
 	return nil
 }
 
-func (t *tenRun) start() error {
+func (t *someRun) start() error {
 	r := runTimes{ctx: t.ctx, api: t.api}
-	for range tenContainers {
+	for range someContainers {
 		id, err := r.begin(baseImage, busybox, "dd", "if=/dev/urandom", "of=/written", "bs=65536", "count=1")
 		if err != nil {
 			return err
@@ -171,18 +181,18 @@ func (t *tenRun) start() error {
 	return nil
 }
 
-func (t *tenRun) commit() error {
+func (t *someRun) commit() error {
 	for n, id := range t.containers {
 		tag := fmt.Sprint(n)
-		if err := t.api.commit(t.ctx, id, tenRepo, tag); err != nil {
+		if err := t.api.commit(t.ctx, id, someRepo, tag); err != nil {
 			return err
 		}
-		t.images = append(t.images, tenRepo+":"+tag)
+		t.images = append(t.images, someRepo+":"+tag)
 	}
 	return nil
 }
 
-func (t *tenRun) run() error {
+func (t *someRun) run() error {
 	r := runTimes{ctx: t.ctx, api: t.api}
 	for _, image := range t.images {
 		if err := r.run(image, busybox, "sha256sum", "/written"); err != nil {
@@ -192,7 +202,7 @@ func (t *tenRun) run() error {
 	return nil
 }
 
-func (t *tenRun) clear() error {
+func (t *someRun) clear() error {
 	var errs []error
 	for _, id := range t.containers {
 		errs = append(errs, t.remove(t.ctx, id))

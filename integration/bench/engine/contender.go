@@ -31,12 +31,12 @@ var contenders = []contender{
 	{key: "overlayzfs-nosync", name: result.OursDisabled, driver: harness.PluginName, sync: "disabled"},
 	{key: "overlay2", name: result.Overlay2, driver: "overlay2", sync: "standard"},
 	{key: "overlay2-nosync", name: result.Overlay2Dis, driver: "overlay2", sync: "disabled"},
-	{key: "zfs", name: result.ZFS, driver: "zfs", sync: "standard", once: true},
+	{key: "zfs", name: result.ZFS, driver: "zfs", sync: "standard"},
 	{key: "vfs", name: result.VFS, driver: "vfs", sync: "standard", once: true},
 }
 
-// Default are the contenders of a race by default.
-var Default = []string{"overlayzfs", "overlayzfs-nosync", "overlay2", "zfs", "vfs"}
+// Default are the contenders of a race by default. The storage race has sync=disabled.
+var Default = []string{"overlayzfs", "overlay2", "zfs"}
 
 func (c contender) isOurs() bool { return c.driver == harness.PluginName }
 
@@ -78,7 +78,7 @@ func startContender(ctx context.Context, s *testingStub, c contender, o Options)
 	}
 	h.api = newAPI(h.Host())
 	h.attachTracer()
-	return h, h.loadBase(ctx)
+	return h, errors.Join(h.loadBase(ctx), h.loadMany(ctx, o.Changer))
 }
 
 // layersDataset returns the dataset of the plugin's layers. Drivers in dockerd keep
@@ -160,6 +160,18 @@ func (h *raceEngine) loadBase(ctx context.Context) error {
 	}
 	if err := h.load(ctx, image); err != nil {
 		return fmt.Errorf("load the base image: %w", err)
+	}
+	return nil
+}
+
+// loadMany loads the image whose files are changed.
+func (h *raceEngine) loadMany(ctx context.Context, program string) error {
+	image, err := makeManyImage(manyImage, program)
+	if err != nil {
+		return err
+	}
+	if err := h.load(ctx, image); err != nil {
+		return fmt.Errorf("load the image of files to change: %w", err)
 	}
 	return nil
 }

@@ -12,6 +12,8 @@
 //	storage.go      the time spent in calls of the storage driver
 //	race.go         rounds, and the report
 //	trace.go        the plugin's own calls
+//	copyup.go, busy.go, limit.go  first changes, a neighbour that writes, limits
+//	store.go        engines with the containerd image store; storecopyup.go, cri.go
 //
 // Package race measures drivers without an engine. Package judge says what figures mean.
 package engine

@@ -114,7 +114,7 @@ func TestContendersAndWorkloadsAreChosen(t *testing.T) {
 		drivers, rows []string
 		want          string // of the error, or the chosen workloads
 	}{
-		{[]string{"vfs"}, []string{"ten", "run"}, "run ten"},
+		{[]string{"vfs"}, []string{"three", "run"}, "run three"},
 		{Default, nil, strings.Join(Workloads(), " ")},
 		{[]string{"btrfs"}, nil, "no contender"},
 		{Default, []string{"walk"}, "no workload"},

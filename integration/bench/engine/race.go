@@ -16,6 +16,7 @@ import (
 type Options struct {
 	Pool      string        // pool of all datasets
 	PluginDir string        // the plugin as `docker plugin create` takes it
+	Changer   string        // the program firstchange
 	OtherDir  string        // another build of it, to race beside it; may be empty
 	Drivers   []string      // keys of contenders
 	Rows      []string      // keys of workloads; nil is all
@@ -51,7 +52,7 @@ type race struct {
 	engines    []*raceEngine
 	broken     map[string]bool // failed workloads, by workload and contender
 	began      time.Time
-	repeatTime time.Duration // time of the last round, without work for the first round only
+	repeatTime time.Duration // time of the last round, without contenders for the first round only
 }
 
 func (r *race) chooseEntries() error {
@@ -143,14 +144,14 @@ func (r *race) runRound(ctx context.Context, n int) error {
 // round only.
 func (r *race) runTurn(ctx context.Context, n int, w workload, h *raceEngine) error {
 	turn := w.key + " " + h.key
-	if r.broken[turn] || n > 0 && (w.once || h.once) {
+	if r.broken[turn] || n > 0 && h.once || w.ours && !h.isOurs() {
 		return nil
 	}
 	if r.Budget > 0 && time.Since(r.began) > r.Budget {
 		r.recordMissing(w, h, "no time was left")
 		return nil
 	}
-	if !w.once && !h.once {
+	if !h.once {
 		defer func(start time.Time) { r.repeatTime += time.Since(start) }(time.Now())
 	}
 	from, err := h.logSize()
@@ -159,7 +160,7 @@ func (r *race) runTurn(ctx context.Context, n int, w workload, h *raceEngine) er
 	}
 	err = w.run(ctx, h, func(row result.Row, value float64) {
 		r.report.AddSample(row, h.name, value)
-		fmt.Fprintf(r.Log, "%-18s %-30s %12.0f %s\n", h.key, row.ID, value, row.Unit)
+		fmt.Fprintf(r.Log, "%-18s %-30s %12.2f %s\n", h.key, row.ID, value, row.Unit)
 	})
 	if err != nil {
 		r.broken[turn] = true

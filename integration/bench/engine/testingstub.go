@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"testing"
 )
@@ -44,6 +45,20 @@ func (s *testingStub) close() error {
 	}
 	s.cleanups = nil
 	return errors.Join(errs...)
+}
+
+// TempDir makes a directory that close removes.
+func (s *testingStub) TempDir() string {
+	dir, err := os.MkdirTemp("", "race-")
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			s.Error(err)
+		}
+	})
+	return dir
 }
 
 func (s *testingStub) Helper()                    {}

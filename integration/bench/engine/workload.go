@@ -17,7 +17,7 @@ type workload struct {
 	key    string
 	rows   []result.Row
 	repeat int  // samples in a round
-	once   bool // in the first round only: it takes long, and repeats its work
+	ours   bool // peers cannot do it
 	run    func(ctx context.Context, h *raceEngine, note sampleFunc) error
 }
 
@@ -29,7 +29,10 @@ var workloads = []workload{
 	{key: "load", rows: []result.Row{rowLoad, rowLoadDisk}, repeat: 1, run: loadMany},
 	{key: "build", rows: []result.Row{rowBuild, rowBuildDisk}, repeat: 1, run: buildClassic},
 	{key: "buildkit", rows: []result.Row{rowBuildKit}, repeat: 1, run: buildBuildKit},
-	{key: "ten", rows: tenRows, repeat: 1, once: true, run: runTen},
+	{key: "three", rows: someRows, repeat: 1, run: runSome},
+	{key: "copyup", rows: []result.Row{rowCopyUp}, repeat: 1, run: changeInContainer},
+	{key: "busy", rows: []result.Row{rowBusyIdle, rowBusyBusy, rowBusyFactor}, repeat: 1, run: runBusy},
+	{key: "limit", rows: []result.Row{rowLimitCreate, rowLimitRun, rowNoLimitCreate, rowNoLimitRun}, repeat: 2, ours: true, run: runLimited},
 }
 
 // makeImage makes the archive of an image for docker load.

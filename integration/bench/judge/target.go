@@ -31,6 +31,9 @@ type Target struct {
 	Want  float64
 	// Unit is the unit of Want, unless that is a ratio.
 	Unit result.Unit
+	// Reason says why the target is missed and what would be needed. It is shown with a
+	// miss only.
+	Reason string
 }
 
 // State is the state of a target.

@@ -26,21 +26,21 @@ type tarRace struct {
 
 var (
 	smallTar = tarRace{
-		shape: layers.Small, size: "small layer (25 entries, 200 KB)", rounds: 5, budget: 50 * time.Second,
+		shape: layers.Small, size: "small layer (25 entries, 200 KB)", rounds: 5, budget: 45 * time.Second,
 		field: append([]string{result.GNU}, fullField...),
 	}
 	baseTar = tarRace{
-		shape: layers.Base, size: "base layer (124 MB, 5,500 entries)", rounds: 2, budget: 220 * time.Second, removes: true,
+		shape: layers.Base, size: "base layer (124 MB, 5,500 entries)", rounds: 2, budget: 150 * time.Second, removes: true,
 		field: append([]string{result.GNU}, mainField...),
 	}
 	// moby's zfs and tmpfs would take minutes, for the same result as with the base
 	// layer.
 	manyTar = tarRace{
-		shape: layers.Many, size: "layer of 100,000 small files", rounds: 1, budget: 500 * time.Second,
-		field: []string{result.GNU, result.Ours, result.Overlay2},
+		shape: layers.Many, size: "layer of 100,000 small files", rounds: 1, budget: 400 * time.Second,
+		field: []string{result.GNU, result.Ours, result.OursInProcess, result.Overlay2},
 	}
 	largeTar = tarRace{
-		shape: layers.Large, size: "layer of 8 files, 2 GB", rounds: 1, budget: 180 * time.Second,
+		shape: layers.Large, size: "layer of 8 files, 2 GB", rounds: 1, budget: 150 * time.Second,
 		field: []string{result.GNU, result.Ours, result.Overlay2},
 	}
 )

@@ -24,7 +24,7 @@ func containersGroup(n int) group {
 		return makeTimeRow("containers", id(what), note, "%d containers of one image: %s", n, title)
 	}
 	// moby's zfs needs three seconds for each container.
-	field, rounds, budget := []string{result.Ours, result.OursDisabled, result.Overlay2, result.Overlay2Dis}, 1, 160*time.Second
+	field, rounds, budget := []string{result.Ours, result.OursDisabled, result.Overlay2, result.Overlay2Dis}, 1, 90*time.Second
 	if n <= 10 {
 		field, rounds, budget = []string{result.Ours, result.ZFS, result.Overlay2}, 1, 40*time.Second
 	}

@@ -24,19 +24,14 @@ var (
 	copyUpField = []string{result.Ours, result.OursDisabled, result.ZFS, result.Overlay2, result.Overlay2Dis, result.Overlay2Tmpfs}
 
 	smallCopyUp = copyUpRace{
-		slug: "small", title: "first change of a file of 4 KB", count: 200, warm: 20, rounds: 2, budget: 75 * time.Second,
+		slug: "small", title: "first change of a file of 4 KB", count: 200, warm: 20, rounds: 2, budget: 70 * time.Second,
 		image: layers.Shape{Name: "copyup-small", Dirs: 1, Files: 220, Bytes: 220 << 12},
 		field: copyUpField,
 	}
 	tenMBCopyUp = copyUpRace{
-		slug: "10mb", title: "first change of a file of 10 MB", count: 4, warm: 1, rounds: 3, budget: 40 * time.Second,
+		slug: "10mb", title: "first change of a file of 10 MB", count: 4, warm: 1, rounds: 3, budget: 30 * time.Second,
 		image: layers.Shape{Name: "copyup-10mb", Dirs: 1, Files: 5, Bytes: 50e6},
 		field: copyUpField,
-	}
-	gigabyteCopyUp = copyUpRace{
-		slug: "1gb", title: "first change of a file of 1 GB", count: 1, rounds: 2, budget: 100 * time.Second,
-		image: layers.Shape{Name: "copyup-1gb", Dirs: 1, Files: 1, Bytes: 1 << 30},
-		field: []string{result.Ours, result.ZFS, result.Overlay2},
 	}
 )
 

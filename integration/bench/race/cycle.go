@@ -18,15 +18,15 @@ func cycleGroup() group {
 	const id = "cycle"
 	return group{
 		name:   "layer cycle",
-		budget: 60 * time.Second,
+		budget: 75 * time.Second,
 		rows: []result.Row{
 			makeTimeRow("layers", id, "CreateReadWrite, Get, a file of 4 KB, Put, as a container's layer; the mean of 5 on one image of 20 files. Warm.",
 				"create, mount, write, unmount a layer"),
 			makeTimeRow("layers", id+".remove", "Remove of such a layer, the mean of 5.", "remove a container's small layer"),
-			makeTimeRow("layers", id+".step", "Create, Get, a file of 4 KB, Put, as BuildKit does, after which ours is durable with all that was written; the mean of 5.",
-				"create, mount, write, unmount a build step"),
+			makeTimeRow("layers", id+".step", "Create, Get, a new file of 4 KB and one of the image's replaced, Put, as BuildKit does, after which ours is durable with all that was written; the mean of 5.",
+				"create, mount, write, unmount a build step with a replaced file"),
 		},
-		entries: entriesFor(fullField, 3, func(l *turn) error {
+		entries: entriesFor(fullField, 10, func(l *turn) error {
 			image, err := l.Image(layers.Small)
 			if err != nil {
 				return err
@@ -34,7 +34,7 @@ func cycleGroup() group {
 			if err := l.awaitIdle(); err != nil {
 				return err
 			}
-			containers, err := l.cycleLayers(id, l.NewID, func(id string) error { return l.CreateReadWrite(id, image, nil) })
+			containers, err := l.cycleLayers(id, l.NewID, func(id string) error { return l.CreateReadWrite(id, image, nil) }, writeNewFile)
 			if err != nil {
 				return err
 			}
@@ -49,14 +49,14 @@ func cycleGroup() group {
 			if err := l.awaitIdle(); err != nil {
 				return err
 			}
-			steps, err := l.cycleLayers(id+".step", l.NewBuildID, func(id string) error { return l.Create(id, image, nil) })
+			steps, err := l.cycleLayers(id+".step", l.NewBuildID, func(id string) error { return l.Create(id, image, nil) }, writeStep)
 			return errors.Join(err, l.removeAll(steps...))
 		}),
 	}
 }
 
 // cycleLayers creates, mounts, writes and unmounts layers.
-func (l *turn) cycleLayers(row string, newID func() string, create func(id string) error) (ids []string, err error) {
+func (l *turn) cycleLayers(row string, newID func() string, create, fill func(string) error) (ids []string, err error) {
 	begin := time.Now()
 	for range cyclesPerSample {
 		id := newID()
@@ -64,13 +64,20 @@ func (l *turn) cycleLayers(row string, newID func() string, create func(id strin
 		if err := create(id); err != nil {
 			return ids, err
 		}
-		err := l.Fill(id, func(dir string) error { return writeFile(filepath.Join(dir, "new"), 4096) })
-		if err != nil {
+		if err := l.Fill(id, fill); err != nil {
 			return ids, err
 		}
 	}
 	l.addSample(row, milliseconds(time.Since(begin))/cyclesPerSample)
 	return ids, nil
+}
+
+// writeNewFile adds a file to a mounted layer.
+func writeNewFile(dir string) error { return writeFile(filepath.Join(dir, "new"), 4096) }
+
+// writeStep adds a file to a mounted layer, and replaces one of the image's.
+func writeStep(dir string) error {
+	return errors.Join(writeNewFile(dir), replaceFiles(dir, layers.Small, 0, 1))
 }
 
 // rpcGroup measures a call over the plugin's socket.

@@ -14,7 +14,7 @@ var depths = []int{1, 50, 125}
 
 // depthGroup mounts a layer on more and more layers.
 func depthGroup() group {
-	g := group{name: "depth", budget: 110 * time.Second}
+	g := group{name: "depth", budget: 60 * time.Second}
 	for _, depth := range depths {
 		g.rows = append(g.rows, makeTimeRow("layers", depthID(depth), "Get and Put of a container's layer, the mean of 5. Warm.", "mount and unmount on %d layers", depth))
 	}

@@ -37,7 +37,6 @@ func groups(r *runner) []group {
 		changesGroup(r, manyChanges),
 		startGroup(r),
 		cyclesGroup(),
-		copyUpGroup(gigabyteCopyUp),
 		tarGroup(r, largeTar),
 		memoryGroup(),
 	}
@@ -48,16 +47,6 @@ func entriesFor(contenders []string, rounds int, run func(*turn) error) []entry 
 	var entries []entry
 	for _, c := range contenders {
 		entries = append(entries, entry{contender: c, rounds: rounds, run: run})
-	}
-	return entries
-}
-
-// limitToOneRound limits a slow contender to one round.
-func limitToOneRound(entries []entry, contender string) []entry {
-	for i := range entries {
-		if entries[i].contender == contender {
-			entries[i].rounds = 1
-		}
 	}
 	return entries
 }

@@ -38,6 +38,7 @@ type group struct {
 	budget  time.Duration
 	entries []entry
 	always  bool // costs nothing: runs after the race's budget, too
+	once    bool // a round has all samples, or what it measures does not come twice
 }
 
 // entry is a contender's part in a group.
@@ -90,7 +91,9 @@ func (r *runner) runGroup(g group) {
 	var runs []*entryRun
 	for _, l := range g.entries {
 		if r.Contenders.MatchString(l.contender) {
-			l.rounds = max(l.rounds, r.LeastRounds)
+			if !g.once {
+				l.rounds = max(l.rounds, r.LeastRounds)
+			}
 			runs = append(runs, &entryRun{entry: l, runner: r, group: &g})
 		}
 	}

@@ -18,10 +18,10 @@ func snapshotGroup(r *runner) group {
 	const id = "snapshot.cycle"
 	return group{
 		name:   "snapshot cycle",
-		budget: 30 * time.Second,
+		budget: 45 * time.Second,
 		rows: []result.Row{makeTimeRow("snapshots", id, "Prepare, Mounts, Remove; the mean of 5 on one image of 20 files. Ours is on disk when Prepare and Remove have answered, the others sync their records only. Warm.",
 			"prepare, mounts, remove of a snapshot")},
-		entries: entriesFor(snapshotField, 5, func(l *turn) error {
+		entries: entriesFor(snapshotField, 10, func(l *turn) error {
 			image, err := l.snapshotImage(r)
 			if err != nil {
 				return err
@@ -78,7 +78,7 @@ type unpackRace struct {
 
 var (
 	smallUnpack = unpackRace{layers.Small, smallTar.size, 5, 40 * time.Second}
-	baseUnpack  = unpackRace{layers.Base, baseTar.size, 1, 80 * time.Second}
+	baseUnpack  = unpackRace{layers.Base, baseTar.size, 1, 100 * time.Second}
 )
 
 func unpackGroup(r *runner, u unpackRace) group {

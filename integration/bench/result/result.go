@@ -14,6 +14,7 @@ const (
 	Milliseconds Unit = "ms"
 	Bytes        Unit = "bytes"
 	Count        Unit = "count"
+	Factor       Unit = "times"
 )
 
 // The contenders. They run with sync=standard, the default, unless their name says
@@ -128,7 +129,7 @@ func (r *Report) Check() error {
 		if row.ID == "" {
 			return fmt.Errorf("row %d has no id", i)
 		}
-		if !slices.Contains([]Unit{Milliseconds, Bytes, Count}, row.Unit) {
+		if !slices.Contains([]Unit{Milliseconds, Bytes, Count, Factor}, row.Unit) {
 			return fmt.Errorf("row %s: unknown unit %q", row.ID, row.Unit)
 		}
 		if slices.ContainsFunc(r.Rows[:i], func(o Row) bool { return o.ID == row.ID }) {

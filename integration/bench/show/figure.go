@@ -17,6 +17,8 @@ func FormatFigure(v float64, unit result.Unit) string {
 		return formatDigits(v) + " ms"
 	case unit == result.Bytes:
 		return formatSize(v)
+	case unit == result.Factor:
+		return formatRatio(v)
 	}
 	return strconv.FormatFloat(v, 'g', 6, 64)
 }

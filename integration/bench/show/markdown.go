@@ -46,9 +46,13 @@ func RenderMarkdown(r *result.Report, plot string) string {
 
 func writeMachine(b *strings.Builder, r *result.Report) {
 	m := r.Machine
-	kind := map[string]string{"tcg": ", emulated (no KVM): ratios count, times do not", "kvm": ", a virtual machine with KVM", "uml": ", User-Mode Linux on the host's processor"}[m.Accelerator]
-	fmt.Fprintf(b, "overlayzfs %s, %s. Linux %s, OpenZFS %s, %d processors, %d MiB of memory%s.\n\n",
-		r.Version, strings.SplitN(r.Date, "T", 2)[0], m.Kernel, m.OpenZFS, m.CPUs, m.MemoryMiB, kind)
+	kind := map[string]string{"tcg": ", emulated (no KVM): ratios count, times do not", "kvm": ", a virtual machine with KVM", "uml": ", User-Mode Linux at the speed of the host's processor, without KVM"}[m.Accelerator]
+	processors := fmt.Sprintf("%d processors", m.CPUs)
+	if m.CPUs == 1 {
+		processors = "1 processor"
+	}
+	fmt.Fprintf(b, "overlayzfs %s, %s. Linux %s, OpenZFS %s, %s, %d MiB of memory%s.\n\n",
+		r.Version, strings.SplitN(r.Date, "T", 2)[0], m.Kernel, m.OpenZFS, processors, m.MemoryMiB, kind)
 }
 
 func writeTargets(b *strings.Builder, verdicts []judge.Verdict) {
@@ -59,6 +63,30 @@ func writeTargets(b *strings.Builder, verdicts []judge.Verdict) {
 			state = "**" + state + "**"
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", v.Title, formatWanted(v), tableCell(formatReached(v)), formatOurs(v), formatOther(v), state)
+	}
+	b.WriteString("\n")
+	writeReasons(b, verdicts)
+}
+
+// writeReasons writes why targets are missed: each reason once, with all of its targets.
+func writeReasons(b *strings.Builder, verdicts []judge.Verdict) {
+	var reasons []string
+	titles := map[string][]string{}
+	for _, v := range verdicts {
+		if v.State != judge.Missed {
+			continue
+		}
+		if titles[v.Reason] == nil {
+			reasons = append(reasons, v.Reason)
+		}
+		titles[v.Reason] = append(titles[v.Reason], "*"+v.Title+"*")
+	}
+	if len(reasons) == 0 {
+		return
+	}
+	b.WriteString("### Why targets are missed\n\n")
+	for _, reason := range reasons {
+		fmt.Fprintf(b, "- %s: %s\n", strings.Join(titles[reason], ", "), reason)
 	}
 	b.WriteString("\n")
 }
