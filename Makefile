@@ -52,7 +52,7 @@ test-deb: ## The Debian package in the lab: installed, used, upgraded, removed
 test-imagestore: ## Docker 28 with the containerd image store on the snapshotter; suite forky
 	@SUITE=forky scripts/test imagestore
 
-bench: lab plugin build ## The race against moby's drivers, 40 minutes at most; ROWS=regexp chooses rows
+bench: lab plugin build ## The race against moby's drivers, 35 minutes; ROWS=regexp chooses rows
 	@scripts/bench $(OZLAB) $(BUILD) $(VERSION)
 
 bench-release: ## Keep the last race as the one later races are compared with

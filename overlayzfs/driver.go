@@ -63,6 +63,7 @@ type Driver struct {
 	repairing sync.Mutex
 	refs      refCounts
 	reaper    *reaper
+	calls     callCount
 
 	endings endings
 
@@ -116,7 +117,7 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 		d.observer = o.Observer
 	}
 	d.txgs.sync, d.freed.sync = d.syncTxg, d.syncPool
-	d.reaper = newReaper(d.discardLayer)
+	d.reaper = newReaper(d.discardLayer, &d.calls)
 	if d.hasVolatile, err = mount.HasVolatile(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -333,6 +334,7 @@ func runLockedFor[T any](ctx context.Context, d *Driver, op, id string, run func
 	if err := checkID("layer", id); err != nil {
 		return result, d.addContext(op, id, err)
 	}
+	defer d.calls.begin()()
 	// A call that waits for a suspended pool must hold no lock, so the first check is here.
 	began := time.Now()
 	if err := d.checkHome(); err != nil {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -230,112 +229,6 @@ func unlinkIfThere(path string) error {
 		return fmt.Errorf("unlink %q: %w", path, err)
 	}
 	return nil
-}
-
-// maxBacklog is how many removed layers may wait for the deletion of their files. Above
-// it Remove waits too, because space that comes back too late would fill the pool.
-const maxBacklog = 256
-
-// reaper deletes the files of removed layers in the background, one layer after another.
-// The next start deletes the rest of the trash.
-type reaper struct {
-	discard func(ctx context.Context, dir string)
-
-	ctx  context.Context
-	stop context.CancelFunc
-
-	mu       sync.Mutex
-	queue    []string
-	running  chan struct{} // closed when the queue is empty again; nil while it is
-	progress chan struct{} // closed, and replaced, whenever a layer is deleted
-}
-
-func newReaper(discard func(ctx context.Context, dir string)) *reaper {
-	r := &reaper{discard: discard, progress: make(chan struct{})}
-	r.ctx, r.stop = context.WithCancel(context.Background())
-	return r
-}
-
-// enqueue queues a directory of the trash. An empty path is ignored.
-func (r *reaper) enqueue(dir string) {
-	if dir == "" {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.queue = append(r.queue, dir)
-	if r.running == nil {
-		r.running = make(chan struct{})
-		go r.run(r.running)
-	}
-}
-
-func (r *reaper) run(done chan struct{}) {
-	defer close(done)
-	for dir := r.peek(); dir != ""; dir = r.pop() {
-		r.discard(r.ctx, dir)
-	}
-}
-
-func (r *reaper) peek() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.queue[0]
-}
-
-// pop drops the first path of the queue and returns the next. An empty path ends the run.
-func (r *reaper) pop() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.queue = r.queue[1:]
-	close(r.progress)
-	r.progress = make(chan struct{})
-	if len(r.queue) == 0 || r.ctx.Err() != nil {
-		r.queue, r.running = nil, nil
-		return ""
-	}
-	return r.queue[0]
-}
-
-// waitBacklog waits while more than maxBacklog layers are queued.
-func (r *reaper) waitBacklog(ctx context.Context) {
-	for {
-		r.mu.Lock()
-		waiting, progress := len(r.queue), r.progress
-		r.mu.Unlock()
-		if waiting <= maxBacklog {
-			return
-		}
-		select {
-		case <-progress:
-		case <-ctx.Done():
-			return
-		case <-r.ctx.Done():
-			return
-		}
-	}
-}
-
-// waitIdle waits until the queue is empty.
-func (r *reaper) waitIdle(ctx context.Context) error {
-	r.mu.Lock()
-	running := r.running
-	r.mu.Unlock()
-	if running == nil {
-		return nil
-	}
-	select {
-	case <-running:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// close stops the deletion, even in the middle of a layer.
-func (r *reaper) close(ctx context.Context) error {
-	r.stop()
-	return r.waitIdle(ctx)
 }
 
 // WaitReaper waits until the files and datasets of removed layers are deleted. It does not

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // reaped records what a reaper discards.
@@ -31,7 +32,7 @@ func (r *reaped) discard(ctx context.Context, dir string) {
 
 func TestReaperTakesAllInOrder(t *testing.T) {
 	var seen reaped
-	r := newReaper(seen.discard)
+	r := newReaper(seen.discard, &callCount{})
 	for round := range 2 { // idle in between
 		for n := range 3 {
 			r.enqueue(fmt.Sprint(round, n))
@@ -49,7 +50,7 @@ func TestReaperTakesAllInOrder(t *testing.T) {
 func TestReaperPaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := reaped{gate: make(chan struct{})}
-		r := newReaper(seen.discard)
+		r := newReaper(seen.discard, &callCount{})
 		for range maxBacklog {
 			r.enqueue("x")
 		}
@@ -77,11 +78,58 @@ func TestReaperPaces(t *testing.T) {
 func TestReaperIsNotWaitedForEndlessly(t *testing.T) {
 	held := make(chan struct{})
 	defer close(held)
-	r := newReaper(func(context.Context, string) { <-held })
+	r := newReaper(func(context.Context, string) { <-held }, &callCount{})
 	r.enqueue("in a pool that hangs")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := r.close(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("close: %v", err)
 	}
+}
+
+// TestReaperWaitsForTheEndOfCalls makes sure that removed layers wait for running calls, though
+// not for ever, and not while somebody waits for them.
+func TestReaperWaitsForTheEndOfCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls callCount
+		var seen reaped
+		r := newReaper(seen.discard, &calls)
+		requireDiscarded := func(when string, want int) {
+			t.Helper()
+			synctest.Wait()
+			seen.mu.Lock()
+			defer seen.mu.Unlock()
+			if len(seen.dirs) != want {
+				t.Errorf("%s: %d discarded, want %d", when, len(seen.dirs), want)
+			}
+		}
+		end := calls.begin()
+		r.enqueue("a")
+		time.Sleep(reaperPatience / 2)
+		requireDiscarded("while a call runs", 0)
+		end()
+		time.Sleep(reaperIdle / 2)
+		requireDiscarded("when a call has just ended", 0)
+		time.Sleep(reaperIdle)
+		requireDiscarded("after the call", 1)
+
+		end = calls.begin()
+		r.enqueue("b")
+		time.Sleep(reaperPatience)
+		requireDiscarded("while a call takes long", 2)
+		r.enqueue("c")
+		r.enqueue("d")
+		if err := r.waitIdle(t.Context()); err != nil {
+			t.Error(err)
+		}
+		requireDiscarded("when somebody waited for it", 4)
+		for range patientBacklog + 1 {
+			r.enqueue("e")
+		}
+		requireDiscarded("while many wait", 5)
+		end()
+		if err := r.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -62,7 +62,7 @@ func slowReaper(d *Driver) (letGo func()) {
 		if filepath.IsAbs(dir) {
 			discard(ctx, dir)
 		}
-	})
+	}, &d.calls)
 	for range maxBacklog {
 		d.reaper.enqueue("none")
 	}

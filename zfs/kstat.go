@@ -153,7 +153,8 @@ func ModuleParam(name string) (string, error) {
 	if name == "" || strings.ContainsAny(name, "/\x00") || strings.HasPrefix(name, ".") {
 		return "", fault.New(fault.Invalid, "%.80q is no name of a module parameter", name)
 	}
-	raw, err := os.ReadFile(filepath.Join(moduleDir, "parameters", name))
+	// Barriers read parameters: os.ReadFile makes three times as many system calls.
+	raw, err := fsat.ReadSmall(filepath.Join(moduleDir, "parameters", name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", failure("read module parameter", name, unix.ENOENT)
 	}

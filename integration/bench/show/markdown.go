@@ -45,14 +45,23 @@ func RenderMarkdown(r *result.Report, plot string) string {
 }
 
 func writeMachine(b *strings.Builder, r *result.Report) {
-	m := r.Machine
-	kind := map[string]string{"tcg": ", emulated (no KVM): ratios count, times do not", "kvm": ", a virtual machine with KVM", "uml": ", User-Mode Linux at the speed of the host's processor, without KVM"}[m.Accelerator]
+	fmt.Fprintf(b, "overlayzfs %s, %s. %s.\n\n", r.Version, strings.SplitN(r.Date, "T", 2)[0], describeMachine(r.Machine))
+}
+
+// accelerators describe the machine of the race by what ran it.
+var accelerators = map[string]string{
+	"tcg": ", emulated (no KVM): ratios count, times do not",
+	"kvm": ", a virtual machine with KVM",
+	"uml": ", User-Mode Linux at the speed of the host's processor, without KVM",
+}
+
+// describeMachine names what the figures depend on.
+func describeMachine(m result.Machine) string {
 	processors := fmt.Sprintf("%d processors", m.CPUs)
 	if m.CPUs == 1 {
 		processors = "1 processor"
 	}
-	fmt.Fprintf(b, "overlayzfs %s, %s. Linux %s, OpenZFS %s, %s, %d MiB of memory%s.\n\n",
-		r.Version, strings.SplitN(r.Date, "T", 2)[0], m.Kernel, m.OpenZFS, processors, m.MemoryMiB, kind)
+	return fmt.Sprintf("Linux %s, OpenZFS %s, %s, %d MiB of memory%s", m.Kernel, m.OpenZFS, processors, m.MemoryMiB, accelerators[m.Accelerator])
 }
 
 func writeTargets(b *strings.Builder, verdicts []judge.Verdict) {

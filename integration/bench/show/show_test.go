@@ -83,6 +83,31 @@ func TestThePageShowsAllParts(t *testing.T) {
 	}
 }
 
+func TestTheSummaryShowsItsRows(t *testing.T) {
+	text := RenderSummary(example())
+	for _, want := range []string{
+		"Linux 6.12, OpenZFS 2.3.9, 2 processors", "emulated",
+		"| create, mount, write, unmount a layer | 15.0 ms | 5.00 ms | 1.00 s |",
+		"| 20-step build, storage calls of BuildKit |  |  |  |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestMissedTargetsHaveTheirReason(t *testing.T) {
+	missed := judge.Verdict{Target: judge.Target{Title: "a", Reason: "the socket"}, State: judge.Missed}
+	same, met := missed, missed
+	same.Title = "b"
+	met.Title, met.State = "c", judge.Met
+	var b strings.Builder
+	writeReasons(&b, []judge.Verdict{missed, same, met})
+	if want := "- *a*, *b*: the socket\n"; !strings.Contains(b.String(), want) || strings.Contains(b.String(), "*c*") {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}
+
 func TestWrapLines(t *testing.T) {
 	long := strings.Repeat("word¹ ", 30) + "end"
 	page := wrapLines("- " + long + "\n\n" + long + "\n| " + long + " |\n")

@@ -28,8 +28,8 @@ func main() {
 
 // outputs are the files of a report; an empty name writes none.
 type outputs struct {
-	report, page, plot, release string
-	partial                     bool // rows were chosen: targets on other rows do not count
+	report, page, readme, plot, release string
+	partial                             bool // rows were chosen: targets on other rows do not count
 }
 
 func command() *cobra.Command {
@@ -55,6 +55,7 @@ func command() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&to.report, "report", "", "file for the merged report")
 	flags.StringVar(&to.page, "page", "", "Markdown page whose generated part is written")
+	flags.StringVar(&to.readme, "readme", "", "Markdown page whose generated part becomes a summary")
 	flags.StringVar(&to.plot, "plot", "", "file for the plot, beside the page")
 	flags.StringVar(&to.release, "release", "", "report of the last release")
 	flags.BoolVar(&to.partial, "partial", false, "rows were chosen: leave out targets on other rows")
@@ -116,18 +117,23 @@ func (p outputs) document(r *result.Report) error {
 			return fmt.Errorf("plot: %w", err)
 		}
 	}
-	if p.page == "" {
+	return errors.Join(splicePage(p.page, show.RenderMarkdown(r, filepath.Base(p.plot))), splicePage(p.readme, show.RenderSummary(r)))
+}
+
+// splicePage replaces the generated part of a page, if there is a page.
+func splicePage(name, generated string) error {
+	if name == "" {
 		return nil
 	}
-	page, err := os.ReadFile(p.page)
+	page, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	text, err := show.Splice(string(page), show.RenderMarkdown(r, filepath.Base(p.plot)))
+	text, err := show.Splice(string(page), generated)
 	if err != nil {
-		return fmt.Errorf("%s: %w", p.page, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	return os.WriteFile(p.page, []byte(text), 0o644)
+	return os.WriteFile(name, []byte(text), 0o644)
 }
 
 // checkComplete returns an error when a figure is missing.
