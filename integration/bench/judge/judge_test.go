@@ -69,9 +69,17 @@ func TestTargetsAreSelectedByRow(t *testing.T) {
 }
 
 func TestTargetsAreComplete(t *testing.T) {
+	titles := map[string]bool{}
 	for _, target := range Targets() {
+		if titles[target.Title] {
+			t.Errorf("two targets are called %q", target.Title)
+		}
+		titles[target.Title] = true
 		if target.Title == "" || target.Ours.Row == "" || target.Ours.Contender == "" || target.Want <= 0 {
 			t.Errorf("%+v lacks something", target)
+		}
+		if target.Reason == "" {
+			t.Errorf("%s has no reason for a miss", target.Title)
 		}
 		if (target.Other == Side{}) != (target.Rule == Below) {
 			t.Errorf("%s: against %+v, %s", target.Title, target.Other, target.Rule)
