@@ -59,7 +59,8 @@
 //	intentlog.go      waits for the intent log; syncset.go: for what files hold
 //	txgwait.go        waits for the transaction group
 //	steptimes.go      the times of a build step's files
-//	remove.go         Remove, the trash, the reaper
+//	remove.go         Remove, the trash
+//	reaper.go         deletion of removed layers' files
 //	recover.go        what a start finishes or undoes after a crash
 //	boot.go           what the first start after a boot of the host removes
 //	links.go          lost short links, and entries that are no layers

@@ -334,7 +334,8 @@ func runLockedFor[T any](ctx context.Context, d *Driver, op, id string, run func
 	if err := checkID("layer", id); err != nil {
 		return result, d.addContext(op, id, err)
 	}
-	defer d.calls.begin()()
+	d.calls.begin()
+	defer d.calls.end()
 	// A call that waits for a suspended pool must hold no lock, so the first check is here.
 	began := time.Now()
 	if err := d.checkHome(); err != nil {

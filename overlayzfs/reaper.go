@@ -13,12 +13,11 @@ type callCount struct {
 	ended   time.Time
 }
 
-// begin counts a call until its caller calls end.
-func (c *callCount) begin() (end func()) {
+// begin counts a call until end.
+func (c *callCount) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running++
-	return c.end
 }
 
 func (c *callCount) end() {

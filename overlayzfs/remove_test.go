@@ -103,17 +103,17 @@ func TestReaperWaitsForTheEndOfCalls(t *testing.T) {
 				t.Errorf("%s: %d discarded, want %d", when, len(seen.dirs), want)
 			}
 		}
-		end := calls.begin()
+		calls.begin()
 		r.enqueue("a")
 		time.Sleep(reaperPatience / 2)
 		requireDiscarded("while a call runs", 0)
-		end()
+		calls.end()
 		time.Sleep(reaperIdle / 2)
 		requireDiscarded("when a call has just ended", 0)
 		time.Sleep(reaperIdle)
 		requireDiscarded("after the call", 1)
 
-		end = calls.begin()
+		calls.begin()
 		r.enqueue("b")
 		time.Sleep(reaperPatience)
 		requireDiscarded("while a call takes long", 2)
@@ -127,7 +127,7 @@ func TestReaperWaitsForTheEndOfCalls(t *testing.T) {
 			r.enqueue("e")
 		}
 		requireDiscarded("while many wait", 5)
-		end()
+		calls.end()
 		if err := r.close(t.Context()); err != nil {
 			t.Error(err)
 		}

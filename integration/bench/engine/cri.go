@@ -35,7 +35,11 @@ func (c *storeContender) startPods(ctx context.Context, s *testingStub) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.Cleanup(func() { conn.Close() })
+	s.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			s.Error(err)
+		}
+	})
 	p := &pods{runtime: cri.NewRuntimeServiceClient(conn)}
 	inguest.WaitFor(s, func() error { _, err := p.runtime.Version(ctx, &cri.VersionRequest{}); return err })
 	image, err := c.findSandboxImage()

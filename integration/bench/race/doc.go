@@ -14,7 +14,7 @@
 //	containers.go       containers of one image in parallel
 //	copyup.go           first changes of files
 //	snapshots.go        containerd's snapshots
-//	start.go            starts of the plugin on large stores
+//	start.go            starts of the plugin on large stores, in caches or cold
 //	memory.go, usage.go memory, threads and leaks
 //	files.go            files that turns write
 //	tarcache.go         the layers' tars
