@@ -50,6 +50,17 @@ func TestTurnsFitTheBudget(t *testing.T) {
 	}
 }
 
+func TestTheTimeLeftIsShared(t *testing.T) {
+	groups := []group{{budget: time.Minute}, {budget: 2 * time.Minute}, {budget: time.Minute}}
+	for _, c := range []struct{ left, want time.Duration }{
+		{time.Hour, time.Minute}, {4 * time.Minute, time.Minute}, {2 * time.Minute, 30 * time.Second}, {-time.Minute, 0},
+	} {
+		if got := shareBudget(c.left, groups); got != c.want {
+			t.Errorf("%v left: %v, want %v", c.left, got, c.want)
+		}
+	}
+}
+
 // TestGroupsCoverTheTargets checks that each row is in one group, and that every target
 // on storage has its row and contenders.
 func TestGroupsCoverTheTargets(t *testing.T) {

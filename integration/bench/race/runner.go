@@ -66,19 +66,24 @@ func Run(ctx context.Context, c Config, report *result.Shared) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.open.Close()) }()
 	chosen := slices.DeleteFunc(groups(r), func(g group) bool { return !g.matches(c.Rows) })
-	var all time.Duration
-	for _, g := range chosen {
-		all += g.budget
-	}
-	share := min(1, float64(c.Budget)/float64(all))
-	for _, g := range chosen {
+	for i, g := range chosen {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		g.budget = time.Duration(float64(g.budget) * share)
+		g.budget = shareBudget(time.Until(r.end), chosen[i:])
 		r.runGroup(g)
 	}
 	return nil
+}
+
+// shareBudget returns the share of the first group in the time that is left. What earlier
+// groups did not use is shared by the others.
+func shareBudget(left time.Duration, groups []group) time.Duration {
+	var all time.Duration
+	for _, g := range groups {
+		all += g.budget
+	}
+	return time.Duration(float64(groups[0].budget) * min(1, max(0, float64(left)/float64(all))))
 }
 
 func (g group) matches(rows *regexp.Regexp) bool {
