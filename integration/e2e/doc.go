@@ -10,6 +10,7 @@
 //	rollback_*   rollback to a snapshot, and restore from a backup
 //	operator_*   the operator's command on an engine's store: ls, df, verify, gc, and
 //	             doctor with its remedies
+//	hosts_*      commands that change a host, killed at random moments and run again
 //	setup_*      an engine on a host that overlayzfs setup prepared
 //	newcomer_*   README.md and docs/quickstart-plugin.md, followed from the first command
 //	             to the last

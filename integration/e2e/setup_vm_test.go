@@ -91,6 +91,48 @@ func leaveBySetup(t *testing.T, e *engine.Engine, parent string) {
 	}
 }
 
+// TestSetupMovesTheDataRoot moves a data-root that an engine has used. The engine has its
+// containers and volumes then, and the old content is kept.
+func TestSetupMovesTheDataRoot(t *testing.T) {
+	const parent = "tank/moved"
+	root, config := prepareHost(t, parent)
+	must(t, os.WriteFile(config, []byte(`{"storage-driver": "vfs"}`), 0o644))
+	e := engine.Start(t, engine.Options{Root: root, Driver: "vfs", ConfigFile: config})
+	importTiny(t, e, "tiny")
+	startContainer(t, e, "worker", "-v", "db:/data")
+	e.Docker(t, "exec", "worker", "sh", "-c", "echo kept >/data/text")
+	e.Docker(t, "stop", "worker")
+	move := []string{"setup", parent, "--way", "plugin", "--root", root, "--config-file", config, "--move-data-root", "--yes"}
+	if out, code := runOperator(t, move...); code == 0 || !strings.Contains(out, "systemctl stop docker.socket docker") {
+		t.Errorf("under a running engine it exits with %d and says\n%s", code, out)
+	}
+	e.Stop(t)
+	inguest.UnmountAt(t, root)
+	out := run(t, operatorPath, move...)
+	t.Log(out)
+	old := root + ".before-overlayzfs"
+	if !strings.Contains(out, "rm -r "+old) {
+		t.Errorf("%s is not named", old)
+	}
+	e.Again(t)
+	e.Docker(t, "start", "worker")
+	requireIntact(t, e, "worker")
+	if got := e.Docker(t, "exec", "worker", "cat", "/data/text"); got != "kept" {
+		t.Errorf("the volume holds %q", got)
+	}
+	if got := run(t, "findmnt", "-n", "-o", "SOURCE", "-T", filepath.Join(root, "volumes/db/_data/text")); got != parent {
+		t.Errorf("the volume lies on %s", got)
+	}
+	if got := run(t, "cat", filepath.Join(old, "volumes/db/_data/text")); got != "kept" {
+		t.Errorf("the old content holds %q", got)
+	}
+	e.Docker(t, "rm", "-f", "worker")
+	e.Stop(t)
+	if out := run(t, operatorPath, move...); !strings.Contains(out, "rm -r "+old) || strings.Contains(out, "1.") {
+		t.Errorf("a second time: %s", out)
+	}
+}
+
 // prepareHost makes a directory for a data-root, and a daemon.json that has settings
 // already.
 func prepareHost(t testing.TB, parent string) (root, config string) {
