@@ -166,8 +166,8 @@ func (x *extractor) setDirTime(d dirTimes) error {
 	if err == nil {
 		err = fsat.SetTimes(dirfd, name, d.atime, d.mtime)
 	}
-	if x.mustRecount && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)) {
-		return nil // or one of its parents
+	if x.mustRecount && (errors.Is(err, unix.ENOENT) || pathErrnos[unwrapErrno(err)]) {
+		return nil // or one of its parents, by a file or a symlink to anywhere
 	}
 	return err
 }

@@ -98,10 +98,13 @@ func readAttributes(dirfd int, name string, st unix.Stat_t) (attributes, error) 
 
 // impliedAttributes returns the attributes of a directory that the tar does not name: those
 // of the directory below, or else the ones that the others give it.
-func (x *extractor) impliedAttributes(name string) (attributes, error) {
+func (x *extractor) impliedAttributes(parent int, name string) (attributes, error) {
 	dirfd, st, exists, err := x.below.find(name)
-	if err != nil || !exists {
-		return x.defaultAttributes(), err
+	if err == nil && !exists {
+		return x.newDirAttributes(parent)
+	}
+	if err != nil {
+		return attributes{}, err
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		target, err := fsat.Readlink(dirfd, path.Base(name))
@@ -111,11 +114,24 @@ func (x *extractor) impliedAttributes(name string) (attributes, error) {
 		x.warn(name, "is a directory that hides a symlink of a layer below, to "+quote(target))
 	}
 	a, found, err := x.below.findDir(name)
-	if err != nil || !found {
-		return x.defaultAttributes(), err
+	if err == nil && !found {
+		return x.newDirAttributes(parent)
 	}
-	x.reportUnlogged(name, a)
-	return a, nil
+	if err == nil {
+		x.reportUnlogged(name, a)
+	}
+	return a, err
+}
+
+// newDirAttributes are the attributes of a directory that no layer describes: mkdir(2)'s, with
+// the group of a parent that has the set-group-ID bit.
+func (x *extractor) newDirAttributes(parent int) (attributes, error) {
+	a := x.defaultAttributes()
+	st, err := fsat.StatFD(parent)
+	if err == nil && st.Mode&unix.S_ISGID != 0 {
+		a.gid = int(st.Gid)
+	}
+	return a, err
 }
 
 // defaultAttributes are those of a directory that no layer describes. Its times are the

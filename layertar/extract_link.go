@@ -39,7 +39,25 @@ func (x *extractor) createHardLink(p location, linkname string, want attributes)
 	if err := x.link(target, p); err != nil {
 		return linkError(linkname, err)
 	}
+	if want, err = want.withCapabilities(p); err != nil {
+		return linkError(linkname, err)
+	}
 	return want.apply(file{location: p, fd: -1})
+}
+
+// withCapabilities returns the attributes with the capabilities of the file at p, if a change of
+// its owner would remove them: tars name attributes with the first of a file's names only.
+func (a attributes) withCapabilities(p location) (attributes, error) {
+	st, err := fsat.Stat(p.dirfd, p.name)
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || a.uid == int(st.Uid) && a.gid == int(st.Gid) {
+		return a, err
+	}
+	value, err := fsat.GetXattr(p.dirfd, p.name, Capabilities)
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+		return a, nil
+	}
+	a.xattrs = append([]xattr{{Capabilities, value}}, a.xattrs...) // the entry's own comes after it
+	return a, err
 }
 
 // link makes p a name of the target, unless it is one already.

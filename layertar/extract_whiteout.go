@@ -47,6 +47,7 @@ func (x *extractor) createWhiteoutDevice(path string, hdr *tar.Header) error {
 		return err
 	}
 	if x.Base {
+		x.addHiding(p)
 		return x.deletePresent(p)
 	}
 	return x.createOrReplace(p, func() error { return x.makeWhiteout(p, hdr) })
@@ -169,7 +170,7 @@ func (x *extractor) makeParent(dirfd int, dir, name string, exists bool) error {
 	want := x.defaultAttributes()
 	want.opaque = exists // it hides what the whiteout hid
 	if !exists {
-		if want, err = x.impliedAttributes(p.path); err != nil {
+		if want, err = x.impliedAttributes(dirfd, p.path); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,9 @@ package layertar
 import (
 	"archive/tar"
 	"bytes"
+	"maps"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -19,20 +22,42 @@ func FuzzExtract(f *testing.F) {
 	}
 	f.Add(rawPAX(aFile("GNUSparseFile.0/f", "1\n4096\n4\n"), map[string]string{
 		"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "f", "GNU.sparse.realsize": "1048576"}))
+	around := f.TempDir()
+	layer := filepath.Join(around, "layer")
+	outside(f, layer)
+	before := listing(f, around, layer)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if claims(data) > 64<<20 {
 			return // a sparse terabyte is right, only slow
 		}
-		dir, path := newDir(t)
-		unchanged := outside(t, path)
-		size, err := Extract(t.Context(), dir, bytes.NewReader(data), Options{})
-		unchanged()
-		if err != nil {
-			return
+		if err := os.Mkdir(layer, 0o755); err != nil {
+			t.Fatal(err)
 		}
-		expectSize(t, dir, size)
-		packTree(t, path)
+		fuzzExtract(t, layer, data)
+		if err := os.RemoveAll(layer); err != nil {
+			t.Fatal(err)
+		}
+		after := listing(t, around, layer)
+		after[around] = before[around] // the layer comes and goes
+		if !maps.Equal(before, after) {
+			t.Errorf("outside of the layer there was %v, and is %v", before, after)
+		}
 	})
+}
+
+// fuzzExtract extracts data and packs what came of it.
+func fuzzExtract(t *testing.T, layer string, data []byte) {
+	dir, err := os.Open(layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	size, err := Extract(t.Context(), dir, bytes.NewReader(data), Options{})
+	if err != nil {
+		return
+	}
+	expectSize(t, dir, size)
+	packTree(t, layer)
 }
 
 // claims is how large the files of a tar say they are.

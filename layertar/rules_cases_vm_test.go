@@ -30,6 +30,7 @@ func nameRules() []rule {
 		{id: "N8", entries: []entry{aSymlink("a/..", "x")}, want: []string{".: dir"}, warned: "is left out"},
 		{id: "R1", entries: []entry{aFile("f", "1"), aDir("d").mode(0o700), aFile("d/x", "2"), aFile("f", "3"), aDir("d").mode(0o711), aDir("e"), aFile("e/x", ""), aSymlink("e", "d")},
 			want: []string{`f: file "3"`, "d: dir 0711", `d/x: file "2"`, "e: to d"}},
+		{id: "R1", entries: []entry{aDir("d"), aDir("d/e"), aSymlink("d", "../d"), aFile("f/g", ""), aDir("f/g"), aSymlink("f", strings.Repeat("f/", 2000))}, want: []string{"d: to ../d"}},
 	}
 }
 
@@ -79,6 +80,8 @@ func attributeRules(t *testing.T) []rule {
 			want: []string{"d: dir 1777 user.a=b", "d/e: dir 0700 1000:1000 trusted.overlay.opaque=y", "x: dir"}},
 		{id: "A4", below: []entry{aFile("d", ""), aSymlink("l", "nothing"), aSymlink("loop", "loop")}, entries: []entry{aFile("d/f", ""), aWhiteout("e/f")}, want: []string{"d: dir", "e: dir"}},
 		{id: "A4", below: []entry{aSymlink("l", "nothing")}, entries: []entry{aFile("l/f", "")}, want: []string{"l: dir"}, warned: "hides a symlink"},
+		{id: "A4", below: []entry{aDir("b/c").mode(0o2750).owner(1, 2)}, entries: []entry{aDir("d").mode(0o2755).owner(3, 4), aFile("d/e/f", ""), aFile("b/c/d/f", "")},
+			want: []string{"d: dir 2755 3:4", "d/e: dir 0:4", "d/e/f: file", "b/c/d: dir 0:2", "b/c/d/f: file"}},
 		{id: "A4", below: []entry{aDir("d").mode(0o700)}, entries: []entry{aFile("d/f", ""), aDir("d").mode(0o711)}, want: []string{"d: dir 0711"}},
 		{id: "A4", below: []entry{aDir("d").mode(0o700)}, entries: []entry{aWhiteout("d"), aFile("d/f", "")}, want: []string{"d: dir trusted.overlay.opaque=y"}},
 		{id: "A5", entries: []entry{aFile("f", "x").xattr("trusted.overlay.metacopy", "")}, want: []string{`f: file "x"`}, warned: "trusted.overlay.metacopy"},
@@ -115,6 +118,9 @@ func aclLine(t *testing.T, line string) string {
 	return line
 }
 
+// capable is the value of capabilities in revision 2.
+var capable = "\x01\x00\x00\x02\x00\x04" + strings.Repeat("\x00", 14)
+
 func linkRules() []rule {
 	below := []entry{aFile("etc/passwd", "root").mode(0o600).owner(1, 2), aSymlink("l", "etc/passwd"), aSymlink("e", "etc"), aDevice("d", tar.TypeBlock, 8, 1)}
 	return []rule{
@@ -132,6 +138,7 @@ func linkRules() []rule {
 		{id: "L5", entries: []entry{aWhiteout("a"), aHardLink("b", "a")}, want: []string{"b: whiteout"}},
 		{id: "L5", base: true, entries: []entry{aWhiteout("d/a"), aFile("b", "1"), aHardLink("b", "d/a"), aHardLink("c", "/d/a")}, want: []string{"b: nothing", "c: nothing"}},
 		{id: "L6", entries: []entry{aSymlink("s", "/x"), aHardLink("t", "s").mode(0o600)}, want: []string{"t: to /x"}},
+		{id: "L9", entries: []entry{aFile("f", "").xattr(Capabilities, capable), aHardLink("g", "f").mode(0o644).owner(1, 1)}, want: []string{"f: file 1:1 security.capability=" + capable, "g: file 1:1 security.capability=" + capable}},
 		{id: "L7", entries: []entry{aDir(".wh..wh.plnk"), aFile(".wh..wh.plnk/1.2", "1"), aHardLink("a", ".wh..wh.plnk/1.2").mode(0o600), aHardLink("b", "/.wh..wh.plnk/1.2").mode(0o600)},
 			want: []string{`a: file "1" 0600`, `b: file "1" 0600`, ".wh..wh.plnk: nothing"}},
 		{id: "L8", entries: []entry{aSymlink("l", "")}, refused: true},
@@ -159,6 +166,7 @@ func whiteoutRules() []rule {
 			want: []string{"a: nothing", `b: file "1"`, "c: dir", "c/f: file", `d: file "2"`, "e: dir"}},
 		{id: "W4", entries: []entry{aFile("d/f", ""), device}, want: []string{"d: whiteout"}},
 		{id: "W4", entries: []entry{device, aDir("d")}, want: []string{"d: dir trusted.overlay.opaque=y"}},
+		{id: "W4", base: true, entries: []entry{device, aHardLink("e", "d")}, want: []string{"d: nothing", "e: nothing"}},
 		{id: "W4", base: true, entries: []entry{aFile("d/f", ""), device}, want: []string{"d: nothing"}},
 		{id: "W5", entries: []entry{aDir("a"), anOpaqueMarker("a"), aFile("a/f", ""), aFile("b/f", ""), anOpaqueMarker("b"), anOpaqueMarker("c"), aDir("c").mode(0o700), anOpaqueMarker("c")},
 			want: []string{"a: dir trusted.overlay.opaque=y", "a/f: file", "b: dir trusted.overlay.opaque=y", "b/f: file", "c: dir 0700 trusted.overlay.opaque=y"}},

@@ -9,4 +9,6 @@
 //	drivers.go   the drivers: graphdrivers and snapshotters
 //	machine.go   one stack through all drivers, and the comparison
 //	shrink.go    makes a failing stack small
+//	reader.go    the plugin's reader without plugin and ZFS, for stacks by the hundred thousand
+//	migration.go stacks as images of moby's vfs and zfs, migrated; layerdirs.go: to directories
 package layerdiff

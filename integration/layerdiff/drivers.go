@@ -23,6 +23,13 @@ type Driver interface {
 	Remove(ctx context.Context, id string) error
 }
 
+// Differ is a driver that says what one layer changes over another, any pair of a stack.
+type Differ interface {
+	Driver
+	// Diff returns the tar of the changes. parent may be empty.
+	Diff(ctx context.Context, id, parent string) (tar []byte, err error)
+}
+
 // Graph is a driver of moby's.
 type Graph struct{ graphdriver.Driver }
 
@@ -55,8 +62,8 @@ func (g Graph) Show(_ context.Context, id string, see func(string) error) (err e
 // Remove implements Driver.
 func (g Graph) Remove(_ context.Context, id string) error { return g.Driver.Remove(id) }
 
-// Diff returns the tar of a layer's changes, of any pair.
-func (g Graph) Diff(id, parent string) ([]byte, error) {
+// Diff implements Differ.
+func (g Graph) Diff(_ context.Context, id, parent string) ([]byte, error) {
 	r, err := g.Driver.Diff(id, parent)
 	if err != nil {
 		return nil, err

@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -69,11 +71,25 @@ const (
 var (
 	dirNames  = []string{"", "", "a/", "b/", "a/c/", "b/c/", "a/c/d/"}
 	leafNames = []string{"a", "b", "c", "d", "f", "g"}
-	spellings = []string{"%s", "%s", "%s", "%s", "./%s", "/%s", "//%s", "../%s", "x/../%s"}
+	spellings = []string{"%s", "%s", "%s", "%s", "./%s", "/%s", "//%s", "../%s", "x/../%s", ".//%s"}
 	targets   = []string{"a", "b", "/b", "/a/c", "f", "nothing", "../a", "../../..", "c", "/"}
 	modes     = []int64{0o644, 0o755, 0o600, 0o1777, 0o2755, 0o4711, 0o700, 0}
-	owners    = []int{0, 0, 0, 1000, 65534, 1<<32 - 2}
+	owners    = []int{0, 0, 0, 1000, 65534, 1 << 21, 1<<32 - 2}
+	formats   = []tar.Format{tar.FormatPAX, tar.FormatPAX, tar.FormatGNU}
 )
+
+// attributeValues are values of extended attributes: lists of access with a named user, for
+// files and for what is made in a directory, and a capability.
+var attributeValues = map[string]string{
+	"SCHILY.xattr.system.posix_acl_access":  acl,
+	"SCHILY.xattr.system.posix_acl_default": acl,
+	"SCHILY.xattr.security.capability":      "\x01\x00\x00\x02\x00\x04" + strings.Repeat("\x00", 14),
+	"SCHILY.xattr.user.overlay.opaque":      "y",
+	"LIBARCHIVE.xattr.user.libarchive":      "eA==",
+}
+
+const acl = "\x02\x00\x00\x00" + "\x01\x00\x07\x00\xff\xff\xff\xff" + "\x02\x00\x05\x00\xe8\x03\x00\x00" +
+	"\x04\x00\x05\x00\xff\xff\xff\xff" + "\x10\x00\x07\x00\xff\xff\xff\xff" + "\x20\x00\x05\x00\xff\xff\xff\xff"
 
 // Generate returns the stack of a seed.
 func Generate(seed uint64) Stack {
@@ -92,7 +108,7 @@ func pick[T any](g generator, from []T) T { return from[g.IntN(len(from))] }
 func (g generator) layer() Layer {
 	var l Layer
 	for range g.IntN(maxEntries + 1) {
-		l = append(l, g.entry(l))
+		l = append(l, g.entry(l).inFormat(pick(g, formats)))
 	}
 	return l
 }
@@ -121,6 +137,8 @@ func (g generator) entry(l Layer) Entry {
 		h.Typeflag, h.Name = tar.TypeReg, g.name()+"/.wh..wh..opq"
 	case n < 96:
 		h.Typeflag = tar.TypeFifo
+	case n < 97:
+		h.Typeflag = tar.TypeChar // 0:0, a whiteout in overlayfs's form
 	default:
 		h.Typeflag, h.Devmajor, h.Devminor = pick(g, []byte{tar.TypeChar, tar.TypeBlock}), 1+g.Int64N(4000), g.Int64N(1<<20)
 	}
@@ -142,16 +160,28 @@ func (g generator) attributes(h tar.Header) tar.Header {
 	if g.IntN(8) == 0 {
 		h.PAXRecords = map[string]string{"SCHILY.xattr.user." + pick(g, leafNames): pick(g, leafNames)}
 	}
+	if g.IntN(16) == 0 {
+		name := pick(g, slices.Sorted(maps.Keys(attributeValues)))
+		h.PAXRecords = map[string]string{name: attributeValues[name]}
+	}
 	return h
 }
 
-// linkTarget is mostly a file of the layer.
+// inFormat returns the entry in a format that can say less than PAX, if it can say the entry.
+func (e Entry) inFormat(f tar.Format) Entry {
+	if len(e.PAXRecords) == 0 && e.ModTime.Nanosecond() == 0 && !strings.HasSuffix(e.Name, ".wh..wh..opq") {
+		e.Format = f
+	}
+	return e
+}
+
+// linkTarget is mostly a file of the layer, now and then another entry.
 func (g generator) linkTarget(l Layer) string {
 	for range 3 {
 		if len(l) == 0 {
 			break
 		}
-		if e := pick(g, l); e.Typeflag == tar.TypeReg && !strings.Contains(e.Name, ".wh.") {
+		if e := pick(g, l); (e.Typeflag != tar.TypeDir || g.IntN(4) == 0) && !strings.Contains(e.Name, ".wh.") {
 			return e.Name
 		}
 	}

@@ -50,14 +50,23 @@ func openMachine(t *testing.T) *Machine {
 	check(t, err)
 	ours, err := snapshotter.Open(t.Context(), snapshotter.Options{Home: filepath.Join(dir, "snapshotter"), RemapIDs: true}, logrus.StandardLogger())
 	check(t, err)
+	m := openPeers(t, dir)
+	m.Plugin, m.Snapshotter = Graph{plugin}, Snapshots{ours}
+	t.Cleanup(func() { check(t, plugin.Cleanup(), ours.Close()) })
+	return m
+}
+
+// openPeers opens the other drivers in homes of their own below dir.
+func openPeers(t *testing.T, dir string) *Machine {
+	t.Helper()
 	theirs, err := overlay.NewSnapshotter(filepath.Join(dir, "overlayfs"))
 	check(t, err)
 	overlay2, err := graphdriver.GetDriver("overlay2", nil, graphdriver.Options{Root: dir})
 	check(t, err)
 	vfs, err := graphdriver.GetDriver("vfs", nil, graphdriver.Options{Root: dir})
 	check(t, err)
-	t.Cleanup(func() { check(t, plugin.Cleanup(), ours.Close(), theirs.Close(), overlay2.Cleanup(), vfs.Cleanup()) })
-	return &Machine{Plugin: Graph{plugin}, Snapshotter: Snapshots{ours}, Containerd: Snapshots{theirs}, Overlay2: Graph{overlay2}, VFS: Graph{vfs}}
+	t.Cleanup(func() { check(t, theirs.Close(), overlay2.Cleanup(), vfs.Cleanup()) })
+	return &Machine{Containerd: Snapshots{theirs}, Overlay2: Graph{overlay2}, VFS: Graph{vfs}}
 }
 
 func check(t *testing.T, errs ...error) {
@@ -70,15 +79,30 @@ func check(t *testing.T, errs ...error) {
 }
 
 // TestStacks compares what the drivers make of generated stacks.
-func TestStacks(t *testing.T) {
+func TestStacks(t *testing.T) { checkStacks(t, openMachine(t)) }
+
+// TestStacksOfTheReader has the plugin's reader in the plugin's place. It needs root and an
+// overlayfs, but neither ZFS nor a plugin.
+func TestStacksOfTheReader(t *testing.T) {
+	dir := t.TempDir()
+	m := openPeers(t, dir)
+	m.Plugin = NewReader(filepath.Join(dir, "reader"))
+	checkStacks(t, m)
+}
+
+// checkStacks checks the stacks that the flags name.
+func checkStacks(t *testing.T, m *Machine) {
+	t.Helper()
 	ctx := namespaces.WithNamespace(t.Context(), "layerdiff")
-	m := openMachine(t)
 	first := *seed
 	if first == 0 {
 		first = rand.Uint64N(1 << 60)
 	}
 	fmt.Printf("stacks of the seeds %d to %d\n", first, first+*stacks-1)
 	for at := first; at < first+*stacks; at++ {
+		if at > first && (at-first)%1000 == 0 {
+			fmt.Printf("%d stacks\n", at-first)
+		}
 		s := Generate(at)
 		found, err := m.Check(ctx, s)
 		if err != nil {

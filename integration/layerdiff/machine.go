@@ -10,12 +10,13 @@ import (
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
+	"github.com/overlayzfs/overlayzfs/layertar"
 )
 
-// Machine has a stack unpacked by all drivers. Every field has to be set.
+// Machine has a stack unpacked by all drivers. Every field but Snapshotter has to be set.
 type Machine struct {
-	Plugin      Graph  // ours, the one that is judged
-	Snapshotter Driver // ours, in which containerd's code unpacks
+	Plugin      Differ // ours, the one that is judged: the plugin, or a Reader
+	Snapshotter Driver // ours, in which containerd's code unpacks; nil with a Reader
 	Containerd  Driver // containerd's overlayfs
 	Overlay2    Driver
 	VFS         Driver
@@ -42,37 +43,62 @@ func (m *Machine) Check(ctx context.Context, s Stack) (found []string, err error
 	if err != nil {
 		return nil, err
 	}
-	var results [4]result
-	for i, d := range []Driver{m.Snapshotter, m.Containerd, m.Overlay2, m.VFS} {
-		if results[i], err = m.unpack(ctx, d, tars); err != nil {
+	t := findTraits(s)
+	var others [3]result
+	for i, d := range []Driver{m.Containerd, m.Overlay2, m.VFS} {
+		if t.mobyHangs && d != m.Containerd {
+			others[i].err = errHangs
+		} else if others[i], err = m.unpack(ctx, d, tars); err != nil {
 			return nil, err
 		}
 	}
-	return append(differs, judge(findTraits(s), ours, results[0], results[1], results[2], results[3])...), nil
+	if m.Snapshotter != nil {
+		r, err := m.unpack(ctx, m.Snapshotter, tars)
+		if err != nil {
+			return nil, err
+		}
+		differs = append(differs, compare("snapshotter | containerd's overlayfs", r, others[0], treecmp.Options{MTimes: true, LooseDirTimes: true})...)
+	}
+	return append(differs, judge(t, ours, others[0], others[1], others[2])...), nil
 }
 
+// errHangs stands for a call that never returns.
+var errHangs = errors.New("moby opens a FIFO and waits for its writer")
+
 // judge compares what the drivers made of a stack, by the rules of decision 9.
-func judge(t traits, plugin, snapshotter, containerd, overlay2, vfs result) (found []string) {
-	found = append(found, compare("snapshotter | containerd's overlayfs", snapshotter, containerd, treecmp.Options{MTimes: true, LooseDirTimes: true})...)
+func judge(t traits, plugin, containerd, overlay2, vfs result) (found []string) {
 	comparable := comparable
 	comparable.MTimes = !t.replacedDir
+	comparable.Xattrs = func(name string) bool { return name != layertar.Capabilities || !t.capableLink }
 	others := []result{containerd, overlay2}
 	for i, other := range others {
 		if other.err != nil {
 			continue // the next one's counts
 		}
 		if plugin.err != nil {
+			if t.deletedBase || t.remadeDir {
+				break // N4, L2: a path through what stays, and a link to a directory
+			}
 			return append(found, fmt.Sprintf("the plugin refuses what others take: %v", plugin.err))
 		}
-		if !t.remadeDir && !t.opaqueBase && !t.opaqueBelow {
+		if i == 1 {
+			comparable = t.loosen(comparable)
+		}
+		if t.implied && (i == 1 || t.symlinks) {
+			loosenDirs(plugin.tree, other.tree)
+		}
+		if i == 1 && t.oddLinks {
+			break
+		}
+		if !t.remadeDir && !t.opaqueBase && !t.opaqueBelow && !t.deletedBase {
 			name := []string{"plugin | containerd's overlayfs", "plugin | overlay2"}[i]
 			found = append(found, compare(name, plugin, other, comparable)...)
 		}
 		break
 	}
-	if plugin.err == nil && vfs.err == nil && !t.symlinks && !t.links && !t.lateMark && !t.opaqueBase {
+	if plugin.err == nil && vfs.err == nil && !t.symlinks && !t.links && !t.lateMark && !t.opaqueBase && !t.opaqueFile && (!t.implied || !t.setGroupID) {
 		o := comparable
-		o.Xattrs = func(string) bool { return false } // vfs does not copy them from layer to layer
+		o.Xattrs = func(string) bool { return false } // vfs copies only some from layer to layer
 		found = append(found, compare("plugin | vfs", plugin, vfs, o)...)
 	}
 	return found
@@ -80,6 +106,15 @@ func judge(t traits, plugin, snapshotter, containerd, overlay2, vfs result) (fou
 
 // comparable leaves out the times of directories, which implied ones get from the clock.
 var comparable = treecmp.Options{MTimes: true, LooseDirTimes: true, Ignore: []string{"."}}
+
+// loosenDirs gives the directories of b the attributes that they have in a.
+func loosenDirs(a, b *treecmp.Tree) {
+	for _, e := range b.Entries {
+		if same, ok := a.Find(e.Path); ok && e.Type == treecmp.Dir && same.Type == treecmp.Dir {
+			e.Mode, e.UID, e.GID, e.Xattrs = same.Mode, same.UID, same.GID, same.Xattrs
+		}
+	}
+}
 
 func compare(what string, a, b result, o treecmp.Options) []string {
 	if (a.err == nil) != (b.err == nil) {
@@ -125,6 +160,10 @@ func (m *Machine) unpack(ctx context.Context, d Driver, tars [][]byte) (r result
 
 func describe(ctx context.Context, d Driver, id string) (tree *treecmp.Tree, err error) {
 	err = d.Show(ctx, id, func(dir string) error {
+		var err error
+		if tree, err = treecmp.FromDir(dir); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		ghosts, err := findGhosts(dir)
 		if err == nil {
 			tree, err = treecmp.FromDir(dir, ghosts...)
@@ -186,7 +225,7 @@ func (m *Machine) checkPlugin(ctx context.Context, tars [][]byte) (r result, fou
 // checkDiff applies the difference of two layers to the lower one.
 func (m *Machine) checkDiff(ctx context.Context, top, below string, want result) (found []string, err error) {
 	what := fmt.Sprintf("the layer | its difference to %q, applied", below)
-	raw, err := m.Plugin.Diff(top, below)
+	raw, err := m.Plugin.Diff(ctx, top, below)
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +239,7 @@ func (m *Machine) checkDiff(ctx context.Context, top, below string, want result)
 		return nil, err
 	}
 	o := treecmp.Options{MTimes: true, Ignore: []string{"."}}
-	o.LooseDirTimes = true // a directory whose entries changed is only marked
+	o.LooseDirTimes = true                                                           // a directory whose entries changed is only marked
+	o.Xattrs = func(name string) bool { return !strings.HasPrefix(name, "system.") } // lists of access do not travel
 	return compare(what, want, result{tree: tree}, o), nil
 }

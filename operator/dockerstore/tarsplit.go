@@ -46,8 +46,11 @@ func (r *Root) TarSplit(driver string, chain digest.Digest) (*TarSplit, error) {
 	return &TarSplit{name, f, z}, nil
 }
 
-// Close closes the record.
-func (t *TarSplit) Close() error { return errors.Join(t.gzip.Close(), t.file.Close()) }
+// Close closes the record. Damage of it is the error of the call that has read it.
+func (t *TarSplit) Close() error {
+	_ = t.gzip.Close() // says again why a read failed
+	return t.file.Close()
+}
 
 // WriteTar writes the layer's tar as it was, with the content of files from get. It
 // returns a Damage when the record is at fault.

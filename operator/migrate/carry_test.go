@@ -178,6 +178,31 @@ func TestAChangedImageIsCarriedAsItWas(t *testing.T) {
 	}
 }
 
+// TestADamagedRecordEndsNoMigration: the layer is carried as a tree, and the operator is told.
+func TestADamagedRecordEndsNoMigration(t *testing.T) {
+	for what, spoil := range map[string]func(record []byte) []byte{
+		"cut":     func(record []byte) []byte { return record[:len(record)-12] },
+		"changed": func(record []byte) []byte { record[len(record)-6] ^= 1; return record },
+		"empty":   func([]byte) []byte { return nil },
+	} {
+		t.Run(what, func(t *testing.T) {
+			h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
+			records, err := filepath.Glob(h.path("image/vfs/layerdb/sha256/*/tar-split.json.gz"))
+			h.no(err)
+			for _, name := range records {
+				record, err := os.ReadFile(name)
+				h.no(err)
+				h.no(os.WriteFile(name, spoil(record), 0o600))
+			}
+			h.no(h.run(h.copyJob(), s))
+			h.carried(s)
+			if text := strings.Join(s.notes, "\n"); strings.Count(text, "was carried as a tree") != 2 || strings.Count(text, "is not proven by Docker's record") != 2 {
+				t.Errorf("%q", s.notes)
+			}
+		})
+	}
+}
+
 // TestSomebodyElsesLayers are neither removed nor mixed with.
 func TestSomebodyElsesLayers(t *testing.T) {
 	h, s := newVFSHost(t), &fakeStore{dir: t.TempDir()}
