@@ -62,7 +62,8 @@ func CheckRoot(root string) error {
 	if err != nil {
 		return err
 	}
-	for _, i := range on {
+	if len(on) > 0 {
+		i := on[len(on)-1]
 		if strings.HasPrefix(i.Mountpoint, "/") && strings.HasSuffix(root, i.Root) && i.Root != "/" {
 			return fault.New(fault.Busy, "data-root %s is mounted on itself, which a dockerd that was killed leaves: `umount %s`", root, root)
 		}
@@ -208,8 +209,8 @@ func (m Move) copy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range differ.Changes {
-		return fmt.Errorf("the copy of %s differs in %d names, such as %s: something writes there; stop it and run this command again", m.Root, len(differ.Changes), fault.Printable(c.Path))
+	if len(differ.Changes) > 0 {
+		return fmt.Errorf("the copy of %s differs in %d names, such as %s: something writes there; stop it and run this command again", m.Root, len(differ.Changes), fault.Printable(differ.Changes[0].Path))
 	}
 	return fsat.SyncFileSystem(int(dst.Fd()))
 }
