@@ -42,6 +42,9 @@ func clearKeepingFlags(dirfd int, name string) (cleared bool, err error) {
 	return cleared || own, err
 }
 
+// clearFlags clears the flags of an open file or directory, and commits that. OpenZFS logs the
+// removal of a name ahead of changed flags, or without them. Its replay fails then, and nothing
+// behind is replayed.
 func clearFlags(fd int) (cleared bool, err error) {
 	flags, err := unix.IoctlGetUint32(fd, unix.FS_IOC_GETFLAGS)
 	if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EOPNOTSUPP) {
@@ -50,7 +53,10 @@ func clearFlags(fd int) (cleared bool, err error) {
 	if err != nil || flags&keepingFlags == 0 {
 		return false, err
 	}
-	return true, unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, int(flags&^keepingFlags))
+	if err := unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, int(flags&^keepingFlags)); err != nil {
+		return true, err
+	}
+	return true, SyncFile(fd)
 }
 
 // removeKept calls remove. It tries again without the flags of chattr(1) that kept the name.

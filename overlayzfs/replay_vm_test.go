@@ -44,6 +44,32 @@ func TestTheReplayGoesOnBehindAnEmptyXattr(t *testing.T) {
 	f.replays(t, "image")
 }
 
+// TestTheReplayGoesOnBehindAnImmutableFile makes sure of the same where a removed layer had a file
+// and a directory that nobody may change (chattr +i, +a).
+func TestTheReplayGoesOnBehindAnImmutableFile(t *testing.T) {
+	f := freezer(t, "sa")
+	create(t, f.Driver, "odd", "base")
+	change(t, f.Driver, "odd", func(dir string) {
+		write(t, filepath.Join(dir, "fixed/file"), "content")
+		write(t, filepath.Join(dir, "growing/file"), "content")
+	})
+	diff := f.home.layer("odd").diff()
+	for _, args := range [][]string{
+		{"+i", diff + "/fixed/file", diff + "/fixed"},
+		{"+a", diff + "/growing/file", diff + "/growing"},
+	} {
+		if out, err := exec.Command("chattr", args...).CombinedOutput(); err != nil {
+			t.Fatalf("chattr: %v: %s", err, out)
+		}
+	}
+	f.freeze(t)
+	remove(t, f.Driver, "odd")
+	must(t, f.WaitReaper(t.Context()))
+	create(t, f.Driver, "image", "base")
+	apply(t, f.Driver, "image", "base", archive(t, "file"))
+	f.replays(t, "image")
+}
+
 // TestAnEmptyXattrWaitsForTheGroup makes sure that a layer with such an attribute, which the
 // intent log does not have, is committed by the transaction group.
 func TestAnEmptyXattrWaitsForTheGroup(t *testing.T) {
