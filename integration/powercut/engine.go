@@ -8,15 +8,20 @@ type engineBook struct {
 	answers map[string]int
 	// whole are the images that a start has found so and has run.
 	whole map[string]bool
+	// removing are the names of the containers whose removal was begun.
+	removing map[string]bool
 }
 
 func newEngineBook() *engineBook {
-	return &engineBook{answers: make(map[string]int), whole: make(map[string]bool)}
+	return &engineBook{answers: make(map[string]int), whole: make(map[string]bool), removing: make(map[string]bool)}
 }
 
 func (b *engineBook) hear(e wire.Event) {
-	if e.Verb == wire.Done {
+	switch {
+	case e.Verb == wire.Done:
 		b.answers[string(e.Call)]++
+	case e.Verb == wire.Begin && e.Call == wire.RemoveContainer:
+		b.removing[e.ID] = true
 	}
 }
 
@@ -30,11 +35,15 @@ func (b *engineBook) look(id string, f wire.Found, _ bool) verdict {
 }
 
 // plan names the images that need not be run again, which takes the most time.
-// They are saved again.
+// They are saved again. The containers are those whose layers may be missing: the engine has a
+// container's layer removed before its own files, and syncs nothing.
 func (b *engineBook) plan() []wire.Layer {
 	plan := make([]wire.Layer, 0, len(b.whole))
 	for id := range b.whole {
 		plan = append(plan, wire.Layer{ID: id, Recorded: true})
+	}
+	for name := range b.removing {
+		plan = append(plan, wire.Layer{ID: name, Kind: wire.Container})
 	}
 	return plan
 }

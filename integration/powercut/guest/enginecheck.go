@@ -103,7 +103,15 @@ func (h *house) checkContainers() error {
 		return err
 	}
 	for _, id := range ids {
-		if err := h.checkContainer(id); err != nil {
+		name, err := h.Try("inspect", "--format", "{{.Name}}", id)
+		if err != nil {
+			return err
+		}
+		name = strings.TrimPrefix(name, "/")
+		if err := h.checkContainer(id, name); err != nil {
+			return err
+		}
+		if err := h.sayRemoval(name); err != nil {
 			return err
 		}
 		if _, err := h.Try("rm", "-f", id); err != nil {
@@ -113,11 +121,28 @@ func (h *house) checkContainers() error {
 	return nil
 }
 
-func (h *house) checkContainer(id string) error {
+// sayRemoval tells the host that a container is about to be removed.
+func (h *house) sayRemoval(name string) error {
+	_, err := h.line.Say(wire.Event{Verb: wire.Begin, Call: wire.RemoveContainer, ID: name})
+	return err
+}
+
+func (h *house) checkContainer(id, name string) error {
 	if h.underway(id) {
 		return nil
 	}
-	return h.found("container "+id, output(h.Command("cp", id+":/bin/busybox", "-")))
+	broken := output(h.Command("cp", id+":/bin/busybox", "-"))
+	if broken != nil && strings.Contains(broken.Error(), "does not exist") && h.mayBeRemoved(name) {
+		return nil
+	}
+	return h.found("container "+id, broken)
+}
+
+// mayBeRemoved reports whether the removal of a container was begun: by a client, or by the
+// engine, which gives those of its builds and of --rm names of its own.
+func (h *house) mayBeRemoved(name string) bool {
+	return !strings.HasPrefix(name, containerPrefix) ||
+		slices.ContainsFunc(h.Layers, func(y wire.Layer) bool { return y.Kind == wire.Container && y.ID == name })
 }
 
 func (h *house) checkStore(ctx context.Context) error {

@@ -19,6 +19,12 @@ import (
 // mostImages is how many images a client makes before it removes its first.
 const mostImages = 3
 
+// The names of images and containers begin with these.
+const (
+	imagePrefix     = "cut:"
+	containerPrefix = "cut-"
+)
+
 // run never returns but with an error of the line. Clients do not touch each
 // other's images.
 func (h *house) run(context.Context) error {
@@ -31,7 +37,7 @@ func (h *house) run(context.Context) error {
 		clients.Go(func() {
 			c := &client{
 				house: h, Rand: layers.Random(h.Seed + uint64(h.Round)<<16 + uint64(n)<<8),
-				name: fmt.Sprintf("cut:r%d-c%d", h.Round, n),
+				name: fmt.Sprintf(imagePrefix+"r%d-c%d", h.Round, n),
 			}
 			for {
 				if err := c.next(); err != nil {
@@ -183,7 +189,7 @@ func (c *client) build(name, buildKit string) (err error) {
 // commit runs a container, every other one with a limit, and makes an image
 // of it.
 func (c *client) commit(name string) error {
-	container := strings.ReplaceAll(name, ":", "-")
+	container := containerPrefix + strings.TrimPrefix(name, imagePrefix)
 	args := []string{"run", "--name", container, "--network", "none"}
 	limited := !c.unlimited && c.IntN(2) == 0
 	if limited {
@@ -204,6 +210,9 @@ func (c *client) commit(name string) error {
 	}
 	if c.IntN(4) == 0 {
 		return nil // it stays, stopped
+	}
+	if err := c.sayRemoval(container); err != nil {
+		return err
 	}
 	_, err = c.Try("rm", container)
 	return err

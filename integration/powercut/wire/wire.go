@@ -46,6 +46,8 @@ const (
 	Fill   Call = "fill" // ApplyDiff to an image's layer, Diff of a step's; Commit
 	Remove Call = "remove"
 	Write  Call = "write" // one record into a container's layer
+	// RemoveContainer is an engine's, of a container of that name.
+	RemoveContainer Call = "rm"
 )
 
 // Event is one line from the guest.
