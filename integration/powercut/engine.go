@@ -8,12 +8,12 @@ type engineBook struct {
 	answers map[string]int
 	// whole are the images that a start has found so and has run.
 	whole map[string]bool
-	// removing are the names of the containers whose removal was begun.
-	removing map[string]bool
+	// removing are the names of the containers and images whose removal was begun.
+	removing map[string]wire.Kind
 }
 
 func newEngineBook() *engineBook {
-	return &engineBook{answers: make(map[string]int), whole: make(map[string]bool), removing: make(map[string]bool)}
+	return &engineBook{answers: make(map[string]int), whole: make(map[string]bool), removing: make(map[string]wire.Kind)}
 }
 
 func (b *engineBook) hear(e wire.Event) {
@@ -21,7 +21,9 @@ func (b *engineBook) hear(e wire.Event) {
 	case e.Verb == wire.Done:
 		b.answers[string(e.Call)]++
 	case e.Verb == wire.Begin && e.Call == wire.RemoveContainer:
-		b.removing[e.ID] = true
+		b.removing[e.ID] = wire.Container
+	case e.Verb == wire.Begin && e.Call == wire.RemoveImage:
+		b.removing[e.ID] = wire.Image
 	}
 }
 
@@ -35,15 +37,15 @@ func (b *engineBook) look(id string, f wire.Found, _ bool) verdict {
 }
 
 // plan names the images that need not be run again, which takes the most time.
-// They are saved again. The containers are those whose layers may be missing: the engine has a
-// container's layer removed before its own files, and syncs nothing.
+// They are saved again. After those come containers and images whose layers may be missing: the
+// engine has layers removed before its own files, whose removal it does not sync.
 func (b *engineBook) plan() []wire.Layer {
 	plan := make([]wire.Layer, 0, len(b.whole))
 	for id := range b.whole {
 		plan = append(plan, wire.Layer{ID: id, Recorded: true})
 	}
-	for name := range b.removing {
-		plan = append(plan, wire.Layer{ID: name, Kind: wire.Container})
+	for name, kind := range b.removing {
+		plan = append(plan, wire.Layer{ID: name, Kind: kind})
 	}
 	return plan
 }
@@ -57,7 +59,7 @@ func (b *engineBook) strangers(store []string) ([]string, wire.Drop) { return st
 func (b *engineBook) counts() counts {
 	recorded := 0
 	for call, n := range b.answers {
-		if call != "rmi" {
+		if call != string(wire.RemoveImage) {
 			recorded += n
 		}
 	}

@@ -2,20 +2,23 @@ package powercut
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
 )
 
-// TestThePlanNamesContainersBeingRemoved makes sure that the guest learns which containers may
-// lack their layers, and no others.
-func TestThePlanNamesContainersBeingRemoved(t *testing.T) {
+// TestThePlanNamesWhatIsBeingRemoved makes sure that the guest learns which containers and images
+// may lack their layers, and no others.
+func TestThePlanNamesWhatIsBeingRemoved(t *testing.T) {
 	b := newEngineBook()
 	b.hear(wire.Event{Verb: wire.Begin, Call: "commit", ID: "cut:kept"})
 	b.hear(wire.Event{Verb: wire.Begin, Call: wire.RemoveContainer, ID: "cut-removed"})
+	b.hear(wire.Event{Verb: wire.Begin, Call: wire.RemoveImage, ID: "cut:removed"})
 	b.look("image", wire.Found{Exists: true}, false)
 	plan := b.plan()
-	want := []wire.Layer{{ID: "image", Recorded: true}, {ID: "cut-removed", Kind: wire.Container}}
+	slices.SortFunc(plan, func(a, b wire.Layer) int { return strings.Compare(a.ID, b.ID) })
+	want := []wire.Layer{{ID: "cut-removed", Kind: wire.Container}, {ID: "cut:removed", Kind: wire.Image}, {ID: "image", Recorded: true}}
 	if !slices.Equal(plan, want) {
 		t.Errorf("%+v, want %+v", plan, want)
 	}

@@ -38,8 +38,10 @@ func (h *house) checkImages() error {
 		if broken == nil && !slices.ContainsFunc(h.Layers, func(y wire.Layer) bool { return y.ID == id }) {
 			broken = h.runs(id)
 		}
-		if err := h.found(id, broken); err != nil {
-			return err
+		if broken == nil || !isMissing(broken) || !h.mayImageBeRemoved(id) {
+			if err := h.found(id, broken); err != nil {
+				return err
+			}
 		}
 		if broken != nil {
 			// It is found once. What stands on it may keep it.
@@ -132,10 +134,21 @@ func (h *house) checkContainer(id, name string) error {
 		return nil
 	}
 	broken := output(h.Command("cp", id+":/bin/busybox", "-"))
-	if broken != nil && strings.Contains(broken.Error(), "does not exist") && h.mayBeRemoved(name) {
+	if broken != nil && isMissing(broken) && h.mayBeRemoved(name) {
 		return nil
 	}
 	return h.found("container "+id, broken)
+}
+
+// isMissing reports whether the engine lists something whose layer is not there.
+func isMissing(broken error) bool { return strings.Contains(broken.Error(), "does not exist") }
+
+// mayImageBeRemoved reports whether the removal of an image was begun. The engine syncs that an
+// image has lost its names, and then has the layers removed that no image with a name needs.
+func (h *house) mayImageBeRemoved(id string) bool {
+	tags, err := h.Try("inspect", "--format", "{{len .RepoTags}}", id)
+	return err == nil && tags == "0" &&
+		slices.ContainsFunc(h.Layers, func(y wire.Layer) bool { return y.Kind == wire.Image && !y.Recorded })
 }
 
 // mayBeRemoved reports whether the removal of a container was begun: by a client, or by the

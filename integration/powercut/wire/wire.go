@@ -46,8 +46,9 @@ const (
 	Fill   Call = "fill" // ApplyDiff to an image's layer, Diff of a step's; Commit
 	Remove Call = "remove"
 	Write  Call = "write" // one record into a container's layer
-	// RemoveContainer is an engine's, of a container of that name.
+	// These are an engine's, of a container or an image of that name.
 	RemoveContainer Call = "rm"
+	RemoveImage     Call = "rmi"
 )
 
 // Event is one line from the guest.
