@@ -1,6 +1,10 @@
 package powercut
 
-import "github.com/overlayzfs/overlayzfs/integration/powercut/wire"
+import (
+	"strings"
+
+	"github.com/overlayzfs/overlayzfs/integration/powercut/wire"
+)
 
 // engineBook is what the host knows when a whole engine was at work: the engine
 // has its own list, and is judged by it.
@@ -23,7 +27,9 @@ func (b *engineBook) hear(e wire.Event) {
 	case e.Verb == wire.Begin && e.Call == wire.RemoveContainer:
 		b.removing[e.ID] = wire.Container
 	case e.Verb == wire.Begin && e.Call == wire.RemoveImage:
-		b.removing[e.ID] = wire.Image
+		for name := range strings.FieldsSeq(e.ID) {
+			b.removing[name] = wire.Image
+		}
 	}
 }
 

@@ -143,12 +143,13 @@ func (h *house) checkContainer(id, name string) error {
 // isMissing reports whether the engine lists something whose layer is not there.
 func isMissing(broken error) bool { return strings.Contains(broken.Error(), "does not exist") }
 
-// mayImageBeRemoved reports whether the removal of an image was begun. The engine syncs that an
-// image has lost its names, and then has the layers removed that no image with a name needs.
+// mayImageBeRemoved reports whether the removal of all names of an image was begun.
 func (h *house) mayImageBeRemoved(id string) bool {
-	tags, err := h.Try("inspect", "--format", "{{len .RepoTags}}", id)
-	return err == nil && tags == "0" &&
-		slices.ContainsFunc(h.Layers, func(y wire.Layer) bool { return y.Kind == wire.Image && !y.Recorded })
+	tags, err := h.Try("inspect", "--format", `{{join .RepoTags " "}}`, id)
+	kept := func(name string) bool {
+		return !slices.ContainsFunc(h.Layers, func(y wire.Layer) bool { return y.Kind == wire.Image && y.ID == name })
+	}
+	return err == nil && !slices.ContainsFunc(strings.Fields(tags), kept)
 }
 
 // mayBeRemoved reports whether the removal of a container was begun: by a client, or by the

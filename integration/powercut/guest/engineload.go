@@ -66,8 +66,9 @@ func (h *house) removeFormer() error {
 	if len(former) <= mostImages {
 		return nil
 	}
-	_, err = h.call("rmi", former[0], func() error {
-		_, err := h.Try(append([]string{"rmi"}, former[mostImages:]...)...)
+	former = former[mostImages:]
+	_, err = h.call("rmi", strings.Join(former, " "), func() error {
+		_, err := h.Try(append([]string{"rmi"}, former...)...)
 		return err
 	})
 	return err

@@ -46,7 +46,7 @@ const (
 	Fill   Call = "fill" // ApplyDiff to an image's layer, Diff of a step's; Commit
 	Remove Call = "remove"
 	Write  Call = "write" // one record into a container's layer
-	// These are an engine's, of a container or an image of that name.
+	// These are an engine's, of a container of that name or images of these.
 	RemoveContainer Call = "rm"
 	RemoveImage     Call = "rmi"
 )
