@@ -33,7 +33,17 @@ func (h *house) checkImages() error {
 	if err != nil {
 		return err
 	}
+	removed := false
 	for _, id := range ids {
+		if removed { // perhaps the image, too
+			left, err := h.listed("images", "-aq", "--no-trunc")
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(left, id) {
+				continue
+			}
+		}
 		broken := h.saves(id)
 		if broken == nil && !slices.ContainsFunc(h.Layers, func(y wire.Layer) bool { return y.ID == id }) {
 			broken = h.runs(id)
@@ -46,6 +56,7 @@ func (h *house) checkImages() error {
 		if broken != nil {
 			// It is found once. What stands on it may keep it.
 			_, _ = h.Try("rmi", "-f", id)
+			removed = true
 		}
 	}
 	return nil
@@ -145,11 +156,16 @@ func isMissing(broken error) bool { return strings.Contains(broken.Error(), "doe
 
 // mayImageBeRemoved reports whether the removal of all names of an image was begun.
 func (h *house) mayImageBeRemoved(id string) bool {
-	tags, err := h.Try("inspect", "--format", `{{join .RepoTags " "}}`, id)
-	kept := func(name string) bool {
-		return !slices.ContainsFunc(h.Layers, func(y wire.Layer) bool { return y.Kind == wire.Image && y.ID == name })
+	// An image without its layers cannot be inspected.
+	out, err := h.Try("images", "-a", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}")
+	for line := range strings.Lines(out) {
+		of, name, _ := strings.Cut(strings.TrimSpace(line), " ")
+		removing := func(y wire.Layer) bool { return y.Kind == wire.Image && y.ID == name }
+		if of == id && name != "<none>:<none>" && !slices.ContainsFunc(h.Layers, removing) {
+			return false
+		}
 	}
-	return err == nil && !slices.ContainsFunc(strings.Fields(tags), kept)
+	return err == nil
 }
 
 // mayBeRemoved reports whether the removal of a container was begun: by a client, or by the
