@@ -76,7 +76,7 @@ func judge(t traits, plugin, containerd, overlay2, vfs result) (found []string) 
 			continue // the next one's counts
 		}
 		if plugin.err != nil {
-			if t.deletedBase || t.remadeDir {
+			if t.deletedBase || t.remadeDir || t.opaqueBase {
 				break // N4, L2: a path through what stays, and a link to a directory
 			}
 			return append(found, fmt.Sprintf("the plugin refuses what others take: %v", plugin.err))
@@ -96,7 +96,7 @@ func judge(t traits, plugin, containerd, overlay2, vfs result) (found []string) 
 		}
 		break
 	}
-	if plugin.err == nil && vfs.err == nil && !t.symlinks && !t.links && !t.lateMark && !t.opaqueBase && !t.opaqueFile && (!t.implied || !t.setGroupID) {
+	if plugin.err == nil && vfs.err == nil && !t.symlinks && !t.links && !t.lateMark && !t.opaqueBase && !t.opaqueFile && !t.dirAgain && (!t.implied || !t.setGroupID) {
 		o := comparable
 		o.Xattrs = func(string) bool { return false } // vfs copies only some from layer to layer
 		found = append(found, compare("plugin | vfs", plugin, vfs, o)...)

@@ -25,6 +25,7 @@ type traits struct {
 	implied     bool // A4: a directory without an entry
 	setGroupID  bool // A4: directories whose bit moby's drivers pass on to implied ones
 	opaqueFile  bool // W5: an opaque marker in the place of a lower file, where vfs keeps the file
+	dirAgain    bool // R1: a directory in the place of the layer's own file, which has hidden a lower one from vfs
 	oddLinks    bool // L6: hard links that overlay2 gives no attributes: to symlinks, or by an unclean path
 	capableLink bool // L9: hard links, and a file with capabilities
 	mobyHangs   bool // N4: a whiteout below a FIFO, which moby opens and waits for
@@ -59,6 +60,7 @@ func findTraits(s Stack) (t traits) {
 				t.lateMark = true
 				whiteouts[base], deletes = true, true
 			case e.Typeflag == tar.TypeDir:
+				t.dirAgain = t.dirAgain || files[base]
 				dirs[base], made[base] = true, true
 			case e.Typeflag == tar.TypeSymlink:
 				t.symlinks = true
