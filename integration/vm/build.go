@@ -19,13 +19,15 @@ const (
 	stepModules   = "modules"
 	stepRootFS    = "rootfs"
 	stepBase      = "base"
+	stepPackages  = "packages"
 	stepImage     = "image"
 	stepKernel    = "kernel"
 )
 
 // recipe is how a guest is made. Its root disk serves every kind of machine;
 // a stock kernel, which takes most of the time, is made for the kinds that boot it.
-type recipe struct{ image, kernel *step }
+// Packages for jobs are no part of the disk, so they can change without it.
+type recipe struct{ image, kernel, packages *step }
 
 // newRecipe is the recipe of a suite's guest.
 //
@@ -63,6 +65,13 @@ func newRecipe(suite *Suite) recipe {
 			name: stepKernel, title: "stock kernel", needs: []*step{modules, rootFS},
 			inputs: []any{guestFile("initramfs-init"), guestFile("probe-init")},
 			run:    makeKernel,
+		},
+		packages: &step{
+			name: stepPackages, title: "packages for jobs",
+			inputs: []any{suite.Sources, suite.Packages},
+			run: func(ctx context.Context, work *workspace) error {
+				return downloadPackages(ctx, work, suite, suite.Packages)
+			},
 		},
 	}
 }
@@ -188,11 +197,18 @@ func makeBase(ctx context.Context, work *workspace, suite *Suite) error {
 	if len(suite.Base.Debs) == 0 {
 		return nil
 	}
+	return downloadPackages(ctx, work, suite, suite.Base.Debs)
+}
+
+// packagesDir is the directory of packages as files in a step's result.
+const packagesDir = "debs"
+
+func downloadPackages(ctx context.Context, work *workspace, suite *Suite, packages []string) error {
 	scratch := filepath.Join(work.dir, "scratch")
-	if err := bootstrap(ctx, work, suite, Root{Variant: "apt"}, scratch, download("debs", suite.Base.Debs)); err != nil {
+	if err := bootstrap(ctx, work, suite, Root{Variant: "apt"}, scratch, download(packagesDir, packages)); err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(scratch, "debs"), filepath.Join(work.dir, "debs")); err != nil {
+	if err := os.Rename(filepath.Join(scratch, packagesDir), filepath.Join(work.dir, packagesDir)); err != nil {
 		return err
 	}
 	return os.RemoveAll(scratch)

@@ -146,7 +146,7 @@ func namedStep(what, name string) (*step, error) {
 			return nil, err
 		}
 		recipe := newRecipe(suite)
-		targets = []*step{recipe.image, recipe.kernel}
+		targets = []*step{recipe.image, recipe.kernel, recipe.packages}
 	}
 	for _, target := range targets {
 		if target.name == name {

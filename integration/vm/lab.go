@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -124,6 +125,20 @@ func (l *Lab) Prepare(ctx context.Context, kind Kind, out io.Writer) (*Guest, Ch
 		choice.Why += ": " + failed
 	}
 	return guest, choice, err
+}
+
+// Packages fetches the suite's packages, unless the cache holds them, and returns the directory of
+// the files.
+func (l *Lab) Packages(ctx context.Context, out io.Writer) (string, error) {
+	if len(l.Suite.Packages) == 0 {
+		return "", fmt.Errorf("suite %s names no packages", l.Suite.Name)
+	}
+	progress := newProgress(out)
+	if err := installMissing(ctx, progress); err != nil {
+		return "", err
+	}
+	err := l.build(ctx, newRecipe(l.Suite).packages, out, progress)
+	return filepath.Join(l.Cache, stepPackages, packagesDir), err
 }
 
 // PrepareSoon is Prepare for the kind of machine that takes the least to build:

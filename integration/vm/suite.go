@@ -34,6 +34,9 @@ type Suite struct {
 		// Debs are packages that a job finds as files, for installing offline.
 		Debs []string `json:"debs"`
 	} `json:"base"`
+	// Packages are packages that only some tests need. [Lab.Packages] fetches them as files, and a
+	// test hands them to its job.
+	Packages []string `json:"packages"`
 	// Dockerd are the flags dockerd needs in this guest; a job finds them in
 	// /lab/dockerd-flags, one a line.
 	Dockerd []string `json:"dockerd"`

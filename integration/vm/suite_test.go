@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,29 @@ func TestAnotherSuiteNeedsOnlyData(t *testing.T) {
 		if step.key() == slices.Concat(theirs.image.needs, theirs.kernel.needs)[i].key() {
 			t.Errorf("step %s: both suites have the key %s", step.name, step.key())
 		}
+	}
+}
+
+// TestPackagesAreNoPartOfTheDisk: a change of their list builds nothing else again.
+func TestPackagesAreNoPartOfTheDisk(t *testing.T) {
+	parse := func(text string) recipe {
+		suite, err := ParseSuite("bookworm", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return newRecipe(suite)
+	}
+	without := parse(backports)
+	with := parse(strings.Replace(backports, `"dockerd"`, `"packages": ["sanoid"], "dockerd"`, 1))
+	if with.image.key() != without.image.key() || with.kernel.key() != without.kernel.key() {
+		t.Error("packages for jobs change the root disk or the kernel")
+	}
+	if with.packages.key() == without.packages.key() {
+		t.Error("the list of packages changes nothing")
+	}
+	none := Lab{Suite: &Suite{Name: "bare"}, Cache: t.TempDir()}
+	if _, err := none.Packages(t.Context(), io.Discard); err == nil || !strings.Contains(err.Error(), "bare") {
+		t.Errorf("a suite without packages: %v", err)
 	}
 }
 

@@ -40,7 +40,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(buildCommand(), buildStepsCommand(), execCommand(), runCommand(), shellCommand(), suitesCommand(), holdCommand(), machineCommand())
+	root.AddCommand(buildCommand(), buildStepsCommand(), execCommand(), runCommand(), shellCommand(), suitesCommand(), packagesCommand(), holdCommand(), machineCommand())
 	return root
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/overlayzfs/overlayzfs/integration/vm"
@@ -32,6 +33,29 @@ func suitesCommand() *cobra.Command {
 		},
 	}
 	command.Flags().StringSliceVar(&lists, "tiers", []string{"fast"}, "lists of tiers: fast, stock, slow, long")
+	return command
+}
+
+func packagesCommand() *cobra.Command {
+	var suite string
+	command := &cobra.Command{
+		Use:   "packages",
+		Short: "Fetch the packages that some of a guest's tests need, and print their directory",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			lab, err := vm.Open(suite)
+			if err != nil {
+				return err
+			}
+			dir, err := lab.Packages(cmd.Context(), os.Stderr)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), dir)
+			return err
+		},
+	}
+	command.Flags().StringVar(&suite, "suite", vm.DefaultSuite, "guest whose packages to fetch")
 	return command
 }
 
