@@ -85,10 +85,12 @@ const (
 )
 
 // freeze limits the layer's dataset to what it holds, or to its own limit if that is less.
-// pending bytes were written and may not show in the usage yet. Each refusal takes a
-// transaction group, so the next attempt adds twice of what the container wrote in it.
+// pending bytes were taken and may not show in the usage yet. Each refusal takes a
+// transaction group, and on a busy processor each group takes longer than the one before, with
+// more files in it. So the first attempt has to succeed, and the next one adds twice of what
+// the container wrote in a group.
 func (d *datasets) freeze(layer Layer, r Record, pending uint64) error {
-	for margin, before := 2*pending, uint64(0); ; {
+	for margin, before := min(2*pending, maxMargin/2), uint64(0); ; {
 		stats, err := d.zfs.DatasetStats(d.datasetName(layer.Key))
 		if err != nil {
 			return err

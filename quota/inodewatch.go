@@ -205,7 +205,8 @@ func (w *inodeWatch) setFrozen(l *watchedLayer, freeze bool, used uint64) {
 	if freeze {
 		var pending uint64
 		if !l.frozen {
-			pending = l.lastCount.pendingBytes(l.readObjset())
+			created, _ := w.created() // zero on failure, which adds nothing
+			pending = l.lastCount.pendingBytes(l.readObjset(), created)
 		}
 		act = func() error { return w.freeze(l.Layer, l.Record, pending) }
 	}
@@ -250,9 +251,14 @@ func (c *txgCount) maxFiles(created uint64) uint64 {
 	return c.files + created - min(created, c.created)
 }
 
-// pendingBytes returns the bytes written since the count. The dataset's usage may lack them.
-func (c *txgCount) pendingBytes(now zfs.Objset) uint64 {
-	return now.BytesWritten - min(now.BytesWritten, c.written)
+// fileBytes is about the space of an empty file: its dnode, and its name in a directory.
+const fileBytes = 1 << 10
+
+// pendingBytes returns the space that was taken since the count, by bytes written and by
+// objects created. The dataset's usage may lack it.
+func (c *txgCount) pendingBytes(now zfs.Objset, created uint64) uint64 {
+	files := created - min(created, c.created)
+	return now.BytesWritten - min(now.BytesWritten, c.written) + fileBytes*files
 }
 
 // nextCheck returns when the layer has to be checked again.

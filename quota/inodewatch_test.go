@@ -190,3 +190,27 @@ func TestALayerNearItsLimitHasItsTxgEnded(t *testing.T) {
 		f.wantFrozen(t, "a layer beside a busy neighbour is frozen", false)
 	})
 }
+
+// TestTheFirstFreezeAllowsForFilesInTheGroup makes sure that files that came while the count's
+// transaction group ended do not make the freeze fail, which would take another group.
+func TestTheFirstFreezeAllowsForFilesInTheGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const more = 5000
+		f := &fakeFiles{}
+		w := f.watch()
+		defer w.close()
+		w.endTxg = func(Layer, Record) error { f.runLocked(func() { f.files += more }); return nil }
+		var pending []uint64
+		w.freeze = func(_ Layer, _ Record, n uint64) error {
+			f.runLocked(func() { pending, f.frozen = append(pending, n), true })
+			return nil
+		}
+		w.add(Layer{Key: "k"}, fileRecord(100))
+		f.runLocked(func() { f.files = 100 })
+		f.wantFrozen(t, "frozen", true)
+		f.runLocked(func() {
+			equal(t, "freezes", len(pending), 1)
+			equal(t, "pending", pending[0], more*fileBytes)
+		})
+	})
+}
