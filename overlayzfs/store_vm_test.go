@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/sys/user"
 	"github.com/sirupsen/logrus"
@@ -52,6 +53,10 @@ func closeStore(t *testing.T, d *Driver) {
 	if err := d.limits.DropSpares(); err != nil { // Close waits for that only for a while
 		t.Error(err)
 	}
+	// Close waits for the discards only for a while, too.
+	ended, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_ = d.limits.WaitDiscards(ended)
 	if err := d.Close(); err != nil && !errors.Is(err, os.ErrClosed) { // it may have crashed
 		t.Error(err)
 	}
