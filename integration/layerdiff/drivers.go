@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/docker/docker/daemon/graphdriver"
 
 	"github.com/overlayzfs/overlayzfs/integration/snapclient"
+	"github.com/overlayzfs/overlayzfs/internal/retry"
 )
 
 // Driver unpacks layers and shows what containers see.
@@ -40,9 +42,18 @@ func (g Graph) Apply(_ context.Context, id, parent string, tar []byte) error {
 	}
 	_, err := g.ApplyDiff(id, parent, bytes.NewReader(tar))
 	if err != nil {
-		return errors.Join(err, g.Driver.Remove(id))
+		return errors.Join(err, g.remove(context.Background(), id))
 	}
 	return nil
+}
+
+// remove removes a layer. moby's zfs driver detaches a layer's mount, and the dataset is busy
+// until that mount has ended.
+func (g Graph) remove(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	failed := func(err error) bool { return err != nil }
+	return retry.Pauses{First: 10 * time.Millisecond, Most: time.Second}.While(ctx, failed, func() error { return g.Driver.Remove(id) })
 }
 
 // Show implements Driver.
@@ -51,7 +62,7 @@ func (g Graph) Show(_ context.Context, id string, see func(string) error) (err e
 	if err := g.CreateReadWrite(shown, id, nil); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, g.Driver.Remove(shown)) }()
+	defer func() { err = errors.Join(err, g.remove(context.Background(), shown)) }()
 	dir, err := g.Get(shown, "")
 	if err != nil {
 		return err
@@ -60,7 +71,7 @@ func (g Graph) Show(_ context.Context, id string, see func(string) error) (err e
 }
 
 // Remove implements Driver.
-func (g Graph) Remove(_ context.Context, id string) error { return g.Driver.Remove(id) }
+func (g Graph) Remove(ctx context.Context, id string) error { return g.remove(ctx, id) }
 
 // Diff implements Differ.
 func (g Graph) Diff(_ context.Context, id, parent string) ([]byte, error) {
