@@ -147,6 +147,38 @@ func TestAContainerIsAsItsDatasetSyncs(t *testing.T) {
 	}
 }
 
+// TestTheBarrierOfAStepIsInItsPut: a plugin's Diff of a build step does not wait again, so a
+// container that was made between the two may be missing.
+func TestTheBarrierOfAStepIsInItsPut(t *testing.T) {
+	step := func(verb wire.Verb, call wire.Call) wire.Event {
+		return wire.Event{Verb: verb, Call: call, ID: "step", Kind: wire.Step}
+	}
+	for _, c := range []struct {
+		name   string
+		before bool // the container was there before the step
+		want   Class
+	}{{"before the step", true, Lost}, {"after its Put", false, ""}} {
+		l := newList(Plugin)
+		create := func() {
+			l.hear(event(wire.Begin, wire.Create, wire.Container))
+			l.hear(event(wire.Done, wire.Create, wire.Container))
+		}
+		if c.before {
+			create()
+		}
+		l.hear(step(wire.Begin, wire.Create))
+		l.hear(step(wire.Done, wire.Create))
+		if !c.before {
+			create()
+		}
+		l.hear(step(wire.Begin, wire.Fill))
+		l.hear(step(wire.Done, wire.Fill))
+		if v := l.look("y", wire.Found{}, true); v.class != c.want {
+			t.Errorf("%s: %q (%s), want %q", c.name, v.class, v.text, c.want)
+		}
+	}
+}
+
 func TestJudgementOfRecords(t *testing.T) {
 	const written = 5 // of them 2 and 4 synced
 	for _, c := range []struct {

@@ -115,7 +115,11 @@ func (l *list) done(e wire.Event) {
 		y.state, y.digest = recorded, e.Digest
 		y.Recorded = true
 		l.records++
-		l.durable = max(l.durable, y.begun)
+		since := y.begun
+		if y.Kind == wire.Step && !y.snapshot {
+			since = y.counted // its last Put waited, after its creation's answer; Diff does not wait again
+		}
+		l.durable = max(l.durable, since)
 	case wire.Remove:
 		y.state = removed
 		if y.Kind != wire.Init { // of which the driver knows that it need not wait

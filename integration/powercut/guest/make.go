@@ -162,11 +162,13 @@ func (w *worker) remove(ctx context.Context) error {
 	if y == nil {
 		return nil
 	}
-	if _, err := w.removeLayer(ctx, y.ID, y.Kind); err != nil || y.Parent != initOf(y.ID) {
+	_, err := w.removeLayer(ctx, y.ID, y.Kind)
+	w.nodes.removed(y)
+	if err != nil || y.Parent != initOf(y.ID) {
 		return err
 	}
 	w.nodes.forget(y.Parent)
-	_, err := w.removeLayer(ctx, y.Parent, wire.Init)
+	_, err = w.removeLayer(ctx, y.Parent, wire.Init)
 	return err
 }
 

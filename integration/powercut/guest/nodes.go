@@ -45,7 +45,8 @@ func (n *nodes) image(r *rand.Rand) *node {
 	return n.draw(r, func(y *node) bool { return y.Recorded && y.depth < maxDepth })
 }
 
-// leaf draws a layer that nothing needs and forgets it, in one step: nobody may build upon it.
+// leaf draws a layer that nothing needs and takes it off the list, in one step: nobody may build
+// upon it. What is below it is needed until the caller calls removed.
 func (n *nodes) leaf(r *rand.Rand) *node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -53,9 +54,16 @@ func (n *nodes) leaf(r *rand.Rand) *node {
 		return y.children == 0 && y.busy == 0 && (y.Recorded || y.Kind == wire.Container || y.Kind == wire.View)
 	})
 	if y != nil {
-		n.forgetLocked(y.ID)
+		n.dropLocked(y.ID)
 	}
 	return y
+}
+
+// removed tells that a layer of leaf's is gone: what is below it has a child less.
+func (n *nodes) removed(y *node) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.releaseParentLocked(y)
 }
 
 func (n *nodes) draw(r *rand.Rand, fits func(*node) bool) *node {
@@ -103,17 +111,27 @@ func (n *nodes) forget(id string) {
 }
 
 func (n *nodes) forgetLocked(id string) {
+	if y := n.dropLocked(id); y != nil {
+		n.releaseParentLocked(y)
+	}
+}
+
+// dropLocked takes a layer off the list.
+func (n *nodes) dropLocked(id string) *node {
 	for i, y := range n.list {
-		if y.ID != id {
-			continue
+		if y.ID == id {
+			n.list = append(n.list[:i], n.list[i+1:]...)
+			return y
 		}
-		n.list = append(n.list[:i], n.list[i+1:]...)
-		for _, below := range n.list {
-			if below.ID == y.Parent {
-				below.children--
-			}
+	}
+	return nil
+}
+
+func (n *nodes) releaseParentLocked(y *node) {
+	for _, below := range n.list {
+		if below.ID == y.Parent {
+			below.children--
 		}
-		return
 	}
 }
 

@@ -40,3 +40,22 @@ func TestALayerToRemoveIsNotBuiltUpon(t *testing.T) {
 		}
 	}
 }
+
+// TestAParentIsNeededUntilItsChildIsRemoved draws while a removal is under way.
+func TestAParentIsNeededUntilItsChildIsRemoved(t *testing.T) {
+	var n nodes
+	n.release(n.add(wire.Layer{ID: "parent", Kind: wire.Image, Recorded: true}))
+	n.release(n.add(wire.Layer{ID: "child", Parent: "parent", Kind: wire.Image, Recorded: true}))
+	r := layers.Random(1)
+	child := n.leaf(r)
+	if child == nil || child.ID != "child" {
+		t.Fatalf("drew %v", child)
+	}
+	if y := n.leaf(r); y != nil {
+		t.Errorf("drew %s while its child is being removed", y.ID)
+	}
+	n.removed(child)
+	if y := n.leaf(r); y == nil || y.ID != "parent" {
+		t.Errorf("drew %v after its child was removed", y)
+	}
+}
