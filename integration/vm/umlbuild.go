@@ -50,7 +50,10 @@ const KernelVariable = "OZLAB_KERNEL"
 
 // KernelNames lists the values of [KernelVariable].
 func KernelNames() []string {
-	files, _ := umlFiles.ReadDir("uml/kernels")
+	files, err := umlFiles.ReadDir("uml/kernels")
+	if err != nil {
+		panic(err) // the directory is part of the program
+	}
 	names := make([]string, len(files))
 	for i, file := range files {
 		names[i] = file.Name()
