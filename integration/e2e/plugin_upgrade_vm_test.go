@@ -25,6 +25,7 @@ func TestPluginUpgrade(t *testing.T) {
 		"InPlace": startInPlace,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each has its engine, and waits for it most of the time
 			e := start(t)
 			buildImage(t, e, "built")
 			startContainer(t, e, "kept")

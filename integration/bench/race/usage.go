@@ -68,16 +68,20 @@ func readProcessUsage(pid int) (processFigures, error) {
 	return processFigures{rss: f["VmRSS"] * kib, peak: f["VmHWM"] * kib, threads: f["Threads"]}, nil
 }
 
-// mapFile maps a file and reads all of it.
-func mapFile(name string) (_ []byte, err error) {
+// readMappedFile maps a file, reads all of it and unmaps it.
+func readMappedFile(name string) (err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
+	m, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
+	if err != nil {
+		return err
+	}
+	return unix.Munmap(m)
 }
