@@ -137,8 +137,8 @@ func TestANameInTheWay(t *testing.T) {
 // OVERLAYZFS_FOREIGN_SNAPSHOTS=10000 makes more, in about six minutes on an emulated machine.
 func TestForeignSnapshotsInThousands(t *testing.T) {
 	l := newLab(t)
-	const rounds = 20 // one dataset takes one snapshot a transaction group
-	total, err := strconv.Atoi(cmp.Or(os.Getenv("OVERLAYZFS_FOREIGN_SNAPSHOTS"), "500"))
+	const rounds = 25 // one dataset takes one snapshot a transaction group
+	total, err := strconv.Atoi(cmp.Or(os.Getenv("OVERLAYZFS_FOREIGN_SNAPSHOTS"), "250"))
 	if err != nil {
 		t.Fatal(err)
 	}
