@@ -154,7 +154,7 @@ func (d *Driver) start(ctx context.Context, o Options) (err error) {
 	}
 	d.limits, err = quota.Open(ctx, quota.Config{
 		ZFS: d.zfs, Unavailable: lacking, Dataset: d.dataset, Store: store, Mode: o.Quota,
-		Staging: d.home.privatePath(newDir), Records: d.home.privatePath(limitsDir), MayHaveKey: d.mayHaveKey, Spares: spareDatasets,
+		Staging: d.home.privatePath(newDir), Records: d.home.privatePath(limitsDir), MayHaveKey: d.mayHaveKey, Spares: spareDatasets, IdleFor: d.calls.idleFor,
 	})
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ import (
 func (l *Limiter) Discard(key string) error {
 	err := l.discard(l.ctx, key)
 	if errors.Is(err, fault.Busy) {
-		l.discardInBackground(key, func() error { return err })
+		l.discardInBackground(key, func(*discarding) error { return err })
 		return nil
 	}
 	return err
@@ -33,7 +33,7 @@ func (l *Limiter) DiscardLater(key string, ended <-chan struct{}) {
 	if r, err := l.records.load(key); r == nil && err == nil {
 		return
 	}
-	l.discardInBackground(key, func() error {
+	l.discardInBackground(key, func(d *discarding) error {
 		if ended != nil {
 			select {
 			case <-ended:
@@ -41,16 +41,21 @@ func (l *Limiter) DiscardLater(key string, ended <-chan struct{}) {
 				return nil
 			}
 		}
+		l.awaitQuiet(l.ctx, d.hurry)
 		return l.discard(l.ctx, key)
 	})
 }
 
 // WaitDiscards waits until no layer is being discarded in the background, except for those
-// whose dataset is in use.
+// whose dataset is in use. The discards wait for no quiet moment then.
 func (l *Limiter) WaitDiscards(ctx context.Context) error {
-	for _, waits := range l.discards.list() {
+	all := l.discards.list()
+	for _, d := range all {
+		d.hasten()
+	}
+	for _, d := range all {
 		select {
-		case <-waits:
+		case <-d.waited:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -77,19 +82,20 @@ const usualPause = time.Second
 // discardInBackground discards key until that works or the Limiter is closed. The next start
 // finds the record again. A key that is being discarded is left to that. first is the first
 // try.
-func (l *Limiter) discardInBackground(key string, first func() error) {
-	if !l.discards.begin(key) {
+func (l *Limiter) discardInBackground(key string, first func(*discarding) error) {
+	d := l.discards.begin(key)
+	if d == nil {
 		return
 	}
 	l.jobs.Go(func() {
 		defer l.discards.end(key)
 		log := logrus.WithField("key", key)
-		err := first()
+		err := first(d)
 		for pause := range busyPauses.Each(l.ctx) {
 			if !errors.Is(err, fault.Busy) {
 				break
 			}
-			if pause > usualPause && l.discards.endWaits(key) {
+			if pause > usualPause && d.endWaits() {
 				log.WithError(err).Info("the dataset of a removed layer is in use; it is destroyed when its last user ends")
 			}
 			err = l.discard(l.ctx, key)
@@ -100,55 +106,61 @@ func (l *Limiter) discardInBackground(key string, first func() error) {
 	})
 }
 
-// discards are the keys that are being discarded in the background. The channel of a key is
-// closed when the discard has ended or its dataset is known to be in use.
+// discards are the keys that are being discarded in the background.
 type discards struct {
-	mu    sync.Mutex
-	waits map[string]chan struct{}
+	mu  sync.Mutex
+	all map[string]*discarding
 }
 
-// begin reports whether the caller may discard the key.
-func (d *discards) begin(key string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.waits[key] != nil {
-		return false
-	}
-	if d.waits == nil {
-		d.waits = map[string]chan struct{}{}
-	}
-	d.waits[key] = make(chan struct{})
-	return true
+// discarding is a key that is being discarded.
+type discarding struct {
+	waited chan struct{} // closed when it has ended, or its dataset is known to be in use
+	hurry  chan struct{} // closed when somebody waits for its end
+
+	endOnce, hurryOnce sync.Once
 }
+
+// hasten ends the wait for a quiet moment.
+func (d *discarding) hasten() { d.hurryOnce.Do(func() { close(d.hurry) }) }
 
 // endWaits ends the waits for the key and reports whether it is the first to do so.
-func (d *discards) endWaits(key string) bool {
+func (d *discarding) endWaits() (first bool) {
+	d.endOnce.Do(func() {
+		close(d.waited)
+		first = true
+	})
+	return first
+}
+
+// begin returns nil if the key is being discarded already.
+func (d *discards) begin(key string) *discarding {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	select {
-	case <-d.waits[key]:
-		return false
-	default:
-		close(d.waits[key])
-		return true
+	if d.all[key] != nil {
+		return nil
 	}
+	if d.all == nil {
+		d.all = map[string]*discarding{}
+	}
+	d.all[key] = &discarding{waited: make(chan struct{}), hurry: make(chan struct{})}
+	return d.all[key]
 }
 
 func (d *discards) end(key string) {
-	d.endWaits(key)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.waits, key)
+	d.all[key].endWaits()
+	delete(d.all, key)
 }
 
 func (d *discards) has(key string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.waits[key] != nil
+	return d.all[key] != nil
 }
 
-func (d *discards) list() []chan struct{} {
+func (d *discards) list() []*discarding {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Collect(maps.Values(d.waits))
+	return slices.Collect(maps.Values(d.all))
 }

@@ -29,6 +29,7 @@ type store struct {
 	home    string
 	live    map[string]Layer // the layers that are there
 	spares  int
+	idleFor func() time.Duration
 }
 
 // testStore is the name of the stores that tests make.
@@ -54,7 +55,7 @@ func (s *store) records() string { return filepath.Join(s.home, ".overlayzfs/lim
 func (s *store) stage() string   { return filepath.Join(s.home, ".overlayzfs/new") }
 
 func (s *store) config(mode Mode) Config {
-	return Config{ZFS: s.handle, Dataset: s.dataset, Store: testStore, Staging: s.stage(), Records: s.records(), Mode: mode, Spares: s.spares}
+	return Config{ZFS: s.handle, Dataset: s.dataset, Store: testStore, Staging: s.stage(), Records: s.records(), Mode: mode, Spares: s.spares, IdleFor: s.idleFor}
 }
 
 // open opens the Limiter until the end of the test, or until the next open.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"regexp"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -63,6 +64,10 @@ type Config struct {
 	// Spares is how many datasets are made beforehand for further layers with a limit.
 	Spares int
 
+	// IdleFor returns for how long the store ran no call. Work in the background waits for quiet
+	// moments, unless it is nil.
+	IdleFor func() time.Duration
+
 	// MayHaveKey reports whether a layer with that ID may exist and have that key. A sweep spares the
 	// datasets of such a layer, even without a record.
 	MayHaveKey func(id, key string) bool
@@ -79,6 +84,7 @@ type Limiter struct {
 	controllers map[Mode]controller
 	spares      *spares // nil: none are made
 	discards    discards
+	idleFor     func() time.Duration
 
 	ctx  context.Context // of work in the background
 	stop context.CancelFunc
@@ -91,7 +97,7 @@ type Limiter struct {
 // When no mode works, the store works without limits, and Check says why. Recover comes
 // next.
 func Open(ctx context.Context, c Config) (*Limiter, error) {
-	l := &Limiter{records: records(c.Records), controllers: map[Mode]controller{}}
+	l := &Limiter{records: records(c.Records), controllers: map[Mode]controller{}, idleFor: c.IdleFor}
 	l.ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if c.ZFS == nil {
 		l.mode, l.reason, l.unavailable = Off, c.Unavailable, c.Unavailable
@@ -101,7 +107,7 @@ func Open(ctx context.Context, c Config) (*Limiter, error) {
 	byDataset := newDatasets(c)
 	l.controllers[Dataset] = byDataset
 	if c.Spares > 0 {
-		l.spares = &spares{datasets: byDataset, records: l.records, drop: l.dropSpare, most: c.Spares, taken: map[string]bool{}}
+		l.spares = &spares{datasets: byDataset, records: l.records, drop: l.dropSpare, awaitQuiet: l.awaitQuiet, most: c.Spares, taken: map[string]bool{}, noneReady: make(chan struct{}, 1)}
 	}
 	l.controllers[Project] = newProjects(c, l.records)
 	l.chooseMode(c.Mode)

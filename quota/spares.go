@@ -30,6 +30,9 @@ type spares struct {
 	drop     func(key string) error // destroys a spare, or what there is of it
 	most     int                    // how many spares there are at most
 
+	awaitQuiet func(ctx context.Context, hurry <-chan struct{})
+	noneReady  chan struct{} // gives something when the last spare was taken
+
 	mu     sync.Mutex
 	ready  []string
 	broken []string        // keys of spares that could neither be finished nor destroyed
@@ -83,6 +86,12 @@ func (s *spares) take() string {
 	key := s.ready[0]
 	s.ready = s.ready[1:]
 	s.taken[key] = true
+	if len(s.ready) == 0 {
+		select {
+		case s.noneReady <- struct{}{}:
+		default:
+		}
+	}
 	return key
 }
 
@@ -149,7 +158,12 @@ func (s *spares) refill(ctx context.Context, jobs *sync.WaitGroup, r Record, fil
 func (s *spares) run() {
 	err := s.dropBroken()
 	for err == nil && s.needsMore() {
-		err = s.makeOne()
+		if s.isOneReady() {
+			s.awaitQuiet(s.ctx, s.noneReady)
+		}
+		if s.ctx.Err() == nil {
+			err = s.makeOne()
+		}
 	}
 	if err != nil && s.ctx.Err() == nil {
 		logrus.WithError(err).Warn("cannot make a spare dataset: creating a container with a limit takes longer")
@@ -165,6 +179,13 @@ func (s *spares) needsMore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.ready) < s.most && s.ctx.Err() == nil
+}
+
+// isOneReady reports whether the next layer finds a spare. Only then the making can wait.
+func (s *spares) isOneReady() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ready) > 0
 }
 
 // makeOne makes a spare. On failure nothing is left, or the spare counts as broken.
