@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,6 +39,9 @@ func TestSetup(t *testing.T) {
 	}
 	if got := run(t, "findmnt", "-n", "-o", "SOURCE", "-T", filepath.Join(root, "volumes/kept/_data/x")); got != parent+"/volumes" {
 		t.Errorf("the volume lies on %s", got)
+	}
+	if got := strings.Fields(run(t, "zfs", "get", "-Hp", "-o", "value", "mountpoint,xattr,acltype,dnodesize,atime", parent+"/layers")); !slices.Equal(got, []string{"legacy", "sa", "posix", "auto", "off"}) {
+		t.Errorf("the layers' dataset has the properties %q", got)
 	}
 	if out := run(t, operatorPath, args...); !strings.Contains(out, "Nothing to do") {
 		t.Errorf("a second time: %s", out)
