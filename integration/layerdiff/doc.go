@@ -6,6 +6,7 @@
 //
 //	generate.go  stacks
 //	traits.go    what a stack has of the differences that decision 9 names
+//	allow.go     what of another tree may differ from ours because of them
 //	drivers.go   the drivers: graphdrivers and snapshotters
 //	machine.go   one stack through all drivers, and the comparison
 //	shrink.go    makes a failing stack small

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/integration/treecmp"
-	"github.com/overlayzfs/overlayzfs/layertar"
 )
 
 // Machine has a stack unpacked by all drivers. Every field but Snapshotter has to be set.
@@ -66,54 +65,30 @@ func (m *Machine) Check(ctx context.Context, s Stack) (found []string, err error
 var errHangs = errors.New("moby opens a FIFO and waits for its writer")
 
 // judge compares what the drivers made of a stack, by the rules of decision 9.
-func judge(t traits, plugin, containerd, overlay2, vfs result) (found []string) {
-	comparable := comparable
-	comparable.MTimes = !t.replacedDir
-	comparable.Xattrs = func(name string) bool { return name != layertar.Capabilities || !t.capableLink }
-	others := []result{containerd, overlay2}
-	for i, other := range others {
-		if other.err != nil {
-			continue // the next one's counts
-		}
-		if plugin.err != nil {
-			if t.deletedBase || t.remadeDir || t.opaqueBase {
-				break // N4, L2: a path through what stays, and a link to a directory
-			}
-			return append(found, fmt.Sprintf("the plugin refuses what others take: %v", plugin.err))
-		}
-		if i == 1 {
-			comparable = t.loosen(comparable)
-		}
-		if t.implied && (i == 1 || t.symlinks) {
-			loosenDirs(plugin.tree, other.tree)
-		}
-		if i == 1 && t.oddLinks {
-			break
-		}
-		if !t.remadeDir && !t.opaqueBase && !t.opaqueBelow && !t.deletedBase {
-			name := []string{"plugin | containerd's overlayfs", "plugin | overlay2"}[i]
-			found = append(found, compare(name, plugin, other, comparable)...)
-		}
-		break
+func judge(t traits, ours, containerd, overlay2, vfs result) (found []string) {
+	name, other := "plugin | containerd's overlayfs", containerd
+	if containerd.err != nil {
+		name, other = "plugin | overlay2", overlay2
 	}
-	if plugin.err == nil && vfs.err == nil && !t.symlinks && !t.links && !t.lateMark && !t.opaqueBase && !t.opaqueFile && !t.dirAgain && (!t.implied || !t.setGroupID) {
-		o := comparable
-		o.Xattrs = func(string) bool { return false } // vfs copies only some from layer to layer
-		found = append(found, compare("plugin | vfs", plugin, vfs, o)...)
+	switch {
+	case other.err != nil: // both refuse
+	case ours.err != nil:
+		if !t.mayRefuse(ours.err) {
+			found = append(found, fmt.Sprintf("the plugin refuses what others take: %v", ours.err))
+		}
+	default:
+		found = append(found, compareAllowing(name, ours, other, t.allowAgainst(containerd.err != nil))...)
+	}
+	if ours.err == nil && vfs.err == nil && !t.followed {
+		found = append(found, compareAllowing("plugin | vfs", ours, vfs, t.allowAgainstVFS())...)
 	}
 	return found
 }
 
-// comparable leaves out the times of directories, which implied ones get from the clock.
-var comparable = treecmp.Options{MTimes: true, LooseDirTimes: true, Ignore: []string{"."}}
-
-// loosenDirs gives the directories of b the attributes that they have in a.
-func loosenDirs(a, b *treecmp.Tree) {
-	for _, e := range b.Entries {
-		if same, ok := a.Find(e.Path); ok && e.Type == treecmp.Dir && same.Type == treecmp.Dir {
-			e.Mode, e.UID, e.GID, e.Xattrs = same.Mode, same.UID, same.GID, same.Xattrs
-		}
-	}
+// compareAllowing compares a tree with ours but for what the table allows.
+func compareAllowing(name string, ours, other result, a allowance) []string {
+	other.tree = a.apply(ours.tree, other.tree)
+	return compare(name, ours, other, treecmp.Options{MTimes: true, Ignore: []string{"."}})
 }
 
 func compare(what string, a, b result, o treecmp.Options) []string {

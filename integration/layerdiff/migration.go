@@ -181,7 +181,7 @@ func (d *DataRoot) Check(ctx context.Context, store *LayerDirs, driver string) (
 // has it: attributes, and hard links between what is no regular file.
 func (d *DataRoot) forgive(trees ...*treecmp.Tree) {
 	for _, t := range trees {
-		t.Entries = slices.DeleteFunc(t.Entries, func(e *treecmp.Entry) bool { return e.Type == treecmp.Char && e.Major == 0 && e.Minor == 0 })
+		t.Entries = slices.DeleteFunc(t.Entries, isWhiteoutEntry)
 		for _, e := range t.Entries {
 			if d.Name != "vfs" {
 				continue

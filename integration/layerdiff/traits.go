@@ -2,94 +2,203 @@ package layerdiff
 
 import (
 	"archive/tar"
-	"maps"
 	"path"
 	"strings"
-
-	"github.com/overlayzfs/overlayzfs/integration/treecmp"
-	"github.com/overlayzfs/overlayzfs/layertar"
 )
 
-// traits are what a stack has of the rows of decision 9 in which drivers differ. They look
-// at base names only, because symlinks give directories other paths: a stack may have a
-// trait without need, and is compared with fewer drivers then.
+// names are base names. A path is judged by the names on it, because symlinks give a
+// directory other paths. The empty name stands for the root, and all paths lead through it.
+type names map[string]bool
+
+// hold reports whether one of the names is on the path.
+func (n names) hold(p string) bool { return n[path.Base(p)] || n.lead(p) }
+
+// lead reports whether one of the names is a directory on the path.
+func (n names) lead(p string) bool {
+	if n[""] {
+		return true
+	}
+	for part := range strings.SplitSeq(path.Dir(p), "/") {
+		if n[part] {
+			return true
+		}
+	}
+	return false
+}
+
+// add adds each name of a path. A path that climbs may lead anywhere.
+func (n names) add(p string) {
+	for part := range strings.SplitSeq(p, "/") {
+		if part == ".." {
+			part = ""
+		}
+		if part != "." && (part != "" || p == "/") {
+			n[part] = true
+		}
+	}
+}
+
+// traits are the names in a stack in which the rows of decision 9 let drivers differ.
 type traits struct {
-	remadeDir   bool // W2: a whiteout, and a directory of its name in the same layer
-	opaqueBase  bool // W5: an opaque marker in the base
-	opaqueBelow bool // A4: an implied directory, and an opaque marker or deletion in a layer below
-	symlinks    bool // N6: the naive drivers follow those of layers below
-	links       bool // L1: the naive drivers link to files of layers below
-	replacedDir bool // R1: a directory, named or implied, and another kind of entry of its name
-	lateMark    bool // W1, W3: an opaque marker or whiteout after other entries
-	deletedBase bool // W3, W4: a whiteout in the base, of a name that the base has brought
-	implied     bool // A4: a directory without an entry
-	setGroupID  bool // A4: directories whose bit moby's drivers pass on to implied ones
-	opaqueFile  bool // W5: an opaque marker in the place of a lower file, where vfs keeps the file
-	dirAgain    bool // R1: a directory in the place of the layer's own file, which has hidden a lower one from vfs
-	oddLinks    bool // L6: hard links that overlay2 gives no attributes: to symlinks, or by an unclean path
-	capableLink bool // L9: hard links, and a file with capabilities
-	mobyHangs   bool // N4: a whiteout below a FIFO, which moby opens and waits for
+	remade     names // W2: directories of which the layer has a whiteout, too
+	marked     names // W3, W4: what whiteouts in the base name
+	late       names // W1: what a whiteout after other entries names
+	lateOpaque names // W1: directories of opaque markers after other entries
+	opaqueBase names // W5: directories of opaque markers in the base
+	opaqueFile names // W5: directories of opaque markers in the place of a lower file
+	dirAgain   names // R1: directories in the place of the layer's own file
+	replaced   names // R1: what replaces a directory, named or implied
+	implied    names // A4: directories without an entry in a layer
+	linked     names // L1, L6, L9: hard links and their targets
+	deletes    bool  // A4: a layer with a deletion is below one with an implied directory
+	symlinks   bool  // N3, N6
+	followed   bool  // N6: an entry's path leads through a symlink of a layer below
+	setGroupID bool  // A4: moby's drivers pass the bit on to implied directories
+	mobyHangs  bool  // N4: a whiteout below a FIFO, which moby opens and waits for
+}
+
+// traitFinder finds the traits of a stack, layer by layer.
+type traitFinder struct {
+	traits
+	links   map[string]string // the targets of symlinks, by base name
+	below   names             // files of the layers below
+	deleted bool              // a layer below has a deletion
+
+	base                                 bool
+	whiteouts, made, parents, files, any names           // of the layer so far
+	dirs                                 map[string]bool // paths of the layer's directories; false for what has replaced one
+	implies, hides                       bool
 }
 
 // findTraits returns what a stack has.
-func findTraits(s Stack) (t traits) {
-	t.mobyHangs = hasMarkBelowFifo(s)
-	deleted, below, capable := false, map[string]bool{}, false
-	for i, l := range s {
-		whiteouts, dirs, made, names := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
-		files := map[string]bool{}
-		implied, deletes := false, false
-		for n, e := range l {
-			name := path.Clean("/" + e.Name)[1:]
-			dir, base := path.Split(name)
-			for part := range strings.SplitSeq(dir, "/") {
-				dirs[part] = true
-			}
-			implied = implied || dir != ""
-			switch {
-			case base == ".wh..wh..opq":
-				t.opaqueBase = t.opaqueBase || i == 0
-				t.opaqueFile = t.opaqueFile || below[path.Base(dir)]
-				deletes = true
-			case strings.HasPrefix(base, ".wh."):
-				t.deletedBase = t.deletedBase || i == 0 && (names[base[len(".wh."):]] || dirs[base[len(".wh."):]])
-				whiteouts[base[len(".wh."):]] = true
-				deletes = true
-			case e.Typeflag == tar.TypeChar && e.Devmajor == 0 && e.Devminor == 0:
-				t.deletedBase = t.deletedBase || i == 0
-				t.lateMark = true
-				whiteouts[base], deletes = true, true
-			case e.Typeflag == tar.TypeDir:
-				t.dirAgain = t.dirAgain || files[base]
-				dirs[base], made[base] = true, true
-			case e.Typeflag == tar.TypeSymlink:
-				t.symlinks = true
-			case e.Typeflag == tar.TypeLink:
-				t.links = true
-				t.oddLinks = t.oddLinks || e.Linkname != path.Clean(e.Linkname) || path.IsAbs(e.Linkname) || strings.HasPrefix(e.Linkname, "..")
-			}
-			capable = capable || e.PAXRecords["SCHILY.xattr."+layertar.Capabilities] != ""
-			t.replacedDir = t.replacedDir || e.Typeflag != tar.TypeDir && (made[base] || dirs[base])
-			if !strings.HasPrefix(base, ".wh.") {
-				names[base] = true
-				if e.Typeflag != tar.TypeDir {
-					files[base] = true
-				}
-			}
-			t.setGroupID = t.setGroupID || e.Typeflag == tar.TypeDir && e.Mode&0o2000 != 0
-			t.lateMark = t.lateMark || n > 0 && strings.HasPrefix(base, ".wh.")
-		}
-		for name := range whiteouts {
-			t.remadeDir = t.remadeDir || dirs[name]
-		}
-		maps.Copy(below, files)
-		t.implied = t.implied || implied
-		t.opaqueBelow = t.opaqueBelow || implied && deleted
-		deleted = deleted || deletes
+func findTraits(s Stack) traits {
+	f := traitFinder{links: map[string]string{}, below: names{}}
+	for _, n := range []*names{&f.remade, &f.marked, &f.late, &f.lateOpaque, &f.opaqueBase, &f.opaqueFile, &f.dirAgain, &f.replaced, &f.implied, &f.linked} {
+		*n = names{}
 	}
-	t.oddLinks = t.oddLinks || t.links && t.symlinks
-	t.capableLink = t.links && capable
-	return t
+	f.mobyHangs = hasMarkBelowFifo(s)
+	for i, l := range s {
+		f.base = i == 0
+		f.addLayer(l)
+	}
+	for _, n := range []names{f.remade, f.lateOpaque, f.opaqueBase, f.opaqueFile, f.dirAgain, f.implied} {
+		f.follow(n)
+	}
+	return f.traits
+}
+
+func (f *traitFinder) addLayer(l Layer) {
+	f.whiteouts, f.made, f.parents, f.files, f.any = names{}, names{}, names{}, names{}, names{}
+	f.dirs, f.implies, f.hides = map[string]bool{}, false, false
+	lower := len(f.links) > 0
+	lowerLinks := names{}
+	for name := range f.links {
+		lowerLinks[name] = true
+	}
+	for _, e := range l {
+		name := path.Clean("/" + e.Name)[1:]
+		if isDir := e.Typeflag == tar.TypeDir; isDir || f.dirs[name] {
+			f.dirs[name] = isDir
+		}
+		f.followed = f.followed || lower && (lowerLinks.lead(name) || e.Typeflag == tar.TypeLink && lowerLinks.lead(path.Clean("/" + e.Linkname)[1:]))
+	}
+	for n, e := range l {
+		f.addEntry(n, e)
+	}
+	for name := range f.whiteouts {
+		if f.made[name] || f.parents[name] {
+			f.remade[name] = true
+		}
+	}
+	for name := range f.files {
+		f.below[name] = true
+	}
+	f.deletes = f.deletes || f.implies && f.deleted
+	f.deleted = f.deleted || f.hides
+}
+
+// addEntry adds an entry to the traits of its layer.
+func (f *traitFinder) addEntry(n int, e Entry) {
+	name := path.Clean("/" + e.Name)[1:]
+	dir, base := path.Split(name)
+	f.addParents(strings.TrimSuffix(dir, "/"))
+	marks := strings.HasPrefix(base, ".wh.")
+	switch {
+	case base == ".wh..wh..opq":
+		f.addOpaque(n, path.Base("/"+dir))
+	case marks || isWhiteoutDevice(e):
+		target := strings.TrimPrefix(base, ".wh.")
+		f.whiteouts[target], f.hides = true, true
+		if f.base {
+			f.marked[target] = true
+		}
+		if n > 0 || !marks {
+			f.late[target] = true
+		}
+	case e.Typeflag == tar.TypeDir:
+		if f.files[base] {
+			f.dirAgain[base] = true
+		}
+		f.made[base] = true
+		f.setGroupID = f.setGroupID || e.Mode&0o2000 != 0
+	case e.Typeflag == tar.TypeSymlink:
+		f.symlinks, f.links[base] = true, e.Linkname
+	case e.Typeflag == tar.TypeLink:
+		f.linked[base], f.linked[path.Base(e.Linkname)] = true, true
+	}
+	if marks || e.Typeflag == tar.TypeDir {
+		return
+	}
+	f.files[base] = true
+	if f.made[base] || f.parents[base] {
+		f.replaced[base] = true
+		if e.Typeflag == tar.TypeSymlink { // a directory's time reaches what its path leads to now
+			for made := range f.made {
+				f.replaced[made] = true
+			}
+		}
+	}
+}
+
+// addParents adds the directories of an entry. Those without an entry of their own are implied.
+func (f *traitFinder) addParents(dir string) {
+	for ; dir != "" && dir != "."; dir = path.Dir(dir) {
+		f.parents[path.Base(dir)] = true
+		if !f.dirs[dir] {
+			f.implied[path.Base(dir)], f.implies = true, true
+		}
+	}
+}
+
+// addOpaque adds an opaque marker of a directory.
+func (f *traitFinder) addOpaque(n int, dir string) {
+	dir = strings.Trim(dir, "/")
+	f.hides = true
+	if f.base {
+		f.opaqueBase[dir] = true
+	}
+	if n > 0 {
+		f.lateOpaque[dir] = true
+	}
+	if f.below[dir] {
+		f.opaqueFile[dir] = true
+	}
+}
+
+// follow adds to names of directories where symlinks of these names lead.
+func (f *traitFinder) follow(n names) {
+	for known := -1; known < len(n); {
+		known = len(n)
+		for name, target := range f.links {
+			if n[name] {
+				n.add(target)
+			}
+		}
+	}
+}
+
+func isWhiteoutDevice(e Entry) bool {
+	return e.Typeflag == tar.TypeChar && e.Devmajor == 0 && e.Devminor == 0
 }
 
 // hasMarkBelowFifo reports whether the directory of a whiteout may be a FIFO, of this layer or
@@ -112,10 +221,18 @@ func hasMarkBelowFifo(s Stack) bool {
 	return false
 }
 
-// loosen returns what ours has in common with overlay2 alone, for tars that containerd refuses.
-func (t traits) loosen(o treecmp.Options) treecmp.Options {
-	if t.implied { // A4, A7
-		o.Xattrs = func(name string) bool { return !strings.HasPrefix(name, "system.") && name != layertar.Capabilities }
+// mayRefuse reports whether the plugin may refuse what others take, by N4 or L2: the refused
+// path or link leads through what a mark in the base has deleted for the others, or through
+// what they show again.
+func (t traits) mayRefuse(err error) bool {
+	text := err.Error()
+	if !strings.Contains(text, "hard link to") && !strings.Contains(text, "on the way") && !strings.Contains(text, "not a directory") {
+		return false
 	}
-	return o
+	for i, part := range strings.Split(text, `"`) {
+		if i%2 == 1 && (t.marked.hold(part) || t.remade.hold(part) || t.opaqueBase.lead(part)) {
+			return true
+		}
+	}
+	return false
 }
