@@ -14,11 +14,13 @@ import (
 type DirEntry struct {
 	Name string
 	Type uint8 // unix.DT_*; DT_UNKNOWN on a file system that does not store types
+	next int64 // the position of the entry after it
 }
 
 // The layout of struct linux_dirent64: d_ino u64, d_off i64, d_reclen u16,
 // d_type u8, then the name and a NUL.
 const (
+	direntOff    = 8
 	direntReclen = 16
 	direntType   = 18
 	direntName   = 19
@@ -40,6 +42,22 @@ func ReadDir(fd int) ([]DirEntry, error) {
 			return entries, err
 		}
 		entries = appendEntries(entries, buf[:n])
+	}
+}
+
+// readPortion returns the next entries of the directory fd, at most as many as a buffer holds,
+// and none at its end.
+func readPortion(fd int) ([]DirEntry, error) {
+	buf := direntBuffers.Get().(*[64 << 10]byte)
+	defer direntBuffers.Put(buf)
+	for {
+		n, err := getdents(fd, buf[:])
+		if err != nil || n == 0 {
+			return nil, err
+		}
+		if entries := appendEntries(nil, buf[:n]); len(entries) > 0 {
+			return entries, nil
+		}
 	}
 }
 
@@ -75,7 +93,8 @@ func appendEntries(entries []DirEntry, buf []byte) []DirEntry {
 		size := int(binary.NativeEndian.Uint16(buf[direntReclen:]))
 		name, _, _ := bytes.Cut(buf[direntName:size], []byte{0})
 		if s := string(name); s != "." && s != ".." {
-			entries = append(entries, DirEntry{Name: s, Type: buf[direntType]})
+			next := int64(binary.NativeEndian.Uint64(buf[direntOff:]))
+			entries = append(entries, DirEntry{Name: s, Type: buf[direntType], next: next})
 		}
 		buf = buf[size:]
 	}

@@ -25,7 +25,7 @@ func RemoveAllThen(ctx context.Context, dirfd int, name string, removed func()) 
 		return ignoreMissing(err)
 	}
 	defer CloseQuietly(fd)
-	if err := Walk(ctx, fd, false, remover{removed}); err != nil {
+	if err := removeContents(ctx, fd, removed); err != nil {
 		return err
 	}
 	return ignoreMissing(removeKept(dirfd, name, Rmdir))
@@ -33,7 +33,11 @@ func RemoveAllThen(ctx context.Context, dirfd int, name string, removed func()) 
 
 // RemoveContents empties the directory dirfd, as RemoveAll does.
 func RemoveContents(ctx context.Context, dirfd int) error {
-	return Walk(ctx, dirfd, false, remover{func() {}})
+	return removeContents(ctx, dirfd, func() {})
+}
+
+func removeContents(ctx context.Context, dirfd int, removed func()) error {
+	return (&treeWalk{visitor: remover{removed}, removes: true}).walk(ctx, dirfd)
 }
 
 func ignoreMissing(err error) error {

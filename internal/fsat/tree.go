@@ -42,19 +42,27 @@ type level struct {
 	ino     uint64
 	dirLen  int // of the path that leads here, with its slash
 	entries []DirEntry
+	more    bool  // the directory may have entries after these
+	shown   int64 // the position after the last entry that was shown
 }
 
 type treeWalk struct {
 	visitor Visitor
 	sorted  bool
+	removes bool // the visitor removes what it is shown
 	levels  []level
 	dir     []byte // the path of the deepest level, with a slash
 }
 
 // Walk shows the visitor everything below the directory root; with sorted, in the byte
-// order of names. An entry that vanishes meanwhile is skipped.
+// order of names. An entry that vanishes meanwhile is skipped. A sorted walk holds all names
+// of each directory that it is in; an unsorted one holds a portion of them, because a layer
+// tar can make directories of millions of long names.
 func Walk(ctx context.Context, root int, sorted bool, v Visitor) error {
-	w := &treeWalk{visitor: v, sorted: sorted}
+	return (&treeWalk{visitor: v, sorted: sorted}).walk(ctx, root)
+}
+
+func (w *treeWalk) walk(ctx context.Context, root int) error {
 	defer w.close()
 	fd, err := OpenDir(root, ".")
 	if err != nil {
@@ -88,10 +96,13 @@ func (w *treeWalk) top() *level { return &w.levels[len(w.levels)-1] }
 func (w *treeWalk) next() error {
 	l := w.top()
 	if len(l.entries) == 0 {
-		return w.pop()
+		if !l.more {
+			return w.pop()
+		}
+		return w.readMore(l)
 	}
 	e := l.entries[0]
-	l.entries = l.entries[1:]
+	l.entries, l.shown = l.entries[1:], e.next
 	typ, err := typeOf(l.fd, e)
 	if err != nil || typ == unix.DT_UNKNOWN {
 		return err
@@ -139,18 +150,25 @@ func (w *treeWalk) push(name string, fd int) error {
 		w.dir = append(append(w.dir, name...), '/')
 	}
 	w.levels = append(w.levels, l)
-	entries, err := ReadDir(fd)
-	if name != "" {
-		err = ignoreMissing(err) // a directory that was removed meanwhile
-	}
-	if err != nil {
+	if err := w.readMore(w.top()); err != nil {
 		return err
 	}
-	if w.sorted {
-		Sort(entries)
-	}
-	w.top().entries = entries
 	return w.closeFarLevel()
+}
+
+// readMore reads the next portion of a directory, or all of it for a sorted walk.
+func (w *treeWalk) readMore(l *level) (err error) {
+	if w.sorted {
+		l.entries, err = ReadDir(l.fd)
+		Sort(l.entries)
+	} else {
+		l.entries, err = readPortion(l.fd)
+		l.more = len(l.entries) > 0
+	}
+	if l.name != "" {
+		err = ignoreMissing(err) // a directory that was removed meanwhile
+	}
+	return err
 }
 
 // closeFarLevel closes the level that is openLevels above the deepest one, and stores its
@@ -167,6 +185,10 @@ func (w *treeWalk) closeFarLevel() error {
 	}
 	CloseQuietly(l.fd)
 	l.fd, l.dev, l.ino = -1, st.Dev, st.Ino
+	if !w.sorted { // the names of thousands of levels would be many
+		l.more = l.more || len(l.entries) > 0
+		l.entries = nil
+	}
 	return nil
 }
 
@@ -199,6 +221,9 @@ func (w *treeWalk) reopen(l *level, child int) error {
 	st, err := StatFD(fd)
 	if err == nil && (st.Dev != l.dev || st.Ino != l.ino) {
 		err = pathError("walk", l.name, errMoved)
+	}
+	if err == nil && l.more && !w.removes { // else what was shown is gone, and positions may have moved
+		_, err = unix.Seek(fd, l.shown, 0)
 	}
 	if err != nil {
 		CloseQuietly(fd)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -161,3 +162,81 @@ func TestWalkOfDirectoriesThatVanish(t *testing.T) {
 		t.Errorf("entered %d directories: %v", r.entered, err)
 	}
 }
+
+// makeWide makes, in each of many nested directories, more names than a portion has in the
+// uppermost and some in the others.
+func makeWide(t *testing.T, root int) (files int) {
+	t.Helper()
+	r := NewResolver(root)
+	defer r.Forget()
+	name := func(i int) string { return strings.Repeat("n", 200) + strconv.Itoa(i) }
+	for depth := range openLevels + 10 {
+		at, err := r.Dir(strings.TrimSuffix(strings.Repeat("m/", depth), "/"), make755)
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := 5
+		if depth < 2 {
+			count = 1500 // five portions
+		}
+		for i := range count {
+			if err := Mknod(at, name(i), unix.S_IFREG|0o600, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		files += count
+	}
+	return files
+}
+
+// TestWideDirectories are read in portions, also after the walk has closed them on its way
+// down.
+func TestWideDirectories(t *testing.T) {
+	dir, path := tree(t)
+	files := makeWide(t, fd(dir))
+	var r recorder
+	if err := Walk(t.Context(), fd(dir), false, &r); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, s := range r.saw {
+		if seen[s] {
+			t.Fatalf("%.100q was shown twice", s)
+		}
+		seen[s] = true
+	}
+	if want := files + 2*(openLevels+9); len(seen) != want {
+		t.Errorf("%d calls, want %d", len(seen), want)
+	}
+	if err := RemoveContents(t.Context(), fd(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(path); err != nil || len(left) > 0 {
+		t.Errorf("%d entries are left, %v", len(left), err)
+	}
+}
+
+// TestUnsortedWalksHoldPortions: a directory of many long names takes little memory at once.
+func TestUnsortedWalksHoldPortions(t *testing.T) {
+	dir, _ := tree(t)
+	makeWide(t, fd(dir))
+	most := 0
+	w := &treeWalk{}
+	w.visitor = &fileCounter{func() {
+		held := 0
+		for _, l := range w.levels {
+			held += len(l.entries)
+		}
+		most = max(most, held)
+	}}
+	if err := w.walk(t.Context(), fd(dir)); err != nil || most == 0 || most > 2000 {
+		t.Errorf("%d names were held, %v", most, err)
+	}
+}
+
+// fileCounter calls look for each file.
+type fileCounter struct{ look func() }
+
+func (*fileCounter) Enter(int, Path, int) error    { return nil }
+func (c *fileCounter) File(int, Path, uint8) error { c.look(); return nil }
+func (*fileCounter) Leave(int, Path) error         { return nil }
