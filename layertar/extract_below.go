@@ -174,7 +174,10 @@ func (x *extractor) copyBelow(p location, linked string, want attributes) (copie
 	if err == nil {
 		x.reportUnlogged(p.path, a)
 		x.warn(p.path, "is a copy of a file of a layer below, "+quote(linked)+", and not a link")
-		err = errors.Join(a.apply(file{p, -1}), want.apply(file{p, -1}))
+		if err = a.apply(file{p, -1}); err == nil {
+			want, err = want.withCapabilities(p)
+		}
+		err = errors.Join(err, want.apply(file{p, -1}))
 	}
 	return err == nil, err
 }

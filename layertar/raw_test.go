@@ -1,9 +1,11 @@
 package layertar
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -67,4 +69,22 @@ func rawPAX(e entry, records map[string]string) []byte {
 	out = append(out, sum(main)...)
 	out = append(out, padded(e.body)...)
 	return append(out, make([]byte, 1024)...)
+}
+
+// repairSums makes the checksum of each header right.
+func repairSums(data []byte) []byte {
+	data = bytes.Clone(data)
+	empty := make([]byte, 512)
+	for at := 0; at+512 <= len(data); at += 512 {
+		b := data[at : at+512]
+		if bytes.Equal(b, empty) {
+			continue // the end of the tar
+		}
+		sum(b)
+		size, err := strconv.ParseInt(strings.Trim(string(b[124:136]), " \x00"), 8, 64)
+		if err == nil && size > 0 && size < int64(len(data)) {
+			at += int(size+511) &^ 511
+		}
+	}
+	return data
 }

@@ -30,6 +30,7 @@ func nameRules() []rule {
 		{id: "N8", entries: []entry{aSymlink("a/..", "x")}, want: []string{".: dir"}, warned: "is left out"},
 		{id: "R1", entries: []entry{aFile("f", "1"), aDir("d").mode(0o700), aFile("d/x", "2"), aFile("f", "3"), aDir("d").mode(0o711), aDir("e"), aFile("e/x", ""), aSymlink("e", "d")},
 			want: []string{`f: file "3"`, "d: dir 0711", `d/x: file "2"`, "e: to d"}},
+		{id: "R1", below: []entry{aFile("d/old", "")}, entries: []entry{aFile("d", "1"), aDir("d")}, want: []string{"d: dir"}},
 		{id: "R1", entries: []entry{aDir("d"), aDir("d/e"), aSymlink("d", "../d"), aFile("f/g", ""), aDir("f/g"), aSymlink("f", strings.Repeat("f/", 2000))}, want: []string{"d: to ../d"}},
 	}
 }
@@ -93,6 +94,7 @@ func attributeRules(t *testing.T) []rule {
 		{id: "A6", entries: []entry{aDir("d").xattr("user.overlay.opaque", "y"), aFile("f", "").xattr("user.x", "1"), aSymlink("l", "f").xattr("user.x", "1")},
 			want: []string{"d: dir user.overlay.opaque=y", "f: file user.x=1", "l: to f"}},
 		{id: "A7", entries: []entry{aFile("f", "").xattr("system.posix_acl_access", acl).mode(0o640)}, want: []string{aclLine(t, "f: file 0640")}},
+		{id: "A7", entries: []entry{aDir("d").xattr("system.posix_acl_default", acl), aFile("d/f", "").mode(0o640)}, want: []string{aclLine(t, "d/f: file 0640")}},
 		{id: "A8", entries: []entry{aFile("f", "").xattr("bogus.x", "1"), aFile("g", "").xattr("SCHILY", "1")}, want: []string{"f: file"}},
 		{id: "A9", entries: []entry{aFile("f", "").xattr("user.x", strings.Repeat("x", 1<<16+1))}, refused: true},
 		{id: "A10", entries: []entry{aFile("f", "").xattr("user.a%3Db%25", "1")}, want: []string{"f: file user.a=b%=1"}},
@@ -122,7 +124,7 @@ func aclLine(t *testing.T, line string) string {
 var capable = "\x01\x00\x00\x02\x00\x04" + strings.Repeat("\x00", 14)
 
 func linkRules() []rule {
-	below := []entry{aFile("etc/passwd", "root").mode(0o600).owner(1, 2), aSymlink("l", "etc/passwd"), aSymlink("e", "etc"), aDevice("d", tar.TypeBlock, 8, 1)}
+	below := []entry{aFile("etc/passwd", "root").mode(0o600).owner(1, 2), aFile("ping", "").xattr(Capabilities, capable), aSymlink("l", "etc/passwd"), aSymlink("e", "etc"), aDevice("d", tar.TypeBlock, 8, 1)}
 	return []rule{
 		{id: "L1", below: below, entries: []entry{aHardLink("f", "etc/passwd").mode(0o640).owner(3, 4)}, want: []string{`f: file "root" 0640 3:4`, "etc: nothing"}, warned: "is a copy"},
 		{id: "L1", below: below, entries: []entry{aHardLink("f", "/e/passwd").mode(0o644), aHardLink("g", "f").mode(0o644)}, want: []string{`f: file "root"`, `g: file "root"`}, warned: "is a copy"},
@@ -139,6 +141,7 @@ func linkRules() []rule {
 		{id: "L5", base: true, entries: []entry{aWhiteout("d/a"), aFile("b", "1"), aHardLink("b", "d/a"), aHardLink("c", "/d/a")}, want: []string{"b: nothing", "c: nothing"}},
 		{id: "L6", entries: []entry{aSymlink("s", "/x"), aHardLink("t", "s").mode(0o600)}, want: []string{"t: to /x"}},
 		{id: "L9", entries: []entry{aFile("f", "").xattr(Capabilities, capable), aHardLink("g", "f").mode(0o644).owner(1, 1)}, want: []string{"f: file 1:1 security.capability=" + capable, "g: file 1:1 security.capability=" + capable}},
+		{id: "L9", below: below, entries: []entry{aHardLink("g", "ping").mode(0o644).owner(1, 1)}, want: []string{"g: file 1:1 security.capability=" + capable}, warned: "is a copy"},
 		{id: "L7", entries: []entry{aDir(".wh..wh.plnk"), aFile(".wh..wh.plnk/1.2", "1"), aHardLink("a", ".wh..wh.plnk/1.2").mode(0o600), aHardLink("b", "/.wh..wh.plnk/1.2").mode(0o600)},
 			want: []string{`a: file "1" 0600`, `b: file "1" 0600`, ".wh..wh.plnk: nothing"}},
 		{id: "L8", entries: []entry{aSymlink("l", "")}, refused: true},

@@ -158,7 +158,8 @@ func aDevice(name string, typ byte, major, minor int64) entry {
 	return entry{Header: h}
 }
 
-// TestRulesOfTimes checks row A2 and the times of implied directories.
+// TestRulesOfTimes checks row A2, the times of implied directories, of linked symlinks (L6) and of
+// what replaces a directory (R1).
 func TestRulesOfTimes(t *testing.T) {
 	at := func(e entry, sec int64) entry {
 		return e.edit(func(h *tar.Header) { h.Format, h.ModTime = tar.FormatGNU, time.Unix(sec, 0) })
@@ -168,12 +169,13 @@ func TestRulesOfTimes(t *testing.T) {
 		entries: []entry{
 			at(aFile("past", ""), -1), at(aSymlink("link", "x"), 1<<35), at(aDir("late"), 1<<34), aFile("late/f", ""),
 			at(aFile("last", ""), 9223372036), aFile("d/e/f", ""), aFile("l/f", ""),
+			at(aSymlink("s", "x"), 3000), at(aHardLink("t", "s"), 4000), at(aDir("r"), 5000), at(aSymlink("r", "x"), 6000), at(aDir("q/p"), 7000), at(aFile("q", ""), 8000),
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]int64{"past": 0, "link": 0, "late": 0, "last": 9223372036, "d": 1000, "d/e": 2000, "l": 1000} {
+	for name, want := range map[string]int64{"past": 0, "link": 0, "late": 0, "last": 9223372036, "d": 1000, "d/e": 2000, "l": 1000, "s": 4000, "t": 4000, "r": 6000, "q": 8000} {
 		if got := lstat(t, filepath.Join(path, name)).Mtim.Sec; got != want {
 			t.Errorf("%s is of %d, want %d", name, got, want)
 		}
