@@ -13,7 +13,7 @@ import (
 
 // fileTypes maps the types of tar entries to file types.
 var fileTypes = map[byte]uint32{
-	tar.TypeReg: unix.S_IFREG, tar.TypeGNUSparse: unix.S_IFREG, tar.TypeDir: unix.S_IFDIR, tar.TypeSymlink: unix.S_IFLNK,
+	tar.TypeReg: unix.S_IFREG, tar.TypeGNUSparse: unix.S_IFREG, tar.TypeCont: unix.S_IFREG, tar.TypeDir: unix.S_IFDIR, tar.TypeSymlink: unix.S_IFLNK,
 	tar.TypeChar: unix.S_IFCHR, tar.TypeBlock: unix.S_IFBLK, tar.TypeFifo: unix.S_IFIFO,
 }
 
@@ -58,7 +58,7 @@ func (t *layerTree) checkFile(f *file) error {
 }
 
 func (f *file) checkAttributes() error {
-	if int(f.st.Uid) != f.ownerHeader.Uid || int(f.st.Gid) != f.ownerHeader.Gid {
+	if !isOwner(f.st.Uid, f.ownerHeader.Uid) || !isOwner(f.st.Gid, f.ownerHeader.Gid) {
 		return fmt.Errorf("belongs to %d:%d, recorded %d:%d", f.st.Uid, f.st.Gid, f.ownerHeader.Uid, f.ownerHeader.Gid)
 	}
 	got, want := f.st.Mode&0o7777, uint32(f.ownerHeader.Mode&0o7777)
@@ -66,6 +66,13 @@ func (f *file) checkAttributes() error {
 		return fmt.Errorf("has mode %#o, recorded %#o", got, want)
 	}
 	return nil
+}
+
+// isOwner reports whether a file has the owner of its header. A file gets the lower 32 bits, and
+// -1 stands for whatever owner a new file has.
+func isOwner(got uint32, header int) bool {
+	const any = 1<<32 - 1
+	return uint32(header) == got || uint32(header) == any
 }
 
 // checkSize compares the size of a regular file. The digest does not cover a file that is

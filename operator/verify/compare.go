@@ -25,6 +25,7 @@ func (e *entries) compare(ctx context.Context, layer treestack.Layer) (err error
 		namedLocations: map[location]bool{}, opaqueDirs: map[fsat.Inode]bool{}, files: map[fsat.Inode]*file{},
 	}
 	defer func() {
+		t.linked.Close()
 		if closeErr := t.finder.Close(); err == nil {
 			err = closeErr
 		}
@@ -76,7 +77,8 @@ type layerTree struct {
 	files          map[fsat.Inode]*file
 	orderedFiles   []*file
 	finder         *treestack.Finder
-	unproven       error // the first Unproven, or nil
+	linked         treestack.Dir // the directory of findBelow's last answer
+	unproven       error         // the first Unproven, or nil
 }
 
 // isBase reports whether the layer has nothing to hide.
@@ -122,6 +124,9 @@ func (t *layerTree) checkEntry(e *entry) error {
 		return t.checkWhiteout(e.name) // a whiteout in overlayfs's form
 	}
 	found, at, err := t.find(e.name)
+	if errors.Is(err, errMissing) && t.isBase() && t.linksToDeletion(e) {
+		return nil // another whiteout, which leaves nothing in a base layer
+	}
 	if err != nil {
 		return err
 	}
@@ -181,6 +186,9 @@ func (t *layerTree) findLinkTarget(f *file) error {
 		return nil
 	}
 	target, _, err := t.find(name)
+	if errors.Is(err, errMissing) { // a directory of the layer can hide a symlink on the path
+		target, err = t.findBelow(name)
+	}
 	if err != nil {
 		return notLinkedError(f.ownerHeader)
 	}
@@ -199,7 +207,7 @@ func (t *layerTree) findLinkTarget(f *file) error {
 		if err != nil {
 			return err
 		}
-		if same, err = t.isSameFile(link, target); err != nil {
+		if same, err = t.isCopy(f, link, target); err != nil {
 			return err
 		}
 	}
@@ -207,6 +215,25 @@ func (t *layerTree) findLinkTarget(f *file) error {
 		return notLinkedError(f.ownerHeader)
 	}
 	return nil
+}
+
+// findBelow finds the file of a name in the layers below alone.
+func (t *layerTree) findBelow(name string) (treestack.Entry, error) {
+	stack, err := t.finder.Stack()
+	if err != nil {
+		return treestack.Entry{}, err
+	}
+	below, ok := stack.Below()
+	if !ok {
+		return treestack.Entry{}, errMissing
+	}
+	dir, base, err := treestack.OpenParent(below, name)
+	if err != nil {
+		return treestack.Entry{}, err
+	}
+	t.linked.Close()
+	t.linked = dir
+	return dir.Find(base)
 }
 
 // find finds the file of a name, and remembers that the tar names it.

@@ -75,10 +75,20 @@ func (t *layerTree) isSameFile(a, b treestack.Entry) (bool, error) {
 	return true, nil
 }
 
-func (t *layerTree) isSameContent(a, b treestack.Entry) (bool, error) {
-	if a.Stat.Size != b.Stat.Size {
+// isCopy reports whether a hard link to a file of a layer below is a copy of that file, which
+// has the attributes of the link's entry.
+func (t *layerTree) isCopy(f *file, link, target treestack.Entry) (bool, error) {
+	if link.Stat.Mode&unix.S_IFMT != target.Stat.Mode&unix.S_IFMT || link.Stat.Rdev != target.Stat.Rdev {
 		return false, nil
 	}
+	if _, has := f.xattr[layertar.Capabilities]; has && link.Stat.Mode&unix.S_IFMT == unix.S_IFREG {
+		return t.hasSameBytes(link, target)
+	}
+	link.Stat.Mode, link.Stat.Uid, link.Stat.Gid = target.Stat.Mode, target.Stat.Uid, target.Stat.Gid
+	return t.isSameFile(link, target)
+}
+
+func (t *layerTree) isSameContent(a, b treestack.Entry) (bool, error) {
 	caps, _, err := readXattr(a.Dir, a.Name, layertar.Capabilities)
 	if err != nil {
 		return false, err
@@ -86,6 +96,13 @@ func (t *layerTree) isSameContent(a, b treestack.Entry) (bool, error) {
 	other, _, err := readXattr(b.Dir, b.Name, layertar.Capabilities)
 	if err != nil || caps != other {
 		return false, err
+	}
+	return t.hasSameBytes(a, b)
+}
+
+func (t *layerTree) hasSameBytes(a, b treestack.Entry) (bool, error) {
+	if a.Stat.Size != b.Stat.Size {
+		return false, nil
 	}
 	fd, err := fsat.OpenFile(b.Dir, b.Name)
 	if err != nil {

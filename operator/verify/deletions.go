@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"archive/tar"
 	"errors"
 	"fmt"
 	"path"
@@ -10,6 +11,8 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
 	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/internal/treestack"
+	"github.com/overlayzfs/overlayzfs/operator/rebuild"
+	"github.com/overlayzfs/overlayzfs/whiteout"
 )
 
 // checkWhiteout fails when a deletion of the tar has no effect. The layer's own file of
@@ -35,6 +38,26 @@ func (t *layerTree) checkWhiteout(target string) error {
 		return fmt.Errorf("the deletion of %q is not a whiteout", target)
 	}
 	return nil
+}
+
+// linksToDeletion reports whether an entry is a hard link to what an earlier entry of the tar
+// deletes.
+func (t *layerTree) linksToDeletion(e *entry) bool {
+	for e != nil && e.header.Typeflag == tar.TypeLink {
+		dir, base := path.Split(rebuild.CleanName(e.header.Linkname))
+		if mark := t.entries.findEntry(dir + whiteout.Prefix + base); mark != nil && mark.number < e.number {
+			return true
+		}
+		target := t.entries.findEntry(dir + base)
+		if target == nil || target.number >= e.number {
+			return false
+		}
+		if target.header.Typeflag == tar.TypeChar && target.header.Devmajor == 0 && target.header.Devminor == 0 {
+			return true
+		}
+		e = target
+	}
+	return false
 }
 
 func ignoreMissing(err error) error {

@@ -82,11 +82,14 @@ func (e *entries) lose(why string, r dockerstore.TarEntry) {
 // maxName bounds the length of names, because each part takes a node in the tree.
 const maxName = 32 << 10
 
+// typeVolumeLabel is GNU tar's entry with the archive's label, which is no file.
+const typeVolumeLabel = 'V'
+
 // addEntry adds an entry. A directory merges with an earlier one of the same name; any
 // other entry replaces everything below.
 func (e *entries) addEntry(header *tar.Header, content checksum) {
 	name := rebuild.CleanName(header.Name)
-	if header.Typeflag == tar.TypeXGlobalHeader || name == "." {
+	if header.Typeflag == tar.TypeXGlobalHeader || header.Typeflag == typeVolumeLabel || name == "." {
 		return
 	}
 	e.count++

@@ -12,7 +12,7 @@ import (
 
 // block returns the header of a tar entry, changed in a way that package archive/tar does
 // not write.
-func block(t *testing.T, h *tar.Header, change func(b []byte)) []byte {
+func block(t testing.TB, h *tar.Header, change func(b []byte)) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	if err := tar.NewWriter(&out).WriteHeader(h); err != nil {
@@ -20,13 +20,18 @@ func block(t *testing.T, h *tar.Header, change func(b []byte)) []byte {
 	}
 	b := out.Bytes()
 	change(b)
+	setSum(b)
+	return b
+}
+
+// setSum fills in a header's checksum.
+func setSum(b []byte) {
 	copy(b[148:156], "        ")
 	sum := 0
 	for _, c := range b {
 		sum += int(c)
 	}
 	copy(b[148:156], fmt.Sprintf("%06o\x00 ", sum))
-	return b
 }
 
 func pad(content string) []byte {
@@ -34,7 +39,7 @@ func pad(content string) []byte {
 }
 
 // pax returns a header of PAX with its records.
-func pax(t *testing.T, records ...string) []byte {
+func pax(t testing.TB, records ...string) []byte {
 	t.Helper()
 	text := ""
 	for _, r := range records {
@@ -48,7 +53,7 @@ func pax(t *testing.T, records ...string) []byte {
 // The sparse file: "first", a hole, "last" at 4096, in all the forms that a tar has for it.
 var sparse = "first" + strings.Repeat("\x00", 4091) + "last"
 
-func gnuSparse(t *testing.T) []byte {
+func gnuSparse(t testing.TB) []byte {
 	h := &tar.Header{Name: "log", Typeflag: tar.TypeReg, Size: 9, Mode: 0o644, Uid: os.Getuid(), Gid: os.Getgid(), Format: tar.FormatGNU}
 	head := block(t, h, func(b []byte) {
 		b[156] = tar.TypeGNUSparse
@@ -60,13 +65,13 @@ func gnuSparse(t *testing.T) []byte {
 	return append(head, pad("firstlast")...)
 }
 
-func paxSparse(t *testing.T, size int, records ...string) []byte {
+func paxSparse(t testing.TB, size int, records ...string) []byte {
 	h := &tar.Header{Name: "log", Typeflag: tar.TypeReg, Size: int64(size), Mode: 0o644, Uid: os.Getuid(), Gid: os.Getgid(), Format: tar.FormatUSTAR}
 	return append(pax(t, records...), block(t, h, func([]byte) {})...)
 }
 
 // lossyTars are tars that Docker's record of them cannot give again.
-func lossyTars(t *testing.T) map[string][]byte {
+func lossyTars(t testing.TB) map[string][]byte {
 	realSize := fmt.Sprintf("GNU.sparse.realsize=%d", len(sparse))
 	size := fmt.Sprintf("GNU.sparse.size=%d", len(sparse))
 	return map[string][]byte{
@@ -168,6 +173,20 @@ func TestContentOfMarksIsLost(t *testing.T) {
 		named := newEntries()
 		if err := (tarRecord{header(name, tar.TypeReg, 0o644)}).ReadEntries(named.add); err != nil || named.lost == "" {
 			t.Errorf("%s: %q, %v", name, named.lost, err)
+		}
+	}
+}
+
+// TestOwnersThatNoFileHas: a file gets the lower 32 bits of its tar's owner, and -1 changes
+// nothing.
+func TestOwnersThatNoFileHas(t *testing.T) {
+	for _, tt := range []struct {
+		got    uint32
+		header int
+		want   bool
+	}{{7, 7, true}, {7, 8, false}, {7, 1<<32 + 7, true}, {0, -1, true}, {33, 1<<32 - 1, true}, {1<<32 - 2, -2, true}, {0, 1 << 32, true}, {1, 1 << 32, false}} {
+		if isOwner(tt.got, tt.header) != tt.want {
+			t.Errorf("%+v", tt)
 		}
 	}
 }
