@@ -76,15 +76,20 @@ func (d *Driver) overlayMount(l layer, lowers []string, mountLabel string) (moun
 	if err != nil {
 		return mount.Mount{}, err
 	}
+	plain, err := d.showsPlainInodes(l, separate)
+	if err != nil {
+		return mount.Mount{}, err
+	}
 	o := mount.Overlay{
-		Apart:  separate,
-		Dir:    string(d.home),
-		Target: l.id + "/" + mergedName,
-		Lowers: lowers,
-		Upper:  l.id + "/" + diffName,
-		Work:   l.id + "/" + workName,
-		Label:  mountLabel,
-		Off:    d.disabledFeatures,
+		Apart:       separate,
+		PlainInodes: plain,
+		Dir:         string(d.home),
+		Target:      l.id + "/" + mergedName,
+		Lowers:      lowers,
+		Upper:       l.id + "/" + diffName,
+		Work:        l.id + "/" + workName,
+		Label:       mountLabel,
+		Off:         d.disabledFeatures,
 	}
 	_, err = os.Lstat(l.committed())
 	switch {

@@ -46,6 +46,7 @@ type Driver struct {
 
 	limits *quota.Limiter
 	preset Limits // for containers' layers that ask for no limit
+	xino   string // see Options.XIno
 	copyUp CopyUp
 	// tmpfiles keeps the layers' overlays from copy-ups that wait; nil where it cannot.
 	tmpfiles *mount.TmpfileListener
@@ -105,7 +106,7 @@ func open(ctx context.Context, path string, o Options) (_ *Driver, err error) {
 	}
 	d := &Driver{
 		home: p.home, dataset: p.dataset, ids: o.IDs, disabledFeatures: off, lock: p.lock, managesMount: p.managesMount, externalMounts: o.Door != "",
-		preset: o.Limits, storeLock: ctxlock.NewRW(), refs: refCounts{home: p.home}, observer: noObserver{},
+		preset: o.Limits, xino: o.XIno, storeLock: ctxlock.NewRW(), refs: refCounts{home: p.home}, observer: noObserver{},
 	}
 	if err := unix.Fstat(int(d.lock.Fd()), &d.root); err != nil {
 		return nil, errors.Join(err, d.Close())

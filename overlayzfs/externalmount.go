@@ -47,11 +47,15 @@ func (d *Driver) writableMount(l layer) (Mount, error) {
 	if err != nil {
 		return Mount{}, err
 	}
+	plain, err := d.showsPlainInodes(l, separate)
+	if err != nil {
+		return Mount{}, err
+	}
 	if err := d.attach(l); err != nil {
 		return Mount{}, err
 	}
 	work := l.contentDir(workName, separate)
-	m, err := mount.Overlay{Apart: separate, Lowers: lowers, Upper: l.contentDir(diffName, separate), Work: work, Off: d.disabledFeatures}.Mount()
+	m, err := mount.Overlay{Apart: separate, PlainInodes: plain, Lowers: lowers, Upper: l.contentDir(diffName, separate), Work: work, Off: d.disabledFeatures}.Mount()
 	if err != nil {
 		return Mount{}, err
 	}

@@ -1,6 +1,7 @@
 package overlayzfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -44,15 +45,27 @@ func (w *wantedLimit) set(key, value string) (err error) {
 	case key == "inodes":
 		w.inodes = true
 		w.Inodes, err = quota.ParseInodes(key, value)
+	case key == xinoOption:
+		w.XIno, err = value, checkXIno(key, value)
 	case slices.Contains(quota.PropertyNames(), key):
 		if w.Properties == nil {
 			w.Properties = quota.Properties{}
 		}
 		w.Properties[key] = value
 	default:
-		err = fault.New(fault.Invalid, "unknown storage option %q for a layer: known are size, inodes, %s", key, strings.Join(quota.PropertyNames(), ", "))
+		err = fault.New(fault.Invalid, "unknown storage option %q for a layer: known are size, inodes, xino, %s", key, strings.Join(quota.PropertyNames(), ", "))
 	}
 	return err
+}
+
+// xinoOption says how inode numbers look in a container that has a dataset of its own.
+const xinoOption = "xino"
+
+func checkXIno(key, value string) error {
+	if value != "on" && value != "off" {
+		return fault.New(fault.Invalid, "storage option %s=%q: want on or off", key, value)
+	}
+	return nil
 }
 
 // fillUnset sets the parts that were not asked for to the defaults.
@@ -72,7 +85,7 @@ func (d *Driver) SetLimits(ctx context.Context, id string, options map[string]st
 		return d.addContext("limit", id, err)
 	}
 	change, err := CreateOptions{StorageOpt: options}.parseLimit()
-	if err == nil && len(change.Properties) > 0 {
+	if err == nil && (len(change.Properties) > 0 || change.XIno != "") {
 		err = fault.New(fault.Unsupported, "only size and inodes can be changed; set other properties when the container is created, or on its dataset with `zfs set`")
 	}
 	if err != nil {
@@ -147,6 +160,23 @@ func (d *Driver) hasDataset(l layer) (bool, error) {
 	}
 	fi, err := os.Lstat(l.diff())
 	return err == nil && fi.Mode().Type() == fs.ModeSymlink, err
+}
+
+// showsPlainInodes reports whether the overlay of a layer on a dataset of its own leaves xino
+// off.
+func (d *Driver) showsPlainInodes(l layer, separate bool) (bool, error) {
+	if !separate {
+		return false, nil
+	}
+	quotaLayer, err := l.quotaLayer()
+	if err != nil {
+		return false, err
+	}
+	r, err := d.limits.Find(quotaLayer.Key)
+	if err != nil || r == nil {
+		return false, err
+	}
+	return cmp.Or(r.XIno, d.xino) == "off", nil
 }
 
 // requireUnlimited refuses a limited layer, whose content lies elsewhere or must not be

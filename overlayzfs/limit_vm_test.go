@@ -5,6 +5,8 @@ package overlayzfs
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -240,6 +242,60 @@ func TestPresetLimits(t *testing.T) {
 	if err := d.Create(ctx, "bad-init", "base", CreateOptions{Exempt: true, StorageOpt: map[string]string{"size": "big"}}); !errors.Is(err, fault.Invalid) {
 		t.Errorf("a bad size for an exempt layer: %v", err)
 	}
+}
+
+// TestInodeNumbersOfLimitedContainers: 32-bit programs without large-file support can read them
+// where xino is off.
+func TestInodeNumbersOfLimitedContainers(t *testing.T) {
+	d := limitedStore(t, "xino")
+	for i, c := range []struct {
+		preset  string
+		options []string
+		plain   bool
+	}{
+		{"", []string{"size=50M"}, false},
+		{"", []string{"size=50M", "xino=off"}, true},
+		{"off", []string{"size=50M"}, true},
+		{"off", []string{"size=50M", "xino=on"}, false},
+		{"", []string{"xino=off"}, true}, // no dataset of its own
+		{"", nil, true},
+	} {
+		d.xino = c.preset
+		id := fmt.Sprintf("box%d", i)
+		limited(t, d, id, c.options...)
+		box := get(t, d, id)
+		write(t, box+"/etc/conf", "new")
+		if largest := findLargestInode(t, box); (largest < 1<<32) != c.plain {
+			t.Errorf("default %q, options %q: an inode number is %d", c.preset, c.options, largest)
+		}
+		put(t, d, id)
+		data, err := d.Metadata(t.Context(), id)
+		must(t, err)
+		if want := strings.Join(c.options, " "); data["xino"] != "" && !strings.Contains(want, "xino="+data["xino"]) {
+			t.Errorf("options %q: metadata %v", c.options, data)
+		}
+	}
+	if err := d.Create(t.Context(), "bad", "base", CreateOptions{ReadWrite: true, StorageOpt: storageOpt([]string{"xino=auto"})}); !errors.Is(err, fault.Invalid) {
+		t.Errorf("xino=auto: %v", err)
+	}
+	if err := d.SetLimits(t.Context(), "box0", map[string]string{"xino": "off"}); !errors.Is(err, fault.Unsupported) {
+		t.Errorf("a change of xino: %v", err)
+	}
+}
+
+// findLargestInode returns the largest inode number below a directory.
+func findLargestInode(t *testing.T, dir string) (largest uint64) {
+	t.Helper()
+	must(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		err = unix.Lstat(path, &st)
+		largest = max(largest, st.Ino)
+		return err
+	}))
+	return largest
 }
 
 // TestALimitedContainerOutlivesACrash crashes with a running container and with a stopped one.

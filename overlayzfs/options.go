@@ -27,6 +27,10 @@ type Options struct {
 	// Quota is the mode in which limits are enforced.
 	Quota quota.Mode
 
+	// XIno is the overlay's option xino of limited containers that ask for none: "on", "off",
+	// or empty for "on".
+	XIno string
+
 	// Sync is the new value of the dataset's sync property. Empty does not change it.
 	Sync string
 
@@ -117,6 +121,10 @@ var options = map[string]func(o *Options, key, value string) error{
 	"quota": func(o *Options, key, value string) (err error) {
 		o.Quota, err = quota.ParseMode(key, value)
 		return err
+	},
+	xinoOption: func(o *Options, key, value string) error {
+		o.XIno = value
+		return checkXIno(key, value)
 	},
 	"sync": func(o *Options, key, value string) error {
 		if value != "standard" && value != "disabled" {

@@ -93,6 +93,7 @@ func TestLimits(t *testing.T) {
 		"the preset ones":    {nil, quota.Spec{Limits: preset}},
 		"its own size":       {map[string]string{"size": "2G"}, quota.Spec{Limits: Limits{Bytes: 2 << 30, Inodes: 500}}},
 		"none":               {map[string]string{"Size": "0", "inodes": "0"}, quota.Spec{}},
+		"xino alone":         {map[string]string{"size": "0", "inodes": "0", "xino": "off"}, quota.Spec{XIno: "off"}},
 		"a property besides": {map[string]string{"recordsize": "16k"}, quota.Spec{Limits: preset, Properties: quota.Properties{"recordsize": "16k"}}},
 	}
 	for name, tt := range tests {

@@ -71,6 +71,9 @@ func (d *Driver) describeLimit(l layer, data map[string]string) error {
 	for name, value := range r.Properties {
 		data[name] = value
 	}
+	if r.XIno != "" {
+		data[xinoOption] = r.XIno
+	}
 	data["Used"] = d.usedText(quotaLayer)
 	return nil
 }

@@ -175,7 +175,7 @@ func (l *Limiter) Make(layer Layer, id string, s Spec, fill func(dir string) err
 	if !IsKey(layer.Key) {
 		return fault.New(fault.Invalid, "%.60q is not the key of a layer", layer.Key)
 	}
-	r := Record{Layer: id, Mode: l.mode, Limits: s.Limits, Properties: s.Properties}
+	r := Record{Layer: id, Mode: l.mode, Limits: s.Limits, Properties: s.Properties, XIno: s.XIno}
 	if len(s.Properties) > 0 {
 		r.Mode = Dataset // only a dataset has properties
 	}

@@ -25,6 +25,8 @@ type Usage struct {
 type Spec struct {
 	Limits
 	Properties Properties
+	// XIno is XIno of the layer's Record.
+	XIno string
 }
 
 // Empty reports whether nothing is requested. Such a layer costs nothing.

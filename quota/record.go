@@ -21,6 +21,9 @@ type Record struct {
 	Mode       Mode       `json:"mode"`
 	Project    uint32     `json:"project,omitempty"`
 	Properties Properties `json:"properties,omitempty"`
+	// XIno is the overlay's option xino, for readers that mount it: "on", "off", or empty for
+	// the default. It means something only where the layer has a dataset of its own.
+	XIno string `json:"xino,omitempty"`
 	Limits
 }
 

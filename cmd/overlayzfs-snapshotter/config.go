@@ -39,6 +39,7 @@ type settings struct {
 		Dataset   string `toml:"dataset"`
 		Sync      string `toml:"sync"`
 		Quota     string `toml:"quota"`
+		XIno      string `toml:"xino"`
 		Snapshots string `toml:"snapshots"`
 		Records   string `toml:"records"`
 	} `toml:"store"`
@@ -126,6 +127,7 @@ func (s settings) storeOptions() (overlayzfs.Options, error) {
 		{"dataset", s.Store.Dataset},
 		{"sync", s.Store.Sync},
 		{"quota", s.Store.Quota},
+		{"xino", s.Store.XIno},
 		{"snapshots", s.Store.Snapshots},
 		{"snapshots.records", s.Store.Records},
 	} {

@@ -10,6 +10,7 @@ var fileTerms = strings.NewReplacer(
 	"overlayzfs.dataset", "store.dataset",
 	"overlayzfs.sync", "store.sync",
 	"overlayzfs.quota", "store.quota",
+	"overlayzfs.xino", "store.xino",
 	"overlayzfs.size", "limits.size",
 	"overlayzfs.inodes", "limits.inodes",
 	"put Docker's data-root on ZFS", "have root on ZFS",

@@ -385,7 +385,7 @@ func refuseBadValues(t *testing.T, s *testEngine) {
 		"logbias=speed":      "want latency or throughput",
 		"primarycache=some":  "want all, metadata or none",
 		"mountpoint=/tmp/xx": `unknown storage option "mountpoint"`,
-		"flavour=banana":     "known are size, inodes, compression",
+		"flavour=banana":     "known are size, inodes, xino, compression",
 	} {
 		out, err := s.Try("run", "--rm", "--network", "none", "--storage-opt", option, "tiny", "true")
 		if err == nil {

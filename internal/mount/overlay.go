@@ -27,6 +27,9 @@ type Overlay struct {
 	// mount then gets xino=on. Without it files and directories, and changed and unchanged
 	// files, differ in st_dev.
 	Apart bool
+	// PlainInodes leaves xino off although the upper directory lies apart. Files then have the
+	// inode numbers of their file systems, which 32-bit programs can read, and several st_dev.
+	PlainInodes bool
 	// Volatile says that nothing written is synced, not even by fsync. The kernel leaves
 	// work/incompat/volatile in the work directory, and refuses to mount it again before that
 	// is removed.
@@ -44,7 +47,10 @@ func (o Overlay) Mount() (Mount, error) {
 	for _, feature := range o.Off {
 		m.Options = append(m.Options, Option{feature, "off"})
 	}
-	if o.Apart {
+	switch {
+	case o.Apart && o.PlainInodes:
+		m.Options = append(m.Options, Option{"xino", "off"}) // the module's default may be another
+	case o.Apart:
 		m.Options = append(m.Options, Option{"xino", "on"})
 	}
 	m.Options = append(m.Options, Option{"lowerdir", strings.Join(o.Lowers, ":")})

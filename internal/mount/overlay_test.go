@@ -40,6 +40,16 @@ func TestOverlayMount(t *testing.T) {
 			want: "xino=on,lowerdir=l/A,upperdir=u,workdir=w",
 		},
 		{
+			name: "on two file systems with plain inode numbers",
+			give: Overlay{Lowers: []string{"l/A"}, Upper: "u", Work: "w", Apart: true, PlainInodes: true},
+			want: "xino=off,lowerdir=l/A,upperdir=u,workdir=w",
+		},
+		{
+			name: "on one file system with plain inode numbers",
+			give: Overlay{Lowers: []string{"l/A"}, Upper: "u", Work: "w", PlainInodes: true},
+			want: "lowerdir=l/A,upperdir=u,workdir=w",
+		},
+		{
 			name: "volatile",
 			give: Overlay{Lowers: []string{"l/A"}, Upper: "u", Work: "w", Volatile: true},
 			want: "lowerdir=l/A,upperdir=u,workdir=w,volatile",

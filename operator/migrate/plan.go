@@ -216,7 +216,16 @@ func (p *planner) planNew() error {
 // noteOverlayfs tells what programs could do on other file systems, and cannot on overlayfs.
 func (p *planner) noteOverlayfs() {
 	if p.plan.Job.From != overlay2Dir {
-		p.plan.addNote("on overlayfs a program in a container cannot rename a directory of its image without copying it, nor use chattr: see docs/migration.md#what-overlayfs-cannot-do")
+		p.plan.addNote("on overlayfs a program in a container cannot rename a directory of its image without copying it, nor use chattr; a file opened for reading before its first change keeps the old content: see docs/migration.md#what-overlayfs-cannot-do")
+	}
+	limited := 0
+	for _, it := range p.items {
+		if len(it.limit) > 0 {
+			limited++
+		}
+	}
+	if limited > 0 {
+		p.plan.addNote("%d containers with a limit get inode numbers above 2^32, which a 32-bit program without large-file support cannot read; overlayzfs.xino=off avoids it: see docs/limits.md#inode-numbers", limited)
 	}
 }
 

@@ -193,3 +193,22 @@ func TestAnotherMigrationIsAskedFor(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatOverlayfsCannotDoIsNoted, with the containers that it concerns.
+func TestWhatOverlayfsCannotDoIsNoted(t *testing.T) {
+	for from, want := range map[string][]string{
+		"vfs":       {"rename a directory", "1 containers with a limit get inode numbers above 2^32"},
+		overlay2Dir: {"1 containers with a limit get inode numbers above 2^32"},
+	} {
+		p := &planner{plan: &Plan{Job: Job{From: from}}, items: []item{{}, {limit: map[string]string{"size": "1G"}}}}
+		p.noteOverlayfs()
+		if len(p.plan.Notes) != len(want) {
+			t.Fatalf("%s: %q", from, p.plan.Notes)
+		}
+		for i, text := range want {
+			if !strings.Contains(p.plan.Notes[i], text) {
+				t.Errorf("%s: %q, want %q", from, p.plan.Notes[i], text)
+			}
+		}
+	}
+}

@@ -114,6 +114,9 @@ func (s zfsStore) Create(ctx context.Context, id, parent string, o overlayzfs.Cr
 // setQuota adds a container's limit to the properties of its dataset, as the driver does.
 func setQuota(props zfs.Properties, options map[string]string) error {
 	for key, value := range options {
+		if key == "xino" {
+			continue // a container of the zfs driver has no overlay, and one dataset
+		}
 		if key != "size" {
 			return fault.New(fault.Unsupported, "the zfs driver has no storage option %s", key)
 		}
