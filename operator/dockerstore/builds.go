@@ -7,12 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/overlayzfs/overlayzfs/internal/boltcopy"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
@@ -46,7 +46,7 @@ func (r *reader) readBuilds() error {
 		return err
 	}
 	f.Close()
-	if err := recoverPanic(func() error { return r.readBuildDatabase(filepath.Join(r.dir, buildsName)) }); err != nil {
+	if err := boltcopy.RecoverPanic(func() error { return r.readBuildDatabase(filepath.Join(r.dir, buildsName)) }); err != nil {
 		r.addDamage(buildsName, err)
 	}
 	return nil
@@ -56,7 +56,7 @@ func (r *reader) readBuilds() error {
 // fault.Busy while dockerd has the database open.
 func ReadBuildLayers(file string) (ids []string, err error) {
 	r := &reader{records: &Records{OtherLayers: map[string]string{}}}
-	if err := recoverPanic(func() error { return r.readBuildDatabase(file) }); err != nil {
+	if err := boltcopy.RecoverPanic(func() error { return r.readBuildDatabase(file) }); err != nil {
 		return nil, err
 	}
 	if r.records.BuildsLocked {
@@ -70,18 +70,6 @@ func ReadBuildLayers(file string) (ids []string, err error) {
 	return ids, nil
 }
 
-// recoverPanic runs a function that trusts a database's mapped pages, and returns its
-// panic as an error. Wrong pages make bbolt panic; missing pages cause a memory fault.
-func recoverPanic(run func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if v := recover(); v != nil {
-			err = fault.New(fault.Invalid, "the database is damaged: %v", v)
-		}
-	}()
-	return run()
-}
-
 func (r *reader) readBuildDatabase(file string) (err error) {
 	db, err := bbolt.Open(file, 0, &bbolt.Options{ReadOnly: true, Timeout: openTimeout})
 	if errors.Is(err, bolterrors.ErrTimeout) {
@@ -93,7 +81,11 @@ func (r *reader) readBuildDatabase(file string) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return db.View(func(tx *bbolt.Tx) error {
-		if err := checkComplete(file, tx); err != nil {
+		fi, err := os.Stat(file)
+		if err == nil {
+			err = boltcopy.CheckComplete(fi, tx)
+		}
+		if err != nil {
 			return err
 		}
 		return tx.ForEach(func(key []byte, b *bbolt.Bucket) error {
@@ -104,13 +96,4 @@ func (r *reader) readBuildDatabase(file string) (err error) {
 			return nil
 		})
 	})
-}
-
-// checkComplete fails when the file is shorter than its header says.
-func checkComplete(file string, tx *bbolt.Tx) error {
-	fi, err := os.Stat(file)
-	if err == nil && fi.Size() < tx.Size() {
-		err = fault.New(fault.Invalid, "the database has %d bytes and should have %d", fi.Size(), tx.Size())
-	}
-	return err
 }
