@@ -102,6 +102,14 @@ func (v *StoreView) Door() (string, error) {
 	return string(raw), err
 }
 
+// OpenRecords opens a file of a door's own records for reading. The door may be writing it.
+func (v *StoreView) OpenRecords(door, name string) (*os.File, error) {
+	if err := errors.Join(checkID("door", door), checkID("file", name)); err != nil {
+		return nil, err
+	}
+	return os.Open(v.home.privatePath(recordsDir, door, name))
+}
+
 // CountRemoving returns how many layers wait for the deletion of their files.
 func (v *StoreView) CountRemoving() (int, error) {
 	names, err := readNames(v.home.privatePath(trashDir))

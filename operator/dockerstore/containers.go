@@ -3,6 +3,7 @@ package dockerstore
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"strings"
@@ -31,6 +32,20 @@ type containerConfig struct {
 	Image   string
 	Created time.Time
 	State   *struct{ Running, Dead bool }
+}
+
+// Containers returns the containers that use a driver, and the records that could not be
+// read. With the containerd image store a driver is a snapshotter, and Docker has no other
+// records of its layers.
+func (r *Root) Containers(driver string) ([]Container, []Damage, error) {
+	if err := checkDriver(driver); err != nil {
+		return nil, nil, err
+	}
+	reader := &reader{Root: r, records: &Records{Driver: driver, OtherDrivers: map[string]string{}}}
+	if err := reader.readContainers(); err != nil {
+		return nil, nil, fmt.Errorf("records of Docker in %s: %w", r.dir, err)
+	}
+	return reader.records.Containers, reader.records.Damaged, nil
 }
 
 // readContainers reads the containers that use the driver. Of every other driver it

@@ -39,11 +39,21 @@ func (r *Root) TarSplit(driver string, chain digest.Digest) (*TarSplit, error) {
 	if err != nil {
 		return nil, err
 	}
+	record, err := OpenTarSplit(f)
+	if err != nil {
+		return nil, err
+	}
+	record.name = name
+	return record, nil
+}
+
+// OpenTarSplit opens a record of a layer's tar in a file, which the record closes.
+func OpenTarSplit(f *os.File) (*TarSplit, error) {
 	z, err := gzip.NewReader(f)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("the tar-split record of %s: %w", chain, err), f.Close())
+		return nil, errors.Join(fmt.Errorf("the tar-split record %s: %w", f.Name(), err), f.Close())
 	}
-	return &TarSplit{name, f, z}, nil
+	return &TarSplit{f.Name(), f, z}, nil
 }
 
 // Close closes the record. Damage of it is the error of the call that has read it.
