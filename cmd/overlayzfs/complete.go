@@ -34,6 +34,11 @@ func completeValues(command *cobra.Command) error {
 	if flag := command.Flags().Lookup("columns"); flag != nil {
 		offered["columns"] = flag.Value.(choice).known
 	}
+	if command.Flags().Lookup("containerd-root") != nil {
+		if err := command.MarkFlagDirname("containerd-root"); err != nil {
+			return err
+		}
+	}
 	for name, known := range offered {
 		if command.Flags().Lookup(name) == nil {
 			continue

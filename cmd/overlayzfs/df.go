@@ -42,7 +42,7 @@ func dfCommand(c console, where *storeFlags) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				// Docker records the size of image layers, so df reads none of them.
+				// The engine records the size of image layers, so df reads none of them.
 				if err := measure(command.Context(), c, s, inv, func(l inventory.Layer) bool { return l.Kind != inventory.Image }); err != nil {
 					return err
 				}
@@ -55,6 +55,7 @@ func dfCommand(c console, where *storeFlags) *cobra.Command {
 		},
 	}
 	f.output.register(command.Flags())
+	f.registerContainerd(command.Flags())
 	f.tableFlags.register(command, dfColumns)
 	return command
 }
@@ -97,12 +98,16 @@ func (f *dfFlags) writeTotals(w io.Writer, t inventory.Totals) error {
 
 // writeKinds prints what there is of each kind of layer.
 func (f *dfFlags) writeKinds(w io.Writer, t inventory.Totals) error {
-	return f.write(w, dfColumns, []table.Row{
+	rows := []table.Row{
 		{"images", t.Images.Count, t.Images.Active, t.Images.Layers, f.bytes(t.Images.Apparent), f.bytes(t.Images.Shared)},
 		{"containers", t.Containers.Count, t.Containers.Active, t.Containers.Layers, f.bytes(t.Containers.Apparent), "-"},
 		{"build cache", t.Cache.Count, "-", t.Cache.Layers, f.bytes(t.Cache.Apparent), "-"},
-		{"unknown to Docker", t.Unknown.Count, "-", t.Unknown.Layers, f.bytes(t.Unknown.Apparent), "-"},
-	})
+		{"unknown to " + t.Engine, t.Unknown.Count, "-", t.Unknown.Layers, f.bytes(t.Unknown.Apparent), "-"},
+	}
+	if t.Others.Count > 0 {
+		rows = append(rows, table.Row{"other snapshots", t.Others.Count, "-", t.Others.Layers, f.bytes(t.Others.Apparent), "-"})
+	}
+	return f.write(w, dfColumns, rows)
 }
 
 // writeCommitment prints what containers may still write.

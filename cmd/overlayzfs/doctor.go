@@ -14,6 +14,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/containerdconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/doctor"
 	"github.com/overlayzfs/overlayzfs/operator/host"
@@ -56,6 +57,7 @@ func doctorCommand(c console, where *storeFlags) *cobra.Command {
 		RunE: func(command *cobra.Command, _ []string) error { return f.examine(command.Context(), c) },
 	}
 	f.output.register(command.Flags())
+	f.registerContainerd(command.Flags())
 	hostFlag(command.Flags(), &f.host, c)
 	command.Flags().BoolVar(&f.quick, "quick", false, "create no scratch dataset, and test nothing on it")
 	command.Flags().BoolVar(&f.dryRun, "dry-run", false, "same as --quick")
@@ -107,7 +109,7 @@ func (f *doctorFlags) gather(ctx context.Context, c console) (facts doctor.Facts
 		return facts, nil
 	}
 	running := c.findHolder()
-	facts.Store = f.gatherStore(z)
+	facts.Store, facts.Containerd = f.gatherStore(z)
 	if facts.Store.Running = cmp.Or(running, c.findHolder()); facts.Store.Running != "" {
 		return facts, nil
 	}
@@ -157,21 +159,6 @@ func (f *doctorFlags) gatherDocker(ctx context.Context, c console, facts *doctor
 	}
 }
 
-// locateAny finds the plugin's store or, if there is none, the snapshotter's, which the
-// configuration file snapshotter names.
-func (f *doctorFlags) locateAny(snapshotter string) (host.Location, error) {
-	s, err := f.locate()
-	if !errors.Is(err, fault.NotFound) {
-		return s, err
-	}
-	dataset, wrong := host.SnapshotterDataset(snapshotter)
-	if wrong != nil || dataset == "" {
-		return s, errors.Join(err, wrong)
-	}
-	f.dataset = dataset
-	return f.locate()
-}
-
 // readMigration returns the unfinished migration of the data-root. It returns nil while
 // another command runs, which may be that migration.
 func readMigration(root string, c console) (*doctor.Migration, error) {
@@ -187,9 +174,16 @@ func readMigration(root string, c console) (*doctor.Migration, error) {
 }
 
 // gatherStore examines the store and the leftovers of earlier commands.
-func (f *doctorFlags) gatherStore(z *zfs.Handle) *doctor.Store {
+func (f *doctorFlags) gatherStore(z *zfs.Handle) (*doctor.Store, *doctor.Containerd) {
 	found := &doctor.Store{}
-	found.Err = f.readStore(func(s *inventory.Source) error {
+	var containerd *doctor.Containerd
+	found.Err = f.readStore(func(s *inventory.Source) (err error) {
+		if s.Docker == nil {
+			found.Engine = containerdEngine
+			if containerd, err = gatherContainerd(s); err != nil {
+				return err
+			}
+		}
 		inv, err := s.Inventory()
 		if err != nil {
 			return err
@@ -213,7 +207,28 @@ func (f *doctorFlags) gatherStore(z *zfs.Handle) *doctor.Store {
 	if err := errors.Join(append(errs[:], err)...); err != nil && found.Err == nil {
 		found.Err = err
 	}
-	return found
+	return found, containerd
+}
+
+// gatherContainerd reads the configuration of containerd and of the snapshotter, and which
+// snapshotters containers use. It returns nil where it is not known which file the
+// containerd reads.
+func gatherContainerd(s *inventory.Source) (c *doctor.Containerd, err error) {
+	root := containerdconf.DefaultRoot
+	if s.Root != nil {
+		root = s.Root.Dir()
+	}
+	c = &doctor.Containerd{Snapshotter: s.Where.Driver, ConfigFile: containerdconf.FileOf(root)}
+	if c.ConfigFile == "" {
+		return nil, nil
+	}
+	c.Config, c.ConfigErr = containerdconf.Read(c.ConfigFile)
+	if c.Socket, err = host.SnapshotterSocket(host.SnapshotterConfig); err != nil || s.Root == nil {
+		return c, err
+	}
+	summary, err := s.Root.Summarize()
+	c.Modern, c.Containers, c.Pods = summary.IsModern(), summary.Containers, summary.Pods
+	return c, err
 }
 
 // findLeftMounts returns the directories on which killed commands left a store or a

@@ -30,12 +30,14 @@ func gcCommand(c console, where *storeFlags) *cobra.Command {
 	f := gcFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "gc [flags]",
-		Short: "Remove layers that Docker does not know (dockerd stopped)",
-		Long: "Remove orphaned layers: those that neither a record of Docker nor a recorded layer refers to. Crashes and\n" +
-			"lost records leave them. Print them first.\n\n" +
+		Short: "Remove layers that the engine does not know (engine stopped)",
+		Long: "Remove orphaned layers: those that neither a record of the engine nor a recorded layer refers to. Crashes\n" +
+			"and lost records leave them. Print them first.\n\n" +
 			"dockerd has to be stopped, because it creates layers before it records them. gc removes nothing if a\n" +
 			"record is unreadable or missing, if the records do not match the store, or if another engine used the\n" +
 			"store last. Only snapshots still have the removed layers. If gc is interrupted, run it again.\n\n" +
+			"Of a snapshotter's store gc removes the snapshots that containerd does not know. containerd and\n" +
+			"overlayzfs-snapshotter have to be stopped.\n\n" +
 			"gc also destroys the datasets of removed limited containers that no snapshot needs any more.",
 		Example: "  overlayzfs gc --dry-run\n" +
 			"  overlayzfs gc --yes",
@@ -51,6 +53,7 @@ func gcCommand(c console, where *storeFlags) *cobra.Command {
 		},
 	}
 	f.output.register(command.Flags())
+	f.registerContainerd(command.Flags())
 	f.consent.register(command.Flags())
 	command.Flags().BoolVar(&f.onlyRoot, "only-root", false, "declare that no other data-root has layers in this store, if several engines or plugins have used it")
 	return command
@@ -74,8 +77,8 @@ func (f *gcFlags) preview(c console) error {
 // an engine may start now, and removeLayers decides again.
 func (f *gcFlags) plan() (plan gc.Plan, err error) {
 	err = f.readStore(func(s *inventory.Source) error {
-		if err := s.View.RequireUnused(); err != nil {
-			return refuseBusy(err)
+		if err := requireStopped(s); err != nil {
+			return err
 		}
 		plan, err = gc.Examine(s, f.onlyRoot)
 		return err
@@ -88,7 +91,27 @@ func checkObstacles(plan gc.Plan) error {
 	if len(plan.Obstacles) == 0 {
 		return nil
 	}
-	return fmt.Errorf("gc: Docker's records do not allow it: %w", errRefused)
+	return fmt.Errorf("gc: %s's records do not allow it: %w", plan.Engine, errRefused)
+}
+
+// requireStopped refuses to go on while the engine runs.
+func requireStopped(s *inventory.Source) error {
+	if err := s.View.RequireUnused(); err != nil || s.Root == nil {
+		return refuseRunning(s, err)
+	}
+	lock, err := s.Root.Lock()
+	if err != nil {
+		return refuseRunning(s, err)
+	}
+	return lock.Close()
+}
+
+// refuseRunning is refuseBusy for either door.
+func refuseRunning(s *inventory.Source, err error) error {
+	if s.Docker == nil && errors.Is(err, fault.Busy) {
+		return fmt.Errorf("%w: stop containerd and overlayzfs-snapshotter first, which may be making layers: %w", err, errRefused)
+	}
+	return refuseBusy(err)
 }
 
 // refuseBusy makes a refusal of the error of a store that another process has open.
@@ -106,8 +129,8 @@ func writePlan(w io.Writer, plan gc.Plan) error {
 		}
 		fmt.Fprintln(w)
 	}
-	_, err := fmt.Fprintf(w, "Docker's records of driver %s in %s do not know %s on %s; %d stay.\n",
-		plan.Driver, plan.Root, count(len(plan.Layers), "layer"), plan.Dataset, plan.Remaining)
+	_, err := fmt.Fprintf(w, "%s's records of %s in %s do not know %s on %s; %d stay.\n",
+		plan.Engine, plan.Reader(), plan.Root, count(len(plan.Layers), "layer"), plan.Dataset, plan.Remaining)
 	return errors.Join(err, writeObstacles(w, plan.Obstacles))
 }
 
@@ -129,8 +152,8 @@ func (f *gcFlags) collect(ctx context.Context, c console) (err error) {
 		}
 	}
 	removed, err := f.confirmAndRemove(ctx, c, agreed)
-	if err == nil && len(agreed.Layers) == 0 {
-		err = f.sweepDatasets(ctx, c)
+	if err == nil && isEmpty(agreed) {
+		err = f.sweepDatasets(ctx, c, agreed.Engine)
 	}
 	switch {
 	case f.json:
@@ -143,11 +166,14 @@ func (f *gcFlags) collect(ctx context.Context, c console) (err error) {
 
 // confirmAndRemove asks, opens the store, and removes the layers of the plan.
 func (f *gcFlags) confirmAndRemove(ctx context.Context, c console, agreed gc.Plan) (removed []string, err error) {
-	if err := checkObstacles(agreed); err != nil || len(agreed.Layers) == 0 {
+	if err := checkObstacles(agreed); err != nil || isEmpty(agreed) {
 		return nil, err
 	}
-	if err := f.confirm(ctx, c, fmt.Sprintf("Remove the layers that driver %s in %s does not know?", agreed.Driver, agreed.Root)); err != nil {
+	if err := f.confirm(ctx, c, fmt.Sprintf("Remove the layers that %s in %s does not know?", agreed.Reader(), agreed.Root)); err != nil {
 		return nil, err
+	}
+	if agreed.Engine == containerdEngine {
+		return f.removeSnapshots(ctx, c, agreed)
 	}
 	store, closeStore, err := f.openStore(ctx)
 	if err != nil {
@@ -159,6 +185,18 @@ func (f *gcFlags) confirmAndRemove(ctx context.Context, c console, agreed gc.Pla
 		err = fmt.Errorf("%d of %d layers are removed: %w: %w", len(removed), len(agreed.Layers), err, errUnfinished)
 	}
 	return removed, err
+}
+
+// isEmpty reports whether a plan removes nothing.
+func isEmpty(plan gc.Plan) bool { return len(plan.Layers)+len(plan.Snapshots) == 0 }
+
+// openBriefly opens the store and closes it.
+func (f *gcFlags) openBriefly(ctx context.Context) error {
+	_, closeStore, err := f.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	return closeStore()
 }
 
 // openStore opens the store as the plugin does.
@@ -177,16 +215,17 @@ func (f *gcFlags) openStore(ctx context.Context) (store *overlayzfs.Driver, clos
 
 // sweepDatasets opens the store if it has datasets of removed containers. Opening it destroys
 // those that no snapshot needs any more.
-func (f *gcFlags) sweepDatasets(ctx context.Context, c console) error {
+func (f *gcFlags) sweepDatasets(ctx context.Context, c console, engine string) error {
 	before, err := f.countRemoved()
 	if err != nil || before == 0 {
 		return err
 	}
-	_, closeStore, err := f.openStore(ctx)
-	if err != nil {
-		return err
+	if engine == containerdEngine {
+		err = f.openSnapshots(ctx)
+	} else {
+		err = f.openBriefly(ctx)
 	}
-	if err := closeStore(); err != nil {
+	if err != nil {
 		return err
 	}
 	left, err := f.countRemoved()

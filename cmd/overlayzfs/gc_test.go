@@ -46,7 +46,7 @@ func TestNamesAreEscaped(t *testing.T) {
 		t.Fatalf("%+v, %v", records, err)
 	}
 	_, none := docker.Read("none")
-	inv := inventory.Build("tank/docker", nil, records)
+	inv := inventory.Build("tank/docker", nil, inventory.FromDocker(records))
 	plan := gc.Decide(inv, gc.Evidence{Root: root, Driver: "overlayzfs", Unreadable: []string{"\x1b[3m"}})
 	var out bytes.Buffer
 	writeWarnings(console{err: &out}, inv)

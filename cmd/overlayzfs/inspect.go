@@ -34,7 +34,7 @@ func inspectCommand(c console, where *storeFlags) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				found, err := inv.Find(s.Records, args[0])
+				found, err := inv.Find(args[0])
 				if err != nil {
 					return err
 				}
@@ -53,12 +53,13 @@ func inspectCommand(c console, where *storeFlags) *cobra.Command {
 		},
 	}
 	f.output.register(command.Flags())
+	f.registerContainerd(command.Flags())
 	return command
 }
 
 func writeFound(w io.Writer, f *inventory.Match) error {
 	fmt.Fprintf(w, "%s %s\n", strings.ToUpper(f.Kind[:1])+f.Kind[1:], f.Name)
-	lines := [][2]string{{"ID", f.ID}, {"Tags", strings.Join(f.Tags, ", ")}, {"Image", f.Image}, {"Used by", strings.Join(f.SharedBy, ", ")}}
+	lines := [][2]string{{"ID", f.ID}, {"Namespace", f.Namespace}, {"Snapshot", f.Snapshot}, {"Tags", strings.Join(f.Tags, ", ")}, {"Image", f.Image}, {"Used by", strings.Join(f.SharedBy, ", ")}}
 	if f.Kind == "container" {
 		lines = append(lines, [2]string{"Running", fmt.Sprint(f.Running)})
 	}

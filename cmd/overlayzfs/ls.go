@@ -34,10 +34,11 @@ func lsCommand(c console, where *storeFlags) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "ls [flags]",
 		Short: "List the layers, their users and their sizes",
-		Long: "List the layers of the store. dockerd may run.\n\n" +
+		Long: "List the layers of the store. The engine may run.\n\n" +
 			"SIZE is the length of the layer's own files, ON DISK the compressed space they use in the pool. USED BY\n" +
 			"names the images that contain the layer, or the container that it belongs to. The kind \"unknown\" is a\n" +
-			"layer that Docker has no record of; `overlayzfs gc` removes it.",
+			"layer that Docker or containerd has no record of; `overlayzfs gc` removes it. The kind \"snapshot\" is one\n" +
+			"of containerd's that no image or container has, such as one that an image is unpacked into.",
 		Example: "  overlayzfs ls\n" +
 			"  overlayzfs ls --quick --unknown\n" +
 			"  overlayzfs ls -Hp -o layer,on-disk\n" +
@@ -48,10 +49,11 @@ func lsCommand(c console, where *storeFlags) *cobra.Command {
 		},
 	}
 	f.output.register(command.Flags())
+	f.registerContainerd(command.Flags())
 	f.tableFlags.register(command, layerColumns)
-	command.Flags().BoolVar(&f.quick, "quick", false, "read no layer; SIZE is what Docker recorded of image layers")
+	command.Flags().BoolVar(&f.quick, "quick", false, "read no layer; SIZE is what was recorded of image layers")
 	command.Flags().BoolVar(&f.noTrunc, "no-trunc", false, "do not shorten IDs and lists")
-	command.Flags().BoolVar(&f.unknown, "unknown", false, "list only layers that Docker does not know")
+	command.Flags().BoolVar(&f.unknown, "unknown", false, "list only layers that the engine does not know")
 	return command
 }
 

@@ -68,7 +68,7 @@ func makeStore() *inventory.Inventory {
 	inv := inventory.Build("tank/docker", []overlayzfs.LayerInfo{
 		ready(id("1"), "", 0), ready(id("2"), id("1"), 1), ready(id("3"), id("1"), 1),
 		ready(id("6")+"-init", id("2"), 2), limited, ready(id("7")+"-init", id("2"), 2), ready(id("7"), id("7")+"-init", 3), unfinished, damaged,
-	}, makeRecords())
+	}, inventory.FromDocker(makeRecords()))
 	for i := range inv.Layers {
 		if l := &inv.Layers[i]; l.Damaged == "" {
 			l.Size = &inventory.Size{Apparent: max(l.Recorded, 1<<20), Allocated: max(l.Recorded/2, 1<<19), Inodes: 12}
@@ -80,9 +80,9 @@ func makeStore() *inventory.Inventory {
 // TestOutput compares the output of the commands that change nothing. It is long because it is
 // one table, with a row for each golden file.
 func TestOutput(t *testing.T) {
-	inv, records := makeStore(), makeRecords()
+	inv := makeStore()
 	found := func(name string) *inventory.Match {
-		f, err := inv.Find(records, name)
+		f, err := inv.Find(name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,8 +91,8 @@ func TestOutput(t *testing.T) {
 	totals := inventory.Totals{Dataset: "tank/docker", Pool: inventory.Pool{Name: "tank", Health: "ONLINE", Size: 20 << 30, Allocated: 5 << 30, Free: 15 << 30}}
 	totals.Space = inventory.Space{Used: 4 << 30, Logical: 6 << 30, Layers: 3 << 30, Limited: 512 << 20, Snapshots: 512 << 20, Available: 8 << 30}
 	totals.Snapshots = inventory.Snapshots{Count: 3, Used: totals.Space.Snapshots}
-	inv.CountGroups(&totals, records)
-	totals.Overcommit = inv.ComputeOvercommit(records, totals.Space.Available)
+	inv.CountGroups(&totals)
+	totals.Overcommit = inv.ComputeOvercommit(totals.Space.Available)
 	for name, show := range map[string]func(*bytes.Buffer) error{
 		"ls.txt":          func(out *bytes.Buffer) error { return writeLayers(out, inv.Layers, false, tableFlags{}) },
 		"ls-no-trunc.txt": func(out *bytes.Buffer) error { return writeLayers(out, inv.Layers, true, tableFlags{}) },
@@ -114,8 +114,8 @@ func TestOutput(t *testing.T) {
 			return (&dfFlags{tableFlags: tableFlags{exact: true}}).writeTotals(out, totals)
 		},
 		"warnings.txt":          func(out *bytes.Buffer) error { writeWarnings(console{err: out}, inv); return nil },
-		"tree.txt":              func(out *bytes.Buffer) error { return writeTree(out, buildTree(inv.Layers, topLayers(records))) },
-		"tree.json":             func(out *bytes.Buffer) error { return writeJSON(out, buildTree(inv.Layers, topLayers(records))) },
+		"tree.txt":              func(out *bytes.Buffer) error { return writeTree(out, buildTree(inv.Layers, inv.TopLayers())) },
+		"tree.json":             func(out *bytes.Buffer) error { return writeJSON(out, buildTree(inv.Layers, inv.TopLayers())) },
 		"df.txt":                func(out *bytes.Buffer) error { return (&dfFlags{}).writeTotals(out, totals) },
 		"df.json":               func(out *bytes.Buffer) error { return writeJSON(out, totals) },
 		"inspect-image.txt":     func(out *bytes.Buffer) error { return writeFound(out, found("web:1")) },
@@ -200,7 +200,7 @@ func TestVerdictExitCode(t *testing.T) {
 // TestSelectLayers goes by Docker's records, not by the store.
 func TestSelectLayers(t *testing.T) {
 	records := makeRecords()
-	inv := inventory.Build("tank/docker", []overlayzfs.LayerInfo{{ID: id("1")}, {ID: id("8")}, {ID: "bk1"}}, records)
+	inv := inventory.Build("tank/docker", []overlayzfs.LayerInfo{{ID: id("1")}, {ID: id("8")}, {ID: "bk1"}}, inventory.FromDocker(records))
 	for name, want := range map[string][]digest.Digest{
 		"web:1": {sum("a"), sum("b")}, "front": {sum("a"), sum("b")}, string(sum("f")): {sum("a"), sum("c")}, id("1"): {sum("a")},
 		"": {sum("a"), sum("b"), sum("c"), sum("d")},
@@ -220,7 +220,7 @@ func TestSelectLayers(t *testing.T) {
 		}
 	}
 	delete(records.Layers, sum("b"))
-	inv = inventory.Build("tank/docker", nil, records)
+	inv = inventory.Build("tank/docker", nil, inventory.FromDocker(records))
 	for _, name := range []string{"web:1", "front", ""} {
 		layers, gaps, err := verify.SelectLayers(records, inv, strings.Fields(name))
 		if err != nil || len(gaps) == 0 || !strings.Contains(gaps[len(gaps)-1].Missing, string(sum("b"))) {

@@ -21,7 +21,7 @@ type containerReport struct {
 
 // rollBackContainer brings one container's writable layer back from a snapshot.
 func (f *rollbackFlags) rollBackContainer(ctx context.Context, c console, name string) error {
-	return f.readStore(func(s *inventory.Source) error {
+	return f.readDockerStore("rollback --container", func(s *inventory.Source) error {
 		layer, err := writable.Find(s, name, f.container)
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
+	"github.com/overlayzfs/overlayzfs/operator/host"
 )
 
 // packaging are commands that only a build for packaging has: build tag man.
@@ -19,7 +20,8 @@ func rootCommand(c console) *cobra.Command {
 		Short: "Manage a store of container layers on ZFS",
 		Long: "Manage a store of container layers on ZFS.\n\n" +
 			"Commands find the store and Docker's records in daemon.json and in the settings of the installed\n" +
-			"plugin. The global flags name another store.\n\n" + exitText(),
+			"plugin, or else the snapshotter's store in " + host.SnapshotterConfig + ". The global flags name\n" +
+			"another store.\n\n" + exitText(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,

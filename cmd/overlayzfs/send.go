@@ -61,7 +61,7 @@ func (f *sendFlags) run(ctx context.Context, c console) error {
 	if err := errors.Join(f.checkOutput(c), send.CheckFree(f.file)); err != nil {
 		return err
 	}
-	return f.readStore(func(s *inventory.Source) error {
+	return f.readDockerStore("send", func(s *inventory.Source) error {
 		if s.Where.Dataset == "" {
 			return fault.New(fault.Unsupported, "the store lies in Docker's data-root, and has no dataset of its own to send: `zfs send` the data-root's dataset")
 		}

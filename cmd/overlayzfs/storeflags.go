@@ -33,6 +33,12 @@ func (f *storeFlags) register(flags *pflag.FlagSet, c console) {
 	valueFlag(flags, &f.wanted.Config, "config-file", "", "FILE", "", `Docker's configuration (default "`+dockerconf.DefaultFile+`")`)
 }
 
+// registerContainerd defines the flag of a command that reads the records of a snapshotter's
+// store.
+func (f *storeFlags) registerContainerd(flags *pflag.FlagSet) {
+	valueFlag(flags, &f.wanted.ContainerdRoot, "containerd-root", "", "DIR", "", "containerd's root directory (default: that which uses the snapshotter)")
+}
+
 // findConfig names the daemon.json of the running dockerd, unless a flag names one: NixOS has
 // it elsewhere.
 func (f *storeFlags) findConfig() {
@@ -56,6 +62,24 @@ func (f *storeFlags) locate() (host.Location, error) {
 		return s, usagef("no store found: %w", err)
 	}
 	return s, err
+}
+
+// locateAny finds the plugin's store or, if there is none, the snapshotter's, which the
+// configuration file snapshotter names. The snapshotter's comes first where daemon.json has
+// Docker keep its images in containerd.
+func (f *storeFlags) locateAny(snapshotter string) (host.Location, error) {
+	config, err := dockerconf.Read(cmp.Or(f.wanted.Config, f.config))
+	ours := err == nil && config.Features["containerd-snapshotter"] && f.dataset == ""
+	s, err := f.locate()
+	if err == nil && !ours || err != nil && !errors.Is(err, fault.NotFound) {
+		return s, err
+	}
+	dataset, wrong := host.SnapshotterDataset(snapshotter)
+	if wrong != nil || dataset == "" {
+		return s, errors.Join(err, wrong)
+	}
+	f.dataset = dataset
+	return f.locate()
 }
 
 // checkDataset refuses a name that no dataset can have.
@@ -87,7 +111,7 @@ func (f *storeFlags) openZFS(run func(*zfs.Handle) error) error {
 }
 
 func (f *storeFlags) locateDataset() error {
-	s, err := f.locate()
+	s, err := f.locateAny(host.SnapshotterConfig)
 	if err == nil {
 		f.dataset, err = s.LayersDataset()
 	}

@@ -8,7 +8,6 @@ import (
 	prettylist "github.com/jedib0t/go-pretty/v6/list"
 	"github.com/spf13/cobra"
 
-	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/inventory"
 )
 
@@ -25,7 +24,7 @@ func treeCommand(c console, where *storeFlags) *cobra.Command {
 		Use:   "tree [flags]",
 		Short: "Show the layers as a tree, from base layers to containers",
 		Long: "Show the layers as a tree: base layers at the left, their children below. An image's name is at its top\n" +
-			"layer. Sizes are those that Docker recorded; tree reads no layer.",
+			"layer. Sizes are those that the engine recorded; tree reads no layer.",
 		Example: "  overlayzfs tree\n" +
 			"  overlayzfs tree --json | jq '.[].layer.id'",
 		Args: noArgs,
@@ -35,7 +34,7 @@ func treeCommand(c console, where *storeFlags) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				roots := buildTree(inv.Layers, topLayers(s.Records))
+				roots := buildTree(inv.Layers, inv.TopLayers())
 				if f.json {
 					return writeJSON(c.out, nonNil(roots))
 				}
@@ -45,6 +44,7 @@ func treeCommand(c console, where *storeFlags) *cobra.Command {
 		},
 	}
 	f.output.register(command.Flags())
+	f.registerContainerd(command.Flags())
 	return command
 }
 
@@ -53,17 +53,6 @@ type node struct {
 	Layer    inventory.Layer `json:"layer"`
 	Images   []string        `json:"images,omitempty"` // whose top layer it is
 	Children []*node         `json:"children,omitempty"`
-}
-
-// topLayers returns the names of images by the ID of their top layer.
-func topLayers(records *dockerstore.Records) map[string][]string {
-	tops := map[string][]string{}
-	for _, image := range records.Images {
-		if layer, ok := records.Layers[image.Top()]; ok {
-			tops[layer.CacheID] = append(tops[layer.CacheID], inventory.ImageName(image))
-		}
-	}
-	return tops
 }
 
 // buildTree makes trees of layers. A layer whose parent is missing is a root.

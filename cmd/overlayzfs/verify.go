@@ -26,10 +26,12 @@ type verdict struct {
 	Layers  []verify.Result `json:"layers"`
 	Bytes   int64           `json:"bytes"` // apparent size of the intact layers
 	Damaged []string        `json:"damaged_images,omitempty"`
-	// Gaps and Warnings are lost and unreadable records of Docker. Their layers were
+	// Gaps and Warnings are lost and unreadable records of the engine. Their layers were
 	// not compared.
 	Gaps     []dockerstore.Gap `json:"gaps,omitempty"`
 	Warnings []string          `json:"warnings,omitempty"`
+
+	engine string // Docker or containerd
 }
 
 // verifyCommand compares layers with Docker's digests of them.
@@ -38,12 +40,15 @@ func verifyCommand(c console, where *storeFlags) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "verify [NAME...] [flags]",
 		Short: "Compare layers with their digests",
-		Long: "Compare layers with Docker's records. verify rebuilds a layer's tar from its files and Docker's tar-split\n" +
-			"record, and compares the digest with the image's DiffID. Where the record cannot give the tar again, as of\n" +
-			"sparse files, it compares each file with the record's checksum. It checks type, owner, mode, capabilities,\n" +
-			"size, links and whiteouts of every file, and reports files that Docker did not record. It verifies all\n" +
-			"layers, or those of the images and containers named. dockerd may run; verify skips layers that it removes.\n\n" +
-			"A layer is as recorded, changed or unproven. Unproven means that the record proves nothing: keep the image.\n" +
+		Long: "Compare layers with the engine's records. verify rebuilds a layer's tar from its files and Docker's\n" +
+			"tar-split record, and compares the digest with the image's DiffID. Where the record cannot give the tar\n" +
+			"again, as of sparse files, it compares each file with the record's checksum. It checks type, owner, mode,\n" +
+			"capabilities, size, links and whiteouts of every file, and reports files that are not recorded. Of a\n" +
+			"snapshotter's store it makes the record from the layer's blob in containerd's content store. It verifies\n" +
+			"all layers, or those of the images and containers named. The engine may run; verify skips layers that it\n" +
+			"removes.\n\n" +
+			"A layer is as recorded, changed or unproven. Unproven means that the record proves nothing, or that\n" +
+			"containerd discarded the blob: keep the image.\n" +
 			"The exit code is 6 when a layer changed, is missing or has no record, and 5 when one is unproven or a\n" +
 			"record is unreadable.",
 		Example: "  overlayzfs verify\n" +
@@ -55,6 +60,7 @@ func verifyCommand(c console, where *storeFlags) *cobra.Command {
 		},
 	}
 	f.output.register(command.Flags())
+	f.registerContainerd(command.Flags())
 	return command
 }
 
@@ -63,11 +69,11 @@ func (f *verifyFlags) verify(ctx context.Context, c console, s *inventory.Source
 	if err != nil {
 		return err
 	}
-	layers, gaps, err := verify.SelectLayers(s.Records, inv, names)
+	engine, layers, gaps, err := selectLayers(s, inv, names)
 	if err != nil {
 		return err
 	}
-	results, err := compareLayers(ctx, c, s, layers)
+	results, err := compareLayers(ctx, c, s, engine, layers)
 	if err != nil {
 		return err
 	}
@@ -84,21 +90,32 @@ func (f *verifyFlags) verify(ctx context.Context, c console, s *inventory.Source
 	return v.findings()
 }
 
+// selectLayers returns the layers to compare, the engine that has records of them, and the
+// gaps in its records.
+func selectLayers(s *inventory.Source, inv *inventory.Inventory, names []string) (engine verify.Engine, layers []dockerstore.Layer, gaps []dockerstore.Gap, err error) {
+	if s.Docker != nil {
+		layers, gaps, err = verify.SelectLayers(s.Records, inv, names)
+		return verify.Docker{Root: s.Docker, Driver: s.Where.Driver}, layers, gaps, err
+	}
+	layers, gaps, err = verify.SelectSnapshots(inv, names)
+	return verify.NewContainerd(s.Root, s.Containerd.Records), layers, gaps, err
+}
+
 // compareLayers compares layers with their digests, and shows the progress in bytes.
-func compareLayers(ctx context.Context, c console, s *inventory.Source, layers []dockerstore.Layer) ([]verify.Result, error) {
+func compareLayers(ctx context.Context, c console, s *inventory.Source, engine verify.Engine, layers []dockerstore.Layer) ([]verify.Result, error) {
 	var total int64
 	for _, layer := range layers {
 		total += layer.Size
 	}
 	step, done := c.showProgress("comparing layers", total)
 	defer done()
-	v := verify.Verifier{View: s.View, Docker: s.Docker, Driver: s.Where.Driver, Progress: func(n int) { step(int64(n)) }}
+	v := verify.Verifier{View: s.View, Engine: engine, Progress: func(n int) { step(int64(n)) }}
 	return v.VerifyLayers(ctx, layers)
 }
 
 // newVerdict sums up the results of comparing layers.
 func newVerdict(results []verify.Result, layers []dockerstore.Layer, inv *inventory.Inventory) verdict {
-	v := verdict{Layers: nonNil(results)}
+	v := verdict{Layers: nonNil(results), engine: inv.Engine}
 	images := map[string]bool{}
 	for i, r := range results {
 		if r.Status == verify.OK {
@@ -170,11 +187,11 @@ func (v verdict) findings() error {
 	case wrong > 0:
 		return findings{fmt.Sprintf("%s changed or missing; remove these images and their containers, and pull or build them again: %s", count(wrong, "layer"), shortList(v.Damaged)), exitBroken}
 	case len(v.Gaps) > 0:
-		return findings{fmt.Sprintf("Docker's records are incomplete: %s; pull or build these images again, or restore the records", count(len(v.Gaps), "gap")), exitBroken}
+		return findings{fmt.Sprintf("%s's records are incomplete: %s; pull or build these images again, or restore the records", v.engine, count(len(v.Gaps), "gap")), exitBroken}
 	case len(v.Warnings) > 0:
-		return findings{fmt.Sprintf("cannot read %s of Docker; the layers they describe were not compared", count(len(v.Warnings), "record")), exitWarning}
+		return findings{fmt.Sprintf("cannot read %s of %s; the layers they describe were not compared", count(len(v.Warnings), "record"), v.engine), exitWarning}
 	case unproven > 0:
-		return findings{fmt.Sprintf("Docker's records prove nothing of %s (see REASON); keep the images, and compare them with a pull if in doubt", count(unproven, "layer")), exitWarning}
+		return findings{fmt.Sprintf("%s's records prove nothing of %s (see REASON); keep the images, and compare them with a pull if in doubt", v.engine, count(unproven, "layer")), exitWarning}
 	}
 	return nil
 }

@@ -12,5 +12,6 @@
 //	snapshotter.go  the snapshotter's daemon, and the layers in its store
 //	containerd.go   containerd on the snapshotter; plaincontainerd.go one with its defaults
 //	health.go       the health of a snapshotter at a socket
+//	operator.go     the operator's command on the snapshotter's store
 //	registry.go     a registry to push to and pull from
 package engine

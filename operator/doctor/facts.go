@@ -30,8 +30,10 @@ type Facts struct {
 	SolidState bool // no disk of the host rotates
 
 	Docker Docker
-	Store  *Store
-	Probe  *Probe
+	// Containerd is nil for a plugin's store.
+	Containerd *Containerd
+	Store      *Store
+	Probe      *Probe
 }
 
 // Memory is the host's memory and the ARC's share of it, in bytes.
@@ -77,8 +79,9 @@ type Engine struct {
 // Store is the state of the store.
 type Store struct {
 	Err      error
-	Unknown  int    // layers that Docker does not know
-	Missing  int    // layers that only Docker knows
+	Engine   string // Docker or containerd; empty is Docker
+	Unknown  int    // layers that the engine does not know
+	Missing  int    // layers that only the engine knows
 	Damaged  int    // layers that are damaged
 	Removing int    // whose files are still being deleted
 	Rollback string // one that was cut short
@@ -88,7 +91,7 @@ type Store struct {
 	Scratch       []string // datasets that an earlier doctor left
 	Removed       int      // datasets of removed containers, which snapshots keep
 	Mounts        []string // that an earlier command left
-	Warnings      int      // records of Docker that cannot be read
+	Warnings      int      // records of the engine that cannot be read
 	// Running is a command that changes something and has not ended: what it has begun is
 	// not judged.
 	Running string

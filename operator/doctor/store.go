@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -23,7 +24,7 @@ func checkStore(f Facts) []Finding {
 	}
 	found := findLeftovers(s, f.Dataset, f.Docker.commandFlags())
 	if s.Err != nil {
-		found = append(found, Finding{check, Note, s.Err.Error(), "its layers were not compared with Docker's records", ""})
+		found = append(found, Finding{check, Note, s.Err.Error(), "its layers were not compared with the engine's records", ""})
 	}
 	if s.Rollback != "" {
 		found = append(found, Finding{check, Broken, "a rollback to " + s.Rollback + " was cut short", "the store does not open until it is finished", fmt.Sprintf("overlayzfs rollback %s@%s%s", f.Dataset, s.Rollback, s.RollbackFlags)})
@@ -35,7 +36,7 @@ func checkStore(f Facts) []Finding {
 		found = append(found, Finding{check, Broken, fmt.Sprintf("%d layers are damaged", s.Damaged), "what stands on them cannot be mounted", "overlayzfs ls | grep damaged; overlayzfs verify"})
 	}
 	if s.Missing > 0 {
-		found = append(found, Finding{check, Broken, fmt.Sprintf("Docker knows %d layers that are not there", s.Missing), "their images and containers do not start", "overlayzfs verify    # names the images: remove them and pull them again"})
+		found = append(found, Finding{check, Broken, fmt.Sprintf("%s knows %d layers that are not there", s.engine(), s.Missing), "their images and containers do not start", "overlayzfs verify    # names the images: remove them and pull them again"})
 	}
 	if len(found) == 0 {
 		return okFinding(check, "in order")
@@ -43,10 +44,21 @@ func checkStore(f Facts) []Finding {
 	return found
 }
 
+// engine names the engine that records the layers.
+func (s *Store) engine() string { return cmp.Or(s.Engine, "Docker") }
+
+// daemons names the daemons that use the store.
+func (s *Store) daemons() string {
+	if s.engine() == "Docker" {
+		return "dockerd"
+	}
+	return "containerd and overlayzfs-snapshotter"
+}
+
 func findLeftovers(s *Store, dataset, flags string) (found []Finding) {
 	const check = "leftovers"
 	if s.Unknown > 0 && s.Warnings == 0 {
-		found = append(found, Finding{check, Note, fmt.Sprintf("%d layers that Docker does not know", s.Unknown), "they take space", "overlayzfs gc" + flags + "    # dockerd stopped; it shows them and asks"})
+		found = append(found, Finding{check, Note, fmt.Sprintf("%d layers that %s does not know", s.Unknown, s.engine()), "they take space", "overlayzfs gc" + flags + "    # " + s.daemons() + " stopped; it shows them and asks"})
 	}
 	if s.Removing > 0 {
 		found = append(found, Finding{check, Note, fmt.Sprintf("%d removed layers whose files are still there", s.Removing), "they are deleted in the background, or at the plugin's next start", ""})

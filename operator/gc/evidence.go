@@ -47,7 +47,7 @@ func (e Evidence) otherDriversLayers() map[string]bool {
 // records together. findObstacles has those of the inventory's own driver.
 func (e Evidence) checkOtherDrivers() (why []string) {
 	for _, name := range e.Unreadable {
-		why = append(why, describeUnread(name))
+		why = append(why, describeUnread("Docker", name))
 	}
 	drivers := map[string]bool{}
 	for _, records := range e.Records {
@@ -63,10 +63,10 @@ func (e Evidence) checkOtherDrivers() (why []string) {
 			continue
 		}
 		for _, damage := range records.Damaged {
-			why = append(why, describeUnread(damage.Error()))
+			why = append(why, describeUnread("Docker", damage.Error()))
 		}
 		for _, gap := range records.Gaps() {
-			why = append(why, describeGap(gap))
+			why = append(why, describeGap("Docker", gap))
 		}
 	}
 	return why

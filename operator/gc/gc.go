@@ -12,13 +12,23 @@ import (
 
 // Plan lists the layers to remove.
 type Plan struct {
+	Engine    string            `json:"-"` // Docker or containerd
 	Dataset   string            `json:"dataset"`
-	Root      string            `json:"root"`   // Docker's data-root, whose records decided
-	Driver    string            `json:"driver"` // the storage driver of these records
-	Layers    []inventory.Layer `json:"layers"` // in the order of removal: children first
-	Remaining int               `json:"kept"`   // layers that stay
+	Root      string            `json:"root"`                // Docker's data-root or containerd's root, whose records decided
+	Driver    string            `json:"driver"`              // the storage driver or the snapshotter of these records
+	Snapshots []string          `json:"snapshots,omitempty"` // of containerd's to remove: children first
+	Layers    []inventory.Layer `json:"layers"`              // in the order of removal: children first
+	Remaining int               `json:"kept"`                // layers that stay
 	// Obstacles are the reasons why nothing is removed.
 	Obstacles []string `json:"obstacles,omitempty"`
+}
+
+// Reader names the driver or snapshotter whose records decided.
+func (p Plan) Reader() string {
+	if p.Engine == "containerd" {
+		return "snapshotter " + p.Driver
+	}
+	return "driver " + p.Driver
 }
 
 // Evidence is what the decision is based on, besides the inventory.
@@ -40,7 +50,7 @@ type Evidence struct {
 
 // Decide returns the plan. It changes nothing.
 func Decide(inv *inventory.Inventory, e Evidence) Plan {
-	p := Plan{Dataset: inv.Dataset, Root: e.Root, Driver: e.Driver, Layers: []inventory.Layer{}}
+	p := Plan{Engine: "Docker", Dataset: inv.Dataset, Root: e.Root, Driver: e.Driver, Layers: []inventory.Layer{}}
 	keep := findLayersInUse(inv, e.otherDriversLayers())
 	for _, l := range inv.Layers {
 		if !keep[l.ID] {
@@ -92,13 +102,13 @@ func findObstacles(inv *inventory.Inventory, p Plan, keep map[string]bool) (why 
 		why = append(why, "BuildKit's records, which might name a layer, are open in another process: stop dockerd")
 	}
 	for _, warning := range inv.Warnings {
-		why = append(why, describeUnread(warning))
+		why = append(why, describeUnread(p.Engine, warning))
 	}
 	for _, gap := range inv.Gaps {
-		why = append(why, describeGap(gap))
+		why = append(why, describeGap(p.Engine, gap))
 	}
 	if n := len(inv.Missing); n > 0 {
-		why = append(why, fmt.Sprintf("the store lacks %d layers that Docker knows (such as %s): the records belong to another store, or images are damaged; `overlayzfs verify` names these", n, inv.Missing[0].ID))
+		why = append(why, fmt.Sprintf("the store lacks %d layers that %s knows (such as %s): the records belong to another store, or images are damaged; `overlayzfs verify` names these", n, p.Engine, inv.Missing[0].ID))
 	}
 	for _, l := range inv.Layers {
 		if l.Damaged != "" && keep[l.ID] {
@@ -106,17 +116,17 @@ func findObstacles(inv *inventory.Inventory, p Plan, keep map[string]bool) (why 
 		}
 	}
 	if p.Remaining == 0 && len(p.Layers) > 0 {
-		why = append(why, "Docker knows none of the store's layers: the records belong to another store; to give up the whole store, destroy its dataset")
+		why = append(why, p.Engine+" knows none of the store's layers: the records belong to another store; to give up the whole store, destroy its dataset")
 	}
 	return why
 }
 
-func describeUnread(warning string) string {
-	return "cannot read a record of Docker, which might name a layer: " + warning
+func describeUnread(engine, warning string) string {
+	return "cannot read a record of " + engine + ", which might name a layer: " + warning
 }
 
-func describeGap(gap dockerstore.Gap) string {
-	return fmt.Sprintf("Docker's records are incomplete, and the missing one might name a layer: %s; restore the missing record, or remove the one that lacks it", gap)
+func describeGap(engine string, gap dockerstore.Gap) string {
+	return fmt.Sprintf("%s's records are incomplete, and the missing one might name a layer: %s; restore the missing record, or remove the one that lacks it", engine, gap)
 }
 
 // Intersect returns the plan with only those layers that an earlier plan, which the
@@ -125,5 +135,6 @@ func (p Plan) Intersect(agreed Plan) Plan {
 	p.Layers = slices.DeleteFunc(slices.Clone(p.Layers), func(l inventory.Layer) bool {
 		return !slices.ContainsFunc(agreed.Layers, func(a inventory.Layer) bool { return a.ID == l.ID })
 	})
+	p.Snapshots = slices.DeleteFunc(slices.Clone(p.Snapshots), func(name string) bool { return !slices.Contains(agreed.Snapshots, name) })
 	return p
 }

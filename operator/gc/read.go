@@ -13,9 +13,12 @@ import (
 	"github.com/overlayzfs/overlayzfs/plugin"
 )
 
-// Examine reads a store and Docker's records, and decides what would be removed.
-// onlyRoot says that no other data-root has layers in the store.
+// Examine reads a store and its engine's records, and decides what would be removed.
+// onlyRoot says that no other data-root has layers in a plugin's store.
 func Examine(s *inventory.Source, onlyRoot bool) (Plan, error) {
+	if s.Docker == nil {
+		return examineSnapshots(s)
+	}
 	inv, err := s.Inventory()
 	if err != nil {
 		return Plan{}, err

@@ -25,6 +25,8 @@ type Overrides struct {
 	Root    string // Docker's data-root
 	Driver  string
 	Dataset string
+	// ContainerdRoot is the root directory of containerd.
+	ContainerdRoot string
 	// New is set when the store need not exist yet. The plugin has to be installed then.
 	New bool
 }
@@ -45,6 +47,8 @@ type Location struct {
 	UsernsRemap bool
 	// Options are the driver's storage options: the plugin's, then daemon.json's.
 	Options []string
+	// ContainerdRoot is the root directory of containerd, or "" where none was named.
+	ContainerdRoot string
 }
 
 // ConfiguredDataset returns the dataset that the plugin uses when dockerd starts with it,
@@ -58,7 +62,9 @@ func FindStore(w Overrides) (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	s := Location{Root: cmp.Or(w.Root, config.DataRoot), Driver: cmp.Or(w.Driver, PluginDriver(config), DefaultDriver)}
+	s := Location{
+		Root: cmp.Or(w.Root, config.DataRoot), Driver: cmp.Or(w.Driver, PluginDriver(config), DefaultDriver), ContainerdRoot: w.ContainerdRoot,
+	}
 	if err := s.findPlugin(); err != nil {
 		return Location{}, err
 	}

@@ -23,7 +23,7 @@ const (
 // what an earlier process left. It fails with fault.Busy while somebody has the store
 // open. The caller holds the lock of changing commands and calls closeStore.
 func OpenStore(ctx context.Context, where Location, o overlayzfs.Options) (store *overlayzfs.Driver, closeStore func() error, err error) {
-	home, release, err := prepareHome(where)
+	home, release, err := PrepareHome(where)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -34,9 +34,10 @@ func OpenStore(ctx context.Context, where Location, o overlayzfs.Options) (store
 	return store, func() error { return errors.Join(store.Close(), release()) }, nil
 }
 
-// prepareHome returns the directory that a store is opened in: its own, or one that
-// its dataset is mounted on until release is called.
-func prepareHome(where Location) (home string, release func() error, err error) {
+// PrepareHome returns the directory that a store is opened in: its own, or one that
+// its dataset is mounted on until release is called. The caller holds the lock of changing
+// commands.
+func PrepareHome(where Location) (home string, release func() error, err error) {
 	if where.Dataset == "" {
 		return where.Home, func() error { return nil }, nil
 	}

@@ -7,7 +7,6 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
-	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
 
 // Match is the layer, image or container that a name means.
@@ -15,35 +14,36 @@ type Match struct {
 	Kind      string   `json:"kind"` // layer, image or container
 	Name      string   `json:"name"`
 	ID        string   `json:"id"`
-	Image     string   `json:"image,omitempty"` // of a container
+	Namespace string   `json:"namespace,omitempty"` // containerd's
+	Snapshot  string   `json:"snapshot,omitempty"`  // containerd's key of a layer
+	Image     string   `json:"image,omitempty"`     // of a container
 	Tags      []string `json:"tags,omitempty"`
 	Running   bool     `json:"running,omitempty"`
 	Layers    []*Layer `json:"layers"` // lowest first
 	SharedBy  []string `json:"shared_by,omitempty"`
 	Exclusive int64    `json:"exclusive"` // apparent size of layers that nothing else uses
-	// Chains are the layers that Docker has digests of, the lowest first. A chain need
-	// not be in Docker's records or in the store.
+	// Chains are the layers that the engine has digests of, the lowest first. A chain need
+	// not be in its records or in the store.
 	Chains []digest.Digest `json:"-"`
 }
 
-// Find returns the only match of a container's name or ID, an image's name or ID, or a
-// layer's ID. IDs may be abbreviated.
-func (inv *Inventory) Find(records *dockerstore.Records, name string) (*Match, error) {
+// Find returns the only match of a container's name or ID, an image's name or ID, a
+// layer's ID, or the key of a snapshot. IDs may be abbreviated. A name space of
+// containerd's before a name selects one of several: NAMESPACE/NAME.
+func (inv *Inventory) Find(name string) (*Match, error) {
 	var all []*Match
-	for _, c := range records.Containers {
-		if c.Name == name || isIDPrefix(name, c.ID) {
-			all = append(all, inv.matchContainer(records, c))
+	for _, c := range inv.records.Containers {
+		if isNamed(c.Namespace, name, c.Name) || isIDPrefix(name, c.ID) {
+			all = append(all, inv.matchContainer(c))
 		}
 	}
-	for _, image := range records.Images {
-		if hasTag(image, name) || isIDPrefix(strings.TrimPrefix(name, "sha256:"), image.ID.Encoded()) {
+	for _, image := range inv.records.Images {
+		if image.hasName(name) {
 			all = append(all, inv.matchImage(image))
 		}
 	}
-	for i := range inv.Layers {
-		if l := &inv.Layers[i]; l.ID == name || isIDPrefix(name, l.ID) && !strings.HasSuffix(l.ID, "-init") {
-			all = append(all, matchLayer(l))
-		}
+	if len(all) == 0 {
+		all = inv.findLayers(name)
 	}
 	switch len(all) {
 	case 0:
@@ -54,9 +54,26 @@ func (inv *Inventory) Find(records *dockerstore.Records, name string) (*Match, e
 	}
 	var names []string
 	for _, f := range all {
-		names = append(names, f.Kind+" "+f.Name+" "+ShortID(f.ID))
+		names = append(names, strings.TrimSpace(f.Kind+" "+f.Name+" "+ShortID(f.ID)+" "+f.Namespace))
 	}
-	return nil, fault.New(fault.Invalid, "%q is ambiguous, it can be %s: write more of the ID", name, strings.Join(names, ", or "))
+	return nil, fault.New(fault.Invalid, "%q is ambiguous, it can be %s: write more of the ID, or the name space before the name", name, strings.Join(names, ", or "))
+}
+
+// findLayers returns the layers of an ID or of a snapshot's key.
+func (inv *Inventory) findLayers(name string) (all []*Match) {
+	for i := range inv.Layers {
+		l := &inv.Layers[i]
+		if l.ID == name || isIDPrefix(name, l.ID) && !strings.HasSuffix(l.ID, "-init") ||
+			l.Snapshot != "" && (isNamed(l.Namespace, name, l.Snapshot) || isIDPrefix(strings.TrimPrefix(name, "sha256:"), strings.TrimPrefix(l.Snapshot, "sha256:"))) {
+			all = append(all, matchLayer(l))
+		}
+	}
+	return all
+}
+
+// isNamed reports whether a name means something in a name space.
+func isNamed(namespace, name, own string) bool {
+	return own != "" && (name == own || namespace != "" && name == namespace+"/"+own)
 }
 
 // minIDLength is the shortest abbreviation of an ID.
@@ -64,55 +81,72 @@ const minIDLength = 4
 
 func isIDPrefix(name, id string) bool { return len(name) >= minIDLength && strings.HasPrefix(id, name) }
 
-func hasTag(image dockerstore.Image, name string) bool {
-	return slices.Contains(image.Tags, name) || slices.Contains(image.Tags, name+":latest")
+// hasName reports whether a name or an abbreviated ID means the image.
+func (i ImageRecord) hasName(name string) bool {
+	id := strings.TrimPrefix(name, "sha256:")
+	if isIDPrefix(id, i.ID) || slices.ContainsFunc(i.OtherIDs, func(other string) bool { return isIDPrefix(id, other) }) {
+		return true
+	}
+	for _, tag := range i.Tags {
+		for _, own := range []string{tag, familiarName(tag)} {
+			if isNamed(i.Namespace, name, own) || isNamed(i.Namespace, name+":latest", own) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// familiarName returns an image's name as Docker shows it.
+func familiarName(name string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(name, "docker.io/"), "library/")
 }
 
 func matchLayer(l *Layer) *Match {
-	f := &Match{Kind: "layer", Name: ShortID(l.ID), ID: l.ID, Layers: []*Layer{l}}
+	f := &Match{Kind: "layer", Name: ShortID(l.ID), ID: l.ID, Namespace: l.Namespace, Snapshot: l.Snapshot, Layers: []*Layer{l}}
 	if l.Chain != "" {
 		f.Chains = []digest.Digest{l.Chain}
 	}
 	return f
 }
 
-func (inv *Inventory) matchImage(image dockerstore.Image) *Match {
-	f := &Match{Kind: "image", Name: ImageName(image), ID: image.ID.Encoded(), Tags: image.Tags, Layers: []*Layer{}, Chains: image.Chains}
-	for _, chain := range image.Chains {
-		f.Layers = append(f.Layers, inv.selectLayers(func(l *Layer) bool { return l.Chain == chain })...)
+func (inv *Inventory) matchImage(image ImageRecord) *Match {
+	return &Match{
+		Kind: "image", Name: image.Name, ID: image.ID, Namespace: image.Namespace, Tags: image.Tags,
+		Layers: inv.selectLayers(image.Layers), Chains: image.Chains,
 	}
-	return f
 }
 
-func (inv *Inventory) matchContainer(records *dockerstore.Records, c dockerstore.Container) *Match {
-	f := &Match{Kind: "container", Name: c.Name, ID: c.ID, Running: c.Running, Layers: []*Layer{}}
-	for _, image := range records.Images {
-		if image.ID == c.Image {
-			f.Image = ImageName(image)
-		}
+func (inv *Inventory) matchContainer(c ContainerRecord) *Match {
+	return &Match{
+		Kind: "container", Name: c.Name, ID: c.ID, Namespace: c.Namespace, Image: c.Image, Running: c.Running,
+		Layers: inv.selectLayers(c.Layers), Chains: c.Chains,
 	}
-	for _, m := range records.Mounts {
-		if m.Name != c.ID {
-			continue
-		}
-		for chain := m.Parent; chain != ""; chain = records.Layers[chain].Parent {
-			f.Chains = append(f.Chains, chain)
-			f.Layers = append(inv.selectLayers(func(l *Layer) bool { return l.Chain == chain }), f.Layers...)
-		}
-		slices.Reverse(f.Chains)
-		f.Layers = append(f.Layers, inv.selectLayers(func(l *Layer) bool { return l.ID == m.InitID })...)
-		f.Layers = append(f.Layers, inv.selectLayers(func(l *Layer) bool { return l.ID == m.MountID })...)
-	}
-	return f
 }
 
-func (inv *Inventory) selectLayers(want func(*Layer) bool) (found []*Layer) {
-	for i := range inv.Layers {
-		if want(&inv.Layers[i]) {
-			found = append(found, &inv.Layers[i])
+// selectLayers returns those of the layers that the store has, in the same order, never
+// nil.
+func (inv *Inventory) selectLayers(ids []string) []*Layer {
+	found := []*Layer{}
+	for _, id := range ids {
+		for i := range inv.Layers {
+			if inv.Layers[i].ID == id {
+				found = append(found, &inv.Layers[i])
+			}
 		}
 	}
 	return found
+}
+
+// TopLayers returns the names of images by the ID of their top layer.
+func (inv *Inventory) TopLayers() map[string][]string {
+	tops := map[string][]string{}
+	for _, image := range inv.records.Images {
+		for _, top := range image.Tops {
+			tops[top] = append(tops[top], image.Name)
+		}
+	}
+	return tops
 }
 
 // addSharers adds the other users of the layers, and the size that nothing else uses.

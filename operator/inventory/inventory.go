@@ -11,7 +11,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/quota"
 )
 
-// Kind is what a layer is to Docker.
+// Kind is what a layer is to the engine.
 type Kind string
 
 // The kinds of layers.
@@ -20,11 +20,12 @@ const (
 	Container      Kind = "container"   // a container's writable layer
 	Init           Kind = "init"        // between a container and its image
 	BuildCache     Kind = "build cache" // BuildKit's
+	Snapshot       Kind = "snapshot"    // of containerd's, and no image's or container's
 	PendingRemoval Kind = "leaving"     // Docker removes it at its next start
-	Unknown        Kind = "unknown"     // Docker does not know it
+	Unknown        Kind = "unknown"     // the engine does not know it
 )
 
-// Layer is a layer of the store, with what Docker knows about it.
+// Layer is a layer of the store, with what the engine knows about it.
 type Layer struct {
 	ID     string           `json:"id"`
 	Kind   Kind             `json:"kind"`
@@ -32,12 +33,15 @@ type Layer struct {
 	Parent string           `json:"parent,omitempty"`
 	Depth  int              `json:"depth"` // how many layers are below
 	Lowers []string         `json:"-"`     // their IDs, as far as they are known
-	Chain  digest.Digest    `json:"chain,omitempty"`
-	Diff   digest.Digest    `json:"diff,omitempty"`
+	// Snapshot is containerd's key of the layer's snapshot, in the name space Namespace.
+	Snapshot  string        `json:"snapshot,omitempty"`
+	Namespace string        `json:"namespace,omitempty"`
+	Chain     digest.Digest `json:"chain,omitempty"`
+	Diff      digest.Digest `json:"diff,omitempty"`
 	// Images contain the layer. Containers own it or have it below their writable layer.
 	Images     []string `json:"images,omitempty"`
 	Containers []string `json:"containers,omitempty"`
-	// Recorded is the apparent size that Docker recorded for an image layer.
+	// Recorded is the apparent size that the engine recorded for an image layer.
 	Recorded int64  `json:"recorded_size,omitempty"`
 	Size     *Size  `json:"size,omitempty"` // absent where it was not measured
 	Limit    *Limit `json:"limit,omitempty"`
@@ -61,14 +65,15 @@ type Limit struct {
 	Project uint32     `json:"project,omitempty"`
 }
 
-// Missing is a layer that Docker has recorded and the store lacks.
+// Missing is a layer that the engine has recorded and the store lacks.
 type Missing struct {
 	ID    string   `json:"id"`
 	Users []string `json:"users,omitempty"` // images and containers
 }
 
-// Inventory is a store together with what Docker knows about it.
+// Inventory is a store together with what its engine knows about it.
 type Inventory struct {
+	Engine  string    `json:"-"` // Docker or containerd
 	Dataset string    `json:"dataset"`
 	Layers  []Layer   `json:"layers"` // grouped by kind, each after its parent
 	Missing []Missing `json:"missing,omitempty"`
@@ -79,28 +84,44 @@ type Inventory struct {
 	Gaps []dockerstore.Gap `json:"gaps,omitempty"`
 	// Warnings are records that could not be read.
 	Warnings []string `json:"warnings,omitempty"`
+
+	records *Records
 }
 
 // Build returns an inventory without sizes. With empty records every layer is unknown.
-func Build(dataset string, seen []overlayzfs.LayerInfo, records *dockerstore.Records) *Inventory {
-	users := indexUsers(records)
-	inv := &Inventory{Dataset: dataset, Layers: []Layer{}, BuildsLocked: records.BuildsLocked, Gaps: records.Gaps()}
+func Build(dataset string, seen []overlayzfs.LayerInfo, records *Records) *Inventory {
+	inv := &Inventory{
+		Engine: records.Engine, Dataset: dataset, Layers: []Layer{}, BuildsLocked: records.BuildsLocked,
+		Gaps: records.Gaps, Warnings: records.Warnings, records: records,
+	}
 	there := make(map[string]bool, len(seen))
 	for _, s := range seen {
 		there[s.ID] = true
-		inv.Layers = append(inv.Layers, users.describeLayer(dataset, s))
+		inv.Layers = append(inv.Layers, records.describeLayer(dataset, s))
 	}
-	for id, u := range users.byID {
-		if !there[id] && u.kind != PendingRemoval && u.kind != BuildCache {
-			inv.Missing = append(inv.Missing, Missing{id, slices.Concat(u.images, u.containers)})
+	for id, use := range records.Uses {
+		if !there[id] && !use.Optional {
+			inv.Missing = append(inv.Missing, Missing{id, slices.Concat(use.Images, use.Containers)})
 		}
-	}
-	for _, damage := range records.Damaged {
-		inv.Warnings = append(inv.Warnings, damage.Error())
 	}
 	slices.SortFunc(inv.Missing, func(a, b Missing) int { return cmp.Compare(a.ID, b.ID) })
 	inv.sort()
 	return inv
+}
+
+// describeLayer combines a layer of the store with its users.
+func (r *Records) describeLayer(dataset string, s overlayzfs.LayerInfo) Layer {
+	l := Layer{ID: s.ID, Kind: Unknown, State: s.State, Parent: s.Parent, Depth: s.Depth, Lowers: s.Lowers, Key: s.Key, Limit: describeLimit(dataset, s)}
+	if s.Damaged != nil {
+		l.Damaged = s.Damaged.Error()
+	}
+	if use, ok := r.Uses[s.ID]; ok {
+		l.Kind, l.Images, l.Containers, l.Snapshot, l.Namespace = use.Kind, use.Images, use.Containers, use.Snapshot, use.Namespace
+		l.Chain, l.Diff, l.Recorded = use.Chain, use.Diff, use.Recorded
+	} else if r.BuildsLocked && dockerstore.IsBuildKitID(s.ID) {
+		l.Kind = BuildCache
+	}
+	return l
 }
 
 // sort groups layers by kind, containers after images, and puts each layer after its
@@ -134,7 +155,7 @@ func (inv *Inventory) pathsFromBase() map[string][]string {
 }
 
 func kindRank(k Kind) int {
-	return slices.Index([]Kind{Image, Init, Container, BuildCache, PendingRemoval, Unknown}, k)
+	return slices.Index([]Kind{Image, Init, Container, BuildCache, Snapshot, PendingRemoval, Unknown}, k)
 }
 
 // describeLimit returns a layer's limit, or nil when it has none.

@@ -48,7 +48,7 @@ func (inv *Inventory) layer(id string) Layer {
 
 func TestUsersOfLayers(t *testing.T) {
 	seen, records := makeStore()
-	inv := Build("tank/a", seen, records)
+	inv := Build("tank/a", seen, FromDocker(records))
 	for id, kind := range map[string]Kind{
 		"base": Image, "top": Image, "rw": Container, "rw-init": Init, "brw": Container, "cache": BuildCache, "gone": PendingRemoval, "stray": Unknown,
 	} {
@@ -64,7 +64,7 @@ func TestUsersOfLayers(t *testing.T) {
 	}
 	records.BuildsLocked = true
 	const build = "c4x8p3m0q1w2e3r4t5y6u7i8o"
-	if got := Build("tank/a", append(seen, overlayzfs.LayerInfo{ID: build}), records).layer(build).Kind; got != BuildCache {
+	if got := Build("tank/a", append(seen, overlayzfs.LayerInfo{ID: build}), FromDocker(records)).layer(build).Kind; got != BuildCache {
 		t.Errorf("while BuildKit's records are locked a layer with its ID is %s", got)
 	}
 	// A layer that Docker recorded and the store lacks is missing; one that BuildKit gave up is not.
@@ -80,25 +80,25 @@ func TestComputeOvercommit(t *testing.T) {
 			seen[i].Limit = &quota.Record{Mode: quota.Project, Limits: quota.Limits{Bytes: 1000}}
 		}
 	}
-	inv := Build("tank/a", seen, records)
+	inv := Build("tank/a", seen, FromDocker(records))
 	want := Overcommit{Limited: 1, Limits: 1000, Free: 1000, Unlimited: 1, Divergence: 110, Available: 500, Excess: 610}
-	if diff := cmp.Diff(want, inv.ComputeOvercommit(records, 500)); diff != "" {
+	if diff := cmp.Diff(want, inv.ComputeOvercommit(500)); diff != "" {
 		t.Error(diff)
 	}
 	for i := range inv.Layers {
 		inv.Layers[i].Size = &Size{Allocated: 900}
 	}
 	want.Free, want.Available, want.Excess = 100, 210, 0
-	if diff := cmp.Diff(want, inv.ComputeOvercommit(records, 210)); diff != "" {
+	if diff := cmp.Diff(want, inv.ComputeOvercommit(210)); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestGroups(t *testing.T) {
 	seen, records := makeStore()
-	inv := Build("tank/a", seen, records)
+	inv := Build("tank/a", seen, FromDocker(records))
 	var totals Totals
-	inv.CountGroups(&totals, records)
+	inv.CountGroups(&totals)
 	if got, want := totals.Images, (Group{Count: 2, Active: 1, Layers: 2, Apparent: 110, Shared: 101}); got != want {
 		t.Errorf("images %+v, want %+v", got, want)
 	}
@@ -112,30 +112,32 @@ func TestGroups(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	seen, records := makeStore()
-	inv := Build("tank/a", seen, records)
+	inv := Build("tank/a", seen, FromDocker(records))
 	for name, want := range map[string]string{"web": "container", "one": "image", "one:latest": "image", "stray": "layer", digest.FromString("2").Encoded()[:8]: "image"} {
-		f, err := inv.Find(records, name)
+		f, err := inv.Find(name)
 		if err != nil || f.Kind != want || len(f.Layers) == 0 {
 			t.Errorf("%s: %+v, %v", name, f, err)
 		}
 	}
-	f, err := inv.Find(records, "web")
+	f, err := inv.Find("web")
 	if err != nil || len(f.Layers) != 4 || f.Layers[0].ID != "base" || f.Layers[3].ID != "rw" || f.Image != "one:latest" {
 		t.Errorf("%+v, %v", f, err)
 	}
-	if _, err := inv.Find(records, "none"); !errors.Is(err, fault.NotFound) {
+	if _, err := inv.Find("none"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("%v", err)
 	}
 	records.Images = append(records.Images, dockerstore.Image{ID: digest.FromString("0"), Tags: []string{"scratch:latest"}})
 	records.Containers = append(records.Containers, dockerstore.Container{ID: "lost", Name: "lost"})
+	inv = Build("tank/a", seen, FromDocker(records))
 	for _, name := range []string{"scratch", "lost"} {
-		f, err := inv.Find(records, name)
+		f, err := inv.Find(name)
 		if raw, marshalErr := json.Marshal(f); errors.Join(err, marshalErr) != nil || !strings.Contains(string(raw), `"layers":[]`) {
 			t.Errorf("%s, %v, %v", raw, err, marshalErr)
 		}
 	}
 	records.Containers = append(records.Containers, dockerstore.Container{ID: "x", Name: "one"})
-	if _, err := inv.Find(records, "one"); !errors.Is(err, fault.Invalid) {
+	inv = Build("tank/a", seen, FromDocker(records))
+	if _, err := inv.Find("one"); !errors.Is(err, fault.Invalid) {
 		t.Errorf("two things of one name: %v", err)
 	}
 }

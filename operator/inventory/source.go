@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/containerdstore"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/host"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
@@ -14,18 +15,24 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// Source is a store and Docker's records of it, open for reading. dockerd may run.
+// Source is a store and its engine's records of it, open for reading. The engine may run.
 type Source struct {
 	Where   host.Location
 	Dataset string // holds the store
 	ZFS     *zfs.Handle
 	View    *overlayzfs.StoreView
+	// Docker and Records are of a plugin's store; nil for a snapshotter's.
 	Docker  *dockerstore.Root
 	Records *dockerstore.Records
+	// Root and Containerd are of a snapshotter's store; nil for a plugin's. Root is also
+	// nil where no containerd has used the store yet.
+	Root       *containerdstore.Root
+	Containerd *Containerd
+
+	records *Records
 }
 
-// OpenSource opens the store at where and reads Docker's records of it. It fails with
-// fault.Unsupported on a store whose layers another engine than Docker records.
+// OpenSource opens the store at where and reads its engine's records of it.
 func OpenSource(where host.Location) (*Source, error) {
 	s := &Source{Where: where}
 	if err := s.open(); err != nil {
@@ -44,9 +51,19 @@ func (s *Source) open() (err error) {
 	if s.View, err = s.Where.OpenView(); err != nil {
 		return err
 	}
-	if err := s.checkDoor(); err != nil {
+	door, err := s.View.Door()
+	switch {
+	case err != nil:
 		return err
+	case door == "":
+		return s.openDocker()
+	case door == containerdstore.Door:
+		return s.openContainerd()
 	}
+	return fault.New(fault.Unsupported, "%s is the store of an unknown engine, %q", s.Dataset, door)
+}
+
+func (s *Source) openDocker() (err error) {
 	if s.Docker, err = dockerstore.Open(s.Where.Root); err != nil {
 		return fmt.Errorf("%w, with --root", err)
 	}
@@ -57,22 +74,25 @@ func (s *Source) open() (err error) {
 	return err
 }
 
-// checkDoor refuses a store whose layers another engine records.
-func (s *Source) checkDoor() error {
-	door, err := s.View.Door()
-	if err == nil && door != "" {
-		err = fault.New(fault.Unsupported, "%s keeps the records of the store on %s, not Docker: ask it (`ctr snapshots --snapshotter overlayzfs ls`)", door, s.Dataset)
+// Reread reads the engine's records again.
+func (s *Source) Reread() error {
+	if s.Docker == nil {
+		return s.rereadContainerd()
+	}
+	records, err := s.Docker.Read(s.Where.Driver)
+	if err == nil {
+		s.Records, s.records = records, FromDocker(records)
 	}
 	return err
 }
 
-// Reread reads Docker's records again.
-func (s *Source) Reread() error {
-	records, err := s.Docker.Read(s.Where.Driver)
-	if err == nil {
-		s.Records = records
+// RequireDocker returns fault.Unsupported for a snapshotter's store, whose layers only
+// containerd records. verb is what was asked for.
+func (s *Source) RequireDocker(verb string) error {
+	if s.Docker != nil {
+		return nil
 	}
-	return err
+	return fault.New(fault.Unsupported, "%s needs Docker's own records, and containerd keeps those of the store on %s: docs/containerd.md lists the commands that work on it", verb, s.Dataset)
 }
 
 // Close closes what is open.
@@ -81,15 +101,18 @@ func (s *Source) Close() error {
 	if s.Docker != nil {
 		errs = append(errs, s.Docker.Close())
 	}
+	if s.Root != nil {
+		errs = append(errs, s.Root.Close())
+	}
 	if s.View != nil {
 		errs = append(errs, s.View.Close())
 	}
 	return errors.Join(append(errs, s.ZFS.Close())...)
 }
 
-// Inventory lists the layers, without sizes. A running dockerd may remove a layer
-// after its records are read, or add one between two reads. So Inventory reads twice
-// before it reports a layer or a record as missing.
+// Inventory lists the layers, without sizes. A running engine may remove a layer after its
+// records are read, or add one between two reads. So Inventory reads twice before it
+// reports a layer or a record as missing.
 func (s *Source) Inventory() (*Inventory, error) {
 	inv, err := s.take()
 	if err != nil || len(inv.Missing)+len(inv.Gaps) == 0 {
@@ -114,7 +137,7 @@ func (s *Source) take() (*Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Build(s.Dataset, seen, s.Records), nil
+	return Build(s.Dataset, seen, s.records), nil
 }
 
 // Totals sums up a measured inventory, the dataset, its snapshots and the pool.
@@ -131,7 +154,7 @@ func (s *Source) Totals(inv *Inventory) (t Totals, err error) {
 	if s.Where.Dataset == "" {
 		t.measureLayers(inv)
 	}
-	inv.CountGroups(&t, s.Records)
-	t.Overcommit = inv.ComputeOvercommit(s.Records, t.Space.Available)
+	inv.CountGroups(&t)
+	t.Overcommit = inv.ComputeOvercommit(t.Space.Available)
 	return t, nil
 }

@@ -1,19 +1,16 @@
 package inventory
 
-import (
-	digest "github.com/opencontainers/go-digest"
-
-	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
-)
-
 // Totals is the space that a store takes, and how far its pool is overcommitted.
 type Totals struct {
-	Dataset    string     `json:"dataset"`
-	Pool       Pool       `json:"pool"`
-	Space      Space      `json:"space"`
-	Images     Group      `json:"images"`
-	Cache      Group      `json:"build_cache"`
-	Containers Group      `json:"containers"`
+	Engine     string `json:"-"` // Docker or containerd
+	Dataset    string `json:"dataset"`
+	Pool       Pool   `json:"pool"`
+	Space      Space  `json:"space"`
+	Images     Group  `json:"images"`
+	Cache      Group  `json:"build_cache"`
+	Containers Group  `json:"containers"`
+	// Others are snapshots of containerd's that belong to no image or container.
+	Others     Group      `json:"other_snapshots,omitzero"`
 	Unknown    Group      `json:"unknown"`
 	Snapshots  Snapshots  `json:"snapshots"`
 	Overcommit Overcommit `json:"promise"`
@@ -71,31 +68,31 @@ type Overcommit struct {
 }
 
 // CountGroups counts images, containers and all other layers.
-func (inv *Inventory) CountGroups(t *Totals, records *dockerstore.Records) {
+func (inv *Inventory) CountGroups(t *Totals) {
+	t.Engine = inv.Engine
 	for _, l := range inv.Layers {
 		group := t.group(l.Kind)
 		group.Layers++
 		group.Apparent += l.apparentSize()
-		if l.Kind == Unknown || l.Kind == BuildCache || l.Kind == PendingRemoval {
+		if group != &t.Images && group != &t.Containers {
 			group.Count++
 		}
 	}
-	sizes := imageSizes(records)
-	used := map[digest.Digest]bool{}
-	for _, c := range records.Containers {
+	used := map[string]bool{}
+	for _, c := range inv.records.Containers {
 		t.Containers.Count++
 		if c.Running {
 			t.Containers.Active++
 		}
-		used[c.Image] = true
+		used[c.ImageID] = true
 	}
 	var whole int64
-	for _, image := range records.Images {
+	for _, image := range inv.records.Images {
 		t.Images.Count++
 		if used[image.ID] {
 			t.Images.Active++
 		}
-		whole += sizes[image.Top()]
+		whole += inv.records.sumRecorded(image.Layers)
 	}
 	t.Images.Shared = max(0, whole-t.Images.Apparent)
 }
@@ -108,6 +105,8 @@ func (t *Totals) group(k Kind) *Group {
 		return &t.Containers
 	case BuildCache:
 		return &t.Cache
+	case Snapshot:
+		return &t.Others
 	}
 	return &t.Unknown
 }
@@ -120,26 +119,10 @@ func (l Layer) apparentSize() int64 {
 	return l.Recorded
 }
 
-// imageSizes returns the sizes of all recorded chains.
-func imageSizes(records *dockerstore.Records) map[digest.Digest]int64 {
-	sizes := make(map[digest.Digest]int64, len(records.Layers))
-	for top := range records.Layers {
-		for chain := top; chain != ""; chain = records.Layers[chain].Parent {
-			sizes[top] += records.Layers[chain].Size
-		}
-	}
-	return sizes
-}
-
 // ComputeOvercommit adds up what containers may still write, and compares it with the
 // available space.
-func (inv *Inventory) ComputeOvercommit(records *dockerstore.Records, available uint64) Overcommit {
+func (inv *Inventory) ComputeOvercommit(available uint64) Overcommit {
 	p := Overcommit{Available: available}
-	sizes := imageSizes(records)
-	below := map[string]digest.Digest{}
-	for _, m := range records.Mounts {
-		below[m.MountID] = m.Parent
-	}
 	for _, l := range inv.Layers {
 		switch {
 		case l.Kind != Container:
@@ -149,7 +132,7 @@ func (inv *Inventory) ComputeOvercommit(records *dockerstore.Records, available 
 			p.Free += l.remainingBytes()
 		default:
 			p.Unlimited++
-			p.Divergence += uint64(sizes[below[l.ID]])
+			p.Divergence += uint64(inv.records.sumRecorded(inv.records.Uses[l.ID].Below))
 		}
 	}
 	if committed := p.Free + p.Divergence; committed > available {

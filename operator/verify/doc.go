@@ -1,10 +1,13 @@
-// Package verify compares layers with Docker's records of them. It changes nothing.
+// Package verify compares layers with the engine's records of them. It changes nothing.
 //
 // Docker records each layer's tar without the files' content (tar-split). The tar is
 // rebuilt with the content of our layer (operator/rebuild), and its digest must be the
 // layer's DiffID, which proves every byte of every file. Some records cannot give their tar
 // again: of sparse files, of entries with a size and no content, of content that a later
 // entry replaces. For these the content of each file is compared with the record's checksum.
+//
+// containerd has no such records, but keeps the blob that a layer was unpacked from, unless
+// it is told to discard it. The record is made from the blob then.
 //
 // Everything else is compared entry by entry. Each name in the tar must exist with the
 // same type, owner, mode, capabilities, size, link target and device number, hard links
@@ -18,6 +21,7 @@
 //
 //	select.go      SelectLayers: the layers to compare
 //	verify.go      VerifyLayers and its results
+//	docker.go, containerd.go   where the record of a layer's tar comes from
 //	comparison.go  digest or checksums
 //	entries.go     the names in the tar, as a tree
 //	compare.go     finds each entry in the layer

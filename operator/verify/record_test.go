@@ -114,7 +114,7 @@ func (k testLayer) verify() Result {
 	docker, err := dockerstore.Open(k.root)
 	k.noError(err)
 	defer docker.Close()
-	results, err := Verifier{View: view, Docker: docker, Driver: "overlayzfs"}.VerifyLayers(k.Context(), []dockerstore.Layer{k.layer})
+	results, err := Verifier{View: view, Engine: Docker{docker, "overlayzfs"}}.VerifyLayers(k.Context(), []dockerstore.Layer{k.layer})
 	k.noError(err)
 	return results[0]
 }

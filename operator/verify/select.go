@@ -21,7 +21,7 @@ func SelectLayers(records *dockerstore.Records, inv *inventory.Inventory, names 
 	layers := map[digest.Digest]dockerstore.Layer{}
 	var gaps []dockerstore.Gap
 	for _, name := range names {
-		found, err := inv.Find(records, name)
+		found, err := inv.Find(name)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"runtime"
@@ -24,14 +25,14 @@ import (
 type Status string
 
 // The answers. OK, Changed and Unproven are of a layer that the store has. Changed means
-// that content, type, owner, mode, link, device, capabilities or a deletion differ from
-// Docker's record; nothing else is Changed.
+// that content, type, owner, mode, link, device, capabilities or a deletion differ from the
+// record; nothing else is Changed.
 const (
 	OK       Status = "ok"
 	Changed  Status = "changed"
 	Unproven Status = "unproven" // neither: the record or the layer cannot be read, or the record proves nothing
 	Missing  Status = "missing"  // the store lacks the layer
-	Removed  Status = "gone"     // Docker removed it meanwhile
+	Removed  Status = "gone"     // the engine removed it meanwhile
 )
 
 // Proof says what an OK rests on.
@@ -54,18 +55,32 @@ type Result struct {
 	Reason string        `json:"reason,omitempty"`
 }
 
-// IsWrong reports whether the layer differs from Docker's record or is missing.
+// IsWrong reports whether the layer differs from its record or is missing.
 func (r Result) IsWrong() bool { return r.Status == Changed || r.Status == Missing }
 
 // Verifier compares layers.
 type Verifier struct {
 	View   *overlayzfs.StoreView
-	Docker *dockerstore.Root
-	Driver string
+	Engine Engine
 	// Progress, if not nil, is called by any goroutine with the number of compared bytes.
 	Progress func(n int)
 
 	lowers map[string][]string // by layer: those below it, nearest first
+}
+
+// Engine has the records of layers' tars. docker.go and containerd.go have one each.
+type Engine interface {
+	// OpenTar opens the record of a layer's tar.
+	OpenTar(l dockerstore.Layer) (TarRecord, error)
+	// FindRemoved returns those of the layers that the engine has no record of now, by their
+	// IDs in the store.
+	FindRemoved(layers []dockerstore.Layer) (map[string]bool, error)
+}
+
+// TarRecord is a Record to close when done.
+type TarRecord interface {
+	Record
+	io.Closer
 }
 
 // VerifyLayers compares layers, several at once, and returns the results in the same
@@ -80,26 +95,45 @@ func (v Verifier) VerifyLayers(ctx context.Context, layers []dockerstore.Layer) 
 	for _, l := range all {
 		v.lowers[l.ID] = l.Lowers
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, layer := range layers {
 		group.Go(func() error {
-			results[i] = v.verifyLayer(ctx, layer)
-			return ctx.Err()
+			results[i] = v.verifyLayer(groupCtx, layer)
+			return groupCtx.Err()
 		})
 	}
-	return results, group.Wait()
+	if err := group.Wait(); err != nil {
+		return results, err
+	}
+	return results, v.markRemoved(layers, results)
+}
+
+// markRemoved replaces the results of layers that the engine removed meanwhile.
+func (v Verifier) markRemoved(layers []dockerstore.Layer, results []Result) error {
+	var failed []dockerstore.Layer
+	for i, r := range results {
+		if r.Status != OK {
+			failed = append(failed, layers[i])
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	removed, err := v.Engine.FindRemoved(failed)
+	for i, r := range results {
+		if r.Status != OK && removed[r.ID] {
+			results[i].Status, results[i].Reason = Removed, ""
+		}
+	}
+	return err
 }
 
 func (v Verifier) verifyLayer(ctx context.Context, layer dockerstore.Layer) Result {
 	r := Result{ID: layer.CacheID, Chain: layer.Chain, Diff: layer.Diff}
 	proof, err := v.compareLayer(ctx, layer)
-	switch {
-	case err == nil:
+	if err == nil {
 		r.Status, r.Proof = OK, proof
-		return r
-	case !v.Docker.HasLayer(v.Driver, layer.Chain):
-		r.Status = Removed
 		return r
 	}
 	r.Status, r.Reason = classify(err), fault.Printable(err.Error())
@@ -127,11 +161,6 @@ func classify(err error) Status {
 var errNoLayer = errors.New("the layer is missing in the store")
 
 func (v Verifier) compareLayer(ctx context.Context, layer dockerstore.Layer) (proof Proof, err error) {
-	record, err := v.Docker.TarSplit(v.Driver, layer.Chain)
-	if err != nil {
-		return "", rebuild.Unproven{Err: err}
-	}
-	defer func() { err = cmp.Or(err, record.Close()) }()
 	dir, err := v.View.OpenContent(layer.CacheID)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", errNoLayer
@@ -140,6 +169,11 @@ func (v Verifier) compareLayer(ctx context.Context, layer dockerstore.Layer) (pr
 		return "", err
 	}
 	defer dir.Close()
+	record, err := v.Engine.OpenTar(layer)
+	if err != nil {
+		return "", rebuild.Unproven{Err: err}
+	}
+	defer func() { err = cmp.Or(err, record.Close()) }()
 	tree := treestack.Layer{Dir: dir}
 	if layer.Parent != "" {
 		tree.OpenBelow = func() ([]*os.File, error) { return v.openAll(v.lowers[layer.CacheID]) }

@@ -41,7 +41,7 @@ func Find(s *inventory.Source, snapshot, name string) (l Layer, err error) {
 	if err != nil {
 		return l, err
 	}
-	match, err := inv.Find(s.Records, name)
+	match, err := inv.Find(name)
 	if err != nil {
 		return l, err
 	}

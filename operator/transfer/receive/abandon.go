@@ -105,7 +105,7 @@ func findForeignLayers(where host.Location) (foreign []string, torn bool, err er
 	if len(local.Damaged) > 0 {
 		return nil, false, nil
 	}
-	inv := inventory.Build(where.Dataset, seen, local)
+	inv := inventory.Build(where.Dataset, seen, inventory.FromDocker(local))
 	for _, l := range inv.Layers {
 		if l.Kind != inventory.Unknown {
 			foreign = slices.DeleteFunc(foreign, func(id string) bool { return id == l.ID })
