@@ -52,7 +52,7 @@ func rollbackCommand(c console, where *storeFlags) *cobra.Command {
 	flags.BoolVar(&f.allowed.DestroyNewer, "destroy-newer", false, "destroy newer snapshots and bookmarks, including those of other tools")
 	flags.BoolVar(&f.allowed.LayersOnly, "layers-only", false, "leave Docker's records as they are; they may name missing layers")
 	flags.BoolVar(&f.allowed.AcceptMissing, "accept-missing", false, "roll back although datasets of limited containers are missing")
-	valueFlag(flags, &f.container, "container", "", "NAME", "", "roll back only what this container has written")
+	valueFlag(flags, &f.container, "container", "", "NAME", "", "roll back only what this container has written (plugin's store only)")
 	valueFlag(flags, &f.to, "to", "", "DIR", "", "copy it into this new directory; dockerd may run")
 	return command
 }

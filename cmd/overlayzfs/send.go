@@ -34,7 +34,7 @@ func sendCommand(c console, where *storeFlags) *cobra.Command {
 			"another host the same images without a registry. dockerd may run.\n\n" +
 			"send takes a snapshot and keeps it. With --from the stream begins at such a snapshot and has only the\n" +
 			"changes since. The stream has no containers, volumes or build cache. It is not encrypted, even if the\n" +
-			"dataset is.",
+			"dataset is. send and receive work on a plugin's store only: containerd keeps the images of a snapshotter's.",
 		Example: "  overlayzfs send | ssh other overlayzfs receive --dataset tank/docker --yes\n" +
 			"  overlayzfs send --from last | ssh other overlayzfs receive --dataset tank/docker --yes\n" +
 			"  overlayzfs send --output /mnt/images.ozfs",
