@@ -259,3 +259,26 @@ func TestPackNeedsNoPermissions(t *testing.T) {
 		t.Errorf("packed %q", bodies)
 	}
 }
+
+// TestExtractStopsReadingWhenThereIsNoRoom: the rest of a large file is not read.
+func TestExtractStopsReadingWhenThereIsNoRoom(t *testing.T) {
+	path := t.TempDir()
+	if err := unix.Mount("tmpfs", path, "tmpfs", 0, "size=4m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(path, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	const size = 4 << 30
+	rest := &io.LimitedReader{R: &repeat{block: bytes.Repeat([]byte("x"), 4096)}, N: size}
+	tarball := io.MultiReader(bytes.NewReader(rawHeader('0', "large", "", size)), rest, bytes.NewReader(make([]byte, 1024)))
+	_, err := Extract(t.Context(), openDir(t, path), tarball, Options{})
+	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "large") {
+		t.Errorf("%v", err)
+	}
+	if read := size - rest.N; read > 256<<20 {
+		t.Errorf("%d MiB were read", read>>20)
+	}
+}

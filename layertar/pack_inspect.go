@@ -43,10 +43,14 @@ var errChanged = fault.New(fault.Busy, "the file was replaced by another kind of
 // is left out, as if it had gone before the packing began.
 var errVanished = errors.New("vanished")
 
-// markVanished turns ENOENT into errVanished.
+// markVanished turns ENOENT into errVanished, and errors of names that have another type by
+// now into errChanged: a regular file that is opened can be a link, a whiteout or a socket.
 func markVanished(err error) error {
-	if errors.Is(err, unix.ENOENT) {
+	switch {
+	case errors.Is(err, unix.ENOENT):
 		return errVanished
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV):
+		return errChanged
 	}
 	return err
 }
@@ -137,6 +141,9 @@ func (p *packer) inspectSpecial(i *item, dirfd int, name string) (err error) {
 	}
 	if i.hdr.Typeflag == tar.TypeSymlink {
 		i.hdr.Linkname, err = fsat.Readlink(dirfd, name)
+	}
+	if errors.Is(err, unix.EINVAL) { // it is no link any more
+		return errChanged
 	}
 	return markVanished(err)
 }

@@ -278,3 +278,18 @@ func TestSizeCountsHardLinksOnce(t *testing.T) {
 		t.Errorf("%d bytes, %v", size, err)
 	}
 }
+
+// TestPackOfWhatIsReplaced by another kind of file, after its directory was read.
+func TestPackOfWhatIsReplaced(t *testing.T) {
+	dir := extract(t, aFile("file", "content"), aDir("directory"), aSymlink("link", "file"))
+	if err := unix.Mknod(filepath.Join(dir, "socket"), unix.S_IFSOCK|0o600, 0); err != nil {
+		t.Fatal(err)
+	}
+	for name, typ := range map[string]uint8{"file": unix.DT_LNK, "directory": unix.DT_REG, "link": unix.DT_REG, "socket": unix.DT_REG} {
+		expectNoArchive(t, fault.Busy, func(w io.Writer) error {
+			return runPack(t.Context(), w, Options{}, func(p *packer) error {
+				return p.packFile(int(openDir(t, dir).Fd()), name, name, typ)
+			})
+		})
+	}
+}

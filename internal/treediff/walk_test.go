@@ -196,3 +196,20 @@ func TestFilesOfTwoFileSystemsCountTwice(t *testing.T) {
 		t.Errorf("%d bytes, %d on disk", got.Size, got.Allocated)
 	}
 }
+
+// TestDirectoriesThatAreReplaced after they were looked at: there is nothing to compare.
+func TestDirectoriesThatAreReplaced(t *testing.T) {
+	tree := treeOf(t, fstest.CreateFile("file", []byte("x"), 0o644), fstest.Symlink("elsewhere", "link"))
+	w := &walker{ctx: t.Context(), differs: (&comparer{ctx: t.Context()}).changed}
+	for _, name := range []string{"file", "link", "gone"} {
+		changed, err := w.compareDirs("/"+name, dirs{new: int(tree.Fd()), old: nothing}, name, false)
+		if changed || err != nil {
+			t.Errorf("%s: %v, %v", name, changed, err)
+		}
+	}
+	for _, err := range []error{unix.ENOENT, unix.ENOTDIR, unix.ELOOP} {
+		if !isReplaced(err) || isReplaced(unix.EIO) {
+			t.Errorf("%v", err)
+		}
+	}
+}
