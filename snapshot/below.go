@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -61,12 +62,17 @@ func (p *Plan) NotMounted() ([]Mount, error) {
 	if err != nil {
 		return nil, err
 	}
+	pool, err := p.zfs.PoolStats(zfs.PoolOf(p.Records))
+	if err != nil {
+		return nil, err
+	}
 	var missing []Mount
 	for _, d := range append([]zfs.Dataset{records}, below...) {
 		dir := d.Mountpoint()
 		if !strings.HasPrefix(dir, "/") || d.CanMount() != "on" {
 			continue
 		}
+		dir = filepath.Join(pool.AltRoot, dir)
 		on, err := mount.ListAt(dir)
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -27,16 +28,24 @@ func findBackedUp(z *zfs.Handle, layers string, info Info) (datasets []string, e
 	if err != nil {
 		return nil, err
 	}
-	below, err := listBelow(z, info.Records, layers) // nothing where a received one names another host's
-	for _, dataset := range below {
-		s, look := z.DatasetStats(snapshotName(dataset.Name, info.Name))
-		switch {
-		case errors.Is(look, zfs.ErrNotExist):
-		case look != nil:
-			return nil, look
-		case isOurs(s) && layersGUID(s) == layersGUID(first):
-			datasets = append(datasets, dataset.Name)
+	for _, records := range info.Datasets { // info.Records may name another host's, or an earlier name
+		if records == layers || strings.HasPrefix(records, layers+"/") {
+			continue
+		}
+		below, err := listBelow(z, records, layers)
+		if err != nil {
+			return nil, err
+		}
+		for _, dataset := range below {
+			s, err := z.DatasetStats(snapshotName(dataset.Name, info.Name))
+			switch {
+			case errors.Is(err, zfs.ErrNotExist):
+			case err != nil:
+				return nil, err
+			case isOurs(s) && layersGUID(s) == layersGUID(first):
+				datasets = append(datasets, dataset.Name)
+			}
 		}
 	}
-	return datasets, err
+	return datasets, nil
 }

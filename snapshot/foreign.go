@@ -37,7 +37,7 @@ func readLimitedKeys(snapshot string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if r != nil && r.Mode == quota.Dataset && quota.IsKey(entry.Name()) {
+		if r != nil && r.Mode == quota.Dataset && r.Layer != quota.SpareLayer && quota.IsKey(entry.Name()) {
 			keys = append(keys, entry.Name())
 		}
 	}

@@ -36,12 +36,18 @@ func TestABookmarkIsAnObstacle(t *testing.T) {
 // limitRecord writes the record of a limited layer into the layers dataset.
 func (l lab) limitRecord(dataset string) {
 	l.t.Helper()
+	l.recordLimit(dataset, "x")
+}
+
+// recordLimit is limitRecord for a layer with an ID.
+func (l lab) recordLimit(dataset, layer string) {
+	l.t.Helper()
 	l.mountDataset(l.layers, func(dir string) {
 		limits := filepath.Join(dir, limitsDir)
 		if err := os.MkdirAll(limits, 0o700); err != nil {
 			l.t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(limits, keyOf(dataset)), []byte(`{"layer":"x","mode":"dataset"}`), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(limits, keyOf(dataset)), []byte(`{"layer":"`+layer+`","mode":"dataset"}`), 0o600); err != nil {
 			l.t.Fatal(err)
 		}
 	})

@@ -50,6 +50,14 @@ func (l lab) zfsTool(args ...string) string {
 	return string(out)
 }
 
+// zpool runs zpool(8).
+func (l lab) zpool(args ...string) {
+	l.t.Helper()
+	if out, err := exec.Command("zpool", args...).CombinedOutput(); err != nil {
+		l.t.Fatalf("zpool %v: %v\n%s", args, err, out)
+	}
+}
+
 func (l lab) create(name string, more zfs.Properties) {
 	l.t.Helper()
 	props := zfs.Properties{"mountpoint": zfs.String("legacy")}

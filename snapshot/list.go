@@ -3,6 +3,7 @@ package snapshot
 import (
 	"cmp"
 	"errors"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -167,8 +168,8 @@ func (c *collector) scanRecords(layers, records, store string) error {
 	for _, dataset := range c.listRecordsDatasets(layers, records) {
 		err := c.scan(dataset, func(s zfs.Dataset) bool {
 			info := c.found[baseName(s.Name)]
-			if info != nil {
-				return info.Records == dataset || dataset == records
+			if info != nil && (info.Records == dataset || dataset == records) {
+				return true
 			}
 			return layersGUID(s) == store
 		})
@@ -179,8 +180,14 @@ func (c *collector) scanRecords(layers, records, store string) error {
 	return nil
 }
 
+// listRecordsDatasets returns the datasets that may be records datasets of a snapshot. Its name
+// in a snapshot is of before the dataset, one above it or the pool was renamed. The datasets
+// above the layers are asked, too: most have their layers below their records.
 func (c *collector) listRecordsDatasets(layers, records string) []string {
 	all := []string{records}
+	for above := path.Dir(layers); above != "."; above = path.Dir(above) {
+		all = append(all, above)
+	}
 	for _, info := range c.found {
 		all = append(all, info.Records)
 	}

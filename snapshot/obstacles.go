@@ -11,7 +11,8 @@ import (
 )
 
 // findChildren sorts the datasets of limited layers into those to roll back, those that are
-// destroyed, and those that are missing.
+// destroyed, and those that are missing. A spare has no layer: it goes back or is destroyed with
+// them, and nobody misses it.
 func (p *planner) findChildren() error {
 	live, removed, err := quota.ListDatasets(p.zfs, p.Layers)
 	if err != nil {
@@ -21,18 +22,26 @@ func (p *planner) findChildren() error {
 	for _, child := range slices.Concat(live, removed) {
 		key := keyOf(child.Name)
 		there[key] = true
+		isSpare := quota.IsSpare(child) && !p.limits.has(key)
+		if isSpare {
+			p.Spares = append(p.Spares, child.Name)
+		}
 		s, err := p.zfs.DatasetStats(snapshotName(child.Name, p.Name))
 		switch {
+		case isSpare && child.IsLocalOrReceived(quota.RemovedProperty): // nothing is in it that could come back
 		case err == nil && isSameMoment(p.target, s):
-			covered++
+			if p.limits.has(key) || !p.limits.isComplete() && !isSpare {
+				covered++
+			}
 			p.add(child.Name, s)
 		case err != nil && !errors.Is(err, zfs.ErrNotExist):
 			return err
-		case slices.Contains(p.limits.keys, key):
+		case p.limits.has(key):
 			p.Missing = append(p.Missing, child.Name)
 		case child.CreateTXG > p.target.CreateTXG:
 			p.MadeSince = append(p.MadeSince, child.Name)
 		case child.IsLocalOrReceived(quota.RemovedProperty): // removed before the snapshot was taken
+		case isSpare: // the driver's next start destroys it
 		default:
 			p.Missing = append(p.Missing, child.Name)
 		}

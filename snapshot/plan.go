@@ -38,6 +38,7 @@ type Plan struct {
 	Bookmarks []string `json:"bookmarks,omitempty"` // newer bookmarks, to be destroyed
 	MadeSince []string `json:"later,omitempty"`     // datasets of limited layers made since, to be destroyed
 	Missing   []string `json:"missing,omitempty"`   // datasets of limited layers that do not come back
+	Spares    []string `json:"spares,omitempty"`    // those of all these that have no layer yet
 
 	// Kept are the file systems below the records dataset that keep their content.
 	Kept []string `json:"kept,omitempty"`
@@ -153,7 +154,14 @@ func (p *planner) findRecords(inside string) error {
 		p.refuse("snapshot %s holds layers only: it does not bring Docker's records of images and containers back, and they will not match the layers; go back without them with --layers-only, and restore the data-root of that moment by other means", p.Name)
 		return nil
 	case named != "" && named != inside && p.target.IsLocal(eventProperty):
-		return fault.New(fault.Invalid, "snapshot %s holds the records dataset %s, not %s", p.Name, inside, named)
+		// The dataset or its pool may have been renamed since.
+		there, err := p.zfs.Exists(snapshotName(inside, p.Name))
+		if err == nil && there {
+			err = fault.New(fault.Invalid, "snapshot %s holds the records dataset %s, not %s", p.Name, inside, named)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	p.Records = cmp.Or(named, inside)
 	if p.Records == p.Layers {

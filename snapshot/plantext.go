@@ -3,6 +3,7 @@ package snapshot
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,7 +26,9 @@ func (p *Plan) String() string {
 	writeList(&b, "Newer snapshots of overlayzfs that are destroyed:", p.Newer)
 	writeList(&b, "Newer snapshots of OTHERS that are destroyed:", p.Foreign)
 	writeList(&b, "Newer bookmarks that are destroyed:", p.Bookmarks)
-	writeList(&b, "Datasets of limited containers made since, which are destroyed:", p.MadeSince)
+	spares, containers := p.splitMadeSince()
+	writeList(&b, "Datasets of limited containers made since, which are destroyed:", containers)
+	writeList(&b, "Datasets without a container yet, made since, which are destroyed:", spares)
 	writeList(&b, "Datasets of limited containers that do not come back:", p.Missing)
 	writeList(&b, "Unmounted meanwhile, and mounted again:", p.mountTargets())
 	return b.String()
@@ -39,12 +42,26 @@ func (p *Plan) mountTargets() []string {
 	return targets
 }
 
+// splitMadeSince returns which of the datasets made since have no container yet, and the others.
+func (p *Plan) splitMadeSince() (spares, containers []string) {
+	for _, dataset := range p.MadeSince {
+		if slices.Contains(p.Spares, dataset) {
+			spares = append(spares, dataset)
+		} else {
+			containers = append(containers, dataset)
+		}
+	}
+	return spares, containers
+}
+
 func (p *Plan) role(dataset string) string {
-	switch dataset {
-	case p.Records:
+	switch {
+	case dataset == p.Records:
 		return "  (Docker's data-root)"
-	case p.Layers:
+	case dataset == p.Layers:
 		return "  (layers)"
+	case slices.Contains(p.Spares, dataset):
+		return "  (ready for a limited container)"
 	}
 	return "  (a limited container)"
 }

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,6 +98,12 @@ func (l limitedLayers) String() string {
 	return fmt.Sprintf("%d %s", l.count, strings.Join(l.keys[:min(len(l.keys), maxKeys)], ","))
 }
 
+// has reports whether the key is one of those that are known.
+func (l limitedLayers) has(key string) bool { return slices.Contains(l.keys, key) }
+
+// isComplete reports whether all keys are known.
+func (l limitedLayers) isComplete() bool { return len(l.keys) == l.count }
+
 // parseLimitedLayers reads the value of limitedProperty. From a malformed value it takes what
 // it can read.
 func parseLimitedLayers(text string) limitedLayers {
@@ -188,11 +195,19 @@ func HasRecords(z *zfs.Handle, layers, name string) bool {
 }
 
 // NamesRecords reports whether a snapshot of the layers dataset itself says which records
-// dataset it covers, if any. One of another program does not, and the name in a received one
-// is of another host.
+// dataset it covers, if any. One of another program does not, the name in a received one is of
+// another host, and the dataset or its pool may have been renamed since.
 func NamesRecords(z *zfs.Handle, layers, name string) bool {
 	s, err := z.DatasetStats(snapshotName(layers, name))
-	return err == nil && isOurs(s) && s.IsLocal(eventProperty)
+	if err != nil || !isOurs(s) || !s.IsLocal(eventProperty) {
+		return false
+	}
+	records := propertyText(s, recordsProperty)
+	if records == "" {
+		return true
+	}
+	there, err := z.Exists(snapshotName(records, name))
+	return there || err != nil
 }
 
 // UnfinishedError returns the error for a store whose rollback to a snapshot is unfinished.

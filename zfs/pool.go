@@ -13,6 +13,9 @@ type Pool struct {
 	Capacity  uint64 // percent of Size that is allocated
 	ReadOnly  bool
 	AutoTrim  bool // freed space is trimmed on the devices
+	// AltRoot is the directory below which all mount points lie, of a pool that was imported
+	// with one; otherwise empty.
+	AltRoot string
 }
 
 // Suspended reports whether the pool takes no requests until its devices are
@@ -57,4 +60,7 @@ func (p *Pool) fill(properties map[string]Property) {
 	p.Capacity = properties["capacity"].Uint()
 	p.ReadOnly = properties["readonly"].Uint() != 0
 	p.AutoTrim = properties["autotrim"].Uint() != 0
+	if altroot := properties["altroot"]; altroot.IsString() {
+		p.AltRoot = altroot.String()
+	}
 }

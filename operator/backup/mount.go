@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -17,6 +18,8 @@ import (
 type MountStep struct {
 	Dataset    string `json:"dataset"`
 	Mountpoint string `json:"mountpoint"` // a path, legacy or none
+	// place is where that is now: below the root of a pool that was imported with another one.
+	place string
 }
 
 // MountPlan says how a restored backup is mounted.
@@ -34,6 +37,10 @@ func (t Target) PlanMount(root string) (MountPlan, error) {
 		return plan, err
 	}
 	below, err := listBelow(t.ZFS, t.Dataset, "")
+	if err != nil {
+		return plan, err
+	}
+	pool, err := t.ZFS.PoolStats(zfs.PoolOf(t.Dataset))
 	if err != nil {
 		return plan, err
 	}
@@ -56,10 +63,11 @@ func (t Target) PlanMount(root string) (MountPlan, error) {
 		if !ok || !d.IsLocal(mountpointProperty) {
 			continue
 		}
-		step := MountStep{d.Name, replaceRoot(p.String(), from, root)}
+		step := MountStep{Dataset: d.Name, Mountpoint: replaceRoot(p.String(), from, root)}
 		if d.Name == t.Dataset {
 			step.Mountpoint = root // it may have been legacy
 		}
+		step.place = filepath.Join(pool.AltRoot, step.Mountpoint)
 		plan.Steps = append(plan.Steps, step)
 		occupied, err := t.findOccupied(step, root)
 		if err != nil {
@@ -86,22 +94,22 @@ func (t Target) findOccupied(s MountStep, root string) (why []string, err error)
 		return nil, nil
 	}
 	refuse := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
-	on, err := mount.ListAt(s.Mountpoint)
+	on, err := mount.ListAt(s.place)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range on {
 		if m.Source != s.Dataset {
-			refuse("%s is mounted on %s: unmount it, or choose another directory with --root", m.Source, s.Mountpoint)
+			refuse("%s is mounted on %s: unmount it, or choose another directory with --root", m.Source, s.place)
 		}
 	}
 	if len(on) == 0 && (s.Mountpoint == root || !strings.HasPrefix(s.Mountpoint, root+"/")) {
-		entries, err := os.ReadDir(s.Mountpoint)
+		entries, err := os.ReadDir(s.place)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 		if len(entries) > 0 {
-			refuse("%s is not empty: move its content away, or choose another directory with --root", s.Mountpoint)
+			refuse("%s is not empty: move its content away, or choose another directory with --root", s.place)
 		}
 	}
 	others, err := listBelow(t.ZFS, zfs.PoolOf(t.Dataset), t.Dataset)
@@ -140,14 +148,14 @@ func (t Target) mount(s MountStep) error {
 	if !strings.HasPrefix(s.Mountpoint, "/") {
 		return nil
 	}
-	on, err := mount.ListAt(s.Mountpoint)
+	on, err := mount.ListAt(s.place)
 	if err != nil || slices.ContainsFunc(on, func(i *mount.Info) bool { return i.Source == s.Dataset }) {
 		return err
 	}
-	if err := os.MkdirAll(s.Mountpoint, 0o755); err != nil {
+	if err := os.MkdirAll(s.place, 0o755); err != nil {
 		return err
 	}
-	return zfs.MountDatasetWith(s.Dataset, s.Mountpoint, mount.FlagsOf("rw,relatime"))
+	return zfs.MountDatasetWith(s.Dataset, s.place, mount.FlagsOf("rw,relatime"))
 }
 
 // RequireNew refuses a dataset name that no backup can be received into.
