@@ -14,6 +14,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/buildinfo"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/operator/containerdconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/doctor"
@@ -153,7 +154,13 @@ func (f *doctorFlags) gatherDocker(ctx context.Context, c console, facts *doctor
 	}
 	d.Migration, d.MigrationErr = readMigration(s.Root, c)
 	_, d.OptionsErr = overlayzfs.ParseOptions(s.Options)
-	facts.InPlace = s.Dataset == ""
+	facts.InPlace, d.Root = s.Dataset == "", s.Root
+	if on, err := mount.ListAt(s.Root); err == nil && len(on) > 0 {
+		facts.RootMounted = on[len(on)-1].FSType == "zfs"
+	}
+	if d.ConfigFile == dockerconf.DefaultFile {
+		d.Units = doctor.GatherUnits("", doctor.BootUnits...)
+	}
 	if f.layersDataset, err = s.LayersDataset(); err != nil {
 		d.LocationErr = err
 	}

@@ -1,20 +1,29 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/retry"
 )
 
 // lockFile is locked by commands that change something, so that two of them do not
 // run at once. The kernel releases the lock when the process ends in any way.
 const lockFile = "/run/overlayzfs.lock"
+
+// lockTimeout is how long a held lock is tried again. A command that only looks holds it for
+// an instant.
+const lockTimeout = 500 * time.Millisecond
+
+var lockPauses = retry.Pauses{First: time.Millisecond, Most: 50 * time.Millisecond}
 
 // runLocked runs a command that changes something, while no other such command runs.
 func (c console) runLocked(command string, run func() error) (err error) {
@@ -23,7 +32,10 @@ func (c console) runLocked(command string, run func() error) (err error) {
 		return fmt.Errorf("lock out other commands: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := fsat.TryLock(int(f.Fd())); errors.Is(err, unix.EWOULDBLOCK) {
+	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
+	defer cancel()
+	isHeld := func(err error) bool { return errors.Is(err, unix.EWOULDBLOCK) }
+	if err := lockPauses.While(ctx, isHeld, func() error { return fsat.TryLock(int(f.Fd())) }); isHeld(err) {
 		return fmt.Errorf("%s is running on this host and holds %s; wait for its end: %w", readHolder(f), c.lock, errRefused)
 	} else if err != nil {
 		return err
@@ -45,7 +57,8 @@ func (c console) findHolder() string {
 		return "" // no such command ever ran here
 	}
 	defer f.Close()
-	if !errors.Is(fsat.TryLock(int(f.Fd())), unix.EWOULDBLOCK) {
+	// The lock is shared, so that two that look do not take each other for a command.
+	if !errors.Is(fsat.TryLockShared(int(f.Fd())), unix.EWOULDBLOCK) {
 		return ""
 	}
 	return readHolder(f)

@@ -198,7 +198,11 @@ func checkUsable(d zfs.Dataset) (found []Finding) {
 		found = append(found, Finding{"property", Broken, "readonly=on", "layers cannot be written", "zfs set readonly=off " + d.Name})
 	}
 	if p, ok := d.Property("keystatus"); ok && p.Uint() == 1 { // ZFS_KEYSTATUS_UNAVAILABLE
-		found = append(found, Finding{"property", Broken, "keystatus=unavailable", "the dataset is encrypted and its key is not loaded", "zfs load-key " + d.Name})
+		root := d.Name
+		if p, ok := d.Property("encryptionroot"); ok && p.IsString() {
+			root = p.String()
+		}
+		found = append(found, Finding{"property", Broken, "keystatus=unavailable", "the dataset is encrypted and its key is not loaded", "zfs load-key " + root})
 	}
 	return found
 }

@@ -7,6 +7,7 @@
 //
 //	facts.go     Facts: the input of Examine
 //	gather.go    reads the kernel, memory, disks and the dataset
+//	units.go     reads systemd's units, and judges the order at boot
 //	engine.go    asks dockerd for what is judged
 //	probe.go     RunProbe: tries overlayfs and limits on a scratch dataset
 //	finding.go   Finding, Examine

@@ -110,6 +110,9 @@ func TestEachFaultIsFound(t *testing.T) {
 		"sync=always":     {property("sync", zfs.SyncAlways), Warning, "property", "zfs set sync=standard tank/docker"},
 		"read-only":       {property("readonly", 1), Broken, "property", "zfs set readonly=off tank/docker"},
 		"no key":          {property("keystatus", 1), Broken, "property", "zfs load-key tank/docker"},
+		"no key above": {func(f *Facts) {
+			f.Stats.Properties["keystatus"], f.Stats.Properties["encryptionroot"] = number(1), zfs.Property{Value: zfs.String("tank")}
+		}, Broken, "property", "zfs load-key tank"},
 		"mounted by itself": {func(f *Facts) {
 			f.Stats.Properties["mountpoint"] = zfs.Property{Value: zfs.String("/x"), Source: "tank/docker"}
 		}, Note, "property", "mountpoint=legacy"},

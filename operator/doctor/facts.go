@@ -21,8 +21,10 @@ type Facts struct {
 	DatasetErr error
 	// InPlace is set when the store lies in Docker's data-root, on the same dataset.
 	InPlace bool
-	Stats   *zfs.Dataset
-	Pool    *zfs.Pool
+	// RootMounted is set when Docker's data-root is the mount point of a dataset.
+	RootMounted bool
+	Stats       *zfs.Dataset
+	Pool        *zfs.Pool
 	// Devices are those of the pool.
 	Devices []zfs.Device
 
@@ -44,6 +46,8 @@ type Memory struct {
 
 // Docker is how Docker is configured, and the engine that runs.
 type Docker struct {
+	Root        string // the data-root
+	Units       []Unit // that start with the datasets; none without systemd
 	ConfigFile  string
 	Config      dockerconf.Config
 	ConfigErr   error

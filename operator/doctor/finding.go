@@ -38,7 +38,7 @@ type Finding struct {
 func Examine(f Facts) []Finding {
 	var all []Finding
 	for _, check := range []func(Facts) []Finding{
-		checkKernel, checkModule, checkDevice, checkDefects, checkPool, checkProperties, checkProbe, checkMemory, checkTrim, checkDaemonJSON, checkPlugin, checkEngine, checkContainerd, checkMigration, checkStore,
+		checkKernel, checkModule, checkDevice, checkDefects, checkPool, checkProperties, checkProbe, checkMemory, checkTrim, checkDaemonJSON, checkPlugin, checkEngine, checkContainerd, checkUnits, checkMigration, checkStore,
 	} {
 		all = append(all, check(f)...)
 	}

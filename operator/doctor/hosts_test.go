@@ -1,6 +1,9 @@
 package doctor
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestHostsOfTheWorld are fit: systems as their distributions ship them, with an engine that
 // fits. No finding may be worse than a note, or monitoring would never be quiet.
@@ -24,11 +27,18 @@ func TestHostsOfTheWorld(t *testing.T) {
 		"NixOS 25.05":                        {"6.12.63", "2.3.5-1", "27.5.1", OK},
 		"NixOS 25.11":                        {"6.12.63", "2.3.5-1", "28.5.2", OK},
 		"Fedora, upstream's packages":        {"6.17.11-300.fc43.x86_64", "2.3.5-1", "29.1.3", OK},
+		"Rocky 9, upstream's packages":       {"5.14.0-611.16.1.el9_7.x86_64", "2.2.9-1", "29.1.3", Note},
+		"Raspberry Pi OS":                    {"6.12.47+rpt-rpi-v8", "2.3.2-2", "26.1.5+dfsg1", OK},
 		"Arch":                               {"6.18.2-arch2-1", "2.4.0-1", "29.1.3", OK},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := fit()
 			f.Kernel, f.Module = tt.kernel, tt.module
+			f.Docker.Root, f.RootMounted = "/proc", true
+			f.Docker.Units = GatherUnits(host(t, unitsOf(name)), BootUnits...)
+			if len(f.Docker.Units) == 0 {
+				t.Error("no unit is found")
+			}
 			f.Docker.Engine.Version = tt.docker
 			if isModern(f.Docker) {
 				f.Docker.Config.Features = map[string]bool{"containerd-snapshotter": true}
@@ -57,4 +67,17 @@ func TestUpstreamOnOtherKernels(t *testing.T) {
 			t.Errorf("%s: %s", module, got)
 		}
 	}
+}
+
+// unitsOf returns the files of dockerd's unit where the distribution has them, and the drop-in of
+// setup. NixOS generates a unit from its configuration.
+func unitsOf(distribution string) map[string]string {
+	const dropIn = "etc/systemd/system/docker.service.d/overlayzfs.conf"
+	switch {
+	case strings.HasPrefix(distribution, "NixOS"):
+		return map[string]string{"etc/systemd/system/docker.service": debiansUnit + "\n[Unit]\nAfter=zfs-mount.service\nAssertPathIsMountPoint=/proc\n"}
+	case strings.HasPrefix(distribution, "Debian 12"):
+		return map[string]string{"lib/systemd/system/docker.service": debiansUnit, dropIn: setupsDropIn}
+	}
+	return map[string]string{"usr/lib/systemd/system/docker.service": debiansUnit, dropIn: setupsDropIn}
 }
