@@ -113,7 +113,7 @@ func (f *setupFlags) request(ctx context.Context, parent string) (w host.Request
 		return w, err
 	}
 	w = host.Request{
-		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: cmp.Or(f.wanted.Root, config.DataRoot), Driver: cmp.Or(f.wanted.Driver, host.PluginDriver(config), host.DefaultDriver),
+		Parent: parent, Layers: cmp.Or(f.dataset, parent+"/layers"), Root: host.ResolveRoot(cmp.Or(f.wanted.Root, config.DataRoot)), Driver: cmp.Or(f.wanted.Driver, host.PluginDriver(config), host.DefaultDriver),
 		Sync: f.sync, Options: f.options, MoveRoot: f.moveRoot, CheckStopped: migrate.RequireStopped,
 	}
 	w.PluginDir, w.Containerd = cmp.Or(f.pluginDir, doctor.FindPackagedPlugin("")), host.ContainerdConfig

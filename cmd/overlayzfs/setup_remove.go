@@ -72,7 +72,7 @@ func (f *setupFlags) planRemoval(ctx context.Context, c console, z *zfs.Handle) 
 	if len(several) > 0 && f.layers {
 		return host.Plan{}, usagef("datasets %s hold layers: name one with --dataset", strings.Join(several, ", "))
 	}
-	r := host.Removal{Where: where, Layers: f.layers, Config: f.configFile(), Engine: host.FindEngine(ctx, f.host, where.Root)}
+	r := host.Removal{Where: where, Layers: f.layers, Config: f.configFile(), Containerd: host.ContainerdConfig, Engine: host.FindEngine(ctx, f.host, where.Root)}
 	if f.configFile() == dockerconf.DefaultFile {
 		r.Systemd = host.SystemdDir
 	}

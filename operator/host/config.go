@@ -64,7 +64,7 @@ func (p *Plan) diffConfig(f Facts, w Request) (changes []dockerconf.Change, err 
 		changes = append(changes, dockerconf.Change{Path: path, Value: value})
 	}
 	c := f.Config
-	if c.DataRoot != w.Root {
+	if resolve(c.DataRoot) != resolve(w.Root) {
 		change(w.Root, "data-root")
 	}
 	if c.StorageDriver != w.Driver {
@@ -75,16 +75,16 @@ func (p *Plan) diffConfig(f Facts, w Request) (changes []dockerconf.Change, err 
 		change(w.Driver, "storage-driver")
 	}
 	if w.Door == Snapshotter {
-		if !c.Features["containerd-snapshotter"] {
-			change(true, "features", "containerd-snapshotter")
+		if !c.Features[containerdStore] {
+			change(true, "features", containerdStore)
 		}
 		return changes, nil
 	}
 	if !c.Experimental {
 		change(true, "experimental")
 	}
-	if c.Features["containerd-snapshotter"] { // dockerd would look for a snapshotter named like the driver
-		change(nil, "features", "containerd-snapshotter")
+	if c.Features[containerdStore] { // dockerd would look for a snapshotter named like the driver
+		change(nil, "features", containerdStore)
 	}
 	options := mergeOptions(f, w)
 	if _, err := overlayzfs.ParseOptions(options); err != nil {

@@ -16,7 +16,10 @@
 //	facts.go                  Request, Facts, Gather
 //	decide.go                 Decide: checks, and the order of the steps
 //	datasets.go, config.go    the steps for datasets and for daemon.json
+//	boot.go                   the drop-ins of systemd's units
 //	plan.go                   Plan, Step, and how they are carried out
+//	remove.go, leavesnapshotter.go, destroylayers.go
+//	                          PlanRemoval: what takes overlayzfs from a host
 //
 // Package doctor knows which properties are advised, packages overlayzfs and
 // dockerstore know what lies in a store and in the records.

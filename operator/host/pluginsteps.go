@@ -38,6 +38,10 @@ func FindEngine(ctx context.Context, host, root string) *Engine {
 	return &Engine{client, info.Version}
 }
 
+// ResolveRoot returns the data-root without symbolic links: datasets are mounted on the
+// directory itself, and systemd is told of that.
+func ResolveRoot(root string) string { return resolve(root) }
+
 // resolve returns a path without symbolic links, as far as it exists.
 func resolve(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {

@@ -3,10 +3,10 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
@@ -29,15 +29,17 @@ type Removal struct {
 	Layers  bool
 	Config  string // daemon.json
 	Systemd string
-	Engine  *Engine
-	Driver  string // the storage driver that dockerd uses now, or empty when it does not run
+	// Containerd is containerd's configuration.
+	Containerd string
+	Engine     *Engine
+	Driver     string // the storage driver that dockerd uses now, or empty when it does not run
 }
 
 // PlanRemoval returns the steps that take overlayzfs from a host, in an order in which dockerd
 // can start after each.
 func PlanRemoval(z *zfs.Handle, r Removal) (Plan, error) {
 	p := Plan{Steps: []Step{}, Remaining: []string{}}
-	for _, part := range []func(*zfs.Handle, Removal) error{p.removeKeys, p.removeDropIns, p.removePlugin, p.destroyLayers} {
+	for _, part := range []func(*zfs.Handle, Removal) error{p.removeKeys, p.removeDropIns, p.leaveContainerd, p.removePlugin, p.destroyLayers} {
 		if err := part(z, r); err != nil {
 			return Plan{}, err
 		}
@@ -76,7 +78,11 @@ func (p *Plan) removeKeys(_ *zfs.Handle, r Removal) error {
 		}
 		changes = append(changes, change)
 	}
-	if len(changes) == 0 {
+	features, err := p.undoContainerdStore(r, config)
+	if err != nil {
+		return err
+	}
+	if changes = append(changes, features...); len(changes) == 0 {
 		return nil
 	}
 	why, err := file.WhyReadOnly()
@@ -199,7 +205,7 @@ func (p *Plan) destroyLayers(z *zfs.Handle, r Removal) error {
 }
 
 // checkDestroyable returns the datasets of limited containers below the layers. It fails when
-// the layers are in use, or when something else lies with them.
+// the layers are in use, when something else lies with them, and when a snapshot is held.
 func (r Removal) checkDestroyable(z *zfs.Handle, d zfs.Dataset) (children []string, err error) {
 	if r.Engine != nil && (dockerstore.Plugin{Name: r.Where.Driver + ":latest"}).HasName(r.Driver) {
 		return nil, fault.NewWithRemedy(fault.Busy, "dockerd uses the layers on %s: run this command without --layers, restart dockerd, and then run it with --layers", d.Name)
@@ -211,7 +217,11 @@ func (r Removal) checkDestroyable(z *zfs.Handle, d zfs.Dataset) (children []stri
 	if err != nil {
 		return nil, err
 	}
-	return findLayerDatasets(z, d.Name)
+	children, err = findLayerDatasets(z, d.Name)
+	if err == nil {
+		err = requireReleased(z, append(slices.Clone(children), d.Name))
+	}
+	return children, err
 }
 
 // requireUnused fails with fault.Busy while a process has the store open.
@@ -224,43 +234,6 @@ func (l Location) requireUnused() error {
 		return err
 	}
 	return errors.Join(view.RequireUnused(), view.Close())
-}
-
-// findLayerDatasets returns the datasets below the layers, the deepest first. It fails for one
-// without a property of ours.
-func findLayerDatasets(z *zfs.Handle, parent string) (names []string, err error) {
-	for child, err := range z.Children(parent) {
-		if err != nil {
-			return nil, err
-		}
-		ours := false
-		for name := range child.UserProperties() {
-			ours = ours || strings.HasPrefix(name, "overlayzfs:") && child.IsLocalOrReceived(name)
-		}
-		if !ours {
-			return nil, fault.New(fault.Exists, "dataset %s lies below the layers and is not one of theirs: move it away with `zfs rename`", child.Name)
-		}
-		below, err := findLayerDatasets(z, child.Name)
-		if err != nil {
-			return nil, err
-		}
-		names = append(append(names, below...), child.Name)
-	}
-	return names, nil
-}
-
-func destroyWithSnapshots(ctx context.Context, z *zfs.Handle, name string) error {
-	snapshots, err := zfs.Collect(z.SnapshotNames(name))
-	if errors.Is(err, zfs.ErrNotExist) {
-		return nil
-	}
-	for _, snapshot := range snapshots {
-		err = errors.Join(err, z.Destroy(snapshot.Name))
-	}
-	if err != nil {
-		return fmt.Errorf("destroy the snapshots of %s: %w", name, err)
-	}
-	return z.DestroyRetry(ctx, name)
 }
 
 // listDatasets lists the datasets that stay, with what they hold.

@@ -31,8 +31,20 @@ func TestRemoval(t *testing.T) {
 			`{"storage-driver": "overlay2", "storage-opts": ["overlay2.size=1G", "overlayzfs.size=1G"]}`, func(*Removal) {},
 			`{"storage-driver": "overlay2", "storage-opts": ["overlay2.size=1G"]}`, []string{"edit"}, "",
 		},
-		"nothing of ours": {`{"storage-driver": "overlay2"}`, func(*Removal) {}, `{"storage-driver": "overlay2"}`, nil, ""},
-		"in place":        {`{}`, func(r *Removal) { r.Where.Plugin, r.Where.Home, r.Engine, r.Driver = plugin, "HOME", engine, "vfs" }, `{}`, nil, "lie in its directory"},
+		"the snapshotter, with a storage driver before": {
+			`{"storage-driver": "overlayzfs", "features": {"containerd-snapshotter": true, "x": true}, "y": 1}`, func(r *Removal) { writeBefore(t, r, `{"y": 1}`) },
+			`{"features": {"x": true}, "y": 1}`, []string{"edit"}, "systemctl restart docker",
+		},
+		"the snapshotter, with containerd's store before": {
+			`{"storage-driver": "overlayzfs", "features": {"containerd-snapshotter": true}}`, func(r *Removal) { writeBefore(t, r, `{"features": {"containerd-snapshotter": true}}`) },
+			`{"features": {"containerd-snapshotter": true}}`, []string{"edit"}, "keeps its images in containerd",
+		},
+		"the snapshotter, and no file before": {
+			`{"storage-driver": "overlayzfs", "features": {"containerd-snapshotter": true}}`, func(*Removal) {}, `{"features": {"containerd-snapshotter": true}}`, []string{"edit"}, `take "features.containerd-snapshotter" out of `,
+		},
+		"containerd's configuration": {`{}`, func(r *Removal) { writeProxy(t, r) }, `{}`, nil, "Take [proxy_plugins.overlayzfs]"},
+		"nothing of ours":            {`{"storage-driver": "overlay2"}`, func(*Removal) {}, `{"storage-driver": "overlay2"}`, nil, ""},
+		"in place":                   {`{}`, func(r *Removal) { r.Where.Plugin, r.Where.Home, r.Engine, r.Driver = plugin, "HOME", engine, "vfs" }, `{}`, nil, "lie in its directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -95,5 +107,22 @@ func TestRemovalOfDropIns(t *testing.T) {
 	}
 	if _, err := os.Stat(theirs); err != nil {
 		t.Errorf("theirs: %v", err)
+	}
+}
+
+// writeBefore writes the daemon.json of before setup.
+func writeBefore(t *testing.T, r *Removal, text string) {
+	t.Helper()
+	if err := os.WriteFile(r.Config+".before-overlayzfs", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeProxy writes containerd's configuration with the snapshotter in it.
+func writeProxy(t *testing.T, r *Removal) {
+	t.Helper()
+	r.Containerd = r.Config + ".toml"
+	if err := os.WriteFile(r.Containerd, []byte("[proxy_plugins.overlayzfs]\ntype = \"snapshot\"\naddress = \"/run/x\"\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
