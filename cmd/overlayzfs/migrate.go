@@ -24,6 +24,7 @@ type migrateFlags struct {
 	back, undo, finish   bool
 	reclaim, leaveConfig bool
 	untried              bool
+	inPlace              bool
 	skip                 []string
 }
 
@@ -69,6 +70,7 @@ func migrateCommand(c console, where *storeFlags) *cobra.Command {
 	flags.BoolVar(&f.untried, "untried", false, "with --finish: accept that dockerd has not run with the new layers yet")
 	flags.BoolVar(&f.reclaim, "reclaim", false, "delete each old layer once it is copied and verified; there is no undo then")
 	flags.StringArrayVar(&f.skip, "skip", nil, "leave `IMAGE` out, on which no container stands (repeatable)")
+	flags.BoolVar(&f.inPlace, "in-place", false, "accept that the layers lie in the plugin's directory, which docker plugin rm deletes")
 	flags.BoolVar(&f.leaveConfig, "leave-config", false, "do not write daemon.json")
 	return command
 }
@@ -171,9 +173,13 @@ func (f *migrateFlags) requirePlugin(plan *migrate.Plan, where host.Location) {
 	case !where.Plugin.Enabled:
 		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("the plugin %s is disabled, so that dockerd cannot start with it: start dockerd as it is, and run `docker plugin enable %s`", where.Plugin.Name, where.Plugin.Name))
 	}
-	if configured := where.ConfiguredDataset(); where.Plugin != nil && configured != where.Dataset && !plan.Resumed {
+	configured := where.ConfiguredDataset()
+	if where.Plugin != nil && configured != where.Dataset && !plan.Resumed {
 		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("the plugin is set to keep its layers %s, and --dataset or %s names %s: dockerd would find no image; leave that out, or start dockerd and set the plugin's OVERLAYZFS_OPTS to overlayzfs.dataset=%s",
 			describeStore(migrate.Job{Dataset: configured}), datasetEnv, where.Dataset, where.Dataset))
+	}
+	if where.Plugin != nil && where.Dataset == "" && configured == "" && !plan.Resumed && !f.inPlace {
+		plan.Obstacles = append(plan.Obstacles, fmt.Sprintf("the plugin keeps its layers in its own directory, which `docker plugin rm` deletes: start dockerd and set the plugin's OVERLAYZFS_OPTS to overlayzfs.dataset=POOL/NAME, or accept that with --in-place (%s)", where.Home))
 	}
 	if where.UsernsRemap {
 		plan.Obstacles = append(plan.Obstacles, "daemon.json has userns-remap, which does not work with a plugin as storage driver: remove it")

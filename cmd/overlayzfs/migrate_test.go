@@ -122,9 +122,29 @@ func TestMigrationToAnotherDatasetIsRefused(t *testing.T) {
 			plan := &migrate.Plan{Resumed: resumed}
 			(&migrateFlags{}).requirePlugin(plan, host.Location{Driver: "overlayzfs", Plugin: plugin, Dataset: dataset, Options: options})
 			refused := !resumed && (dataset == "tank/a" || dataset == "tank/c")
-			if err := plan.CheckObstacles(); (err != nil) != refused || refused && !strings.Contains(err.Error(), "overlayzfs.dataset="+dataset) {
+			if err := plan.CheckObstacles(); dataset != "" && ((err != nil) != refused || refused && !strings.Contains(err.Error(), "overlayzfs.dataset="+dataset)) {
 				t.Errorf("%q with %q, resumed %v: %v", dataset, options, resumed, err)
 			}
+		}
+	}
+}
+
+// TestMigrationIntoThePlugin: the layers would go with the plugin.
+func TestMigrationIntoThePlugin(t *testing.T) {
+	where := host.Location{Driver: "overlayzfs", Plugin: &dockerstore.Plugin{Name: "overlayzfs:latest", Enabled: true}, Home: "/docker/plugins/a/overlayzfs"}
+	for _, tt := range []struct {
+		accepted, resumed, refused bool
+	}{{false, false, true}, {true, false, false}, {false, true, false}} {
+		plan := &migrate.Plan{Resumed: tt.resumed}
+		(&migrateFlags{inPlace: tt.accepted}).requirePlugin(plan, where)
+		if err := plan.CheckObstacles(); (err != nil) != tt.refused || tt.refused && (!strings.Contains(err.Error(), "--in-place") || !strings.Contains(err.Error(), where.Home)) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+	for _, f := range []migrateFlags{{back: true}, {undo: true}, {finish: true}} {
+		plan := &migrate.Plan{}
+		if f.requirePlugin(plan, where); plan.CheckObstacles() != nil {
+			t.Errorf("%+v: %v", f, plan.Obstacles)
 		}
 	}
 }
