@@ -73,17 +73,28 @@ func explainMount(dataset string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.ENOENT):
-		return fault.New(fault.NotFound, "dataset %q does not exist or its pool is not imported; create it with `zfs create -o mountpoint=legacy %s` (%w)", dataset, dataset, err)
+		return explainMissing(dataset, err)
 	case errors.Is(err, unix.ENODEV):
 		return fault.New(fault.Unsupported, "the kernel knows no zfs file system; install OpenZFS 2.2 or later and run `modprobe zfs` (%w)", err)
 	case errors.Is(err, unix.EBUSY):
 		return fault.NewWithRemedy(fault.Busy, "dataset %q is mounted elsewhere with other options; unmount it there with `zfs unmount %s` (%w)", dataset, dataset, err)
 	case errors.Is(err, unix.EACCES):
-		return fault.New(fault.Unsupported, "dataset %q is encrypted and its key is not loaded; load it with `zfs load-key %s` (%w)", dataset, dataset, err)
+		return fault.New(fault.Unsupported, "dataset %q is encrypted and its key is not loaded; load it with `zfs load-key $(zfs get -Ho value encryptionroot %s)` (%w)", dataset, dataset, err)
 	case errors.Is(err, unix.EPERM):
 		return fault.New(fault.Unsupported, "mounting needs CAP_SYS_ADMIN (%w)", err)
 	case errors.Is(err, unix.EINVAL):
 		return fault.New(fault.Invalid, "%q is no file system dataset that can be mounted (%w)", dataset, err)
 	}
 	return fault.Classify(err)
+}
+
+// explainMissing tells a pool that is not imported, or has another name, from a dataset that does
+// not exist.
+func explainMissing(dataset string, err error) error {
+	if pool := PoolOf(dataset); pool != "" {
+		if _, look := PoolState(pool); errors.Is(look, ErrNotExist) {
+			return fault.New(fault.NotFound, "dataset %q does not exist, because pool %s is not imported; run `zpool import %s`, or name the dataset by the pool's new name (%w)", dataset, pool, pool, err)
+		}
+	}
+	return fault.New(fault.NotFound, "dataset %q does not exist; if it was renamed, name it by its new name, otherwise create it with `zfs create -o mountpoint=legacy %s` (%w)", dataset, dataset, err)
 }

@@ -37,3 +37,24 @@ func TestLockDockerd(t *testing.T) {
 		}
 	}
 }
+
+// TestLockDockerdOfLinkedVolumes: the administrator moved the volumes to another disk.
+func TestLockDockerdOfLinkedVolumes(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	if err := errors.Join(os.Symlink(elsewhere, filepath.Join(dir, "volumes")), os.WriteFile(filepath.Join(elsewhere, "metadata.db"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	root, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	f, err := root.LockDockerd()
+	if err != nil || f == nil {
+		t.Fatalf("%v, %v", f, err)
+	}
+	defer f.Close()
+	if other, err := root.LockDockerd(); !errors.Is(err, fault.Busy) {
+		t.Errorf("%v, %v", other, err)
+	}
+}
