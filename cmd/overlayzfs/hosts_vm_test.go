@@ -38,14 +38,13 @@ func TestSetupOfALinkedDataRoot(t *testing.T) {
 	name := strings.TrimSpace(runCommand(t, 0, "", "snapshot", "--dataset", parent+"/layers", "--records", parent))
 	makeDirs(t, root+"/volumes/db/_data")
 	makeDirs(t, root+"/since")
-	out := runCommand(t, 0, "", "rollback", name, "--dataset", parent+"/layers", "--root", link, "--yes")
+	out := runCommand(t, 0, "", "rollback", name, "--dataset", parent+"/layers", "--yes")
 	if _, err := os.Stat(link + "/since"); !errors.Is(err, os.ErrNotExist) || !strings.Contains(out, "Volumes that kept their content: db") {
 		t.Errorf("after the rollback: %v\n%s", err, out)
 	}
 }
 
-// TestRollbackUnderAnotherName: the records dataset of the snapshot has another name now, and the
-// data-root says which.
+// TestRollbackUnderAnotherName: the records dataset of the snapshot has another name now.
 func TestRollbackUnderAnotherName(t *testing.T) {
 	const parent, renamed = "tank/old", "tank/new"
 	root, config := newHost(t, parent)
@@ -56,7 +55,11 @@ func TestRollbackUnderAnotherName(t *testing.T) {
 	makeDirs(t, root+"/since")
 	tool(t, "rename", parent, renamed)
 	t.Cleanup(func() { tool(t, "rename", renamed, parent) })
-	out := runCommand(t, 0, "", append([]string{"rollback", name, "--dataset", renamed + "/layers"}, args...)...)
+	back := []string{"rollback", name, "--dataset", renamed + "/layers", "--yes"}
+	if out := runCommand(t, exitRefused, "", back...); !strings.Contains(out, "--records") {
+		t.Errorf("without the new name:\n%s", out)
+	}
+	out := runCommand(t, 0, "", append(back, "--records", renamed)...)
 	if _, err := os.Stat(root + "/since"); !errors.Is(err, os.ErrNotExist) || !strings.Contains(out, renamed+"  (Docker's data-root)") {
 		t.Errorf("after the rollback: %v\n%s", err, out)
 	}

@@ -67,8 +67,8 @@ func TestDatasetsOfOthersAreNoContainers(t *testing.T) {
 	}{
 		"layers": {got.Space.Layers, 1}, "limited containers": {got.Space.Limited, 5}, "snapshots": {got.Space.Snapshots, 3}, "all of it": {got.Space.Used, 36},
 	} {
-		if have := (size.got + 1<<19) >> 20; have != size.want {
-			t.Errorf("%s: %d bytes, want %d MiB", what, size.got, size.want)
+		if size.got>>20 != size.want {
+			t.Errorf("%s: %d bytes, want %d MiB and little more", what, size.got, size.want)
 		}
 	}
 }
