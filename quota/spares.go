@@ -3,10 +3,13 @@ package quota
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base32"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -193,7 +196,7 @@ func (s *spares) makeOne() error {
 	s.mu.Lock()
 	r, fill := Record{Layer: SpareLayer, Mode: Dataset, Limits: s.limits}, s.fill
 	s.mu.Unlock()
-	key := rand.Text()
+	key := newSpareKey(time.Now())
 	err := s.records.save(key, r)
 	if err == nil {
 		err = s.datasets.makeSpare(key, r, fill)
@@ -205,6 +208,15 @@ func (s *spares) makeOne() error {
 	defer s.mu.Unlock()
 	s.ready = append(s.ready, key)
 	return nil
+}
+
+// newSpareKey returns a new key. Lists of datasets are sorted by name: spares come behind the
+// datasets of layers that took none, and those that are taken next before those made later. So
+// what a container has got is not mistaken for what was made ready after it.
+func newSpareKey(now time.Time) string {
+	milliseconds := binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli()))[2:]
+	key := "ZZ" + base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(milliseconds)
+	return key + rand.Text()[len(key):]
 }
 
 // dropOrKeep destroys a spare. One that cannot be destroyed counts as broken.
