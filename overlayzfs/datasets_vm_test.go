@@ -108,6 +108,8 @@ func liveOn(t *testing.T, d *Driver, o Options) {
 			t.Errorf("%s is left", id)
 		}
 	}
+	// The first store's end unmounts the dataset, which this one must not use any more.
+	must(t, errors.Join(d.WaitReaper(t.Context()), d.limits.DropSpares()))
 }
 
 // useLikeAProgram runs a program of the image, uses a device, and changes files.
