@@ -155,7 +155,7 @@ func (f *doctorFlags) gatherDocker(ctx context.Context, c console, facts *doctor
 	d.Migration, d.MigrationErr = readMigration(s.Root, c)
 	_, d.OptionsErr = overlayzfs.ParseOptions(s.Options)
 	facts.InPlace, d.Root = s.Dataset == "", s.Root
-	if on, err := mount.ListAt(s.Root); err == nil && len(on) > 0 {
+	if on, err := mount.ListAt(host.ResolveRoot(s.Root)); err == nil && len(on) > 0 {
 		facts.RootMounted = on[len(on)-1].FSType == "zfs"
 	}
 	if d.ConfigFile == dockerconf.DefaultFile {
