@@ -15,6 +15,7 @@ import (
 // directory. Committed layers are mounted read-only. A base layer is never mounted: Get
 // returns its own directory.
 func (d *Driver) Get(ctx context.Context, id, mountLabel string) (string, error) {
+	d.carries.interrupt(id)
 	return runLockedFor(ctx, d, "get", id, func(l layer) (string, error) {
 		return withLinks(ctx, d, func() (string, error) { return d.get(ctx, l, mountLabel) })
 	})
@@ -143,6 +144,7 @@ func (d *Driver) Cleanup(ctx context.Context) error {
 	if err := checkPool(d.dataset); err != nil {
 		return d.addContext("cleanup", "", err)
 	}
+	d.carries.interrupt("")
 	release, err := d.storeLock.Lock(ctx)
 	if err != nil {
 		return d.addContext("cleanup", "", err)

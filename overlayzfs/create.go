@@ -160,24 +160,32 @@ func (d *Driver) markCommitted(p layer) error {
 }
 
 // makeLayer fills a directory in staging and renames it into place in one step.
-func (d *Driver) makeLayer(l layer, lowers []string, limit quota.Spec) (err error) {
+func (d *Driver) makeLayer(l layer, lowers []string, limit quota.Spec) error {
+	return d.stageLayer(l, lowers, limit, func(staged quota.Layer) error { return publish(staged.Dir, l.dir()) })
+}
+
+// stageLayer makes a layer in staging and its short link, and calls put to bring it to its
+// place. When it fails nothing is left. Where another layer is in staging then, the next start
+// decides about it.
+func (d *Driver) stageLayer(l layer, lowers []string, limit quota.Spec, put func(staged quota.Layer) error) (err error) {
 	short, isSpare := d.chooseShortName(limit)
-	stage := d.home.privatePath(newDir, short)
+	staged := quota.Layer{Key: short, Dir: d.home.privatePath(newDir, short)}
 	defer func() {
-		if err != nil {
-			d.discardLayer(context.Background(), stage)
+		if key, unread := readShortName(staged.Dir); err == nil || unread == nil && key != short {
+			return
 		}
-		if err != nil && isSpare {
+		d.discardLayer(context.Background(), staged.Dir)
+		if isSpare {
 			d.limits.ReturnSpare(short)
 		}
 	}()
-	if err := d.fillStage(quota.Layer{Key: short, Dir: stage}, l.id, lowers, limit); err != nil {
+	if err := d.fillStage(staged, l.id, lowers, limit); err != nil {
 		return err
 	}
-	if err := os.Symlink(filepath.Join("..", l.id, diffName), d.home.path(linkDir, short)); err != nil {
+	if err := l.makeShortLink(short); err != nil {
 		return err
 	}
-	return publish(stage, l.dir())
+	return put(staged)
 }
 
 // chooseShortName returns the name of the layer's short link: that of a spare dataset if the

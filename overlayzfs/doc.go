@@ -65,6 +65,7 @@
 //	boot.go           what the first start after a boot of the host removes
 //	links.go          lost short links, and entries that are no layers
 //	limit.go          limited layers; package quota enforces
+//	carry.go          a first limit for a layer; fingerprint.go: whether it changed meanwhile
 //	externalmount.go  the calls of a door that mounts layers itself
 //	commit.go         CommitLayer, Rebase: the commit of such a door
 //	engine.go         the engine that the store is bound to

@@ -67,6 +67,7 @@ type Driver struct {
 	calls     callCount
 
 	endings endings
+	carries carries
 
 	building, mutable idSet // the layers with marks, see marks.go
 	// limited are the layers that may have a limit. It lacks none: other layers' records need
@@ -211,6 +212,7 @@ func (d *Driver) Restart(ctx context.Context) error {
 	if err := d.checkHome(); err != nil {
 		return d.addContext("restart", "", err)
 	}
+	d.carries.interrupt("")
 	release, err := d.storeLock.Lock(ctx)
 	if err != nil {
 		return d.addContext("restart", "", err)
@@ -230,6 +232,7 @@ func (d *Driver) Restart(ctx context.Context) error {
 // none is mounted, a dataset that the driver mounted is unmounted.
 func (d *Driver) Close() error {
 	d.observer.ObserveClose(d)
+	d.carries.interrupt("")
 	release, err := d.storeLock.Lock(context.Background())
 	if err != nil {
 		return err
@@ -377,16 +380,6 @@ func (d *Driver) checkHome() error {
 	}
 	if now.Dev != d.root.Dev || now.Ino != d.root.Ino {
 		return fault.New(fault.HomeGone, "the dataset is no longer mounted on %s", d.home)
-	}
-	return nil
-}
-
-// checkPool returns a PoolUnavailable error for a suspended pool. A process that asks such a
-// pool for data that is not in memory hangs, and cannot even be killed.
-func checkPool(dataset string) error {
-	pool := zfs.PoolOf(dataset)
-	if state, err := zfs.PoolState(pool); err == nil && state == zfs.PoolSuspended {
-		return fault.New(fault.PoolUnavailable, "pool %s is suspended: it waits for its devices", pool)
 	}
 	return nil
 }

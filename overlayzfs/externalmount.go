@@ -24,6 +24,7 @@ type Mount = mount.Mount
 // layer's dataset, which stays attached until the layer is removed or the host goes down:
 // external mounters never report unmounts.
 func (d *Driver) WritableMount(ctx context.Context, id string) (Mount, error) {
+	d.carries.interrupt(id)
 	return runLockedFor(ctx, d, "mount", id, func(l layer) (Mount, error) {
 		return withLinks(ctx, d, func() (Mount, error) { return d.writableMount(l) })
 	})

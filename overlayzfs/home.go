@@ -278,6 +278,16 @@ func hasAttributes(path string, mode uint32, uid, gid int) (bool, error) {
 	return st.Mode&0o7777 == mode && int(st.Uid) == uid && int(st.Gid) == gid, nil
 }
 
+// checkPool returns a PoolUnavailable error for a suspended pool. A process that asks such a
+// pool for data that is not in memory hangs, and cannot even be killed.
+func checkPool(dataset string) error {
+	pool := zfs.PoolOf(dataset)
+	if state, err := zfs.PoolState(pool); err == nil && state == zfs.PoolSuspended {
+		return fault.New(fault.PoolUnavailable, "pool %s is suspended: it waits for its devices", pool)
+	}
+	return nil
+}
+
 // snapshotDir is the directory of a dataset's snapshots. It is listed in the dataset's root
 // where the property snapdir is visible.
 const snapshotDir = ".zfs"

@@ -78,9 +78,17 @@ func (w *wantedLimit) fillUnset(preset Limits) {
 	}
 }
 
-// SetLimits changes the limits of a layer that was created with one, even while a
-// container uses it. Limits that the options do not name stay.
+// SetLimits changes the limits of a container's layer. Limits that the options do not name
+// stay. A layer that has a limit may be in use. One that was made without a limit is carried to
+// where limits are enforced, for which nothing may use it; that copies what it holds. A limit
+// below what the layer holds is refused. A layer whose limit is taken away stays where it is.
 func (d *Driver) SetLimits(ctx context.Context, id string, options map[string]string) error {
+	return d.SetLimitsIf(ctx, id, options, func() error { return nil })
+}
+
+// SetLimitsIf is SetLimits unless check returns an error. The layer is locked during check, so
+// that no CommitLayer comes between.
+func (d *Driver) SetLimitsIf(ctx context.Context, id string, options map[string]string, check func() error) error {
 	if err := checkID("layer", id); err != nil {
 		return d.addContext("limit", id, err)
 	}
@@ -91,24 +99,35 @@ func (d *Driver) SetLimits(ctx context.Context, id string, options map[string]st
 	if err != nil {
 		return d.addContext("limit", id, err)
 	}
-	return d.runLocked(ctx, "limit", id, func(l layer) error { return d.setLimits(ctx, l, change) })
+	carrying, end := d.carries.begin(ctx, id)
+	defer end()
+	return d.runLocked(ctx, "limit", id, func(l layer) error {
+		if err := l.requireExists("layer"); err != nil {
+			return err
+		}
+		if err := check(); err != nil {
+			return err
+		}
+		return d.setLimits(ctx, carrying, l, change)
+	})
 }
 
-func (d *Driver) setLimits(ctx context.Context, l layer, change wantedLimit) error {
-	if err := l.requireExists("layer"); err != nil {
-		return err
-	}
+// setLimits changes limits, or carries the layer until the context carrying ends.
+func (d *Driver) setLimits(ctx, carrying context.Context, l layer, change wantedLimit) error {
 	quotaLayer, err := l.quotaLayer()
 	if err != nil {
 		return err
 	}
 	r, err := d.limits.Find(quotaLayer.Key)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case r == nil && change.Empty():
+		return nil // it has none
+	case r == nil:
+		return d.carry(carrying, l, change.Spec)
 	}
-	if r != nil {
-		change.fillUnset(r.Limits)
-	}
+	change.fillUnset(r.Limits)
 	if err := d.limits.SetLimits(quotaLayer, change.Limits); err != nil {
 		return err
 	}

@@ -198,7 +198,6 @@ func TestLimitsChange(t *testing.T) {
 	ctx := context.Background()
 	d := limitedStore(t, "changing")
 	limited(t, d, "box", "size=50M")
-	limited(t, d, "free")
 	dir := get(t, d, "box")
 	defer put(t, d, "box")
 	must(t, d.SetLimits(ctx, "box", map[string]string{"size": "60M"}))
@@ -214,9 +213,6 @@ func TestLimitsChange(t *testing.T) {
 	must(t, d.SetLimits(ctx, "box", map[string]string{"size": "10M"}))
 	if written, err := fillUp(t, dir+"/big"); !errors.Is(err, unix.EDQUOT) || written > 11*mib {
 		t.Errorf("wrote %d bytes of 10M: %v", written, err)
-	}
-	if err := d.SetLimits(ctx, "free", map[string]string{"size": "1M"}); !errors.Is(err, fault.Unsupported) {
-		t.Errorf("a limit for a container that was made without: %v", err)
 	}
 	if err := d.SetLimits(ctx, "nobody", nil); !errors.Is(err, fault.NotFound) {
 		t.Errorf("a limit for no layer: %v", err)

@@ -38,11 +38,12 @@ func (d *Driver) recover(ctx context.Context) error {
 }
 
 // discardStage deletes a layer in staging. The name of its directory is that of its short
-// link, which its torn file may lack.
+// link, which its torn file may lack. After a carry that was cut short, the link of that name
+// can be the one of a layer that exists, or the layer has another link.
 func (d *Driver) discardStage(ctx context.Context, dir string) {
 	if short := filepath.Base(dir); quota.IsKey(short) {
 		target, err := os.Readlink(d.home.path(linkDir, short))
-		if id, ok := parseShortLink(target); err == nil && ok {
+		if id, ok := parseShortLink(target); err == nil && ok && !d.isCarried(id, dir) {
 			warnLeftover(dir, d.home.unlinkIfDangling(id, short))
 		}
 	}

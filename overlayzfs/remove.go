@@ -22,6 +22,7 @@ import (
 // is, and the error is of class Busy. After any other error the caller may repeat Remove,
 // which waits for the disk again.
 func (d *Driver) Remove(ctx context.Context, id string) error {
+	d.carries.interrupt(id)
 	err := d.runLocked(ctx, "remove", id, func(l layer) error {
 		trash, err := d.moveToTrash(l)
 		if err != nil {

@@ -19,8 +19,12 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
+// TestMain also runs the process that TestACopyIsKilled kills.
 func TestMain(m *testing.M) {
 	logrus.SetLevel(logrus.ErrorLevel)
+	if os.Getenv(victimHome) != "" {
+		os.Exit(victim())
+	}
 	os.Exit(m.Run())
 }
 

@@ -190,8 +190,12 @@ func (v *StoreView) addLostLink(id string, links shortLinks, keys map[string]str
 func (v *StoreView) readLayer(id, key string, shorts shortLinks) (seen LayerInfo, err error) {
 	l := v.home.layer(id)
 	seen = LayerInfo{ID: id, State: v.readState(id), Key: key}
-	if _, err := readShortName(l.dir()); err != nil {
+	own, err := readShortName(l.dir())
+	if err != nil {
 		return seen, err
+	}
+	if shorts[own] == id { // while the layer is carried, it has a second link
+		seen.Key = own
 	}
 	if seen.Limit, err = quota.ReadRecord(v.home.privatePath(limitsDir), seen.Key); err != nil {
 		return seen, err

@@ -264,7 +264,7 @@ func (l *Limiter) SetLimits(layer Layer, limits Limits) error {
 	if err != nil {
 		return err
 	}
-	if err := limits.dropUnchanged(before.Limits).checkUsage(used); err != nil {
+	if err := limits.dropUnchanged(before.Limits).CheckUsage(used); err != nil {
 		return err
 	}
 	after := *before

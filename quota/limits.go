@@ -50,8 +50,8 @@ const minBytes = 1 << 20
 // maxBytes is the largest limit. Sums of limits and usage stay far from an overflow.
 const maxBytes = 1 << 60
 
-// checkUsage returns an error when a layer holds more than the limits.
-func (l Limits) checkUsage(used Usage) error {
+// CheckUsage returns an error when a layer holds more than the limits.
+func (l Limits) CheckUsage(used Usage) error {
 	if l.Bytes > 0 && l.Bytes < used.Bytes {
 		return limitTooSmallError(l.Bytes, used.Bytes, "bytes")
 	}
@@ -81,7 +81,7 @@ func ParseBytes(key, value string) (uint64, error) {
 // ParseInodes reads a number of files. 0 is no limit.
 func ParseInodes(key, value string) (uint64, error) {
 	var n uint64
-	if _, err := fmt.Sscanf(value, "%d", &n); err != nil || fmt.Sprint(n) != value || n > 1<<48 {
+	if _, err := fmt.Sscanf(value, "%d", &n); err != nil || fmt.Sprint(n) != value || n > MaxInodes {
 		return 0, fault.New(fault.Invalid, "storage option %s=%q: want a number of files, or 0 for no limit", key, value)
 	}
 	if n > 0 && n < minInodes {
@@ -89,6 +89,9 @@ func ParseInodes(key, value string) (uint64, error) {
 	}
 	return n, nil
 }
+
+// MaxInodes is the largest limit on the number of files. No pool has as many.
+const MaxInodes = 1 << 48
 
 // minInodes leaves room for the directories that overlayfs makes.
 const minInodes = 16

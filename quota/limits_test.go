@@ -58,10 +58,10 @@ func TestSpecEmpty(t *testing.T) {
 func TestLimitsThatDoNotHold(t *testing.T) {
 	used := Usage{Bytes: 100, Inodes: 10}
 	for _, enough := range []Limits{{}, {Bytes: 100}, {Inodes: 10}, {Bytes: 1 << 40, Inodes: 1 << 40}} {
-		must(t, enough.checkUsage(used))
+		must(t, enough.CheckUsage(used))
 	}
-	wantError(t, Limits{Bytes: 99}.checkUsage(used), fault.LimitReached, "99 bytes is below the 100")
-	wantError(t, Limits{Bytes: 100, Inodes: 9}.checkUsage(used), fault.LimitReached, "9 files is below the 10")
+	wantError(t, Limits{Bytes: 99}.CheckUsage(used), fault.LimitReached, "99 bytes is below the 100")
+	wantError(t, Limits{Bytes: 100, Inodes: 9}.CheckUsage(used), fault.LimitReached, "9 files is below the 10")
 }
 
 func TestEncodeProperties(t *testing.T) {

@@ -13,6 +13,7 @@
 //   - prepare.go, commit.go, remove.go, mounts.go, info.go: the calls
 //   - records.go, reconcile.go, reserve.go: the records, and what a crash leaves of them
 //   - limits.go, idmap.go: what labels ask for
+//   - limit.go, limitcall/: the operator changes a container's limit
 //   - errors.go: classes of errors
 //   - gate.go, serve.go, health.go: opening the store late, and the gRPC server
 //

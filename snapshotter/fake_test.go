@@ -170,6 +170,20 @@ func (f *fakeStore) CommitRecords(context.Context) error { return f.before("barr
 
 func (f *fakeStore) CheckLimits() error { return f.off }
 
+func (f *fakeStore) SetLimitsIf(_ context.Context, id string, options map[string]string, check func() error) error {
+	l, err := f.layer(id)
+	if err != nil {
+		return err
+	}
+	if err := check(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l.options.StorageOpt = options
+	return nil
+}
+
 func (f *fakeStore) WaitReaper(context.Context) error { return nil }
 
 func (f *fakeStore) WaitTxg(context.Context) error { return nil }

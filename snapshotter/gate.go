@@ -12,12 +12,14 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/lateopen"
+	"github.com/overlayzfs/overlayzfs/snapshotter/limitcall"
 )
 
 // Backend is the snapshotter that a Gate opens.
 type Backend interface {
 	snapshots.Snapshotter
 	snapshots.Cleaner
+	limitcall.Limiter
 	// CheckHome returns an error when the store cannot be reached now.
 	CheckHome(ctx context.Context) error
 }
@@ -166,6 +168,11 @@ func (g *Gate) Walk(ctx context.Context, fn snapshots.WalkFunc, filters ...strin
 // Cleanup is snapshots.Cleaner's.
 func (g *Gate) Cleanup(ctx context.Context) error {
 	return g.callVoid(ctx, "cleanup", func(b Backend) error { return b.Cleanup(ctx) })
+}
+
+// SetLimits is Snapshotter.SetLimits.
+func (g *Gate) SetLimits(ctx context.Context, name string, options map[string]string) (string, error) {
+	return call(ctx, g, "limit", func(b Backend) (string, error) { return b.SetLimits(ctx, name, options) })
 }
 
 // Opener returns a function that opens the store that o describes.

@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -37,8 +38,11 @@ const (
 type Limits struct {
 	// Default is the limit of snapshots whose keys match Keys.
 	Default overlayzfs.Limits
-	Keys    *regexp.Regexp // nil: DefaultKeys
-	Labels  Labels         // "": LowerLabels
+	// Namespaces are the limits of such snapshots in some of containerd's name spaces, in place
+	// of Default.
+	Namespaces map[string]overlayzfs.Limits
+	Keys       *regexp.Regexp // nil: DefaultKeys
+	Labels     Labels         // "": LowerLabels
 }
 
 var defaultKeys = regexp.MustCompile(DefaultKeys)
@@ -59,21 +63,35 @@ func (l Limits) options(kind snapshots.Kind, key, parent string, labels map[stri
 	if kind != snapshots.KindActive || isUnpackKey(key) {
 		return unlimited, nil
 	}
-	asked, err := l.requested(labels, parent)
+	preset := l.presetOf(key)
+	asked, err := l.requested(labels, parent, preset)
 	switch {
 	case err != nil:
 		return unlimited, err
-	case parent != "" && l.matches(key):
+	case parent != "" && l.matches(key) && preset == l.Default:
 		return overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: asked}, nil
+	case parent != "" && l.matches(key):
+		return overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: fillUnasked(asked, preset)}, nil
 	case len(asked) > 0:
-		return overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: overrideDefaults(asked)}, nil
+		return overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: fillUnasked(asked, overlayzfs.Limits{})}, nil
 	}
 	return unlimited, nil
 }
 
+// presetOf returns the limit of a container's snapshot that asks for none: that of containerd's
+// name space, which begins the key, or the default.
+func (l Limits) presetOf(key string) overlayzfs.Limits {
+	if namespace, _, ok := strings.Cut(key, "/"); ok && key != clientKey(key) {
+		if preset, ok := l.Namespaces[namespace]; ok {
+			return preset
+		}
+	}
+	return l.Default
+}
+
 // requested returns the limits that the labels request, or an error if they are not
 // allowed.
-func (l Limits) requested(labels map[string]string, parent string) (map[string]string, error) {
+func (l Limits) requested(labels map[string]string, parent string, preset overlayzfs.Limits) (map[string]string, error) {
 	if l.Labels == IgnoreLabels {
 		return nil, nil
 	}
@@ -81,16 +99,14 @@ func (l Limits) requested(labels map[string]string, parent string) (map[string]s
 	if err != nil {
 		return nil, err
 	}
-	return asked, l.checkAllowed(asked)
+	return asked, l.checkAllowed(asked, preset)
 }
 
-// overrideDefaults returns the options for a snapshot that only its labels limit: a limit
-// that they do not request is 0, which is no limit, and not the default.
-func overrideDefaults(asked map[string]string) map[string]string {
-	all := map[string]string{"size": "0", "inodes": "0"}
-	for k, v := range asked {
-		all[k] = v
-	}
+// fillUnasked returns the options with all limits named: those that are not asked for are the
+// preset's, and not the core's default. 0 is no limit.
+func fillUnasked(asked map[string]string, preset overlayzfs.Limits) map[string]string {
+	all := map[string]string{"size": strconv.FormatUint(preset.Bytes, 10), "inodes": strconv.FormatUint(preset.Inodes, 10)}
+	maps.Copy(all, asked)
 	return all
 }
 
@@ -140,20 +156,20 @@ func checkRequested(asked map[string]string) error {
 }
 
 // checkAllowed refuses labels that would raise a limit of the administrator.
-func (l Limits) checkAllowed(asked map[string]string) error {
+func (l Limits) checkAllowed(asked map[string]string, preset overlayzfs.Limits) error {
 	if l.Labels == AnyLabels {
 		return nil
 	}
-	if v, ok := asked["size"]; ok && l.Default.Bytes > 0 {
+	if v, ok := asked["size"]; ok && preset.Bytes > 0 {
 		n, err := quota.ParseBytes(sizeLabel, v)
-		if err != nil || n == 0 || n > l.Default.Bytes {
-			return fault.New(fault.Invalid, "a label asks for size %s, above the default of %d bytes; the snapshotter's setting limits.labels allows only less", v, l.Default.Bytes)
+		if err != nil || n == 0 || n > preset.Bytes {
+			return fault.New(fault.Invalid, "a label asks for size %s, above the default of %d bytes; the snapshotter's setting limits.labels allows only less", v, preset.Bytes)
 		}
 	}
-	if v, ok := asked["inodes"]; ok && l.Default.Inodes > 0 {
+	if v, ok := asked["inodes"]; ok && preset.Inodes > 0 {
 		n, err := quota.ParseInodes(inodesLabel, v)
-		if err != nil || n == 0 || n > l.Default.Inodes {
-			return fault.New(fault.Invalid, "a label asks for %s files, above the default of %d; the snapshotter's setting limits.labels allows only less", v, l.Default.Inodes)
+		if err != nil || n == 0 || n > preset.Inodes {
+			return fault.New(fault.Invalid, "a label asks for %s files, above the default of %d; the snapshotter's setting limits.labels allows only less", v, preset.Inodes)
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ func TestLimitOptions(t *testing.T) {
 		return overlayzfs.CreateOptions{ReadWrite: true, StorageOpt: options}
 	}
 	none := map[string]string{}
+	spaces := map[string]overlayzfs.Limits{"k8s.io": {Bytes: 20 << 20}, "free": {}}
 	for name, tt := range map[string]struct {
 		limits Limits
 		kind   snapshots.Kind
@@ -45,6 +46,15 @@ func TestLimitOptions(t *testing.T) {
 		"a hint on nothing": {key: "x", base: true, labels: map[string]string{snapshots.LabelSnapshotMaxSize: "5242880"}, want: unlimited},
 		"more than the preset, allowed": {limits: Limits{Default: preset, Labels: AnyLabels}, key: container,
 			labels: map[string]string{sizeLabel: "20G"}, want: with(map[string]string{"size": "20G"})},
+		"name space": {limits: Limits{Default: preset, Namespaces: spaces}, key: "k8s.io/3/" + clientKey(container),
+			want: with(map[string]string{"size": "20971520", "inodes": "0"})},
+		"another name space": {limits: Limits{Default: preset, Namespaces: spaces}, key: container, want: with(none)},
+		"no name space":      {limits: Limits{Default: preset, Namespaces: spaces}, key: clientKey(container), want: with(none)},
+		"no limit in a name space": {limits: Limits{Default: preset, Namespaces: spaces}, key: "free/3/" + clientKey(container),
+			want: with(map[string]string{"size": "0", "inodes": "0"})},
+		"less than the name space's": {limits: Limits{Default: preset, Namespaces: spaces}, key: "k8s.io/3/" + clientKey(container),
+			labels: map[string]string{sizeLabel: "5M"}, want: with(map[string]string{"size": "5M", "inodes": "0"})},
+		"someone else's in a name space": {limits: Limits{Namespaces: spaces}, key: "k8s.io/3/somebody", want: unlimited},
 		"ignored": {limits: Limits{Default: preset, Labels: IgnoreLabels}, key: container,
 			labels: map[string]string{sizeLabel: "nonsense"}, want: with(nil)},
 	} {
@@ -83,6 +93,10 @@ func TestLabelsThatAreRefused(t *testing.T) {
 	} {
 		if o, err := preset.options(snapshots.KindActive, "x", "base", labels); err == nil {
 			t.Errorf("%s: %+v", name, o)
+		}
+		inSpace := Limits{Namespaces: map[string]overlayzfs.Limits{"k8s.io": preset.Default}}
+		if o, err := inSpace.options(snapshots.KindActive, "k8s.io/3/x", "base", labels); err == nil {
+			t.Errorf("%s in a name space: %+v", name, o)
 		}
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/health"
 	healthapi "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"github.com/overlayzfs/overlayzfs/snapshotter/limitcall"
 )
 
 // Server serves containerd's snapshots service and gRPC's health service on a listener.
@@ -58,6 +60,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, open func(context.Co
 		s.gate.Observe = s.Observe
 	}
 	snapshotsapi.RegisterSnapshotsServer(s.grpc, snapshotservice.FromSnapshotter(s.gate))
+	limitcall.Register(s.grpc, s.gate)
 	stopped := context.AfterFunc(ctx, s.stop)
 	defer stopped()
 	err := s.grpc.Serve(l)

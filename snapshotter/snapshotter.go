@@ -3,6 +3,7 @@ package snapshotter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 
@@ -34,6 +35,7 @@ type store interface {
 	WaitTxg(ctx context.Context) error
 	WaitReaper(ctx context.Context) error
 	CheckLimits() error
+	SetLimitsIf(ctx context.Context, id string, options map[string]string, check func() error) error
 	Usage(ctx context.Context, id string) (overlayzfs.Usage, error)
 	Close() error
 }
@@ -86,6 +88,11 @@ func Open(ctx context.Context, o Options, log *logrus.Logger) (*Snapshotter, err
 	core, err := overlayzfs.Open(ctx, o.Home, o.Store)
 	if err != nil {
 		return nil, err
+	}
+	if len(o.Limits.Namespaces) > 0 {
+		if err := core.CheckLimits(); err != nil {
+			return nil, errors.Join(fmt.Errorf("limits of name spaces: %w", err), core.Close())
+		}
 	}
 	dir, err := core.MakeDoorDir(doorName)
 	if err != nil {

@@ -49,7 +49,15 @@ type settings struct {
 		Inodes string `toml:"inodes"`
 		Keys   string `toml:"keys"`
 		Labels string `toml:"labels"`
+		// Namespaces has other limits for containers in some of containerd's name spaces.
+		Namespaces map[string]namespaceLimits `toml:"namespaces"`
 	} `toml:"limits"`
+}
+
+// namespaceLimits are the limits in one name space. An empty one is that of all containers.
+type namespaceLimits struct {
+	Size   string `toml:"size"`
+	Inodes string `toml:"inodes"`
 }
 
 func defaults() settings {
@@ -140,15 +148,8 @@ func (s settings) storeOptions() (overlayzfs.Options, error) {
 }
 
 func (s settings) parseLimits() (l snapshotter.Limits, err error) {
-	if s.Limits.Size != "" {
-		if l.Default.Bytes, err = quota.ParseBytes("limits.size", s.Limits.Size); err != nil {
-			return l, err
-		}
-	}
-	if s.Limits.Inodes != "" {
-		if l.Default.Inodes, err = quota.ParseInodes("limits.inodes", s.Limits.Inodes); err != nil {
-			return l, err
-		}
+	if l.Default, err = parsePair("limits", namespaceLimits{s.Limits.Size, s.Limits.Inodes}, l.Default); err != nil {
+		return l, err
 	}
 	if s.Limits.Keys == "" {
 		return l, fmt.Errorf("limits.keys is empty, and would also limit the snapshots that images are built in, which cannot be committed then; the default is %s", snapshotter.DefaultKeys)
@@ -156,6 +157,32 @@ func (s settings) parseLimits() (l snapshotter.Limits, err error) {
 	if l.Keys, err = regexp.Compile(s.Limits.Keys); err != nil {
 		return l, fmt.Errorf("limits.keys: %w", err)
 	}
+	for name, texts := range s.Limits.Namespaces {
+		preset, err := parsePair(fmt.Sprintf("limits.namespaces.%q", name), texts, l.Default)
+		if err != nil {
+			return l, err
+		}
+		if l.Namespaces == nil {
+			l.Namespaces = map[string]quota.Limits{}
+		}
+		l.Namespaces[name] = preset
+	}
 	l.Labels = snapshotter.Labels(s.Limits.Labels)
 	return l, l.Check()
+}
+
+// parsePair parses the two limits of a table of settings. An empty one is that of preset.
+func parsePair(table string, texts namespaceLimits, preset quota.Limits) (l quota.Limits, err error) {
+	l = preset
+	if texts.Size != "" {
+		if l.Bytes, err = quota.ParseBytes(table+".size", texts.Size); err != nil {
+			return l, err
+		}
+	}
+	if texts.Inodes != "" {
+		if l.Inodes, err = quota.ParseInodes(table+".inodes", texts.Inodes); err != nil {
+			return l, err
+		}
+	}
+	return l, nil
 }

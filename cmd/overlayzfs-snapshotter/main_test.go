@@ -31,6 +31,13 @@ snapshots = "stop:3,daily:7"
 size = "10G"
 inodes = "100000"
 labels = "any"
+
+[limits.namespaces."k8s.io"]
+size = "20G"
+
+[limits.namespaces.moby]
+size = "0"
+inodes = "0"
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -48,26 +55,32 @@ labels = "any"
 	if l := c.options.Limits; l.Default != (quota.Limits{Bytes: 10 << 30, Inodes: 100000}) || l.Labels != "any" {
 		t.Errorf("%+v", l)
 	}
+	want := map[string]quota.Limits{"k8s.io": {Bytes: 20 << 30, Inodes: 100000}, "moby": {}}
+	if diff := cmp.Diff(want, c.options.Limits.Namespaces); diff != "" {
+		t.Errorf("name spaces (-want +got):\n%s", diff)
+	}
 }
 
 func TestConfigErrorsNameTheSetting(t *testing.T) {
 	for text, want := range map[string]string{
-		"[limits]\nsiez = \"10G\"":             "limits.siez (line 2)",
-		"[stroe]\ndataset = \"a\"":             "stroe",
-		"version = 2":                          "version = 2",
-		"socket = 3":                           "line 1",
-		"socket = \"x\"":                       "socket = \"x\": want an absolute",
-		"root = \"x\"":                         "root = \"x\": want an absolute",
-		"log-level = \"loud\"":                 "loud",
-		"[limits]\nsize = \"much\"":            "limits.size",
-		"[limits]\ninodes = \"-1\"":            "limits.inodes",
-		"[limits]\nkeys = \"(\"":               "limits.keys",
-		"[limits]\nkeys = \"\"":                "limits.keys is empty",
-		"[limits]\nlabels = \"some\"":          "some",
-		"[store]\nsync = \"maybe\"":            "store.sync",
-		"[store]\ndataset = \"tank/../x\"":     "store.dataset",
-		"[store]\nsnapshots = \"never:often\"": "store.snapshots",
-		"not toml":                             "line 1",
+		"[limits]\nsiez = \"10G\"":                     "limits.siez (line 2)",
+		"[stroe]\ndataset = \"a\"":                     "stroe",
+		"version = 2":                                  "version = 2",
+		"socket = 3":                                   "line 1",
+		"socket = \"x\"":                               "socket = \"x\": want an absolute",
+		"root = \"x\"":                                 "root = \"x\": want an absolute",
+		"log-level = \"loud\"":                         "loud",
+		"[limits]\nsize = \"much\"":                    "limits.size",
+		"[limits]\ninodes = \"-1\"":                    "limits.inodes",
+		"[limits]\nkeys = \"(\"":                       "limits.keys",
+		"[limits]\nkeys = \"\"":                        "limits.keys is empty",
+		"[limits]\nlabels = \"some\"":                  "some",
+		"[limits.namespaces.\"k8s.io\"]\nsize = \"x\"": `limits.namespaces."k8s.io".size`,
+		"[limits.namespaces.moby]\nsiez = \"1G\"":      "limits.namespaces.moby.siez (line 2)",
+		"[store]\nsync = \"maybe\"":                    "store.sync",
+		"[store]\ndataset = \"tank/../x\"":             "store.dataset",
+		"[store]\nsnapshots = \"never:often\"":         "store.snapshots",
+		"not toml":                                     "line 1",
 	} {
 		s, err := decode([]byte(text))
 		if err == nil {

@@ -14,7 +14,7 @@ import (
 // file.
 var flagValues = map[string][]cobra.Completion{
 	"way": {"plugin", "snapshotter"}, "sync": {"standard", "disabled"}, "to": {"overlay2", "zfs"},
-	"zfs-dataset": nil, "records": nil, "host": nil, "opt": nil,
+	"zfs-dataset": nil, "records": nil, "host": nil, "opt": nil, "size": nil, "inodes": nil,
 }
 
 // fromValues are the values of --from: a driver for migrate, a snapshot for send.
@@ -109,6 +109,20 @@ func (f *storeFlags) offerNames(_ *cobra.Command, args []string, _ string) (name
 	}
 	for _, container := range records.Containers {
 		offer(container.Name, "container")
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// offerOneContainer returns Docker's containers, for a command that takes one.
+func (f *storeFlags) offerOneContainer(_ *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+	records, err := f.readRecords()
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	for _, container := range records.Containers {
+		if container.Name != "" {
+			names = append(names, container.Name)
+		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

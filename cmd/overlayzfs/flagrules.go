@@ -52,6 +52,10 @@ var rules = map[string][]rule{
 		{flag: "zfs-dataset", with: "undo", instead: "the journal of the migration has its datasets; leave it out"},
 		{flag: "zfs-dataset", with: "finish", instead: "the journal of the migration has its datasets; leave it out"},
 	},
+	"limit": {
+		{flag: "size", with: "none", instead: "--none removes both limits; leave one of the two out"},
+		{flag: "inodes", with: "none", instead: "--none removes both limits; leave one of the two out"},
+	},
 	"receive": {{flag: "input", with: "finish", instead: "--finish reads no stream; leave one of the two out"}},
 	"restore": {
 		{flag: "input", with: "mount", instead: "--mount reads no stream; leave one of the two out"},

@@ -14,7 +14,7 @@ func TestFlagRules(t *testing.T) {
 	for command, rules := range rules {
 		for _, r := range rules {
 			args := append([]string{command}, giveFlag(t, command, r.flag)...)
-			if command == "rollback" || command == "restore" {
+			if command == "rollback" || command == "restore" || command == "limit" {
 				args = append(args, "x")
 			}
 			other := r.without

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -88,10 +89,14 @@ func limitLines(l *inventory.Layer) (lines [][2]string) {
 	if l.Limit == nil {
 		return lines
 	}
-	text := tableFlags{}.limitText(l.Limit)
-	if l.Limit.Inodes > 0 {
-		text += fmt.Sprintf(", %d files", l.Limit.Inodes)
+	var limits []string
+	if l.Limit.Bytes > 0 {
+		limits = append(limits, bytesText(l.Limit.Bytes))
 	}
+	if l.Limit.Inodes > 0 {
+		limits = append(limits, fmt.Sprintf("%d files", l.Limit.Inodes))
+	}
+	text := cmp.Or(strings.Join(limits, ", "), "none") // it was taken away
 	lines = append(lines, [2]string{"Limit", text + " (" + string(l.Limit.Mode) + ")"})
 	return append(lines, [2]string{"Dataset", l.Limit.Dataset})
 }

@@ -58,7 +58,7 @@ func addGroups(root *cobra.Command, c console, where *storeFlags) {
 		{"look", "Look at a store:", []*cobra.Command{
 			lsCommand(c, where), treeCommand(c, where), dfCommand(c, where), inspectCommand(c, where), verifyCommand(c, where), snapshotsCommand(c, where),
 		}},
-		{"change", "Change a store:", []*cobra.Command{gcCommand(c, where), snapshotCommand(c, where), rollbackCommand(c, where)}},
+		{"change", "Change a store:", []*cobra.Command{limitCommand(c, where), gcCommand(c, where), snapshotCommand(c, where), rollbackCommand(c, where)}},
 		{"move", "Move images and containers:", []*cobra.Command{sendCommand(c, where), receiveCommand(c, where), migrateCommand(c, where)}},
 		{"backup", "Back up and restore:", []*cobra.Command{backupCommand(c, where), restoreCommand(c, where)}},
 		{"setup", "Set up a host:", []*cobra.Command{setupCommand(c, where), doctorCommand(c, where), pluginCommand(c, where)}},

@@ -9,6 +9,7 @@
 //
 //   - mount.go, stepwise.go, detached.go, dir.go: Mount, and the system calls that execute it
 //   - overlay.go, kernel.go: overlays, and what the kernel's overlayfs can do
+//   - upperuse.go: whether an overlay has a directory as its upper directory
 //   - tmpfile.go, tmpfile_answer.go, tmpfile_descriptors.go: the listener that keeps overlays
 //     from copy-ups that wait; docs/decisions/0020 has the reasons
 //   - table.go: the mount table

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"errors"
+
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -20,4 +22,15 @@ func (l Location) OpenView() (*overlayzfs.StoreView, error) {
 		return overlayzfs.OpenHomeReadOnly(l.Home)
 	}
 	return overlayzfs.OpenDatasetReadOnly(l.Dataset)
+}
+
+// IsSnapshotters reports whether the store belongs to the snapshotter, whose layers containerd
+// records.
+func (l Location) IsSnapshotters() (bool, error) {
+	view, err := l.OpenView()
+	if err != nil {
+		return false, err
+	}
+	door, err := view.Door()
+	return door != "", errors.Join(err, view.Close())
 }

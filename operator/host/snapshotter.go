@@ -50,3 +50,9 @@ func readSnapshotter(file string) (c snapshotterConfig, err error) {
 	}
 	return c, nil
 }
+
+// HasSnapshotter reports whether there is a configuration of the snapshotter.
+func HasSnapshotter(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
