@@ -27,6 +27,8 @@ func TestLimits(t *testing.T) {
 		{"AStoppedContainerIsReadAndStarted", stopLimitedContainer},
 		{"InodesAreLimited", limitInodes},
 		{"ALimitIsRaisedAndLowered", raiseAndLowerLimit},
+		{"AnOperatorChangesLimitsUnderLoad", changeLimitsUnderLoad},
+		{"ALimitCommandIsKilled", killLimitCommand},
 		{"LimitsSurviveAKilledPlugin", killPluginUnderLimits},
 		{"LimitsSurviveARestartOfTheEngine", restartEngineUnderLimits},
 		{"DebianWorksUpToItsLimit", limitDebian},

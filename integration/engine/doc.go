@@ -13,5 +13,6 @@
 //	containerd.go   containerd on the snapshotter; plaincontainerd.go one with its defaults
 //	health.go       the health of a snapshotter at a socket
 //	operator.go     the operator's command on the snapshotter's store
+//	writer.go       a process in a container that writes, and what it wrote
 //	registry.go     a registry to push to and pull from
 package engine
