@@ -111,16 +111,13 @@ func (h *house) runs(id string) error {
 // checkContainers looks into every container, and removes it: what has been
 // running is not of interest any more.
 func (h *house) checkContainers() error {
-	ids, err := h.listed("ps", "-aq", "--no-trunc")
+	// A container without its layer cannot be inspected.
+	out, err := h.Try("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}}")
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
-		name, err := h.Try("inspect", "--format", "{{.Name}}", id)
-		if err != nil {
-			return err
-		}
-		name = strings.TrimPrefix(name, "/")
+	for line := range strings.Lines(out) {
+		id, name, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if err := h.checkContainer(id, name); err != nil {
 			return err
 		}
