@@ -55,7 +55,11 @@ func (h *house) checkRecords(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for name, broken := range s.snapshots.hold(ctx, recorded) {
+	found, err := s.snapshots.hold(ctx, recorded)
+	if err != nil {
+		return err
+	}
+	for name, broken := range found {
 		if err := h.found("snapshot "+name, broken); err != nil {
 			return err
 		}
@@ -118,26 +122,53 @@ func readSnapshotNames() (map[string]bool, error) {
 // hold says of every snapshot that containerd has recorded what is wrong with
 // it. What an image is being unpacked into may be gone: it is made anew. And
 // containerd records a Commit after it was answered: until then the snapshot has
-// the name of one that it has no record of.
-func (d *snapshotDoor) hold(ctx context.Context, recorded map[string]bool) map[string]error {
+// the name of one that it has no record of. containerd removes that one when it
+// starts, and keeps the record of the other until its lease ends.
+func (d *snapshotDoor) hold(ctx context.Context, recorded map[string]bool) (map[string]error, error) {
+	excused, err := readExcused()
+	if err != nil {
+		return nil, err
+	}
 	found := make(map[string]error)
 	var gone []string
 	for name := range recorded {
 		err := d.readable(ctx, name)
-		if errdefs.IsNotFound(err) && !unpacking(name) {
-			gone = append(gone, name)
-		}
-		if !errdefs.IsNotFound(err) || !unpacking(name) {
+		switch {
+		case !errdefs.IsNotFound(err):
 			found[name] = err
+		case !unpacking(name) && !slices.Contains(excused, name):
+			found[name] = err
+			gone = append(gone, name)
 		}
 	}
 	committed, err := d.unrecorded(ctx, recorded)
-	for _, name := range gone {
-		if err == nil && len(gone) <= committed {
-			delete(found, name)
-		}
+	if err != nil || len(gone) == 0 || len(gone) > committed {
+		return found, err
 	}
-	return found
+	for _, name := range gone {
+		delete(found, name)
+	}
+	return found, writeExcused(append(excused, gone...))
+}
+
+// excusedFile lists the snapshots whose Commit a cut kept containerd from recording.
+const excusedFile = "/tank/data/excused"
+
+func readExcused() ([]string, error) {
+	raw, err := os.ReadFile(excusedFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return strings.Fields(string(raw)), err
+}
+
+func writeExcused(names []string) error {
+	f, err := os.Create(excusedFile)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(strings.Join(names, "\n"))
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // readable checks that a snapshot is there and can be read.
