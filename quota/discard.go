@@ -20,7 +20,7 @@ import (
 func (l *Limiter) Discard(key string) error {
 	err := l.discard(l.ctx, key)
 	if errors.Is(err, fault.Busy) {
-		l.discardInBackground(key, func(*discarding) error { return err })
+		l.discardInBackground(key, func() error { return err })
 		return nil
 	}
 	return err
@@ -33,7 +33,7 @@ func (l *Limiter) DiscardLater(key string, ended <-chan struct{}) {
 	if r, err := l.records.load(key); r == nil && err == nil {
 		return
 	}
-	l.discardInBackground(key, func(d *discarding) error {
+	l.discardInBackground(key, func() error {
 		if ended != nil {
 			select {
 			case <-ended:
@@ -41,21 +41,16 @@ func (l *Limiter) DiscardLater(key string, ended <-chan struct{}) {
 				return nil
 			}
 		}
-		l.awaitQuiet(l.ctx, d.hurry)
 		return l.discard(l.ctx, key)
 	})
 }
 
 // WaitDiscards waits until no layer is being discarded in the background, except for those
-// whose dataset is in use. The discards wait for no quiet moment then.
+// whose dataset is in use.
 func (l *Limiter) WaitDiscards(ctx context.Context) error {
-	all := l.discards.list()
-	for _, d := range all {
-		d.hasten()
-	}
-	for _, d := range all {
+	for _, waits := range l.discards.list() {
 		select {
-		case <-d.waited:
+		case <-waits:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -82,20 +77,19 @@ const usualPause = time.Second
 // discardInBackground discards key until that works or the Limiter is closed. The next start
 // finds the record again. A key that is being discarded is left to that. first is the first
 // try.
-func (l *Limiter) discardInBackground(key string, first func(*discarding) error) {
-	d := l.discards.begin(key)
-	if d == nil {
+func (l *Limiter) discardInBackground(key string, first func() error) {
+	if !l.discards.begin(key) {
 		return
 	}
 	l.jobs.Go(func() {
 		defer l.discards.end(key)
 		log := logrus.WithField("key", key)
-		err := first(d)
+		err := first()
 		for pause := range busyPauses.Each(l.ctx) {
 			if !errors.Is(err, fault.Busy) {
 				break
 			}
-			if pause > usualPause && d.endWaits() {
+			if pause > usualPause && l.discards.endWaits(key) {
 				log.WithError(err).Info("the dataset of a removed layer is in use; it is destroyed when its last user ends")
 			}
 			err = l.discard(l.ctx, key)
@@ -106,61 +100,55 @@ func (l *Limiter) discardInBackground(key string, first func(*discarding) error)
 	})
 }
 
-// discards are the keys that are being discarded in the background.
+// discards are the keys that are being discarded in the background. The channel of a key is
+// closed when the discard has ended or its dataset is known to be in use.
 type discards struct {
-	mu  sync.Mutex
-	all map[string]*discarding
+	mu    sync.Mutex
+	waits map[string]chan struct{}
 }
 
-// discarding is a key that is being discarded.
-type discarding struct {
-	waited chan struct{} // closed when it has ended, or its dataset is known to be in use
-	hurry  chan struct{} // closed when somebody waits for its end
-
-	endOnce, hurryOnce sync.Once
-}
-
-// hasten ends the wait for a quiet moment.
-func (d *discarding) hasten() { d.hurryOnce.Do(func() { close(d.hurry) }) }
-
-// endWaits ends the waits for the key and reports whether it is the first to do so.
-func (d *discarding) endWaits() (first bool) {
-	d.endOnce.Do(func() {
-		close(d.waited)
-		first = true
-	})
-	return first
-}
-
-// begin returns nil if the key is being discarded already.
-func (d *discards) begin(key string) *discarding {
+// begin reports whether the caller may discard the key.
+func (d *discards) begin(key string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.all[key] != nil {
-		return nil
+	if d.waits[key] != nil {
+		return false
 	}
-	if d.all == nil {
-		d.all = map[string]*discarding{}
+	if d.waits == nil {
+		d.waits = map[string]chan struct{}{}
 	}
-	d.all[key] = &discarding{waited: make(chan struct{}), hurry: make(chan struct{})}
-	return d.all[key]
+	d.waits[key] = make(chan struct{})
+	return true
+}
+
+// endWaits ends the waits for the key and reports whether it is the first to do so.
+func (d *discards) endWaits(key string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	select {
+	case <-d.waits[key]:
+		return false
+	default:
+		close(d.waits[key])
+		return true
+	}
 }
 
 func (d *discards) end(key string) {
+	d.endWaits(key)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.all[key].endWaits()
-	delete(d.all, key)
+	delete(d.waits, key)
 }
 
 func (d *discards) has(key string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.all[key] != nil
+	return d.waits[key] != nil
 }
 
-func (d *discards) list() []*discarding {
+func (d *discards) list() []chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Collect(maps.Values(d.all))
+	return slices.Collect(maps.Values(d.waits))
 }

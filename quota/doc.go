@@ -63,7 +63,7 @@
 //	datasets_discard.go  mode dataset: destroy, sweep
 //	removed.go           mode dataset: removed layers' datasets, which snapshots keep
 //	spares.go            mode dataset: datasets that are made beforehand
-//	quiet.go             when datasets are made and destroyed in the background
+//	quiet.go             when spares are made
 //	inodes.go            mode dataset: counting files, freezing a layer's space
 //	inodewatch.go        mode dataset: the loop that enforces the limit on files
 //	projects.go          mode project: project IDs, make, sweep

@@ -64,8 +64,8 @@ type Config struct {
 	// Spares is how many datasets are made beforehand for further layers with a limit.
 	Spares int
 
-	// IdleFor returns for how long the store ran no call. Work in the background waits for quiet
-	// moments, unless it is nil.
+	// IdleFor returns for how long the store ran no call. Spares are made in quiet moments, unless
+	// it is nil.
 	IdleFor func() time.Duration
 
 	// MayHaveKey reports whether a layer with that ID may exist and have that key. A sweep spares the

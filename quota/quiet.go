@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Making and destroying a dataset takes processor time, and transaction groups, from
-// containers that start or end at the same moment. So work in the background waits until the
-// store ran no call for quietTime, or until maxWait is over.
+// Making a dataset takes processor time, and transaction groups, from containers that start or
+// end at the same moment. So the making of a spare waits until the store ran no call for
+// quietTime, or until maxWait is over.
 const (
 	quietTime = time.Second
 	maxWait   = 10 * time.Second
 )
 
-// awaitQuiet waits for a quiet moment, until hurry gives something or is closed, or until ctx
+// awaitQuiet waits for a quiet moment, until hurry gives something, or until ctx
 // ends.
 func (l *Limiter) awaitQuiet(ctx context.Context, hurry <-chan struct{}) {
 	if l.idleFor == nil {

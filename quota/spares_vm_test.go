@@ -267,13 +267,12 @@ func TestASpareThatCannotBeMadeLeavesNothing(t *testing.T) {
 }
 
 // TestABusyStoreMakesOneSpare at once, so that the next layer finds one, and the others later.
-// Removed layers' datasets stay meanwhile, unless somebody waits for their end.
 func TestABusyStoreMakesOneSpare(t *testing.T) {
 	s := newStore(t, Dataset)
 	s.spares = 3
 	s.idleFor = func() time.Duration { return 0 }
 	s.restart(Dataset)
-	first := s.add("first", bytesOf(8*mib))
+	s.add("first", bytesOf(8*mib))
 	ready := func() int {
 		s.Limiter.spares.mu.Lock()
 		defer s.Limiter.spares.mu.Unlock()
@@ -283,13 +282,6 @@ func TestABusyStoreMakesOneSpare(t *testing.T) {
 	s.addFromSpare("second", bytesOf(8*mib))
 	eventually(t, "another spare", func() bool { return ready() == 1 })
 	equal(t, "datasets beside the layers'", s.countChildren(), 3)
-
-	delete(s.live, first.Key)
-	must(t, os.RemoveAll(first.Dir))
-	s.DiscardLater(first.Key, nil)
-	equal(t, "datasets before the discard", s.countChildren(), 3)
-	must(t, s.WaitDiscards(context.Background()))
-	equal(t, "datasets after it", s.countChildren(), 2)
 }
 
 // countChildren counts the datasets of layers and the spares.

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/quota"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -152,7 +153,7 @@ func (s Source) release(t *testing.T, h Header) {
 	for _, e := range h.Datasets {
 		for _, name := range []string{h.Name, e.From} {
 			if !e.Have && name != "" {
-				check(t, s.ZFS.Release(s.datasetOf(e.Path)+"@"+name, fmt.Sprintf("overlayzfs-backup-%d", os.Getpid())))
+				check(t, s.ZFS.Release(s.sourceOf(e, h.Name)+"@"+name, fmt.Sprintf("overlayzfs-backup-%d", os.Getpid())))
 			}
 		}
 	}
@@ -327,6 +328,44 @@ func TestAnotherBackupAfterACutOne(t *testing.T) {
 	check(t, err)
 	check(t, target.Mount(plan))
 	wantRestored(t, h.ZFS, target.Dataset, root, "second!")
+}
+
+// TestAContainerIsRemovedDuringABackup: its dataset moves, because of its snapshots, and is in
+// the backup.
+func TestAContainerIsRemovedDuringABackup(t *testing.T) {
+	for _, held := range []bool{false, true} {
+		t.Run(fmt.Sprintf("held=%v", held), func(t *testing.T) {
+			h := newHost(t, "one")
+			target := Target{h.ZFS, "tank/two"}
+			t.Cleanup(func() { destroy(t, target.Dataset) })
+			remove := func() {
+				tool(t, "create", "-o", "mountpoint=legacy", h.Layers+"/"+quota.RemovedParent)
+				tool(t, "rename", h.Layers+"/"+limitedKey, h.Layers+"/"+quota.RemovedParent+"/"+limitedKey)
+			}
+			state, err := ReadState(target.ZFS, target.Dataset)
+			check(t, err)
+			plan, err := h.Plan(h.take(t), state)
+			check(t, err)
+			if !held {
+				remove()
+			}
+			check(t, h.Hold(plan))
+			defer h.release(t, plan)
+			if held {
+				remove()
+			}
+			var out bytes.Buffer
+			check(t, h.Send(t.Context(), plan, state, &out, func(int64) {}))
+			received, err := ReadHeader(&out)
+			check(t, err)
+			check(t, target.Receive(t.Context(), received, &out, func(int64) {}))
+			root := filepath.Join(t.TempDir(), "restored")
+			mounts, err := target.PlanMount(root)
+			check(t, err)
+			check(t, target.Mount(mounts))
+			wantRestored(t, h.ZFS, target.Dataset, root, "first")
+		})
+	}
 }
 
 // TestNothingIsMountedOver: another data-root, a mount, or a dataset of the next boot.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -186,7 +187,7 @@ func (s Source) describe(d, snap zfs.Dataset, state State, keys map[string]strin
 	if known && e.From == "" && !e.Resumes && len(there.Snapshots) > 0 {
 		return e, fault.New(fault.Invalid, "the receiver's dataset of %s and this one have no snapshot in common: receive into another dataset, or destroy that one", d.Name)
 	}
-	e.Bytes, err = s.ZFS.SendSizeWith(snap.Name, s.sending(e, nil))
+	e.Bytes, err = s.ZFS.SendSizeWith(snap.Name, sending(e, d.Name, nil))
 	return e, err
 }
 
@@ -213,13 +214,24 @@ func (s Source) findBase(e *Dataset, d, snap zfs.Dataset, there Received, token 
 	return nil
 }
 
-// sending returns the options of the stream of an entry.
-func (s Source) sending(e Dataset, token *zfs.ResumeToken) zfs.Sending {
+// sending returns the options of the stream of an entry, which the dataset has.
+func sending(e Dataset, dataset string, token *zfs.ResumeToken) zfs.Sending {
 	o := zfs.Sending{Raw: e.Raw, Resume: token}
 	if e.From != "" {
-		o.From = s.datasetOf(e.Path) + "@" + e.From
+		o.From = dataset + "@" + e.From
 	}
 	return o
+}
+
+// sourceOf returns the dataset that has an entry's snapshot of a name. The dataset of a limited
+// container that was removed since is below the parent of such.
+func (s Source) sourceOf(e Dataset, name string) string {
+	dataset := s.datasetOf(e.Path)
+	moved := s.Layers + "/" + quota.RemovedParent + "/" + path.Base(dataset)
+	if snap, err := s.ZFS.DatasetStats(moved + "@" + name); err == nil && snap.GUID == e.GUID {
+		return moved
+	}
+	return dataset
 }
 
 // Hold keeps the snapshots of a backup until the process ends, so that no other command and no
@@ -227,12 +239,12 @@ func (s Source) sending(e Dataset, token *zfs.ResumeToken) zfs.Sending {
 func (s Source) Hold(h Header) error {
 	tag := fmt.Sprintf("overlayzfs-backup-%d", os.Getpid())
 	for _, e := range h.Datasets {
-		names := []string{h.Name, e.From}
-		for _, name := range names {
+		dataset := s.sourceOf(e, h.Name)
+		for _, name := range []string{h.Name, e.From} {
 			if e.Have || name == "" {
 				continue
 			}
-			if err := s.ZFS.HoldUntilClosed(s.datasetOf(e.Path)+"@"+name, tag); err != nil {
+			if err := s.ZFS.HoldUntilClosed(dataset+"@"+name, tag); err != nil {
 				return err
 			}
 		}
@@ -271,7 +283,8 @@ func (s Source) sendDataset(ctx context.Context, h Header, e Dataset, state Stat
 	if err != nil {
 		return err
 	}
-	if err := s.ZFS.SendWith(ctx, s.datasetOf(e.Path)+"@"+h.Name, s.sending(e, token), out); err != nil {
+	dataset := s.sourceOf(e, h.Name)
+	if err := s.ZFS.SendWith(ctx, dataset+"@"+h.Name, sending(e, dataset, token), out); err != nil {
 		return err
 	}
 	return out.Close()
