@@ -24,7 +24,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/integration/snapclient"
 )
 
-var entries = flag.Int("entries", 20_000, "about how many entries each tar has")
+var entries = flag.Int("entries", 5_000, "about how many entries each tar has")
 
 // maxGrowth is what a layer tar may add to the memory of a door's program, in KiB.
 const maxGrowth = 64 << 10
