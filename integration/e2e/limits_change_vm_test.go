@@ -107,7 +107,7 @@ const noiseSum = "md5sum /kept/*"
 // writeNoise writes files of 1 MB in a container, and returns their sums.
 func writeNoise(t *testing.T, s *testEngine, container, files string) string {
 	t.Helper()
-	s.mustExecShell(t, container, "mkdir /kept; for i in $(seq "+files+"); do dd if=/dev/urandom of=/kept/$i bs=1M count=1 2>/dev/null; done")
+	s.mustExecShell(t, container, "mkdir /kept; for i in $(seq "+files+"); do dd if=/dev/urandom of=/kept/$i bs=1M count=1 || exit; done")
 	return s.mustExecShell(t, container, noiseSum)
 }
 

@@ -45,9 +45,11 @@ func (d *decoder) addDamage(record string, err error) {
 func (d *decoder) decode(tx *bbolt.Tx) error {
 	return forEachNamespace(tx, func(namespace string, b *bbolt.Bucket) error {
 		d.records.Namespaces[namespace] = 0
-		d.decodeSnapshots(namespace, b)
-		d.decodeContainers(namespace, b)
-		d.decodeImages(namespace, b)
+		for _, decode := range []func(string, *bbolt.Bucket) error{d.decodeSnapshots, d.decodeContainers, d.decodeImages} {
+			if err := decode(namespace, b); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 }
@@ -81,14 +83,17 @@ func bucketIn(b *bbolt.Bucket, name []byte) *bbolt.Bucket {
 }
 
 // decodeSnapshots reads the snapshots of one name space.
-func (d *decoder) decodeSnapshots(namespace string, b *bbolt.Bucket) {
+func (d *decoder) decodeSnapshots(namespace string, b *bbolt.Bucket) error {
 	snapshots := bucketIn(b.Bucket(snapshotsBucket), []byte(d.records.Snapshotter))
 	if snapshots == nil {
-		return
+		return nil
 	}
 	d.records.Namespaces[namespace] = snapshots.Sequence()
-	leases := d.decodeLeases(b)
-	_ = forEachBucket(snapshots, func(key string, b *bbolt.Bucket) error {
+	leases, err := d.decodeLeases(b)
+	if err != nil {
+		return err
+	}
+	return forEachBucket(snapshots, func(key string, b *bbolt.Bucket) error {
 		s := Snapshot{Namespace: namespace, Key: key, Name: string(b.Get(nameKey)), Parent: string(b.Get(parentKey)), Leases: leases[key]}
 		if s.Name == "" || len(s.Name) > maxName || len(s.Parent) > maxName {
 			d.addDamage("snapshot "+namespace+"/"+key, fault.New(fault.Invalid, "it has no name in the snapshotter"))
@@ -100,9 +105,9 @@ func (d *decoder) decodeSnapshots(namespace string, b *bbolt.Bucket) {
 }
 
 // decodeLeases returns the leases on each snapshot of a name space.
-func (d *decoder) decodeLeases(b *bbolt.Bucket) map[string][]string {
+func (d *decoder) decodeLeases(b *bbolt.Bucket) (map[string][]string, error) {
 	leases := map[string][]string{}
-	_ = forEachBucket(b.Bucket(leasesBucket), func(lease string, b *bbolt.Bucket) error {
+	err := forEachBucket(b.Bucket(leasesBucket), func(lease string, b *bbolt.Bucket) error {
 		held := bucketIn(b.Bucket(snapshotsBucket), []byte(d.records.Snapshotter))
 		if held == nil {
 			return nil
@@ -112,12 +117,12 @@ func (d *decoder) decodeLeases(b *bbolt.Bucket) map[string][]string {
 			return nil
 		})
 	})
-	return leases
+	return leases, err
 }
 
 // decodeContainers reads the containers of one name space that use the snapshotter.
-func (d *decoder) decodeContainers(namespace string, b *bbolt.Bucket) {
-	_ = forEachBucket(b.Bucket(containersBucket), func(id string, b *bbolt.Bucket) error {
+func (d *decoder) decodeContainers(namespace string, b *bbolt.Bucket) error {
+	return forEachBucket(b.Bucket(containersBucket), func(id string, b *bbolt.Bucket) error {
 		if string(b.Get(snapshotterKey)) != d.records.Snapshotter {
 			return nil
 		}
@@ -136,18 +141,18 @@ func (d *decoder) decodeContainers(namespace string, b *bbolt.Bucket) {
 func readLabels(b *bbolt.Bucket) map[string]string {
 	labels := map[string]string{}
 	if bucket := b.Bucket(labelsBucket); bucket != nil {
-		_ = bucket.ForEach(func(key, value []byte) error {
+		c := bucket.Cursor()
+		for key, value := c.First(); key != nil; key, value = c.Next() {
 			labels[string(key)] = string(value)
-			return nil
-		})
+		}
 	}
 	return labels
 }
 
 // decodeImages reads the images of one name space. Names of one target are one image.
-func (d *decoder) decodeImages(namespace string, b *bbolt.Bucket) {
+func (d *decoder) decodeImages(namespace string, b *bbolt.Bucket) error {
 	byTarget := map[digest.Digest]*Image{}
-	_ = forEachBucket(b.Bucket(imagesBucket), func(name string, b *bbolt.Bucket) error {
+	err := forEachBucket(b.Bucket(imagesBucket), func(name string, b *bbolt.Bucket) error {
 		var target digest.Digest
 		if b := b.Bucket(targetBucket); b != nil {
 			target = digest.Digest(b.Get(digestKey))
@@ -174,6 +179,7 @@ func (d *decoder) decodeImages(namespace string, b *bbolt.Bucket) {
 	slices.SortFunc(d.records.Images, func(a, b Image) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Target, b.Target))
 	})
+	return err
 }
 
 // isPrintable reports whether a name can be printed on a terminal, and has no spaces.

@@ -123,8 +123,8 @@ func (l *turn) sampleUsage(before usage, dirs, files []string, id func(string) s
 func growth(before, after int64) float64 { return float64(max(0, after-before)) }
 
 // readMapped maps and reads the same files in each container, as programs and libraries are.
-// What was read stays in the page cache. One file is mapped at a time: User-Mode Linux needs a
-// map of its host for each page, and a process has 65,530.
+// The page cache keeps what was read. One file is mapped at a time: User-Mode Linux needs a map
+// of its host for each page, and a process has 65,530.
 func readMapped(dirs, files []string) error {
 	for _, dir := range dirs {
 		for _, name := range files {
