@@ -36,8 +36,8 @@ func limitCommand(c console, where *storeFlags) *cobra.Command {
 			"run. A limit that no flag names stays. A limit below what the container holds is refused.\n\n" +
 			"A container that was created without a limit has to be stopped for its first one: its files are copied to a\n" +
 			"dataset of their own. If it is started meanwhile, the copy is given up and nothing changes.\n\n" +
-			"CONTAINER is the name or ID of a container. On a snapshotter's store it is the ID, or the key of the\n" +
-			"container's snapshot. A unique prefix of an ID is enough.",
+			"CONTAINER is the name or ID of a container; on a snapshotter's store also NAMESPACE/NAME or the key of its\n" +
+			"snapshot. A unique prefix of an ID is enough.",
 		Example: "  overlayzfs limit web --size 20G\n" +
 			"  overlayzfs limit web --size 20G --inodes 500000\n" +
 			"  overlayzfs limit web --none",
@@ -67,6 +67,7 @@ func limitCommand(c console, where *storeFlags) *cobra.Command {
 		},
 	}
 	f.output.register(command.Flags())
+	f.registerContainerd(command.Flags())
 	valueFlag(command.Flags(), &f.size, "size", "", "SIZE", "", "most space, such as 20G; 0 for no limit")
 	valueFlag(command.Flags(), &f.inodes, "inodes", "", "N", "", "most files; 0 for no limit")
 	command.Flags().BoolVar(&f.none, "none", false, "remove both limits")
@@ -109,10 +110,13 @@ func (f *limitFlags) set(ctx context.Context, name string, change limit.Change) 
 	switch {
 	case snapshotters && unread != nil:
 		return limit.Report{}, unread
-	case snapshotters && f.dryRun:
-		return limit.Report{Container: name, Change: change, DryRun: true}, nil
 	case snapshotters:
-		return limit.OnSnapshotter(ctx, socket, name, change)
+		found, err := findSnapshot(where, err, name)
+		found.Change, found.DryRun = change, f.dryRun
+		if err != nil || f.dryRun {
+			return found, err
+		}
+		return limit.OnSnapshotter(ctx, socket, found)
 	case err != nil:
 		return limit.Report{}, err
 	}
@@ -122,6 +126,23 @@ func (f *limitFlags) set(ctx context.Context, name string, change limit.Change) 
 	}
 	report, err := limit.OnPlugin(ctx, s, name, change, f.dryRun)
 	return report, errors.Join(err, s.Close())
+}
+
+// findSnapshot finds a container in the records of a snapshotter's store. Where these are not
+// found, or located is the error of finding the store, the snapshotter alone knows the name.
+func findSnapshot(where host.Location, located error, name string) (limit.Report, error) {
+	err := located
+	if err == nil {
+		var s *inventory.Source
+		if s, err = inventory.OpenSource(where); err == nil {
+			r, err := limit.FindSnapshot(s, name)
+			return r, errors.Join(err, s.Close())
+		}
+	}
+	if errors.Is(err, fault.NotFound) {
+		return limit.Report{Container: name, Layer: name}, nil
+	}
+	return limit.Report{}, err
 }
 
 // writeLimit prints what was set.

@@ -79,7 +79,7 @@ func (c containerdRecords) addSnapshot(s containerdstore.Snapshot) {
 	if !record.HasLayer() {
 		return
 	}
-	use := Use{Kind: Snapshot, Snapshot: s.Key, Namespace: s.Namespace, Below: c.resolve(s.Namespace, s.Parent)}
+	use := Use{Kind: Snapshot, Snapshot: s.Key, SnapshotName: s.Name, Namespace: s.Namespace, Below: c.resolve(s.Namespace, s.Parent)}
 	if chain := digest.Digest(s.Key); record.Kind == containerdstore.Committed && chain.Validate() == nil {
 		use.Kind, use.Chain, use.Recorded = Image, chain, cmp.Or(record.Apparent, record.Size)
 	}
@@ -90,7 +90,7 @@ func (c containerdRecords) addSnapshot(s containerdstore.Snapshot) {
 func (c containerdRecords) addUnknown() {
 	for _, record := range c.all.Backend {
 		if _, known := c.Uses[record.ID]; !known && record.HasLayer() {
-			c.Uses[record.ID] = Use{Kind: Unknown, Snapshot: record.Name, Optional: true}
+			c.Uses[record.ID] = Use{Kind: Unknown, Snapshot: record.Name, SnapshotName: record.Name, Optional: true}
 		}
 	}
 }

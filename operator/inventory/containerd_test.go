@@ -128,6 +128,13 @@ func TestFindInContainerd(t *testing.T) {
 			t.Errorf("%s is in two name spaces: %+v, %v", name, f, err)
 		}
 	}
+	for name, want := range map[string]string{
+		"front": "moby/4/" + containerID, "shop/web/nginx": "k8s.io/7/pod1", "k8s.io/pod1": "k8s.io/7/pod1", "moby/11/lost": "moby/11/lost",
+	} {
+		if f, err := inv.Find(name); err != nil || f.Layers[len(f.Layers)-1].SnapshotName != want {
+			t.Errorf("%s: %+v, %v; its snapshot should be %s", name, f, err, want)
+		}
+	}
 	if _, err := inv.Find("other:1"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("an image on another snapshotter: %v", err)
 	}

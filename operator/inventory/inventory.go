@@ -34,10 +34,12 @@ type Layer struct {
 	Depth  int              `json:"depth"` // how many layers are below
 	Lowers []string         `json:"-"`     // their IDs, as far as they are known
 	// Snapshot is containerd's key of the layer's snapshot, in the name space Namespace.
-	Snapshot  string        `json:"snapshot,omitempty"`
-	Namespace string        `json:"namespace,omitempty"`
-	Chain     digest.Digest `json:"chain,omitempty"`
-	Diff      digest.Digest `json:"diff,omitempty"`
+	Snapshot  string `json:"snapshot,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	// SnapshotName is what the snapshotter calls that snapshot.
+	SnapshotName string        `json:"-"`
+	Chain        digest.Digest `json:"chain,omitempty"`
+	Diff         digest.Digest `json:"diff,omitempty"`
 	// Images contain the layer. Containers own it or have it below their writable layer.
 	Images     []string `json:"images,omitempty"`
 	Containers []string `json:"containers,omitempty"`
@@ -117,7 +119,7 @@ func (r *Records) describeLayer(dataset string, s overlayzfs.LayerInfo) Layer {
 	}
 	if use, ok := r.Uses[s.ID]; ok {
 		l.Kind, l.Images, l.Containers, l.Snapshot, l.Namespace = use.Kind, use.Images, use.Containers, use.Snapshot, use.Namespace
-		l.Chain, l.Diff, l.Recorded = use.Chain, use.Diff, use.Recorded
+		l.SnapshotName, l.Chain, l.Diff, l.Recorded = use.SnapshotName, use.Chain, use.Diff, use.Recorded
 	} else if r.BuildsLocked && dockerstore.IsBuildKitID(s.ID) {
 		l.Kind = BuildCache
 	}

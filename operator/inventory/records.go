@@ -28,9 +28,11 @@ type Use struct {
 	Kind Kind
 	// Snapshot is containerd's key of the layer's snapshot, Namespace where it is one.
 	Snapshot, Namespace string
-	Chain, Diff         digest.Digest
-	Recorded            int64    // apparent size of an image layer
-	Below               []string // recorded layers below, lowest first
+	// SnapshotName is what the snapshotter calls that snapshot.
+	SnapshotName string
+	Chain, Diff  digest.Digest
+	Recorded     int64    // apparent size of an image layer
+	Below        []string // recorded layers below, lowest first
 	// Images contain the layer. Containers own it or have it below their writable layer.
 	Images     []string
 	Containers []string

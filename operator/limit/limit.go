@@ -112,11 +112,33 @@ func setInStore(ctx context.Context, where host.Location, r Report) error {
 	return errors.Join(wrapRefusal(store.SetLimits(ctx, r.Layer, r.options())), closeStore())
 }
 
-// OnSnapshotter changes the limits of a container's snapshot by the snapshotter that listens on
-// a socket. The name is the container's ID or a beginning of it, or the snapshot's key.
-func OnSnapshotter(ctx context.Context, socket, name string, change Change) (Report, error) {
-	snapshot, err := limitcall.Request(ctx, socket, name, change.options())
-	return Report{Container: name, Layer: snapshot, Change: change}, wrapRefusal(err)
+// FindSnapshot returns a container of containerd's or Docker's records, by its name or ID, with
+// the snapshotter's name of its snapshot. A name that the records lack is returned as it is: the
+// snapshotter may know it as a snapshot's key.
+func FindSnapshot(s *inventory.Source, name string) (Report, error) {
+	inv, err := s.Inventory()
+	if err != nil {
+		return Report{}, err
+	}
+	match, err := inv.Find(name)
+	switch {
+	case errors.Is(err, fault.NotFound):
+		return Report{Container: name, Layer: name}, nil
+	case err != nil:
+		return Report{}, err
+	case match.Kind == "image" || len(match.Layers) == 0:
+		return Report{}, fault.New(fault.Invalid, "%s names no container, but a different thing (%s): `overlayzfs ls` lists containers", name, match.Kind)
+	}
+	return Report{Container: match.Name, Layer: match.Layers[len(match.Layers)-1].SnapshotName}, nil
+}
+
+// OnSnapshotter changes the limits of the container in r by the snapshotter that listens on a
+// socket. r.Layer is the name of its snapshot, or what the snapshotter takes instead: the
+// container's ID or a beginning of it, or the snapshot's key.
+func OnSnapshotter(ctx context.Context, socket string, r Report) (Report, error) {
+	snapshot, err := limitcall.Request(ctx, socket, r.Layer, r.options())
+	r.Layer = snapshot
+	return r, wrapRefusal(err)
 }
 
 // wrapRefusal makes a refusal of an error that changed nothing.
