@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/overlayzfs/overlayzfs/operator/configfile"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/host"
@@ -16,7 +17,7 @@ func TestWriteSetup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := dockerconf.File{Path: "/etc/docker/daemon.json", Raw: []byte(config), Exists: true}
+	file := dockerconf.File{File: configfile.File{Path: "/etc/docker/daemon.json", Raw: []byte(config), Exists: true}}
 	wanted := host.Request{
 		Parent: "tank/docker", Layers: "tank/docker/layers", Root: "/var/lib/docker", Driver: "overlayzfs", Door: host.Plugin,
 		Sync: "disabled", Options: []string{"overlayzfs.size=10G"},

@@ -2,10 +2,8 @@ package containerdconf
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,17 +11,14 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/configfile"
 )
 
 // DefaultFile is the default path of containerd's configuration.
 const DefaultFile = "/etc/containerd/config.toml"
 
-const (
-	// maxSize bounds the size of one file.
-	maxSize = 4 << 20
-	// maxFiles bounds how many files are imported.
-	maxFiles = 1000
-)
+// maxFiles bounds how many files are imported.
+const maxFiles = 1000
 
 // The defaults of containerd.
 const (
@@ -63,8 +58,12 @@ type Config struct {
 	Root    string
 	Proxies map[string]Proxy
 	Files   []string // that were read
+	// Version is that of the first file's format; 0 and 1 are the same.
+	Version int
 
-	plugins map[string]any
+	// plugins are the plugins' tables as containerd 2 merges them, legacy as 1.7 does.
+	plugins, legacy map[string]any
+	imports         []string // paths and patterns, absolute
 }
 
 // file is the content of one file.
@@ -77,12 +76,15 @@ type file struct {
 }
 
 // Read reads a configuration and what it imports. A missing file gives the defaults.
-func Read(path string) (Config, error) {
-	c := Config{Root: DefaultRoot, Proxies: map[string]Proxy{}, plugins: map[string]any{}}
+func Read(path string) (Config, error) { return ReadWithout(path, "") }
+
+// ReadWithout is Read as if the file absent did not exist, which may be imported.
+func ReadWithout(path, absent string) (Config, error) {
+	c := Config{Root: DefaultRoot, Proxies: map[string]Proxy{}, plugins: map[string]any{}, legacy: map[string]any{}}
 	pending := []string{path}
 	for len(pending) > 0 && len(c.Files) < maxFiles {
 		path, pending = pending[0], pending[1:]
-		if slices.Contains(c.Files, path) {
+		if slices.Contains(c.Files, path) || path == absent {
 			continue
 		}
 		f, err := readFile(path)
@@ -92,9 +94,12 @@ func Read(path string) (Config, error) {
 		if err != nil {
 			return c, err
 		}
+		if len(c.Files) == 0 {
+			c.Version = f.Version
+		}
 		c.Files = append(c.Files, path)
 		c.merge(f)
-		imports, err := resolveImports(path, f.Imports)
+		imports, err := c.resolveImports(path, f.Imports)
 		if err != nil {
 			return c, err
 		}
@@ -104,16 +109,9 @@ func Read(path string) (Config, error) {
 }
 
 func readFile(path string) (f file, err error) {
-	opened, err := os.Open(path)
+	raw, err := configfile.Read(path)
 	if err != nil {
 		return f, err
-	}
-	raw, err := io.ReadAll(io.LimitReader(opened, maxSize+1))
-	if err := errors.Join(err, opened.Close()); err != nil {
-		return f, err
-	}
-	if len(raw) > maxSize {
-		return f, fault.New(fault.UnsafeInput, "%s is longer than %d bytes", path, maxSize)
 	}
 	if err := toml.Unmarshal(raw, &f); err != nil {
 		return f, fault.New(fault.Invalid, "%s: %w", path, err)
@@ -122,12 +120,13 @@ func readFile(path string) (f file, err error) {
 }
 
 // resolveImports returns the files that imports name, relative to the file that has them.
-func resolveImports(parent string, imports []string) (files []string, err error) {
+func (c *Config) resolveImports(parent string, imports []string) (files []string, err error) {
 	for _, path := range imports {
 		path = filepath.Clean(path)
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(filepath.Dir(parent), path)
 		}
+		c.imports = append(c.imports, path)
 		if !strings.Contains(path, "*") {
 			files = append(files, path)
 			continue
@@ -147,6 +146,9 @@ func (c *Config) merge(f file) {
 		c.Root = filepath.Clean(f.Root)
 	}
 	maps.Copy(c.Proxies, f.Proxies)
+	for name, value := range f.Plugins {
+		c.legacy[name] = copyValue(value)
+	}
 	if f.Version < 3 {
 		migrateSnapshotter(f.Plugins)
 	}
@@ -166,6 +168,22 @@ func migrateSnapshotter(plugins map[string]any) {
 		plugins[imagesTable] = images
 	}
 	images["snapshotter"] = snapshotter
+}
+
+// copyValue copies the tables of a value.
+func copyValue(value any) any {
+	if t, ok := value.(map[string]any); ok {
+		return copyTable(t)
+	}
+	return value
+}
+
+func copyTable(from map[string]any) map[string]any {
+	to := map[string]any{}
+	for key, value := range from {
+		to[key] = copyValue(value)
+	}
+	return to
 }
 
 // mergeTable merges a table into another, the tables in it likewise.

@@ -50,7 +50,7 @@ func TestSnapshotters(t *testing.T) {
 		"empty":               {map[string]string{"config.toml": ""}, want{false, overlayfs, overlayfs, plain}},
 		"1.7's table":         {map[string]string{"config.toml": "version = 2\n" + proxy + cri17}, want{true, ours, overlayfs, plain}},
 		"with runtimes":       {map[string]string{"config.toml": "version = 2\n" + cri17 + runtimes}, want{false, ours, ours, plain}},
-		"runtimes elsewhere":  {map[string]string{"config.toml": "version = 2\nimports = ['a.toml']\n" + cri17, "a.toml": "version = 2\n" + runtimes}, want{false, ours, overlayfs, plain}},
+		"runtimes elsewhere":  {map[string]string{"config.toml": "version = 2\nimports = ['a.toml']\n" + cri17, "a.toml": "version = 2\n" + runtimes}, want{false, overlayfs, overlayfs, plain}},
 		"version 3":           {map[string]string{"config.toml": "version = 3\n" + cri2 + gvisor + unpack}, want{false, overlayfs, map[string]string{"": "overlayzfs", "gvisor": "native"}, []string{"overlayzfs"}}},
 		"a drop-in":           {map[string]string{"config.toml": "version = 3\nimports = ['conf.d/*.toml']\n", "conf.d/a.toml": "version = 3\n" + proxy + cri2 + unpack}, want{true, overlayfs, ours, []string{"overlayzfs"}}},
 		"a drop-in wins":      {map[string]string{"config.toml": "version = 3\nimports = ['a.toml']\n" + cri2, "a.toml": "version = 3\n[plugins.'io.containerd.cri.v1.images']\nsnapshotter = 'zfs'\n"}, want{false, overlayfs, map[string]string{"": "zfs"}, plain}},

@@ -12,7 +12,7 @@ func (c Config) HasSnapshotter(name string) bool { return c.Proxies[name].Type =
 func (c Config) PodSnapshotters(modern bool) map[string]string {
 	images, runtimes := table(c.plugins, imagesTable), table(c.plugins, runtimeTable, "containerd", "runtimes")
 	if !modern {
-		images, runtimes = table(c.plugins, criTable, "containerd"), table(c.plugins, criTable, "containerd", "runtimes")
+		images, runtimes = table(c.legacy, criTable, "containerd"), table(c.legacy, criTable, "containerd", "runtimes")
 	}
 	found := map[string]string{"": defaultSnapshotter}
 	if name, ok := images["snapshotter"].(string); ok && name != "" {

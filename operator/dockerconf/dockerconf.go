@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/configfile"
 )
 
 // The defaults of dockerd.
@@ -17,9 +16,6 @@ const (
 	DefaultFile     = "/etc/docker/daemon.json"
 	DefaultDataRoot = "/var/lib/docker"
 )
-
-// maxSize bounds the size of daemon.json.
-const maxSize = 4 << 20
 
 // Config is the content of daemon.json, with dockerd's defaults.
 type Config struct {
@@ -43,7 +39,7 @@ func IsBuiltin(driver string) bool {
 
 // Read reads daemon.json. A missing file gives the defaults.
 func Read(path string) (Config, error) {
-	raw, err := readFile(path)
+	raw, err := configfile.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Decode(nil)
 	}
@@ -57,19 +53,31 @@ func Read(path string) (Config, error) {
 	return c, nil
 }
 
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+// File is a daemon.json as Load found it.
+type File struct{ configfile.File }
+
+// Load reads a daemon.json for editing. A missing file is no error.
+func Load(path string) (File, error) {
+	f, err := configfile.Load(path)
+	return File{f}, err
+}
+
+// Config decodes the file. An error names the file.
+func (f File) Config() (Config, error) {
+	c, err := Decode(f.Raw)
 	if err != nil {
-		return nil, err
+		return Config{}, fault.New(fault.Invalid, "%s: %w", f.Path, err)
 	}
-	raw, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, err
+	return c, nil
+}
+
+// Edit applies changes to the file's content. An error names the file.
+func (f File) Edit(changes []Change) ([]byte, error) {
+	edited, err := Edit(f.Raw, changes)
+	if err != nil {
+		err = fault.New(fault.Invalid, "%s: %w", f.Path, err)
 	}
-	if len(raw) > maxSize {
-		return nil, fault.New(fault.UnsafeInput, "%s is longer than %d bytes", path, maxSize)
-	}
-	return raw, nil
+	return edited, err
 }
 
 // Decode decodes the content of daemon.json. An error names line and column.

@@ -1,9 +1,10 @@
-package dockerconf
+package configfile
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,7 +15,10 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 )
 
-// File is a daemon.json as Load found it.
+// maxSize bounds the size of a file.
+const maxSize = 4 << 20
+
+// File is a configuration file as Load found it.
 type File struct {
 	Path string // with symlinks resolved
 	Raw  []byte
@@ -24,7 +28,7 @@ type File struct {
 	uid, gid int
 }
 
-// Load reads a daemon.json for editing. A missing file is no error.
+// Load reads a file for editing. A missing file is no error.
 func Load(path string) (File, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -42,36 +46,37 @@ func Load(path string) (File, error) {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		f.uid, f.gid = int(stat.Uid), int(stat.Gid)
 	}
-	f.Raw, err = readFile(real)
+	f.Raw, err = Read(real)
 	return f, err
 }
 
-// Config decodes the file. An error names the file.
-func (f File) Config() (Config, error) {
-	c, err := Decode(f.Raw)
+// Read reads a file. It fails when the file is longer than a configuration can be.
+func Read(path string) ([]byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return Config{}, fault.New(fault.Invalid, "%s: %w", f.Path, err)
+		return nil, err
 	}
-	return c, nil
+	raw, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	if len(raw) > maxSize {
+		return nil, fault.New(fault.UnsafeInput, "%s is longer than %d bytes", path, maxSize)
+	}
+	return raw, nil
 }
 
-// Edit applies changes to the file's content. An error names the file.
-func (f File) Edit(changes []Change) ([]byte, error) {
-	edited, err := Edit(f.Raw, changes)
-	if err != nil {
-		err = fault.New(fault.Invalid, "%s: %w", f.Path, err)
-	}
-	return edited, err
-}
+// BackupSuffix is what the name of the first backup of a file ends with.
+const BackupSuffix = ".before-overlayzfs"
 
 // BackupName returns a free name for a backup of the file.
 func (f File) BackupName() string {
-	name := f.Path + ".before-overlayzfs"
+	name := f.Path + BackupSuffix
 	for n := 2; ; n++ {
 		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
 			return name
 		}
-		name = fmt.Sprintf("%s.before-overlayzfs.%d", f.Path, n)
+		name = fmt.Sprintf("%s%s.%d", f.Path, BackupSuffix, n)
 	}
 }
 
@@ -141,7 +146,7 @@ func (f File) CheckWritable() error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	next, err := os.CreateTemp(dir, tempPattern)
+	next, err := os.CreateTemp(dir, f.tempPattern())
 	if err != nil {
 		return err
 	}
@@ -149,11 +154,11 @@ func (f File) CheckWritable() error {
 }
 
 // tempPattern names the new file before it replaces the old one.
-const tempPattern = ".daemon.json-"
+func (f File) tempPattern() string { return "." + filepath.Base(f.Path) + "-" }
 
 // writeBeside writes the new file beside the old one, with the same mode and owner.
 func (f File) writeBeside(dir string, raw []byte) (name string, err error) {
-	next, err := os.CreateTemp(dir, tempPattern)
+	next, err := os.CreateTemp(dir, f.tempPattern())
 	if err != nil {
 		return "", err
 	}
