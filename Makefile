@@ -78,7 +78,7 @@ plugin: $(BUILD)/overlayzfs-plugin ## Leave build/plugin/{config.json,rootfs}, r
 build: $(BUILD)/overlayzfs-plugin $(BUILD)/overlayzfs-snapshotter $(BUILD)/overlayzfs ## Build the doors' binaries and the operator's command
 
 release: $(TOOLS)/release ## Build what is published into build/release: plugin, programs, Debian package, for amd64 and arm64
-	$(TOOLS)/release --version $(VERSION) --commit $(COMMIT) --time $(TIME) --arch $(ARCHES) --out $(BUILD)/release
+	$(TOOLS)/release --version $(VERSION) --commit $(COMMIT) --time $(TIME) --arch $(ARCHES) --out $(BUILD)/release $(if $(SIGN),--sign $(SIGN))
 
 release-check: ## Build it twice, from two directories and with an empty cache, and compare every byte (minutes)
 	cd release && $(GO) test -tags release -timeout 60m -count 1 -v -run TestRelease .

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,6 +30,16 @@ func (r *release) pluginTree(c contents) (*tree, error) {
 	}
 	t.add("config.json", 0o644, config)
 	return t, nil
+}
+
+// packImage writes the plugin as an image for registries, by the operator's command.
+func (r *release) packImage(ctx context.Context, plugin *tree, stage, arch string) error {
+	dir := filepath.Join(stage, arch, "plugin")
+	if err := plugin.writeDir(dir); err != nil {
+		return err
+	}
+	_, err := r.runProgram(ctx, helper(stage), "plugin", "pack", filepath.Join(r.out, r.fileName("linux_"+arch+".oci.tar", "plugin")), "--plugin-dir", dir)
+	return err
 }
 
 // documents go into the archive beside docs/. Other documents are for contributors.

@@ -57,11 +57,15 @@ func (r *release) compile(ctx context.Context, dir, arch string) ([]program, err
 // shells are the shells with a completion.
 var shells = []string{"bash", "zsh", "fish"}
 
+// helper returns the path of the operator's command for this machine, which writes files of
+// the release.
+func helper(stage string) string { return filepath.Join(stage, "help", "overlayzfs") }
+
 // buildHelp returns the manual pages and completions, which the operator's command
 // writes. It builds the command for this machine's architecture, to run it.
 func (r *release) buildHelp(ctx context.Context, stage string) (*tree, error) {
-	dir := filepath.Join(stage, "help")
-	overlayzfs := filepath.Join(dir, "overlayzfs")
+	overlayzfs := helper(stage)
+	dir := filepath.Dir(overlayzfs)
 	// Only this build writes pages: published programs link no Markdown renderer.
 	if _, err := r.runGo(ctx, runtime.GOARCH, "build", "-tags", "man", "-trimpath", "-buildvcs=false", "-o", overlayzfs, "./cmd/overlayzfs"); err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ type release struct {
 	commit  string    // of the sources
 	time    time.Time // of all files
 	arches  []string
+	key     string // private key of SSH that signs the checksums, or ""
 }
 
 func run(ctx context.Context, args []string, log io.Writer) error {
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	}
 	text, err := r.writeSums()
 	fmt.Fprint(log, text)
-	return err
+	return errors.Join(err, r.sign(text))
 }
 
 func parseFlags(args []string) (*release, error) {
@@ -64,6 +65,7 @@ func parseFlags(args []string) (*release, error) {
 	flags.StringVar(&r.commit, "commit", "", "commit of the sources")
 	flags.Int64Var(&epoch, "time", 0, "time of all files, in seconds since 1970; that of the commit")
 	flags.StringSliceVar(&r.arches, "arch", []string{"amd64", "arm64"}, "architectures")
+	flags.StringVar(&r.key, "sign", "", "sign the checksums by this private key of SSH")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -109,7 +111,7 @@ func (r *release) build(ctx context.Context, stage string) error {
 			return err
 		}
 		built = append(built, programs...)
-		if err := r.packArch(arch, stage, contents{programs, help, licences}); err != nil {
+		if err := r.packArch(ctx, arch, stage, contents{programs, help, licences}); err != nil {
 			return err
 		}
 	}
@@ -126,12 +128,15 @@ type contents struct {
 	licences []byte // of what is linked
 }
 
-func (r *release) packArch(arch, stage string, c contents) error {
+func (r *release) packArch(ctx context.Context, arch, stage string, c contents) error {
 	plugin, err := r.pluginTree(c)
 	if err != nil {
 		return err
 	}
 	if err := r.archive(plugin, r.fileName("linux_"+arch+".tar.gz", "plugin"), ""); err != nil {
+		return err
+	}
+	if err := r.packImage(ctx, plugin, stage, arch); err != nil {
 		return err
 	}
 	archive, err := r.programTree(c)

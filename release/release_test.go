@@ -135,7 +135,7 @@ func checkSums(t *testing.T, dir string) {
 	}
 	for _, name := range []string{
 		"overlayzfs_1.2.3~rc.1_amd64.deb", "overlayzfs_1.2.3~rc.1_arm64.deb", "overlayzfs_v1.2.3-rc.1_linux_amd64.tar.gz",
-		"overlayzfs-plugin_v1.2.3-rc.1_linux_arm64.tar.gz", "overlayzfs_v1.2.3-rc.1_licenses.txt", "overlayzfs_v1.2.3-rc.1_sbom.cdx.json",
+		"overlayzfs-plugin_v1.2.3-rc.1_linux_arm64.tar.gz", "overlayzfs-plugin_v1.2.3-rc.1_linux_arm64.oci.tar", "overlayzfs_v1.2.3-rc.1_licenses.txt", "overlayzfs_v1.2.3-rc.1_sbom.cdx.json",
 	} {
 		if !slices.Contains(names(t, dir), name) {
 			t.Errorf("there is no %s", name)

@@ -76,6 +76,20 @@ func (t *tree) dirs() []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
+// writeDir writes the tree's files into a new directory. It has no links.
+func (t *tree) writeDir(dir string) error {
+	for _, name := range t.paths() {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, t.files[name].data, t.files[name].mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeTar writes the tree as a tar of root's files, all with the time when.
 func (t *tree) writeTar(w io.Writer, prefix string, when time.Time) error {
 	out := tar.NewWriter(w)

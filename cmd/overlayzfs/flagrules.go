@@ -56,6 +56,11 @@ var rules = map[string][]rule{
 		{flag: "size", with: "none", instead: "--none removes both limits; leave one of the two out"},
 		{flag: "inodes", with: "none", instead: "--none removes both limits; leave one of the two out"},
 	},
+	"push": {
+		{flag: "plugin-dir", with: "layout", instead: "the layout has the plugin; leave one of the two out"},
+		{flag: "username", without: "password-stdin", instead: "the password is read from standard input"},
+		{flag: "password-stdin", without: "username", instead: "it is the password of a user; name the user"},
+	},
 	"receive": {{flag: "input", with: "finish", instead: "--finish reads no stream; leave one of the two out"}},
 	"restore": {
 		{flag: "input", with: "mount", instead: "--mount reads no stream; leave one of the two out"},

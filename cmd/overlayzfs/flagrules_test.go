@@ -13,8 +13,8 @@ import (
 func TestFlagRules(t *testing.T) {
 	for command, rules := range rules {
 		for _, r := range rules {
-			args := append([]string{command}, giveFlag(t, command, r.flag)...)
-			if command == "rollback" || command == "restore" || command == "limit" {
+			args := append(pathOf(command), giveFlag(t, command, r.flag)...)
+			if command == "rollback" || command == "restore" || command == "limit" || command == "push" {
 				args = append(args, "x")
 			}
 			other := r.without
@@ -50,10 +50,18 @@ func TestDatasetRules(t *testing.T) {
 	}
 }
 
+// pathOf returns the words that name a command.
+func pathOf(command string) []string {
+	if command == "push" {
+		return []string{"plugin", "push"}
+	}
+	return []string{command}
+}
+
 // giveFlag returns a flag with a value other than its default.
 func giveFlag(t *testing.T, command, name string) []string {
 	t.Helper()
-	c, _, err := rootCommand(testConsole(t, &bytes.Buffer{})).Find([]string{command})
+	c, _, err := rootCommand(testConsole(t, &bytes.Buffer{})).Find(pathOf(command))
 	if err != nil {
 		t.Fatal(err)
 	}

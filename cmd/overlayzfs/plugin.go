@@ -32,13 +32,13 @@ type pluginFlags struct {
 func pluginCommand(c console, where *storeFlags) *cobra.Command {
 	command := &cobra.Command{
 		Use:     "plugin",
-		Short:   "Upgrade or enable the managed plugin",
-		Long:    "Upgrade the managed plugin to another version, or enable it while dockerd does not start.",
-		Example: "  overlayzfs plugin upgrade",
+		Short:   "Upgrade, enable or publish the managed plugin",
+		Long:    "Upgrade the managed plugin to another version, enable it while dockerd does not start, or push it to a registry.",
+		Example: "  overlayzfs plugin upgrade\n  overlayzfs plugin push docker.io/USER/overlayzfs:0.2.0",
 		Args:    noArgs,
 		RunE:    func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
-	for _, sub := range []*cobra.Command{upgradeCommand(c, where), enableCommand(c, where)} {
+	for _, sub := range []*cobra.Command{upgradeCommand(c, where), enableCommand(c, where), pushCommand(c), packCommand(c)} {
 		sub.Args, sub.PreRunE = asUsage(sub.Args), refuseIgnored
 		command.AddCommand(sub)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/overlayzfs/overlayzfs/operator/pluginimage"
 	"github.com/overlayzfs/overlayzfs/operator/upgrade"
 )
 
@@ -34,6 +35,19 @@ func TestWriteUpgrade(t *testing.T) {
 	golden(t, "plugin.txt", mustRun(t, "plugin"))
 }
 
+// TestWriteImage compares what the commands say that make an image of the plugin.
+func TestWriteImage(t *testing.T) {
+	pushed := pluginimage.Pushed{Reference: "registry.example.com/overlayzfs:0.2.0", Digest: "sha256:0123"}
+	made := packed{"overlayzfs-plugin.oci.tar", "sha256:0123"}
+	var out [4]bytes.Buffer
+	if err := errors.Join(writePushed(&out[0], pushed), writeJSON(&out[1], pushed), writePacked(&out[2], made), writeJSON(&out[3], made)); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"plugin-push.txt", "plugin-push.json", "plugin-pack.txt", "plugin-pack.json"} {
+		golden(t, name, out[i].String())
+	}
+}
+
 // TestPluginEnable enables the plugin in the records of a data-root.
 func TestPluginEnable(t *testing.T) {
 	root, id := t.TempDir(), strings.Repeat("a", 64)
@@ -55,6 +69,11 @@ func TestPluginEnable(t *testing.T) {
 		says string
 	}{
 		{append(args, "--driver", "other"), exitFailed, `no plugin "other"`},
+		{[]string{"plugin", "push", "overlayzfs", "--plugin-dir", root}, exitUsage, "REGISTRY/NAME"},
+		{[]string{"plugin", "push", "host/name:1", "--plugin-dir", root, "--layout", "x"}, exitUsage, "plugin-dir"},
+		{[]string{"plugin", "push", "host/name:1", "--username", "x"}, exitUsage, "--password-stdin"},
+		{[]string{"plugin", "push", "host/name:1", "--layout", root + "/none"}, exitFailed, root + "/none"},
+		{[]string{"plugin", "pack", root + "/x.tar", "--plugin-dir", root}, exitFailed, "rootfs"},
 		{[]string{"plugin", "upgrade", "--host", "tcp://x:1", "--plugin-dir", root}, exitUsage, "tcp://x:1"},
 		{[]string{"plugin", "upgrade", "--plugin-dir", root, "--json"}, exitUsage, "--yes"},
 		{[]string{"plugin", "upgrade", "--plugin-dir", root, "--dry-run"}, exitFailed, "config.json"},

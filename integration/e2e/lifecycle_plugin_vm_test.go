@@ -31,12 +31,16 @@ func copyPluginWith(t *testing.T, description string) string {
 	return dir
 }
 
-// publish creates a plugin, pushes it to the registry and removes it.
-func publish(t *testing.T, e *engine.Engine, dir, name string) {
+// publish pushes a plugin to the registry, from its directory or from an OCI image layout.
+func publish(t *testing.T, dir, name string, packed bool) {
 	t.Helper()
-	e.Docker(t, "plugin", "create", name, dir)
-	e.Docker(t, "plugin", "push", name)
-	e.Docker(t, "plugin", "rm", name)
+	source := []string{"--plugin-dir", dir}
+	if packed {
+		layout := filepath.Join(t.TempDir(), "plugin.oci.tar")
+		run(t, engine.OperatorPath, "plugin", "pack", layout, "--plugin-dir", dir)
+		source = []string{"--layout", layout}
+	}
+	run(t, engine.OperatorPath, append([]string{"plugin", "push", name, "--plain-http"}, source...)...)
 }
 
 // TestLifecycleOfThePlugin installs the plugin as users do, upgrades it and removes it.
@@ -73,8 +77,8 @@ func installFromRegistry(t *testing.T) *installedPlugin {
 	s := &installedPlugin{
 		testEngine: &testEngine{Engine: e, dataset: dataset}, first: address + "/overlayzfs:1", second: address + "/overlayzfs:2",
 	}
-	publish(t, e, engine.PluginDir(t), s.first)
-	publish(t, e, copyPluginWith(t, "the second version"), s.second)
+	publish(t, engine.PluginDir(t), s.first, false)
+	publish(t, copyPluginWith(t, "the second version"), s.second, true)
 
 	requirePrivilegesAsked(t, e, s.first)
 	s.install(t)

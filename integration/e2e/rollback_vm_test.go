@@ -282,7 +282,13 @@ func (s *snapshotEngine) rollBack(t *testing.T, name string) {
 // awaitUnmounted waits until a stopped engine's mounts are gone.
 func (s *snapshotEngine) awaitUnmounted(t testing.TB) {
 	t.Helper()
-	err := poll(func() error { return compareLists(listMountsBelow(t, s.Root, s.dataset), s.mounts) })
+	err := poll(func() error {
+		// A plugin that ends destroys its spare datasets.
+		if pids := findProcesses("overlayzfs-plugin"); len(pids) > 0 {
+			return fmt.Errorf("the plugin still runs: %d", pids)
+		}
+		return compareLists(listMountsBelow(t, s.Root, s.dataset), s.mounts)
+	})
 	if err != nil {
 		t.Errorf("mounts of a stopped engine: %v", err)
 	}

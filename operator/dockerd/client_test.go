@@ -13,7 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/pluginimage"
 )
 
 // startServer serves a socket as dockerd does, and returns a client of it.
@@ -94,7 +97,7 @@ func makePlugin(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := errors.Join(
-		os.WriteFile(filepath.Join(dir, configName), []byte(`{"description": "d (v2, commit x)", "entrypoint": ["/p"]}`), 0o600),
+		os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"description": "d (v2, commit x)", "entrypoint": ["/p"]}`), 0o600),
 		os.Mkdir(filepath.Join(dir, "rootfs"), 0o755),
 		os.WriteFile(filepath.Join(dir, "rootfs/p"), []byte("program"), 0o755),
 	); err != nil {
@@ -142,7 +145,7 @@ func TestUpgradePlugin(t *testing.T) {
 	if err := c.UpgradePlugin(t.Context(), "overlayzfs:latest", makePlugin(t)); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"/plugins/overlayzfs:latest/upgrade", `[{"Name":"device"}]`, configType, "d (v2, commit x)", layerType}
+	want := []string{"/plugins/overlayzfs:latest/upgrade", `[{"Name":"device"}]`, pluginimage.ConfigType, "d (v2, commit x)", pluginimage.LayerType}
 	if !slices.Equal(pulled, want) {
 		t.Errorf("%q, want %q", pulled, want)
 	}
@@ -169,8 +172,8 @@ func pull(t *testing.T, reference string) []string {
 		return raw
 	}
 	var manifest struct {
-		Config descriptor
-		Layers []descriptor
+		Config ocispec.Descriptor
+		Layers []ocispec.Descriptor
 	}
 	var config struct {
 		Description string
@@ -181,7 +184,7 @@ func pull(t *testing.T, reference string) []string {
 	if err := errors.Join(json.Unmarshal(fetch("manifests/upgrade"), &manifest), json.Unmarshal(fetch("blobs/"+manifest.Config.Digest.String()), &config)); err != nil || len(config.Rootfs.DiffIDs) != 1 {
 		t.Errorf("%+v, %v", config, err)
 	}
-	if n := len(fetch("blobs/" + manifest.Layers[0].Digest.String())); n != manifest.Layers[0].Size {
+	if n := int64(len(fetch("blobs/" + manifest.Layers[0].Digest.String()))); n != manifest.Layers[0].Size {
 		t.Errorf("the layer has %d bytes, not %d", n, manifest.Layers[0].Size)
 	}
 	return []string{manifest.Config.MediaType, config.Description, manifest.Layers[0].MediaType}

@@ -1,16 +1,14 @@
 package dockerd
 
 import (
-	"archive/tar"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
-	"os"
-	"path/filepath"
+
+	"github.com/overlayzfs/overlayzfs/operator/pluginimage"
 )
 
 // enableTimeout is how long dockerd waits for an enabled plugin's socket, in seconds.
@@ -43,7 +41,7 @@ func (c *Client) CreatePlugin(ctx context.Context, name, dir string) error {
 	r, w := io.Pipe()
 	written := make(chan error, 1)
 	go func() {
-		err := writeTar(w, dir)
+		err := pluginimage.WriteTar(w, dir)
 		w.CloseWithError(err)
 		written <- err
 	}()
@@ -79,11 +77,11 @@ func (c *Client) RemovePlugin(ctx context.Context, name string) error {
 // directory. ID, settings and whatever the plugin keeps in its own directory stay. dockerd
 // upgrades from a registry only, so it gets one for the time of the call.
 func (c *Client) UpgradePlugin(ctx context.Context, name, dir string) error {
-	image, err := newImage(dir)
+	image, err := pluginimage.Read(dir)
 	if err != nil {
 		return err
 	}
-	reference, end, err := image.serve()
+	reference, end, err := serve(image)
 	if err != nil {
 		return err
 	}
@@ -98,59 +96,4 @@ func (c *Client) UpgradePlugin(ctx context.Context, name, dir string) error {
 		return err
 	}
 	return c.post(ctx, "/plugins/"+name+"/upgrade?"+query, "application/json", body)
-}
-
-// Describe returns the description in a plugin's directory.
-func Describe(dir string) (string, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, configName))
-	if err != nil {
-		return "", err
-	}
-	var config struct{ Description string }
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return "", fmt.Errorf("%s: %w", filepath.Join(dir, configName), err)
-	}
-	return config.Description, nil
-}
-
-// configName is the file with a plugin's configuration in its directory.
-const configName = "config.json"
-
-// writeTar writes a directory as a tar, as root's files without times.
-func writeTar(w io.Writer, dir string) error {
-	archive := tar.NewWriter(w)
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || path == dir {
-			return err
-		}
-		return addFile(archive, dir, path, entry)
-	})
-	return errors.Join(err, archive.Close())
-}
-
-func addFile(archive *tar.Writer, dir, path string, entry fs.DirEntry) error {
-	info, err := entry.Info()
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is neither a file nor a directory, and a plugin of overlayzfs has nothing else", path)
-	}
-	name, err := filepath.Rel(dir, path)
-	if err != nil {
-		return err
-	}
-	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: int64(info.Mode().Perm()), Size: info.Size()}
-	if info.IsDir() {
-		header = &tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: int64(info.Mode().Perm())}
-	}
-	if err := archive.WriteHeader(header); err != nil || info.IsDir() {
-		return err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(archive, f)
-	return errors.Join(err, f.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerd"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/pluginimage"
 )
 
 // Plan is an upgrade that was decided.
@@ -28,7 +29,7 @@ type Plan struct {
 // and refuses while containers run on the plugin, whose layers would be unmounted. isDriver
 // says that daemon.json names the plugin as the storage driver.
 func Prepare(ctx context.Context, client *dockerd.Client, name, dir string, isDriver bool) (Plan, error) {
-	description, err := dockerd.Describe(dir)
+	description, err := pluginimage.Describe(dir)
 	if err != nil {
 		return Plan{}, fmt.Errorf("read the plugin to upgrade to: %w", err)
 	}
