@@ -55,7 +55,10 @@ func readEntries(name string, record io.Reader, yield func(TarEntry) error) erro
 		if tooLong {
 			return Damage{name, fault.New(fault.UnsafeInput, "the headers of %.200q are longer than %d bytes", entry.GetName(), maxEntry)}
 		}
-		parsed, err := parseEntry(segment, entry)
+		parsed, err := parseEntry(segment[len(segment)%tarBlock:], entry)
+		if err != nil {
+			parsed, err = parseGlobalHeader(segment, entry, err)
+		}
 		if err != nil {
 			return Damage{name, fault.New(fault.Invalid, "the header of %.200q: %w", entry.GetName(), err)}
 		}
@@ -70,8 +73,25 @@ func readEntries(name string, record io.Reader, yield func(TarEntry) error) erro
 // content. tar-split does not record that map.
 var emptySparseMap = append([]byte("0\n"), make([]byte, tarBlock-2)...)
 
-func parseEntry(segment []byte, entry *storage.Entry) (TarEntry, error) {
-	headers := segment[len(segment)%tarBlock:]
+// parseGlobalHeader finds a global header of PAX in a segment, or returns cause. tar-split
+// ends that segment with the header's records, and begins the next one with their padding:
+// no whole blocks.
+func parseGlobalHeader(segment []byte, entry *storage.Entry, cause error) (TarEntry, error) {
+	for padding := 0; padding < tarBlock && padding+tarBlock <= len(segment); padding++ {
+		if segment[padding+typeflagOffset] != tar.TypeXGlobalHeader {
+			continue
+		}
+		if parsed, err := parseEntry(segment[padding:], entry); err == nil {
+			return parsed, nil
+		}
+	}
+	return TarEntry{}, cause
+}
+
+// typeflagOffset is where a header has its type.
+const typeflagOffset = 156
+
+func parseEntry(headers []byte, entry *storage.Entry) (TarEntry, error) {
 	header, err := tar.NewReader(io.MultiReader(bytes.NewReader(headers), bytes.NewReader(emptySparseMap))).Next()
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF

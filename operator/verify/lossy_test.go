@@ -167,6 +167,42 @@ func TestASizeOnALinkProvesItself(t *testing.T) {
 	}
 }
 
+// TestGlobalHeadersAreNoFiles: `git archive` writes one at the start of a tar.
+func TestGlobalHeadersAreNoFiles(t *testing.T) {
+	file := func(name string) []byte {
+		return append(block(t, header(name, tar.TypeReg, 0o644), func([]byte) {}), pad(content)...)
+	}
+	headers := 0
+	global := func(records string) []byte {
+		headers++ // no name twice in a record
+		h := &tar.Header{Name: fmt.Sprint("pax_global_header", headers), Typeflag: tar.TypeReg, Size: int64(len(records)), Format: tar.FormatUSTAR}
+		return append(block(t, h, func(b []byte) { b[156] = tar.TypeXGlobalHeader }), pad(records)...)
+	}
+	comment := "52 comment=" + strings.Repeat("c", 40) + "\n"
+	full := "512 comment=" + strings.Repeat("c", 499) + "\n" // no padding
+	for what, parts := range map[string][][]byte{
+		"at the start":        {global(comment), file("one"), file("two")},
+		"between":             {file("one"), global(comment), file("two")},
+		"at the end":          {file("one"), file("two"), global(comment)},
+		"several":             {global(full), global(comment), file("one"), global(comment), global(full), file("two")},
+		"after a sparse file": {gnuSparse(t), global(comment), file("one"), file("two")},
+	} {
+		k := newLayerOfTar(t, append(bytes.Join(parts, nil), make([]byte, 1024)...))
+		k.write(k.home, "a/diff/one", content)
+		k.write(k.home, "a/diff/two", content)
+		if strings.Contains(what, "sparse") {
+			k.write(k.home, "a/diff/log", sparse)
+		}
+		if r := k.verify(); r.Status != OK {
+			t.Errorf("%s: %+v", what, r)
+		}
+		k.write(k.home, "a/diff/two", strings.ToUpper(content))
+		if r := k.verify(); r.Status != Changed {
+			t.Errorf("%s, another content: %+v", what, r)
+		}
+	}
+}
+
 // TestContentOfMarksIsLost: no layer has what a tar writes into the mark of a deletion.
 func TestContentOfMarksIsLost(t *testing.T) {
 	for _, name := range []string{".wh.x", "a/.wh..wh.aufs"} {
