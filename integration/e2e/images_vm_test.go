@@ -26,6 +26,8 @@ func TestImages(t *testing.T) {
 	t.Run("ClassicStepsLikeOnVFS", l.compareSteps)
 	t.Run("BuildKitBuildsLikeOnVFS", func(t *testing.T) { l.compareBuilds(t, images.BuildKit) })
 	t.Run("SavedImagesLoadOnTheOther", l.loadOnTheOther)
+	t.Run("ReportedImages", l.loadReported)
+	t.Run("ChangesOfSameSizeAndTime", l.findSameTimeChanges)
 	t.Run("ContainerChangesAndCommits", l.changeAndCommit)
 	t.Run("ContainersRunInParallel", l.runContainersInParallel)
 	t.Run("BuildsRunInParallel", l.buildInParallel)
@@ -62,6 +64,15 @@ func (l *imageLab) loadOnTheOther(t *testing.T) {
 		again, _, err := images.Save(c.to, l.dir, c.image) // verified
 		must(t, err)
 		must(t, again.Close())
+	}
+}
+
+// loadReported loads images of kinds that were reported, and verifies their layers.
+func (l *imageLab) loadReported(t *testing.T) {
+	images.RequireReported(t, l.ours, l.dir, func(r images.Reported) string { return r.Want })
+	out, code := runOperator(t, "verify", "--config-file", l.ours.UsedConfig())
+	if code != 0 {
+		t.Errorf("verify exits with %d\n%s", code, out)
 	}
 }
 

@@ -10,6 +10,8 @@
 //	            that make every kind of change to a layer
 //	build.go    builders
 //	expect.go   the entries that this build must produce
+//	reported.go kinds of images that users have reported to several engines, listed in
+//	            reported_kinds.go
 //	layers.go   layer tars without an engine
 //	save.go     archives of images, from an engine and without one
 //	tree.go     trees as containers see them, and how they compare

@@ -3,6 +3,7 @@
 package imagestore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,6 +25,7 @@ func TestImages(t *testing.T) {
 	t.Run("ImagesLieInOurStore", l.requireSnapshotter)
 	t.Run("BuildKitBuildsLikeOnOverlayfs", l.compareBuilds)
 	t.Run("SavedImagesLoadOnTheOther", l.loadOnTheOther)
+	t.Run("ReportedImages", l.loadReported)
 	t.Run("PushedImagesPullOnTheOther", l.pullOnTheOther)
 	t.Run("ContainerChangesAndCommits", l.changeAndCommit)
 	t.Run("BuildsRunInParallel", l.buildInParallel)
@@ -104,6 +106,13 @@ func (l *imageLab) compareStage(t *testing.T, stage string) {
 	}
 	if stage == "changes" {
 		images.RequireHidden(t, mounted)
+	}
+}
+
+// loadReported loads images of kinds that were reported on both engines.
+func (l *imageLab) loadReported(t *testing.T) {
+	for _, e := range []*engine.Engine{l.Engine, l.overlayfs} {
+		images.RequireReported(t, e, l.dir, func(r images.Reported) string { return cmp.Or(r.Containerd, r.Want) })
 	}
 }
 
