@@ -32,6 +32,10 @@ func (h *Handle) ioctl(req request, c command) unix.Errno {
 	// Control keeps the descriptor from being closed, and its number from
 	// being given to another file, while the request is under way.
 	err = raw.Control(func(fd uintptr) {
+		if req == iocSendNew || req == iocRecvNew {
+			errno = requestToDeath(fd, uintptr(req), uintptr(unsafe.Pointer(unsafe.SliceData(c))), new([2]uint64))
+			return
+		}
 		_, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, uintptr(req), uintptr(unsafe.Pointer(unsafe.SliceData(c))))
 	})
 	runtime.KeepAlive(c)

@@ -266,6 +266,8 @@ func TestOverlayListenerRefusesOnlyTheThreadThatMounts(t *testing.T) {
 	if err := openTmpfile(files); err != nil {
 		t.Errorf("the next one: %v", err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if len(l.threads) != 0 || len(l.directories) != 0 {
 		t.Errorf("%d threads and %d directories are pending", len(l.threads), len(l.directories))
 	}
