@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/containerdconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/doctor"
 	"github.com/overlayzfs/overlayzfs/operator/host"
@@ -47,7 +48,7 @@ func (f *setupFlags) runRemoval(ctx context.Context, c console, parent string) e
 		if err := f.confirm(ctx, c, question); err != nil {
 			return err
 		}
-		return f.apply(ctx, c, z, plan)
+		return f.apply(ctx, c, z, plan, nil)
 	})
 }
 
@@ -72,8 +73,8 @@ func (f *setupFlags) planRemoval(ctx context.Context, c console, z *zfs.Handle) 
 	if len(several) > 0 && f.layers {
 		return host.Plan{}, usagef("datasets %s hold layers: name one with --dataset", strings.Join(several, ", "))
 	}
-	r := host.Removal{Where: where, Layers: f.layers, Config: f.configFile(), Containerd: host.ContainerdConfig, Engine: host.FindEngine(ctx, f.host, where.Root)}
-	if f.configFile() == dockerconf.DefaultFile {
+	r := host.Removal{Where: where, Log: f.log(), Layers: f.layers, Config: f.configFile(), Containerd: containerdconf.DefaultFile, Engine: host.FindEngine(ctx, f.host, where.Root)}
+	if f.isDefault() {
 		r.Systemd = host.SystemdDir
 	}
 	if r.Engine != nil {
@@ -90,13 +91,14 @@ func (f *setupFlags) planRemoval(ctx context.Context, c console, z *zfs.Handle) 
 	if f.json {
 		return plan, writeJSON(c.out, plan)
 	}
-	return plan, writeRemoval(c.out, plan)
+	return plan, writeRemoval(c.out, plan, "Nothing to remove now.")
 }
 
-// writeRemoval prints the steps, and what stays or has to be done by hand.
-func writeRemoval(w io.Writer, plan host.Plan) error {
+// writeRemoval prints the steps, or nothing where there are none, and what stays or has to be done
+// by hand.
+func writeRemoval(w io.Writer, plan host.Plan, nothing string) error {
 	if len(plan.Steps) == 0 {
-		fmt.Fprintln(w, "Nothing to remove now.")
+		fmt.Fprintln(w, nothing)
 	}
 	for i, step := range plan.Steps {
 		fmt.Fprintf(w, "%d. %s\n", i+1, step.Do)

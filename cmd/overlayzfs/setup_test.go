@@ -61,12 +61,12 @@ func TestWriteSetup(t *testing.T) {
 func TestWriteRemoval(t *testing.T) {
 	var out bytes.Buffer
 	plan := host.Plan{Steps: []host.Step{{Do: "disable plugin overlayzfs:latest"}, {Do: "remove plugin overlayzfs:latest"}}, Remaining: []string{"Dataset tank/docker stays: it holds data-root."}}
-	if err := writeRemoval(&out, plan); err != nil {
+	if err := writeRemoval(&out, plan, ""); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "setup-remove.txt", out.String())
 	out.Reset()
-	if err := writeRemoval(&out, host.Plan{}); err != nil {
+	if err := writeRemoval(&out, host.Plan{}, "Nothing to remove now."); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "setup-remove-nothing.txt", out.String())
@@ -90,6 +90,12 @@ func TestSetupUsage(t *testing.T) {
 		{[]string{"setup", "--remove", "--move-data-root"}, "means nothing with --remove"},
 		{[]string{"setup", "--dataset", "tank/a", "--move-data-root"}, "--move-data-root needs POOL/NAME"},
 		{[]string{"setup", "--remove", "--sync", "disabled"}, "means nothing with --remove"},
+		{[]string{"setup", "--undo", "--remove"}, "leave one of the two out"},
+		{[]string{"setup", "--undo", "tank/a"}, "leave tank/a out"},
+		{[]string{"setup", "--undo", "--pods"}, "means nothing with --undo"},
+		{[]string{"setup", "--undo", "--opt", "overlayzfs.size=1G"}, "--opt means nothing"},
+		{[]string{"setup", "--undo", "--config-file", "/srv/daemon.json"}, "use --remove"},
+		{[]string{"setup", "tank/a", "--way", "plugin", "--pods"}, "--pods means nothing"},
 	} {
 		var out bytes.Buffer
 		if code := run(t.Context(), tt.args, testConsole(t, &out)); code != exitUsage || !bytes.Contains(out.Bytes(), []byte(tt.says)) {

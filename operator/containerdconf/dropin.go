@@ -25,8 +25,8 @@ type Wanted struct {
 	RemapIDs bool
 }
 
-// dropInHead is the beginning of a file that DropIn has written.
-const dropInHead = "# Written by `overlayzfs setup`, which writes it again: add nothing here.\n"
+// DropInHead is the beginning of a file that DropIn has written.
+const DropInHead = "# Written by `overlayzfs setup`, which writes it again: add nothing here.\n"
 
 // Lacks says what the configuration lacks of the wanted snapshotter, or returns "".
 func (c Config) Lacks(w Wanted) string {
@@ -64,7 +64,7 @@ func (c Config) DropIn(w Wanted) ([]byte, error) {
 	} else if w.Pods {
 		return nil, fault.New(fault.Unsupported, "%s is of version 1, which cannot be extended for Kubernetes: convert it with `containerd config migrate`", c.Files[0])
 	}
-	text := bytes.NewBufferString(dropInHead)
+	text := bytes.NewBufferString(DropInHead)
 	encoder := toml.NewEncoder(text)
 	encoder.SetIndentTables(true)
 	err := encoder.Encode(content)

@@ -47,6 +47,10 @@ type Info struct {
 	Version string
 	Driver  string
 	Root    string // its data-root
+	// Containerd is the socket of the containerd that it uses, or "" where it does not say.
+	Containerd  string
+	Running     int  // containers
+	LiveRestore bool // they run on while dockerd restarts
 }
 
 // Info asks for version and settings.
@@ -59,9 +63,12 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	}
 	var info struct {
 		Driver, DockerRootDir string
+		Containerd            struct{ Address string }
+		ContainersRunning     int
+		LiveRestoreEnabled    bool
 	}
 	err := c.get(ctx, "/info", &info)
-	return Info{version.Version, info.Driver, info.DockerRootDir}, err
+	return Info{version.Version, info.Driver, info.DockerRootDir, info.Containerd.Address, info.ContainersRunning, info.LiveRestoreEnabled}, err
 }
 
 // CountRunning returns the number of containers that run or are paused. Unlike Info it does

@@ -41,7 +41,7 @@ func startServer(t *testing.T, answer http.HandlerFunc) *Client {
 func TestInfo(t *testing.T) {
 	answers := map[string]string{
 		"/version":         `{"Version":"26.1.5","ApiVersion":"1.45"}`,
-		"/info":            `{"Driver":"overlayzfs","DockerRootDir":"/srv"}`,
+		"/info":            `{"Driver":"overlayzfs","DockerRootDir":"/srv","Containerd":{"Address":"/run/c.sock"},"ContainersRunning":2,"LiveRestoreEnabled":true}`,
 		"/containers/json": `[{"Id":"a"},{"Id":"b"}]`,
 	}
 	c := startServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +51,7 @@ func TestInfo(t *testing.T) {
 		}
 		_, _ = w.Write([]byte(answer))
 	})
-	if got, err := c.Info(t.Context()); err != nil || got != (Info{"26.1.5", "overlayzfs", "/srv"}) {
+	if got, err := c.Info(t.Context()); err != nil || got != (Info{"26.1.5", "overlayzfs", "/srv", "/run/c.sock", 2, true}) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if n, err := c.CountRunning(t.Context()); err != nil || n != 2 {

@@ -12,6 +12,9 @@ import (
 	"github.com/coreos/go-systemd/v22/unit"
 
 	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
+	"github.com/overlayzfs/overlayzfs/operator/configfile"
+	"github.com/overlayzfs/overlayzfs/operator/services"
+	"github.com/overlayzfs/overlayzfs/operator/setuplog"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -39,9 +42,9 @@ type DropIn struct {
 // dropInUnits returns the units that get a drop-in.
 func dropInUnits(w Request) []string {
 	if w.Door == Snapshotter {
-		return []string{"docker.service", "overlayzfs-snapshotter.service"}
+		return []string{services.Docker, services.Snapshotter}
 	}
-	return []string{"docker.service"}
+	return []string{services.Docker}
 }
 
 // readDropIns reads the drop-ins of setup. It returns none on a host without systemd.
@@ -68,6 +71,9 @@ func readDropIns(w Request) (all map[string]DropIn, err error) {
 // not mounted, because it would begin an empty one below them.
 func (p *Plan) planBoot(f Facts, w Request) error {
 	for _, name := range dropInUnits(w) {
+		if f.NoDocker && name == services.Docker {
+			continue
+		}
 		want := p.dropInText(f, w, name)
 		d, there := f.DropIns[name]
 		switch {
@@ -78,20 +84,37 @@ func (p *Plan) planBoot(f Facts, w Request) error {
 		case d.ReadOnly != "":
 			p.addRemaining("%s cannot be written (%s). Give the unit %s these settings by your system's own means:\n    %s", d.Path, d.ReadOnly, name, indentText(want))
 		default:
-			p.writeDropIn(d, name, want)
+			p.writeDropIn(w, d, name, want)
 		}
 	}
 	return nil
 }
 
-func (p *Plan) writeDropIn(d DropIn, name string, want []byte) {
+func (p *Plan) writeDropIn(w Request, d DropIn, name string, want []byte) {
 	p.reload = true
-	p.addStep(func(context.Context, *zfs.Handle) error {
-		if err := os.MkdirAll(filepath.Dir(d.Path), 0o755); err != nil {
-			return err
+	file := configfile.File{Path: d.Path, Raw: d.Raw, Exists: d.Raw != nil}
+	ours := bytes.HasPrefix(d.Raw, []byte(dropInHead)) // of an older setup
+	undo, backup, before := "rm "+d.Path, "", ""
+	if file.Exists && !ours {
+		backup, before = file.BackupName(), setuplog.Digest(d.Raw)
+		undo = "mv " + backup + " " + d.Path
+	}
+	if w.Services != nil {
+		undo += "; systemctl daemon-reload"
+	}
+	p.addStep(func(ctx context.Context, _ *zfs.Handle) error {
+		file, err := configfile.Load(d.Path)
+		if err == nil {
+			err = file.Replace(want, backup)
 		}
-		return atomicfile.Replace(d.Path, want, atomicfile.Options{Mode: 0o644, Durability: atomicfile.ContentAndName})
-	}, "rm "+d.Path, "write %s: %s starts after ZFS has imported, unlocked and mounted its datasets", d.Path, name)
+		if err == nil && w.Services != nil {
+			err = w.Services.Reload(ctx)
+		}
+		return err
+	}, undo, "write %s: %s starts after ZFS has imported, unlocked and mounted its datasets", d.Path, name)
+	p.addRecords(append(newDirs(filepath.Dir(d.Path)), setuplog.Record{
+		Kind: setuplog.File, Path: d.Path, Before: before, After: setuplog.Digest(want), Backup: backup, Service: name,
+	})...)
 }
 
 // dropInText returns the drop-in of a unit.
@@ -102,7 +125,7 @@ func (p *Plan) dropInText(f Facts, w Request, name string) []byte {
 		text.WriteString(" zfs-load-key@" + unit.UnitNameEscape(root) + ".service")
 	}
 	text.WriteString("\n")
-	if name != "docker.service" {
+	if name != services.Docker {
 		return []byte(text.String())
 	}
 	if w.hasDataRoot(f) || f.RootOn != "" {

@@ -1,13 +1,12 @@
 package host
 
 import (
-	"context"
 	"slices"
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/services"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
-	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
 const (
@@ -17,6 +16,9 @@ const (
 
 // planConfig plans to edit daemon.json, if something has to change there.
 func (p *Plan) planConfig(f Facts, w Request) error {
+	if f.NoDocker {
+		return nil
+	}
 	changes, err := p.diffConfig(f, w)
 	if err != nil {
 		return err
@@ -32,12 +34,7 @@ func (p *Plan) planConfig(f Facts, w Request) error {
 	for _, c := range changes {
 		texts = append(texts, c.String())
 	}
-	what, undo, backup := "write "+f.File.Path, "rm "+f.File.Path, ""
-	if f.File.Exists {
-		backup = f.File.BackupName()
-		what, undo = "edit "+f.File.Path+", kept as "+backup, "mv "+backup+" "+f.File.Path
-	}
-	p.addStep(func(context.Context, *zfs.Handle) error { return f.File.Replace(edited, backup) }, undo, "%s: %s", what, strings.Join(texts, ", "))
+	p.replaceFile(f.File.File, edited, services.Docker, strings.Join(texts, ", "))
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/operator/setuplog"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -173,6 +174,7 @@ func (p *Plan) createDataset(f Facts, name, role string, properties []property) 
 		}
 		return z.CreateFilesystem(name, packed)
 	}, "zfs destroy "+name, "create dataset %s for %s:%s", name, role, formatProperties(properties))
+	p.addRecords(setuplog.Record{Kind: setuplog.Dataset, Name: name})
 }
 
 // mountDataset plans a mount like that of `zfs mount`, which repeats it at every boot.
@@ -189,6 +191,7 @@ func (p *Plan) mountDataset(name, dir, what string) {
 		}
 		return zfs.MountDataset(name, dir)
 	}, "umount "+dir, "mount dataset %s on %s, %s", name, dir, what)
+	p.addRecords(append(newDirs(dir), setuplog.Record{Kind: setuplog.Mount, Name: name, Path: dir})...)
 }
 
 // setAdvised plans to set each property that differs from the advice, or that a parent has
@@ -208,8 +211,8 @@ func (p *Plan) setSync(d zfs.Dataset, sync string) {
 
 func (p *Plan) setProperty(d zfs.Dataset, to property, is string) {
 	undo := "zfs inherit " + to.name + " " + d.Name
+	word, _, _ := strings.Cut(is, " ")
 	if d.IsLocal(to.name) {
-		word, _, _ := strings.Cut(is, " ")
 		undo = "zfs set " + to.name + "=" + word + " " + d.Name
 	}
 	p.addStep(func(_ context.Context, z *zfs.Handle) error {
@@ -219,4 +222,5 @@ func (p *Plan) setProperty(d zfs.Dataset, to property, is string) {
 		}
 		return z.SetProperty(d.Name, packed)
 	}, undo, "set %s=%s on %s, where it is %s", to.name, to.value, d.Name, is)
+	p.addRecords(setuplog.Record{Kind: setuplog.Property, Name: d.Name, Property: to.name, Value: word, Local: d.IsLocal(to.name)})
 }

@@ -8,7 +8,7 @@ import (
 // nothing.
 func Decide(f Facts, w Request) (Plan, error) {
 	p := Plan{Steps: []Step{}, Remaining: []string{}}
-	for _, part := range []func(Facts, Request) error{checkRequest, checkPlaces, p.planDatasets, p.planBoot, p.planDriver, p.planConfig} {
+	for _, part := range []func(Facts, Request) error{checkRequest, checkPlaces, p.planDatasets, p.planBoot, p.planSnapshotter, p.planDriver, p.planConfig, p.planRestart} {
 		if err := part(f, w); err != nil {
 			return Plan{}, err
 		}
@@ -43,12 +43,12 @@ func checkOptions(w Request) error {
 
 // listRemaining lists what a person has to do after setup.
 func (p *Plan) listRemaining(f Facts, w Request) {
-	if w.Parent != "" && !w.hasDataRoot(f) {
+	if w.Parent != "" && !w.hasDataRoot(f) && !f.NoDocker {
 		p.addRemaining("Docker's data-root stays in %s, because that has content. To move the content to %s: stop dockerd, and run this command with --move-data-root.", w.Root, w.Parent)
 	}
 	p.listOldRoot(f, w)
-	defer p.addRestart(w)
-	if !p.driverReady && f.Config.StorageDriver != w.Driver {
+	defer p.listRestart(w)
+	if !p.driverReady && (f.Config.StorageDriver != w.Driver || f.NoDocker) {
 		p.Pending = true
 		p.listDriver(f, w)
 	}
@@ -58,17 +58,14 @@ func (p *Plan) listRemaining(f Facts, w Request) {
 	}
 }
 
-// addRestart lists what makes the changes take effect.
-func (p *Plan) addRestart(w Request) {
+// listRestart lists what makes the changes take effect.
+func (p *Plan) listRestart(w Request) {
 	if p.bootText != "" {
 		p.Remaining = append(p.Remaining, p.bootText)
 	}
-	command := "systemctl restart docker; overlayzfs doctor"
-	if w.Door == Snapshotter {
-		command = "systemctl restart containerd docker"
+	if w.Services == nil || len(p.restarts) > 0 {
+		p.Remaining = append(p.Remaining, p.restartCommand(w))
+	} else if !p.Pending {
+		p.Remaining = append(p.Remaining, "overlayzfs doctor")
 	}
-	if p.reload {
-		command = "systemctl daemon-reload; " + command
-	}
-	p.Remaining = append(p.Remaining, command)
 }

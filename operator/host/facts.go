@@ -11,8 +11,10 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/operator/containerdconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/services"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
@@ -46,6 +48,18 @@ type Request struct {
 	CheckStopped func(root string) error
 	// Systemd is the directory of the units, or empty when dockerd is none of them.
 	Systemd string
+	// Services is the host's systemd, or nil where it does not run dockerd: services are not
+	// started and restarted then, and the snapshotter and containerd not configured. NoRestart
+	// leaves containerd and dockerd as they run.
+	Services  *services.Manager
+	NoRestart bool
+	// SnapshotterConfig is the path of the snapshotter's configuration.
+	SnapshotterConfig string
+	// Pods runs Kubernetes's pods on the snapshotter, too.
+	Pods bool
+	// Config is the path of daemon.json, and Host dockerd's address. Program is a static program
+	// that ends well with the argument --version.
+	Config, Host, Program string
 }
 
 // volumesDataset returns the dataset for Docker's volumes, or "" without a parent.
@@ -83,6 +97,11 @@ type Facts struct {
 	Engine        *Engine // nil when none runs on the data-root
 	// SnapshotterThere is set when containerd knows the snapshotter.
 	SnapshotterThere bool
+	// Units are the states of the services, and nil without a systemd. NoDocker is set when
+	// dockerd is none of them. Snapshotter is nil where the snapshotter is not installed.
+	Units       map[string]services.State
+	NoDocker    bool
+	Snapshotter *SnapshotterFacts
 }
 
 // Gather reads the facts of the host.
@@ -97,9 +116,11 @@ func Gather(z *zfs.Handle, w Request, config string) (f Facts, err error) {
 	if f.FileReadOnly, err = f.File.WhyReadOnly(); err != nil {
 		return f, err
 	}
-	if f.SnapshotterThere, err = hasProxyPlugin(w.Containerd, w.Driver); err != nil {
+	c, err := containerdconf.Read(w.Containerd)
+	if err != nil {
 		return f, err
 	}
+	f.SnapshotterThere = c.HasSnapshotter(w.Driver)
 	for _, name := range []string{w.Parent, w.Layers, w.volumesDataset()} {
 		if name == "" {
 			continue

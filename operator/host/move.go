@@ -8,6 +8,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dataroot"
+	"github.com/overlayzfs/overlayzfs/operator/setuplog"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -60,6 +61,7 @@ func (p *Plan) planMove(f Facts, w Request) error {
 		return dataroot.Move{ZFS: z, Root: w.Root, Dataset: w.Parent}.Do(ctx)
 	}, "umount "+w.Root+" && zfs set mountpoint=none "+w.Parent+" && rmdir "+w.Root+" && mv "+old+" "+w.Root,
 		"copy the content of %s to dataset %s, compare it, and mount the dataset there; the old content stays in %s", w.Root, w.Parent, old)
+	p.addRecords(setuplog.Record{Kind: setuplog.Move, Name: w.Parent, Path: w.Root})
 	p.moved = true
 	return nil
 }

@@ -2,26 +2,20 @@ package host
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
-
-	"github.com/pelletier/go-toml/v2"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerd"
 	"github.com/overlayzfs/overlayzfs/operator/doctor"
+	"github.com/overlayzfs/overlayzfs/operator/setuplog"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
-
-// ContainerdConfig is the default path of containerd's configuration.
-const ContainerdConfig = "/etc/containerd/config.toml"
 
 // Engine is the dockerd that runs on the data-root.
 type Engine struct {
 	Client  *dockerd.Client
 	Version string
+	Info    dockerd.Info
 }
 
 // FindEngine returns the dockerd that listens on host, or nil when it does not answer or has
@@ -35,7 +29,7 @@ func FindEngine(ctx context.Context, host, root string) *Engine {
 	if err != nil || resolve(info.Root) != resolve(root) {
 		return nil
 	}
-	return &Engine{client, info.Version}
+	return &Engine{client, info.Version, info}
 }
 
 // ResolveRoot returns the data-root without symbolic links: datasets are mounted on the
@@ -56,7 +50,7 @@ func resolve(path string) string {
 func (p *Plan) planDriver(f Facts, w Request) error {
 	switch {
 	case w.Door == Snapshotter:
-		p.driverReady = f.SnapshotterThere
+		p.driverReady = p.driverReady || f.SnapshotterThere && f.Snapshotter == nil
 		return nil
 	case f.Engine != nil && !doctor.HasGraphdriverPlugins(f.Engine.Version):
 		return fault.New(fault.Unsupported, "dockerd %s has no graphdriver plugins: use --way snapshotter", f.Engine.Version)
@@ -70,9 +64,11 @@ func (p *Plan) planDriver(f Facts, w Request) error {
 		p.addStep(func(ctx context.Context, _ *zfs.Handle) error {
 			return f.Engine.Client.CreatePlugin(ctx, w.Driver, w.PluginDir)
 		}, "docker plugin rm "+w.Driver, "create plugin %s from %s", w.Driver, w.PluginDir)
+		p.addRecords(setuplog.Record{Kind: setuplog.Plugin, Name: w.Driver})
 	}
 	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return f.Engine.Client.EnablePlugin(ctx, w.Driver) },
 		"docker plugin disable "+w.Driver, "enable plugin %s", w.Driver)
+	p.addRecords(setuplog.Record{Kind: setuplog.Enabling, Name: w.Driver})
 	p.driverReady = true
 	return nil
 }
@@ -81,6 +77,7 @@ func (p *Plan) planDriver(f Facts, w Request) error {
 func (p *Plan) listDriver(f Facts, w Request) {
 	const again = "; then run this command again, which makes it the storage driver"
 	switch dir := w.PluginDir; {
+	case w.Door == Snapshotter && f.Snapshotter != nil: // it is said what is left
 	case w.Door == Snapshotter:
 		p.addRemaining("Install the snapshotter with dataset = %q in /etc/overlayzfs/snapshotter.toml, and name it in containerd's configuration: docs/containerd.md%s.", w.Layers, again)
 	case f.Plugin != nil:
@@ -90,49 +87,4 @@ func (p *Plan) listDriver(f Facts, w Request) {
 	default:
 		p.addRemaining("Create and enable the plugin: make plugin; docker plugin create %s build/plugin; docker plugin enable %s%s.", w.Driver, w.Driver, again)
 	}
-}
-
-// hasProxyPlugin reports whether containerd's configuration names a snapshotter. It follows
-// imports.
-func hasProxyPlugin(file, name string) (bool, error) {
-	return searchProxyPlugin(file, name, map[string]bool{})
-}
-
-func searchProxyPlugin(file, name string, seen map[string]bool) (bool, error) {
-	if seen[file] {
-		return false, nil
-	}
-	seen[file] = true
-	raw, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) || file == "" {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	var config struct {
-		Imports []string                  `toml:"imports"`
-		Proxies map[string]map[string]any `toml:"proxy_plugins"`
-	}
-	if err := toml.Unmarshal(raw, &config); err != nil {
-		return false, fault.New(fault.Invalid, "%s: %w", file, err)
-	}
-	if config.Proxies[name]["type"] == "snapshot" {
-		return true, nil
-	}
-	for _, pattern := range config.Imports {
-		if !filepath.IsAbs(pattern) {
-			pattern = filepath.Join(filepath.Dir(file), pattern)
-		}
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			return false, err
-		}
-		for _, path := range found {
-			if has, err := searchProxyPlugin(path, name, seen); has || err != nil {
-				return has, err
-			}
-		}
-	}
-	return false, nil
 }

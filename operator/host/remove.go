@@ -14,6 +14,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/mount"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/setuplog"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -32,7 +33,8 @@ type Removal struct {
 	// Containerd is containerd's configuration.
 	Containerd string
 	Engine     *Engine
-	Driver     string // the storage driver that dockerd uses now, or empty when it does not run
+	Log        *setuplog.Log // of setup, which is removed, or nil
+	Driver     string        // the storage driver that dockerd uses now, or empty when it does not run
 }
 
 // PlanRemoval returns the steps that take overlayzfs from a host, in an order in which dockerd
@@ -47,7 +49,22 @@ func PlanRemoval(z *zfs.Handle, r Removal) (Plan, error) {
 	if len(p.Steps) > 0 {
 		p.Remaining = append(p.Remaining, "systemctl daemon-reload; systemctl restart docker")
 	}
+	if err := p.removeLog(r); err != nil {
+		return Plan{}, err
+	}
 	return p, p.listDatasets(z, r)
+}
+
+// removeLog plans to remove the log of setup, whose files are no longer as it has left them.
+func (p *Plan) removeLog(r Removal) error {
+	if r.Log == nil {
+		return nil
+	}
+	records, err := r.Log.Read()
+	if err == nil && len(records) > 0 {
+		p.addStep(func(context.Context, *zfs.Handle) error { return r.Log.Save(nil) }, "# cannot be undone", "remove %s: `overlayzfs setup --undo` is not possible after this", r.Log.Path)
+	}
+	return err
 }
 
 // removeKeys plans to take the driver and its options out of daemon.json. The driver of before

@@ -75,7 +75,7 @@ func TestRemoval(t *testing.T) {
 				t.Errorf("it says %s", text)
 			}
 			if len(p.Steps) == 1 {
-				if _, err := p.Apply(t.Context(), nil); err != nil {
+				if _, err := p.Apply(t.Context(), nil, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -99,7 +99,7 @@ func TestRemovalOfDropIns(t *testing.T) {
 	if err != nil || len(p.Steps) != 1 {
 		t.Fatalf("%+v, %v", p, err)
 	}
-	if _, err := p.Apply(t.Context(), nil); err != nil {
+	if _, err := p.Apply(t.Context(), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(ours); !errors.Is(err, os.ErrNotExist) {

@@ -168,7 +168,7 @@ func TestDaemonJSON(t *testing.T) {
 			if err != nil || len(p.Steps) != 1 {
 				t.Fatalf("%+v, %v", p, err)
 			}
-			if _, err := p.Apply(t.Context(), nil); err != nil {
+			if _, err := p.Apply(t.Context(), nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			after, err := dockerconf.Load(f.File.Path)
@@ -423,7 +423,7 @@ func TestDriverIsThereFirst(t *testing.T) {
 				t.Errorf("pending is %v: %s", p.Pending, text)
 			}
 			if raw := f.File.Raw; tt.pending != "" && len(p.Steps) > 0 {
-				if _, err := p.Apply(t.Context(), nil); err != nil {
+				if _, err := p.Apply(t.Context(), nil, nil); err != nil {
 					t.Fatal(err)
 				}
 				after, err := dockerconf.Read(f.File.Path)
@@ -454,34 +454,5 @@ func TestReadOnlyConfig(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("it does not show %s:\n%s", want, text)
 		}
-	}
-}
-
-// TestProxyPlugin reads containerd's configuration with its imports.
-func TestProxyPlugin(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	const ours = "[proxy_plugins.overlayzfs]\ntype = \"snapshot\"\naddress = \"/run/x\"\n"
-	write("conf.d/a.toml", ours)
-	write("other.d/a.toml", "version = 3\n")
-	for text, want := range map[string]bool{
-		ours: true, "version = 3\n": false, "imports = [\"conf.d/*.toml\"]\n": true, "imports = [\"other.d/*.toml\"]\n": false, "imports = [\"config.toml\"]\n": false,
-		"[proxy_plugins.other]\ntype = \"snapshot\"\n": false,
-	} {
-		if got, err := hasProxyPlugin(write("config.toml", text), "overlayzfs"); got != want || err != nil {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-	}
-	if got, err := hasProxyPlugin(filepath.Join(dir, "none"), "overlayzfs"); got || err != nil {
-		t.Errorf("no file: %v, %v", got, err)
-	}
-	if _, err := hasProxyPlugin(write("config.toml", "["), "overlayzfs"); err == nil {
-		t.Error("a broken file")
 	}
 }

@@ -16,6 +16,9 @@ const SnapshotterConfig = "/etc/overlayzfs/snapshotter.toml"
 // defaultSocket is the snapshotter's socket if its configuration names none.
 const defaultSocket = "/run/overlayzfs/snapshotter.sock"
 
+// defaultSnapshotterRoot is the snapshotter's directory if its configuration names none.
+const defaultSnapshotterRoot = "/var/lib/overlayzfs-snapshotter"
+
 // SnapshotterSocket returns the socket in the snapshotter's configuration.
 func SnapshotterSocket(file string) (string, error) {
 	c, err := readSnapshotter(file)
@@ -32,6 +35,7 @@ func SnapshotterDataset(file string) (string, error) {
 // snapshotterConfig is the part of the snapshotter's configuration that is read here.
 type snapshotterConfig struct {
 	Socket string `toml:"socket"`
+	Root   string `toml:"root"`
 	Store  struct {
 		Dataset string `toml:"dataset"`
 	} `toml:"store"`

@@ -1,0 +1,300 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/configfile"
+	"github.com/overlayzfs/overlayzfs/operator/containerdconf"
+	"github.com/overlayzfs/overlayzfs/operator/dockerd"
+	"github.com/overlayzfs/overlayzfs/operator/services"
+	"github.com/overlayzfs/overlayzfs/operator/setuplog"
+)
+
+// unitsOf returns a systemd with the units, which records the commands that change something.
+func unitsOf(states map[string]services.State) (m *services.Manager, commands *[]string) {
+	commands = &[]string{}
+	word := func(is bool, yes, no string) string {
+		if is {
+			return yes
+		}
+		return no
+	}
+	return &services.Manager{Run: func(_ context.Context, args ...string) (string, error) {
+		if args[0] != "show" {
+			*commands = append(*commands, strings.Join(args, " "))
+			return "", nil
+		}
+		s := states[args[len(args)-1]]
+		return "LoadState=" + word(s.Loaded, "loaded", "not-found") + "\nUnitFileState=" + word(s.Enabled, "enabled", "disabled") + "\nActiveState=" + word(s.Active, "active", "inactive"), nil
+	}}, commands
+}
+
+var running = services.State{Loaded: true, Enabled: true, Active: true}
+
+// modernHost is a host with Docker 28, on which nothing was done but the package installed.
+func modernHost(t *testing.T) (Facts, Request, string) {
+	t.Helper()
+	dir := t.TempDir()
+	f, w := facts(t, `{"debug": true}`), wanted
+	w.Parent, w.Door, w.Containerd = "", Snapshotter, filepath.Join(dir, "containerd/config.toml")
+	w.SnapshotterConfig = filepath.Join(dir, "overlayzfs/snapshotter.toml")
+	f.Datasets[w.Layers] = newDataset(w.Layers, "legacy")
+	f.Plugin, f.SnapshotterThere = nil, false
+	f.Engine = &Engine{Version: "28.5.2", Info: dockerd.Info{Driver: "overlay2", Running: 2}}
+	f.Units = map[string]services.State{services.Docker: running, services.Containerd: running, services.Snapshotter: {Loaded: true}}
+	w.Services, _ = unitsOf(f.Units)
+	for path, text := range map[string]string{w.Containerd: "# mine\nversion = 2\n", w.SnapshotterConfig: "# ours\n[store]\ndataset = \"\"\n"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Snapshotter = &SnapshotterFacts{ReadOnly: map[string]string{}, Modern: true}
+	return f, w, dir
+}
+
+// gather reads the files again, as GatherServices does.
+func gather(t *testing.T, f *Facts, w Request) {
+	t.Helper()
+	for path, file := range map[string]*configfile.File{w.SnapshotterConfig: &f.Snapshotter.Config, w.Containerd: &f.Snapshotter.Main, containerdDropIn(w.Containerd): &f.Snapshotter.DropIn} {
+		var err error
+		if *file, err = configfile.Load(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	if f.Snapshotter.settings, err = readSnapshotter(w.SnapshotterConfig); err != nil {
+		t.Fatal(err)
+	}
+	if f.Snapshotter.Without, err = containerdconf.ReadWithout(w.Containerd, f.Snapshotter.DropIn.Path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSnapshotterSteps has a row for each state of a host.
+func TestSnapshotterSteps(t *testing.T) {
+	const (
+		toml    = "edit DIR/overlayzfs/snapshotter.toml, kept as DIR/overlayzfs/snapshotter.toml.before-overlayzfs"
+		start   = "enable and start overlayzfs-snapshotter.service"
+		dropIn  = "write DIR/containerd/conf.d/overlayzfs.toml"
+		imports = "edit DIR/containerd/config.toml, kept as DIR/containerd/config.toml.before-overlayzfs"
+		again   = "restart containerd.service"
+		check   = "check that containerd makes a snapshot by overlayzfs"
+		json    = "edit FILE, kept as FILE.before-overlayzfs"
+		docker  = "restart docker.service"
+		proof   = "run a container on overlayzfs, of an image without a registry that is removed again"
+	)
+	for name, tt := range map[string]struct {
+		with  func(*testing.T, *Facts, *Request)
+		steps []string
+		says  string // what remains
+	}{
+		"a new host": {func(*testing.T, *Facts, *Request) {}, []string{toml, start, dropIn, imports, again, check, json, docker, proof}, "overlayzfs doctor"},
+		"no configuration": {func(t *testing.T, _ *Facts, w *Request) { remove(t, w.Containerd) }, []string{
+			toml, start, dropIn, "write DIR/containerd/config.toml", again, check, json, docker, proof,
+		}, ""},
+		"it imports":     {func(t *testing.T, _ *Facts, w *Request) { rewrite(t, w.Containerd, "imports = ['conf.d/*.toml']\n") }, []string{toml, start, dropIn, again, check, json, docker, proof}, ""},
+		"no restart":     {func(_ *testing.T, _ *Facts, w *Request) { w.NoRestart = true }, []string{toml, start, dropIn, imports, json}, "systemctl restart containerd.service docker.service; overlayzfs doctor"},
+		"without Docker": {func(_ *testing.T, f *Facts, _ *Request) { f.NoDocker, f.Engine = true, nil }, []string{toml, start, dropIn, imports, again, check}, "overlayzfs doctor"},
+		"not installed":  {func(_ *testing.T, f *Facts, _ *Request) { f.Snapshotter = nil }, nil, "Install the snapshotter"},
+		"read-only": {func(_ *testing.T, f *Facts, w *Request) {
+			f.Snapshotter.ReadOnly[containerdDropIn(w.Containerd)] = "/etc is on a read-only file system"
+		}, []string{toml, start, imports}, "[proxy_plugins.overlayzfs]"},
+		"an odd form": {func(t *testing.T, _ *Facts, w *Request) {
+			rewrite(t, w.SnapshotterConfig, "store = {dataset = \"\"}\n")
+		}, []string{start, dropIn, imports}, `dataset = "tank/docker/layers" under [store]`},
+		"a running snapshotter": {func(_ *testing.T, f *Facts, _ *Request) { f.Units[services.Snapshotter] = running }, []string{
+			toml, "restart overlayzfs-snapshotter.service", dropIn, imports, again, check, json, docker, proof,
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, w, dir := modernHost(t)
+			tt.with(t, &f, &w)
+			if f.Snapshotter != nil {
+				gather(t, &f, w)
+			}
+			var steps []string
+			for _, s := range decide(t, f, w) {
+				steps = append(steps, strings.ReplaceAll(s, dir, "DIR"))
+			}
+			if diff := cmp.Diff(tt.steps, steps); diff != "" {
+				t.Errorf("- wanted, + got:\n%s", diff)
+			}
+			p, err := Decide(f, w)
+			if err != nil || !strings.Contains(strings.Join(p.Remaining, "\n"), tt.says) {
+				t.Errorf("%q, %v", p.Remaining, err)
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rewrite(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAnotherStoreStays: the images of a snapshotter that has a dataset would be out of sight.
+func TestAnotherStoreStays(t *testing.T) {
+	f, w, _ := modernHost(t)
+	rewrite(t, w.SnapshotterConfig, "[store]\ndataset = \"tank/other\"\n")
+	gather(t, &f, w)
+	if _, err := Decide(f, w); !errors.Is(err, fault.Exists) || !strings.Contains(err.Error(), "--dataset tank/other") {
+		t.Error(err)
+	}
+}
+
+// filesBelow returns the content of all files below a directory, by their paths, and the
+// directories.
+func filesBelow(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	if err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			all[path] = "directory"
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		all[path] = string(raw)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// withoutServices leaves the steps that change files: what the others need, the tests of
+// integration/systemd have.
+func withoutServices(p Plan) Plan {
+	var steps []Step
+	for _, s := range p.Steps {
+		if strings.HasPrefix(s.Do, "write ") || strings.HasPrefix(s.Do, "edit ") {
+			steps = append(steps, s)
+		}
+	}
+	p.Steps = steps
+	return p
+}
+
+// TestUndoFiles ends a setup after each step that changes a file, once before and once after the
+// change, and undoes it: every file is as before, byte by byte.
+func TestUndoFiles(t *testing.T) {
+	f, w, dir := modernHost(t)
+	gather(t, &f, w)
+	p, err := Decide(f, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = withoutServices(p)
+	before, json := filesBelow(t, dir), filesBelow(t, filepath.Dir(f.File.Path))
+	log := &setuplog.Log{Path: filepath.Join(t.TempDir(), "state/setup.log")}
+	for done := 1; done <= len(p.Steps); done++ {
+		for _, killed := range []bool{false, true} {
+			part := p
+			part.Steps = append([]Step{}, p.Steps[:done]...)
+			if killed {
+				part.Steps[done-1].run = nil
+				if err := log.Append(part.Steps[done-1].records...); err != nil {
+					t.Fatal(err)
+				}
+				part.Steps = part.Steps[:done-1]
+			}
+			if _, err := part.Apply(t.Context(), nil, log); err != nil {
+				t.Fatal(err)
+			}
+			m, commands := unitsOf(f.Units)
+			undo, err := PlanUndo(t.Context(), nil, Undo{Log: log, Services: m})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := undo.Apply(t.Context(), nil, nil); err != nil || len(undo.Remaining) > 0 {
+				t.Errorf("%d steps, killed %v: %q, %v", done, killed, undo.Remaining, err)
+			}
+			if diff := cmp.Diff(before, filesBelow(t, dir)) + cmp.Diff(json, filesBelow(t, filepath.Dir(f.File.Path))); diff != "" {
+				t.Fatalf("%d steps, killed %v: %s", done, killed, diff)
+			}
+			if _, err := os.Stat(log.Path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the log is left: %v", err)
+			}
+			if done == len(p.Steps) && !killed && strings.Join(*commands, ", ") != "daemon-reload, restart docker.service, daemon-reload, restart containerd.service, daemon-reload" {
+				t.Errorf("%q", *commands)
+			}
+		}
+	}
+}
+
+// TestUndoKeepsChanges: what somebody has changed since is not overwritten, and stays in the log.
+func TestUndoKeepsChanges(t *testing.T) {
+	f, w, dir := modernHost(t)
+	gather(t, &f, w)
+	p, err := Decide(f, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &setuplog.Log{Path: filepath.Join(t.TempDir(), "setup.log")}
+	if _, err := withoutServices(p).Apply(t.Context(), nil, log); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, w.Containerd, "version = 2\n# later\n")
+	m, _ := unitsOf(f.Units)
+	undo, err := PlanUndo(t.Context(), nil, Undo{Log: log, Services: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := undo.Apply(t.Context(), nil, nil); err != nil || !strings.Contains(strings.Join(undo.Remaining, "\n"), w.Containerd+" was changed after setup") {
+		t.Errorf("%q, %v", undo.Remaining, err)
+	}
+	if now := filesBelow(t, dir); now[w.Containerd] != "version = 2\n# later\n" || now[w.SnapshotterConfig] != "# ours\n[store]\ndataset = \"\"\n" {
+		t.Errorf("%v", now)
+	}
+	if left, err := log.Read(); len(left) != 1 || left[0].Path != w.Containerd || err != nil {
+		t.Errorf("%v, %v", left, err)
+	}
+	again, err := PlanUndo(t.Context(), nil, Undo{Log: log, Services: m})
+	if err != nil || len(again.Steps) > 0 {
+		t.Errorf("a second time: %+v, %v", again, err)
+	}
+}
+
+// TestUndoWaitsForDockerd: without a systemd dockerd still uses what comes after its files.
+func TestUndoWaitsForDockerd(t *testing.T) {
+	f, w, _ := modernHost(t)
+	gather(t, &f, w)
+	p, err := Decide(f, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &setuplog.Log{Path: filepath.Join(t.TempDir(), "setup.log")}
+	if _, err := withoutServices(p).Apply(t.Context(), nil, log); err != nil {
+		t.Fatal(err)
+	}
+	first, err := PlanUndo(t.Context(), nil, Undo{Log: log})
+	if err != nil || len(first.Steps) != 2 || !strings.HasPrefix(first.Steps[0].Do, "restore "+f.File.Path) || !strings.Contains(strings.Join(first.Remaining, "; "), "systemctl restart docker") {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	if _, err := first.Apply(t.Context(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	second, err := PlanUndo(t.Context(), nil, Undo{Log: log})
+	if err != nil || len(second.Steps) < 4 {
+		t.Errorf("%+v, %v", second, err)
+	}
+	if _, err := PlanUndo(t.Context(), nil, Undo{Log: &setuplog.Log{Path: log.Path + "x"}}); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "setup --remove") {
+		t.Errorf("without a log: %v", err)
+	}
+}

@@ -1,0 +1,152 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/internal/mount"
+	"github.com/overlayzfs/overlayzfs/operator/setuplog"
+	"github.com/overlayzfs/overlayzfs/overlayzfs"
+	"github.com/overlayzfs/overlayzfs/zfs"
+)
+
+// undoProperties plans to set properties of datasets back.
+func (p *undoing) undoProperties(context.Context) error {
+	return p.each(func(r setuplog.Record) error {
+		if there, err := p.z.Exists(r.Name); err != nil || !there {
+			return err
+		}
+		p.addStep(func(_ context.Context, z *zfs.Handle) error {
+			if !r.Local {
+				return z.Inherit(r.Name, r.Property)
+			}
+			packed, err := encodeProperties([]property{{r.Property, r.Value}})
+			if err != nil {
+				return err
+			}
+			return z.SetProperty(r.Name, packed)
+		}, "", "set %s of %s back to %s", r.Property, r.Name, r.Value)
+		return nil
+	}, setuplog.Property)
+}
+
+// undoDatasets plans to destroy the datasets that setup has created, where they hold nothing.
+func (p *undoing) undoDatasets(context.Context) error {
+	return p.each(func(r setuplog.Record) error {
+		if there, err := p.z.Exists(r.Name); err != nil || !there || p.gone[r.Name] {
+			return err
+		}
+		holds, err := p.describeContent(r.Name)
+		if err != nil {
+			return err
+		}
+		if holds != "" {
+			p.keep(r, "Dataset %s stays: it holds %s.", r.Name, holds)
+			return nil
+		}
+		p.gone[r.Name] = true
+		p.addStep(func(ctx context.Context, z *zfs.Handle) error { return p.destroyEmpty(ctx, r.Name) }, "", "destroy dataset %s", r.Name)
+		return nil
+	}, setuplog.Dataset)
+}
+
+// destroyEmpty destroys a dataset, unless it has got content since.
+func (p *undoing) destroyEmpty(ctx context.Context, name string) error {
+	holds, err := p.describeContent(name)
+	if err == nil && holds != "" {
+		err = fault.New(fault.Busy, "dataset %s holds %s now, and is not destroyed: run the command again", name, holds)
+	}
+	if err != nil {
+		return err
+	}
+	children, err := findUnused(p.z, name)
+	if err == nil {
+		err = requireReleased(p.z, append(children, name))
+	}
+	if err != nil {
+		return err
+	}
+	for _, each := range append(children, name) {
+		if err := destroyWithSnapshots(ctx, p.z, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findUnused returns the datasets of a store's containers below it, the deepest first, or none
+// below a dataset that is no store. It fails while a process has the store open.
+func findUnused(z *zfs.Handle, name string) ([]string, error) {
+	view, err := overlayzfs.OpenDatasetReadOnly(name)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(view.RequireUnused(), view.Close()); err != nil {
+		return nil, err
+	}
+	return findLayerDatasets(z, name)
+}
+
+// describeContent says what a dataset holds, or returns "" when it can be destroyed.
+func (p *undoing) describeContent(name string) (string, error) {
+	view, err := overlayzfs.OpenDatasetReadOnly(name)
+	if err == nil {
+		layers, err := view.Layers()
+		if err := errors.Join(err, view.Close()); err != nil || p.Layers {
+			return "", err
+		}
+		if len(layers) > 0 {
+			return fmt.Sprintf("%d layers; --undo --layers destroys them", len(layers)), nil
+		}
+		return p.describeSnapshots(name)
+	}
+	if !errors.Is(err, fault.NotFound) {
+		return "", err
+	}
+	if has, err := p.describeSnapshots(name); has != "" || err != nil {
+		return has, err
+	}
+	for child, err := range p.z.Children(name) {
+		if err != nil {
+			return "", err
+		}
+		if !p.gone[child.Name] {
+			return "the dataset " + child.Name, nil
+		}
+	}
+	occupied, err := isOccupied(name)
+	if err != nil || !occupied {
+		return "", err
+	}
+	if where, err := findMount(name); where != "" || err != nil {
+		return "the files of " + where, err
+	}
+	return "files", nil
+}
+
+// describeSnapshots names a snapshot of a dataset, or returns "".
+func (p *undoing) describeSnapshots(name string) (string, error) {
+	for s, err := range p.z.SnapshotNames(name) {
+		if err != nil {
+			return "", err
+		}
+		return "the snapshot " + s.Name, nil
+	}
+	return "", nil
+}
+
+// findMount returns where a dataset is mounted, or "".
+func findMount(name string) (string, error) {
+	all, err := mount.ListBelow("/")
+	for _, m := range all {
+		if m.FSType == "zfs" && m.Source == name {
+			return m.Mountpoint, err
+		}
+	}
+	return "", err
+}
