@@ -50,6 +50,7 @@ func TestThePackage(t *testing.T) {
 	t.Run("IsAPluginOfDocker", isAPluginOfDocker)
 	t.Run("TheServiceRuns", theServiceRuns)
 	t.Run("TheManagedPluginRuns", theManagedPluginRuns)
+	t.Run("SetupPutsDockerOnThePlugin", setupPutsDockerOnThePlugin)
 	t.Run("AnUpgradeKeepsTheConfiguration", anUpgradeKeepsTheConfiguration)
 
 	files := listPackagePaths(t)
