@@ -18,23 +18,28 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/setuplog"
 )
 
-// unitsOf returns a systemd with the units, which records the commands that change something.
-func unitsOf(states map[string]services.State) (m *services.Manager, commands *[]string) {
-	commands = &[]string{}
+// fakeSystemd has units, and records what it is told.
+type fakeSystemd struct {
+	states map[string]services.State
+	told   []string
+}
+
+func (f *fakeSystemd) Properties(_ context.Context, unit string) (map[string]any, error) {
+	s := f.states[unit]
 	word := func(is bool, yes, no string) string {
 		if is {
 			return yes
 		}
 		return no
 	}
-	return &services.Manager{Run: func(_ context.Context, args ...string) (string, error) {
-		if args[0] != "show" {
-			*commands = append(*commands, strings.Join(args, " "))
-			return "", nil
-		}
-		s := states[args[len(args)-1]]
-		return "LoadState=" + word(s.Loaded, "loaded", "not-found") + "\nUnitFileState=" + word(s.Enabled, "enabled", "disabled") + "\nActiveState=" + word(s.Active, "active", "inactive"), nil
-	}}, commands
+	return map[string]any{
+		"LoadState": word(s.Loaded, "loaded", "not-found"), "UnitFileState": word(s.Enabled, "enabled", "disabled"), "ActiveState": word(s.Active, "active", "inactive"),
+	}, nil
+}
+
+func (f *fakeSystemd) Do(_ context.Context, verb services.Verb, unit string) error {
+	f.told = append(f.told, strings.TrimSpace(string(verb)+" "+unit))
+	return nil
 }
 
 var running = services.State{Loaded: true, Enabled: true, Active: true}
@@ -50,7 +55,7 @@ func modernHost(t *testing.T) (Facts, Request, string) {
 	f.Plugin, f.SnapshotterThere = nil, false
 	f.Engine = &Engine{Version: "28.5.2", Info: dockerd.Info{Driver: "overlay2", Running: 2}}
 	f.Units = map[string]services.State{services.Docker: running, services.Containerd: running, services.Snapshotter: {Loaded: true}}
-	w.Services, _ = unitsOf(f.Units)
+	w.Services = &services.Manager{Systemd: &fakeSystemd{states: f.Units}}
 	for path, text := range map[string]string{w.Containerd: "# mine\nversion = 2\n", w.SnapshotterConfig: "# ours\n[store]\ndataset = \"\"\n"} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
 			t.Fatal(err)
@@ -217,8 +222,8 @@ func TestUndoFiles(t *testing.T) {
 			if _, err := part.Apply(t.Context(), nil, log); err != nil {
 				t.Fatal(err)
 			}
-			m, commands := unitsOf(f.Units)
-			undo, err := PlanUndo(t.Context(), nil, Undo{Log: log, Services: m})
+			systemd := &fakeSystemd{states: f.Units}
+			undo, err := PlanUndo(t.Context(), nil, Undo{Log: log, Services: &services.Manager{Systemd: systemd}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -231,8 +236,8 @@ func TestUndoFiles(t *testing.T) {
 			if _, err := os.Stat(log.Path); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the log is left: %v", err)
 			}
-			if done == len(p.Steps) && !killed && strings.Join(*commands, ", ") != "daemon-reload, restart docker.service, daemon-reload, restart containerd.service, daemon-reload" {
-				t.Errorf("%q", *commands)
+			if done == len(p.Steps) && !killed && strings.Join(systemd.told, ", ") != "daemon-reload, restart docker.service, daemon-reload, restart containerd.service, daemon-reload" {
+				t.Errorf("%q", systemd.told)
 			}
 		}
 	}
@@ -251,7 +256,7 @@ func TestUndoKeepsChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	rewrite(t, w.Containerd, "version = 2\n# later\n")
-	m, _ := unitsOf(f.Units)
+	m := &services.Manager{Systemd: &fakeSystemd{states: f.Units}}
 	undo, err := PlanUndo(t.Context(), nil, Undo{Log: log, Services: m})
 	if err != nil {
 		t.Fatal(err)

@@ -73,13 +73,8 @@ func (p *Plan) planSnapshotterService(f Facts, w Request) {
 		p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return w.Services.Enable(ctx, services.Snapshotter) },
 			"systemctl disable --now "+services.Snapshotter, "enable and start %s", services.Snapshotter)
 		p.addRecords(append(newDirs(f.Snapshotter.wanted(w).Root), setuplog.Record{Kind: setuplog.Unit, Name: services.Snapshotter, WasEnabled: u.Enabled, WasActive: u.Active})...)
-	case !p.changes(services.Snapshotter):
-		return
-	}
-	if u.Active {
-		p.addStep(func(ctx context.Context, _ *zfs.Handle) error {
-			return w.Services.Restart(ctx, services.Snapshotter)
-		},
+	case p.changes(services.Snapshotter):
+		p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return w.Services.Restart(ctx, services.Snapshotter) },
 			"systemctl restart "+services.Snapshotter, "restart %s", services.Snapshotter)
 	}
 }
