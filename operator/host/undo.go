@@ -224,7 +224,7 @@ func (p *undoing) undoPlugin(context.Context) error {
 	}, setuplog.Plugin, setuplog.Enabling)
 }
 
-// ignoreMissing drops the error for a plugin that was not created.
+// ignoreMissing drops the error for what does not exist.
 func ignoreMissing(err error) error {
 	if errors.Is(err, fault.NotFound) {
 		return nil
@@ -251,17 +251,28 @@ func (p *undoing) undoContainerd(ctx context.Context) error {
 	return p.restart(ctx, services.Containerd, "containers run on")
 }
 
-// warnContainers says that containers lose their snapshotter.
+// warnContainers says how many containers lose their snapshotter.
 func (p *undoing) warnContainers() {
-	root, err := containerdstore.Open(p.ContainerdRoot)
-	if err != nil {
-		return // there is no containerd, and so no container
-	}
-	defer root.Close()
-	summary, err := root.Summarize()
-	if n := summary.Containers[p.Driver]; err != nil || n > 0 {
+	n, err := countContainers(p.ContainerdRoot, p.Driver)
+	switch {
+	case err != nil:
+		p.addRemaining("Containers of containerd on %s start again only after `overlayzfs setup`; whether there are some is not known: %v.", p.Driver, err)
+	case n > 0:
 		p.addRemaining("%d containers of containerd are on %s, and start again only after `overlayzfs setup`.", n, p.Driver)
 	}
+}
+
+// countContainers returns how many containers of containerd use a snapshotter.
+func countContainers(dir, snapshotter string) (int, error) {
+	root, err := containerdstore.Open(dir)
+	if err != nil {
+		return 0, ignoreMissing(err)
+	}
+	summary, err := root.Summarize()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return summary.Containers[snapshotter], errors.Join(err, root.Close())
 }
 
 // undoSnapshotter plans to give the snapshotter's service the files, and then the state, of before.
@@ -309,7 +320,7 @@ func (p *undoing) undoDirs(context.Context) error {
 		keptDataset = keptDataset || r.Kind == setuplog.Dataset
 	}
 	return p.each(func(r setuplog.Record) error {
-		if _, err := os.Lstat(r.Path); err != nil {
+		if _, err := os.Lstat(r.Path); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if keptDataset { // it may be mounted there
