@@ -41,7 +41,6 @@ var containerRules = []rule{
 // rules are those of each command.
 var rules = map[string][]rule{
 	"migrate": {
-		{flag: "to", without: "back", instead: "--to is the driver to migrate back to, --from the one to migrate from"},
 		{flag: "untried", without: "finish", instead: "it lets --finish delete old layers before dockerd has run with the new ones"},
 		{flag: "reclaim", with: "back", instead: "--back keeps the plugin's layers; destroy their dataset yourself after --finish"},
 		{flag: "reclaim", with: "undo", instead: "--undo needs the old layers, and deletes the copies; leave it out"},

@@ -26,11 +26,12 @@ type migrateFlags struct {
 	untried              bool
 	inPlace              bool
 	skip                 []string
+	snapshotter          string // its configuration
 }
 
 // migrateCommand moves images and containers to the plugin, and back.
 func migrateCommand(c console, where *storeFlags) *cobra.Command {
-	f := migrateFlags{storeFlags: where}
+	f := migrateFlags{storeFlags: where, snapshotter: host.SnapshotterConfig}
 	command := &cobra.Command{
 		Use:   "migrate [flags]",
 		Short: "Migrate from another storage driver, and back (dockerd stopped)",
@@ -41,9 +42,13 @@ func migrateCommand(c console, where *storeFlags) *cobra.Command {
 			"driver shows. A layer that has no such tar is copied as a tree. Containers keep their limits. The old layers\n" +
 			"stay.\n\n" +
 			"If the command is interrupted, run it again. --undo restores the old state until --finish deletes it.\n" +
-			"--back migrates everything, new images and containers included, from the plugin to overlay2 or zfs.",
+			"--back migrates everything, new images and containers included, from the plugin to overlay2 or zfs.\n\n" +
+			"--to snapshotter migrates to containerd's image store on the snapshotter, for Docker 28 and later. containerd\n" +
+			"and overlayzfs-snapshotter have to run, and dockerd has to be stopped. Each image gets a new manifest, so that\n" +
+			"its ID changes.",
 		Example: "  overlayzfs migrate --dry-run\n" +
 			"  overlayzfs migrate --from zfs --yes\n" +
+			"  overlayzfs migrate --to snapshotter\n" +
 			"  overlayzfs migrate --undo\n" +
 			"  overlayzfs migrate --finish --yes\n" +
 			"  overlayzfs migrate --back",
@@ -64,7 +69,7 @@ func migrateCommand(c console, where *storeFlags) *cobra.Command {
 	valueFlag(flags, &f.from, "from", "", "DRIVER", "", "storage driver to migrate from (default: the one with images)")
 	valueFlag(flags, &f.zfsDataset, "zfs-dataset", "", "POOL/NAME", "", "parent dataset of the driver zfs (default: zfs.fsname or the data-root's dataset)")
 	flags.BoolVar(&f.back, "back", false, "migrate from the plugin to one of Docker's own drivers")
-	valueFlag(flags, &f.to, "to", "", "DRIVER", "", `with --back: driver to migrate to, overlay2 or zfs (default "overlay2")`)
+	valueFlag(flags, &f.to, "to", "", "DRIVER", "", `"snapshotter", or with --back a driver, overlay2 or zfs (default "overlay2")`)
 	flags.BoolVar(&f.undo, "undo", false, "restore the state before the unfinished migration")
 	flags.BoolVar(&f.finish, "finish", false, "finish the migration: delete the old layers; there is no undo after that")
 	flags.BoolVar(&f.untried, "untried", false, "with --finish: accept that dockerd has not run with the new layers yet")
@@ -86,6 +91,9 @@ func (f *migrateFlags) checkActions() error {
 	if wanted > 1 {
 		return usagef("--from, --back, --undo and --finish exclude each other")
 	}
+	if err := f.checkTo(); err != nil {
+		return err
+	}
 	if f.zfsDataset != "" && (f.back && f.to != "zfs" || f.from != "" && f.from != "zfs") {
 		return usagef("--zfs-dataset needs --from zfs or --back --to zfs; add it, or leave --zfs-dataset out")
 	}
@@ -97,6 +105,13 @@ func (f *migrateFlags) checkActions() error {
 
 // run makes the plan, prints it, asks, and carries it out.
 func (f *migrateFlags) run(ctx context.Context, c console) error {
+	importing, err := f.isImport()
+	if err != nil {
+		return err
+	}
+	if importing {
+		return f.runImport(ctx, c)
+	}
 	f.wanted.New = true
 	where, err := f.locate()
 	if err != nil {
@@ -106,10 +121,21 @@ func (f *migrateFlags) run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	if err := f.show(c, plan, where); err != nil || f.dryRun {
+	f.requirePlugin(plan, where)
+	if err := f.show(c, plan); err != nil || f.dryRun {
 		return err
 	}
-	question, act := f.prepareAction(c, plan, locateStore(plan, where))
+	store := locateStore(plan, where)
+	return f.act(ctx, c, plan, migrate.Tools{
+		Open:   func(ctx context.Context) (migrate.Store, func() error, error) { return openStore(ctx, store) },
+		Unused: func() error { return checkUnused(store) },
+		Token:  func() (string, error) { return readToken(store) },
+	})
+}
+
+// act asks, and carries the plan out.
+func (f *migrateFlags) act(ctx context.Context, c console, plan *migrate.Plan, tools migrate.Tools) error {
+	question, act := f.prepareAction(c, plan, tools)
 	if err := f.confirm(ctx, c, question); err != nil {
 		return err
 	}
@@ -143,8 +169,7 @@ func (f *migrateFlags) action() migrate.Action {
 }
 
 // show prints the plan. It fails with the reason why the migration cannot begin.
-func (f *migrateFlags) show(c console, plan *migrate.Plan, where host.Location) error {
-	f.requirePlugin(plan, where)
+func (f *migrateFlags) show(c console, plan *migrate.Plan) error {
 	f.requireSameNames(plan)
 	if f.json {
 		if f.dryRun {
@@ -230,19 +255,13 @@ func locateStore(plan *migrate.Plan, where host.Location) host.Location {
 }
 
 // prepareAction returns the question, and what to do when the answer is yes.
-func (f *migrateFlags) prepareAction(c console, plan *migrate.Plan, where host.Location) (string, func(context.Context) error) {
-	tools := migrate.Tools{
-		Open:        func(ctx context.Context) (migrate.Store, func() error, error) { return openStore(ctx, where) },
-		Unused:      func() error { return checkUnused(where) },
-		Token:       func() (string, error) { return readToken(where) },
-		LeaveConfig: f.leaveConfig, Untried: f.untried,
-		Progress: c.showProgress,
-		Note: func(text string) {
-			plan.Notes = append(plan.Notes, text)
-			if !f.json {
-				fmt.Fprintln(c.out, "Note:", text)
-			}
-		},
+func (f *migrateFlags) prepareAction(c console, plan *migrate.Plan, tools migrate.Tools) (string, func(context.Context) error) {
+	tools.LeaveConfig, tools.Untried, tools.Progress = f.leaveConfig, f.untried, c.showProgress
+	tools.Note = func(text string) {
+		plan.Notes = append(plan.Notes, text)
+		if !f.json {
+			fmt.Fprintln(c.out, "Note:", text)
+		}
 	}
 	switch f.action() {
 	case migrate.ActionUndo:
@@ -315,7 +334,7 @@ func (f *migrateFlags) report(c console, plan *migrate.Plan) error {
 	default:
 		next = fmt.Sprintf("Migrated. dockerd can be started with the driver %s.\n"+
 			"If all is well, run `overlayzfs migrate --finish`; until then `overlayzfs migrate --undo` restores the old state.", plan.Job.To)
-		if plan.Job.Dataset == "" && !f.back {
+		if plan.Job.Dataset == "" && !f.back && plan.Job.Method != migrate.Import {
 			next += "\nThe layers lie in the plugin's directory: `docker plugin rm` would delete them. `overlayzfs plugin upgrade` does not."
 		}
 	}

@@ -37,11 +37,30 @@ func writeMigration(w io.Writer, p *migrate.Plan, a migrate.Action) error {
 // forwardSteps are the steps of a migration.
 func forwardSteps(p *migrate.Plan) []string {
 	j := p.Job
+	if j.Method == migrate.Import {
+		return importSteps(p)
+	}
 	steps := []string{layersText(p), fmt.Sprintf("change the driver in Docker's records of images and containers to %s", j.To)}
 	if j.Method == migrate.Copy {
 		steps = append(steps, "set BuildKit's cache aside, which is not copied")
 	}
 	return append(steps, configText(j, j.To))
+}
+
+// importSteps are the steps of a migration to containerd's image store.
+func importSteps(p *migrate.Plan) []string {
+	j := p.Job
+	blobs := "write each image layer's tar as a blob into containerd's content store, and verify its digest"
+	if !p.Resumed {
+		blobs += fmt.Sprintf(": up to %s, with %s available", bytesText(p.ContentBytes), bytesText(p.ContentAvailable))
+	}
+	return []string{
+		blobs, layersText(p),
+		fmt.Sprintf("write manifests, configurations and names of the images into containerd's name space %s", j.ImageStore.Namespace),
+		"set BuildKit's cache aside, which is not copied",
+		fmt.Sprintf("change the driver in Docker's records of containers to the snapshotter %s", j.To),
+		configText(j, j.To),
+	}
 }
 
 // layersText says how the layers get to their new store.
@@ -80,6 +99,9 @@ func destination(j migrate.Job) string {
 }
 
 func configText(j migrate.Job, driver string) string {
+	if j.Config == "" && j.Method == migrate.Import && driver == j.To {
+		return fmt.Sprintf("leave daemon.json as it is: enable the feature containerd-snapshotter, and start dockerd with --storage-driver %s", driver)
+	}
 	if j.Config == "" {
 		return fmt.Sprintf("leave daemon.json as it is: start dockerd with --storage-driver %s", driver)
 	}
@@ -89,6 +111,14 @@ func configText(j migrate.Job, driver string) string {
 // undoSteps are the steps of an undo.
 func undoSteps(p *migrate.Plan) []string {
 	j := p.Job
+	if j.Method == migrate.Import {
+		return []string{
+			configText(j, j.From),
+			fmt.Sprintf("change the driver in Docker's records of containers to %s", j.From),
+			"restore BuildKit's cache",
+			"delete the images and the layers that the migration made, with everything written since: that is lost",
+		}
+	}
 	steps := []string{configText(j, j.From), fmt.Sprintf("change the driver in Docker's records of images and containers to %s", j.From)}
 	if j.Method == migrate.Move && j.Layers != "" && j.Target != "" {
 		steps = append(steps, fmt.Sprintf("rename %s to %s", j.Target, j.Layers))
@@ -101,7 +131,7 @@ func undoSteps(p *migrate.Plan) []string {
 
 // finishSteps are the steps that finish a migration.
 func finishSteps(p *migrate.Plan) []string {
-	if p.Job.Method != migrate.Copy {
+	if p.Job.Method != migrate.Copy && p.Job.Method != migrate.Import {
 		return []string{"forget how to undo the migration"}
 	}
 	if to := p.Job.To; to == "overlay2" || to == "zfs" {

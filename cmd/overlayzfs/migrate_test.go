@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/host"
+	"github.com/overlayzfs/overlayzfs/operator/imagestore"
 	"github.com/overlayzfs/overlayzfs/operator/migrate"
 )
 
@@ -37,6 +39,9 @@ func TestWriteMigration(t *testing.T) {
 	done.Resumed, done.Job.Phase, done.Driver = true, migrate.Done, "overlayzfs"
 	back := aPlan(migrate.Copy)
 	back.Job.From, back.Job.To, back.Job.ZFSDataset = "overlayzfs", "zfs", "tank/docker"
+	imported := aPlan(migrate.Import)
+	imported.ContentBytes, imported.ContentAvailable = 2<<30, 50<<30
+	imported.Job.ImageStore = &imagestore.Target{Address: "/run/containerd/containerd.sock", Namespace: "moby", Snapshotter: "overlayzfs"}
 	var out bytes.Buffer
 	for _, shown := range []struct {
 		plan   *migrate.Plan
@@ -44,6 +49,7 @@ func TestWriteMigration(t *testing.T) {
 	}{
 		{aPlan(migrate.Copy), migrate.ActionMigrate}, {move, migrate.ActionMigrate}, {stay, migrate.ActionMigrate}, {shared, migrate.ActionMigrate}, {begun, migrate.ActionMigrate}, {refused, migrate.ActionMigrate},
 		{back, migrate.ActionMigrate}, {back, migrate.ActionFinish}, {done, migrate.ActionUndo}, {move, migrate.ActionUndo}, {done, migrate.ActionFinish}, {move, migrate.ActionFinish},
+		{imported, migrate.ActionMigrate}, {imported, migrate.ActionUndo}, {imported, migrate.ActionFinish},
 	} {
 		if err := writeMigration(&out, shown.plan, shown.action); err != nil {
 			t.Fatal(err)
@@ -178,6 +184,35 @@ func TestNothingToUndo(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(root); err != nil || len(entries) > 0 {
 		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// TestToSnapshotterFlags: flags that mean nothing on the way to the snapshotter are refused, and
+// without a containerd nothing changes.
+func TestToSnapshotterFlags(t *testing.T) {
+	root := t.TempDir()
+	for args, says := range map[string]string{
+		"--to snapshotter --back": "leave it out", "--to snapshotter --reclaim": "--reclaim cannot be combined",
+		"--to snapshotter --in-place": "leave it out", "--to zfs": "means nothing without --back",
+	} {
+		var out bytes.Buffer
+		if code := run(t.Context(), append([]string{"migrate", "--yes"}, strings.Fields(args)...), testConsole(t, &out)); code != exitUsage || !strings.Contains(out.String(), says) {
+			t.Errorf("%s exits with %d and says %q", args, code, out.String())
+		}
+	}
+	image := filepath.Join(root, "image/vfs/imagedb/content/sha256", strings.Repeat("b", 64))
+	config := filepath.Join(root, "daemon.json")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(image), 0o755), os.WriteFile(image, []byte("x"), 0o600),
+		os.WriteFile(config, fmt.Appendf(nil, `{"containerd": %q}`, filepath.Join(root, "containerd.sock")), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	code := run(t.Context(), []string{"migrate", "--to", "snapshotter", "--yes", "--root", root, "--config-file", config}, testConsole(t, &out))
+	if code == 0 || !strings.Contains(out.String(), "containerd does not answer on "+root) {
+		t.Errorf("without containerd it exits with %d and says %q", code, out.String())
+	}
+	if _, err := os.Stat(filepath.Join(root, "overlayzfs-migrate")); err == nil {
+		t.Error("there is a journal")
 	}
 }
 

@@ -6,6 +6,7 @@
 //	             changed, committed and pruned, compared with an engine on containerd's
 //	             overlayfs
 //	lifecycle_*  the snapshotter, containerd or the engine stop or crash
+//	migrate_*    an engine is moved from graphdrivers to the snapshotter, and back
 //	limits_*     limits of containers, and the sizes that Docker shows
 //
 // Package e2e tests the graphdriver plugin, for older engines. Package containerd tests

@@ -26,6 +26,9 @@ type Config struct {
 	LiveRestore   bool            `json:"live-restore"`
 	UsernsRemap   string          `json:"userns-remap"`
 	Features      map[string]bool `json:"features"`
+	// Containerd is the socket of the containerd that dockerd uses; empty means dockerd's default.
+	Containerd          string `json:"containerd"`
+	ContainerdNamespace string `json:"containerd-namespace"`
 }
 
 // IsBuiltin reports whether a storage driver is built into dockerd, and not a plugin.

@@ -68,6 +68,32 @@ func (r *reader) readImages() error {
 	})
 }
 
+// ImageConfig returns an image's configuration byte for byte. Its digest is the image's ID.
+func (r *Root) ImageConfig(driver string, id digest.Digest) ([]byte, error) {
+	if err := errors.Join(checkDriver(driver), id.Validate()); err != nil {
+		return nil, err
+	}
+	name := path.Join(imagesDir, driver, "imagedb/content/sha256", id.Encoded())
+	raw, err := r.readFile(name, maxJSON)
+	if err == nil && digest.FromBytes(raw) != id {
+		err = Damage{name, fault.New(fault.Invalid, "the content does not match the digest in the name")}
+	}
+	return raw, err
+}
+
+// ImageParent returns the image that the classic builder made a step before an image, or "".
+func (r *Root) ImageParent(driver string, id digest.Digest) (digest.Digest, error) {
+	if err := errors.Join(checkDriver(driver), id.Validate()); err != nil {
+		return "", err
+	}
+	name := path.Join(imagesDir, driver, "imagedb/metadata/sha256", id.Encoded(), "parent")
+	text, err := r.readLine(name, true)
+	if err != nil || text == "" {
+		return "", err
+	}
+	return parseDigest(text)
+}
+
 // decodeImage reads an image's configuration.
 func decodeImage(raw []byte) (Image, error) {
 	var c imageConfig

@@ -79,7 +79,7 @@ func FindStore(w Overrides) (Location, error) {
 	if s.Dataset == "" && !isDir(s.Home) && (!w.New || s.Plugin == nil) {
 		return Location{}, fault.New(fault.NotFound, "no dataset is configured, neither in daemon.json nor by a plugin %q in %s: pass the dataset of the layers with --dataset POOL/NAME", s.Driver, s.Root)
 	}
-	s.Config, s.ZFSDataset, s.UsernsRemap = w.Config, lastOption(config.StorageOpts, "zfs.fsname"), config.UsernsRemap != ""
+	s.Config, s.ZFSDataset, s.UsernsRemap = w.Config, ZFSDataset(config), config.UsernsRemap != ""
 	return s, nil
 }
 
@@ -100,6 +100,9 @@ func PluginDriver(c dockerconf.Config) string {
 	}
 	return c.StorageDriver
 }
+
+// ZFSDataset returns the dataset of moby's zfs driver in daemon.json, or "".
+func ZFSDataset(c dockerconf.Config) string { return lastOption(c.StorageOpts, "zfs.fsname") }
 
 // findPlugin looks for the plugin in the data-root. A missing data-root is no error,
 // because flags may name the store.

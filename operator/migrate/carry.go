@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -39,8 +40,9 @@ type carrier struct {
 
 	mu           sync.Mutex
 	items        map[string]item
-	childrenLeft map[string]int // by layer: how many of its children are not copied yet
-	notes        []string       // what the operator has to know about images
+	childrenLeft map[string]int          // by layer: how many of its children are not copied yet
+	notes        []string                // what the operator has to know about images
+	blobs        map[digest.Digest]int64 // of an Import: sizes of layers' tars, by digest
 }
 
 // carry copies every layer that is not in the store yet.
@@ -58,6 +60,9 @@ func (c *carrier) carry(ctx context.Context, items []item) error {
 		c.childrenLeft[it.parent]++
 	}
 	err = runInOrder(ctx, items, func(ctx context.Context, it item) error {
+		if err := c.writeBlob(ctx, it); err != nil {
+			return c.explainError(it, err)
+		}
 		if there[it.id] {
 			c.progress(it.size)
 		} else if err := c.carryLayer(ctx, it); err != nil {
@@ -91,7 +96,7 @@ func (c *carrier) removeStale(ctx context.Context, items []item) (map[string]boo
 	}
 	for _, id := range layers {
 		it, ok := wanted[id]
-		if ok && it.image != nil || good[id] {
+		if ok && it.image != nil || good[id] || c.keepsLayer(it) {
 			good[id] = true
 			continue
 		}
@@ -103,7 +108,7 @@ func (c *carrier) removeStale(ctx context.Context, items []item) (map[string]boo
 // claimStore fails when the store held layers before this job. Later the job may remove
 // every layer that it finds there.
 func (c *carrier) claimStore(ctx context.Context, layers []string) error {
-	if c.job.StoreWasEmpty {
+	if c.job.StoreWasEmpty || c.job.Method == Import {
 		return nil
 	}
 	if len(layers) > 0 {

@@ -14,6 +14,7 @@ const (
 	driverKey       = "storage-driver"
 	optionsKey      = "storage-opts"
 	experimentalKey = "experimental"
+	featuresKey     = "features"
 )
 
 // containerdStore is the feature that makes dockerd keep images in containerd, without a
@@ -33,7 +34,7 @@ func (j *Job) restoreConfig() error {
 		if err != nil {
 			return nil, err
 		}
-		if before.StorageDriver == j.To {
+		if before.StorageDriver == j.To && j.Method != Import {
 			return contentWithDriver(content, j.To, j.From, j.driverOption(j.From))
 		}
 		return j.restoredContent(content)
@@ -64,6 +65,9 @@ func (j *Job) editConfig(change func(content []byte) ([]byte, error)) error {
 
 // switchedContent returns the content of daemon.json with the new driver.
 func (j *Job) switchedContent(content []byte) ([]byte, error) {
+	if j.Method == Import {
+		return contentWithImageStore(content, j.From, j.To)
+	}
 	return contentWithDriver(content, j.From, j.To, j.driverOption(j.To))
 }
 
@@ -77,7 +81,11 @@ func (j *Job) restoredContent(content []byte) ([]byte, error) {
 	if bytes.Equal(content, ours) {
 		return j.contentBefore(), nil
 	}
-	changes, err := dockerconf.DiffKeys(content, j.contentBefore(), driverKey, optionsKey, experimentalKey)
+	keys := []string{driverKey, optionsKey, experimentalKey}
+	if j.Method == Import {
+		keys = []string{driverKey, optionsKey, featuresKey}
+	}
+	changes, err := dockerconf.DiffKeys(content, j.contentBefore(), keys...)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +146,30 @@ func contentWithDriver(content []byte, from, to, option string) ([]byte, error) 
 	return dockerconf.Edit(content, changes)
 }
 
+// contentWithImageStore returns the content of a daemon.json that has dockerd keep images in
+// containerd, with a snapshotter. It drops the old driver's options.
+func contentWithImageStore(content []byte, from, snapshotter string) ([]byte, error) {
+	c, err := dockerconf.Decode(content)
+	if err != nil {
+		return nil, err
+	}
+	var changes []dockerconf.Change
+	if !c.Features[containerdStore] {
+		changes = append(changes, dockerconf.Change{Path: []string{featuresKey, containerdStore}, Value: true})
+	}
+	switch options := replaceOptions(c.StorageOpts, from, ""); {
+	case slices.Equal(options, c.StorageOpts):
+	case len(options) == 0:
+		changes = append(changes, dockerconf.Change{Path: []string{optionsKey}})
+	default:
+		changes = append(changes, dockerconf.Change{Path: []string{optionsKey}, Value: options})
+	}
+	if c.StorageDriver != snapshotter {
+		changes = append(changes, dockerconf.Change{Path: []string{driverKey}, Value: snapshotter})
+	}
+	return dockerconf.Edit(content, changes)
+}
+
 // sizeKeys are the options of Docker's drivers for a default limit of containers.
 var sizeKeys = map[string]string{"overlay2": "overlay2.size", "vfs": "size"}
 
@@ -189,6 +221,10 @@ func (p *planner) noteLimits(options []string) {
 	}
 	limit := defaultLimit(options, j.From)
 	if limit == "" {
+		return
+	}
+	if p.ImageStore != nil {
+		p.plan.addNote("the default limit %s=%s is lost unless you set size in the table [limits] of snapshotter.toml", sizeKeys[j.From], limit)
 		return
 	}
 	if _, err := quota.ParseBytes("size", limit); err != nil {
@@ -258,7 +294,10 @@ func (p *planner) planConfig() error {
 	if err != nil {
 		return err
 	}
-	if c.Features[containerdStore] {
+	if c.UsernsRemap != "" && p.ImageStore != nil {
+		p.plan.addObstacle("%s has userns-remap: a migration to the snapshotter does not map owners yet", p.Config)
+	}
+	if c.Features[containerdStore] && p.ImageStore == nil {
 		p.plan.addObstacle("%s enables the feature %s: Docker then keeps its images in containerd and uses no storage driver; remove the feature first", p.Config, containerdStore)
 	}
 	p.noteLimits(c.StorageOpts)

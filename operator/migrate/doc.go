@@ -1,13 +1,14 @@
 // Package migrate moves an engine's images and containers from one storage driver
 // to another while dockerd is stopped. It migrates from overlay2, zfs, vfs and btrfs
-// to a store of layers, and from a store back to overlay2 or zfs.
+// to a store of layers or to containerd's image store, and from a store back to overlay2 or zfs.
 //
 // A migration is a Job. The job's journal lies in Docker's data-root. Layers are
-// transferred first, by one of three methods:
+// transferred first, by one of four methods:
 //
-//	Move  the directory of all layers is renamed
-//	Stay  the store's dataset holds the layers already
-//	Copy  each layer is copied; the old layers stay until Finish
+//	Move    the directory of all layers is renamed
+//	Stay    the store's dataset holds the layers already
+//	Copy    each layer is copied; the old layers stay until Finish
+//	Import  each layer is copied into containerd's image store, as Copy does
 //
 // Docker's records are switched afterwards, each by one rename. Every step can be
 // repeated and undone, so an interrupted job is continued or undone.
@@ -27,6 +28,7 @@
 //	plan.go         MakePlan: the request, the plan and its obstacles
 //	forward.go      the plan from a driver of Docker's to the store, in place where possible
 //	back.go         the plan from the store to overlay2 or zfs
+//	importplan.go   the plan to containerd's image store
 //	space.go        whether the copies fit
 //	resume.go       the plan for a job that was started before; which action a phase allows
 //	journal.go      Job, its phases and its file
@@ -37,6 +39,9 @@
 //	layers.go       the list of layers to copy
 //	carry.go        copies layers, several at once
 //	image.go        image layers: from their tars, or as trees; what is compared and noted
+//	import.go       blobs and manifests in containerd's image store
+//	importrecords.go  names of images and containers' records there, their undo, and what Finish checks
+//	snapshotstore.go  the snapshotter as the target of a copy
 //	skip.go         images that are left out
 //	reclaim.go      deletes old layers during the copy (--reclaim)
 //	source.go       reads and deletes the layers of each driver

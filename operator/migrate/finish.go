@@ -44,7 +44,7 @@ func (j *Job) finish(ctx context.Context, r *dataRoot) error {
 	if err := j.saveDurably(ctx, r); err != nil {
 		return err
 	}
-	if j.Method == Copy {
+	if j.keepsOld() {
 		if err := j.deleteOld(ctx, r); err != nil {
 			return err
 		}
@@ -123,8 +123,11 @@ func listBuildsAside(r *dataRoot) ([]string, error) {
 // checkOldUnneeded fails when the old layers may still be needed: they were used again,
 // the new ones were never used, or one of those is missing.
 func (j *Job) checkOldUnneeded(ctx context.Context, r *dataRoot, tools Tools) (err error) {
-	if err := j.checkOldUnused(r); err != nil || j.Method != Copy {
+	if err := j.checkOldUnused(r); err != nil || !j.keepsOld() {
 		return err
+	}
+	if j.Method == Import {
+		return j.checkImported(ctx, r, tools)
 	}
 	if err := j.checkTried(tools); err != nil {
 		return err
@@ -143,7 +146,7 @@ func (j *Job) checkOldUnneeded(ctx context.Context, r *dataRoot, tools Tools) (e
 
 // checkOldUnused fails when the old driver was used after the migration.
 func (j *Job) checkOldUnused(r *dataRoot) error {
-	if err := j.checkConfigured(); err != nil || j.Method != Copy {
+	if err := j.checkConfigured(); err != nil || !j.keepsOld() {
 		return err
 	}
 	drivers, err := r.containerDrivers()
@@ -171,8 +174,14 @@ func (j *Job) checkConfigured() error {
 		return nil
 	}
 	c, err := dockerconf.Read(j.Config)
-	if err != nil || c.StorageDriver == j.To {
+	if err != nil {
 		return err
+	}
+	if j.Method == Import && c.StorageDriver == j.To && !c.Features[containerdStore] {
+		return fault.New(fault.Invalid, "cannot delete the layers of the driver %s: %s does not enable the feature %s; set it there, or revert the migration with --undo", j.From, j.Config, containerdStore)
+	}
+	if c.StorageDriver == j.To {
+		return nil
 	}
 	got := "no driver"
 	if c.StorageDriver != "" {

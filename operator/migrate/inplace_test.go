@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -158,11 +159,11 @@ func (h host) cutShort(n int, restarted bool) {
 	h.no(h.within(func(r *dataRoot) error {
 		j := h.moveJob()
 		err := j.startJob(r, Tools{})
-		for _, s := range j.recordSteps(r)[:min(n, 2)] {
+		for _, s := range j.recordSteps(context.Background(), r)[:min(n, 2)] {
 			err = errors.Join(err, s.do())
 		}
 		if n == 3 {
-			err = errors.Join(err, r.setDrivers(j.From, j.To, func(id string) bool { return id == hexID("db") }))
+			err = errors.Join(err, r.setDrivers(j.From, j.To, func(id string) bool { return id == hexID("db") }, nil))
 		}
 		if n == 4 {
 			err = errors.Join(err, j.nameDriver(r).do(), j.enterPhase(r, Configuring), j.switchConfig())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/imagestore"
 )
 
 // workDir is the migration's own directory in Docker's data-root.
@@ -36,6 +37,8 @@ const (
 	Move Method = "move" // the directory of all layers is renamed
 	Stay Method = "stay" // the layers are in place already
 	Copy Method = "copy" // each layer is copied; the old layers stay until Finish
+	// Import is Copy into containerd's image store, which also gets images' blobs and names.
+	Import Method = "import"
 )
 
 // Phase says how far a migration has come.
@@ -79,14 +82,28 @@ type Job struct {
 	Old []string `json:"old,omitempty"`
 	// Skip are the images that are left out.
 	Skip []digest.Digest `json:"skip,omitempty"`
+	// ImageStore is where an Import writes. Imported are its images, by their IDs in Docker's
+	// records of From.
+	ImageStore *imagestore.Target              `json:"image_store,omitempty"`
+	Imported   map[digest.Digest]importedImage `json:"imported,omitempty"`
+	// Containers are those whose layers an Import has begun to make.
+	Containers []string `json:"containers,omitempty"`
+	// BuildLeases are the leases that BuildKit had in containerd before an Import.
+	BuildLeases []string `json:"build_leases,omitempty"`
 	// Config is the path of daemon.json, or "" when the job must not change it. ConfigWas
 	// is the content it had, or nil when there was no file.
 	Config    string  `json:"config,omitempty"`
 	ConfigWas *string `json:"config_was,omitempty"`
+
+	client *imagestore.Client // of an Import, while it runs
+	blobs  string             // containerd's directory of blobs
 }
 
 // isBack reports whether the job goes from the plugin to a built-in driver.
 func (j *Job) isBack() bool { return dockerconf.IsBuiltin(j.To) }
+
+// keepsOld reports whether the old layers and records stay until Finish.
+func (j *Job) keepsOld() bool { return j.Method == Copy || j.Method == Import }
 
 // Home returns the directory of the plugin's store, relative to the data-root. It is
 // meaningless when the store has its own dataset.

@@ -11,6 +11,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/imagestore"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 )
 
@@ -38,6 +39,9 @@ type Request struct {
 	Reclaim bool
 	// Skip names images to leave out, by name or ID.
 	Skip []string
+	// ImageStore is where images go when the target is containerd's image store. Driver is
+	// the snapshotter's name then, and there is no Dataset or Home.
+	ImageStore *imagestore.Target
 	// Action says what to do with a started migration.
 	Action Action
 }
@@ -64,6 +68,9 @@ type Plan struct {
 	// Bytes is the most that is copied, Available the free space at the target.
 	Bytes     int64  `json:"bytes"`
 	Available uint64 `json:"available,omitempty"`
+	// ContentBytes is what the blobs of images take, ContentAvailable the free space for them.
+	ContentBytes     int64  `json:"content_bytes,omitempty"`
+	ContentAvailable uint64 `json:"content_available,omitempty"`
 	// Resumed is set for a migration that was started before.
 	Resumed bool `json:"resumed,omitempty"`
 	// Notes inform the operator. Obstacles prevent the migration.
@@ -180,10 +187,14 @@ func (p *planner) planNew() error {
 		return err
 	}
 	p.records = records
+	if p.ImageStore != nil {
+		p.plan.Job.Method = Import
+	}
 	if err := p.planSkip(); err != nil {
 		return err
 	}
 	p.plan.Job.skipImages(records)
+	p.plan.Job.dropUnowned(records)
 	if err := p.countRecords(); err != nil {
 		return err
 	}
@@ -196,6 +207,19 @@ func (p *planner) planNew() error {
 	if err := p.planConfig(); err != nil {
 		return err
 	}
+	if err := p.planLayers(); err != nil || p.Back {
+		return err
+	}
+	p.noteSkipped()
+	p.noteOverlayfs()
+	return nil
+}
+
+// planLayers plans how layers get to the new driver.
+func (p *planner) planLayers() error {
+	if p.ImageStore != nil {
+		return p.planImport()
+	}
 	if err := p.checkStoreUnused(); err != nil {
 		return err
 	}
@@ -204,13 +228,11 @@ func (p *planner) planNew() error {
 		p.noteSkipped()
 		return err
 	}
-	if err := p.planForward(); err != nil {
-		return err
+	err := p.planForward()
+	if err == nil {
+		p.checkReclaim()
 	}
-	p.checkReclaim()
-	p.noteSkipped()
-	p.noteOverlayfs()
-	return nil
+	return err
 }
 
 // noteOverlayfs tells what programs could do on other file systems, and cannot on overlayfs.

@@ -190,7 +190,7 @@ func (r *dataRoot) containerDrivers() (map[string]string, error) {
 }
 
 // setDrivers changes the driver in the records of the containers that want selects.
-func (r *dataRoot) setDrivers(from, to string, want func(id string) bool) error {
+func (r *dataRoot) setDrivers(from, to string, want func(id string) bool, change func(fields map[string]json.RawMessage) error) error {
 	names, err := r.listNames("containers")
 	if err != nil {
 		return err
@@ -199,7 +199,7 @@ func (r *dataRoot) setDrivers(from, to string, want func(id string) bool) error 
 		if !containerID.MatchString(id) || !want(id) {
 			continue
 		}
-		if err := r.setDriver(path.Join("containers", id, "config.v2.json"), from, to); err != nil {
+		if err := r.setDriver(path.Join("containers", id, "config.v2.json"), from, to, change); err != nil {
 			return fmt.Errorf("container %.12s: %w", id, err)
 		}
 	}
@@ -238,8 +238,9 @@ func (r *dataRoot) setContainersAside(driver string) error {
 	return nil
 }
 
-// setDriver changes the driver in a container's record and keeps all other fields.
-func (r *dataRoot) setDriver(name, from, to string) error {
+// setDriver changes the driver in a container's record, and with change, which may be nil,
+// other fields. All others stay.
+func (r *dataRoot) setDriver(name, from, to string, change func(fields map[string]json.RawMessage) error) error {
 	raw, err := r.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // dockerd skips it as well
@@ -261,6 +262,11 @@ func (r *dataRoot) setDriver(name, from, to string) error {
 	}
 	if fields["Driver"], err = json.Marshal(to); err != nil {
 		return err
+	}
+	if change != nil {
+		if err := change(fields); err != nil {
+			return err
+		}
 	}
 	if raw, err = json.Marshal(fields); err != nil {
 		return err

@@ -69,6 +69,11 @@ func (p *planner) countBothRecords(both []*dockerstore.Records) error {
 	for _, records := range both {
 		p.plan.Containers += len(records.Containers)
 	}
+	if p.plan.Job.Method == Import {
+		switched, _, wrong := p.docker.Containers(p.plan.Job.To)
+		p.plan.Containers += len(switched)
+		err = errors.Join(err, wrong)
+	}
 	return err
 }
 
@@ -78,7 +83,7 @@ func (p *planner) checkSameJob() {
 	if j.isBack() {
 		driver = j.From
 	}
-	if p.Back != j.isBack() || p.From != "" && p.From != j.From || p.To != "" && p.To != j.To || p.Driver != driver {
+	if p.Back != j.isBack() || (p.ImageStore != nil) != (j.Method == Import) || p.From != "" && p.From != j.From || p.To != "" && p.To != j.To || p.Driver != driver {
 		p.plan.addObstacle("another migration is under way, from %s to %s: continue it with `%s`, or revert it with --undo", j.From, j.To, j.resumeCommand())
 	}
 }
@@ -88,6 +93,9 @@ func (j *Job) resumeCommand() string {
 	if j.isBack() {
 		return fmt.Sprintf("overlayzfs migrate --back --to %s --driver %s", j.To, j.From)
 	}
+	if j.Method == Import {
+		return fmt.Sprintf("overlayzfs migrate --to snapshotter --from %s --driver %s", j.From, j.To)
+	}
 	return fmt.Sprintf("overlayzfs migrate --from %s --driver %s", j.From, j.To)
 }
 
@@ -95,7 +103,7 @@ func (j *Job) resumeCommand() string {
 // point, which Finish cannot remove.
 func (p *planner) reportMountedSource() error {
 	j := p.plan.Job
-	if j.Method != Copy || j.isBack() {
+	if !j.keepsOld() || j.isBack() {
 		return nil
 	}
 	dir := filepath.Join(p.Root, j.From)
@@ -109,6 +117,9 @@ func (p *planner) reportMountedSource() error {
 // reportUndoLosses tells the operator what an undo deletes: images and containers made
 // after the copy.
 func (p *planner) reportUndoLosses() error {
+	if p.Action == ActionUndo && p.plan.Job.Method == Import {
+		return p.reportImportLosses()
+	}
 	if p.Action != ActionUndo || p.plan.Job.Method != Copy || p.records.Driver != p.plan.Job.From {
 		return nil
 	}

@@ -32,7 +32,7 @@ func TestAResumedPlanCountsTheCurrentRecords(t *testing.T) {
 		j, err := readJob(r)
 		h.no(err)
 		h.no(j.enterPhase(r, Undoing))
-		return r.setDrivers("overlayzfs", "vfs", func(id string) bool { return id == hexID("web") })
+		return r.setDrivers("overlayzfs", "vfs", func(id string) bool { return id == hexID("web") }, nil)
 	}))
 	looked(ActionUndo, "vfs")
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 )
@@ -19,6 +21,9 @@ type Tools struct {
 	Unused func() error
 	// Token returns the token of the engine that used the store last, or "".
 	Token func() (string, error)
+	// SetLimit sets the limit of a container in the image store, by its options in Docker's
+	// records.
+	SetLimit func(ctx context.Context, container string, options map[string]string) error
 	// LeaveConfig leaves daemon.json unchanged, although the journal names it.
 	LeaveConfig bool
 	// Untried allows deleting the old layers before an engine has run on the new ones.
@@ -46,6 +51,7 @@ func (p *Plan) Run(ctx context.Context, tools Tools) (err error) {
 	if err := p.CheckObstacles(); err != nil {
 		return err
 	}
+	defer p.Job.disconnect()
 	return runLocked(p.Root, tools, func(r *dataRoot) error {
 		p.Job.applyLeaveConfig(tools)
 		if err := p.Job.startJob(r, tools); err != nil {
@@ -89,6 +95,9 @@ func (j *Job) runPhases(ctx context.Context, r *dataRoot, tools Tools) error {
 		if err := j.carryAndSwitch(ctx, r, tools); err != nil {
 			return err
 		}
+		if err := j.dropLease(ctx); err != nil {
+			return err
+		}
 	case Configuring:
 	default:
 		return j.checkAction(ActionMigrate)
@@ -105,7 +114,7 @@ func (j *Job) runPhases(ctx context.Context, r *dataRoot, tools Tools) error {
 // enterConfiguring records what the old driver has now, so that Finish detects whether
 // the old driver was used again.
 func (j *Job) enterConfiguring(r *dataRoot) (err error) {
-	if j.Method == Copy && j.Phase != Configuring {
+	if j.keepsOld() && j.Phase != Configuring {
 		if j.Old, err = r.recordNames(imageDir(j.From)); err != nil {
 			return err
 		}
@@ -124,7 +133,7 @@ func (j *Job) carryAndSwitch(ctx context.Context, r *dataRoot, tools Tools) erro
 	if err := j.enterPhase(r, Switching); err != nil {
 		return err
 	}
-	for _, s := range j.recordSteps(r) {
+	for _, s := range j.recordSteps(ctx, r) {
 		if err := errors.Join(ctx.Err(), s.do()); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -137,7 +146,7 @@ func (j *Job) carryAndSwitch(ctx context.Context, r *dataRoot, tools Tools) erro
 // otherwise containers may have run on the copies already.
 func (j *Job) needsCarry(tools Tools) (bool, error) {
 	if j.Method != Copy || !j.isBack() || j.Phase != Switching {
-		return j.Method == Copy, nil
+		return j.keepsOld(), nil
 	}
 	token, err := tools.Token()
 	return token != j.Token, err
@@ -155,6 +164,7 @@ func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err er
 		return err
 	}
 	j.skipImages(records)
+	j.dropUnowned(records)
 	if err := requireComplete(records); err != nil {
 		return err
 	}
@@ -177,8 +187,16 @@ func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err er
 	defer func() { err = errors.Join(err, closeStore()) }()
 	step, done := tools.Progress("copying layers", totalSize(items))
 	defer done()
-	c := &carrier{job: j, root: r, docker: docker, records: records, source: from, store: store, progress: step}
-	err = c.carry(ctx, items)
+	c := &carrier{job: j, root: r, docker: docker, records: records, source: from, store: store, progress: step, blobs: map[digest.Digest]int64{}}
+	if s, ok := store.(*snapshotStore); ok {
+		s.expect(items, records)
+		if err := j.recordContainers(ctx, r, records); err != nil {
+			return err
+		}
+	}
+	if err = c.carry(ctx, items); err == nil {
+		err = c.importImages(ctx)
+	}
 	if tools.Note != nil {
 		for _, note := range c.notes {
 			tools.Note(note)
@@ -189,6 +207,9 @@ func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err er
 
 // openTarget opens the store that layers are copied to.
 func (j *Job) openTarget(ctx context.Context, r *dataRoot, tools Tools) (Store, func() error, error) {
+	if j.Method == Import {
+		return j.openImageStore(ctx, tools)
+	}
 	if !j.isBack() {
 		return tools.Open(ctx)
 	}
@@ -202,7 +223,7 @@ func (j *Job) openTarget(ctx context.Context, r *dataRoot, tools Tools) (Store, 
 // requireUnused fails when an engine has used the new store since the job started:
 // another copy would overwrite what containers changed there.
 func (j *Job) requireUnused(tools Tools) error {
-	if j.isBack() {
+	if j.isBack() || j.Method == Import {
 		return nil
 	}
 	token, err := tools.Token()
@@ -228,8 +249,10 @@ func (j *Job) startJob(r *dataRoot, tools Tools) (err error) {
 		return err
 	}
 	j.Phase = Switching
-	if j.Method == Copy {
+	if j.keepsOld() {
 		j.Phase = Carrying
+	}
+	if j.Method == Copy {
 		if j.Token, err = tools.Token(); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"context"
 	"path"
 	"slices"
 )
@@ -14,8 +15,10 @@ type step struct {
 
 // recordSteps returns the changes of Docker's records in order. dockerd loses nothing
 // when the last step is missing.
-func (j *Job) recordSteps(r *dataRoot) []step {
+func (j *Job) recordSteps(ctx context.Context, r *dataRoot) []step {
 	switch j.Method {
+	case Import:
+		return []step{j.nameImages(ctx), j.setBuildsAside(r), j.switchContainers(r)}
 	case Copy:
 		return []step{j.copyRecords(r), j.setBuildsAside(r), j.nameDriver(r)}
 	case Stay:
@@ -58,22 +61,27 @@ func (j *Job) setBuildsAside(r *dataRoot) step {
 // which were created since: their layers go, and dockerd cannot load them.
 func (j *Job) nameDriver(r *dataRoot) step {
 	all := func(string) bool { return true }
-	known := func(id string) bool {
-		names, err := r.listNames(path.Join(imageDir(j.From), "layerdb/mounts"))
-		return err == nil && slices.Contains(names, id)
-	}
+	known := j.hasOldLayer(r)
 	if j.Method != Copy {
 		known = all
 	}
 	return step{
 		"name the driver in containers' records",
-		func() error { return r.setDrivers(j.From, j.To, all) },
+		func() error { return r.setDrivers(j.From, j.To, all, nil) },
 		func() error {
-			if err := r.setDrivers(j.To, j.From, known); err != nil || j.Method != Copy {
+			if err := r.setDrivers(j.To, j.From, known, nil); err != nil || j.Method != Copy {
 				return err
 			}
 			return r.setContainersAside(j.To)
 		},
+	}
+}
+
+// hasOldLayer returns whether a container has a layer in the old driver.
+func (j *Job) hasOldLayer(r *dataRoot) func(id string) bool {
+	return func(id string) bool {
+		names, err := r.listNames(path.Join(imageDir(j.From), "layerdb/mounts"))
+		return err == nil && slices.Contains(names, id)
 	}
 }
 

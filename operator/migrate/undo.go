@@ -19,19 +19,28 @@ func Undo(ctx context.Context, root string, tools Tools) error {
 }
 
 func (j *Job) undo(ctx context.Context, r *dataRoot, tools Tools) error {
+	if err := j.connect(ctx); err != nil {
+		return err
+	}
+	defer j.disconnect()
 	if err := j.enterPhase(r, Undoing); err != nil {
 		return err
 	}
 	if err := j.restoreConfig(); err != nil {
 		return err
 	}
-	for _, s := range slices.Backward(j.recordSteps(r)) {
+	for _, s := range slices.Backward(j.recordSteps(ctx, r)) {
 		if err := s.undo(); err != nil {
 			return fmt.Errorf("undo: %s: %w", s.name, err)
 		}
 	}
 	if err := j.saveDurably(ctx, r); err != nil {
 		return err
+	}
+	if j.Method == Import {
+		if err := j.deleteImported(ctx, r); err != nil {
+			return err
+		}
 	}
 	if j.Method == Copy && j.StoreWasEmpty {
 		if err := j.deleteCarried(ctx, r, tools); err != nil {

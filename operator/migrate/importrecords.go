@@ -1,0 +1,191 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
+	"github.com/overlayzfs/overlayzfs/operator/imagestore"
+)
+
+// nameImages gives the images their names.
+func (j *Job) nameImages(ctx context.Context) step {
+	forEach := func(run func(name string, image importedImage) error) error {
+		for _, id := range slices.Sorted(maps.Keys(j.Imported)) {
+			image := j.Imported[id]
+			for _, name := range image.Names {
+				if err := errors.Join(ctx.Err(), run(name, image)); err != nil {
+					return fmt.Errorf("image %s: %w", name, err)
+				}
+			}
+		}
+		return nil
+	}
+	return step{
+		"name the images",
+		func() error {
+			return forEach(func(name string, image importedImage) error {
+				return j.client.AddName(ctx, name, image.Manifest, j.Imported[image.Parent].Manifest.Digest)
+			})
+		},
+		func() error {
+			return forEach(func(name string, image importedImage) error {
+				return j.client.RemoveName(ctx, name, image.Manifest.Digest)
+			})
+		},
+	}
+}
+
+// The fields of a container's record that name its image.
+const (
+	imageField    = "Image"
+	manifestField = "ImageManifest"
+)
+
+// switchContainers writes snapshotter and manifest into containers' records. The undo sets
+// records of containers aside that were created since.
+func (j *Job) switchContainers(r *dataRoot) step {
+	known := j.hasOldLayer(r)
+	return step{
+		"name the snapshotter in containers' records",
+		func() error {
+			return r.setDrivers(j.From, j.To, known, func(fields map[string]json.RawMessage) error {
+				image, ok := j.Imported[imageOf(fields)]
+				if !ok {
+					return nil // its image was removed
+				}
+				return errors.Join(setField(fields, imageField, image.Manifest.Digest), setField(fields, manifestField, image.Manifest))
+			})
+		},
+		func() error {
+			err := r.setDrivers(j.To, j.From, known, func(fields map[string]json.RawMessage) error {
+				for id, image := range j.Imported {
+					if imageOf(fields) == image.Manifest.Digest {
+						delete(fields, manifestField)
+						return setField(fields, imageField, id)
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			return r.setContainersAside(j.To)
+		},
+	}
+}
+
+func imageOf(fields map[string]json.RawMessage) (id digest.Digest) {
+	_ = json.Unmarshal(fields[imageField], &id) // another form is no image that was imported
+	return id
+}
+
+func setField(fields map[string]json.RawMessage, name string, value any) (err error) {
+	fields[name], err = json.Marshal(value)
+	return err
+}
+
+// deleteImported deletes what an Import wrote and nothing holds any more: the layers of
+// containers, then blobs and layers of images.
+func (j *Job) deleteImported(ctx context.Context, r *dataRoot) error {
+	made, err := r.listNames(containersName)
+	if err != nil {
+		return err
+	}
+	for _, id := range append(made, j.Containers...) {
+		if !containerID.MatchString(id) {
+			continue
+		}
+		if err := j.client.ReleaseContainer(ctx, id); err != nil {
+			return fmt.Errorf("container %.12s: %w", id, err)
+		}
+	}
+	if err := j.releaseBuilds(ctx); err != nil {
+		return err
+	}
+	// Without the lease there is nothing to wait for, but images may have been named before.
+	if err := j.client.TakeLease(ctx); err != nil {
+		return err
+	}
+	return j.client.DropLease(ctx)
+}
+
+// isBuildLease reports whether BuildKit made a lease. It names leases after its own records,
+// with a prefix for builds in its history and a suffix for views and variants, and labels
+// temporary ones.
+func isBuildLease(id string, labels map[string]string) bool {
+	record, _, _ := strings.Cut(strings.TrimPrefix(id, "ref_"), "-")
+	_, temporary := labels["buildkit/lease.temporary"]
+	return temporary || dockerstore.IsBuildKitID(record)
+}
+
+// releaseBuilds ends the leases of BuildKit's cache that was made since the migration: the undo
+// deletes BuildKit's own records of it.
+func (j *Job) releaseBuilds(ctx context.Context) error {
+	if j.Imported == nil {
+		return nil // dockerd has not run on the image store
+	}
+	for _, client := range j.buildClients() {
+		made, err := client.ListLeases(ctx, func(id string, labels map[string]string) bool {
+			return isBuildLease(id, labels) && !slices.Contains(j.BuildLeases, id)
+		})
+		for _, id := range made {
+			err = errors.Join(err, client.ReleaseLease(ctx, id))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildClients are those for the name spaces in which BuildKit has leases.
+func (j *Job) buildClients() []*imagestore.Client {
+	return []*imagestore.Client{j.client, j.client.BuildHistory()}
+}
+
+// checkImported fails when dockerd has not run on the image store, or a container's layer is
+// missing there.
+func (j *Job) checkImported(ctx context.Context, r *dataRoot, tools Tools) error {
+	// The migration set BuildKit's directory aside, and each start of dockerd makes it.
+	ran, err := r.exists("buildkit")
+	if err != nil {
+		return err
+	}
+	if !ran && !tools.Untried {
+		return fault.New(fault.Invalid, "dockerd has not run with the snapshotter since the migration: start it and check the containers, or delete the old layers anyway with --untried")
+	}
+	if err := j.connect(ctx); err != nil {
+		return err
+	}
+	defer j.disconnect()
+	docker, err := dockerstore.OpenRoot(r.Root)
+	if err != nil {
+		return err
+	}
+	containers, damaged, err := docker.Containers(j.To)
+	if err := errors.Join(err, docker.Close()); err != nil {
+		return err
+	}
+	for _, damage := range damaged {
+		return damage
+	}
+	for _, one := range containers {
+		has, err := j.client.HasSnapshot(ctx, imagestore.ContainerSnapshot(one.ID, ""))
+		if err != nil {
+			return err
+		}
+		if !has {
+			return fault.New(fault.NotFound, "nothing was deleted: the layer of container %.12s is missing in the image store; revert the migration with --undo, or remove the container", one.ID)
+		}
+	}
+	return nil
+}
