@@ -13,6 +13,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/operator/containerdconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
+	"github.com/overlayzfs/overlayzfs/operator/dockerd"
 	"github.com/overlayzfs/overlayzfs/operator/doctor"
 	"github.com/overlayzfs/overlayzfs/operator/host"
 	"github.com/overlayzfs/overlayzfs/operator/migrate"
@@ -47,8 +48,8 @@ func setupCommand(c console, where *storeFlags) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "setup [POOL/NAME] [flags]",
 		Short: "Put Docker or containerd on overlayzfs: datasets, configuration, services",
-		Long: "Put Docker or containerd on overlayzfs. Print each step with the command that undoes it, ask, and do it.\n" +
-			"Steps already done are skipped; it is safe to run setup again.\n\n" +
+		Long: "Put Docker or containerd on overlayzfs. Print the steps and what undoes them, ask, and do them. Steps already\n" +
+			"done are skipped; it is safe to run setup again.\n\n" +
 			"POOL/NAME becomes Docker's data-root, POOL/NAME/layers holds the layers and POOL/NAME/volumes the volumes.\n" +
 			"A data-root with content stays where it is, or moves to POOL/NAME with --move-data-root. With --dataset alone only the layers get a dataset.\n\n" +
 			"Docker up to 27 gets the plugin. Docker 28 and later, and containerd without Docker, get the snapshotter:\n" +
@@ -187,7 +188,7 @@ func (f *setupFlags) chooseWay(ctx context.Context, manager *services.Manager) (
 	default:
 		return "", usagef("invalid value %q for --way; want plugin or snapshotter", f.way)
 	}
-	engine, err := doctor.AskEngine(ctx, f.host)
+	version, err := askVersion(ctx, f.host)
 	if err != nil && manager != nil {
 		docker, stateErr := manager.State(ctx, services.Docker)
 		if containerd, alsoErr := manager.State(ctx, services.Containerd); errors.Join(stateErr, alsoErr) == nil && !docker.Loaded && containerd.Loaded {
@@ -197,10 +198,20 @@ func (f *setupFlags) chooseWay(ctx context.Context, manager *services.Manager) (
 	if err != nil {
 		return "", usagef("cannot ask dockerd for its version; pass --way plugin for Docker up to 27, --way snapshotter for 28 and later (%w)", err)
 	}
-	if doctor.HasGraphdriverPlugins(engine.Version) {
+	if doctor.HasGraphdriverPlugins(version) {
 		return host.Plugin, nil
 	}
 	return host.Snapshotter, nil
+}
+
+// askVersion asks dockerd for its version.
+func askVersion(ctx context.Context, address string) (string, error) {
+	client, err := dockerd.Connect(address)
+	if err != nil {
+		return "", err
+	}
+	info, err := client.AwaitInfo(ctx)
+	return info.Version, err
 }
 
 // plan makes the plan and prints it.
@@ -224,7 +235,7 @@ func (f *setupFlags) plan(ctx context.Context, c console, z *zfs.Handle, w host.
 	if f.json {
 		return plan, writeJSON(c.out, plan)
 	}
-	return plan, writeSetup(c.out, plan)
+	return plan, writeSetup(c.out, plan, f.isDefault())
 }
 
 // confirmAndDo prints the plan, asks, and does its steps.
@@ -260,8 +271,9 @@ func (f *setupFlags) apply(ctx context.Context, c console, z *zfs.Handle, plan h
 	return nil
 }
 
-// writeSetup prints the steps, how to undo them, and what remains to be done by hand.
-func writeSetup(w io.Writer, plan host.Plan) error {
+// writeSetup prints the steps, how to undo them, and what remains to be done by hand. With a log
+// another command undoes them.
+func writeSetup(w io.Writer, plan host.Plan, logged bool) error {
 	switch {
 	case len(plan.Steps) == 0 && plan.Pending:
 		fmt.Fprintln(w, "Nothing to do before the next steps are done.")
@@ -271,7 +283,9 @@ func writeSetup(w io.Writer, plan host.Plan) error {
 	for i, step := range plan.Steps {
 		fmt.Fprintf(w, "%d. %s\n", i+1, step.Do)
 	}
-	if undo := plan.UndoCommands(len(plan.Steps)); len(undo) > 0 {
+	if undo := plan.UndoCommands(len(plan.Steps)); len(undo) > 0 && logged {
+		fmt.Fprintln(w, "\nTo undo this: overlayzfs setup --undo")
+	} else if len(undo) > 0 {
 		fmt.Fprintf(w, "\nTo undo this, with dockerd stopped:\n  %s\n", strings.Join(undo, "\n  "))
 	}
 	if len(plan.Remaining) == 0 {

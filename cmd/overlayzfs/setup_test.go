@@ -31,6 +31,7 @@ func TestWriteSetup(t *testing.T) {
 		wanted host.Request
 	}{
 		"setup":             {host.Facts{Module: "2.3.9", File: file, Config: read, Plugin: &dockerstore.Plugin{Enabled: true}}, wanted},
+		"setup-logged":      {host.Facts{Module: "2.3.9", File: file, Config: read, Plugin: &dockerstore.Plugin{Enabled: true}}, wanted},
 		"setup-full":        {host.Facts{Module: "2.3.9", File: file, Config: read, RootHasContent: true}, wanted},
 		"setup-move":        {host.Facts{Module: "2.3.9", File: file, Config: read, RootHasContent: true, VolumesHaveContent: true}, moved},
 		"setup-snapshotter": {host.Facts{Module: "2.3.9", File: file, Config: read}, later},
@@ -40,7 +41,7 @@ func TestWriteSetup(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		if err := writeSetup(&out, plan); err != nil {
+		if err := writeSetup(&out, plan, name == "setup-logged"); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name+".txt", out.String())
@@ -51,7 +52,7 @@ func TestWriteSetup(t *testing.T) {
 		golden(t, name+".json", out.String())
 	}
 	var out bytes.Buffer
-	if err := writeSetup(&out, host.Plan{Remaining: []string{"x"}}); err != nil {
+	if err := writeSetup(&out, host.Plan{Remaining: []string{"x"}}, true); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "setup-nothing.txt", out.String())

@@ -11,6 +11,7 @@ import (
 	"text/template"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/operator/containerdconf"
 )
 
 // k3sBase stands in for k3s's own configuration of containerd. The snapshotter's name
@@ -49,6 +50,43 @@ func TestTheTemplateForK3s(t *testing.T) {
 			if !strings.Contains(plain, want) {
 				t.Errorf("containerd does not read %[2]s from %[1]s:\n%[3]s", config, want, read)
 			}
+		}
+	}
+}
+
+// TestContainerdReadsTheDropInOfSetup: containerd has the snapshotter, and all that the
+// administrator's own file sets, which containerd 1.7 replaces by tables.
+func TestContainerdReadsTheDropInOfSetup(t *testing.T) {
+	dir := t.TempDir()
+	main := filepath.Join(dir, "config.toml")
+	must(t, os.WriteFile(main, []byte(`version = 2
+imports = ["overlayzfs*.toml"]
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "of-mine"
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "/of/mine"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.of-mine]
+  runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.transfer.v1.local"]
+  max_concurrent_downloads = 7
+`), 0o644))
+	version, err := exec.Command("containerd", "--version").Output()
+	must(t, err)
+	config, err := containerdconf.Read(main)
+	must(t, err)
+	text, err := config.DropIn(containerdconf.Wanted{
+		Name: engine.SnapshotterName, Socket: engine.SnapshotterSocket, Root: engine.SnapshotterHome, Pods: true, Modern: strings.Contains(string(version), "/v2 "),
+	})
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "overlayzfs.toml"), text, 0o644))
+	read, err := exec.Command("containerd", "--config", main, "config", "dump").CombinedOutput()
+	must(t, err)
+	plain := strings.ReplaceAll(string(read), `"`, "'")
+	for _, want := range []string{
+		"address = '" + engine.SnapshotterSocket + "'", "snapshotter = 'overlayzfs'", "snapshotter = 'overlayfs'", "= 'of-mine'", "'/of/mine'", "runtimes.of-mine]", "max_concurrent_downloads = 7",
+	} {
+		if !strings.Contains(plain, want) {
+			t.Errorf("containerd does not read %s:\n%s\nfrom\n%s", want, read, text)
 		}
 	}
 }

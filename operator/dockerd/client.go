@@ -54,8 +54,13 @@ type Info struct {
 }
 
 // Info asks for version and settings.
-func (c *Client) Info(ctx context.Context) (Info, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+func (c *Client) Info(ctx context.Context) (Info, error) { return c.info(ctx, answerTimeout) }
+
+// AwaitInfo is Info before a change: it waits longer for a busy dockerd.
+func (c *Client) AwaitInfo(ctx context.Context) (Info, error) { return c.info(ctx, lookTimeout) }
+
+func (c *Client) info(ctx context.Context, timeout time.Duration) (Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var version struct{ Version string }
 	if err := c.get(ctx, "/version", &version); err != nil {

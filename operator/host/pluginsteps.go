@@ -25,7 +25,7 @@ func FindEngine(ctx context.Context, host, root string) *Engine {
 	if err != nil {
 		return nil
 	}
-	info, err := client.Info(ctx)
+	info, err := client.AwaitInfo(ctx)
 	if err != nil || resolve(info.Root) != resolve(root) {
 		return nil
 	}

@@ -57,18 +57,21 @@ func (f *Facts) GatherServices(ctx context.Context, w Request) (err error) {
 	if f.NoDocker = !f.Units[services.Docker].Loaded; f.NoDocker {
 		f.RootHasContent = true // nothing is mounted there
 	}
-	if w.Door != Snapshotter || !f.Units[services.Snapshotter].Loaded {
+	if w.Door != Snapshotter || !f.Units[services.Snapshotter].Loaded || !f.usesHostContainerd() {
 		return nil
 	}
 	s := &SnapshotterFacts{ReadOnly: map[string]string{}, RemapIDs: mapsOwners(f.Module), Address: containerd.DefaultAddress}
-	if f.Engine != nil {
-		s.Address = cmp.Or(f.Engine.Info.Containerd, s.Address)
-	}
 	f.Snapshotter = s
-	if !f.Units[services.Containerd].Loaded || s.Address != containerd.DefaultAddress {
-		return fault.New(fault.Unsupported, "containerd at %s is not that of %s, whose configuration setup knows: docs/containerd.md has the steps", s.Address, services.Containerd)
-	}
 	return errors.Join(s.readFiles(w), s.askContainerd(ctx, w))
+}
+
+// usesHostContainerd reports whether the containerd is that of the host's unit, whose configuration
+// is known. dockerd can start one of its own.
+func (f *Facts) usesHostContainerd() bool {
+	if !f.Units[services.Containerd].Loaded {
+		return false
+	}
+	return f.Engine == nil || f.Engine.Info.Containerd == "" || resolve(f.Engine.Info.Containerd) == resolve(containerd.DefaultAddress)
 }
 
 func (s *SnapshotterFacts) readFiles(w Request) (err error) {

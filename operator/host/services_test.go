@@ -303,3 +303,39 @@ func TestUndoWaitsForDockerd(t *testing.T) {
 		t.Errorf("without a log: %v", err)
 	}
 }
+
+// TestWhoseContainerd: dockerd can start one of its own, with another configuration.
+func TestWhoseContainerd(t *testing.T) {
+	for address, want := range map[string]bool{"": true, "/run/containerd/containerd.sock": true, "/var/run/docker/containerd/containerd.sock": false} {
+		f := Facts{Units: map[string]services.State{services.Containerd: running}, Engine: &Engine{Info: dockerd.Info{Containerd: address}}}
+		if got := f.usesHostContainerd(); got != want {
+			t.Errorf("%q: %v", address, got)
+		}
+	}
+	if f := (Facts{Units: map[string]services.State{}}); f.usesHostContainerd() {
+		t.Error("without a unit")
+	}
+}
+
+// TestRemovalOfTheDropIn takes away what setup has added to containerd's configuration, and no file
+// of somebody else.
+func TestRemovalOfTheDropIn(t *testing.T) {
+	for text, want := range map[string]int{containerdconf.DropInHead + "version = 2\n": 1, "version = 2\n": 0} {
+		_, w, _ := modernHost(t)
+		path := containerdDropIn(w.Containerd)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		rewrite(t, path, text)
+		var p Plan
+		if err := p.leaveContainerd(nil, Removal{Containerd: w.Containerd, Where: Location{Driver: "overlayzfs"}}); err != nil || len(p.Steps) != want {
+			t.Fatalf("%q: %+v, %v", text, p, err)
+		}
+		if _, err := p.Apply(t.Context(), nil, nil); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) != (want == 1) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -49,7 +49,7 @@ func (p *Plan) planSnapshotter(f Facts, w Request) error {
 		return nil
 	}
 	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return w.Services.Restart(ctx, services.Containerd) },
-		"systemctl restart "+services.Containerd, "restart %s: containers run on", services.Containerd)
+		"", "restart %s: containers run on", services.Containerd)
 	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return checkSnapshotter(ctx, s.Address, w.Driver) },
 		"", "check that containerd makes a snapshot by %s", w.Driver)
 	return nil
@@ -75,7 +75,7 @@ func (p *Plan) planSnapshotterService(f Facts, w Request) {
 		p.addRecords(append(newDirs(f.Snapshotter.wanted(w).Root), setuplog.Record{Kind: setuplog.Unit, Name: services.Snapshotter, WasEnabled: u.Enabled, WasActive: u.Active})...)
 	case p.changes(services.Snapshotter):
 		p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return w.Services.Restart(ctx, services.Snapshotter) },
-			"systemctl restart "+services.Snapshotter, "restart %s", services.Snapshotter)
+			"", "restart %s", services.Snapshotter)
 	}
 }
 
@@ -164,7 +164,7 @@ func (p *Plan) planRestart(f Facts, w Request) error {
 		what = fmt.Sprintf(": containers stop (%d run)", f.Engine.Info.Running)
 	}
 	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return w.Services.Restart(ctx, services.Docker) },
-		"systemctl restart "+services.Docker, "restart %s%s", services.Docker, what)
+		"", "restart %s%s", services.Docker, what)
 	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return proveDocker(ctx, w) },
 		"", "run a container on %s, of an image without a registry that is removed again", w.Driver)
 	p.proves = true
@@ -177,7 +177,7 @@ func proveDocker(ctx context.Context, w Request) error {
 	if err != nil {
 		return err
 	}
-	info, err := client.Info(ctx)
+	info, err := client.AwaitInfo(ctx)
 	if err != nil {
 		return err
 	}
