@@ -45,7 +45,7 @@ func (f *setupFlags) runUndo(ctx context.Context, c console, parent string) erro
 		if err := f.confirm(ctx, c, question); err != nil {
 			return err
 		}
-		return f.apply(ctx, c, z, plan, nil)
+		return f.apply(ctx, c, z, plan, f.log())
 	})
 }
 

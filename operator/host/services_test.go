@@ -276,6 +276,41 @@ func TestUndoKeepsChanges(t *testing.T) {
 	}
 }
 
+// TestUndoThatIsKilled restarts what the killed one has not restarted.
+func TestUndoThatIsKilled(t *testing.T) {
+	f, w, _ := modernHost(t)
+	gather(t, &f, w)
+	p, err := Decide(f, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &setuplog.Log{Path: filepath.Join(t.TempDir(), "setup.log")}
+	if _, err := withoutServices(p).Apply(t.Context(), nil, log); err != nil {
+		t.Fatal(err)
+	}
+	systemd := &fakeSystemd{states: f.Units}
+	u := Undo{Log: log, Services: &services.Manager{Systemd: systemd}}
+	killed, err := PlanUndo(t.Context(), nil, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed.Steps = killed.Steps[:1]
+	if _, err := killed.Apply(t.Context(), nil, log); err != nil {
+		t.Fatal(err)
+	}
+	f.Units[services.Docker] = services.State{Loaded: true, Enabled: true} // it could not be started
+	again, err := PlanUndo(t.Context(), nil, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.Apply(t.Context(), nil, log); err != nil || !strings.Contains(strings.Join(systemd.told, ", "), "restart docker.service") {
+		t.Errorf("%q, %v", systemd.told, err)
+	}
+	if left, err := log.Read(); len(left) > 0 || err != nil {
+		t.Errorf("%v, %v", left, err)
+	}
+}
+
 // TestUndoWaitsForDockerd: without a systemd dockerd still uses what comes after its files.
 func TestUndoWaitsForDockerd(t *testing.T) {
 	f, w, _ := modernHost(t)

@@ -36,12 +36,14 @@ type undoing struct {
 	Plan
 	Undo
 	z       *zfs.Handle
-	records []setuplog.Record        // the newest first
-	kept    map[setuplog.Record]bool // what is not undone
-	content map[string]string        // the digest of each file after the steps
-	gone    map[string]bool          // datasets that a step destroys
-	changed map[string]bool          // services whose files change
-	waits   bool                     // for a restart of dockerd, or for its start
+	records []setuplog.Record          // the newest first
+	kept    map[setuplog.Record]bool   // what is not undone
+	content map[string]string          // the digest of each file after the steps
+	gone    map[string]bool            // datasets that a step destroys
+	changed map[string]bool            // services whose files change
+	first   map[string]int             // the first step that changes a file of a service
+	begun   map[string]setuplog.Record // services of which an undo that was killed has changed files
+	waits   bool                       // for a restart of dockerd, or for its start
 }
 
 // PlanUndo returns the steps that bring a host back to the state before setup, in an order in
@@ -59,6 +61,12 @@ func PlanUndo(ctx context.Context, z *zfs.Handle, u Undo) (Plan, error) {
 	p := undoing{
 		Plan: Plan{Steps: []Step{}, Remaining: []string{}}, Undo: u, z: z, records: records,
 		kept: map[setuplog.Record]bool{}, content: map[string]string{}, gone: map[string]bool{}, changed: map[string]bool{},
+		first: map[string]int{}, begun: map[string]setuplog.Record{},
+	}
+	for _, r := range records {
+		if r.Kind == setuplog.Restart {
+			p.begun[r.Name] = r
+		}
 	}
 	for _, part := range []func(context.Context) error{
 		p.undoDocker, p.undoPlugin, p.undoContainerd, p.undoSnapshotter, p.undoProperties, p.undoDatasets, p.undoDirs, p.undoMoves,
@@ -141,6 +149,9 @@ func (p *undoing) undoFile(r setuplog.Record) error {
 			return errors.Join(os.Rename(r.Backup, r.Path), atomicfile.SyncDir(filepath.Dir(r.Path)))
 		}, "", "restore %s from %s", r.Path, r.Backup)
 	}
+	if !p.changed[r.Service] {
+		p.first[r.Service] = len(p.Steps) - 1
+	}
 	p.content[r.Path], p.changed[r.Service] = r.Before, true
 	return nil
 }
@@ -182,7 +193,8 @@ func (p *undoing) undoDocker(ctx context.Context) error {
 
 // restart plans to restart a service that runs, when its files change.
 func (p *undoing) restart(ctx context.Context, unit, what string) error {
-	if !p.changed[unit] {
+	begun, killed := p.begun[unit]
+	if !p.changed[unit] && !killed {
 		return nil
 	}
 	if p.Services == nil {
@@ -193,7 +205,11 @@ func (p *undoing) restart(ctx context.Context, unit, what string) error {
 	if err != nil {
 		return err
 	}
-	if !state.Active {
+	active := state.Active || begun.WasActive
+	if step, there := p.first[unit]; there {
+		p.Steps[step].records = append(p.Steps[step].records, setuplog.Record{Kind: setuplog.Restart, Name: unit, WasActive: active})
+	}
+	if !active {
 		p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return p.Services.Reload(ctx) }, "", "reload systemd's units")
 		return nil
 	}

@@ -129,6 +129,9 @@ func (private) Do(ctx context.Context, verb Verb, unit string) error {
 	defer conn.Close()
 	switch verb {
 	case restart:
+		// Restarts that a person asks for do not count as those of a unit that fails. It is an error
+		// for a unit that systemd has not loaded, whose restarts do not count.
+		_ = conn.ResetFailedUnitContext(ctx, unit)
 		return awaitJob(ctx, func(ended chan<- string) (int, error) {
 			return conn.RestartUnitContext(ctx, unit, "replace", ended)
 		})

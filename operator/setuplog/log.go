@@ -35,6 +35,7 @@ const (
 	Plugin   Kind = "plugin"   // Name was created
 	Enabling Kind = "enabling" // the plugin Name was enabled
 	Move     Kind = "move"     // the data-root Path was moved to Name
+	Restart  Kind = "restart"  // an undo restores files of the unit Name, and has to restart it
 )
 
 // Record is one change.
