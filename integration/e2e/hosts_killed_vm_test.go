@@ -145,10 +145,11 @@ func lastLine(text string) string {
 	return lines[len(lines)-1]
 }
 
-// datasetsWith lists the datasets at and below one that have a snapshot.
+// datasetsWith lists the datasets at and below one that have a snapshot. Spares are none: a
+// rollback does not bring them back.
 func (h *killedHost) datasetsWith(t testing.TB, below, snapshot string) (names []string) {
 	t.Helper()
-	for _, name := range strings.Fields(run(t, "zfs", "list", "-H", "-o", "name", "-t", "snapshot", "-r", below)) {
+	for _, name := range inguest.ListDatasets(t, below) {
 		if dataset, is := strings.CutSuffix(name, "@"+snapshot); is {
 			names = append(names, dataset)
 		}

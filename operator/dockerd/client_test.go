@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -80,6 +81,8 @@ func TestErrorsAreDockerds(t *testing.T) {
 		case strings.HasSuffix(r.URL.Path, "/enable"):
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = w.Write([]byte(`{"message":"it is in use"}`))
+		case strings.HasSuffix(r.URL.Path, "/json"):
+			_, _ = w.Write([]byte(`{"Name": "x", "Enabled": ` + strconv.FormatBool(strings.Contains(r.URL.Path, "/x/")) + `}`))
 		default:
 			_, _ = w.Write([]byte(`{"status":"Pulling"}` + "\n" + `{"errorDetail":{"message":"no"},"error":"no space"}`))
 		}
@@ -89,6 +92,9 @@ func TestErrorsAreDockerds(t *testing.T) {
 	}
 	if err := c.DisablePlugin(t.Context(), "x", true); err == nil || !strings.Contains(err.Error(), "no space") {
 		t.Errorf("%v", err)
+	}
+	if err := c.DisablePlugin(t.Context(), "disabled", true); err != nil {
+		t.Errorf("a plugin that is disabled: %v", err)
 	}
 }
 

@@ -59,9 +59,16 @@ func (c *Client) EnablePlugin(ctx context.Context, name string) error {
 	return c.post(ctx, fmt.Sprintf("/plugins/%s/enable?timeout=%d", name, enableTimeout), "", nil)
 }
 
-// DisablePlugin stops a plugin. force stops one that is in use, and unmounts all its layers.
+// DisablePlugin stops a plugin. force stops one that is in use, and unmounts all its layers. One
+// that is disabled is no error: dockerd may just have done it for a command that was killed.
 func (c *Client) DisablePlugin(ctx context.Context, name string, force bool) error {
-	return c.post(ctx, fmt.Sprintf("/plugins/%s/disable?force=%t", name, force), "", nil)
+	err := c.post(ctx, fmt.Sprintf("/plugins/%s/disable?force=%t", name, force), "", nil)
+	if err != nil {
+		if plugin, lookErr := c.Plugin(ctx, name); lookErr == nil && !plugin.Enabled {
+			return nil
+		}
+	}
+	return err
 }
 
 // RemovePlugin removes a disabled plugin, with its directory.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dataroot"
@@ -33,8 +34,14 @@ func (f *Facts) inspectMove(w Request) error {
 	if err := dataroot.RequireStopped(w.Root); err != nil {
 		return err
 	}
-	if f.RootOn == w.Parent || !f.RootHasContent {
-		return nil // the switch is to be finished
+	if f.RootOn == w.Parent || !f.RootHasContent { // the switch is to be finished
+		if f.OldRoot != "" && f.RootOn != w.Parent {
+			// The volumes come back with the data-root's content.
+			there, err := hasContent(filepath.Join(f.OldRoot, filepath.Base(w.volumesDir())))
+			f.VolumesHaveContent = f.VolumesHaveContent || there
+			return err
+		}
+		return nil
 	}
 	if err := dataroot.CheckRoot(w.Root); err != nil || w.CheckStopped == nil {
 		return err

@@ -7,7 +7,9 @@ import (
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/dockerd"
 	"github.com/overlayzfs/overlayzfs/operator/doctor"
+	"github.com/overlayzfs/overlayzfs/operator/pluginimage"
 	"github.com/overlayzfs/overlayzfs/operator/setuplog"
+	"github.com/overlayzfs/overlayzfs/operator/upgrade"
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
@@ -62,15 +64,41 @@ func (p *Plan) planDriver(f Facts, w Request) error {
 	}
 	if f.Plugin == nil {
 		p.addStep(func(ctx context.Context, _ *zfs.Handle) error {
-			return f.Engine.Client.CreatePlugin(ctx, w.Driver, w.PluginDir)
+			return createPlugin(ctx, f.Engine.Client, w.Driver, w.PluginDir)
 		}, "docker plugin rm "+w.Driver, "create plugin %s from %s", w.Driver, w.PluginDir)
 		p.addRecords(setuplog.Record{Kind: setuplog.Plugin, Name: w.Driver})
 	}
-	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return f.Engine.Client.EnablePlugin(ctx, w.Driver) },
+	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return enablePlugin(ctx, f.Engine.Client, w.Driver) },
 		"docker plugin disable "+w.Driver, "enable plugin %s", w.Driver)
 	p.addRecords(setuplog.Record{Kind: setuplog.Enabling, Name: w.Driver})
 	p.driverReady = true
 	return nil
+}
+
+// createPlugin creates the plugin of a directory. dockerd may be doing it for a setup that was
+// killed.
+func createPlugin(ctx context.Context, client *dockerd.Client, name, dir string) error {
+	err := client.CreatePlugin(ctx, name, dir)
+	if err == nil {
+		return nil
+	}
+	wanted, readErr := pluginimage.Describe(dir)
+	if there, lookErr := client.Plugin(ctx, name); readErr == nil && lookErr == nil && there.Description == wanted {
+		return nil
+	}
+	return err
+}
+
+// enablePlugin enables the plugin. dockerd may be doing it for a setup that was killed.
+func enablePlugin(ctx context.Context, client *dockerd.Client, name string) error {
+	there, err := client.Plugin(ctx, name)
+	if err == nil {
+		there, err = upgrade.Await(ctx, client, there)
+	}
+	if err != nil || there.Enabled {
+		return err
+	}
+	return client.EnablePlugin(ctx, name)
 }
 
 // listDriver lists what has to be done before daemon.json can name the driver.

@@ -164,7 +164,9 @@ func (p *Plan) removePlugin(_ *zfs.Handle, r Removal) error {
 			},
 				"docker plugin enable "+plugin.Name, "disable plugin %s", plugin.Name)
 		}
-		p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return r.Engine.Client.RemovePlugin(ctx, plugin.Name) },
+		p.addStep(func(ctx context.Context, _ *zfs.Handle) error {
+			return ignoreMissing(r.Engine.Client.RemovePlugin(ctx, plugin.Name))
+		},
 			"overlayzfs setup", "remove plugin %s", plugin.Name)
 		p.pluginGoes = true
 	}

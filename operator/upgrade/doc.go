@@ -6,6 +6,6 @@
 // running it again enables it. While dockerd is stopped, Enable does that in Docker's record.
 //
 //	upgrade.go  Gather, Plan, Run
-//	inflight.go what dockerd still does for a command that was killed
+//	inflight.go Await: what dockerd still does for a command that was killed
 //	enable.go   Enable
 package upgrade

@@ -14,6 +14,12 @@ import (
 // left in the middle of something.
 var lookEvery = time.Second
 
+// Await waits for what dockerd still does to a plugin for a command that was killed, and returns
+// the plugin as it is then. A disabled plugin takes two looks, a second apart.
+func Await(ctx context.Context, client *dockerd.Client, plugin dockerd.Plugin) (dockerd.Plugin, error) {
+	return awaitEnd(ctx, client, plugin, "/proc")
+}
+
 // awaitEnd waits for what dockerd still does for a command that was killed, and returns the
 // plugin as it is then. A second enabling of a plugin that is being enabled ends the first
 // one's process, and with it the propagation of the plugin's mounts.

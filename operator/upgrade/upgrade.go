@@ -37,7 +37,7 @@ func Prepare(ctx context.Context, client *dockerd.Client, name, dir string, isDr
 	if err != nil {
 		return Plan{}, err
 	}
-	if plugin, err = awaitEnd(ctx, client, plugin, "/proc"); err != nil {
+	if plugin, err = Await(ctx, client, plugin); err != nil {
 		return Plan{}, err
 	}
 	p := Plan{
