@@ -23,6 +23,8 @@ const defaultNamespace = "moby"
 // the snapshotter.
 func (f *migrateFlags) checkTo() error {
 	switch {
+	case f.to == toSnapshotter && (f.undo || f.finish):
+		return usagef("--to cannot be combined with --undo or --finish: the migration that was begun knows its target; leave --to out")
 	case f.to == toSnapshotter && f.back:
 		return usagef("--back migrates from the plugin; leave it out to migrate to the snapshotter")
 	case f.to == toSnapshotter && f.reclaim:
@@ -42,13 +44,10 @@ func (f *migrateFlags) dockerRoot() (dockerconf.Config, string, error) {
 }
 
 // isImport reports whether the command is about the way to containerd's image store: the flag
-// says so, or the migration that was begun.
+// says so, or for an undo and a finish the migration that was begun.
 func (f *migrateFlags) isImport() (bool, error) {
-	if f.to == toSnapshotter {
-		return true, nil
-	}
 	if f.action() == migrate.ActionMigrate {
-		return false, nil
+		return f.to == toSnapshotter, nil
 	}
 	_, root, err := f.dockerRoot()
 	if err != nil {

@@ -194,6 +194,7 @@ func TestToSnapshotterFlags(t *testing.T) {
 	for args, says := range map[string]string{
 		"--to snapshotter --back": "leave it out", "--to snapshotter --reclaim": "--reclaim cannot be combined",
 		"--to snapshotter --in-place": "leave it out", "--to zfs": "means nothing without --back",
+		"--to snapshotter --undo": "leave --to out", "--to snapshotter --finish": "leave --to out",
 	} {
 		var out bytes.Buffer
 		if code := run(t.Context(), append([]string{"migrate", "--yes"}, strings.Fields(args)...), testConsole(t, &out)); code != exitUsage || !strings.Contains(out.String(), says) {

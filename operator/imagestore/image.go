@@ -109,6 +109,19 @@ func (c *Client) FindName(ctx context.Context, name string) (digest.Digest, erro
 	return digest.Digest(said.GetImage().GetTarget().GetDigest()), err
 }
 
+// HasImage reports whether an image's manifest is there, and the snapshot of its topmost layer,
+// which may be "".
+func (c *Client) HasImage(ctx context.Context, manifest, top digest.Digest) (bool, error) {
+	_, err := c.content.Info(c.named(ctx), manifest)
+	if err == nil && top != "" {
+		err = c.statSnapshot(ctx, top.String())
+	}
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // AddName gives an image a name. It fails when another image has it. Parent is the manifest
 // of the classic builder's image before, or "".
 func (c *Client) AddName(ctx context.Context, name string, manifest ocispec.Descriptor, parent digest.Digest) error {

@@ -20,6 +20,8 @@ import (
 type importedImage struct {
 	Manifest ocispec.Descriptor `json:"manifest"`
 	Names    []string           `json:"names"`
+	// Top is the chain of all layers, or "".
+	Top digest.Digest `json:"top,omitempty"`
 	// Parent is the image that the classic builder made before, in Docker's old records.
 	Parent digest.Digest `json:"parent,omitempty"`
 }
@@ -134,7 +136,7 @@ func (c *carrier) importImages(ctx context.Context) error {
 			}
 			out.Layers = append(out.Layers, imagestore.Layer{Diff: layer.Diff, Size: c.blobs[layer.Diff]})
 		}
-		var done importedImage
+		done := importedImage{Top: image.Top()}
 		if done.Manifest, err = j.client.WriteImage(ctx, out); err != nil {
 			return fmt.Errorf("image %s: %w", image.ID, err)
 		}

@@ -136,7 +136,9 @@ func TestImportOfAnUntriedStoreIsNotFinished(t *testing.T) {
 		}
 	}
 	check("has not run with the snapshotter")
-	h.write("buildkit/containerdmeta.db", "")
+	h.write("buildkit/containerdmeta.db", "") // of the graphdrivers
+	check("has not run with the snapshotter")
+	h.write("buildkit/history_c8d.db", "")
 	check("containerd does not answer on " + h.path("none.sock"))
 }
 

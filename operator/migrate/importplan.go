@@ -48,6 +48,22 @@ func (p *planner) planImport() (err error) {
 	return errors.Join(p.checkStoreFree(client), p.checkSpace(), p.checkContentSpace(places.Content))
 }
 
+// requireNoneImported fails when a container is on the image store already: an undo could not
+// tell it from those that were made since, which it deletes.
+func (j *Job) requireNoneImported(r *dataRoot) error {
+	if j.Method != Import {
+		return nil
+	}
+	drivers, err := r.containerDrivers()
+	if err != nil {
+		return err
+	}
+	if id, ok := drivers[j.To]; ok {
+		return fault.New(fault.Exists, "container %.12s is on the image store already, and an undo would delete it with those made since: start dockerd with the feature %s, commit what you need of such containers, and remove them (`docker rm`)", id, containerdStore)
+	}
+	return nil
+}
+
 // planBlobs adds up the sizes of the layers' tars, and adds an obstacle for each that cannot
 // be made again.
 func (p *planner) planBlobs() error {

@@ -16,7 +16,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/imagestore"
 )
 
-// nameImages gives the images their names.
+// nameImages gives the images their names. It needs containerd, and takeBack undoes it.
 func (j *Job) nameImages(ctx context.Context) step {
 	forEach := func(run func(name string, image importedImage) error) error {
 		for _, id := range slices.Sorted(maps.Keys(j.Imported)) {
@@ -78,7 +78,7 @@ func (j *Job) switchContainers(r *dataRoot) step {
 			if err != nil {
 				return err
 			}
-			return r.setContainersAside(j.To)
+			return r.setContainersAside(j.To, j.Containers)
 		},
 	}
 }
@@ -155,8 +155,8 @@ func (j *Job) buildClients() []*imagestore.Client {
 // checkImported fails when dockerd has not run on the image store, or a container's layer is
 // missing there.
 func (j *Job) checkImported(ctx context.Context, r *dataRoot, tools Tools) error {
-	// The migration set BuildKit's directory aside, and each start of dockerd makes it.
-	ran, err := r.exists("buildkit")
+	// The migration set BuildKit's directory aside. Only dockerd on the image store makes this.
+	ran, err := r.exists("buildkit/history_c8d.db")
 	if err != nil {
 		return err
 	}
@@ -185,6 +185,31 @@ func (j *Job) checkImported(ctx context.Context, r *dataRoot, tools Tools) error
 		}
 		if !has {
 			return fault.New(fault.NotFound, "nothing was deleted: the layer of container %.12s is missing in the image store; revert the migration with --undo, or remove the container", one.ID)
+		}
+	}
+	return j.checkImportedImages(ctx)
+}
+
+// checkImportedImages fails when an image that still has its name lacks its manifest or its
+// layers.
+func (j *Job) checkImportedImages(ctx context.Context) error {
+	for _, id := range slices.Sorted(maps.Keys(j.Imported)) {
+		image := j.Imported[id]
+		for _, name := range image.Names {
+			there, err := j.client.FindName(ctx, name)
+			if err != nil {
+				return err
+			}
+			if there != image.Manifest.Digest {
+				continue // removed, or pulled again
+			}
+			whole, err := j.client.HasImage(ctx, there, image.Top)
+			if err != nil {
+				return err
+			}
+			if !whole {
+				return fault.New(fault.NotFound, "nothing was deleted: image %s lacks its manifest or layers in the image store; revert the migration with --undo, or remove the image", name)
+			}
 		}
 	}
 	return nil

@@ -163,7 +163,7 @@ func (h host) cutShort(n int, restarted bool) {
 			err = errors.Join(err, s.do())
 		}
 		if n == 3 {
-			err = errors.Join(err, r.setDrivers(j.From, j.To, func(id string) bool { return id == hexID("db") }, nil))
+			err = errors.Join(err, r.setDrivers(j.From, j.To, func(id string) (bool, error) { return id == hexID("db"), nil }, nil))
 		}
 		if n == 4 {
 			err = errors.Join(err, j.nameDriver(r).do(), j.enterPhase(r, Configuring), j.switchConfig())

@@ -189,6 +189,9 @@ func (p *planner) planNew() error {
 	p.records = records
 	if p.ImageStore != nil {
 		p.plan.Job.Method = Import
+		if err := p.plan.Job.requireNoneImported(p.root); err != nil {
+			p.plan.addObstacle("%v", err)
+		}
 	}
 	if err := p.planSkip(); err != nil {
 		return err

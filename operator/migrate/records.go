@@ -190,13 +190,18 @@ func (r *dataRoot) containerDrivers() (map[string]string, error) {
 }
 
 // setDrivers changes the driver in the records of the containers that want selects.
-func (r *dataRoot) setDrivers(from, to string, want func(id string) bool, change func(fields map[string]json.RawMessage) error) error {
+func (r *dataRoot) setDrivers(from, to string, want func(id string) (bool, error), change func(fields map[string]json.RawMessage) error) error {
 	names, err := r.listNames("containers")
 	if err != nil {
 		return err
 	}
 	for _, id := range names {
-		if !containerID.MatchString(id) || !want(id) {
+		if !containerID.MatchString(id) {
+			continue
+		}
+		if wanted, err := want(id); err != nil {
+			return err
+		} else if !wanted {
 			continue
 		}
 		if err := r.setDriver(path.Join("containers", id, "config.v2.json"), from, to, change); err != nil {
@@ -207,8 +212,8 @@ func (r *dataRoot) setDrivers(from, to string, want func(id string) bool, change
 }
 
 // setContainersAside moves the records of a driver's containers away. removeJournal
-// deletes them.
-func (r *dataRoot) setContainersAside(driver string) error {
+// deletes them. It fails for one that was migrated: that is not one made since.
+func (r *dataRoot) setContainersAside(driver string, migrated []string) error {
 	names, err := r.listNames("containers")
 	if err != nil {
 		return err
@@ -227,6 +232,9 @@ func (r *dataRoot) setContainersAside(driver string) error {
 		}
 		if record.Driver != driver {
 			continue
+		}
+		if slices.Contains(migrated, id) {
+			return fault.New(fault.NotFound, "container %.12s was migrated, and Docker's record of its old layer is gone, so that it is not set aside: remove the container with the driver %s, or restore the record from a backup", id, driver)
 		}
 		if err := r.MkdirAll(containersName, 0o700); err != nil {
 			return err

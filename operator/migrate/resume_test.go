@@ -32,7 +32,7 @@ func TestAResumedPlanCountsTheCurrentRecords(t *testing.T) {
 		j, err := readJob(r)
 		h.no(err)
 		h.no(j.enterPhase(r, Undoing))
-		return r.setDrivers("overlayzfs", "vfs", func(id string) bool { return id == hexID("web") }, nil)
+		return r.setDrivers("overlayzfs", "vfs", func(id string) (bool, error) { return id == hexID("web"), nil }, nil)
 	}))
 	looked(ActionUndo, "vfs")
 }

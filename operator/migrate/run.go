@@ -238,6 +238,9 @@ func (j *Job) startJob(r *dataRoot, tools Tools) (err error) {
 	if j.Phase != "" {
 		return nil
 	}
+	if err := j.requireNoneImported(r); err != nil {
+		return err
+	}
 	// Without a journal the directory holds only leftovers, which no undo needs.
 	if err := r.RemoveAll(workDir); err != nil {
 		return err

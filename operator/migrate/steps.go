@@ -18,7 +18,9 @@ type step struct {
 func (j *Job) recordSteps(ctx context.Context, r *dataRoot) []step {
 	switch j.Method {
 	case Import:
-		return []step{j.nameImages(ctx), j.setBuildsAside(r), j.switchContainers(r)}
+		names := j.nameImages(ctx)
+		names.undo = func() error { return nil } // takeBack does it, when Docker's records are restored
+		return []step{names, j.setBuildsAside(r), j.switchContainers(r)}
 	case Copy:
 		return []step{j.copyRecords(r), j.setBuildsAside(r), j.nameDriver(r)}
 	case Stay:
@@ -60,7 +62,7 @@ func (j *Job) setBuildsAside(r *dataRoot) step {
 // changes only containers that have a layer in the old driver. It sets the others aside,
 // which were created since: their layers go, and dockerd cannot load them.
 func (j *Job) nameDriver(r *dataRoot) step {
-	all := func(string) bool { return true }
+	all := func(string) (bool, error) { return true, nil }
 	known := j.hasOldLayer(r)
 	if j.Method != Copy {
 		known = all
@@ -72,16 +74,16 @@ func (j *Job) nameDriver(r *dataRoot) step {
 			if err := r.setDrivers(j.To, j.From, known, nil); err != nil || j.Method != Copy {
 				return err
 			}
-			return r.setContainersAside(j.To)
+			return r.setContainersAside(j.To, nil)
 		},
 	}
 }
 
 // hasOldLayer returns whether a container has a layer in the old driver.
-func (j *Job) hasOldLayer(r *dataRoot) func(id string) bool {
-	return func(id string) bool {
+func (j *Job) hasOldLayer(r *dataRoot) func(id string) (bool, error) {
+	return func(id string) (bool, error) {
 		names, err := r.listNames(path.Join(imageDir(j.From), "layerdb/mounts"))
-		return err == nil && slices.Contains(names, id)
+		return slices.Contains(names, id), err
 	}
 }
 

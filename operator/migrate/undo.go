@@ -19,10 +19,6 @@ func Undo(ctx context.Context, root string, tools Tools) error {
 }
 
 func (j *Job) undo(ctx context.Context, r *dataRoot, tools Tools) error {
-	if err := j.connect(ctx); err != nil {
-		return err
-	}
-	defer j.disconnect()
 	if err := j.enterPhase(r, Undoing); err != nil {
 		return err
 	}
@@ -38,8 +34,8 @@ func (j *Job) undo(ctx context.Context, r *dataRoot, tools Tools) error {
 		return err
 	}
 	if j.Method == Import {
-		if err := j.deleteImported(ctx, r); err != nil {
-			return err
+		if err := j.takeBack(ctx, r); err != nil {
+			return fmt.Errorf("%w; Docker's records are restored, so that dockerd can start with the driver %s; run `overlayzfs migrate --undo` once more later, with dockerd stopped, to delete what was made in the image store", err, j.From)
 		}
 	}
 	if j.Method == Copy && j.StoreWasEmpty {
@@ -48,6 +44,18 @@ func (j *Job) undo(ctx context.Context, r *dataRoot, tools Tools) error {
 		}
 	}
 	return j.removeJournal(ctx, r)
+}
+
+// takeBack deletes what an Import made in containerd. Docker's records name none of it any more.
+func (j *Job) takeBack(ctx context.Context, r *dataRoot) error {
+	if err := j.connect(ctx); err != nil {
+		return err
+	}
+	defer j.disconnect()
+	if err := j.nameImages(ctx).undo(); err != nil {
+		return err
+	}
+	return j.deleteImported(ctx, r)
 }
 
 // deleteCarried removes every layer from the store, which was empty before the job.
