@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/containerdconf"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/host"
@@ -51,17 +54,18 @@ func (f *setupFlags) runUndo(ctx context.Context, c console, parent string) erro
 
 // planUndo makes the plan and prints it.
 func (f *setupFlags) planUndo(ctx context.Context, c console, z *zfs.Handle) (host.Plan, error) {
-	config, err := dockerconf.Read(f.configFile())
-	if err != nil {
-		return host.Plan{}, err
-	}
 	containerd, err := containerdconf.Read(containerdconf.DefaultFile)
 	if err != nil {
 		return host.Plan{}, err
 	}
+	driver := cmp.Or(f.wanted.Driver, host.DefaultDriver)
+	where, err := host.FindStore(host.Overrides{Config: f.configFile(), Driver: driver, New: true})
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return host.Plan{}, err
+	}
 	plan, err := host.PlanUndo(ctx, z, host.Undo{
-		Log: f.log(), Services: services.Find(), Engine: host.FindEngine(ctx, f.host, config.DataRoot),
-		Layers: f.layers, NoRestart: f.noRestart, ContainerdRoot: containerd.Root, Driver: host.DefaultDriver,
+		Log: f.log(), Services: services.Find(), Engine: host.FindEngine(ctx, f.host, ""), Config: f.configFile(), Where: where,
+		Layers: f.layers, NoRestart: f.noRestart, ContainerdRoot: containerd.Root, Driver: driver, Loaded: host.HasLoaded(ctx, driver),
 	})
 	if err != nil {
 		return plan, fmt.Errorf("%w: %w", err, errRefused)

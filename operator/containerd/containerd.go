@@ -84,7 +84,7 @@ const (
 func (c *Client) CheckSnapshotter(ctx context.Context, name string) error {
 	has, err := c.HasSnapshotter(ctx, name)
 	if err == nil && !has {
-		err = fault.New(fault.NotFound, "containerd has not loaded the snapshotter %s: `ctr plugins ls` shows it", name)
+		err = fault.New(fault.NotFound, "containerd has not loaded the snapshotter %s: look whether /etc/containerd/config.toml, or a file that it imports, has [proxy_plugins.%s]; `journalctl -u containerd` says why", name, name)
 	}
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func (c Config) DropIn(w Wanted) ([]byte, error) {
 	if isOld := !w.Modern && c.Version < 2 && len(c.Files) > 0; !isOld { // 1.7 takes all files for one version
 		content["version"], content["plugins"] = 2, c.pluginTables(w)
 	} else if w.Pods {
-		return nil, fault.New(fault.Unsupported, "%s is of version 1, which cannot be extended for Kubernetes: convert it with `containerd config migrate`", c.Files[0])
+		return nil, fault.New(fault.Unsupported, "%s is of version 1, which cannot be extended for Kubernetes: convert it with `containerd config migrate`, or leave pods where they are with --pods=false", c.Files[0])
 	}
 	text := bytes.NewBufferString(DropInHead)
 	encoder := toml.NewEncoder(text)

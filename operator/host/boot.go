@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/unit"
 
 	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/configfile"
 	"github.com/overlayzfs/overlayzfs/operator/services"
 	"github.com/overlayzfs/overlayzfs/operator/setuplog"
@@ -93,9 +94,8 @@ func (p *Plan) planBoot(f Facts, w Request) error {
 func (p *Plan) writeDropIn(w Request, d DropIn, name string, want []byte) {
 	p.reload = true
 	file := configfile.File{Path: d.Path, Raw: d.Raw, Exists: d.Raw != nil}
-	ours := bytes.HasPrefix(d.Raw, []byte(dropInHead)) // of an older setup
 	undo, backup, before := "rm "+d.Path, "", ""
-	if file.Exists && !ours {
+	if file.Exists {
 		backup, before = file.BackupName(), setuplog.Digest(d.Raw)
 		undo = "mv " + backup + " " + d.Path
 	}
@@ -103,9 +103,12 @@ func (p *Plan) writeDropIn(w Request, d DropIn, name string, want []byte) {
 		undo += "; systemctl daemon-reload"
 	}
 	p.addStep(func(ctx context.Context, _ *zfs.Handle) error {
-		file, err := configfile.Load(d.Path)
+		now, err := configfile.Load(d.Path)
+		if err == nil && !bytes.Equal(now.Raw, d.Raw) {
+			err = fault.NewWithRemedy(fault.Busy, "%s was changed meanwhile, and is left as it is now: run the command again", d.Path)
+		}
 		if err == nil {
-			err = file.Replace(want, backup)
+			err = now.Replace(want, backup)
 		}
 		if err == nil && w.Services != nil {
 			err = w.Services.Reload(ctx)

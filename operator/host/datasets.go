@@ -191,7 +191,7 @@ func (p *Plan) mountDataset(name, dir, what string) {
 		}
 		return zfs.MountDataset(name, dir)
 	}, "umount "+dir, "mount dataset %s on %s, %s", name, dir, what)
-	p.addRecords(append(newDirs(dir), setuplog.Record{Kind: setuplog.Mount, Name: name, Path: dir})...)
+	p.addRecords(newDirs(dir)...)
 }
 
 // setAdvised plans to set each property that differs from the advice, or that a parent has
@@ -222,5 +222,5 @@ func (p *Plan) setProperty(d zfs.Dataset, to property, is string) {
 		}
 		return z.SetProperty(d.Name, packed)
 	}, undo, "set %s=%s on %s, where it is %s", to.name, to.value, d.Name, is)
-	p.addRecords(setuplog.Record{Kind: setuplog.Property, Name: d.Name, Property: to.name, Value: word, Local: d.IsLocal(to.name)})
+	p.addRecords(setuplog.Record{Kind: setuplog.Property, Name: d.Name, Property: to.name, Value: word, After: to.value, Local: d.IsLocalOrReceived(to.name)})
 }

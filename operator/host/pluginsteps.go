@@ -21,14 +21,14 @@ type Engine struct {
 }
 
 // FindEngine returns the dockerd that listens on host, or nil when it does not answer or has
-// another data-root.
+// another data-root than root, if that is not empty.
 func FindEngine(ctx context.Context, host, root string) *Engine {
 	client, err := dockerd.Connect(host)
 	if err != nil {
 		return nil
 	}
 	info, err := client.AwaitInfo(ctx)
-	if err != nil || resolve(info.Root) != resolve(root) {
+	if err != nil || root != "" && resolve(info.Root) != resolve(root) {
 		return nil
 	}
 	return &Engine{client, info.Version, info}

@@ -103,6 +103,16 @@ func (s *SnapshotterFacts) askContainerd(ctx context.Context, w Request) (err er
 	return err
 }
 
+// HasLoaded reports whether the host's containerd answers, and has loaded a snapshotter.
+func HasLoaded(ctx context.Context, name string) bool {
+	client, err := containerd.Connect(containerd.DefaultAddress)
+	if err != nil {
+		return false
+	}
+	has, err := client.HasSnapshotter(ctx, name)
+	return errors.Join(err, client.Close()) == nil && has
+}
+
 // wanted returns what containerd's configuration has to have.
 func (s *SnapshotterFacts) wanted(w Request) containerdconf.Wanted {
 	return containerdconf.Wanted{

@@ -311,34 +311,6 @@ func TestUndoThatIsKilled(t *testing.T) {
 	}
 }
 
-// TestUndoWaitsForDockerd: without a systemd dockerd still uses what comes after its files.
-func TestUndoWaitsForDockerd(t *testing.T) {
-	f, w, _ := modernHost(t)
-	gather(t, &f, w)
-	p, err := Decide(f, w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := &setuplog.Log{Path: filepath.Join(t.TempDir(), "setup.log")}
-	if _, err := withoutServices(p).Apply(t.Context(), nil, log); err != nil {
-		t.Fatal(err)
-	}
-	first, err := PlanUndo(t.Context(), nil, Undo{Log: log})
-	if err != nil || len(first.Steps) != 2 || !strings.HasPrefix(first.Steps[0].Do, "restore "+f.File.Path) || !strings.Contains(strings.Join(first.Remaining, "; "), "systemctl restart docker") {
-		t.Fatalf("%+v, %v", first, err)
-	}
-	if _, err := first.Apply(t.Context(), nil, nil); err != nil {
-		t.Fatal(err)
-	}
-	second, err := PlanUndo(t.Context(), nil, Undo{Log: log})
-	if err != nil || len(second.Steps) < 4 {
-		t.Errorf("%+v, %v", second, err)
-	}
-	if _, err := PlanUndo(t.Context(), nil, Undo{Log: &setuplog.Log{Path: log.Path + "x"}}); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "setup --remove") {
-		t.Errorf("without a log: %v", err)
-	}
-}
-
 // TestWhoseContainerd: dockerd can start one of its own, with another configuration.
 func TestWhoseContainerd(t *testing.T) {
 	for address, want := range map[string]bool{"": true, "/run/containerd/containerd.sock": true, "/var/run/docker/containerd/containerd.sock": false} {

@@ -374,6 +374,39 @@ func TestDropIns(t *testing.T) {
 	}
 }
 
+// TestDropInOfSomebody is kept as a copy, also below our first line, and not replaced when it has
+// changed since the plan.
+func TestDropInOfSomebody(t *testing.T) {
+	const mine = dropInHead + "[Service]\nEnvironment=MINE=1\n"
+	for _, later := range []bool{false, true} {
+		f, w := facts(t, ""), wanted
+		w.Systemd = t.TempDir()
+		path := filepath.Join(w.Systemd, "docker.service.d/overlayzfs.conf")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(mine), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if f.DropIns, err = readDropIns(w); err != nil {
+			t.Fatal(err)
+		}
+		var p Plan
+		if err := p.planBoot(f, w); err != nil || len(p.Steps) != 1 {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		kept := path + ".before-overlayzfs"
+		if later {
+			rewrite(t, path, mine+"# later\n")
+			kept = path
+		}
+		if _, err := p.Apply(t.Context(), nil, nil); errors.Is(err, fault.Busy) != later {
+			t.Errorf("changed %v: %v", later, err)
+		}
+		if raw, err := os.ReadFile(kept); err != nil || !strings.Contains(string(raw), "MINE=1") {
+			t.Errorf("changed %v: %q, %v", later, raw, err)
+		}
+	}
+}
+
 // TestDropInOfReadOnlySystem shows the settings where they cannot be written.
 func TestDropInOfReadOnlySystem(t *testing.T) {
 	f, w := facts(t, ""), wanted

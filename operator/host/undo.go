@@ -7,7 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/atomicfile"
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -27,8 +28,12 @@ type Undo struct {
 	// Layers destroys layers, too. Nothing destroys volumes or a data-root.
 	Layers    bool
 	NoRestart bool
-	// ContainerdRoot is containerd's root, and Driver the snapshotter's name there.
+	Config    string   // daemon.json
+	Where     Location // of the plugin, if there is one
+	// ContainerdRoot is containerd's root, and Driver the snapshotter's name there, and the storage
+	// driver's. Loaded says that the containerd that runs has it.
 	ContainerdRoot, Driver string
+	Loaded                 bool
 }
 
 // undoing is the state of PlanUndo.
@@ -43,7 +48,8 @@ type undoing struct {
 	changed map[string]bool            // services whose files change
 	first   map[string]int             // the first step that changes a file of a service
 	begun   map[string]setuplog.Record // services of which an undo that was killed has changed files
-	waits   bool                       // for a restart of dockerd, or for its start
+	from    map[string]string          // the copy that a step makes a file again
+	waits   string                     // what the rest waits for: a service, or something else
 }
 
 // PlanUndo returns the steps that bring a host back to the state before setup, in an order in
@@ -62,6 +68,7 @@ func PlanUndo(ctx context.Context, z *zfs.Handle, u Undo) (Plan, error) {
 		Plan: Plan{Steps: []Step{}, Remaining: []string{}}, Undo: u, z: z, records: records,
 		kept: map[setuplog.Record]bool{}, content: map[string]string{}, gone: map[string]bool{}, changed: map[string]bool{},
 		first: map[string]int{}, begun: map[string]setuplog.Record{},
+		from: map[string]string{},
 	}
 	for _, r := range records {
 		if r.Kind == setuplog.Restart {
@@ -74,7 +81,7 @@ func PlanUndo(ctx context.Context, z *zfs.Handle, u Undo) (Plan, error) {
 		if err := part(ctx); err != nil {
 			return Plan{}, err
 		}
-		if p.waits { // dockerd may still use what comes after
+		if p.waits != "" { // dockerd may still use what comes after
 			p.keepRest()
 			break
 		}
@@ -83,10 +90,12 @@ func PlanUndo(ctx context.Context, z *zfs.Handle, u Undo) (Plan, error) {
 	return p.Plan, nil
 }
 
-// keepRest leaves what dockerd may use until it has another driver.
+// keepRest leaves what dockerd may use until it has another driver. The log keeps dockerd's own
+// files until dockerd has read them.
 func (p *undoing) keepRest() {
 	for _, r := range p.records {
-		p.kept[r] = p.kept[r] || r.Service != services.Docker
+		ofDocker := r.Service == services.Docker || r.Kind == setuplog.Restart && r.Name == services.Docker
+		p.kept[r] = p.kept[r] || !ofDocker || p.waits == services.Docker
 	}
 	p.addRemaining("Then run this command again: it undoes the rest.")
 }
@@ -139,15 +148,24 @@ func (p *undoing) undoFile(r setuplog.Record) error {
 		p.keep(r, "%s was changed after setup, and stays%s.", r.Path, backupText(r))
 		return nil
 	case r.Before == "":
-		p.addStep(func(context.Context, *zfs.Handle) error { return removeFile(r.Path) }, "", "remove %s", r.Path)
+		p.addStep(func(context.Context, *zfs.Handle) error {
+			if err := requireDigest(r.Path, now); err != nil {
+				return err
+			}
+			return removeFile(r.Path)
+		}, "", "remove %s", r.Path)
 	default:
 		if has, err := digestFile(r.Backup); err != nil || has != r.Before {
 			p.keep(r, "%s cannot be restored, and stays: its copy %s is missing or was changed.", r.Path, r.Backup)
 			return err
 		}
 		p.addStep(func(context.Context, *zfs.Handle) error {
+			if err := errors.Join(requireDigest(r.Path, now), requireDigest(r.Backup, r.Before)); err != nil {
+				return err
+			}
 			return errors.Join(os.Rename(r.Backup, r.Path), atomicfile.SyncDir(filepath.Dir(r.Path)))
 		}, "", "restore %s from %s", r.Path, r.Backup)
+		p.from[r.Path] = r.Backup
 	}
 	if !p.changed[r.Service] {
 		p.first[r.Service] = len(p.Steps) - 1
@@ -175,62 +193,41 @@ func digestFile(path string) (string, error) {
 	return setuplog.Digest(raw), nil
 }
 
+// requireDigest fails unless a file is as the plan has found it.
+func requireDigest(path, want string) error {
+	now, err := digestFile(path)
+	if err == nil && now != want {
+		err = fault.NewWithRemedy(fault.Busy, "%s was changed meanwhile, and is left as it is now: run the command again", path)
+	}
+	return err
+}
+
 func removeFile(path string) error {
 	return errors.Join(os.Remove(path), atomicfile.SyncDir(filepath.Dir(path)))
 }
 
-// undoDocker plans to restore what dockerd reads, and to restart it on its former driver.
-func (p *undoing) undoDocker(ctx context.Context) error {
-	if err := p.undoFiles(services.Docker); err != nil {
-		return err
-	}
-	if p.waits = p.changed[services.Docker] && (p.Services == nil || p.NoRestart); p.waits {
-		p.addRemaining("systemctl daemon-reload; systemctl restart %s", services.Docker)
-		return nil
-	}
-	return p.restart(ctx, services.Docker, "containers stop")
-}
-
-// restart plans to restart a service that runs, when its files change.
-func (p *undoing) restart(ctx context.Context, unit, what string) error {
-	begun, killed := p.begun[unit]
-	if !p.changed[unit] && !killed {
-		return nil
-	}
-	if p.Services == nil {
-		p.addRemaining("systemctl daemon-reload; systemctl restart %s", unit)
-		return nil
-	}
-	state, err := p.Services.State(ctx, unit)
-	if err != nil {
-		return err
-	}
-	active := state.Active || begun.WasActive
-	if step, there := p.first[unit]; there {
-		p.Steps[step].records = append(p.Steps[step].records, setuplog.Record{Kind: setuplog.Restart, Name: unit, WasActive: active})
-	}
-	if !active {
-		p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return p.Services.Reload(ctx) }, "", "reload systemd's units")
-		return nil
-	}
-	p.addStep(func(ctx context.Context, _ *zfs.Handle) error {
-		return errors.Join(p.Services.Reload(ctx), p.Services.Restart(ctx, unit))
-	}, "", "restart %s: %s", unit, what)
-	return nil
-}
-
 // undoPlugin plans to disable and remove the plugin. dockerd refuses while it uses it.
 func (p *undoing) undoPlugin(context.Context) error {
+	inPlace := false
+	if p.Where.Plugin != nil {
+		var err error
+		if inPlace, err = p.Where.isInPlace(); err != nil {
+			return err
+		}
+	}
 	return p.each(func(r setuplog.Record) error {
 		switch {
-		case p.waits:
+		case p.waits != "":
 			return nil
 		case p.Engine == nil:
-			p.waits = true
+			p.waits = "the plugin"
 			p.addRemaining("systemctl start docker")
 			return nil
 		case r.Kind == setuplog.Enabling:
 			p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return ignoreMissing(p.disablePlugin(ctx, r.Name)) }, "", "disable plugin %s", r.Name)
+		case inPlace && !p.Layers:
+			p.keep(r, "Plugin %s stays: layers lie in its directory, and go with it. When images and containers may go, `overlayzfs setup --undo --layers` removes it.", r.Name)
+			return nil
 		default:
 			p.addStep(func(ctx context.Context, _ *zfs.Handle) error {
 				return ignoreMissing(p.Engine.Client.RemovePlugin(ctx, r.Name))
@@ -254,17 +251,6 @@ func (p *undoing) disablePlugin(ctx context.Context, name string) error {
 		return err
 	}
 	return p.Engine.Client.DisablePlugin(ctx, name, false)
-}
-
-// undoContainerd plans to restore what containerd reads.
-func (p *undoing) undoContainerd(ctx context.Context) error {
-	if err := p.undoFiles(services.Containerd); err != nil {
-		return err
-	}
-	if p.changed[services.Containerd] {
-		p.warnContainers()
-	}
-	return p.restart(ctx, services.Containerd, "containers run on")
 }
 
 // warnContainers says how many containers lose their snapshotter.
@@ -296,13 +282,18 @@ func (p *undoing) undoSnapshotter(ctx context.Context) error {
 	if err := p.undoFiles(services.Snapshotter); err != nil {
 		return err
 	}
-	reverted := false
+	reverted, oldest := false, map[string]setuplog.Record{} // a later setup may repeat one that failed
+	for _, r := range p.records {
+		if r.Kind == setuplog.Unit {
+			oldest[r.Name] = r
+		}
+	}
 	err := p.each(func(r setuplog.Record) error {
 		if p.Services == nil {
 			p.keep(r, "%s is not stopped: there is no systemd to ask.", r.Name)
 			return nil
 		}
-		before := services.State{Enabled: r.WasEnabled, Active: r.WasActive}
+		before := services.State{Enabled: oldest[r.Name].WasEnabled, Active: oldest[r.Name].WasActive}
 		state, err := p.Services.State(ctx, r.Name)
 		if err != nil || reverted || !state.Loaded || state.Enabled == before.Enabled && state.Active == before.Active {
 			return err
@@ -316,7 +307,7 @@ func (p *undoing) undoSnapshotter(ctx context.Context) error {
 	if err != nil || reverted {
 		return err
 	}
-	return p.restart(ctx, services.Snapshotter, "it reads the configuration of before")
+	return p.restart(ctx, services.Snapshotter, "it reads the configuration of before", false)
 }
 
 func describeRevert(before services.State) string {
@@ -343,8 +334,8 @@ func (p *undoing) undoDirs(context.Context) error {
 			p.kept[r] = true
 		}
 		p.addStep(func(context.Context, *zfs.Handle) error {
-			err := os.Remove(r.Path)
-			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EBUSY) {
+			err := unix.Rmdir(r.Path) // os.Remove would remove a file or a link that somebody has put there
+			if slices.Contains([]error{unix.ENOENT, unix.ENOTEMPTY, unix.EBUSY, unix.ENOTDIR}, err) {
 				return nil
 			}
 			return err

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+
+	units "github.com/docker/go-units"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/mount"
@@ -12,24 +15,93 @@ import (
 	"github.com/overlayzfs/overlayzfs/zfs"
 )
 
-// undoProperties plans to set properties of datasets back.
+// undoProperties plans to set properties of datasets back, where they are as setup has set them.
 func (p *undoing) undoProperties(context.Context) error {
 	return p.each(func(r setuplog.Record) error {
-		if there, err := p.z.Exists(r.Name); err != nil || !there {
+		d, err := p.z.DatasetStats(r.Name)
+		if errors.Is(err, zfs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || hasFormer(d, r) {
 			return err
 		}
-		p.addStep(func(_ context.Context, z *zfs.Handle) error {
-			if !r.Local {
-				return z.Inherit(r.Name, r.Property)
-			}
-			packed, err := encodeProperties([]property{{r.Property, r.Value}})
-			if err != nil {
-				return err
-			}
-			return z.SetProperty(r.Name, packed)
-		}, "", "set %s of %s back to %s", r.Property, r.Name, r.Value)
+		switch why, err := whyKept(d, r); {
+		case err != nil:
+			return err
+		case why == changed:
+			p.keep(r, "%s of %s was changed after setup, and stays; before it was %s.", r.Property, r.Name, r.Value)
+			return nil
+		case why != "":
+			p.keep(r, "Dataset %s keeps its %s: it holds %s, which the next boot would not find. It was %s: zfs set %s=%s %s", r.Name, r.Property, why, r.Value, r.Property, r.Value, r.Name)
+			return nil
+		}
+		p.addStep(func(_ context.Context, z *zfs.Handle) error { return restoreProperty(z, r) }, "", "set %s of %s back to %s", r.Property, r.Name, r.Value)
 		return nil
 	}, setuplog.Property)
+}
+
+// changed is why a property stays that is not as setup has set it.
+const changed = "another value"
+
+// whyKept says why a property is not set back, or returns "".
+func whyKept(d zfs.Dataset, r setuplog.Record) (string, error) {
+	if r.After != "" && !hasValue(d, property{r.Property, r.After}) {
+		return changed, nil
+	}
+	if r.Property != "mountpoint" && r.Property != "canmount" {
+		return "", nil
+	}
+	if occupied, err := isOccupied(r.Name); err != nil || !occupied {
+		return "", err
+	}
+	return "files", nil
+}
+
+// hasFormer reports whether a property is as before setup: it was not set, or is set back.
+func hasFormer(d zfs.Dataset, r setuplog.Record) bool {
+	_, there := d.Property(r.Property)
+	return hasValue(d, property{r.Property, r.Value}) && d.IsLocalOrReceived(r.Property) == r.Local || !there && !r.Local
+}
+
+// hasValue reports whether a dataset has a property with a value, as zfs(8) writes it.
+func hasValue(d zfs.Dataset, want property) bool {
+	is, there := d.Property(want.name)
+	switch {
+	case !there:
+		return false
+	case is.IsString():
+		return is.String() == want.value
+	case slices.Contains(sizeProperties, want.name):
+		n, err := units.RAMInBytes(want.value)
+		return err == nil && uint64(n) == is.Uint()
+	}
+	n, known := zfs.ParseWord(want.name, want.value)
+	return known && n == is.Uint()
+}
+
+// restoreProperty sets a property back. The dataset is not mounted any more when its mountpoint is
+// that of before.
+func restoreProperty(z *zfs.Handle, r setuplog.Record) error {
+	d, err := z.DatasetStats(r.Name)
+	if err != nil || hasFormer(d, r) {
+		return err
+	}
+	if why, err := whyKept(d, r); err != nil || why != "" {
+		return errors.Join(err, fault.New(fault.Busy, "%s of dataset %s stays, because of %s that came meanwhile: run the command again", r.Property, r.Name, why))
+	}
+	if r.Property == "mountpoint" {
+		if err := unmountDataset(r.Name); err != nil {
+			return err
+		}
+	}
+	if !r.Local && r.Property != "canmount" { // which is not inherited
+		return z.Inherit(r.Name, r.Property)
+	}
+	packed, err := encodeProperties([]property{{r.Property, r.Value}})
+	if err != nil {
+		return err
+	}
+	return z.SetProperty(r.Name, packed)
 }
 
 // undoDatasets plans to destroy the datasets that setup has created, where they hold nothing.

@@ -29,7 +29,6 @@ const (
 	File     Kind = "file"     // Path was written; Service reads it
 	Dir      Kind = "dir"      // Path was made
 	Dataset  Kind = "dataset"  // Name was created
-	Mount    Kind = "mount"    // Name was mounted on Path
 	Property Kind = "property" // Property of Name was set
 	Unit     Kind = "unit"     // Name was enabled, or started
 	Plugin   Kind = "plugin"   // Name was created
@@ -49,7 +48,7 @@ type Record struct {
 	After   string `json:"after,omitempty"`
 	Backup  string `json:"backup,omitempty"`
 	Service string `json:"service,omitempty"`
-	// Property had Value. It was inherited, or had its default, unless Local is set.
+	// Property had Value, and After was set. It was inherited, or had its default, unless Local is set.
 	Property string `json:"property,omitempty"`
 	Value    string `json:"value,omitempty"`
 	Local    bool   `json:"local,omitempty"`
