@@ -49,6 +49,9 @@ func TestMigrationFromOverlay2(t *testing.T) {
 		return nil
 	})
 	m.startMigrated(t, "overlay2")
+	if got, want := m.Docker(t, "inspect", "-f", "{{.Config.Image}}", "by-id"), m.findImage(t, "committed"); got != want {
+		t.Errorf("after the undo a container is of image %s, want %s", got, want)
+	}
 	requireSameFacts(t, "undone", dropRunTraces(m.collectFacts(t)), dropRunTraces(before))
 	m.Stop(t)
 
@@ -88,7 +91,9 @@ func (m *migrated) finish(t *testing.T) {
 	}
 	m.startMigrated(t, engine.SnapshotterName)
 	m.requireContent(t)
-	m.Docker(t, append([]string{"rm", "-fv"}, migratedContainers...)...)
+	m.Docker(t, "image", "prune", "-af")
+	m.Docker(t, "image", "inspect", "committed") // the container that was made by its ID has it
+	m.Docker(t, append([]string{"rm", "-fv", "by-id"}, migratedContainers...)...)
 	m.Docker(t, "system", "prune", "-af")
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
@@ -132,6 +137,7 @@ func (m *migrated) createContent(t *testing.T) {
 	m.Docker(t, "run", "-d", "--network", "none", "--name", "changed", "-v", "kept:/kept", "-v", "/anonymous", "--memory", "64m", "--label", "a=b", "odds", "sleep", "1000000")
 	m.Docker(t, "exec", "changed", "sh", "-ec", "echo volume | tee /kept/file >/anonymous/file; mkdir -p /data/a; echo kept >/data/a/b; ln /data/a/b /data/c; ln -s b /data/a/l; mkfifo /data/pipe; chmod 2750 /data; rm -r /lower/keep-dir; rm /lower/keep-file; dd if=/dev/urandom of=/data/big bs=64k count=16")
 	m.Docker(t, "commit", "changed", "committed")
+	m.Docker(t, "create", "--network", "none", "--name", "by-id", m.findImage(t, "committed"), "true")
 	m.Docker(t, "tag", "built", "second:name")
 	m.Docker(t, "run", "--network", "none", "--name", "of-opaque", "opaque:1", "/bin/busybox", "sh", "-ec", "/bin/busybox rm -r /opt && /bin/busybox mkdir /opt && echo mine >/opt/mine; echo mine >/two")
 	m.Docker(t, "create", "--network", "none", "--name", "plain", "built", "cat", "/built")
@@ -142,6 +148,11 @@ func (m *migrated) createContent(t *testing.T) {
 	m.Docker(t, "run", "--network", "none", "--name", "of-removed", "removed:1", "/bin/busybox", "sh", "-ec", "echo mine >/mine")
 	m.Docker(t, "rmi", "-f", "removed:1")
 	m.Docker(t, "stop", "-t", "0", "changed")
+}
+
+func (m *migrated) findImage(t *testing.T, name string) (id string) {
+	t.Helper()
+	return m.Docker(t, "image", "inspect", "-f", "{{.Id}}", name)
 }
 
 // writeOpaque writes an archive of busybox, a directory, and an opaque directory that hides it.

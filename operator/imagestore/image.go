@@ -90,7 +90,7 @@ func Names(tags []string, manifest digest.Digest) (names []string, err error) {
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "%.200q is not an image name: %w", tag, err)
 		}
-		if _, ok := named.(reference.Digested); !ok {
+		if !isDigested(named) {
 			names = append(names, reference.TagNameOnly(named).String())
 		}
 	}
@@ -98,6 +98,21 @@ func Names(tags []string, manifest digest.Digest) (names []string, err error) {
 		names = []string{danglingPrefix + manifest.String()}
 	}
 	return names, nil
+}
+
+func isDigested(named reference.Named) bool {
+	_, ok := named.(reference.Digested)
+	return ok
+}
+
+// CountTags returns how many references are not by digest.
+func CountTags(references []string) (n int) {
+	for _, text := range references {
+		if named, err := reference.ParseNormalizedNamed(text); err == nil && !isDigested(named) {
+			n++
+		}
+	}
+	return n
 }
 
 // FindName returns the digest of the image that has a name, or "".

@@ -28,6 +28,10 @@ func TestNames(t *testing.T) {
 	if got, err := Names([]string{"Not A Name"}, manifest); err == nil || !strings.Contains(err.Error(), "not an image name") {
 		t.Errorf("%q, %v", got, err)
 	}
+	byDigest := "x@" + manifest.String()
+	if n := CountTags([]string{"x:1", byDigest, "x"}) - CountTags([]string{byDigest}); n != 2 {
+		t.Errorf("%d tags", n)
+	}
 }
 
 // TestFindUpper takes no directory from mounts that are not overlayzfs's.

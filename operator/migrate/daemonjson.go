@@ -269,21 +269,21 @@ func optionPrefix(driver string) string {
 	return "overlayzfs."
 }
 
-// readOptions returns the storage options of a daemon.json that is not to be changed.
-func readOptions(config string) ([]string, error) {
+// readUnchanged reads a daemon.json that is not to be changed.
+func readUnchanged(config string) (c dockerconf.Config, err error) {
 	if config == "" {
-		return nil, nil
+		return c, nil
 	}
-	c, err := dockerconf.Read(config)
-	return c.StorageOpts, err
+	return dockerconf.Read(config)
 }
 
 // planConfig reads daemon.json into the job and adds an obstacle when it cannot be changed.
 func (p *planner) planConfig() error {
 	if p.Config == "" {
 		p.plan.addNote("daemon.json is not changed: configure dockerd to use the driver %s yourself", p.plan.Job.To)
-		options, err := readOptions(p.ReadConfig)
-		p.noteLimits(options)
+		c, err := readUnchanged(p.ReadConfig)
+		p.checkOwners(c, p.ReadConfig)
+		p.noteLimits(c.StorageOpts)
 		return err
 	}
 	f, err := dockerconf.Load(p.Config)
@@ -294,9 +294,7 @@ func (p *planner) planConfig() error {
 	if err != nil {
 		return err
 	}
-	if c.UsernsRemap != "" && p.ImageStore != nil {
-		p.plan.addObstacle("%s has userns-remap: a migration to the snapshotter does not map owners yet", p.Config)
-	}
+	p.checkOwners(c, p.Config)
 	if c.Features[containerdStore] && p.ImageStore == nil {
 		p.plan.addObstacle("%s enables the feature %s: Docker then keeps its images in containerd and uses no storage driver; remove the feature first", p.Config, containerdStore)
 	}
@@ -307,4 +305,11 @@ func (p *planner) planConfig() error {
 		p.plan.addObstacle("cannot write daemon.json: %v; use --leave-config to edit it yourself", err)
 	}
 	return nil
+}
+
+// checkOwners adds an obstacle when an Import would have to map files' owners.
+func (p *planner) checkOwners(c dockerconf.Config, file string) {
+	if c.UsernsRemap != "" && p.ImageStore != nil {
+		p.plan.addObstacle("%s has userns-remap: a migration to the snapshotter does not map owners yet", file)
+	}
 }

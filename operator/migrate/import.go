@@ -85,7 +85,7 @@ func (j *Job) dropLease(ctx context.Context) error {
 // writeBlob writes the tar of an image layer into the image store of an Import. The tar's
 // digest proves the layer's files.
 func (c *carrier) writeBlob(ctx context.Context, it item) error {
-	if c.job.Method != Import || it.image == nil {
+	if c.job.Method != Import || !needsBlob(c.records, it) {
 		return nil
 	}
 	size, err := c.job.client.WriteBlob(ctx, it.image.Diff, nil, func(w io.Writer) error {

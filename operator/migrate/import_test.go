@@ -94,7 +94,7 @@ func TestSwitchContainers(t *testing.T) {
 		h.no(json.Unmarshal(raw, &c))
 		return c
 	}
-	s := j.switchContainers(r)
+	s := j.switchContainers(t.Context(), r)
 	for range 2 {
 		h.no(s.do())
 		if c := read(web); c.Driver != "overlayzfs" || c.Image != manifest.String() || c.ImageManifest == nil || c.ImageManifest.Digest != manifest || c.ImageManifest.Size != 7 || len(c.Keep) != 1 {

@@ -23,6 +23,7 @@ func (p *planner) planImport() (err error) {
 	if _, known := dirLayouts[j.From]; !known && j.From != "zfs" {
 		return fault.New(fault.Unsupported, "cannot migrate from the driver %s to the snapshotter yet (only from overlay2, zfs, vfs and btrfs): from the plugin, run `overlayzfs migrate --back` first, with the Docker that has the plugin", j.From)
 	}
+	p.checkContainers()
 	client, err := imagestore.Dial(*p.ImageStore)
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func (j *Job) requireNoneImported(r *dataRoot) error {
 func (p *planner) planBlobs() error {
 	seen := map[digest.Digest]bool{}
 	for _, it := range p.items {
-		if it.image == nil || seen[it.image.Diff] {
+		if !needsBlob(p.records, it) || seen[it.image.Diff] {
 			continue
 		}
 		seen[it.image.Diff] = true
@@ -141,8 +142,9 @@ func (p *planner) checkStoreFree(client *imagestore.Client) error {
 			p.plan.addObstacle("%v: remove the name (`docker rmi`)", err)
 			continue
 		}
-		if byDigest += len(image.Tags); len(image.Tags) > 0 {
-			byDigest -= len(names)
+		tags := imagestore.CountTags(image.Tags)
+		if byDigest += len(image.Tags) - tags; tags == 0 {
+			continue // its name will have the digest of the manifest
 		}
 		for _, name := range names {
 			there, err := client.FindName(ctx, name)
@@ -155,7 +157,7 @@ func (p *planner) checkStoreFree(client *imagestore.Client) error {
 		}
 	}
 	if byDigest > 0 {
-		p.plan.addNote("up to %d names by digest (NAME@sha256:…) are left out: an image gets a new manifest, so that its digest changes", byDigest)
+		p.plan.addNote("%d names by digest (NAME@sha256:…) are left out: an image gets a new manifest, so that its digest changes", byDigest)
 	}
 	for _, m := range p.records.Mounts {
 		if err := client.RequireNoContainer(ctx, m.Name); err != nil {
@@ -166,15 +168,6 @@ func (p *planner) checkStoreFree(client *imagestore.Client) error {
 		}
 	}
 	return nil
-}
-
-// dropUnowned removes the writable layers that belong to no container from the records of an
-// Import: builds left them.
-func (j *Job) dropUnowned(records *dockerstore.Records) {
-	if j.Method != Import {
-		return
-	}
-	records.Mounts = slices.DeleteFunc(records.Mounts, func(m dockerstore.Mount) bool { return !containerID.MatchString(m.Name) })
 }
 
 // reportImportLosses tells the operator what the undo of an Import deletes.

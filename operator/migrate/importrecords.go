@@ -52,7 +52,7 @@ const (
 
 // switchContainers writes snapshotter and manifest into containers' records. The undo sets
 // records of containers aside that were created since.
-func (j *Job) switchContainers(r *dataRoot) step {
+func (j *Job) switchContainers(ctx context.Context, r *dataRoot) step {
 	known := j.hasOldLayer(r)
 	return step{
 		"name the snapshotter in containers' records",
@@ -62,6 +62,9 @@ func (j *Job) switchContainers(r *dataRoot) step {
 				if !ok {
 					return nil // its image was removed
 				}
+				if err := j.replaceConfigImage(ctx, r, fields, imageOf(fields), image.Manifest.Digest); err != nil {
+					return err
+				}
 				return errors.Join(setField(fields, imageField, image.Manifest.Digest), setField(fields, manifestField, image.Manifest))
 			})
 		},
@@ -70,7 +73,7 @@ func (j *Job) switchContainers(r *dataRoot) step {
 				for id, image := range j.Imported {
 					if imageOf(fields) == image.Manifest.Digest {
 						delete(fields, manifestField)
-						return setField(fields, imageField, id)
+						return errors.Join(j.restoreConfigImage(fields, image.Manifest.Digest), setField(fields, imageField, id))
 					}
 				}
 				return nil
@@ -81,6 +84,54 @@ func (j *Job) switchContainers(r *dataRoot) step {
 			return r.setContainersAside(j.To, j.Containers)
 		},
 	}
+}
+
+// configImage is the part of a container's record that has the image as the operator named it.
+type configImage struct {
+	container string
+	config    map[string]json.RawMessage
+	image     string
+}
+
+// readConfigImage reports false for a record of another form, which is left alone.
+func readConfigImage(fields map[string]json.RawMessage) (c configImage, ok bool) {
+	err := errors.Join(json.Unmarshal(fields["ID"], &c.container), json.Unmarshal(fields["Config"], &c.config))
+	if err == nil {
+		err = json.Unmarshal(c.config[imageField], &c.image)
+	}
+	return c, err == nil
+}
+
+func (c configImage) write(fields map[string]json.RawMessage, image string) error {
+	return errors.Join(setField(c.config, imageField, image), setField(fields, "Config", c.config))
+}
+
+// replaceConfigImage names the manifest where the operator named an ID or a digest, which the
+// image has no longer: `docker image prune -a` would take the image for unused. The journal
+// keeps what it was.
+func (j *Job) replaceConfigImage(ctx context.Context, r *dataRoot, fields map[string]json.RawMessage, id, manifest digest.Digest) error {
+	c, ok := readConfigImage(fields)
+	byID := c.image != "" && strings.HasPrefix(id.Encoded(), strings.TrimPrefix(c.image, "sha256:"))
+	if !ok || !byID && !strings.Contains(c.image, "@sha256:") {
+		return nil
+	}
+	if j.ConfigImages == nil {
+		j.ConfigImages = map[string]string{}
+	}
+	j.ConfigImages[c.container] = c.image
+	if err := j.saveDurably(ctx, r); err != nil {
+		return err
+	}
+	return c.write(fields, manifest.String())
+}
+
+func (j *Job) restoreConfigImage(fields map[string]json.RawMessage, manifest digest.Digest) error {
+	c, ok := readConfigImage(fields)
+	was, replaced := j.ConfigImages[c.container]
+	if !ok || !replaced || c.image != manifest.String() {
+		return nil
+	}
+	return c.write(fields, was)
 }
 
 func imageOf(fields map[string]json.RawMessage) (id digest.Digest) {

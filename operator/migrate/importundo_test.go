@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -45,7 +46,7 @@ func TestUndoKeepsMigratedContainers(t *testing.T) {
 	h := newHost(t, "overlay2")
 	id := h.containerOn("web", "overlayzfs", digest.FromString("manifest"))
 	j := Job{Method: Import, From: "overlay2", To: "overlayzfs", Containers: []string{id}}
-	undo := func(r *dataRoot) error { return j.switchContainers(r).undo() }
+	undo := func(r *dataRoot) error { return j.switchContainers(t.Context(), r).undo() }
 	if err := h.within(undo); err == nil || !strings.Contains(err.Error(), "was migrated") {
 		t.Errorf("%v", err)
 	}
@@ -93,5 +94,55 @@ func TestUndoWithoutContainerd(t *testing.T) {
 		if job == nil || job.Phase != Undoing || len(job.Imported) != 1 || job.NextCommand() != "overlayzfs migrate --undo" {
 			t.Errorf("%+v", job)
 		}
+	}
+}
+
+// TestImageNamedByID: the record names the manifest then, and an undo restores what it was.
+func TestImageNamedByID(t *testing.T) {
+	h := newHost(t, "overlay2")
+	image, manifest := digest.FromString("image"), digest.FromString("manifest")
+	names := map[string]bool{
+		"x": false, "x:latest": false, "": false, image.String(): true, image.Encoded()[:12]: true,
+		"x@" + digest.FromString("repo").String(): true, digest.FromString("another").Encoded()[:12]: false,
+	}
+	read := func(id string) (c struct {
+		Config struct {
+			Image string
+			Keep  int64
+		}
+	}) {
+		raw, err := os.ReadFile(h.path("containers/" + id + "/config.v2.json"))
+		h.no(err)
+		h.no(json.Unmarshal(raw, &c))
+		return c
+	}
+	for name := range names {
+		id := hexID(name)
+		h.write("containers/"+id+"/config.v2.json", `{"ID":"`+id+`","Driver":"overlay2","Image":"`+image.String()+`","Config":{"Image":"`+name+`","Keep":9007199254740993}}`)
+		h.write("image/overlay2/layerdb/mounts/"+id+"/mount-id", id)
+	}
+	j := &Job{Method: Import, From: "overlay2", To: "overlayzfs", Imported: map[digest.Digest]importedImage{image: {Manifest: ocispec.Descriptor{Digest: manifest}}}}
+	check := func(replaced bool) {
+		t.Helper()
+		for name, byID := range names {
+			want := name
+			if byID && replaced {
+				want = manifest.String()
+			}
+			if c := read(hexID(name)); c.Config.Image != want || c.Config.Keep != 9007199254740993 {
+				t.Errorf("%q: %+v, want %q", name, c, want)
+			}
+		}
+	}
+	for range 2 {
+		h.no(h.within(func(r *dataRoot) error { return j.switchContainers(t.Context(), r).do() }))
+		check(true)
+	}
+	j, err := FindJob(h.dir) // what a killed command leaves
+	h.no(err)
+	j.Imported = map[digest.Digest]importedImage{image: {Manifest: ocispec.Descriptor{Digest: manifest}}}
+	for range 2 {
+		h.no(h.within(func(r *dataRoot) error { return j.switchContainers(t.Context(), r).undo() }))
+		check(false)
 	}
 }

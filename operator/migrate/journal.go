@@ -86,6 +86,9 @@ type Job struct {
 	// records of From.
 	ImageStore *imagestore.Target              `json:"image_store,omitempty"`
 	Imported   map[digest.Digest]importedImage `json:"imported,omitempty"`
+	// ConfigImages are the images that containers were made of, as the operator named them, where
+	// an Import replaces an ID or a digest.
+	ConfigImages map[string]string `json:"config_images,omitempty"`
 	// Containers are those whose layers an Import has begun to make.
 	Containers []string `json:"containers,omitempty"`
 	// BuildLeases are the leases that BuildKit had in containerd before an Import.

@@ -197,7 +197,13 @@ func (p *planner) planNew() error {
 		return err
 	}
 	p.plan.Job.skipImages(records)
-	p.plan.Job.dropUnowned(records)
+	dropped, err := p.plan.Job.dropUnneeded(p.root, records)
+	if err != nil {
+		return err
+	}
+	for _, id := range dropped {
+		p.plan.addNote("the writable layer of %.12s is left out, because Docker has no such container; --finish deletes it", id)
+	}
 	if err := p.countRecords(); err != nil {
 		return err
 	}

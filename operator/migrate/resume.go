@@ -37,6 +37,7 @@ func (p *planner) planResume() error {
 		if err := p.planSkip(); err != nil {
 			return err
 		}
+		p.noteSkipped()
 	}
 	return errors.Join(p.countBothRecords(both), p.reportUndoLosses(), p.checkUndoInPlace())
 }

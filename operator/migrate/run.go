@@ -164,7 +164,9 @@ func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err er
 		return err
 	}
 	j.skipImages(records)
-	j.dropUnowned(records)
+	if _, err := j.dropUnneeded(r, records); err != nil {
+		return err
+	}
 	if err := requireComplete(records); err != nil {
 		return err
 	}

@@ -188,7 +188,7 @@ func (p *planner) noteSkipped() {
 	j := &p.plan.Job
 	switch {
 	case len(j.Skip) == 0:
-	case j.Method == Copy:
+	case j.keepsOld():
 		p.plan.addNote("%d images are left out (--skip); --finish deletes them", len(j.Skip))
 	default:
 		j.Skip = nil

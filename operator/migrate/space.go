@@ -142,7 +142,11 @@ func (p *planner) compareSpace(where string) {
 		need = peakUsage(p.items, p.sizes, maxParallel())
 	}
 	if uint64(need) > p.plan.Available && !shared {
-		p.plan.addObstacle("the copy needs up to %d bytes, and %s has %d available: free some space, or, on the same pool, delete old layers during the copy with --reclaim", need, where, p.plan.Available)
+		advice := ", or, on the same pool, delete old layers during the copy with --reclaim"
+		if p.ImageStore != nil {
+			advice = "" // an Import has no --reclaim
+		}
+		p.plan.addObstacle("the copy needs up to %d bytes, and %s has %d available: free some space%s", need, where, p.plan.Available, advice)
 	}
 }
 

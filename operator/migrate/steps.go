@@ -20,7 +20,7 @@ func (j *Job) recordSteps(ctx context.Context, r *dataRoot) []step {
 	case Import:
 		names := j.nameImages(ctx)
 		names.undo = func() error { return nil } // takeBack does it, when Docker's records are restored
-		return []step{names, j.setBuildsAside(r), j.switchContainers(r)}
+		return []step{names, j.setBuildsAside(r), j.switchContainers(ctx, r)}
 	case Copy:
 		return []step{j.copyRecords(r), j.setBuildsAside(r), j.nameDriver(r)}
 	case Stay:
