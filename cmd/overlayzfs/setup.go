@@ -173,7 +173,11 @@ func (f *setupFlags) choosePods(ctx context.Context, w host.Request) (bool, erro
 	}
 	kubelet, err := w.Services.State(ctx, services.Kubelet)
 	docker, dockerErr := w.Services.State(ctx, services.Docker)
-	return kubelet.Loaded || !docker.Loaded, errors.Join(err, dockerErr)
+	if err := errors.Join(err, dockerErr); err != nil || kubelet.Loaded || docker.Loaded {
+		return kubelet.Loaded, err
+	}
+	_, err = askVersion(ctx, f.host) // of a dockerd that is no unit
+	return err != nil, nil
 }
 
 func (f *setupFlags) configFile() string { return cmp.Or(f.wanted.Config, f.config) }

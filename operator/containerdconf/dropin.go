@@ -36,10 +36,17 @@ func (c Config) Lacks(w Wanted) string {
 		return "a snapshotter " + w.Name + " at " + w.Socket
 	case w.Modern && !slices.Contains(c.UnpackSnapshotters(), w.Name):
 		return "snapshotter " + w.Name + " in unpack_config"
-	case w.Pods && c.PodSnapshotters(w.Modern)[""] != w.Name:
+	case w.Pods && (c.PodSnapshotters(w.Modern)[""] != w.Name || w.Modern && !c.isLegacyDefault(w.Name)):
 		return "snapshotter " + w.Name + " for the CRI"
 	}
 	return ""
+}
+
+// isLegacyDefault reports whether 1.7's table, where it names a snapshotter, names this one.
+// containerd 2.0 to 2.2 takes over what the files say there together.
+func (c Config) isLegacyDefault(name string) bool {
+	is, ok := table(c.plugins, criTable, "containerd")["snapshotter"].(string)
+	return !ok || c.Version > 2 || is == name
 }
 
 // WouldImport reports whether the configuration imports a file, which need not exist.
@@ -84,7 +91,10 @@ func (c Config) pluginTables(w Wanted) map[string]any {
 	}
 	ours := map[string]any{"snapshotter": w.Name, "disable_snapshot_annotations": true}
 	tables[imagesTable] = ours
-	if !w.Modern {
+	switch {
+	case w.Modern && c.Version < 3:
+		tables[criTable] = map[string]any{"containerd": ours}
+	case !w.Modern:
 		containerd := copyTable(table(cri, "containerd"))
 		maps.Copy(containerd, ours)
 		cri["containerd"] = containerd

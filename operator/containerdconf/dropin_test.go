@@ -42,7 +42,10 @@ func TestDropIn(t *testing.T) {
 				if lacks := after.Lacks(w); err != nil || lacks != "" {
 					t.Errorf("%s, modern %v, pods %v: it lacks %s, %v\n%s", name, modern, pods, lacks, err, text)
 				}
-				requireKept(t, name, before, after, text, pods)
+				if old, there := table(after.plugins, criTable, "containerd")["snapshotter"]; pods && main != "version = 3\n"+importing+cri2 && (!there || old != "overlayzfs") {
+					t.Errorf("%s, modern %v: 1.7's table names %v\n%s", name, modern, old, text)
+				}
+				requireKept(t, name, before, after, text, w)
 				again, err := ReadWithout(path, file)
 				if err != nil {
 					t.Fatal(err)
@@ -56,11 +59,14 @@ func TestDropIn(t *testing.T) {
 }
 
 // requireKept fails the test unless the settings that are not ours stay.
-func requireKept(t *testing.T, name string, before, after Config, text []byte, pods bool) {
+func requireKept(t *testing.T, name string, before, after Config, text []byte, w Wanted) {
 	t.Helper()
 	for _, plugins := range []func(Config) map[string]any{func(c Config) map[string]any { return c.plugins }, func(c Config) map[string]any { return c.legacy }} {
 		was, is := table(plugins(before), criTable), table(plugins(after), criTable)
-		if pods && len(was) > 0 { // less what is ours
+		if w.Modern { // 1.7 does not read it
+			was, is = table(before.plugins, criTable), table(after.plugins, criTable)
+		}
+		if w.Pods && len(was) > 0 { // less what is ours
 			is = copyTable(is)
 			is["containerd"] = copyTable(table(is, "containerd"))
 			for _, key := range []string{"snapshotter", "disable_snapshot_annotations"} {

@@ -77,6 +77,9 @@ func (p *Plan) planBoot(f Facts, w Request) error {
 		}
 		want := p.dropInText(f, w, name)
 		d, there := f.DropIns[name]
+		if f.Units != nil && !f.Units[name].Loaded && name == services.Docker {
+			there = false // the dockerd that answers is another unit's, or none's
+		}
 		switch {
 		case bytes.Equal(d.Raw, want):
 		case !there:

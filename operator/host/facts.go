@@ -98,7 +98,7 @@ type Facts struct {
 	// SnapshotterThere is set when containerd knows the snapshotter.
 	SnapshotterThere bool
 	// Units are the states of the services, and nil without a systemd. NoDocker is set when
-	// dockerd is none of them. Snapshotter is nil where the snapshotter is not installed, and where
+	// dockerd is none of them, and none answers. Snapshotter is nil where the snapshotter is not installed, and where
 	// containerd is none of them.
 	Units       map[string]services.State
 	NoDocker    bool

@@ -57,13 +57,22 @@ func (p *Plan) addRecords(records ...setuplog.Record) {
 func (p *Plan) replaceFile(file configfile.File, content []byte, service, text string) {
 	what, undo, backup, before := "write "+file.Path, "rm "+file.Path, "", ""
 	if file.Exists {
-		backup, before = file.BackupName(), setuplog.Digest(file.Raw)
+		backup, before = backupName(file), setuplog.Digest(file.Raw)
 		what, undo = "edit "+file.Path+", kept as "+backup, "mv "+backup+" "+file.Path
 	}
 	p.addStep(func(context.Context, *zfs.Handle) error { return file.Replace(content, backup) }, undo, "%s: %s", what, text)
 	p.addRecords(append(newDirs(filepath.Dir(file.Path)), setuplog.Record{
 		Kind: setuplog.File, Path: file.Path, Before: before, After: setuplog.Digest(content), Backup: backup, Service: service,
 	})...)
+}
+
+// backupName returns a free name for the copy of a file: outside of a directory of which a
+// configuration may import every file.
+func backupName(file configfile.File) string {
+	if dir := filepath.Dir(file.Path); filepath.Base(dir) == "conf.d" {
+		file.Path = filepath.Join(filepath.Dir(dir), filepath.Base(file.Path))
+	}
+	return file.BackupName()
 }
 
 // newDirs returns a record for a directory, and for each above it, that does not exist. The

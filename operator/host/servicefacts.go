@@ -54,7 +54,7 @@ func (f *Facts) GatherServices(ctx context.Context, w Request) (err error) {
 			return err
 		}
 	}
-	if f.NoDocker = !f.Units[services.Docker].Loaded; f.NoDocker {
+	if f.NoDocker = !f.Units[services.Docker].Loaded && f.Engine == nil; f.NoDocker {
 		f.RootHasContent = true // nothing is mounted there
 	}
 	if w.Door != Snapshotter || !f.Units[services.Snapshotter].Loaded || !f.usesHostContainerd() {

@@ -114,7 +114,23 @@ func TestSnapshotterSteps(t *testing.T) {
 		}, []string{toml, start, imports}, "[proxy_plugins.overlayzfs]"},
 		"an odd form": {func(t *testing.T, _ *Facts, w *Request) {
 			rewrite(t, w.SnapshotterConfig, "store = {dataset = \"\"}\n")
-		}, []string{start, dropIn, imports}, `dataset = "tank/docker/layers" under [store]`},
+		}, nil, `dataset = "tank/docker/layers" under [store]`},
+		"read-only snapshotter.toml": {func(_ *testing.T, f *Facts, w *Request) {
+			f.Snapshotter.ReadOnly[w.SnapshotterConfig] = "/etc is on a read-only file system"
+		}, nil, "under [store]"},
+		"dockerd without a unit": {func(_ *testing.T, f *Facts, w *Request) {
+			f.Units[services.Docker], w.Systemd = services.State{}, "/"
+			f.DropIns = map[string]DropIn{services.Docker: {Path: "/docker.service.d/overlayzfs.conf"}, services.Snapshotter: {Path: "/nowhere", ReadOnly: "it is read-only"}}
+		}, []string{toml, start, dropIn, imports, again, check, json}, "Restart dockerd, which is not docker.service"},
+		"live-restore": {func(_ *testing.T, f *Facts, w *Request) { f.Engine.Info.LiveRestore, w.NoRestart = true, true },
+			[]string{toml, start, dropIn, imports, json}, "Stop all containers"},
+		"of an older setup": {func(t *testing.T, _ *Facts, w *Request) { // its copy is outside of what conf.d/* imports
+			rewrite(t, w.Containerd, "imports = ['conf.d/*']\n")
+			if err := os.MkdirAll(filepath.Dir(containerdDropIn(w.Containerd)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			rewrite(t, containerdDropIn(w.Containerd), containerdconf.DropInHead)
+		}, []string{toml, start, "edit DIR/containerd/conf.d/overlayzfs.toml, kept as DIR/containerd/overlayzfs.toml.before-overlayzfs", again, check, json, docker, proof}, ""},
 		"a running snapshotter": {func(_ *testing.T, f *Facts, _ *Request) { f.Units[services.Snapshotter] = running }, []string{
 			toml, "restart overlayzfs-snapshotter.service", dropIn, imports, again, check, json, docker, proof,
 		}, ""},
@@ -137,6 +153,35 @@ func TestSnapshotterSteps(t *testing.T) {
 				t.Errorf("%q, %v", p.Remaining, err)
 			}
 		})
+	}
+}
+
+// TestLiveRestore: containers on the former driver are not left behind.
+func TestLiveRestore(t *testing.T) {
+	f, w, _ := modernHost(t)
+	f.Engine.Info.LiveRestore = true
+	gather(t, &f, w)
+	if _, err := Decide(f, w); !errors.Is(err, fault.Busy) || !strings.Contains(err.Error(), "docker stop") {
+		t.Error(err)
+	}
+	f.Engine.Info.Running = 0
+	if _, err := Decide(f, w); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDockerWithoutAUnit: a dockerd that answers is set up, too.
+func TestDockerWithoutAUnit(t *testing.T) {
+	for _, answers := range []bool{false, true} {
+		f, w, _ := modernHost(t)
+		w.Door = Plugin
+		f.Units[services.Docker] = services.State{}
+		if !answers {
+			f.Engine = nil
+		}
+		if err := f.GatherServices(t.Context(), w); err != nil || f.NoDocker == answers {
+			t.Errorf("it answers: %v; no Docker: %v, %v", answers, f.NoDocker, err)
+		}
 	}
 }
 

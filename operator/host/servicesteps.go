@@ -30,13 +30,16 @@ func (p *Plan) planSnapshotter(f Facts, w Request) error {
 	if has := s.settings.Store.Dataset; has != "" && has != w.Layers {
 		return fault.New(fault.Exists, "%s names the dataset %s, and its images would not be seen on %s: pass --dataset %s, or empty the setting", s.Config.Path, has, w.Layers, has)
 	}
-	written := p.planStoreConfig(s, w)
+	if !p.planStoreConfig(s, w) { // without it the snapshotter would begin a store elsewhere
+		p.Pending = true
+		return nil
+	}
 	p.planSnapshotterService(f, w)
 	added, err := p.planContainerdConfig(s, w)
 	if err != nil {
 		return err
 	}
-	if p.driverReady = written && added; !p.driverReady {
+	if p.driverReady = added; !added {
 		p.Pending = true
 		return nil
 	}
@@ -48,7 +51,7 @@ func (p *Plan) planSnapshotter(f Facts, w Request) error {
 		p.restarts = append(p.restarts, services.Containerd)
 		return nil
 	}
-	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return w.Services.Restart(ctx, services.Containerd) },
+	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return reloadAndRestart(ctx, w, services.Containerd) },
 		"", "restart %s: containers run on", services.Containerd)
 	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return checkSnapshotter(ctx, s.Address, w.Driver) },
 		"", "check that containerd makes a snapshot by %s", w.Driver)
@@ -74,7 +77,7 @@ func (p *Plan) planSnapshotterService(f Facts, w Request) {
 			"systemctl disable --now "+services.Snapshotter, "enable and start %s", services.Snapshotter)
 		p.addRecords(append(newDirs(f.Snapshotter.wanted(w).Root), setuplog.Record{Kind: setuplog.Unit, Name: services.Snapshotter, WasEnabled: u.Enabled, WasActive: u.Active})...)
 	case p.changes(services.Snapshotter):
-		p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return w.Services.Restart(ctx, services.Snapshotter) },
+		p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return reloadAndRestart(ctx, w, services.Snapshotter) },
 			"", "restart %s", services.Snapshotter)
 	}
 }
@@ -136,6 +139,15 @@ func (p *Plan) changes(service string) bool {
 	})
 }
 
+// reloadAndRestart restarts a unit. A setup that was killed may have written a drop-in that systemd
+// has not read.
+func reloadAndRestart(ctx context.Context, w Request, unit string) error {
+	if err := w.Services.Reload(ctx); err != nil {
+		return err
+	}
+	return w.Services.Restart(ctx, unit)
+}
+
 // checkSnapshotter has containerd make a snapshot.
 func checkSnapshotter(ctx context.Context, address, name string) error {
 	client, err := containerd.Connect(address)
@@ -155,15 +167,29 @@ func (p *Plan) planRestart(f Facts, w Request) error {
 	if uses && !p.changes(services.Docker) {
 		return nil
 	}
-	if w.NoRestart {
+	running := 0
+	if f.Engine != nil {
+		running = f.Engine.Info.Running
+	}
+	isOrphaning := !uses && running > 0 && f.Engine.Info.LiveRestore
+	switch {
+	case !f.Units[services.Docker].Loaded:
+		p.addRemaining("Restart dockerd, which is not %s on this host, without containers that run on.", services.Docker)
+		return nil
+	case w.NoRestart && isOrphaning:
+		p.addRemaining("Stop all containers before dockerd restarts: it has live-restore, and does not know them on another storage driver.")
+		fallthrough
+	case w.NoRestart:
 		p.restarts = append(p.restarts, services.Docker)
 		return nil
+	case isOrphaning:
+		return liveRestoreError(running)
 	}
 	what := ""
-	if f.Engine != nil && f.Engine.Info.Running > 0 && !f.Engine.Info.LiveRestore {
-		what = fmt.Sprintf(": containers stop (%d run)", f.Engine.Info.Running)
+	if running > 0 && !f.Engine.Info.LiveRestore {
+		what = fmt.Sprintf(": containers stop (%d run)", running)
 	}
-	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return w.Services.Restart(ctx, services.Docker) },
+	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return reloadAndRestart(ctx, w, services.Docker) },
 		"", "restart %s%s", services.Docker, what)
 	p.addStep(func(ctx context.Context, _ *zfs.Handle) error { return proveDocker(ctx, w) },
 		"", "run a container on %s, of an image without a registry that is removed again", w.Driver)
