@@ -49,6 +49,7 @@ type undoing struct {
 	first   map[string]int             // the first step that changes a file of a service
 	begun   map[string]setuplog.Record // services of which an undo that was killed has changed files
 	from    map[string]string          // the copy that a step makes a file again
+	values  map[string]string          // of properties of datasets, after the steps
 	waits   string                     // what the rest waits for: a service, or something else
 }
 
@@ -68,7 +69,7 @@ func PlanUndo(ctx context.Context, z *zfs.Handle, u Undo) (Plan, error) {
 		Plan: Plan{Steps: []Step{}, Remaining: []string{}}, Undo: u, z: z, records: records,
 		kept: map[setuplog.Record]bool{}, content: map[string]string{}, gone: map[string]bool{}, changed: map[string]bool{},
 		first: map[string]int{}, begun: map[string]setuplog.Record{},
-		from: map[string]string{},
+		from: map[string]string{}, values: map[string]string{},
 	}
 	for _, r := range records {
 		if r.Kind == setuplog.Restart {

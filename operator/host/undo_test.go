@@ -303,3 +303,16 @@ func TestUndoOfValues(t *testing.T) {
 		}
 	}
 }
+
+// TestUndoOfAPropertySetTwice: each record is undone, the newest first, unless the newest has to stay.
+func TestUndoOfAPropertySetTwice(t *testing.T) {
+	first := setuplog.Record{Name: "tank/x", Property: "sync", Value: "always", After: "disabled", Local: true}
+	second := setuplog.Record{Name: "tank/x", Property: "sync", Value: "disabled", After: "standard", Local: true}
+	for is, steps := range map[uint64]int{zfs.SyncStandard: 2, zfs.SyncDisabled: 1, zfs.SyncAlways: 0} {
+		p := undoing{values: map[string]string{}, kept: map[setuplog.Record]bool{}}
+		d := zfs.Dataset{Name: "tank/x", Properties: map[string]zfs.Property{"sync": {Value: zfs.Uint(is), Source: "tank/x"}}}
+		if err := errors.Join(p.undoProperty(d, second), p.undoProperty(d, first)); err != nil || len(p.Steps) != steps {
+			t.Errorf("sync=%s: %+v, %v", zfs.Word("sync", is), p.Plan, err)
+		}
+	}
+}

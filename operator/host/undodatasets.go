@@ -22,22 +22,40 @@ func (p *undoing) undoProperties(context.Context) error {
 		if errors.Is(err, zfs.ErrNotExist) {
 			return nil
 		}
-		if err != nil || hasFormer(d, r) {
+		if err != nil {
 			return err
 		}
-		switch why, err := whyKept(d, r); {
-		case err != nil:
-			return err
-		case why == changed:
-			p.keep(r, "%s of %s was changed after setup, and stays; before it was %s.", r.Property, r.Name, r.Value)
-			return nil
-		case why != "":
-			p.keep(r, "Dataset %s keeps its %s: it holds %s, which the next boot would not find. It was %s: zfs set %s=%s %s", r.Name, r.Property, why, r.Value, r.Property, r.Value, r.Name)
-			return nil
-		}
-		p.addStep(func(_ context.Context, z *zfs.Handle) error { return restoreProperty(z, r) }, "", "set %s of %s back to %s", r.Property, r.Name, r.Value)
-		return nil
+		return p.undoProperty(d, r)
 	}, setuplog.Property)
+}
+
+// undoProperty plans to set a property of a dataset back. A later setup can have set it again.
+func (p *undoing) undoProperty(d zfs.Dataset, r setuplog.Record) error {
+	key := r.Property + " " + r.Name
+	value, planned := p.values[key]
+	if planned && value == r.Value || !planned && hasFormer(d, r) {
+		return nil
+	}
+	why, err := "", error(nil)
+	switch {
+	case planned && value != r.After && r.After != "":
+		why = changed
+	case !planned:
+		why, err = whyKept(d, r)
+	}
+	switch {
+	case err != nil:
+		return err
+	case why == changed:
+		p.keep(r, "%s of %s was changed after setup, and stays; before it was %s.", r.Property, r.Name, r.Value)
+		return nil
+	case why != "":
+		p.keep(r, "Dataset %s keeps its %s: it holds %s, which the next boot would not find. It was %s: zfs set %s=%s %s", r.Name, r.Property, why, r.Value, r.Property, r.Value, r.Name)
+		return nil
+	}
+	p.values[key] = r.Value
+	p.addStep(func(_ context.Context, z *zfs.Handle) error { return restoreProperty(z, r) }, "", "set %s of %s back to %s", r.Property, r.Name, r.Value)
+	return nil
 }
 
 // changed is why a property stays that is not as setup has set it.
