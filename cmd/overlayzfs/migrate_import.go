@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"net"
 
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/containerd"
 	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/host"
@@ -69,7 +71,7 @@ func (f *migrateFlags) runImport(ctx context.Context, c console) error {
 		Snapshotter: cmp.Or(f.wanted.Driver, host.DefaultDriver),
 	}
 	request := f.request(host.Location{Root: root, Driver: target.Snapshotter, Config: f.wanted.Config, ZFSDataset: host.ZFSDataset(config)})
-	request.ImageStore, request.To = &target, ""
+	request.ImageStore, request.To, request.AskLimits = &target, "", func() error { return f.askLimits(ctx) }
 	plan, err := migrate.MakePlan(request)
 	if err != nil {
 		return err
@@ -82,6 +84,19 @@ func (f *migrateFlags) runImport(ctx context.Context, c console) error {
 		Token:    func() (string, error) { return "", nil },
 		SetLimit: f.setLimit,
 	})
+}
+
+// askLimits fails when the snapshotter does not listen where its configuration says.
+func (f *migrateFlags) askLimits(ctx context.Context) error {
+	socket, err := host.SnapshotterSocket(f.snapshotter)
+	if err != nil {
+		return err
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return fault.NewWithRemedy(fault.NotFound, "it does not answer on %s, which %s names: %w; start it", socket, f.snapshotter, err)
+	}
+	return conn.Close()
 }
 
 // setLimit has the snapshotter set the limit that a container has in Docker's records.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -214,6 +215,27 @@ func TestToSnapshotterFlags(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(root, "overlayzfs-migrate")); err == nil {
 		t.Error("there is a journal")
+	}
+}
+
+// TestLimitsAreAskedFor before a container's layer is copied.
+func TestLimitsAreAskedFor(t *testing.T) {
+	dir := t.TempDir()
+	f := migrateFlags{snapshotter: filepath.Join(dir, "snapshotter.toml")}
+	socket := filepath.Join(dir, "s.sock")
+	if err := os.WriteFile(f.snapshotter, fmt.Appendf(nil, "socket = %q\n", socket), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.askLimits(t.Context()); err == nil || !strings.Contains(err.Error(), "does not answer on "+socket) {
+		t.Errorf("%v", err)
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := f.askLimits(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -91,12 +92,13 @@ func TestImportObstacles(t *testing.T) {
 	h.no(os.WriteFile(h.config, []byte(`{"userns-remap":"default"}`), 0o600))
 	dead := h.containerOn("dead", "vfs", digest.FromString("removed"))
 	h.write("containers/"+dead+"/config.v2.json", strings.Replace(`{"ID":"`+dead+`","Driver":"vfs","Image":"IMAGE","State":{"Dead":true}}`, "IMAGE", digest.FromString("removed").String(), 1))
-	p := h.importPlanner(Request{ReadConfig: h.config}) // --leave-config
+	h.write("containers/"+hexID("web")+"/hostconfig.json", `{"StorageOpt":{"size":"1G"}}`)
+	p := h.importPlanner(Request{ReadConfig: h.config, AskLimits: func() error { return errors.New("nobody sets limits") }}) // --leave-config
 	if err := p.planNew(); err == nil || !strings.Contains(err.Error(), "containerd does not answer") {
 		t.Errorf("%v", err)
 	}
 	obstacles, notes := strings.Join(p.plan.Obstacles, "; "), strings.Join(p.plan.Notes, "; ")
-	for _, says := range []string{"userns-remap", "container " + dead[:12] + " () is being removed"} {
+	for _, says := range []string{"userns-remap", "nobody sets limits", "container " + dead[:12] + " () is being removed"} {
 		if !strings.Contains(obstacles, says) {
 			t.Errorf("%q lacks %q", obstacles, says)
 		}

@@ -24,6 +24,11 @@ func (p *planner) planImport() (err error) {
 		return fault.New(fault.Unsupported, "cannot migrate from the driver %s to the snapshotter yet (only from overlay2, zfs, vfs and btrfs): from the plugin, run `overlayzfs migrate --back` first, with the Docker that has the plugin", j.From)
 	}
 	p.checkContainers()
+	if slices.ContainsFunc(p.items, func(it item) bool { return it.limit["size"] != "" }) {
+		if err := p.AskLimits(); err != nil {
+			p.plan.addObstacle("containers have limits, which overlayzfs-snapshotter sets: %v", err)
+		}
+	}
 	client, err := imagestore.Dial(*p.ImageStore)
 	if err != nil {
 		return err

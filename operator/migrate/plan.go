@@ -42,6 +42,8 @@ type Request struct {
 	// ImageStore is where images go when the target is containerd's image store. Driver is
 	// the snapshotter's name then, and there is no Dataset or Home.
 	ImageStore *imagestore.Target
+	// AskLimits fails when nothing would set containers' limits in the image store.
+	AskLimits func() error
 	// Action says what to do with a started migration.
 	Action Action
 }
