@@ -28,10 +28,10 @@ const sigsetSize = 8
 func requestToDeath(fd, req, argument uintptr, masks *[2]uint64) unix.Errno {
 	entersyscall()
 	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, fd, req, argument)
-	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, 0, uintptr(unsafe.Pointer(&masks[0])), sigsetSize, 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, 0, uintptr(unsafe.Pointer(&masks[0])), sigsetSize, 0, 0)
 	masks[1] = masks[0] ^ 1<<63 // SIGRTMAX, which nobody sends
-	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&masks[1])), 0, sigsetSize, 0, 0)
-	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&masks[0])), 0, sigsetSize, 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&masks[1])), 0, sigsetSize, 0, 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&masks[0])), 0, sigsetSize, 0, 0)
 	exitsyscall()
 	return errno
 }
