@@ -3,8 +3,10 @@ package zfs
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
-	"sync"
+	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,24 +14,17 @@ import (
 // pipeSize is the capacity of the pipe between the module and this process.
 const pipeSize = 1 << 20
 
-// pipes are the descriptors of all pipes.
-var pipes = struct {
-	sync.Mutex
-	open map[int]bool
-}{open: map[int]bool{}}
-
 // pipe connects the module with a goroutine. In one request the module reads or writes a
 // whole stream through its end, which must block. The goroutine's end has O_NONBLOCK, so
 // that it can be closed while it is used.
 type pipe struct {
-	ours         *os.File
-	mine, theirs int // descriptors
+	ours   *os.File
+	mine   int // descriptor of ours
+	theirs int
 }
 
 // newPipe makes a pipe. The module reads from it, or else writes to it.
 func newPipe(moduleReads bool) (pipe, error) {
-	pipes.Lock()
-	defer pipes.Unlock()
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return pipe{}, err
@@ -42,47 +37,42 @@ func newPipe(moduleReads bool) (pipe, error) {
 	if err := unix.SetNonblock(ours, true); err != nil {
 		return pipe{}, errors.Join(err, unix.Close(ours), unix.Close(theirs))
 	}
-	pipes.open[ours], pipes.open[theirs] = true, true
 	return pipe{os.NewFile(uintptr(ours), "pipe"), ours, theirs}, nil
 }
 
-// close closes our end. The module then reads the end of its stream, or cannot write. A second
-// call does nothing.
-func (p pipe) close() {
-	pipes.Lock()
-	defer pipes.Unlock()
-	if p.ours.Close() == nil {
-		delete(pipes.open, p.mine)
-	}
-}
+// kept are the files that detach leaves open: the request's, and those by which Go's runtime
+// wakes its threads.
+var kept = []string{device, "anon_inode:[eventpoll]", "anon_inode:[eventfd]"}
 
-// closeTheirs closes the module's end in the process's table of descriptors.
-func (p pipe) closeTheirs() error {
-	pipes.Lock()
-	defer pipes.Unlock()
-	delete(pipes.open, p.theirs)
-	return unix.Close(p.theirs)
-}
-
-// detach gives the calling thread a table of descriptors of its own, without any pipe's but the
-// module's end of this one. So our end is closed when the process is killed, and the request
-// ends, even if the module has forgotten the signal: it does where one comes while it starts a
-// thread (spl_kthread_create clears TIF_SIGPENDING, OpenZFS 2.1 to 2.4). It would wait for its
-// own dead process then, and keep dataset and snapshot busy until the next boot. requestToDeath
-// ends the thread itself.
+// detach gives the calling thread a table of descriptors of its own, with the module's end of
+// the pipe, standard input, output and error, and kept files. So our end is closed when the
+// process is killed, and the request ends, even if the module has forgotten the signal: it does
+// where one comes while it starts a thread (spl_kthread_create clears TIF_SIGPENDING, OpenZFS
+// 2.1 to 2.4). It would wait for its own dead process then, and keep dataset and snapshot busy
+// until the next boot. requestToDeath ends the thread itself.
 func (p pipe) detach() error {
-	pipes.Lock()
-	defer pipes.Unlock()
+	const table = "/proc/thread-self/fd"
 	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
 		return err
 	}
-	var err error
-	for fd := range pipes.open {
-		if fd != p.theirs {
-			err = errors.Join(err, unix.Close(fd))
+	all, err := os.ReadDir(table)
+	if err != nil { // without procfs
+		return unix.Close(p.mine)
+	}
+	for _, entry := range all {
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil || fd <= 2 || fd == p.theirs {
+			continue
+		}
+		target, err := os.Readlink(filepath.Join(table, entry.Name()))
+		if err != nil || slices.Contains(kept, target) {
+			continue // the one of the table itself is gone
+		}
+		if err := unix.Close(fd); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // serve makes the request in a thread of its own, and closes the module's end after it. The
@@ -91,8 +81,7 @@ func (p pipe) detach() error {
 // closed.
 func (p pipe) serve(request func() error) <-chan error {
 	detached, done := make(chan error), make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread is not used again
+	onNewThread(func() {
 		var all unix.Sigset_t
 		for i := range all.Val {
 			all.Val[i] = ^all.Val[i]
@@ -103,10 +92,29 @@ func (p pipe) serve(request func() error) <-chan error {
 			err = errors.Join(request(), unix.Close(p.theirs))
 		}
 		done <- err
-	}()
-	err := errors.Join(<-detached, p.closeTheirs())
-	if err != nil {
-		p.close() // the request ends, if it has begun
+	})
+	if err := errors.Join(<-detached, unix.Close(p.theirs)); err != nil {
+		_ = p.ours.Close() // the copying ends, and then says why
 	}
 	return done
+}
+
+// onNewThread runs f in a thread that ends with it. The process's first thread does not end, and
+// its descriptors are those of /proc/self: it is held until f runs in another one.
+func onNewThread(f func()) {
+	go func() {
+		runtime.LockOSThread() // a thread that is not unlocked ends with its goroutine
+		if unix.Gettid() != unix.Getpid() {
+			f()
+			return
+		}
+		begun := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(begun)
+			f()
+		}()
+		<-begun
+		runtime.UnlockOSThread()
+	}()
 }

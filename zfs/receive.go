@@ -46,10 +46,10 @@ func (h *Handle) Receive(ctx context.Context, snap string, b Begin, o Receiving,
 	dataset, _, _ := strings.Cut(snap, "@")
 	args = append(args, nvlist.Pair{Name: "input_fd", Value: int32(p.theirs)})
 	done := p.serve(func() error { return explainReceive(h.change(op, iocRecvNew, dataset, args)) })
-	stop := context.AfterFunc(ctx, func() { p.close() })
+	stop := context.AfterFunc(ctx, func() { p.ours.Close() })
 	defer stop()
 	_, copyErr := io.Copy(p.ours, r)
-	p.close() // the end of the stream
+	p.ours.Close() // the end of the stream
 	err = <-done
 	switch {
 	case err == nil: // the module has all it wants

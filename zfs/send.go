@@ -45,10 +45,10 @@ func (h *Handle) SendWith(ctx context.Context, snap string, o Sending, w io.Writ
 	}
 	args = append(args, nvlist.Pair{Name: "fd", Value: int32(p.theirs)})
 	done := p.serve(func() error { return explainSend(h.change(op, iocSendNew, snap, args), o.From) })
-	stop := context.AfterFunc(ctx, func() { p.close() })
+	stop := context.AfterFunc(ctx, func() { p.ours.Close() })
 	defer stop()
 	_, copyErr := io.Copy(w, p.ours)
-	p.close() // the module sees it if w failed
+	p.ours.Close() // the module sees it if w failed
 	err = <-done
 	switch {
 	case ctx.Err() != nil:
