@@ -51,19 +51,25 @@ func openStoreIn(t *testing.T, dir string, o Options) *Driver {
 // closeStore closes a store and requires that nothing stays mounted.
 func closeStore(t *testing.T, d *Driver) {
 	t.Helper()
-	if err := d.Cleanup(context.Background()); err != nil {
-		t.Error(err)
-	}
-	if err := d.limits.DropSpares(); err != nil { // Close waits for that only for a while
-		t.Error(err)
-	}
-	// Close waits for the discards only for a while, too.
-	ended, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	_ = d.limits.WaitDiscards(ended)
+	finish(t, d)
 	if err := d.Close(); err != nil && !errors.Is(err, os.ErrClosed) { // it may have crashed
 		t.Error(err)
 	}
+}
+
+// finish ends the mounts of a store and waits for its work in the background. Close waits for
+// that only for a while.
+func finish(t *testing.T, d *Driver) {
+	t.Helper()
+	if err := d.Cleanup(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := d.limits.DropSpares(); err != nil {
+		t.Error(err)
+	}
+	ended, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_ = d.WaitReaper(ended)
 }
 
 // crash ends the use of a store as a killed process would, and opens it again.
@@ -81,6 +87,10 @@ func crashTo(t *testing.T, d *Driver, o Options) *Driver {
 		t.Fatal(err)
 	}
 	d.lock = again.lock // for the first store's cleanup
+	t.Cleanup(func() {
+		finish(t, again)
+		must(t, again.stop())
+	})
 	return again
 }
 
