@@ -94,6 +94,9 @@ func (x *extractor) markOpaque(path string) error {
 		x.warn("/"+whiteout.OpaqueMarker, "has no effect: overlayfs shows the root of every layer")
 		return setOpaque(x.root, ".")
 	}
+	if deleted, err := x.isDeletedHere(path); err != nil || deleted {
+		return err
+	}
 	p, err := x.locate(path + "/.")
 	if errors.Is(err, unix.ENOTDIR) {
 		if _, err := x.locate(path); err == nil {
@@ -105,6 +108,20 @@ func (x *extractor) markOpaque(path string) error {
 		return err
 	}
 	return setOpaque(p.dirfd, ".")
+}
+
+// isDeletedHere reports whether the layer itself has a whiteout at path, which an opaque marker
+// below it leaves as it is.
+func (x *extractor) isDeletedHere(path string) (bool, error) {
+	p, err := x.locate(path)
+	if err != nil {
+		return false, err
+	}
+	st, err := fsat.Stat(p.dirfd, p.name)
+	if errors.Is(err, os.ErrNotExist) {
+		return x.Base && x.wasHiding(p), nil
+	}
+	return overlayfs.IsWhiteout(st.Mode, st.Rdev), err
 }
 
 // recordHiding records a whiteout or opaque directory before it is removed. Beyond maxNames of
