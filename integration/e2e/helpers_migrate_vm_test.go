@@ -139,62 +139,92 @@ var (
 // file of the containers.
 func (m *migratedEngine) collectFacts(t testing.TB) (facts []string) {
 	t.Helper()
-	add := func(what, text string) {
-		for line := range strings.Lines(text) {
+	add := func(what string, lines ...string) {
+		for _, line := range lines {
 			facts = append(facts, what+": "+strings.TrimSpace(line))
 		}
 	}
-	add("image", m.Docker(t, "images", "-a", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}} {{.CreatedAt}} {{.Size}}"))
-	add("container", m.Docker(t, "ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.Image}} {{.Command}} {{.CreatedAt}} {{.State}}"))
-	inspected := m.inspectWithoutDriver(t, "image", movedImages)
-	for i, name := range movedImages {
-		add("inspect "+name, inspected[i])
-		add("saved "+name, strings.Join(m.saveDigests(t, name), "\n"))
+	var found []struct {
+		ID       string `json:"Id"`
+		ParentID string `json:"ParentId"`
+		RepoTags []string
+		Created  int64
+		Size     int64
 	}
-	inspected = m.inspectWithoutDriver(t, "container", movedContainers)
-	for i, name := range movedContainers {
-		add("inspect "+name, inspected[i])
-		diff := strings.Split(m.Docker(t, "diff", name), "\n")
-		// For a directory that is deleted and made again, moby's overlay2 reports the
-		// directory as deleted. Other drivers report the files in it.
-		diff = slices.DeleteFunc(diff, func(line string) bool { return strings.Contains(line, " /dir") })
-		slices.Sort(diff)
-		add("diff "+name, strings.Join(diff, "\n"))
-		add("files of "+name, strings.Join(m.listContainerFiles(t, name), "\n"))
+	m.Ask(t, "/images/json?all=1", &found)
+	for _, image := range found {
+		slices.Sort(image.RepoTags)
+		add("image", fmt.Sprint(image))
 	}
-	if len(facts) < 200 {
+	var listed []struct {
+		ID                             string `json:"Id"`
+		Names                          []string
+		Image, ImageID, Command, State string
+		Created                        int64
+	}
+	m.Ask(t, "/containers/json?all=1", &listed)
+	for _, container := range listed {
+		add("container", fmt.Sprint(container))
+	}
+	for _, name := range movedImages {
+		add("inspect "+name, m.inspectWithoutDriver(t, "/images/"+name)...)
+		add("saved "+name, m.saveDigests(t, name)...)
+	}
+	for _, name := range movedContainers {
+		add("inspect "+name, m.inspectWithoutDriver(t, "/containers/"+name)...)
+		add("diff "+name, m.listChanges(t, name)...)
+		add("files of "+name, m.listContainerFiles(t, name)...)
+	}
+	if len(facts) < 200 || len(found) < len(movedImages)-1 || len(listed) != len(movedContainers) {
 		t.Fatalf("too few facts to prove anything: %q", facts)
 	}
 	return facts
 }
 
-// inspectWithoutDriver returns what docker inspect shows of each object, without the storage
-// driver's part.
-func (m *migratedEngine) inspectWithoutDriver(t testing.TB, kind string, names []string) []string {
+// inspectWithoutDriver returns the lines of what the engine says of an object, without the
+// storage driver's part.
+func (m *migratedEngine) inspectWithoutDriver(t testing.TB, path string) []string {
 	t.Helper()
-	var all []map[string]any
-	must(t, json.Unmarshal([]byte(m.Docker(t, append([]string{kind, "inspect"}, names...)...)), &all))
-	if len(all) != len(names) {
-		t.Fatalf("docker %s inspect shows %d of %q", kind, len(all), names)
+	var object map[string]any
+	m.Ask(t, path+"/json", &object)
+	delete(object, "Driver")
+	delete(object, "GraphDriver")
+	raw, err := json.MarshalIndent(object, "", " ")
+	must(t, err)
+	return strings.Split(string(raw), "\n")
+}
+
+// listChanges lists what docker diff shows.
+func (m *migratedEngine) listChanges(t testing.TB, name string) (lines []string) {
+	t.Helper()
+	var changes []struct {
+		Kind int
+		Path string
 	}
-	texts := make([]string, len(all))
-	for i, one := range all {
-		delete(one, "Driver")
-		delete(one, "GraphDriver")
-		raw, err := json.MarshalIndent(one, "", " ")
-		must(t, err)
-		texts[i] = string(raw)
+	m.Ask(t, "/containers/"+name+"/changes", &changes)
+	for _, change := range changes {
+		// For a directory that is deleted and made again, moby's overlay2 reports the
+		// directory as deleted. Other drivers report the files in it.
+		if !strings.HasPrefix(change.Path, "/dir") {
+			lines = append(lines, fmt.Sprint(change))
+		}
 	}
-	return texts
+	slices.Sort(lines)
+	return lines
 }
 
 // saveDigests saves an image and returns the digests of its layers, each verified
 // against the content.
 func (m *migratedEngine) saveDigests(t testing.TB, name string) []string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "saved.tar")
-	m.Docker(t, "save", "-o", path, name)
-	image, err := treecmp.OpenImage(path)
+	out, err := m.Get(t.Context(), "/images/"+name+"/get")
+	must(t, err)
+	defer out.Close()
+	f, err := os.Create(filepath.Join(t.TempDir(), "saved.tar"))
+	must(t, err)
+	_, err = io.Copy(f, out)
+	must(t, errors.Join(err, f.Close()))
+	image, err := treecmp.OpenImage(f.Name())
 	must(t, err)
 	defer image.Close()
 	must(t, image.Verify())
@@ -205,15 +235,13 @@ func (m *migratedEngine) saveDigests(t testing.TB, name string) []string {
 // directories, which each driver sets its own way when a layer has files below them.
 func (m *migratedEngine) listContainerFiles(t testing.TB, container string) (lines []string) {
 	t.Helper()
-	cmd := m.Command("cp", container+":/", "-")
-	out, err := cmd.StdoutPipe()
+	out, err := m.Get(t.Context(), "/containers/"+container+"/archive?path=/")
 	must(t, err)
-	must(t, cmd.Start())
+	defer out.Close()
 	tree, err := treecmp.FromTar(out)
 	must(t, err)
 	_, err = io.Copy(io.Discard, out)
 	must(t, err)
-	must(t, cmd.Wait())
 	for _, entry := range tree.Entries {
 		line, err := json.Marshal(entry)
 		must(t, err)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,23 +97,15 @@ func (e *Engine) TryAgain() error {
 	return err
 }
 
-// ping returns an error until the engine answers. It runs no docker command: a start is
-// polled, and each command would cost the starting engine a fifth of a second of processor
-// time.
+// ping returns an error until the engine answers.
 func (e *Engine) ping() error {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", e.path("docker.sock"))
-	}
-	client := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: answerLimit}
-	answer, err := client.Get("http://docker/version")
+	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
+	defer cancel()
+	answer, err := e.Get(ctx, "/version")
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("the engine answers %s", answer.Status)
-	}
-	return nil
+	return answer.Close()
 }
 
 // configure sets the arguments of dockerd.
