@@ -1,6 +1,6 @@
 //go:build vm
 
-package engine
+package engine_test
 
 import (
 	"os"
@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/overlayzfs/overlayzfs/integration/engine"
+	"github.com/overlayzfs/overlayzfs/integration/images"
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"github.com/overlayzfs/overlayzfs/internal/kerneltest"
 )
@@ -15,13 +17,11 @@ import (
 // TestAnEngineOnThePlugin is what the stock kernel runs of an engine: an imported image, an
 // image built with a replaced file, and a container that meets its limit.
 func TestAnEngineOnThePlugin(t *testing.T) {
-	e := StartOnPlugin(t, Options{Root: t.TempDir()}, "tank/first-light")
+	e := engine.StartOnPlugin(t, engine.Options{Root: t.TempDir()}, "tank/first-light")
 	if info := e.Docker(t, "info"); !strings.Contains(info, "Storage Driver: overlayzfs") {
 		t.Errorf("docker info:\n%s", info)
 	}
-	if out, err := e.Command("import", "/lab/base/debian-base.tar", "base").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	inguest.Must(t, images.Import(e, "base", images.WriteDebian))
 	if out := e.Docker(t, "run", "--rm", "--network", "none", "base", "cat", "/etc/debian_version"); out == "" {
 		t.Error("no output")
 	}
@@ -48,11 +48,9 @@ func TestAnEngineOnThePlugin(t *testing.T) {
 // limited one and in a build step. What else they wait for takes far fewer transaction groups
 // than there are files.
 func TestChangedFilesWaitForNoTransactionGroup(t *testing.T) {
-	e := StartOnPlugin(t, Options{Root: t.TempDir()}, "tank/changes")
-	dir, archive := t.TempDir(), "/lab/base/debian-base.tar"
-	if out, err := e.Command("import", archive, "base").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	e := engine.StartOnPlugin(t, engine.Options{Root: t.TempDir()}, "tank/changes")
+	dir := t.TempDir()
+	inguest.Must(t, images.Import(e, "base", images.WriteDebian))
 	const files = 100
 	dockerfile := "FROM base\nRUN mkdir /many && for i in $(seq 100); do echo below >/many/$i; done\n"
 	inguest.Must(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o600))
