@@ -29,33 +29,42 @@ func TestPods(t *testing.T) {
 	box := p.runThreeLayers(t, "box", sleepForever...)
 	n.requireOnlyOurs(t)
 
-	const change = "cat /etc/motd; ls /opt; echo new >/root/note; rm /srv/one; head -c 3000000 /dev/urandom >/root/random"
-	if got, err := n.execShell(t, box, change); err != nil || got != "changed\nshown" {
-		t.Errorf("the container sees %q, %v", got, err)
-	}
-	n.requireUsage(t, box)
+	t.Run("AContainerChangesFiles", func(t *testing.T) {
+		const change = "cat /etc/motd; ls /opt; echo new >/root/note; rm /srv/one; head -c 3000000 /dev/urandom >/root/random"
+		if got, err := n.execShell(t, box, change); err != nil || got != "changed\nshown" {
+			t.Errorf("the container sees %q, %v", got, err)
+		}
+		n.requireUsage(t, box)
+	})
+	t.Run("DaemonsAreKilled", func(t *testing.T) { n.killDaemons(t, box) })
+	t.Run("AnotherPodSeesNothingOfIt", func(t *testing.T) {
+		other := n.runPod(t, "second")
+		fresh := other.runThreeLayers(t, "box", sleepForever...)
+		if got, err := n.execShell(t, fresh, "ls /root /srv"); err != nil || strings.Contains(got, "note") || !strings.Contains(got, "one") {
+			t.Errorf("a second container sees what the first one did: %q, %v", got, err)
+		}
+		other.remove(t)
+	})
+	p.remove(t)
+	n.removeImages(t)
+	waitFor(t, engine.CheckNoSnapshotterLayers)
+}
 
+// killDaemons kills the snapshotter and stops containerd below a container that has changed
+// files.
+func (n *node) killDaemons(t *testing.T, box string) {
+	const look, want = "cat /root/note; ls /srv", "new\nlarge\ntwo"
 	n.Snapshotter.Kill(t)
-	if got, err := n.execShell(t, box, "cat /root/note; ls /srv"); err != nil || got != "new\nlarge\ntwo" {
+	if got, err := n.execShell(t, box, look); err != nil || got != want {
 		t.Errorf("without the snapshotter the container sees %q, %v", got, err)
 	}
 	n.Snapshotter.Again(t)
 	n.Stop(t)
 	n.Again(t)
 	waitFor(t, n.checkReady)
-	if got, err := n.execShell(t, box, "cat /root/note; ls /srv"); err != nil || got != "new\nlarge\ntwo" {
+	if got, err := n.execShell(t, box, look); err != nil || got != want {
 		t.Errorf("after a restart of both the container sees %q, %v", got, err)
 	}
-	other := n.runPod(t, "second")
-	fresh := other.runThreeLayers(t, "box", sleepForever...)
-	if got, err := n.execShell(t, fresh, "ls /root /srv"); err != nil || strings.Contains(got, "note") || !strings.Contains(got, "one") {
-		t.Errorf("a second container sees what the first one did: %q, %v", got, err)
-	}
-
-	p.remove(t)
-	other.remove(t)
-	n.removeImages(t)
-	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
 
 // TestPodsOfAPulledImage pulls from a registry through the CRI.
