@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -48,6 +49,7 @@ func backupCommand(c console, where *storeFlags) *cobra.Command {
 	f.output.register(command.Flags())
 	flags := command.Flags()
 	valueFlag(flags, &f.records, "records", "", "POOL/NAME", "", "dataset of Docker's data-root (default: the one that the data-root lies on)")
+	f.registerContainerd(flags)
 	valueFlag(flags, &f.have, "have", "", "FILE", "", "send only what the receiver lacks; FILE is the output of restore --have there, - is standard input")
 	valueFlag(flags, &f.file, "output", "o", "FILE", "-", "write to this new file; - is standard output")
 	flags.BoolVar(&f.dryRun, "dry-run", false, dryRunUsage)
@@ -78,6 +80,10 @@ func (f *backupFlags) run(ctx context.Context, c console, name string) error {
 		return err
 	}
 	return f.openZFS(func(z *zfs.Handle) error {
+		sent := func(dataset string) bool { return dataset == f.records || strings.HasPrefix(dataset, f.records+"/") }
+		if err := f.requireContainerdIsSent(sent); err != nil {
+			return err
+		}
 		source := backup.Source{ZFS: z, Layers: f.dataset, Records: f.records}
 		return f.send(ctx, c, source, name, state)
 	})

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/overlayzfs/overlayzfs/operator/host"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
 
@@ -90,6 +91,44 @@ func TestSnapshotAndRollback(t *testing.T) {
 	runCommand(t, exitRefused, "", "rollback", infos[1].Name, "--dataset", layers)
 	runCommand(t, exitFailed, "", "rollback", "nonsense", "--dataset", layers)
 	runCommand(t, exitFailed, "", "snapshots", "--dataset", "tank/none")
+}
+
+// TestContainerdsRecordsGoAlong: layers of the snapshotter go nowhere without the names that
+// containerd has for them.
+func TestContainerdsRecordsGoAlong(t *testing.T) {
+	const records, layers = "tank/named", "tank/named/layers"
+	root := t.TempDir()
+	tool(t, "create", "-o", "mountpoint="+root, records)
+	defer tool(t, "destroy", "-R", records)
+	tool(t, "create", "-o", "mountpoint=legacy", layers)
+	tool(t, "create", records+"/deeper")
+	for _, dir := range []string{root + "/containerd", root + "/deeper/containerd", filepath.Dir(host.SnapshotterConfig)} {
+		makeDirs(t, dir)
+	}
+	if err := os.WriteFile(host.SnapshotterConfig, []byte("[store]\ndataset = \""+layers+"\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(host.SnapshotterConfig)
+	name := strings.TrimSpace(runCommand(t, 0, "", "snapshot", "--dataset", layers, "--records", records))
+	back := []string{"rollback", "@" + name, "--dataset", layers, "--yes", "--containerd-root"}
+	away := []string{"backup", "--dataset", layers, "--records", records, "--dry-run", "--containerd-root"}
+	apart := t.TempDir()
+	for _, refused := range [][]string{append(back, apart), append(back, root+"/deeper/containerd"), append(away, apart)} {
+		if out := runCommand(t, exitRefused, "", refused...); !strings.Contains(out, "containerd's records in "+refused[len(refused)-1]) {
+			t.Errorf("%q says\n%s", refused, out)
+		}
+	}
+	for _, goes := range [][]string{append(back, root+"/containerd"), append(back, apart, "--layers-only")} {
+		if out := runCommand(t, 0, "", goes...); !strings.Contains(out, "containerd and dockerd can be started") {
+			t.Errorf("%q says\n%s", goes, out)
+		}
+	}
+	runCommand(t, 0, "", append(away, root+"/containerd")...)
+	runCommand(t, 0, "", append(away, root+"/deeper/containerd")...)
+	away[2], away[4] = "tank/other/layers", "tank/other" // a copy of another host's
+	if out := runCommand(t, 0, "", append(away, apart)...); strings.Contains(out, "containerd's records") {
+		t.Errorf("a backup of a copy says\n%s", out)
+	}
 }
 
 // TestDestroySnapshots destroys snapshots of ours on each dataset, and no others.

@@ -53,6 +53,7 @@ func rollbackCommand(c console, where *storeFlags) *cobra.Command {
 	flags.BoolVar(&f.allowed.LayersOnly, "layers-only", false, "leave Docker's records as they are; they may name missing layers")
 	flags.BoolVar(&f.allowed.AcceptMissing, "accept-missing", false, "roll back although datasets of limited containers are missing")
 	valueFlag(flags, &f.container, "container", "", "NAME", "", "roll back only what this container has written (plugin's store only)")
+	f.registerContainerd(flags)
 	valueFlag(flags, &f.to, "to", "", "DIR", "", "copy it into this new directory; dockerd may run")
 	return command
 }
@@ -98,7 +99,10 @@ func (f *rollbackFlags) plan(c console, z *zfs.Handle, name string) (r rollbackR
 	if err := f.show(c, r); err != nil {
 		return r, err
 	}
-	return r, r.Refused()
+	if err := r.Refused(); err != nil {
+		return r, err
+	}
+	return r, f.requireContainerdGoesBack(func(dataset string) bool { return slices.Contains(r.RollBack, dataset) })
 }
 
 // guessRecords takes the dataset that Docker's data-root lies on, where neither the operator
@@ -188,8 +192,14 @@ func (f *rollbackFlags) report(c console, r rollbackReport) error {
 		return findings{fmt.Sprintf("dataset %s is not mounted on %s: mount it with `zfs mount %s` before dockerd is started",
 			missing[0].Source, missing[0].Target, missing[0].Source), exitWarning}
 	}
-	if !f.json {
-		fmt.Fprintln(c.out, "Done. dockerd can be started.")
+	used, err := f.usesSnapshotter()
+	if err != nil || f.json {
+		return err
 	}
+	if used {
+		fmt.Fprintln(c.out, "Done. overlayzfs-snapshotter, containerd and dockerd can be started.")
+		return nil
+	}
+	fmt.Fprintln(c.out, "Done. dockerd can be started.")
 	return nil
 }
