@@ -32,6 +32,8 @@ var tableRules = []rule{
 // containerRules are those of a rollback of one container.
 var containerRules = []rule{
 	{flag: "to", without: "container", instead: "it is where the files of one container go"},
+	{flag: "into", without: "container", instead: "it is where the files of one container go"},
+	{flag: "containerd-root", with: "container", instead: "containerd's records stay as they are; leave it out"},
 	{flag: "destroy-newer", with: "container", instead: "the files of one container are copied, and no snapshot is in the way"},
 	{flag: "accept-missing", with: "container", instead: "the container has to be in the snapshot; leave it out"},
 	{flag: "layers-only", with: "container", instead: "Docker's records stay as they are anyway; leave it out"},

@@ -23,6 +23,7 @@ type rollbackFlags struct {
 	allowed   snapshot.Options
 	container string
 	to        string
+	into      string
 }
 
 // rollbackCommand rolls a store back to a snapshot.
@@ -39,6 +40,7 @@ func rollbackCommand(c console, where *storeFlags) *cobra.Command {
 		Example: "  overlayzfs rollback overlayzfs-stop-20260824T101500Z-1 --dry-run\n" +
 			"  overlayzfs rollback tank/docker/layers@overlayzfs-stop-20260824T101500Z-1 --yes\n" +
 			"  overlayzfs rollback overlayzfs-stop-20260824T101500Z-1 --container web --to /tmp/web\n" +
+			"  overlayzfs rollback overlayzfs-stop-20260824T101500Z-1 --container web --into web-before\n" +
 			"  overlayzfs rollback autosnap_2026-08-24_10:00:00_hourly --records tank/docker",
 		Args: oneArg, ValidArgsFunction: f.offerSnapshots,
 		RunE: func(command *cobra.Command, args []string) error {
@@ -55,6 +57,7 @@ func rollbackCommand(c console, where *storeFlags) *cobra.Command {
 	valueFlag(flags, &f.container, "container", "", "NAME", "", "roll back only what this container has written (plugin's store only)")
 	f.registerContainerd(flags)
 	valueFlag(flags, &f.to, "to", "", "DIR", "", "copy it into this new directory; dockerd may run")
+	valueFlag(flags, &f.into, "into", "", "NAME", "", "put it into this stopped container of the same image")
 	return command
 }
 

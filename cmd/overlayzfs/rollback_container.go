@@ -15,18 +15,27 @@ type containerReport struct {
 	Name      string `json:"name"` // of the snapshot
 	Container string `json:"container"`
 	Layer     string `json:"layer"`
-	To        string `json:"to,omitempty"` // a directory, if not in the place of the present layer
+	To        string `json:"to,omitempty"`   // a directory, if not in the place of a layer
+	Into      string `json:"into,omitempty"` // the container whose layer is replaced, if it is another
 	DryRun    bool   `json:"dry_run,omitempty"`
 }
 
 // rollBackContainer brings one container's writable layer back from a snapshot.
 func (f *rollbackFlags) rollBackContainer(ctx context.Context, c console, name string) error {
+	if f.to != "" && f.into != "" {
+		return usagef("--to and --into are two places; leave one of the two out")
+	}
 	return f.readDockerStore("rollback --container", func(s *inventory.Source) error {
 		layer, err := writable.Find(s, name, f.container)
 		if err != nil {
 			return err
 		}
-		r := containerReport{Name: name, Container: layer.Container, Layer: layer.ID, To: f.to, DryRun: f.dryRun}
+		if f.into != "" {
+			if err := layer.Into(f.into); err != nil {
+				return err
+			}
+		}
+		r := containerReport{Name: name, Container: layer.Container, Layer: layer.ID, To: f.to, Into: f.into, DryRun: f.dryRun}
 		if err := f.showContainer(c, r); err != nil || f.dryRun {
 			return err
 		}
@@ -67,10 +76,14 @@ func (f *rollbackFlags) showContainer(c console, r containerReport) error {
 	if f.json {
 		return writeJSON(c.out, r)
 	}
-	to := "in the place of what it has now, which is lost"
-	if r.To != "" {
+	to, stay := "in the place of what it has now, which is lost", "Its image, settings and volumes stay as they are."
+	switch {
+	case r.To != "":
 		to = "to " + r.To
+	case r.Into != "":
+		to = "in the place of what container " + fault.Printable(r.Into) + " has now, which is lost"
+		stay = "Settings and volumes of both stay as they are."
 	}
-	_, err := fmt.Fprintf(c.out, "What container %s had written by snapshot %s, %s.\nIts image, settings and volumes stay as they are.\n", fault.Printable(r.Container), r.Name, to)
+	_, err := fmt.Fprintf(c.out, "What container %s had written by snapshot %s, %s.\n%s\n", fault.Printable(r.Container), r.Name, to, stay)
 	return err
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // TestRollbackOfOneContainer brings what a container had written back: into a directory beside
-// the running engine, and in the place of what it wrote since. Other containers stay.
+// the running engine, into another container, and in the place of what it wrote since. Other
+// containers stay.
 func TestRollbackOfOneContainer(t *testing.T) {
 	s := newSnapshotEngine(t, false)
 	importTiny(t, s.Engine, "tiny")
@@ -56,6 +57,13 @@ func TestRollbackOfOneContainer(t *testing.T) {
 			t.Errorf("beside the engine it exits with %d and says\n%s", code, out)
 		}
 	}
+	importTiny(t, s.Engine, "apart") // another image
+	for name, options := range map[string][]string{"plain-copy": {"tiny"}, "limited-copy": {"--storage-opt", "size=20M", "tiny"}, "stranger": {"apart"}} {
+		s.Docker(t, append(append([]string{"create", "--network", "none", "--name", name}, options...), "sleep", "1000000")...)
+	}
+	if out, code := back("plain", "--into", "stranger", "--yes"); code != 1 || !strings.Contains(out, "another image") {
+		t.Errorf("into a container of another image it exits with %d and says\n%s", code, out)
+	}
 	if out, code := back("other", "--dry-run"); code != 1 || !strings.Contains(out, "it was made later") {
 		t.Errorf("of a container made later: %d\n%s", code, out)
 	}
@@ -63,12 +71,18 @@ func TestRollbackOfOneContainer(t *testing.T) {
 	s.Stop(t)
 	s.awaitUnmounted(t)
 	for _, container := range containers {
-		if out, code := back(container, "--yes"); code != 0 {
-			t.Errorf("%s: exits with %d and says\n%s", container, code, out)
+		for _, where := range [][]string{{"--into", container + "-copy"}, nil} {
+			if out, code := back(container, append(where, "--yes")...); code != 0 {
+				t.Errorf("%s %q exits with %d and says\n%s", container, where, code, out)
+			}
 		}
 	}
 	s.Again(t)
 	for _, container := range containers {
+		s.Docker(t, "start", container+"-copy")
+		if out := s.Docker(t, "exec", container+"-copy", "cat", "/own"); out != container {
+			t.Errorf("the copy of %s holds %q", container, out)
+		}
 		s.Docker(t, "start", container)
 		requireIntact(t, s.Engine, container)
 		if out := s.Docker(t, "exec", container, "ls", "/", "/etc"); strings.Contains(out, "later") || strings.Contains(out, "new") {
@@ -76,9 +90,10 @@ func TestRollbackOfOneContainer(t *testing.T) {
 		}
 	}
 	requireTotal(t, s.testEngine, "limited", 24*mib)
+	requireTotal(t, s.testEngine, "limited-copy", 20*mib)
 	s.Docker(t, "start", "other")
 	requireIntact(t, s.Engine, "other")
-	s.Docker(t, append([]string{"rm", "-f", "other"}, containers...)...)
+	s.Docker(t, append([]string{"rm", "-f", "other", "plain-copy", "limited-copy", "stranger"}, containers...)...)
 	s.Stop(t)
 	s.awaitUnmounted(t)
 }

@@ -1,5 +1,5 @@
 // Package writable brings one container's writable layer back from a snapshot: into a
-// directory, or in the place of the layer that the container has now.
+// directory, or in the place of the layer that the container, or another one, has now.
 package writable
 
 import (
@@ -9,7 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -26,10 +28,17 @@ type Layer struct {
 	Container string // its name
 	ID        string // the layer's
 	Dataset   string // of a limited container; else ""
-	Running   bool   // now
 
 	source   *inventory.Source
 	snapshot string // the part after the @
+	chains   []digest.Digest
+	place    place
+}
+
+// place is the writable layer that Replace replaces.
+type place struct {
+	container, id, dataset string // as in Layer
+	running                bool
 }
 
 // Find finds the layer of a container that Docker knows, in a snapshot of the store.
@@ -41,30 +50,74 @@ func Find(s *inventory.Source, snapshot, name string) (l Layer, err error) {
 	if err != nil {
 		return l, err
 	}
-	match, err := inv.Find(name)
+	match, err := findContainer(inv, name)
 	if err != nil {
 		return l, err
 	}
-	if match.Kind != "container" || len(match.Layers) == 0 {
-		return l, fault.New(fault.Invalid, "%s names no container, but a different thing (%s): `docker ps -a` lists containers", name, match.Kind)
+	l = Layer{Container: match.Name, ID: match.Layers[len(match.Layers)-1].ID, source: s, snapshot: snapshot, chains: match.Chains}
+	if err := l.setPlace(match); err != nil {
+		return l, err
 	}
-	l = Layer{Container: match.Name, ID: match.Layers[len(match.Layers)-1].ID, Running: match.Running, source: s, snapshot: snapshot}
 	view, err := overlayzfs.OpenSnapshot(s.Dataset + "@" + snapshot)
 	if err != nil {
 		return l, err
 	}
 	defer func() { _ = view.Close() }() // only read
+	dataset, found, err := l.findDataset(view, l.ID)
+	l.Dataset = dataset
+	if err == nil && !found {
+		err = fault.New(fault.NotFound, "snapshot %s does not have container %s: it was made later", snapshot, match.Name)
+	}
+	return l, err
+}
+
+func findContainer(inv *inventory.Inventory, name string) (*inventory.Match, error) {
+	match, err := inv.Find(name)
+	if err != nil {
+		return nil, err
+	}
+	if match.Kind != "container" || len(match.Layers) == 0 {
+		return nil, fault.New(fault.Invalid, "%s names no container, but a different thing (%s): `docker ps -a` lists containers", name, match.Kind)
+	}
+	return match, nil
+}
+
+// findDataset finds a layer, and the dataset of a limited one.
+func (l *Layer) findDataset(view *overlayzfs.StoreView, id string) (dataset string, found bool, err error) {
 	layers, err := view.Layers()
 	for _, seen := range layers {
-		if seen.ID != l.ID {
+		if seen.ID != id {
 			continue
 		}
 		if seen.Limit != nil && seen.Limit.Mode == quota.Dataset {
-			l.Dataset = s.Dataset + "/" + seen.Key
+			dataset = l.source.Dataset + "/" + seen.Key
 		}
-		return l, err
+		return dataset, true, err
 	}
-	return l, errors.Join(err, fault.New(fault.NotFound, "snapshot %s does not have container %s: it was made later", snapshot, match.Name))
+	return "", false, err
+}
+
+// Into makes Replace put the content into another container. Its image has to have the same
+// layers: the content is changes to these.
+func (l *Layer) Into(name string) error {
+	inv, err := l.source.Inventory()
+	if err != nil {
+		return err
+	}
+	match, err := findContainer(inv, name)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(match.Chains, l.chains) {
+		return fault.New(fault.Invalid, "container %s has another image than %s: make one with the image of %s", match.Name, l.Container, l.Container)
+	}
+	return l.setPlace(match)
+}
+
+func (l *Layer) setPlace(match *inventory.Match) (err error) {
+	l.place = place{container: match.Name, id: match.Layers[len(match.Layers)-1].ID, running: match.Running}
+	l.place.dataset, _, err = l.findDataset(l.source.View, l.place.id)
+	return err
 }
 
 // open opens the layer's content in the snapshot.
@@ -115,13 +168,14 @@ func (l Layer) copyInto(ctx context.Context, dir string, copied func(int64)) err
 	return treecopy.Upper(ctx, to, content, treecopy.Options{Copied: copied})
 }
 
-// Replace puts the layer's content of the snapshot in the place of the present one. Nobody may
+// Replace puts the layer's content of the snapshot in the place of the present one, or of that
+// of the container of Into. Nobody may
 // have the store open, and Docker has to be kept from starting. It is cut anywhere without harm:
 // the content is exchanged in one step, after the copy is on disk.
 func (l Layer) Replace(ctx context.Context, copied func(int64)) error {
-	dataset, dir, staging := l.source.Dataset, l.ID, filepath.Join(".overlayzfs/new", "back-"+l.ID)
-	if l.Dataset != "" {
-		dataset, dir, staging = l.Dataset, ".", "diff.back"
+	dataset, dir, staging := l.source.Dataset, l.place.id, filepath.Join(".overlayzfs/new", "back-"+l.place.id)
+	if l.place.dataset != "" {
+		dataset, dir, staging = l.place.dataset, ".", "diff.back"
 	}
 	root, err := zfs.OpenDataset(dataset)
 	if err != nil {
@@ -129,7 +183,7 @@ func (l Layer) Replace(ctx context.Context, copied func(int64)) error {
 	}
 	defer root.Close()
 	if _, err := os.Lstat(below(root, filepath.Join(dir, "diff"))); errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.NotFound, "container %s has no writable layer now", l.Container)
+		return fault.New(fault.NotFound, "container %s has no writable layer now", l.place.container)
 	}
 	staged := below(root, staging)
 	if err := os.RemoveAll(staged); err != nil { // of a run that was cut
@@ -153,8 +207,8 @@ func (l Layer) RequireStopped() error {
 	if err := l.source.View.RequireUnused(); err != nil {
 		return err
 	}
-	if l.Running {
-		return fault.NewWithRemedy(fault.Busy, "Docker recorded that container %s runs; stop it", l.Container)
+	if l.place.running {
+		return fault.NewWithRemedy(fault.Busy, "Docker recorded that container %s runs; stop it", l.place.container)
 	}
 	return nil
 }
