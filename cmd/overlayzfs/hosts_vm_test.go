@@ -105,3 +105,28 @@ func TestLayersThatSomebodyHolds(t *testing.T) {
 		shell(t, "umount "+elsewhere)
 	}
 }
+
+// TestLayersAreFoundByTheirProperty: neither Docker's configuration nor a flag names the dataset.
+// A backup of another host's layers has the property, too, and is not taken for this host's.
+func TestLayersAreFoundByTheirProperty(t *testing.T) {
+	const layers, copied = "tank/unnamed", "tank/copied"
+	root, config := newHost(t, layers)
+	args := []string{"--root", root, "--config-file", config, "--yes"}
+	runCommand(t, 0, "", append([]string{"setup", "--way", "plugin", "--dataset", layers}, args...)...)
+	tool(t, "snapshot", layers+"@sent")
+	shell(t, "zfs send -p "+layers+"@sent | zfs receive -u "+copied)
+	defer tool(t, "destroy", "-r", copied)
+	if source := strings.TrimSpace(shell(t, "zfs get -Ho value,source overlayzfs:role "+copied)); source != "layers\treceived" {
+		t.Fatalf("the copy has the property %q", source)
+	}
+	remove := append([]string{"setup", "--remove", "--layers"}, args...)
+	tool(t, "set", "overlayzfs:role=layers", copied)
+	if out := runCommand(t, exitUsage, "", remove...); !strings.Contains(out, layers) || !strings.Contains(out, copied) || !there(layers) {
+		t.Errorf("with two of them it says\n%s", out)
+	}
+	tool(t, "inherit", "-S", "overlayzfs:role", copied)
+	runCommand(t, 0, "", remove...)
+	if there(layers) || !there(copied) {
+		t.Errorf("the layers are there: %t, the copy is: %t", there(layers), there(copied))
+	}
+}

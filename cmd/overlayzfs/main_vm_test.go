@@ -102,7 +102,7 @@ func TestContainerdsRecordsGoAlong(t *testing.T) {
 	defer tool(t, "destroy", "-R", records)
 	tool(t, "create", "-o", "mountpoint=legacy", layers)
 	tool(t, "create", records+"/deeper")
-	for _, dir := range []string{root + "/containerd", root + "/deeper/containerd", filepath.Dir(host.SnapshotterConfig)} {
+	for _, dir := range []string{root + "/volumes/local/_data", root + "/containerd", root + "/deeper/containerd", filepath.Dir(host.SnapshotterConfig)} {
 		makeDirs(t, dir)
 	}
 	if err := os.WriteFile(host.SnapshotterConfig, []byte("[store]\ndataset = \""+layers+"\"\n"), 0o600); err != nil {
@@ -122,6 +122,9 @@ func TestContainerdsRecordsGoAlong(t *testing.T) {
 		if out := runCommand(t, 0, "", goes...); !strings.Contains(out, "containerd and dockerd can be started") {
 			t.Errorf("%q says\n%s", goes, out)
 		}
+	}
+	if out := runCommand(t, 0, "", append(back, root+"/containerd")...); !strings.Contains(out, "Volumes that went back: local") {
+		t.Errorf("a volume in the data-root's dataset goes back:\n%s", out)
 	}
 	runCommand(t, 0, "", append(away, root+"/containerd")...)
 	runCommand(t, 0, "", append(away, root+"/deeper/containerd")...)
