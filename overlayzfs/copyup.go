@@ -175,7 +175,7 @@ func (c CopyUp) syncAdvice(sync string) string {
 	const loss = "a power cut %stakes up to the last 5 s of what containers wrote, fsync or not (images are safe)"
 	switch {
 	case sync == "disabled" && c.Waits == nil:
-		return c.String() + "; " + fmt.Sprintf(loss, "") + "; sync=standard keeps what was fsynced, and copy-ups do not wait for a transaction group either"
+		return c.String() + "; " + fmt.Sprintf(loss, "") + "; sync=standard keeps what was fsynced, copy-ups do not wait for a transaction group either, and builds and removals are faster"
 	case sync == "disabled":
 		return fmt.Sprintf("%s; "+loss+"; sync=standard keeps what was fsynced and waits for a transaction group at each such change (%v)", c, "", c.Waits)
 	case c.Waits == nil:

@@ -58,7 +58,7 @@ func setupCommand(c console, where *storeFlags) *cobra.Command {
 			"is there. systemd drop-ins start the services after ZFS. setup restarts containerd and dockerd, and runs a\n" +
 			"container as proof; containers of dockerd stop. It does not restart a dockerd that systemd does not run.",
 		Example: "  overlayzfs setup tank/docker --dry-run\n" +
-			"  overlayzfs setup tank/docker --sync disabled --opt overlayzfs.size=10G\n" +
+			"  overlayzfs setup tank/docker --opt overlayzfs.size=10G\n" +
 			"  overlayzfs setup --dataset tank/docker/layers --yes\n" +
 			"  overlayzfs setup --undo",
 		Args: optionalArg,

@@ -166,6 +166,21 @@ func (s *programsEngine) requireKept(t *testing.T, key string) {
 	})
 }
 
+// awaitMoved waits until no dataset of these containers is among those of present ones: a snapshot
+// that is taken before then keeps it. The rollback has brought them all back.
+func (s *programsEngine) awaitMoved(t *testing.T, keys map[string]string) {
+	t.Helper()
+	waitFor(t, func() error {
+		all := s.listContainerDatasets(t)
+		for name, key := range keys {
+			if slices.Contains(all, s.dataset+"/"+key) {
+				return fmt.Errorf("the dataset of %s is not below removed: %q", name, all)
+			}
+		}
+		return nil
+	})
+}
+
 // restart starts the engine again, which looks at datasets of removed containers as the driver
 // does every minute, and requires that exactly these containers' datasets are there.
 func (s *programsEngine) restart(t *testing.T, keys ...string) {
@@ -245,6 +260,7 @@ func (s *programsEngine) liveWithSnapshotsInOneStep(t *testing.T) {
 		requireIntact(t, s.Engine, name)
 	}
 	s.Docker(t, "rm", "-f", "round2", "round3")
+	s.awaitMoved(t, keys)
 	for range 2 {
 		s.runSanoid(t)
 	}

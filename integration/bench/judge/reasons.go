@@ -12,7 +12,8 @@ var reasons = map[string]string{
 		"fsyncs come before its last rename. In process, Create is 37 % of the time, Remove 24 %, Put 20 %, Get 19 %. The rest is the " +
 		"socket: three calls, in each of which two processes take turns on one processor. A driver inside of dockerd would be needed.",
 	"cycle.remove": "A removal ends with a commit of the intent log, which overlay2 omits: a power cut brings its layer back. The files are " +
-		"deleted later. What is left is the unmount, one rename, that commit and one call through the socket.",
+		"deleted later. What is left is the unmount, one rename, that commit and one call through the socket. With sync=disabled there is " +
+		"no log, so Remove waits for a transaction group.",
 	"cycle.step": "A step is on disk when it ends, with all that was written, and overlay2's is not. That takes one commit of the " +
 		"intent log in Create and two in Put, 70 % of Put's time; the second has the times of the step's files. " +
 		"With sync=disabled there is no log, so Put waits for a transaction group: a commit of the log that " +
@@ -37,11 +38,11 @@ var reasons = map[string]string{
 		"times more, in pieces of 32 KB that moby's proxy chooses. Two processors would be needed, or a descriptor of the tar instead of its bytes.",
 	"diff.": "One processor: the threads that read files, and the engine that empties the socket, take turns on it. Reading the files from " +
 		"ZFS takes half of the time in process, opening them below their directory 11 %. Through the socket the tar is copied twice more; " +
-		"its buffer is the kernel's 208 KB, which only CAP_NET_ADMIN may exceed.",
+		"its buffer has the kernel's default of 208 KB, and a larger one was not tried.",
 	"apply.large": "The 2 GB go through the socket in pieces of 32 KB that moby's proxy chooses: 65,000 times a write, a read and a change of " +
 		"the process on one processor. A protocol that hands over a descriptor instead of bytes would be needed.",
 	"diff.large": "The 2 GB go through the socket, whose buffer is the kernel's 208 KB: 10,000 times both processes take turns on one processor. " +
-		"A larger buffer needs CAP_NET_ADMIN, which the plugin does not ask for, or a protocol that hands over a descriptor.",
+		"A larger buffer was not tried; a protocol that hands over a descriptor would end it.",
 	"changes.": "The time is that of one call through the socket.",
 	"diffsize.": "One call through the socket takes longer than the walk of a few files. In process the walk is compared: " +
 		"it opens each directory below the one above it, as safety against links needs.",
