@@ -119,7 +119,7 @@ func (x *extractor) isDeletedHere(path string) (bool, error) {
 	}
 	st, err := fsat.Stat(p.dirfd, p.name)
 	if errors.Is(err, os.ErrNotExist) {
-		return x.Base && x.wasHiding(p), nil
+		return false, nil
 	}
 	return overlayfs.IsWhiteout(st.Mode, st.Rdev), err
 }

@@ -177,7 +177,7 @@ func whiteoutRules() []rule {
 		{id: "W5", entries: []entry{aFile("a/f", "1"), anOpaqueMarker("a/f"), aSymlink("l", "a/f"), anOpaqueMarker("l")}, want: []string{`a/f: file "1"`, "l: to a/f"}, warned: "no effect"},
 		{id: "W5", entries: []entry{aWhiteout("d"), anOpaqueMarker("d"), aDevice("e", tar.TypeChar, 0, 0), anOpaqueMarker("e"), aWhiteout("f"), anOpaqueMarker("f"), aFile("f/g", "")},
 			want: []string{"d: whiteout", "e: whiteout", "f: dir trusted.overlay.opaque=y", "f/g: file"}},
-		{id: "W5", base: true, entries: []entry{aWhiteout("d"), anOpaqueMarker("d"), aWhiteout("f"), anOpaqueMarker("f"), aFile("f/g", "")}, want: []string{"d: nothing", "f: dir", "f/g: file"}},
+		{id: "W5", base: true, entries: []entry{aWhiteout("d"), anOpaqueMarker("d"), aWhiteout("f"), anOpaqueMarker("f"), aFile("f/g", "")}, want: []string{"d: dir", "f: dir", "f/g: file"}},
 		{id: "W6", below: []entry{aFile("x", "")}, entries: []entry{aFile(".wh..wh..opq", ""), aFile("f", "")}, want: []string{"f: file", ".wh..wh..opq: nothing", "x: nothing", ".: dir trusted.overlay.opaque=y"}, warned: "no effect"},
 		{id: "W6", base: true, entries: []entry{aFile("./.wh..wh..opq", ""), aFile("f", "")}, want: []string{"f: file", ".wh..wh..opq: nothing"}},
 		{id: "W7", entries: []entry{aFile(".wh..wh.aufs", ""), aDir(".wh..wh.orph"), aFile(".wh..wh.orph/x", ""), aFile("d/.wh..wh.x", ""), aFile("f", "")},
