@@ -46,6 +46,7 @@ type traits struct {
 	lateOpaque names // W1: directories of opaque markers after other entries
 	opaqueBase names // W5: directories of opaque markers in the base
 	opaqueFile names // W5: directories of opaque markers in the place of a lower file
+	opaqueGone names // W5: directories of opaque markers that the layer has deleted
 	dirAgain   names // R1: directories in the place of the layer's own file
 	replaced   names // R1: what replaces a directory, named or implied
 	implied    names // A4: directories without an entry in a layer
@@ -73,7 +74,7 @@ type traitFinder struct {
 // findTraits returns what a stack has.
 func findTraits(s Stack) traits {
 	f := traitFinder{links: map[string]string{}, below: names{}}
-	for _, n := range []*names{&f.remade, &f.marked, &f.late, &f.lateOpaque, &f.opaqueBase, &f.opaqueFile, &f.dirAgain, &f.replaced, &f.implied, &f.linked} {
+	for _, n := range []*names{&f.remade, &f.marked, &f.late, &f.lateOpaque, &f.opaqueBase, &f.opaqueFile, &f.opaqueGone, &f.dirAgain, &f.replaced, &f.implied, &f.linked} {
 		*n = names{}
 	}
 	f.mobyHangs = hasMarkBelowFifo(s)
@@ -81,7 +82,7 @@ func findTraits(s Stack) traits {
 		f.base = i == 0
 		f.addLayer(l)
 	}
-	for _, n := range []names{f.remade, f.lateOpaque, f.opaqueBase, f.opaqueFile, f.dirAgain, f.implied} {
+	for _, n := range []names{f.remade, f.lateOpaque, f.opaqueBase, f.opaqueFile, f.opaqueGone, f.dirAgain, f.implied} {
 		f.follow(n)
 	}
 	return f.traits
@@ -182,6 +183,9 @@ func (f *traitFinder) addOpaque(n int, dir string) {
 	}
 	if f.below[dir] {
 		f.opaqueFile[dir] = true
+	}
+	if f.whiteouts[dir] {
+		f.opaqueGone[dir] = true
 	}
 }
 
