@@ -60,7 +60,7 @@ func (t traits) allowAgainst(overlay2 bool) allowance {
 // allowAgainstVFS returns what moby's vfs may have different.
 func (t traits) allowAgainstVFS() allowance {
 	a := t.allowAgainst(true)
-	a.extra = t.opaqueGone.lead // W5; W2: as ours
+	a.extra = t.opaqueGone.hold // W5; W2: as ours
 	a.lacks = func(p string) bool {
 		return t.marked.hold(p) || t.late.hold(p) || t.opaqueBase.lead(p) || t.lateOpaque.lead(p) || t.dirAgain.lead(p) || t.opaqueFile.hold(p)
 	}
