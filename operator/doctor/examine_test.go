@@ -140,7 +140,7 @@ func TestEachFaultIsFound(t *testing.T) {
 		"Docker 28":                {func(f *Facts) { f.Docker.Engine.Version = "28.5.2" }, Broken, "dockerd", "overlayzfs setup --way snapshotter --dataset tank/docker"},
 		"unknown layers":           {func(f *Facts) { f.Store.Unknown = 2 }, Note, "leftovers", "overlayzfs gc"},
 		"removals":                 {func(f *Facts) { f.Store.Removing = 2 }, Note, "leftovers", ""},
-		"removed containers":       {func(f *Facts) { f.Store.Removed = 3 }, Note, "leftovers", "zfs list -r -t snapshot -o name,used tank/docker/removed"},
+		"removed containers":       {func(f *Facts) { f.Store.Removed = 3 }, Note, "leftovers", "zfs list -r -t snapshot -o name,used tank/docker/removed    # sanoid: [tank] with recursive = zfs and autoprune = yes, and no section for removed; syncoid beside it: --no-sync-snap --exclude='/docker/removed(/|$)'"},
 		"a scratch dataset":        {func(f *Facts) { f.Store.Scratch = []string{"tank/docker/x"} }, Note, "leftovers", "zfs destroy -r tank/docker/x"},
 		"a mount":                  {func(f *Facts) { f.Store.Mounts = []string{"/run/x"} }, Note, "leftovers", "umount -R /run/x"},
 		"a migration that is to be finished": {func(f *Facts) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -66,8 +67,7 @@ func findLeftovers(s *Store, dataset, flags string) (found []Finding) {
 	if s.Removed > 0 {
 		found = append(found, Finding{check, Note, fmt.Sprintf("%d datasets of removed containers below %s/removed", s.Removed, dataset),
 			"snapshots from before the removal keep them; the driver destroys each within a minute of its last",
-			"zfs list -r -t snapshot -o name,used " + dataset + "/removed    # programs destroy old snapshots of what their configuration covers: " +
-				"nothing excluded in sanoid (autoprune = yes), zrepl and TrueNAS; syncoid --no-sync-snap, or nothing excluded"})
+			"zfs list -r -t snapshot -o name,used " + dataset + "/removed    # " + pruneAdvice(dataset)})
 	}
 	for _, dataset := range s.Scratch {
 		found = append(found, Finding{check, Note, "dataset " + dataset, "an examination that was cut short left it", "zfs destroy -r " + dataset})
@@ -76,6 +76,17 @@ func findLeftovers(s *Store, dataset, flags string) (found []Finding) {
 		found = append(found, Finding{check, Note, "mount " + mount, "a command that was killed left it", "umount -R " + mount + "; rmdir " + mount})
 	}
 	return found
+}
+
+// pruneAdvice says what makes other programs destroy their old snapshots of removed containers:
+// they do so only with what their configuration covers.
+func pruneAdvice(layers string) string {
+	parent, name := path.Split(layers)
+	parent = strings.TrimSuffix(parent, "/")
+	return fmt.Sprintf("sanoid: [%[1]s] with recursive = zfs and autoprune = yes, and no section for removed; "+
+		"syncoid beside it: --no-sync-snap --exclude='/%[2]s/removed(/|$)'; syncoid alone: nothing excluded; "+
+		"zrepl: filesystems: {\"%[1]s<\": true}, nothing excluded; TrueNAS: Recursive, nothing in Exclude; "+
+		"zfs-auto-snapshot, Proxmox VE: nothing to configure", parent, name)
 }
 
 // slowCopyUp is the duration from which a person notices a copy-up.
