@@ -121,6 +121,9 @@ func enableWhileStopped(t *testing.T, e *engine.Engine) {
 		t.Fatal("the engine starts with a disabled plugin")
 	}
 	e.Stop(t)
+	if out, code := runOperator(t, "gc", "--dry-run", "--config-file", e.UsedConfig()); code != 0 || !strings.Contains(out, "do not know 0 layers") {
+		t.Errorf("gc of the upgraded plugin's store exits with %d and says\n%s", code, out)
+	}
 	t.Log(run(t, operatorPath, enable...))
 	e.Again(t)
 }
