@@ -23,7 +23,8 @@ type allowance struct {
 	xattr    func(path, attr string) bool // an attribute
 }
 
-func never(string) bool { return false }
+func never(string) bool  { return false }
+func always(string) bool { return true }
 
 // allowAgainst returns what a driver that unpacks into overlayfs layers may have different.
 func (t traits) allowAgainst(overlay2 bool) allowance {
@@ -44,6 +45,9 @@ func (t traits) allowAgainst(overlay2 bool) allowance {
 	if overlay2 {
 		a.files = base(t.linked) // L6
 	}
+	if t.moved {
+		a.extra, a.lacks = always, always
+	}
 	a.names = func(p string) bool { return a.extra(p) || a.lacks(p) }
 	a.xattr = func(p, attr string) bool {
 		switch {
@@ -63,6 +67,9 @@ func (t traits) allowAgainstVFS() allowance {
 	a.extra = t.opaqueGone.hold // W5; W2: as ours
 	a.lacks = func(p string) bool {
 		return t.marked.hold(p) || t.late.hold(p) || t.opaqueBase.lead(p) || t.lateOpaque.lead(p) || t.dirAgain.lead(p) || t.opaqueFile.hold(p)
+	}
+	if t.moved {
+		a.extra, a.lacks = always, always
 	}
 	a.kind = func(p string) bool { return t.marked.hold(p) || t.late.hold(p) || t.opaqueFile.hold(p) }
 	a.names = func(p string) bool { return a.lacks(p) || t.linked[baseName(p)] } // L1

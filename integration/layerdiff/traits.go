@@ -55,6 +55,7 @@ type traits struct {
 	symlinks   bool  // N3, N6
 	followed   bool  // N6: an entry's path leads through a symlink of a layer below
 	setGroupID bool  // A4: moby's drivers pass the bit on to implied directories
+	moved      bool  // W3: the base deletes a symlink that climbs; what comes by its path later is elsewhere
 	mobyHangs  bool  // N4: a whiteout below a FIFO, which moby opens and waits for
 }
 
@@ -62,6 +63,7 @@ type traits struct {
 type traitFinder struct {
 	traits
 	links   map[string]string // the targets of symlinks, by base name
+	paths   map[string]string // the same in the base, by path
 	below   names             // files of the layers below
 	deleted bool              // a layer below has a deletion
 
@@ -73,7 +75,7 @@ type traitFinder struct {
 
 // findTraits returns what a stack has.
 func findTraits(s Stack) traits {
-	f := traitFinder{links: map[string]string{}, below: names{}}
+	f := traitFinder{links: map[string]string{}, paths: map[string]string{}, below: names{}}
 	for _, n := range []*names{&f.remade, &f.marked, &f.late, &f.lateOpaque, &f.opaqueBase, &f.opaqueFile, &f.opaqueGone, &f.dirAgain, &f.replaced, &f.implied, &f.linked} {
 		*n = names{}
 	}
@@ -100,6 +102,10 @@ func (f *traitFinder) addLayer(l Layer) {
 		name := path.Clean("/" + e.Name)[1:]
 		if isDir := e.Typeflag == tar.TypeDir; isDir || f.dirs[name] {
 			f.dirs[name] = isDir
+		}
+		dir, base := path.Split(name)
+		if target, ok := strings.CutPrefix(base, ".wh."); ok && f.base && f.dirs[dir+target] {
+			f.dirs[dir+target] = false // W3: what comes back is implied
 		}
 		f.followed = f.followed || lower && (lowerLinks.lead(name) || e.Typeflag == tar.TypeLink && lowerLinks.lead(path.Clean("/" + e.Linkname)[1:]))
 	}
@@ -131,7 +137,7 @@ func (f *traitFinder) addEntry(n int, e Entry) {
 		target := strings.TrimPrefix(base, ".wh.")
 		f.whiteouts[target], f.hides = true, true
 		if f.base {
-			f.marked[target] = true
+			f.addMarked(target)
 		}
 		if n > 0 || !marks {
 			f.late[target] = true
@@ -144,8 +150,17 @@ func (f *traitFinder) addEntry(n int, e Entry) {
 		f.setGroupID = f.setGroupID || e.Mode&0o2000 != 0
 	case e.Typeflag == tar.TypeSymlink:
 		f.symlinks, f.links[base] = true, e.Linkname
+		if f.base {
+			f.paths[name] = e.Linkname
+		}
 	case e.Typeflag == tar.TypeLink:
 		f.linked[base], f.linked[path.Base(e.Linkname)] = true, true
+		if f.whiteouts[path.Base(e.Linkname)] { // L5
+			f.whiteouts[base] = true
+			if f.base {
+				f.addMarked(base)
+			}
+		}
 	}
 	if marks || e.Typeflag == tar.TypeDir {
 		return
@@ -157,6 +172,19 @@ func (f *traitFinder) addEntry(n int, e Entry) {
 			for made := range f.made {
 				f.replaced[made] = true
 			}
+			f.replaced.add(e.Linkname)
+		}
+	}
+}
+
+// addMarked adds a name that a whiteout in the base deletes, with the symlinks in there: what
+// comes by their paths later is elsewhere.
+func (f *traitFinder) addMarked(target string) {
+	f.marked[target] = true
+	for link, leads := range f.paths {
+		if f.marked.hold(link) {
+			f.marked.add(leads)
+			f.moved = f.moved || strings.Contains(leads, "..")
 		}
 	}
 }
