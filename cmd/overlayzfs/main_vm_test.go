@@ -126,6 +126,8 @@ func TestContainerdsRecordsGoAlong(t *testing.T) {
 	if out := runCommand(t, 0, "", append(back, root+"/containerd")...); !strings.Contains(out, "Volumes that went back: local") {
 		t.Errorf("a volume in the data-root's dataset goes back:\n%s", out)
 	}
+	tool(t, "set", "overlayzfs:rollback="+name, layers) // a run that was cut goes on
+	runCommand(t, 0, "", append(back, apart, "--records", records)...)
 	runCommand(t, 0, "", append(away, root+"/containerd")...)
 	runCommand(t, 0, "", append(away, root+"/deeper/containerd")...)
 	away[2], away[4] = "tank/other/layers", "tank/other" // a copy of another host's

@@ -105,6 +105,9 @@ func (f *rollbackFlags) plan(c console, z *zfs.Handle, name string) (r rollbackR
 	if err := r.Refused(); err != nil {
 		return r, err
 	}
+	if r.Resumes != "" { // it was refused or accepted before, and the records may not be mounted now
+		return r, nil
+	}
 	return r, f.requireContainerdGoesBack(func(dataset string) bool { return slices.Contains(r.RollBack, dataset) })
 }
 

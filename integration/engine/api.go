@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,9 +27,9 @@ func (e *Engine) Get(ctx context.Context, path string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(answer.Body)
-		_ = answer.Body.Close()
-		return nil, fmt.Errorf("the engine answers %s to GET %s: %s", answer.Status, path, text)
+		text, err := io.ReadAll(answer.Body)
+		err = errors.Join(err, answer.Body.Close())
+		return nil, errors.Join(fmt.Errorf("the engine answers %s to GET %s: %s", answer.Status, path, text), err)
 	}
 	return answer.Body, nil
 }

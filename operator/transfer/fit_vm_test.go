@@ -27,7 +27,11 @@ func TestInspectTargetSeesRawStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = z.Close() })
+	t.Cleanup(func() {
+		if err := z.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, raw := range []bool{true, false} {
 		send := []string{"send", dataset + "@sent"}
 		if raw {
