@@ -125,7 +125,7 @@ func (t *layerTree) checkEntry(e *entry) error {
 	}
 	found, at, err := t.find(e.name)
 	if errors.Is(err, errMissing) && t.isBase() && t.linksToDeletion(e) {
-		return nil // another whiteout, which leaves nothing in a base layer
+		return t.findImplied(e.name) // another whiteout, which leaves nothing in a base layer
 	}
 	if err != nil {
 		return err

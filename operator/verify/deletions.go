@@ -21,10 +21,7 @@ func (t *layerTree) checkWhiteout(target string) error {
 	e, _, err := t.find(target)
 	switch {
 	case errors.Is(err, errMissing): // there is nothing below either
-		if dir := path.Dir(target); dir != "." {
-			_, _, err = t.find(dir) // which the deletion has implied
-		}
-		return ignoreMissing(err)
+		return t.findImplied(target)
 	case err != nil:
 		return err
 	case e.Layer > 0:
@@ -38,6 +35,16 @@ func (t *layerTree) checkWhiteout(target string) error {
 		return fmt.Errorf("the deletion of %q is not a whiteout", target)
 	}
 	return nil
+}
+
+// findImplied finds the directory that a deletion without effect has implied.
+func (t *layerTree) findImplied(name string) error {
+	dir := path.Dir(name)
+	if dir == "." {
+		return nil
+	}
+	_, _, err := t.find(dir)
+	return ignoreMissing(err)
 }
 
 // linksToDeletion reports whether an entry is a hard link to what an earlier entry of the tar
