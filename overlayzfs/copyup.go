@@ -19,7 +19,7 @@ import (
 
 // CopyUp describes the first change of a file in a container: overlayfs copies the file up.
 type CopyUp struct {
-	Took time.Duration // as the start measured it; zero when it did not
+	Took time.Duration // as the start measured it; zero when that says nothing of new mounts
 	// Waits is why each copy-up waits for a transaction group unless sync=disabled. It is nil
 	// when none waits.
 	Waits error
@@ -46,6 +46,17 @@ func (d *Driver) probeCopyUp(ctx context.Context) {
 	}
 	d.copyUp.Waits = mount.ErrTmpfileNotAsked
 	d.closeTmpfileListener()
+}
+
+// describeCopyUp returns how files are copied up in mounts that are made now. A listener that
+// ended on an error keeps none of them from waiting, and what the start measured is not true
+// of them.
+func (d *Driver) describeCopyUp() CopyUp {
+	c := d.copyUp
+	if err := d.tmpfiles.Err(); err != nil {
+		c.Took, c.Waits = 0, fmt.Errorf("%w; restart the driver", err)
+	}
+	return c
 }
 
 // openTmpfileListener returns why copy-ups have to wait, or a listener.

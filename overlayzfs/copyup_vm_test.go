@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -188,6 +189,32 @@ func TestCopyUpsWaitWithoutFanotify(t *testing.T) {
 		if line[0] == "Copy-up" && !strings.Contains(line[1], "waits for a transaction group (fanotify_init: ") {
 			t.Error(line[1])
 		}
+	}
+}
+
+// A listener that ends while the store is open is told of wherever copy-ups are.
+func TestCopyUpsOfNewMountsWaitWhenTheListenerHasEnded(t *testing.T) {
+	if !kerneltest.HasPermissionEvents(t) {
+		return // there is no listener, see TestCopyUpEndsNoTransactionGroup
+	}
+	d := openStore(t)
+	putBase(t, d)
+	must(t, d.Create(t.Context(), "box", "base", CreateOptions{ReadWrite: true}))
+	must(t, d.tmpfiles.Close())
+	dir, err := d.Get(t.Context(), "box", "")
+	must(t, err)
+	expectRename(t, d, "box", dir, false)
+	must(t, d.Put(t.Context(), "box"))
+	stats, err := d.Stats()
+	must(t, err)
+	if err := stats.CopyUp.Waits; err == nil || !strings.Contains(err.Error(), "the fanotify listener has ended: ") || stats.CopyUp.Took != 0 {
+		t.Errorf("%+v", stats.CopyUp)
+	}
+	status, err := d.Status(t.Context())
+	must(t, err)
+	const want = "not measured for a file's first change in a container, which waits for a transaction group (the fanotify listener has ended: "
+	if !slices.ContainsFunc(status, func(line [2]string) bool { return line[0] == "Copy-up" && strings.HasPrefix(line[1], want) }) {
+		t.Errorf("%q", status)
 	}
 }
 

@@ -54,7 +54,7 @@ func (d *Driver) Stats() (Stats, error) {
 }
 
 func (d *Driver) stats() (s Stats, err error) {
-	s = Stats{Dataset: d.dataset, Pool: zfs.Pool{Name: d.pool()}, CopyUp: d.copyUp}
+	s = Stats{Dataset: d.dataset, Pool: zfs.Pool{Name: d.pool()}, CopyUp: d.describeCopyUp()}
 	if s.Pool.Health, err = zfs.PoolState(d.pool()); err != nil || s.Pool.Suspended() {
 		return s, err
 	}

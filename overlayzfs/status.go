@@ -149,7 +149,7 @@ func (d *Driver) datasetStatus() [][2]string {
 		{"Space Available", units.BytesSize(float64(stats.Available()))},
 		{"Compression Ratio", fmt.Sprintf("%d.%02dx", ratio/100, ratio%100)},
 		{"Sync", stats.Sync()},
-		{"Copy-up", d.copyUp.syncAdvice(stats.Sync())},
+		{"Copy-up", d.describeCopyUp().syncAdvice(stats.Sync())},
 	}
 }
 

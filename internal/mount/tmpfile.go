@@ -55,12 +55,16 @@ func OpenTmpfileListener() (*TmpfileListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &TmpfileListener{
+	l := newListener(fds)
+	go l.listen()
+	return l, nil
+}
+
+func newListener(fds descriptors) *TmpfileListener {
+	return &TmpfileListener{
 		descriptors: fds, paths: map[inode]string{}, inodes: map[string]inode{}, done: make(chan struct{}),
 		pendingMounts: pendingMounts{timeout: pendingTimeout, threads: map[int32]*pendingMount{}, directories: map[string]int{}},
 	}
-	go l.listen()
-	return l, nil
 }
 
 // Close ends the listener. Overlays that are mounted keep their way of copying up.
@@ -71,6 +75,17 @@ func (l *TmpfileListener) Close() error {
 	err := l.wakeUp()
 	<-l.done
 	return err
+}
+
+// Err returns why the listener has ended, and so why the copy-ups of new mounts wait. It is
+// nil as long as the listener works.
+func (l *TmpfileListener) Err() error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended
 }
 
 // Refusals counts the O_TMPFILE files that were refused.
@@ -125,11 +140,10 @@ func (l *TmpfileListener) Watch(work string) error {
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	if err := l.ended; err != nil {
-		l.mu.Unlock()
+	if err := l.Err(); err != nil {
 		return err
 	}
+	l.mu.Lock()
 	delete(l.paths, l.inodes[work])
 	l.paths[id], l.inodes[work] = work, id
 	l.mu.Unlock()

@@ -21,7 +21,7 @@ func (l *TmpfileListener) listen() {
 		logrus.WithError(err).Warn("the fanotify listener ends: the copy-ups of new mounts wait for a transaction group")
 	}
 	l.mu.Lock()
-	l.ended = err
+	l.ended = fmt.Errorf("the fanotify listener has ended: %w", err)
 	l.mu.Unlock()
 	if err := l.close(); err != nil {
 		logrus.WithError(err).Warn("close the fanotify listener")

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -231,8 +233,36 @@ func TestManyMountsRefuseNobodyElse(t *testing.T) {
 	close(stop)
 	others.Wait()
 	expectRefusals(t, l, storm)
+	expectNothingKept(t, l)
 	for i := 0; i < storm; i += 20 {
 		expectRename(t, mounts[i], canListen(t))
+	}
+}
+
+// expectNothingKept makes sure that a listener that watches nothing any more knows no
+// directory, and has no mark in the kernel.
+func expectNothingKept(t *testing.T, l *TmpfileListener) {
+	t.Helper()
+	// Opens that were no mount's are pending until their timers fire, in an hour.
+	l.pendingLock.Lock()
+	pending := slices.Collect(maps.Values(l.threads))
+	l.pendingLock.Unlock()
+	for _, p := range pending {
+		if p.timer.Stop() {
+			l.expire(p)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pendingLock.Lock()
+	defer l.pendingLock.Unlock()
+	if len(l.threads)+len(l.directories)+len(l.paths)+len(l.inodes) > 0 {
+		t.Errorf("%d threads and %d directories are pending, %d and %d directories watched", len(l.threads), len(l.directories), len(l.paths), len(l.inodes))
+	}
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", l.group))
+	must(t, err)
+	if marks := strings.Count(string(info), "fanotify ino:"); marks > 0 || !strings.Contains(string(info), "fanotify flags:") {
+		t.Errorf("%d marks are left:\n%s", marks, info)
 	}
 }
 

@@ -1,6 +1,7 @@
 package storemetrics
 
 import (
+	"math"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -91,7 +92,7 @@ var (
 	used          = newDesc("dataset_used_bytes", "Space of the store's dataset and all datasets below it.", "dataset")
 	logical       = newDesc("dataset_logical_used_bytes", "The same before compression.", "dataset")
 	snapshots     = newDesc("dataset_snapshots_used_bytes", "Space that only snapshots of the store's dataset keep.", "dataset")
-	copyUp        = newDesc("copy_up_seconds", "Duration of a small file's first change in a container, measured at the start. By rename none waits for a transaction group, by tmpfile each does unless sync=disabled.", "by")
+	copyUp        = newDesc("copy_up_seconds", "Duration of a small file's first change in a container, measured at the start. By rename none waits for a transaction group, by tmpfile each does unless sync=disabled. NaN says that the way has changed since.", "by")
 	available     = newDesc("dataset_available_bytes", "Space that can still be written to the store's dataset.", "dataset")
 )
 
@@ -141,12 +142,13 @@ func (g gauges) set(d *prometheus.Desc, value float64, labels ...string) {
 }
 
 func (g gauges) setCopyUp(c overlayzfs.CopyUp) {
-	by := "rename"
-	if c.Waits != nil {
-		by = "tmpfile"
-	}
-	if c.Took > 0 {
-		g.set(copyUp, c.Took.Seconds(), by)
+	switch {
+	case c.Waits != nil && c.Took == 0:
+		g.set(copyUp, math.NaN(), "tmpfile")
+	case c.Waits != nil:
+		g.set(copyUp, c.Took.Seconds(), "tmpfile")
+	case c.Took > 0:
+		g.set(copyUp, c.Took.Seconds(), "rename")
 	}
 }
 

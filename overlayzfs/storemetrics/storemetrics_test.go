@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -204,6 +205,12 @@ func TestTheStoreIsAskedAtEachScrape(t *testing.T) {
 	f = s.scrape(t)
 	want(t, f, 8, "layers")
 	want(t, f, 0.5, "copy_up_seconds", "by=tmpfile")
+
+	a.stats.CopyUp = overlayzfs.CopyUp{Waits: errors.New("the listener has ended")}
+	f = s.scrape(t)
+	if took := f.number("copy_up_seconds", "by=tmpfile"); !math.IsNaN(took) || f.get("copy_up_seconds", "by=rename") != nil {
+		t.Errorf("copy-ups that wait and were not measured take %v", took)
+	}
 }
 
 // TestASuspendedPool makes sure that the state is known and no other number is made up.
