@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"strings"
 	"testing"
@@ -27,6 +28,14 @@ func zfsStream(size int) []byte {
 	}
 	return raw
 }
+
+var le = binary.LittleEndian
+
+// The frame's magic and the size of its parts.
+const (
+	magic   = "overlayzfs-send\n"
+	maxPart = 1 << 20
+)
 
 var header = Header{
 	Name: "overlayzfs-sent-2", GUID: 7, From: "overlayzfs-sent-1", FromGUID: 5, Time: time.Unix(1700000000, 0).UTC(), Bytes: 1000,
@@ -96,13 +105,14 @@ func TestNoDamageIsGivenAway(t *testing.T) {
 
 func TestHeadersThatAreRefused(t *testing.T) {
 	whole := write(t, header, zfsStream(10))
-	newer := bytes.Clone(whole)
-	newer[len(magic)] = 2
+	newer, other := bytes.Clone(whole), bytes.Clone(whole)
+	newer[len(magic)], other[len(magic)] = 3, 2
 	for name, tt := range map[string]struct {
 		raw  []byte
 		says string
 	}{
-		"a version of tomorrow": {newer, "version 2"},
+		"a version of tomorrow": {newer, "version 3"},
+		"containerd's images":   {other, "holds containerd's images"},
 		"zfs send":              {zfsStream(1000), "not a stream of"},
 		"nothing":               {nil, "not a stream of"},
 		"another's stream":      {write(t, Header{Name: "x", GUID: 8, From: "y", FromGUID: 5}, zfsStream(10)), "does not match"},
