@@ -14,7 +14,7 @@ import (
 // file.
 var flagValues = map[string][]cobra.Completion{
 	"way": {"plugin", "snapshotter"}, "sync": {"standard", "disabled"}, "to": {"overlay2", "zfs"},
-	"zfs-dataset": nil, "records": nil, "host": nil, "opt": nil, "size": nil, "inodes": nil,
+	"zfs-dataset": nil, "records": nil, "host": nil, "opt": nil, "size": nil, "inodes": nil, "namespace": {"k8s.io", "moby"},
 }
 
 // fromValues are the values of --from: a driver for migrate, a snapshot for send.

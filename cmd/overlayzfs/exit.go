@@ -8,6 +8,7 @@ import (
 	"github.com/overlayzfs/overlayzfs/operator/backup"
 	"github.com/overlayzfs/overlayzfs/operator/limit"
 	"github.com/overlayzfs/overlayzfs/operator/migrate"
+	"github.com/overlayzfs/overlayzfs/operator/transfer/imagereceive"
 	"github.com/overlayzfs/overlayzfs/operator/transfer/receive"
 	"github.com/overlayzfs/overlayzfs/snapshot"
 )
@@ -79,7 +80,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, snapshot.ErrUnfinished), errors.Is(err, receive.ErrUnfinished), errors.Is(err, errUnfinished):
 		return exitUnfinished
-	case errors.Is(err, snapshot.ErrRefused), errors.Is(err, migrate.ErrRefused), errors.Is(err, receive.ErrRefused), errors.Is(err, backup.ErrRefused), errors.Is(err, limit.ErrRefused), errors.Is(err, errDeclined), errors.Is(err, errRefused):
+	case errors.Is(err, snapshot.ErrRefused), errors.Is(err, migrate.ErrRefused), errors.Is(err, receive.ErrRefused), errors.Is(err, imagereceive.ErrRefused), errors.Is(err, backup.ErrRefused), errors.Is(err, limit.ErrRefused), errors.Is(err, errDeclined), errors.Is(err, errRefused):
 		return exitRefused
 	case errors.As(err, &found):
 		return found.code

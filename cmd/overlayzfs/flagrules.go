@@ -62,7 +62,10 @@ var rules = map[string][]rule{
 		{flag: "username", without: "password-stdin", instead: "the password is read from standard input"},
 		{flag: "password-stdin", without: "username", instead: "it is the password of a user; name the user"},
 	},
-	"receive": {{flag: "input", with: "finish", instead: "--finish reads no stream; leave one of the two out"}},
+	"receive": {
+		{flag: "input", with: "finish", instead: "--finish reads no stream; leave one of the two out"},
+		{flag: "address", with: "finish", instead: "--finish is about a plugin's store; leave one of the two out"},
+	},
 	"restore": {
 		{flag: "input", with: "mount", instead: "--mount reads no stream; leave one of the two out"},
 		{flag: "input", with: "have", instead: "--have reads no stream; leave one of the two out"},

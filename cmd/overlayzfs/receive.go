@@ -11,8 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
+	"github.com/overlayzfs/overlayzfs/operator/containerd"
 	"github.com/overlayzfs/overlayzfs/operator/host"
 	"github.com/overlayzfs/overlayzfs/operator/transfer"
+	"github.com/overlayzfs/overlayzfs/operator/transfer/frame"
 	"github.com/overlayzfs/overlayzfs/operator/transfer/receive"
 	"github.com/overlayzfs/overlayzfs/overlayzfs"
 	"github.com/overlayzfs/overlayzfs/zfs"
@@ -26,6 +28,7 @@ type receiveFlags struct {
 	file    string
 	discard bool
 	finish  bool
+	address string // containerd's socket
 }
 
 // receiveCommand reads a stream into a store.
@@ -33,17 +36,23 @@ func receiveCommand(c console, where *storeFlags) *cobra.Command {
 	f := receiveFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "receive [flags]",
-		Short: "Read a stream of `overlayzfs send` (dockerd stopped)",
-		Long: "Read images, their layers and Docker's records of them from a stream of `overlayzfs send`. A full stream\n" +
-			"creates the dataset, which must not exist. An incremental stream updates it, and drops the changes that\n" +
-			"this host has made to the store since the last stream.\n\n" +
-			"dockerd has to be stopped. receive refuses a stream of another version or with unknown features. It also\n" +
-			"refuses if the dataset has other content, or if this host has containers, a build cache, or images that\n" +
-			"the stream lacks (unless --discard).\n\n" +
-			"receive verifies checksums before it keeps anything. If it is interrupted after that, run it with --finish.",
+		Short: "Read a stream of `overlayzfs send`",
+		Long: "Read images from a stream of `overlayzfs send`. The stream says of which kind it is.\n\n" +
+			"A plugin's store: dockerd has to be stopped. A full stream creates the dataset, which must not exist. An\n" +
+			"incremental stream updates it, and drops the changes that this host has made to the store since the last\n" +
+			"stream. receive refuses if the dataset has other content, or if this host has containers, a build cache, or\n" +
+			"images that the stream lacks (unless --discard). If it is interrupted after it has verified the stream, run\n" +
+			"it with --finish.\n\n" +
+			"containerd's images: containerd and overlayzfs-snapshotter have to run. receive adds the images, and has\n" +
+			"containerd unpack those for this host's platform. A name of another image goes to the image of the stream,\n" +
+			"as with a pull. receive refuses if containerd would delete an image then (unless --discard). If it is\n" +
+			"interrupted, run it again.\n\n" +
+			"receive verifies checksums before it keeps anything, and refuses a stream of another version or with\n" +
+			"unknown features.",
 		Example: "  overlayzfs receive --dataset tank/docker --input /mnt/images.ozfs\n" +
 			"  ssh other overlayzfs send | overlayzfs receive --dataset tank/docker --yes\n" +
-			"  overlayzfs receive --dataset tank/docker --finish --yes",
+			"  overlayzfs receive --dataset tank/docker --finish --yes\n" +
+			"  ssh node overlayzfs send --namespace k8s.io | overlayzfs receive --yes",
 		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := f.checkPrompt(); err != nil {
@@ -60,6 +69,7 @@ func receiveCommand(c console, where *storeFlags) *cobra.Command {
 	flags := command.Flags()
 	valueFlag(flags, &f.file, "input", "i", "FILE", "-", "read this file; - is standard input")
 	flags.BoolVar(&f.discard, "discard", false, "delete images that only this host has, and newer snapshots")
+	valueFlag(flags, &f.address, "address", "", "SOCKET", "", "containerd's socket (default: Docker's, or \""+containerd.DefaultAddress+"\")")
 	flags.BoolVar(&f.finish, "finish", false, "read no stream, and finish an interrupted receive")
 	return command
 }
@@ -92,7 +102,30 @@ type finishReport struct {
 	DryRun  bool   `json:"dry_run,omitempty"`
 }
 
-func (f *receiveFlags) run(ctx context.Context, c console) (err error) {
+func (f *receiveFlags) run(ctx context.Context, c console) error {
+	if f.finish {
+		return f.withReceiver(func(r *receive.Receiver) error { return f.finishReceive(ctx, c, r) })
+	}
+	in, err := f.openInput(c)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	stream, err := frame.NewReader(bufio.NewReaderSize(in, 1<<20))
+	if err != nil {
+		return err
+	}
+	if stream.Version == frame.Images {
+		return f.receiveImages(ctx, c, stream)
+	}
+	return f.withReceiver(func(r *receive.Receiver) error { return f.readStream(ctx, c, r, stream) })
+}
+
+// withReceiver runs a command that changes a plugin's store, with dockerd kept out.
+func (f *receiveFlags) withReceiver(run func(*receive.Receiver) error) (err error) {
+	if f.address != "" {
+		return usagef("--address is for a stream of containerd's images, and this one has a plugin's store; leave it out")
+	}
 	where, err := f.locate()
 	if err != nil {
 		return err
@@ -110,21 +143,12 @@ func (f *receiveFlags) run(ctx context.Context, c console) (err error) {
 		return err
 	}
 	defer lock.Close() // the file may be nil, and Close fails then
-	r := &receive.Receiver{ZFS: z, Where: where, Discard: f.discard, DryRun: f.dryRun, Remedy: f.finishCommand(where)}
-	if f.finish {
-		return f.finishReceive(ctx, c, r)
-	}
-	return f.readStream(ctx, c, r)
+	return run(&receive.Receiver{ZFS: z, Where: where, Discard: f.discard, DryRun: f.dryRun, Remedy: f.finishCommand(where)})
 }
 
-// readStream receives a stream, and installs Docker's records from it.
-func (f *receiveFlags) readStream(ctx context.Context, c console, r *receive.Receiver) error {
-	in, err := f.openInput(c)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	stream, err := transfer.NewReader(bufio.NewReaderSize(in, 1<<20))
+// readStream receives a store, and installs Docker's records from it.
+func (f *receiveFlags) readStream(ctx context.Context, c console, r *receive.Receiver, in *frame.Reader) error {
+	stream, err := transfer.NewReaderOf(in)
 	if err != nil {
 		return err
 	}

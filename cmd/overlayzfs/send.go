@@ -22,6 +22,9 @@ type sendFlags struct {
 	from   string
 	file   string
 	dryRun bool
+
+	namespaces []string // of a snapshotter's store
+	skip       bool
 }
 
 // sendCommand writes a store as a stream.
@@ -29,15 +32,19 @@ func sendCommand(c console, where *storeFlags) *cobra.Command {
 	f := sendFlags{storeFlags: where}
 	command := &cobra.Command{
 		Use:   "send [flags]",
-		Short: "Write all images and Docker's records of them to a stream",
-		Long: "Write all images, their layers and Docker's records of them to one stream. `overlayzfs receive` gives\n" +
-			"another host the same images without a registry. dockerd may run.\n\n" +
-			"send takes a snapshot and keeps it. With --from the stream begins at such a snapshot and has only the\n" +
-			"changes since. The stream has no containers, volumes or build cache. It is not encrypted, even if the\n" +
-			"dataset is. send and receive work on a plugin's store only: containerd keeps the images of a snapshotter's.",
+		Short: "Write all images to a stream",
+		Long: "Write all images to one stream. `overlayzfs receive` gives another host the same images without a registry.\n" +
+			"dockerd and containerd may run.\n\n" +
+			"Of a plugin's store send writes the layers and Docker's records of images. It takes a snapshot and keeps it.\n" +
+			"With --from the stream begins at such a snapshot and has only the changes since.\n\n" +
+			"Of a snapshotter's store send writes containerd's images: their names and blobs, of all name spaces or of\n" +
+			"those that --namespace names. Docker's is moby, Kubernetes' k8s.io. It refuses if containerd lacks layers of\n" +
+			"an image, unless --skip-incomplete leaves that out. --from is refused: there are no streams of changes.\n\n" +
+			"The stream has no containers, volumes or build cache. It is not encrypted, even if the dataset is.",
 		Example: "  overlayzfs send | ssh other overlayzfs receive --dataset tank/docker --yes\n" +
 			"  overlayzfs send --from last | ssh other overlayzfs receive --dataset tank/docker --yes\n" +
-			"  overlayzfs send --output /mnt/images.ozfs",
+			"  overlayzfs send --output /mnt/images.ozfs\n" +
+			"  overlayzfs send --namespace k8s.io | ssh node overlayzfs receive --yes",
 		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return f.run(command.Context(), c) },
 	}
@@ -46,6 +53,9 @@ func sendCommand(c console, where *storeFlags) *cobra.Command {
 	valueFlag(flags, &f.from, "from", "", "SNAPSHOT", "", `send only the changes since this snapshot, which the receiver has; "last" is the one sent last`)
 	valueFlag(flags, &f.file, "output", "o", "FILE", "-", "write to this new file; - is standard output")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print what would be sent, and do nothing")
+	flags.StringArrayVar(&f.namespaces, "namespace", nil, "send the images of containerd's name space `NAME` (repeatable; default: all that have images)")
+	flags.BoolVar(&f.skip, "skip-incomplete", false, "leave out images whose layers containerd lacks")
+	f.registerContainerd(flags)
 	return command
 }
 
@@ -61,7 +71,13 @@ func (f *sendFlags) run(ctx context.Context, c console) error {
 	if err := errors.Join(f.checkOutput(c), send.CheckFree(f.file)); err != nil {
 		return err
 	}
-	return f.readDockerStore("send", func(s *inventory.Source) error {
+	return f.readStore(func(s *inventory.Source) error {
+		if s.Docker == nil {
+			return f.sendImages(ctx, c, s)
+		}
+		if len(f.namespaces) > 0 || f.skip {
+			return usagef("--namespace and --skip-incomplete are for a snapshotter's store, and %s is a plugin's; leave them out", s.Dataset)
+		}
 		if s.Where.Dataset == "" {
 			return fault.New(fault.Unsupported, "the store lies in Docker's data-root, and has no dataset of its own to send: `zfs send` the data-root's dataset")
 		}

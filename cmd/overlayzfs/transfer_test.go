@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/operator/host"
 	"github.com/overlayzfs/overlayzfs/operator/transfer"
+	"github.com/overlayzfs/overlayzfs/operator/transfer/frame"
 )
 
 // TestWriteStreams compares what send and receive print.
@@ -67,6 +69,16 @@ func finishReports() []finishReport {
 	return []finishReport{gone, goes, done, dry}
 }
 
+// writeStream writes the beginning of a stream.
+func writeStream(t *testing.T, file string, version uint32, header any) {
+	t.Helper()
+	var out bytes.Buffer
+	_, err := frame.NewWriter(&out, version, header)
+	if err := errors.Join(err, os.WriteFile(file, out.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestFinishCommand can be copied: it names the same store and asks nothing.
 func TestFinishCommand(t *testing.T) {
 	f := receiveFlags{storeFlags: &storeFlags{}, discard: true}
@@ -78,6 +90,8 @@ func TestFinishCommand(t *testing.T) {
 }
 
 func TestStreamUsage(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "store")
+	writeStream(t, store, frame.Dataset, transfer.Header{})
 	for _, tt := range []struct {
 		args []string
 		says string
@@ -86,7 +100,9 @@ func TestStreamUsage(t *testing.T) {
 		{[]string{"send"}, "--dataset"},
 		{[]string{"receive", "--dataset", "tank/a"}, "--yes"},
 		{[]string{"receive", "--dataset", "tank/a", "--input", "x", "--json"}, "--yes"},
-		{[]string{"receive", "--yes"}, "--dataset"},
+		{[]string{"receive", "--yes", "--input", store}, "--dataset"},
+		{[]string{"receive", "--yes", "--input", store, "--address", "x"}, "--address is for a stream of containerd's images"},
+		{[]string{"receive", "--yes", "--finish", "--address", "x"}, "--address means nothing with --finish"},
 	} {
 		var out bytes.Buffer
 		if code := run(t.Context(), tt.args, testConsole(t, &out)); code != exitUsage || !bytes.Contains(out.Bytes(), []byte(tt.says)) {

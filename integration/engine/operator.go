@@ -15,7 +15,12 @@ const OperatorPath = "/lab/job/overlayzfs"
 // store, and returns its output and exit code.
 func (c *Containerd) Operator(t testing.TB, dataRoot string, args ...string) (out string, code int) {
 	t.Helper()
-	args = append(args, "--dataset", c.Dataset, "--containerd-root", c.Root, "--root", dataRoot)
+	return RunOperator(t, append(args, "--dataset", c.Dataset, "--containerd-root", c.Root, "--root", dataRoot)...)
+}
+
+// RunOperator runs the operator's command, and returns its output and exit code.
+func RunOperator(t testing.TB, args ...string) (out string, code int) {
+	t.Helper()
 	raw, err := exec.Command(OperatorPath, args...).CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -57,6 +57,13 @@ func ThreeLayers(t testing.TB) [][]byte {
 	return [][]byte{base, second, third}
 }
 
+// WriteTwoLayers writes a small image of two layers, and returns the path of its archive. Its
+// containers print /etc/motd, which is "changed".
+func WriteTwoLayers(t testing.TB, name string) string {
+	t.Helper()
+	return WriteArchive(t, name, []string{"/bin/busybox", "cat", "/etc/motd"}, BusyboxLayer(t), MakeLayer(t, textEntry("etc/motd", "changed\n")))
+}
+
 func textEntry(name, body string) Entry {
 	return Entry{tar.Header{Name: name, Mode: 0o644, Typeflag: tar.TypeReg}, body}
 }

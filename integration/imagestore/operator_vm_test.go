@@ -5,7 +5,6 @@ package imagestore
 import (
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,10 +42,7 @@ func TestOperator(t *testing.T) {
 	if out, code := run("gc", "--dry-run"); code != 3 || !strings.Contains(out, "stop containerd and overlayzfs-snapshotter") {
 		t.Errorf("gc beside running daemons ends with %d", code)
 	}
-	out, err := exec.Command(engine.OperatorPath, "send", "--dry-run", "--dataset", s.dataset, "--root", s.Root, "--driver", s.Driver).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "containerd") {
-		t.Errorf("send of a snapshotter's store: %s, %v", out, err)
-	}
+	say([]string{"send", "--dry-run"}, "Would send 2 image names and", "in name space moby")
 	s.harm(t, run)
 	s.orphan(t, run)
 

@@ -90,8 +90,9 @@ func (r *Root) readDatabase(read func(tx *bbolt.Tx) error) error {
 	return errors.Join(boltcopy.Read(f, read), f.Close())
 }
 
-// openBlob opens a file of the content store.
-func (r *Root) openBlob(d digest.Digest) (*os.File, error) {
+// OpenBlob opens a file of the content store. It fails with fs.ErrNotExist for a blob that
+// containerd lacks.
+func (r *Root) OpenBlob(d digest.Digest) (*os.File, error) {
 	if err := checkDigest(d); err != nil {
 		return nil, err
 	}
@@ -101,7 +102,7 @@ func (r *Root) openBlob(d digest.Digest) (*os.File, error) {
 // readJSON returns a file of the content store that has at most maxJSON bytes. Its content
 // matches its digest.
 func (r *Root) readJSON(d digest.Digest) ([]byte, error) {
-	f, err := r.openBlob(d)
+	f, err := r.OpenBlob(d)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ import (
 func (r *Root) OpenTar(diff digest.Digest, blobs []digest.Digest) (*dockerstore.TarSplit, error) {
 	var errs []error
 	for _, blob := range blobs {
-		f, err := r.openBlob(blob)
+		f, err := r.OpenBlob(blob)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

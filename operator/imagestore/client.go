@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	contentapi "github.com/containerd/containerd/api/services/content/v1"
+	diffapi "github.com/containerd/containerd/api/services/diff/v1"
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
 	introspectionapi "github.com/containerd/containerd/api/services/introspection/v1"
 	leasesapi "github.com/containerd/containerd/api/services/leases/v1"
@@ -14,6 +16,7 @@ import (
 	contentproxy "github.com/containerd/containerd/v2/core/content/proxy"
 	"github.com/containerd/containerd/v2/core/leases"
 	leasesproxy "github.com/containerd/containerd/v2/core/leases/proxy"
+	"github.com/containerd/containerd/v2/pkg/identifiers"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
@@ -30,7 +33,7 @@ type Target struct {
 	Snapshotter string `json:"snapshotter"`
 }
 
-// leaseID is the lease of everything that a migration writes.
+// leaseID is the lease of everything that a migration writes. A Client has another by In.
 const leaseID = "overlayzfs-migrate"
 
 // Client talks to a containerd.
@@ -42,7 +45,9 @@ type Client struct {
 	introspection introspectionapi.IntrospectionClient
 	leases        leases.Manager
 	snapshots     snapshotsapi.SnapshotsClient
+	diffs         diffapi.DiffClient
 	blobs         *keyedLocks
+	lease         string // of what is written
 }
 
 // Dial returns a client. It connects with the first call. Close it when done.
@@ -57,12 +62,14 @@ func Dial(target Target) (*Client, error) {
 	return &Client{
 		Target:        target,
 		blobs:         &keyedLocks{},
+		lease:         leaseID,
 		conn:          conn,
 		content:       contentproxy.NewContentStore(contentapi.NewContentClient(conn)),
 		images:        imagesapi.NewImagesClient(conn),
 		introspection: introspectionapi.NewIntrospectionClient(conn),
 		leases:        leasesproxy.NewLeaseManager(leasesapi.NewLeasesClient(conn)),
 		snapshots:     snapshotsapi.NewSnapshotsClient(conn),
+		diffs:         diffapi.NewDiffClient(conn),
 	}, nil
 }
 
@@ -74,8 +81,18 @@ func (c *Client) BuildHistory() *Client {
 	return &history
 }
 
+// In returns the client for a name space and a lease. It ends with c.
+func (c *Client) In(namespace, lease string) *Client {
+	in := *c
+	in.Namespace, in.lease, in.blobs = namespace, lease, &keyedLocks{}
+	return &in
+}
+
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }
+
+// CheckNamespace returns an error for a name that no name space of containerd can have.
+func CheckNamespace(name string) error { return identifiers.Validate(name) }
 
 // named returns a context for calls in the name space.
 func (c *Client) named(ctx context.Context) context.Context {
@@ -116,7 +133,7 @@ func (c *Client) FindPlaces(ctx context.Context) (p Places, err error) {
 		}
 	}
 	if found {
-		if err = c.statSnapshot(ctx, leaseID); errdefs.IsNotFound(err) {
+		if err = c.statSnapshot(ctx, c.lease); errdefs.IsNotFound(err) {
 			return p, nil
 		}
 	}
@@ -124,11 +141,19 @@ func (c *Client) FindPlaces(ctx context.Context) (p Places, err error) {
 		"the containerd on %s has no working snapshotter %q: set it up as docs/quickstart-snapshotter.md shows, and start overlayzfs-snapshotter", c.Address, c.Snapshotter), err)
 }
 
-// TakeLease makes the lease of the migration, unless there is one of an earlier run.
-func (c *Client) TakeLease(ctx context.Context) error { return c.makeLease(ctx, leaseID) }
+// TakeLease makes the client's lease, unless there is one of an earlier run.
+func (c *Client) TakeLease(ctx context.Context) error { return c.makeLease(ctx, c.lease) }
 
-func (c *Client) makeLease(ctx context.Context, id string) error {
-	_, err := c.leases.Create(c.named(ctx), leases.WithID(id))
+// TakeLeaseUntil is TakeLease for a lease that containerd ends at a time.
+func (c *Client) TakeLeaseUntil(ctx context.Context, end time.Time) error {
+	return c.makeLease(ctx, c.lease, leases.WithLabel(expireLabel, end.UTC().Format(time.RFC3339)))
+}
+
+// expireLabel is the label of a lease that says when containerd ends it.
+const expireLabel = "containerd.io/gc.expire"
+
+func (c *Client) makeLease(ctx context.Context, id string, more ...leases.Opt) error {
+	_, err := c.leases.Create(c.named(ctx), append(more, leases.WithID(id))...)
 	if errdefs.IsAlreadyExists(err) {
 		return nil
 	}
@@ -149,10 +174,15 @@ func (c *Client) ListLeases(ctx context.Context, want func(id string, labels map
 // ReleaseLease ends another lease. containerd deletes what nothing holds any more.
 func (c *Client) ReleaseLease(ctx context.Context, id string) error { return c.dropLease(ctx, id) }
 
-// DropLease ends the lease of the migration, and waits until containerd has deleted what
+// EndLease is ReleaseLease that waits until containerd has deleted it.
+func (c *Client) EndLease(ctx context.Context, id string) error {
+	return c.dropLease(ctx, id, leases.SynchronousDelete)
+}
+
+// DropLease ends the client's lease, and waits until containerd has deleted what
 // nothing holds any more.
 func (c *Client) DropLease(ctx context.Context) error {
-	return c.dropLease(ctx, leaseID, leases.SynchronousDelete)
+	return c.dropLease(ctx, c.lease, leases.SynchronousDelete)
 }
 
 func (c *Client) dropLease(ctx context.Context, id string, how ...leases.DeleteOpt) error {

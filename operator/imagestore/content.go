@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/errdefs"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 )
 
 // blobBuffer is how much of a blob goes into one message. gRPC takes 4 MiB.
@@ -22,7 +24,7 @@ const blobBuffer = 1 << 20
 func (c *Client) WriteBlob(ctx context.Context, want digest.Digest, labels map[string]string, write func(w io.Writer) error) (int64, error) {
 	release := c.blobs.lock(string(want))
 	defer release()
-	ctx = c.leased(ctx, leaseID)
+	ctx = c.leased(ctx, c.lease)
 	if err := c.writeBlob(ctx, want, labels, write); err != nil && !errdefs.IsAlreadyExists(err) {
 		return 0, fmt.Errorf("write blob %s: %w", want, err)
 	}
@@ -34,7 +36,7 @@ func (c *Client) WriteBlob(ctx context.Context, want digest.Digest, labels map[s
 }
 
 func (c *Client) writeBlob(ctx context.Context, want digest.Digest, labels map[string]string, write func(w io.Writer) error) (err error) {
-	ref := leaseID + "-" + want.Encoded()
+	ref := c.lease + "-" + want.Encoded()
 	// A killed run leaves a part of the blob.
 	if err := c.content.Abort(ctx, ref); err != nil && !errdefs.IsNotFound(err) {
 		return err
@@ -58,6 +60,51 @@ func (c *Client) writeBlob(ctx context.Context, want digest.Digest, labels map[s
 		}
 	}
 	return w.Commit(ctx, 0, want, content.WithLabels(labels))
+}
+
+// LabelBlob adds labels to a blob, which has to be there.
+func (c *Client) LabelBlob(ctx context.Context, d digest.Digest, labels map[string]string) error {
+	ctx = c.named(ctx)
+	info, err := c.content.Info(ctx, d)
+	if err == nil {
+		err = c.labelBlob(ctx, info, labels)
+	}
+	if err != nil {
+		return fmt.Errorf("label blob %s: %w", d, err)
+	}
+	return nil
+}
+
+// StatBlob returns the size of a blob. It fails with fault.NotFound for one that the name
+// space lacks.
+func (c *Client) StatBlob(ctx context.Context, d digest.Digest) (int64, error) {
+	info, err := c.content.Info(c.named(ctx), d)
+	if errdefs.IsNotFound(err) {
+		return 0, fault.New(fault.NotFound, "containerd has no blob %s in name space %s", d, c.Namespace)
+	}
+	return info.Size, err
+}
+
+// ReadBlob returns the content of a blob of at most limit bytes.
+func (c *Client) ReadBlob(ctx context.Context, d digest.Digest, limit int64) ([]byte, error) {
+	size, err := c.StatBlob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, fault.New(fault.UnsafeInput, "blob %s has %d bytes, more than %d", d, size, limit)
+	}
+	return content.ReadBlob(c.named(ctx), c.content, ocispec.Descriptor{Digest: d, Size: size})
+}
+
+// CopyBlob writes the content of a blob.
+func (c *Client) CopyBlob(ctx context.Context, d digest.Digest, w io.Writer) error {
+	r, err := c.content.ReaderAt(c.named(ctx), ocispec.Descriptor{Digest: d})
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, content.NewReader(r))
+	return errors.Join(err, r.Close())
 }
 
 // labelBlob adds labels to a blob that was there before.

@@ -53,6 +53,9 @@ func (o *Output) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// Written returns how many bytes were written.
+func (o *Output) Written() int64 { return o.written }
+
 // Sync makes the complete stream durable.
 func (o *Output) Sync() error {
 	if o.file == nil {
