@@ -4,6 +4,7 @@ package containerd
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,8 +47,8 @@ func sendNode(t *testing.T, stream string) {
 	n.RequireOperator(t, noDocker, []string{"send", "--namespace", plainSpace, "--output", stream + "-one"}, "1 image name and 4 blobs in name space "+plainSpace)
 
 	upper := n.findUpperLayer(t)
-	n.ctr(t, "content", "rm", upper)
-	n.Ctr(t, plainSpace, "content", "rm", upper)
+	_, encoded, _ := strings.Cut(upper, ":")
+	must(t, os.Remove(filepath.Join(n.Root, "io.containerd.content.v1.content/blobs/sha256", encoded)))
 	args := []string{"send", "--output", stream + "-other"}
 	if out, code := n.Operator(t, noDocker, args...); code != 3 || !strings.Contains(out, podImage+" in name space k8s.io: containerd lacks its blob "+upper) {
 		t.Errorf("send without a layer ends with %d", code)
@@ -105,14 +106,17 @@ func (n *node) runReceived(t *testing.T) {
 		}
 		return nil
 	})
-	before, err := engine.SnapshotterLayers()
-	must(t, err)
+	waitFor(t, func() error { // two of each name space; the container of ctr is going
+		layers, err := engine.SnapshotterLayers()
+		if err == nil && len(layers) != 4 {
+			err = fmt.Errorf("the store has %d layers of images that were received", len(layers))
+		}
+		return err
+	})
 	p := n.runPod(t, "first")
-	p.runContainer(t, "box", podImage, "/bin/busybox", "sleep", "1000000")
-	after, err := engine.SnapshotterLayers()
-	must(t, err)
-	if len(after)-len(before) != 2 { // the sandbox and the container
-		t.Errorf("the pod made %d layers: the received image was not unpacked", len(after)-len(before))
+	box := p.runContainer(t, "box", podImage, "/bin/busybox", "sleep", "1000000")
+	if resp, err := n.runtime.ExecSync(t.Context(), &cri.ExecSyncRequest{ContainerId: box, Cmd: []string{"/bin/busybox", "cat", "/etc/motd"}}); err != nil || string(resp.Stdout) != "changed\n" {
+		t.Errorf("the container of the pod sees %q, %v", resp.GetStdout(), err)
 	}
 	p.remove(t)
 	n.Ctr(t, plainSpace, "images", "rm", "--sync", plainImage)
