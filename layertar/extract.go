@@ -39,6 +39,7 @@ func Extract(ctx context.Context, dir *os.File, r io.Reader, o Options) (size in
 		return 0, fault.Classify(fmt.Errorf("after the end of the archive: %w", err))
 	}
 	if x.mustRecount {
+		x.order, x.hiding = order{}, nil // the count takes memory, too
 		return Size(ctx, dir)
 	}
 	return x.size, nil

@@ -22,6 +22,19 @@ type attributes struct {
 	opaque       bool // overlayfs's own mark, which the tar brings
 }
 
+// maxQueuedAttributes bounds the extended attributes of a file that waits for a worker.
+const maxQueuedAttributes = 64 << 10
+
+// isHeavy reports whether a file's attributes take too much memory to wait for a worker.
+func (a attributes) isHeavy() bool {
+	const each = 64 // what one takes besides its name and value
+	size := 0
+	for _, attr := range a.xattrs {
+		size += each + len(attr.name) + len(attr.value)
+	}
+	return size > maxQueuedAttributes
+}
+
 // parseAttributes checks and converts the attributes in an entry's header.
 func (x *extractor) parseAttributes(hdr *tar.Header) (attributes, error) {
 	uid, gid, err := x.toHost(hdr.Uid, hdr.Gid)

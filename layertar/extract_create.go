@@ -35,7 +35,10 @@ func (x *extractor) createEntry(path string, hdr *tar.Header) error {
 	}
 	switch hdr.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
-		return x.createRegular(p, hdr.Size, want)
+		if err := x.createRegular(p, hdr.Size, want); err != nil || !want.isHeavy() {
+			return err
+		}
+		return x.waitPending()
 	case tar.TypeDir:
 		return x.createDirectory(p, want)
 	case tar.TypeSymlink:

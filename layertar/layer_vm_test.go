@@ -31,7 +31,7 @@ func anOpaqueMarker(dir string) entry { return aFile(dir+"/.wh..wh..opq", "") }
 
 func getxattr(t testing.TB, path, name string) string {
 	t.Helper()
-	buf := make([]byte, 1<<10)
+	buf := make([]byte, 1<<16)
 	n, err := unix.Lgetxattr(path, name, buf)
 	if errors.Is(err, unix.ENODATA) {
 		return ""

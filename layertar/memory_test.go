@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -80,6 +81,39 @@ func TestMemoryIsBounded(t *testing.T) {
 		if watch.look(); watch.peak-before > maxMemory {
 			t.Errorf("%s: %d MiB", what, (watch.peak-before)>>20)
 		}
+	}
+}
+
+// TestHeavyAttributesDoNotQueue: each file that waits for a worker holds its attributes.
+func TestHeavyAttributesDoNotQueue(t *testing.T) {
+	dir, path := newDir(t)
+	x, err := newExtractor(t.Context(), int(dir.Fd()), tar.NewReader(bytes.NewReader(nil)), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.close()
+	for name, records := range map[string]map[string]string{
+		"light": {paxXattr + "user.a": "1"},
+		"large": {paxXattr + "bogus.a": strings.Repeat("x", maxQueuedAttributes)},
+		"many":  {},
+	} {
+		if name == "many" {
+			for i := range 1100 {
+				records[fmt.Sprint(paxXattr, "bogus.", i)] = ""
+			}
+		}
+		hdr := header(tar.TypeReg, name, 0o644)
+		hdr.PAXRecords = records
+		if err := x.createEntry(name, &hdr); err != nil {
+			t.Fatal(err)
+		}
+		if waits := len(x.order.pending) == 0; waits != (name != "light") {
+			t.Errorf("%s: extraction goes on before the file is there: %v", name, !waits)
+		}
+		if err := x.waitPending(); err != nil {
+			t.Fatal(err)
+		}
+		lstat(t, filepath.Join(path, name))
 	}
 }
 

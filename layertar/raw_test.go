@@ -61,8 +61,13 @@ func rawPAX(e entry, records map[string]string) []byte {
 	for _, key := range slices.Sorted(maps.Keys(records)) {
 		s.WriteString(paxRecord(key, records[key]))
 	}
-	out := rawHeader('x', "PaxHeaders.0/x", "", int64(s.Len()))
-	out = append(out, padded(s.String())...)
+	return rawRecords(e, s.String())
+}
+
+// rawRecords is a tar of one entry with records that may repeat a key.
+func rawRecords(e entry, records string) []byte {
+	out := rawHeader('x', "PaxHeaders.0/x", "", int64(len(records)))
+	out = append(out, padded(records)...)
 	main := rawHeader(e.Typeflag, e.Name, e.Linkname, int64(len(e.body)))
 	copy(main[108:], fmt.Sprintf("%07o\x00", e.Uid))
 	copy(main[116:], fmt.Sprintf("%07o\x00", e.Gid))

@@ -12,18 +12,21 @@ import (
 
 func nameRules() []rule {
 	return []rule{
-		{id: "N1", entries: []entry{aFile("/a//b/./c", "1"), aDir("//e//"), aHardLink("d/", "e/../a/b/c").mode(0o644)}, want: []string{`a/b/c: file "1"`, `d: file "1"`, "e: dir"}},
+		{id: "N1", entries: []entry{aFile("/a//b/./c", "1"), aDir("//e//"), aHardLink("d/", "e/../a/b/c").mode(0o644), aHardLink("g/h", "a/b/c").mode(0o644)},
+			want: []string{`a/b/c: file "1"`, `d: file "1"`, "e: dir", `g/h: file "1"`, "a/b/h: nothing"}},
 		{id: "N2", entries: []entry{aFile("../a", "1"), aFile("/b/../../c", "2"), aSymlink("up", "../../.."), aFile("up/d", "3"), aHardLink("e", "../../a").mode(0o644)},
 			want: []string{`a: file "1"`, `c: file "2"`, `d: file "3"`, `e: file "1"`, "up: to ../../.."}},
 		{id: "N3", entries: []entry{aSymlink("l", "/x/y"), aFile("l/z/f", "1"), aDir("a/b"), aSymlink("b", "a/b"), aSymlink("p", "b/../q"), aFile("p/f", "2")},
 			want: []string{`x/y/z/f: file "1"`, `a/q/f: file "2"`, "l: to /x/y"}},
 		{id: "N4", entries: []entry{aFile("f", "1"), aFile("f/g", "2")}, refused: true},
 		{id: "N4", entries: []entry{aFile("f", "1"), aSymlink("l", "f"), aFile("l/g", "2")}, refused: true},
+		{id: "N4", entries: []entry{aDevice("f", tar.TypeFifo, 0, 0), aWhiteout("f/g")}, refused: true},
 		{id: "N5", entries: []entry{aFile(".wh.d/f", "1"), aFile("a/.wh.b/.wh.c", "")}, want: []string{".wh.d: dir", `.wh.d/f: file "1"`, "d: nothing", "a/.wh.b/c: whiteout"}},
 		{id: "N6", below: []entry{aDir("usr/lib").mode(0o750).owner(3, 4), aSymlink("lib", "usr/lib"), aDir("usr/lib/x").mode(0o711)}, entries: []entry{aFile("lib/x/f", "1")},
 			want: []string{"lib: dir 0750 3:4", "lib/x: dir 0711", `lib/x/f: file "1"`}, warned: `lib is a directory that hides a symlink of a layer below, to "usr/lib"`},
 		{id: "N7", entries: []entry{aFile(strings.Repeat("x", 256), "")}, refused: true},
-		{id: "N7", entries: []entry{aFile(strings.Repeat("x/", maxPath/2)+"f", "")}, refused: true},
+		{id: "N7", entries: []entry{aFile(strings.Repeat("x/", 16384)+"f", "")}, refused: true},
+		{id: "N7", entries: []entry{aFile(strings.Repeat(strings.Repeat("x", 255)+"/", 127)+strings.Repeat("f", 255), "")}, want: []string{strings.Repeat("x", 255) + ": dir"}},
 		{id: "N7", raw: rawPAX(aFile("f", ""), map[string]string{"path": "a\x00b"}), refused: true},
 		{id: "N8", entries: []entry{aDir("./").mode(0o700).owner(5, 5)}, want: []string{".: dir"}},
 		{id: "N8", entries: []entry{aFile("..", "x")}, want: []string{".: dir"}, warned: "is left out"},
@@ -44,15 +47,22 @@ func kindRules() []rule {
 		{id: "K3", entries: []entry{{Header: header('Z', "f", 0)}}, refused: true},
 		{id: "K4", entries: []entry{aDevice("d", tar.TypeChar, 4095, 1048575), aDevice("e", tar.TypeBlock, 8, 1), aDevice("f", tar.TypeFifo, 0, 0)},
 			want: []string{"d: device 4095:1048575 0600", "e: device 8:1 0600", "f: 0600"}},
+		{id: "K4", entries: []entry{aDevice("d", tar.TypeBlock, 0, 0), aDevice("e", tar.TypeChar, 0, 1)}, want: []string{"d: device 0:0 0600", "e: device 0:1 0600"}},
 		{id: "K4", entries: []entry{aDevice("d", tar.TypeBlock, 4096, 0)}, refused: true},
 		{id: "K4", entries: []entry{aDevice("d", tar.TypeBlock, 0, 1<<20)}, refused: true},
-		{id: "S1", raw: oldGNUSparse(), want: []string{`f: file "datamore"`}},
+		{id: "S1", raw: oldGNUSparse(), want: []string{`f: file "[4096]data[4092]more[4092]"`}},
+		{id: "S1", raw: rawRecords(aFile("f", "datamore"), zeroForm), want: []string{`f: file "[4096]data[4092]more[1804]"`}},
 		{id: "S1", raw: rawPAX(aFile("f", "datamore"), map[string]string{"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.numblocks": "2", "GNU.sparse.map": "4096,4,8192,4", "GNU.sparse.size": "10000"}),
-			want: []string{`f: file "datamore"`}},
+			want: []string{`f: file "[4096]data[4092]more[1804]"`}},
 		{id: "S1", raw: rawPAX(aFile("x", "1\n4096\n4\n"+strings.Repeat("\x00", 512-9)+"data"), map[string]string{"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "f", "GNU.sparse.realsize": "8192"}),
-			want: []string{`f: file "data"`, "x: nothing"}},
+			want: []string{`f: file "[4096]data[4092]"`, "x: nothing"}},
 	}
 }
+
+// zeroForm are the records of the form 0.0: a pair for each piece, in order.
+var zeroForm = paxRecord("GNU.sparse.size", "10000") + paxRecord("GNU.sparse.numblocks", "2") +
+	paxRecord("GNU.sparse.offset", "4096") + paxRecord("GNU.sparse.numbytes", "4") +
+	paxRecord("GNU.sparse.offset", "8192") + paxRecord("GNU.sparse.numbytes", "4")
 
 // oldGNUSparse is a tar with a file in GNU tar's old form: 4 bytes at 4096, and 4 at 8192,
 // the latter in an extension header.
@@ -77,6 +87,8 @@ func attributeRules(t *testing.T) []rule {
 			want: []string{"a: file", "b: file 0:7", "c: file 4294967294:4294967294"}},
 		{id: "A3", entries: []entry{aFile("f", "").mode(0o104755).owner(7, 8), aDir("d").mode(0o3777), aFile("d/g", "").mode(0o2711), aDevice("s", tar.TypeFifo, 0, 0).mode(0o1622)},
 			want: []string{"f: file 4755 7:8", "d: dir 3777", "d/g: file 2711", "s: 1622"}},
+		{id: "A3", entries: []entry{aFile("f", "").mode(0o4755), aHardLink("g", "f").mode(0o4755).owner(7, 8), aDir("d").mode(0o6755), aDir("d").mode(0o6755).owner(7, 8)},
+			want: []string{"f: file 4755 7:8", "d: dir 6755 7:8"}},
 		{id: "A4", below: []entry{aDir("d").mode(0o1777).xattr("user.a", "b"), aDir("d/e").mode(0o700).owner(1000, 1000)}, entries: []entry{aFile("d/e/f", ""), aFile("x/y", ""), anOpaqueMarker("d/e")},
 			want: []string{"d: dir 1777 user.a=b", "d/e: dir 0700 1000:1000 trusted.overlay.opaque=y", "x: dir"}},
 		{id: "A4", below: []entry{aFile("d", ""), aSymlink("l", "nothing"), aSymlink("loop", "loop")}, entries: []entry{aFile("d/f", ""), aWhiteout("e/f")}, want: []string{"d: dir", "e: dir"}},
@@ -95,7 +107,9 @@ func attributeRules(t *testing.T) []rule {
 			want: []string{"d: dir user.overlay.opaque=y", "f: file user.x=1", "l: to f"}},
 		{id: "A7", entries: []entry{aFile("f", "").xattr("system.posix_acl_access", acl).mode(0o640)}, want: []string{aclLine(t, "f: file 0640")}},
 		{id: "A7", entries: []entry{aDir("d").xattr("system.posix_acl_default", acl), aFile("d/f", "").mode(0o640)}, want: []string{aclLine(t, "d/f: file 0640")}},
+		{id: "A7", below: []entry{aDir("d").xattr("system.posix_acl_default", acl)}, entries: []entry{aFile("d/e/f", "").mode(0o640)}, want: []string{aclLine(t, "d/e: dir", "access", "default"), aclLine(t, "d/e/f: file 0640")}},
 		{id: "A8", entries: []entry{aFile("f", "").xattr("bogus.x", "1"), aFile("g", "").xattr("SCHILY", "1")}, want: []string{"f: file"}},
+		{id: "A9", entries: []entry{aFile("f", "").xattr("user.x", strings.Repeat("x", 1<<16))}, want: []string{"f: file user.x=" + strings.Repeat("x", 1<<16)}},
 		{id: "A9", entries: []entry{aFile("f", "").xattr("user.x", strings.Repeat("x", 1<<16+1))}, refused: true},
 		{id: "A10", entries: []entry{aFile("f", "").xattr("user.a%3Db%25", "1")}, want: []string{"f: file user.a=b%=1"}},
 	}
@@ -111,11 +125,16 @@ func posixACL(owner, user, mask, other uint16) string {
 	return b.String()
 }
 
-// aclLine adds the list where the file system keeps one.
-func aclLine(t *testing.T, line string) string {
+// aclLine adds the lists, that of access by default, where the file system keeps them.
+func aclLine(t *testing.T, line string, lists ...string) string {
 	dir := extract(t, aFile("f", "").xattr("system.posix_acl_access", posixACL(7, 7, 7, 4)))
 	if strings.Contains(describePath(t, dir, "f"), "posix_acl") {
-		return line + " system.posix_acl_access"
+		if len(lists) == 0 {
+			lists = []string{"access"}
+		}
+		for _, list := range lists {
+			line += " system.posix_acl_" + list
+		}
 	}
 	return line
 }
@@ -144,6 +163,7 @@ func linkRules() []rule {
 		{id: "L9", below: below, entries: []entry{aHardLink("g", "ping").mode(0o644).owner(1, 1)}, want: []string{"g: file 1:1 security.capability=" + capable}, warned: "is a copy"},
 		{id: "L7", entries: []entry{aDir(".wh..wh.plnk"), aFile(".wh..wh.plnk/1.2", "1"), aHardLink("a", ".wh..wh.plnk/1.2").mode(0o600), aHardLink("b", "/.wh..wh.plnk/1.2").mode(0o600)},
 			want: []string{`a: file "1" 0600`, `b: file "1" 0600`, ".wh..wh.plnk: nothing"}},
+		{id: "L8", entries: []entry{aSymlink("l", strings.Repeat("x", 4095))}, want: []string{"l: to " + strings.Repeat("x", 4095)}},
 		{id: "L8", entries: []entry{aSymlink("l", "")}, refused: true},
 		{id: "L8", entries: []entry{aSymlink("l", strings.Repeat("x", 4096))}, refused: true},
 	}
@@ -167,6 +187,7 @@ func whiteoutRules() []rule {
 		{id: "W2", entries: []entry{aWhiteout("d"), aDir("d"), aWhiteout("e"), aFile("e", ""), aDir("e")}, want: []string{"d: dir trusted.overlay.opaque=y", "e: dir trusted.overlay.opaque=y"}},
 		{id: "W3", base: true, entries: []entry{aWhiteout("a"), aFile("b", "1"), aWhiteout("b"), aFile("c/f", ""), aWhiteout("c"), aWhiteout("d"), aFile("d", "2"), aWhiteout("e/f")},
 			want: []string{"a: nothing", `b: file "1"`, "c: dir", "c/f: file", `d: file "2"`, "e: dir"}},
+		{id: "W3", base: true, entries: []entry{aFile("a", "1"), aWhiteout("a"), aFile("a/f", "2")}, refused: true},
 		{id: "W4", entries: []entry{aFile("d/f", ""), device}, want: []string{"d: whiteout"}},
 		{id: "W4", entries: []entry{device, aDir("d")}, want: []string{"d: dir trusted.overlay.opaque=y"}},
 		{id: "W4", base: true, entries: []entry{device, aHardLink("e", "d")}, want: []string{"d: nothing", "e: nothing"}},

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +34,8 @@ type rule struct {
 	warned  string
 }
 
+var zeroRuns = regexp.MustCompile("\x00+")
+
 // describePath shows a file in one line: kind, mode, owner, what it holds, attributes. What
 // is as usual is left out.
 func describePath(t *testing.T, root, name string) string {
@@ -55,7 +58,7 @@ func describePath(t *testing.T, root, name string) string {
 	case unix.S_IFREG:
 		line += " file"
 		if body, err := os.ReadFile(path); err == nil && len(body) > 0 {
-			line += fmt.Sprintf(" %.40q", strings.ReplaceAll(string(body), "\x00", ""))
+			line += fmt.Sprintf(" %.40q", zeroRuns.ReplaceAllStringFunc(string(body), func(run string) string { return fmt.Sprintf("[%d]", len(run)) }))
 		}
 	case unix.S_IFCHR, unix.S_IFBLK:
 		line += fmt.Sprintf(" device %d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev))
@@ -83,7 +86,7 @@ func describeXattrs(t *testing.T, path string) (line string) {
 	for _, name := range slices.Sorted(strings.SplitSeq(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00")) {
 		switch name {
 		case "", "security.selinux":
-		case "system.posix_acl_access":
+		case "system.posix_acl_access", "system.posix_acl_default":
 			line += " " + name
 		default:
 			line += fmt.Sprintf(" %s=%s", name, getxattr(t, path, name))
@@ -161,13 +164,16 @@ func aDevice(name string, typ byte, major, minor int64) entry {
 // TestRulesOfTimes checks row A2, the times of implied directories, of linked symlinks (L6) and of
 // what replaces a directory (R1).
 func TestRulesOfTimes(t *testing.T) {
+	readAt := func(sec int64) func(*tar.Header) {
+		return func(h *tar.Header) { h.Format, h.AccessTime = tar.FormatPAX, time.Unix(sec, 0) }
+	}
 	at := func(e entry, sec int64) entry {
 		return e.edit(func(h *tar.Header) { h.Format, h.ModTime = tar.FormatGNU, time.Unix(sec, 0) })
 	}
 	path, _, err := extractRule(t, rule{
 		below: []entry{at(aDir("d"), 1000), at(aDir("d/e"), 2000), aSymlink("l", "d")},
 		entries: []entry{
-			at(aFile("past", ""), -1), at(aSymlink("link", "x"), 1<<35), at(aDir("late"), 1<<34), aFile("late/f", ""),
+			at(aFile("past", ""), -1), at(aFile("past-late", ""), -1).edit(readAt(1 << 34)), at(aSymlink("link", "x"), 1<<35), at(aDir("late"), 1<<34), aFile("late/f", ""),
 			at(aFile("last", ""), 9223372036), aFile("d/e/f", ""), aFile("l/f", ""),
 			at(aSymlink("s", "x"), 3000), at(aHardLink("t", "s"), 4000), at(aDir("r"), 5000), at(aSymlink("r", "x"), 6000), at(aDir("q/p"), 7000), at(aFile("q", ""), 8000),
 		},
@@ -175,9 +181,13 @@ func TestRulesOfTimes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]int64{"past": 0, "link": 0, "late": 0, "last": 9223372036, "d": 1000, "d/e": 2000, "l": 1000, "s": 4000, "t": 4000, "r": 6000, "q": 8000} {
-		if got := lstat(t, filepath.Join(path, name)).Mtim.Sec; got != want {
-			t.Errorf("%s is of %d, want %d", name, got, want)
+	for name, want := range map[string]int64{"past": 0, "past-late": 0, "link": 0, "late": 0, "last": 9223372036, "d": 1000, "d/e": 2000, "l": 1000, "s": 4000, "t": 4000, "r": 6000, "q": 8000} {
+		st := lstat(t, filepath.Join(path, name))
+		if st.Mtim.Sec != want {
+			t.Errorf("%s is of %d, want %d", name, st.Mtim.Sec, want)
+		}
+		if strings.HasPrefix(name, "past") && st.Atim.Sec != want {
+			t.Errorf("%s was read at %d, want %d", name, st.Atim.Sec, want)
 		}
 	}
 }

@@ -71,6 +71,16 @@ var hostileTars = []hostileTar{
 			w.add(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("f%d", i), Mode: 0o644, PAXRecords: records}, "")
 		}
 	}},
+	{"many attributes of files with content that exist already", func(w *writer, n int) {
+		records := map[string]string{}
+		for attr := range 15 {
+			records[fmt.Sprintf("SCHILY.xattr.user.%d", attr)] = strings.Repeat("x", 65_000)
+		}
+		body := strings.Repeat("x", 256<<10)
+		for i := range 40 + n/500 {
+			w.add(tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("f%d", i%40), Mode: 0o644, PAXRecords: records}, body)
+		}
+	}},
 	{"files that exist already", func(w *writer, n int) {
 		body := strings.Repeat("\x00", 128<<10+1) // its buffer is twice as large
 		for i := range n / 10 {

@@ -18,20 +18,36 @@ type Sum struct {
 	Regular   int64 // the lengths of regular files
 
 	linked map[fsat.Inode]bool // files with several names that are counted
+	rests  map[uint64]*Sum     // of shares of files, by their number of names
 }
+
+// maxLinked bounds the memory of a Sum. Each name of a further file with several names adds its
+// share of the file. Where all names are added, the Sum is exact.
+const maxLinked = 64 << 10
 
 // Add adds a file, unless it was added under another name.
 func (s *Sum) Add(st unix.Stat_t) {
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR || st.Nlink < 2 {
+		s.addFile(st)
+		return
+	}
+	file := fsat.InodeOf(st)
+	switch {
+	case s.linked[file]:
+	case len(s.linked) < maxLinked:
+		if s.linked == nil {
+			s.linked = map[fsat.Inode]bool{}
+		}
+		s.linked[file] = true
+		s.addFile(st)
+	default:
+		s.addShare(st)
+	}
+}
+
+func (s *Sum) addFile(st unix.Stat_t) {
 	kind := st.Mode & unix.S_IFMT
 	if kind != unix.S_IFDIR {
-		if file := fsat.InodeOf(st); s.linked[file] {
-			return
-		} else if st.Nlink > 1 {
-			if s.linked == nil {
-				s.linked = map[fsat.Inode]bool{}
-			}
-			s.linked[file] = true
-		}
 		s.Apparent += st.Size
 	}
 	if kind == unix.S_IFREG {
@@ -39,6 +55,26 @@ func (s *Sum) Add(st unix.Stat_t) {
 	}
 	s.Inodes++
 	s.Allocated += 512 * st.Blocks
+}
+
+// addShare adds the share of one name in a file with several names.
+func (s *Sum) addShare(st unix.Stat_t) {
+	names := uint64(st.Nlink)
+	rest := s.rests[names]
+	if rest == nil {
+		if s.rests == nil {
+			s.rests = map[uint64]*Sum{}
+		}
+		rest = &Sum{}
+		s.rests[names] = rest
+	}
+	rest.addFile(st)
+	for _, p := range [...]struct{ sum, rest *int64 }{
+		{&s.Inodes, &rest.Inodes}, {&s.Allocated, &rest.Allocated}, {&s.Apparent, &rest.Apparent}, {&s.Regular, &rest.Regular},
+	} {
+		*p.sum += *p.rest / int64(names)
+		*p.rest %= int64(names)
+	}
 }
 
 // Walk adds up the tree at the directory root, and root itself. Files that vanish meanwhile

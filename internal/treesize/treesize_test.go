@@ -38,6 +38,41 @@ func TestAdd(t *testing.T) {
 	}
 }
 
+// TestManyFilesWithSeveralNames adds more of them than a Sum remembers, whose names come in no
+// order.
+func TestManyFilesWithSeveralNames(t *testing.T) {
+	const files = maxLinked + 1000
+	var s Sum
+	for name := range 3 {
+		for i := range files {
+			file := unix.Stat_t{Dev: 1, Ino: uint64(i), Mode: unix.S_IFREG, Nlink: 2, Size: int64(i), Blocks: 3}
+			if i%7 == 0 {
+				file.Mode = unix.S_IFLNK
+			}
+			if i%2 == 0 {
+				file.Nlink = 3
+			} else if name == 2 {
+				continue
+			}
+			s.Add(file)
+		}
+	}
+	var apparent, regular int64
+	for i := range int64(files) {
+		apparent += i
+		if i%7 != 0 {
+			regular += i
+		}
+	}
+	if len(s.linked) > maxLinked || len(s.rests) != 2 {
+		t.Errorf("%d files and %d shares are remembered", len(s.linked), len(s.rests))
+	}
+	got, want := [4]int64{s.Inodes, s.Allocated, s.Apparent, s.Regular}, [4]int64{files, files * 1536, apparent, regular}
+	if got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func TestWalk(t *testing.T) {
 	dir := t.TempDir()
 	err := errors.Join(os.MkdirAll(filepath.Join(dir, "a/b"), 0o755),
