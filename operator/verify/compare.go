@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/internal/treestack"
 	"github.com/overlayzfs/overlayzfs/layertar"
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
@@ -98,6 +99,7 @@ type file struct {
 	st          unix.Stat_t
 	typeHeader  *tar.Header // says what it is; nil where only hard links were found
 	ownerHeader *tar.Header // says whose it is, as the last that was unpacked
+	link        *entry      // the first of the hard links
 	content     checksum    // of typeHeader's entry
 	xattr       map[string]string
 	// capabilitiesUnclear is set when a later entry has no capabilities. Engines differ in
@@ -120,7 +122,7 @@ func (t *layerTree) checkEntry(e *entry) error {
 		return t.checkWhiteout(target)
 	case whiteout.None:
 	}
-	if e.header.Typeflag == tar.TypeChar && e.header.Devmajor == 0 && e.header.Devminor == 0 {
+	if e.isWhiteoutDevice() {
 		return t.checkWhiteout(e.name) // a whiteout in overlayfs's form
 	}
 	found, at, err := t.find(e.name)
@@ -131,7 +133,10 @@ func (t *layerTree) checkEntry(e *entry) error {
 		return err
 	}
 	e.file = fsat.InodeOf(found.Stat)
-	return t.mergeEntry(e, at, found.Stat)
+	if err := t.mergeEntry(e, at, found.Stat); err != nil || !e.opaque || t.isBase() {
+		return err
+	}
+	return t.checkOpaqueXattr(e)
 }
 
 // mergeEntry combines the entries of one file.
@@ -148,6 +153,7 @@ func (t *layerTree) mergeEntry(e *entry, at location, st unix.Stat_t) error {
 	maps.Copy(f.xattr, e.xattrs)
 	f.ownerHeader = e.header
 	if e.header.Typeflag == tar.TypeLink {
+		f.link = cmp.Or(f.link, e)
 		return t.checkHardLink(e)
 	}
 	if f.typeHeader != nil && f.location != at {
@@ -164,8 +170,8 @@ func (t *layerTree) mergeEntry(e *entry, at location, st unix.Stat_t) error {
 // entry replaced the target.
 func (t *layerTree) checkHardLink(e *entry) error {
 	target := t.entries.findEntry(rebuild.CleanName(e.header.Linkname))
-	if target != nil && target.number < e.number && target.file != e.file && !isMetadata(target.name) {
-		return notLinkedError(e.header)
+	if target != nil && target.number < e.number && target.file != e.file && !isMetadata(target.name) && !target.isWhiteoutDevice() {
+		return notLinkedError(e, false)
 	}
 	return nil
 }
@@ -175,25 +181,35 @@ func isMetadata(name string) bool {
 	return err == nil && kind == whiteout.Metadata
 }
 
-func notLinkedError(h *tar.Header) error { return fmt.Errorf("is not a hard link to %q", h.Linkname) }
+// notLinkedError is returned for a hard link that is another file than its target. An earlier
+// entry of a target that was replaced is not known any more.
+func notLinkedError(link *entry, replaced bool) error {
+	if replaced {
+		return rebuild.Unproven{Err: fmt.Errorf("is a hard link to %q, which a later entry of the tar replaces", link.header.Linkname)}
+	}
+	return fmt.Errorf("is not a hard link to %q", link.header.Linkname)
+}
 
 // findLinkTarget sets what a file is that the tar names only as a hard link: a file of a
 // layer below, or of AUFS's bookkeeping, whose entry precedes the links.
 func (t *layerTree) findLinkTarget(f *file) error {
-	name := rebuild.CleanName(f.ownerHeader.Linkname)
-	if e := t.entries.findEntry(name); e != nil && isMetadata(name) {
-		f.typeHeader, f.content = e.header, e.content
+	name := rebuild.CleanName(f.link.header.Linkname)
+	own := t.entries.findEntry(name)
+	if own != nil && isMetadata(name) {
+		f.typeHeader, f.content = own.header, own.content
 		return nil
 	}
 	target, _, err := t.find(name)
-	if errors.Is(err, errMissing) { // a directory of the layer can hide a symlink on the path
+	if err == nil && fsat.InodeOf(target.Stat) == fsat.InodeOf(f.st) {
+		return nil
+	}
+	// What the link found has been deleted since, or replaced.
+	replaced := err == nil && target.Layer == 0 && (overlayfs.IsWhiteout(target.Stat.Mode, target.Stat.Rdev) || own != nil && own.number > f.link.number)
+	if replaced || errors.Is(err, errMissing) { // a directory of the layer can hide a symlink on the path
 		target, err = t.findBelow(name)
 	}
 	if err != nil {
-		return notLinkedError(f.ownerHeader)
-	}
-	if fsat.InodeOf(target.Stat) == fsat.InodeOf(f.st) {
-		return nil
+		return notLinkedError(f.link, replaced)
 	}
 	same := target.Layer > 0
 	if same {
@@ -212,7 +228,7 @@ func (t *layerTree) findLinkTarget(f *file) error {
 		}
 	}
 	if !same {
-		return notLinkedError(f.ownerHeader)
+		return notLinkedError(f.link, replaced)
 	}
 	return nil
 }

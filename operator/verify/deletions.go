@@ -59,7 +59,7 @@ func (t *layerTree) linksToDeletion(e *entry) bool {
 		if target == nil || target.number >= e.number {
 			return false
 		}
-		if target.header.Typeflag == tar.TypeChar && target.header.Devmajor == 0 && target.header.Devminor == 0 {
+		if target.isWhiteoutDevice() {
 			return true
 		}
 		e = target
@@ -120,6 +120,17 @@ func (t *layerTree) checkOpaque(target string) error {
 	}
 	defer dir.Close()
 	return hidesBelow(dir)
+}
+
+// checkOpaqueXattr checks a directory whose entry has overlayfs's own mark. The plugin sets it,
+// and containerd leaves it out.
+func (t *layerTree) checkOpaqueXattr(e *entry) error {
+	err := t.checkOpaque(e.name)
+	if !errors.Is(err, errNotOpaque) {
+		return err
+	}
+	delete(t.opaqueDirs, e.file)
+	return rebuild.Unproven{Err: fmt.Errorf("%w, although the tar has the attribute %q: engines differ", err, overlayfs.OpaqueXattr)}
 }
 
 // hidesBelow fails when a directory shows a name of the layers below. Whiteouts and files

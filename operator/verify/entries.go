@@ -12,6 +12,7 @@ import (
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/internal/fsat"
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
 	"github.com/overlayzfs/overlayzfs/operator/rebuild"
 	"github.com/overlayzfs/overlayzfs/whiteout"
@@ -39,6 +40,7 @@ type entry struct {
 	name   string // clean
 	number int    // in the tar's order
 	xattrs map[string]string
+	opaque bool       // a directory with overlayfs's own mark
 	file   fsat.Inode // the entry's file, once checkEntry has found it
 	// content is the record's checksum of the file's content.
 	content checksum
@@ -95,6 +97,7 @@ func (e *entries) addEntry(header *tar.Header, content checksum) {
 	e.count++
 	n := e.makeNode(name)
 	next := &entry{header: header, name: name, number: e.count, xattrs: comparedXattrs(header), content: content}
+	next.opaque = header.Typeflag == tar.TypeDir && overlayfs.IsOpaque([]byte(header.PAXRecords[paxXattr+overlayfs.OpaqueXattr]))
 	if header.Typeflag != tar.TypeDir {
 		if len(n.below) > 0 && e.lost == "" {
 			e.lost = fmt.Sprintf("an entry of the tar replaces a directory (%.200q)", header.Name)
@@ -104,8 +107,14 @@ func (e *entries) addEntry(header *tar.Header, content checksum) {
 		merged := maps.Clone(n.xattrs)
 		maps.Copy(merged, next.xattrs)
 		next.xattrs = merged
+		next.opaque = next.opaque || n.opaque
 	}
 	n.entry = next
+}
+
+// isWhiteoutDevice reports whether the entry is a whiteout in overlayfs's form.
+func (e *entry) isWhiteoutDevice() bool {
+	return e.header.Typeflag == tar.TypeChar && e.header.Devmajor == 0 && e.header.Devminor == 0
 }
 
 func (e *entries) makeNode(name string) *node {

@@ -17,6 +17,7 @@ import (
 	"github.com/vbatts/tar-split/tar/asm"
 	"github.com/vbatts/tar-split/tar/storage"
 
+	"github.com/overlayzfs/overlayzfs/internal/overlayfs"
 	"github.com/overlayzfs/overlayzfs/internal/treestack"
 	"github.com/overlayzfs/overlayzfs/layertar"
 	"github.com/overlayzfs/overlayzfs/operator/dockerstore"
@@ -76,6 +77,12 @@ func comparisonSeeds(f *testing.F) (seeds [][]byte) {
 	implying := *toMark
 	implying.Name = "implied/n"
 	add(deletion("lower/.wh.file"), &implying)
+	copied := header("n", tar.TypeLink, 0o600)
+	copied.Linkname = "lower/file"
+	add(copied, deletion("lower/.wh.file"))
+	opaque := header("lower/", tar.TypeDir, 0o755)
+	opaque.PAXRecords = map[string]string{paxXattr + overlayfs.OpaqueXattr: overlayfs.OpaqueValue}
+	add(opaque, header("lower/new", tar.TypeReg, 0o644))
 	capable := header("p", tar.TypeReg, 0o755)
 	capable.PAXRecords = map[string]string{paxXattr + layertar.Capabilities: "\x01\x00\x00\x02\x00\x04" + strings.Repeat("\x00", 14)}
 	add(capable, header("s", tar.TypeFifo, 0o4755))
