@@ -59,7 +59,7 @@ func (s *Sum) addFile(st unix.Stat_t) {
 
 // addShare adds the share of one name in a file with several names.
 func (s *Sum) addShare(st unix.Stat_t) {
-	names := uint64(st.Nlink)
+	names := uint64(st.Nlink) //nolint:unconvert // 32 bits on arm64
 	rest := s.rests[names]
 	if rest == nil {
 		if s.rests == nil {
