@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/overlayzfs/overlayzfs/integration/engine"
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
 	"github.com/overlayzfs/overlayzfs/integration/pluginclient"
 )
@@ -21,7 +20,7 @@ const mib = 1 << 20
 
 // execShell runs a script in a container.
 func (s *testEngine) execShell(container, script string) (string, error) {
-	return s.Try("exec", container, "sh", "-c", script)
+	return s.Exec(container, "sh", "-c", script)
 }
 
 func (s *testEngine) mustExecShell(t testing.TB, container, script string) string {
@@ -59,10 +58,11 @@ func (s *testEngine) fillToLimit(t testing.TB, container string, limit int64) {
 // readTotal returns the size of a container's file system, as df shows it.
 func (s *testEngine) readTotal(t testing.TB, container string) int64 {
 	t.Helper()
-	pid := s.Docker(t, "inspect", "-f", "{{.State.Pid}}", container)
+	c, err := s.InspectContainer(container)
+	must(t, err)
 	var n, size int64
-	out := run(t, "stat", "-f", "-c", "%b %S", "/proc/"+pid+"/root")
-	_, err := fmt.Sscan(out, &n, &size)
+	out := run(t, "stat", "-f", "-c", "%b %S", fmt.Sprintf("/proc/%d/root", c.State.Pid))
+	_, err = fmt.Sscan(out, &n, &size)
 	must(t, err)
 	return n * size
 }
@@ -77,7 +77,9 @@ func requireTotal(t testing.TB, s *testEngine, container string, limit int64) {
 // readDriverData returns a value of the driver's metadata of a container's layer.
 func (s *testEngine) readDriverData(t testing.TB, container, key string) string {
 	t.Helper()
-	return s.Docker(t, "inspect", "-f", `{{index .GraphDriver.Data "`+key+`"}}`, container)
+	c, err := s.InspectContainer(container)
+	must(t, err)
+	return c.GraphDriver.Data[key]
 }
 
 // readLayerID returns the ID of a container's layer.
@@ -174,8 +176,7 @@ func (s *testEngine) requireNoLimitRecords(t testing.TB) {
 // tool does.
 func (s *testEngine) dialPlugin(t testing.TB) *pluginclient.Client {
 	t.Helper()
-	id := s.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName)
-	c := pluginclient.New(filepath.Join("/run/docker/plugins", id, "overlayzfs.sock"))
+	c := pluginclient.New(filepath.Join("/run/docker/plugins", s.PluginID(t), "overlayzfs.sock"))
 	t.Cleanup(func() { must(t, c.Close()) })
 	return c
 }

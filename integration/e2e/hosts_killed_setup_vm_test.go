@@ -68,9 +68,9 @@ func (h *killedHost) killLeaving(t *testing.T) {
 	if out := h.Docker(t, "ps", "-aq"); out == "" {
 		t.Error("the containers are not there")
 	}
-	h.Docker(t, "start", "plain")
+	h.StartContainers(t, "plain")
 	requireIntact(t, h.Engine, "plain")
-	h.Docker(t, "stop", "plain")
+	h.StopContainers(t, "plain")
 	h.Stop(t)
 	h.awaitUnmounted(t)
 }

@@ -121,7 +121,7 @@ func newKilledHost(t *testing.T, parent string, more func(*killedHost)) *killedH
 	h.mustExecShell(t, "plain", "mkdir /data/sub; echo then >/data/text; ln /data/text /data/sub/link; dd if=/dev/urandom of=/data/noise bs=1M count=4 2>&1")
 	startContainer(t, e, "limited", "--storage-opt", "size=24M")
 	startContainer(t, e, "gone", "--storage-opt", "size=24M")
-	e.Docker(t, "stop", "plain", "limited", "gone")
+	e.StopContainers(t, "plain", "limited", "gone")
 	if !isShort() {
 		h.facts = h.collectFacts(t)
 	}
@@ -190,10 +190,10 @@ func (h *killedHost) killRollback(t *testing.T) {
 	for _, d := range differences(h.collectFacts(t), h.facts) {
 		t.Error(d)
 	}
-	h.Docker(t, "start", "limited", "gone")
+	h.StartContainers(t, "limited", "gone")
 	requireIntact(t, h.Engine, "limited")
 	requireIntact(t, h.Engine, "gone")
-	h.Docker(t, "stop", "limited", "gone")
+	h.StopContainers(t, "limited", "gone")
 	h.Stop(t)
 	h.awaitUnmounted(t)
 }

@@ -80,7 +80,7 @@ func (l *imageLab) loadReported(t *testing.T) {
 func (l *imageLab) changeAndCommit(t *testing.T) {
 	e := l.ours
 	e.Docker(t, "run", "-d", "--network", "none", "--name", "one", "odds", "sleep", "1000000")
-	e.Docker(t, "exec", "one", "sh", "-ec", `cd /lower
+	e.MustExec(t, "one", "sh", "-ec", `cd /lower
 		echo more >>keep-file; rm delete-file; rm -r delete-dir; rm -r opaque-dir; mkdir opaque-dir; echo new >opaque-dir/new
 		chmod 4711 suid; mkdir made; echo in >made/in; ln -sfn made link; ln hard-a hard-e; mknod node c 1 5; rm file-to-dir; mkdir file-to-dir
 		touch -d '2001-02-03 04:05:06' /caps/touched`)
@@ -117,7 +117,7 @@ func (l *imageLab) changeAndCommit(t *testing.T) {
 	layers, err := saved.Tree()
 	must(t, err)
 	images.RequireSame(t, "the committed image and its layers", after, layers, images.LayerOptions)
-	e.Docker(t, "rm", "-f", "one")
+	e.RemoveContainers(t, "one")
 	e.Docker(t, "rmi", "committed")
 	if out, err := e.Try("run", "--rm", "--network", "none", "odds", "cat", "/lower/keep-file"); err != nil || out != "this is lower/keep-file" {
 		t.Errorf("the image below holds %q, %v", out, err)
@@ -253,7 +253,7 @@ func (l *imageLab) buildInParallel(t *testing.T) {
 func (l *imageLab) pruneEverything(t *testing.T) {
 	e := l.ours
 	if ids := strings.Fields(e.Docker(t, "ps", "-aq")); len(ids) > 0 {
-		e.Docker(t, append([]string{"rm", "-f"}, ids...)...)
+		e.RemoveContainers(t, ids...)
 	}
 	if layers, err := listRemains(l.store); err != nil || len(layers) == 0 {
 		t.Fatalf("the store holds %q before pruning: %v", layers, err)

@@ -62,15 +62,15 @@ func killPluginUnderContainer(t *testing.T, s *testEngine) {
 	marker := filepath.Join(t.TempDir(), "copied")
 	must(t, os.WriteFile(marker, []byte("copied"), 0o644))
 	s.Docker(t, "cp", marker, "runner:/copied")
-	if out := s.Docker(t, "exec", "runner", "cat", "/copied"); out != "copied" {
+	if out := s.MustExec(t, "runner", "cat", "/copied"); out != "copied" {
 		t.Errorf("docker cp put in %q", out)
 	}
-	s.Docker(t, "stop", "runner")
-	s.Docker(t, "start", "runner")
+	s.StopContainers(t, "runner")
+	s.StartContainers(t, "runner")
 	requireIntact(t, s.Engine, "runner")
-	s.Docker(t, "stop", "runner")
+	s.StopContainers(t, "runner")
 	s.Docker(t, "rm", "runner")
-	s.Docker(t, "rm", "-f", "removed")
+	s.RemoveContainers(t, "removed")
 }
 
 // killPluginDuringApply kills the plugin when half of a layer has been unpacked.
@@ -188,10 +188,10 @@ func killPluginDuringLoad(t *testing.T, s *testEngine) {
 // second time, which it must survive.
 func killPluginDuringCommit(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "author")
-	s.Docker(t, "exec", "author", "sh", "-c", "mkdir /big; for i in $(seq 48); do dd if=/dev/urandom of=/big/$i bs=1M count=1; done 2>/dev/null; echo last > /last")
+	s.MustExec(t, "author", "sh", "-c", "mkdir /big; for i in $(seq 48); do dd if=/dev/urandom of=/big/$i bs=1M count=1; done 2>/dev/null; echo last > /last")
 	const sum = "cat /big/* /last | md5sum"
-	want := s.Docker(t, "exec", "author", "sh", "-c", sum)
-	s.Docker(t, "stop", "author")
+	want := s.MustExec(t, "author", "sh", "-c", sum)
+	s.StopContainers(t, "author")
 	s.interruptCommit(t, "author")
 	s.Docker(t, "commit", "author", "work")
 	if got := runTiny(t, s.Engine, "work", "sh", "-c", sum); got != want {
@@ -200,10 +200,10 @@ func killPluginDuringCommit(t *testing.T, s *testEngine) {
 	verifyImage(t, s.Engine, "work")
 	s.Docker(t, "rmi", "work")
 
-	s.Docker(t, "start", "author")
+	s.StartContainers(t, "author")
 	s.interruptCommit(t, "author")
 	requireIntact(t, s.Engine, "author")
-	s.Docker(t, "rm", "-f", "author")
+	s.RemoveContainers(t, "author")
 }
 
 // interruptCommit kills the plugin during a commit, which must fail.

@@ -3,15 +3,19 @@
 package e2e
 
 import (
+	"archive/tar"
 	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/overlayzfs/overlayzfs/integration/images"
 )
 
 // TestLifecycleOnAnEngine runs through the events in one engine's life. Its parts share
@@ -74,10 +78,14 @@ func (s *testEngine) removeLeftovers(t *testing.T) {
 func cycleLayers(t *testing.T, s *testEngine) {
 	const rounds = 20
 	cycle := func() {
-		s.Docker(t, "create", "--network", "none", "--name", "cycle", "tiny")
-		s.Docker(t, "cp", "/etc/hostname", "cycle:/tmp/hostname")
-		s.Docker(t, "diff", "cycle")
-		s.Docker(t, "rm", "cycle")
+		s.CreateContainer(t, "cycle", "tiny")
+		s.CopyInto(t, "cycle", "/tmp", images.MakeLayer(t, images.Entry{Header: tar.Header{Name: "copied", Mode: 0o644, Typeflag: tar.TypeReg}, Body: "copied"}))
+		var changes []struct{ Path string }
+		s.Ask(t, "/containers/cycle/changes", &changes)
+		if !slices.Contains(changes, struct{ Path string }{"/tmp/copied"}) {
+			t.Errorf("the container's changes are %q", changes)
+		}
+		s.RemoveContainers(t, "cycle")
 	}
 	runTiny(t, s.Engine, "tiny", "cat", "/etc/marker")
 	cycle()
@@ -183,7 +191,7 @@ func exerciseLimits(t *testing.T, s *testEngine, image string) {
 	s.requireOneDataset(t, "limited")
 	must(t, s.dialPlugin(t).SetLimits(t.Context(), s.readLayerID(t, "limited"), map[string]string{"size": "32M"}))
 	s.fillToLimit(t, "limited", 32*mib)
-	s.Docker(t, "stop", "limited")
+	s.StopContainers(t, "limited")
 	s.Docker(t, "commit", "limited", "traced-too")
 	s.Docker(t, "rmi", "traced-too")
 	s.Docker(t, "rm", "limited")
@@ -212,7 +220,7 @@ func checkTraced(pid, tracer int) error {
 func restartEngine(t *testing.T, s *testEngine) {
 	buildImage(t, s.Engine, "built")
 	startContainer(t, s.Engine, "stopped")
-	s.Docker(t, "stop", "stopped")
+	s.StopContainers(t, "stopped")
 	startContainer(t, s.Engine, "always", "--restart", "always")
 	before := readImageID(t, s.Engine, "built")
 
@@ -232,9 +240,9 @@ func restartEngine(t *testing.T, s *testEngine) {
 	if out := s.Docker(t, "diff", "stopped"); !strings.Contains(out, "A /own") || !strings.Contains(out, "D /etc/marker") {
 		t.Errorf("the stopped container's changes:\n%s", out)
 	}
-	s.Docker(t, "start", "stopped")
+	s.StartContainers(t, "stopped")
 	requireIntact(t, s.Engine, "stopped")
-	s.Docker(t, "rm", "-f", "stopped", "always")
+	s.RemoveContainers(t, "stopped", "always")
 	s.Docker(t, "rmi", "built")
 }
 
@@ -246,9 +254,9 @@ func killEngine(t *testing.T, s *testEngine) {
 	if err := checkRunning(s.Engine, "survivor"); err == nil {
 		t.Error("the container runs although the engine does not keep containers over its restart")
 	}
-	s.Docker(t, "start", "survivor")
+	s.StartContainers(t, "survivor")
 	requireIntact(t, s.Engine, "survivor")
-	s.Docker(t, "rm", "-f", "survivor")
+	s.RemoveContainers(t, "survivor")
 	if out := runTiny(t, s.Engine, "tiny", "cat", "/etc/marker"); out != "tiny" {
 		t.Errorf("the image holds %q", out)
 	}

@@ -43,7 +43,7 @@ func TestLifecycleOnAFullDataset(t *testing.T) {
 	s.requireLayersUnchanged(t)
 
 	// Fill the dataset completely, then make room.
-	if out, err := s.Try("exec", "filler", "dd", "if=/dev/zero", "of=/filling", "bs=64k"); err == nil {
+	if out, err := s.Exec("filler", "dd", "if=/dev/zero", "of=/filling", "bs=64k"); err == nil {
 		t.Fatalf("the dataset takes more than its quota: %s", out)
 	}
 	before := s.readUsed(t)
@@ -55,7 +55,7 @@ func TestLifecycleOnAFullDataset(t *testing.T) {
 		}
 		return nil
 	})
-	s.Docker(t, "rm", "-f", "filler")
+	s.RemoveContainers(t, "filler")
 	waitFor(t, func() error {
 		run(t, "zpool", "sync", "tank")
 		if now := s.readUsed(t); now > quota-34<<20 {

@@ -113,27 +113,25 @@ func importBulk(t testing.TB, e *engine.Engine, name string, megabytes int, gate
 
 func readImageID(t testing.TB, e *engine.Engine, image string) string {
 	t.Helper()
-	return e.Docker(t, "image", "inspect", "-f", "{{.Id}}", image)
+	var found struct {
+		ID string `json:"Id"`
+	}
+	e.Ask(t, "/images/"+image+"/json", &found)
+	return found.ID
 }
 
 // verifyImage saves the image and checks every digest: blobs against their names,
 // layers against the image's configuration.
 func verifyImage(t testing.TB, e *engine.Engine, image string) {
 	t.Helper()
-	cmd := e.Command("save", image)
-	out, err := cmd.StdoutPipe()
+	archive, err := e.Get(t.Context(), "/images/"+image+"/get")
 	must(t, err)
-	var problems bytes.Buffer
-	cmd.Stderr = &problems
-	must(t, cmd.Start())
-	blobs, sumErr := hashBlobs(out)
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("docker save %s: %v\n%s", image, err, problems.String())
-	}
-	must(t, sumErr)
+	defer archive.Close()
+	blobs, err := hashBlobs(archive)
+	must(t, err)
 	config, ok := blobs[strings.TrimPrefix(readImageID(t, e, image), "sha256:")]
 	if !ok {
-		t.Fatalf("docker save %s: no configuration comes out", image)
+		t.Fatalf("saving %s: no configuration comes out", image)
 	}
 	var c struct {
 		Rootfs struct {
@@ -142,11 +140,11 @@ func verifyImage(t testing.TB, e *engine.Engine, image string) {
 	}
 	must(t, json.Unmarshal(config, &c))
 	if len(c.Rootfs.DiffIDs) == 0 {
-		t.Fatalf("docker save %s: no layers", image)
+		t.Fatalf("saving %s: no layers", image)
 	}
 	for _, id := range c.Rootfs.DiffIDs {
 		if _, ok := blobs[strings.TrimPrefix(id, "sha256:")]; !ok {
-			t.Errorf("docker save %s: layer %s is not what comes out", image, id)
+			t.Errorf("saving %s: layer %s is not what comes out", image, id)
 		}
 	}
 }
@@ -216,8 +214,19 @@ func startContainer(t testing.TB, e *engine.Engine, name string, options ...stri
 	e.Docker(t, append(append([]string{"run", "-d", "--stop-signal", "KILL", "--network", "none", "--name", name}, options...),
 		"tiny", "sh", "-c", "echo "+name+" > /own; rm /etc/marker; exec sleep 1000000")...)
 	waitFor(t, func() error {
-		_, err := e.Try("exec", name, "sh", "-c", "test -s /own && test ! -e /etc/marker")
-		return err
+		c, err := e.InspectContainer(name)
+		if err != nil {
+			return err
+		}
+		root := fmt.Sprintf("/proc/%d/root", c.State.Pid)
+		own, err := os.ReadFile(filepath.Join(root, "own"))
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(filepath.Join(root, "etc/marker")); len(own) == 0 || err == nil {
+			return fmt.Errorf("container %s has not made its changes", name)
+		}
+		return nil
 	})
 }
 
@@ -225,15 +234,15 @@ func startContainer(t testing.TB, e *engine.Engine, name string, options ...stri
 // can be written to.
 func requireIntact(t testing.TB, e *engine.Engine, name string) {
 	t.Helper()
-	if out := e.Docker(t, "exec", name, "sh", "-c", "cat /own; ls /etc; echo more > /more; cat /more; rm /more"); strings.Fields(out)[0] != name || strings.Contains(out, "marker") || !strings.HasSuffix(out, "more") {
+	if out := e.MustExec(t, name, "sh", "-c", "cat /own; ls /etc; echo more > /more; cat /more; rm /more"); strings.Fields(out)[0] != name || strings.Contains(out, "marker") || !strings.HasSuffix(out, "more") {
 		t.Errorf("the content of container %s: %s", name, out)
 	}
 }
 
 func checkRunning(e *engine.Engine, name string) error {
-	out, err := e.Try("inspect", "-f", "{{.State.Status}}", name)
-	if err == nil && out != "running" {
-		err = fmt.Errorf("container %s is %s", name, out)
+	c, err := e.InspectContainer(name)
+	if err == nil && c.State.Status != "running" {
+		err = fmt.Errorf("container %s is %s", name, c.State.Status)
 	}
 	return err
 }

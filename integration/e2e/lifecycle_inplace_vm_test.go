@@ -35,9 +35,9 @@ func TestLifecycleInPlace(t *testing.T) {
 		t.Errorf("mounts of a stopped engine: %v", err)
 	}
 	e.Again(t)
-	e.Docker(t, "start", "kept")
+	e.StartContainers(t, "kept")
 	requireIntact(t, e, "kept")
-	e.Docker(t, "rm", "-f", "kept")
+	e.RemoveContainers(t, "kept")
 	if out := runTiny(t, e, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the image holds %q", out)
 	}

@@ -31,7 +31,7 @@ func TestLifecycleLiveRestore(t *testing.T) {
 	}
 	must(t, killPlugin())
 	requireIntact(t, s.Engine, "worker")
-	s.Docker(t, "stop", "worker")
+	s.StopContainers(t, "worker")
 	s.Docker(t, "rm", "worker")
 	s.requireBaseline(t)
 
@@ -89,7 +89,7 @@ func (s *testEngine) readTick(t testing.TB) int {
 	t.Helper()
 	var n int
 	waitFor(t, func() error {
-		out, err := s.Try("exec", "worker", "cat", "/tick")
+		out, err := s.Exec("worker", "cat", "/tick")
 		if err != nil {
 			return err
 		}

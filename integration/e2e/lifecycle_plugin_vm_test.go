@@ -89,7 +89,7 @@ func installFromRegistry(t *testing.T) *installedPlugin {
 	buildImage(t, e, "built")
 	s.imageID = readImageID(t, e, "built")
 	startContainer(t, e, "kept")
-	e.Docker(t, "stop", "kept")
+	e.StopContainers(t, "kept")
 	s.leavePlugin(t)
 	return s
 }
@@ -117,9 +117,9 @@ func (s *installedPlugin) usePlugin(t *testing.T) {
 	if out := runTiny(t, s.Engine, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the image holds %q", out)
 	}
-	s.Docker(t, "start", "kept")
+	s.StartContainers(t, "kept")
 	requireIntact(t, s.Engine, "kept")
-	s.Docker(t, "stop", "kept")
+	s.StopContainers(t, "kept")
 }
 
 func (s *installedPlugin) upgrade(t *testing.T) {

@@ -25,10 +25,10 @@ func changeLimitsUnderLoad(t *testing.T, s *testEngine) {
 	}
 	w.AwaitMore(t)
 	before := w.CountLines(t)
-	s.Docker(t, "stop", "box")
+	s.StopContainers(t, "box")
 	o.runOperator(t, 0, "limit", "box", "--size", "64M")
 	s.requireOneDataset(t, "box")
-	s.Docker(t, "start", "box")
+	s.StartContainers(t, "box")
 	if now := w.CountLines(t); now < before {
 		t.Errorf("%d lines are left of %d", now, before)
 	}
@@ -51,7 +51,7 @@ func changeLimitsUnderLoad(t *testing.T, s *testEngine) {
 	w.Stop(t)
 	requireNoise(t, s, "box", sum)
 	requireIntact(t, s.Engine, "box")
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 }
 
 // killLimitCommand kills the command, and then the plugin, while a container's files are copied.
@@ -60,7 +60,7 @@ func killLimitCommand(t *testing.T, s *testEngine) {
 	o := operatorEngine{s}
 	startContainer(t, s.Engine, "box")
 	sum := writeNoise(t, s, "box", "96")
-	s.Docker(t, "stop", "box")
+	s.StopContainers(t, "box")
 	for _, kill := range []func(*exec.Cmd) error{
 		func(cmd *exec.Cmd) error { return cmd.Process.Kill() },
 		func(*exec.Cmd) error { return killPlugin() },
@@ -90,16 +90,16 @@ func killLimitCommand(t *testing.T, s *testEngine) {
 			t.Logf("the killed command: %v", <-ended)
 		}
 		waitFor(t, func() error { return checkNothingUnfinished(s.storeDir(t)) })
-		s.Docker(t, "start", "box")
+		s.StartContainers(t, "box")
 		requireNoise(t, s, "box", sum)
 		requireIntact(t, s.Engine, "box")
-		s.Docker(t, "stop", "box")
+		s.StopContainers(t, "box")
 	}
 	o.runOperator(t, 0, "limit", "box", "--size", "200M")
-	s.Docker(t, "start", "box")
+	s.StartContainers(t, "box")
 	requireNoise(t, s, "box", sum)
 	requireTotal(t, s, "box", 200*mib)
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 }
 
 const noiseSum = "md5sum /kept/*"

@@ -77,7 +77,7 @@ func limitDebian(t *testing.T, s *testEngine) {
 		s.mustExecShell(t, neighbour, "rm /etc/debian_version && dd if=/dev/urandom of=/fine bs=1M count=8 2>&1")
 	}
 	commitDebian(t, s)
-	s.Docker(t, "rm", "-f", "limited-neighbour", "neighbour", "box")
+	s.RemoveContainers(t, "limited-neighbour", "neighbour", "box")
 	s.Docker(t, "rmi", "debian")
 }
 
@@ -138,7 +138,7 @@ func requireSizesReported(t *testing.T, s *testEngine, limit int64) {
 func commitDebian(t *testing.T, s *testEngine) {
 	t.Helper()
 	s.Docker(t, "commit", "box", "committed")
-	s.Docker(t, "stop", "box")
+	s.StopContainers(t, "box")
 	s.requireOnlyAttached(t, "limited-neighbour")
 	s.requireLimitDatasets(t, 2) // those of two containers, and none of the commit's
 	out := runTiny(t, s.Engine, "committed", "sh", "-c", "hello; readlink /etc/os-release; test ! -e /etc/debian_version && test ! -e /usr/share/common-licenses && ls /usr/share/doc")
@@ -175,7 +175,7 @@ func (s *testEngine) requireOnlyAttached(t testing.TB, container string) {
 func stopLimitedContainer(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "box", "--storage-opt", "size=24M")
 	s.requireOneDataset(t, "box")
-	s.Docker(t, "stop", "box")
+	s.StopContainers(t, "box")
 	s.requireDetached(t)
 	if out := s.Docker(t, "diff", "box"); !strings.Contains(out, "A /own") || !strings.Contains(out, "D /etc/marker") {
 		t.Errorf("the stopped container's changes:\n%s", out)
@@ -189,12 +189,12 @@ func stopLimitedContainer(t *testing.T, s *testEngine) {
 	}
 	s.requireDetached(t)
 	s.Docker(t, "rmi", "committed")
-	s.Docker(t, "start", "box")
+	s.StartContainers(t, "box")
 	requireIntact(t, s.Engine, "box")
 	requireTotal(t, s, "box", 24*mib)
 	s.fillToLimit(t, "box", 24*mib)
 	requireIntact(t, s.Engine, "box")
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 }
 
 // limitInodes makes files until the limit refuses one. ZFS enforces the limit with a
@@ -218,7 +218,7 @@ func limitInodes(t *testing.T, s *testEngine) {
 		return err
 	})
 	requireIntact(t, s.Engine, "box")
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 	// The file system with all these files ends in the background.
 	if err := poll(func() error { return compareLists(inguest.ListDatasets(t, s.dataset), []string{s.dataset}) }); err != nil {
 		t.Error(err)
@@ -259,7 +259,7 @@ func raiseAndLowerLimit(t *testing.T, s *testEngine) {
 		}
 	}
 	requireIntact(t, s.Engine, "box")
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 }
 
 // killPluginUnderLimits kills the plugin's process under limited containers.
@@ -267,23 +267,23 @@ func killPluginUnderLimits(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "box", "--storage-opt", "size=24M")
 	startContainer(t, s.Engine, "removed", "--storage-opt", "size=24M")
 	must(t, killPlugin())
-	s.Docker(t, "rm", "-f", "removed")
+	s.RemoveContainers(t, "removed")
 	s.requireOneDataset(t, "box")
 	requireIntact(t, s.Engine, "box")
 	s.fillToLimit(t, "box", 24*mib)
-	s.Docker(t, "stop", "box")
+	s.StopContainers(t, "box")
 	s.requireDetached(t)
-	s.Docker(t, "start", "box")
+	s.StartContainers(t, "box")
 	requireIntact(t, s.Engine, "box")
 	requireTotal(t, s, "box", 24*mib)
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 }
 
 // restartEngineUnderLimits restarts the engine with two limited containers, one running
 // and one stopped.
 func restartEngineUnderLimits(t *testing.T, s *testEngine) {
 	startContainer(t, s.Engine, "stopped", "--storage-opt", "size=24M")
-	s.Docker(t, "stop", "stopped")
+	s.StopContainers(t, "stopped")
 	startContainer(t, s.Engine, "always", "--storage-opt", "size=20M", "--restart", "always")
 	s.Stop(t)
 	s.requireStopped(t)
@@ -292,10 +292,10 @@ func restartEngineUnderLimits(t *testing.T, s *testEngine) {
 	waitFor(t, func() error { return checkRunning(s.Engine, "always") })
 	requireIntact(t, s.Engine, "always")
 	s.fillToLimit(t, "always", 20*mib)
-	s.Docker(t, "start", "stopped")
+	s.StartContainers(t, "stopped")
 	requireIntact(t, s.Engine, "stopped")
 	requireTotal(t, s, "stopped", 24*mib)
-	s.Docker(t, "rm", "-f", "stopped", "always")
+	s.RemoveContainers(t, "stopped", "always")
 }
 
 // limitByDefault sets a default limit for all containers.
@@ -324,15 +324,15 @@ func limitByDefault(t *testing.T, s *testEngine) {
 	verifyImage(t, s.Engine, "built")
 	s.requireLimitDatasets(t, 2) // of two containers, and none of the build's
 	s.Docker(t, "rmi", "built")
-	s.Docker(t, "rm", "-f", "other", "free")
+	s.RemoveContainers(t, "other", "free")
 
 	// A container keeps its limit when the default changes.
-	s.Docker(t, "stop", "box")
+	s.StopContainers(t, "box")
 	s.restartWithOptions(t)
-	s.Docker(t, "start", "box")
+	s.StartContainers(t, "box")
 	requireIntact(t, s.Engine, "box")
 	s.fillToLimit(t, "box", 24*mib)
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 }
 
 // restartWithOptions restarts the engine with other storage options.
@@ -368,7 +368,7 @@ func setProperties(t *testing.T, s *testEngine) {
 		t.Errorf("refquota is %s", limit)
 	}
 	requireIntact(t, s.Engine, "box")
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 }
 
 // refuseBadValues asks for options that cannot work. The engine says why, and the

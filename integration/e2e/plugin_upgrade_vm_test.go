@@ -38,7 +38,7 @@ func TestPluginUpgrade(t *testing.T) {
 				t.Fatalf("with a running container it exits with %d: %s", code, out)
 			}
 			requireIntact(t, e, "kept")
-			e.Docker(t, "stop", "kept")
+			e.StopContainers(t, "kept")
 			t.Log(run(t, operatorPath, append(args, second)...))
 			requireUpgraded(t, e, id, upgraded)
 			if out := run(t, operatorPath, append(args, second)...); !strings.Contains(out, "Nothing to do") {
@@ -87,9 +87,9 @@ func requireUpgraded(t *testing.T, e *engine.Engine, id, description string) {
 	if out := runTiny(t, e, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the image holds %q", out)
 	}
-	e.Docker(t, "start", "kept")
+	e.StartContainers(t, "kept")
 	requireIntact(t, e, "kept")
-	e.Docker(t, "stop", "kept")
+	e.StopContainers(t, "kept")
 }
 
 // killUpgrades kills upgrades to and fro at growing times after their start.

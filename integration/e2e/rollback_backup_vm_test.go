@@ -19,14 +19,14 @@ func TestRollbackFromABackup(t *testing.T) {
 	startContainer(t, s.Engine, "limited", "--storage-opt", "size=24M")
 	startContainer(t, s.Engine, "gone", "--storage-opt", "size=24M")
 	run(t, "zfs", "snapshot", "-r", s.records+"@autosnap")
-	s.Docker(t, "rm", "-f", "gone")
+	s.RemoveContainers(t, "gone")
 
 	const copied = "tank/backup"
 	t.Cleanup(func() { run(t, "zfs", "destroy", "-r", copied) })
 	s.backUp(t, copied)
 	s.writeVolume(t, "saved")
 	s.mustExecShell(t, "plain", "echo changed >/changed")
-	s.Docker(t, "stop", "plain", "limited")
+	s.StopContainers(t, "plain", "limited")
 	before := s.collectFacts(t)
 	s.backUp(t, copied)
 	if out, code := runOperator(t, "restore", copied, "--mount", "--root", s.Root, "--yes"); code != 3 || !strings.Contains(out, "is mounted on "+s.Root) {
@@ -54,14 +54,14 @@ func TestRollbackFromABackup(t *testing.T) {
 		t.Errorf("verify exits with %d and says\n%s", code, out)
 	}
 	for _, container := range []string{"plain", "limited"} {
-		s.Docker(t, "start", container)
+		s.StartContainers(t, container)
 		requireIntact(t, s.Engine, container)
 	}
 	if raw, err := os.ReadFile(s.Root + "/volumes/db/_data/text"); err != nil || string(raw) != "saved" {
 		t.Errorf("the volume holds %q, %v", raw, err)
 	}
 	requireTotal(t, s.testEngine, "limited", 24*mib)
-	s.Docker(t, "rm", "-f", "plain", "limited")
+	s.RemoveContainers(t, "plain", "limited")
 	s.Stop(t)
 	s.awaitUnmounted(t)
 	if out, code := runOperator(t, "rollback", name, "--dataset", s.dataset, "--records", s.records, "--destroy-newer", "--yes"); code != 0 {
@@ -71,7 +71,7 @@ func TestRollbackFromABackup(t *testing.T) {
 	for _, d := range differences(s.collectFacts(t), before) {
 		t.Error(d)
 	}
-	s.Docker(t, "rm", "-f", "plain", "limited")
+	s.RemoveContainers(t, "plain", "limited")
 	s.Stop(t)
 	s.awaitUnmounted(t)
 }

@@ -20,13 +20,13 @@ func TestRollbackOfOneContainer(t *testing.T) {
 	containers := []string{"plain", "limited"}
 	startContainer(t, s.Engine, "plain")
 	startContainer(t, s.Engine, "limited", "--storage-opt", "size=24M")
-	s.Docker(t, "stop", "plain", "limited")
+	s.StopContainers(t, "plain", "limited")
 	name, code := runOperator(t, "snapshot", "--dataset", s.dataset, "--records", s.records)
 	if code != 0 {
 		t.Fatalf("snapshot exits with %d and says\n%s", code, name)
 	}
 	startContainer(t, s.Engine, "other")
-	s.Docker(t, append([]string{"start"}, containers...)...)
+	s.StartContainers(t, containers...)
 	for _, container := range containers {
 		s.mustExecShell(t, container, "rm /own; echo later >/later; mkdir /etc/new")
 	}
@@ -79,19 +79,19 @@ func TestRollbackOfOneContainer(t *testing.T) {
 	}
 	s.Again(t)
 	for _, container := range containers {
-		s.Docker(t, "start", container+"-copy")
-		if out := s.Docker(t, "exec", container+"-copy", "cat", "/own"); out != container {
+		s.StartContainers(t, container+"-copy")
+		if out := s.MustExec(t, container+"-copy", "cat", "/own"); out != container {
 			t.Errorf("the copy of %s holds %q", container, out)
 		}
-		s.Docker(t, "start", container)
+		s.StartContainers(t, container)
 		requireIntact(t, s.Engine, container)
-		if out := s.Docker(t, "exec", container, "ls", "/", "/etc"); strings.Contains(out, "later") || strings.Contains(out, "new") {
+		if out := s.MustExec(t, container, "ls", "/", "/etc"); strings.Contains(out, "later") || strings.Contains(out, "new") {
 			t.Errorf("%s has\n%s", container, out)
 		}
 	}
 	requireTotal(t, s.testEngine, "limited", 24*mib)
 	requireTotal(t, s.testEngine, "limited-copy", 20*mib)
-	s.Docker(t, "start", "other")
+	s.StartContainers(t, "other")
 	requireIntact(t, s.Engine, "other")
 	s.Docker(t, append([]string{"rm", "-f", "other", "plain-copy", "limited-copy", "stranger"}, containers...)...)
 	s.Stop(t)

@@ -44,7 +44,7 @@ func TestRollback(t *testing.T) {
 	startContainer(t, s.Engine, "plain", "-v", "db:/data")
 	s.mustExecShell(t, "plain", "echo then >/data/text")
 	startContainer(t, s.Engine, "limited", "--storage-opt", "size=24M")
-	s.Docker(t, "stop", "plain", "limited")
+	s.StopContainers(t, "plain", "limited")
 	before := s.collectFacts(t)
 	if len(before) < 20 {
 		t.Fatalf("too few facts to prove anything: %q", before)
@@ -166,13 +166,12 @@ func (s *snapshotEngine) collectFacts(t testing.TB) []string {
 	return all
 }
 
-// listSavedFiles lists the output of `docker save` by name and digest.
+// listSavedFiles lists the files of a saved image by name and digest.
 func (s *snapshotEngine) listSavedFiles(t testing.TB, image string) (all []string) {
 	t.Helper()
-	cmd := s.Command("save", image)
-	out, err := cmd.StdoutPipe()
+	out, err := s.Get(t.Context(), "/images/"+image+"/get")
 	must(t, err)
-	must(t, cmd.Start())
+	defer out.Close()
 	archive := tar.NewReader(out)
 	for {
 		header, err := archive.Next()
@@ -187,7 +186,6 @@ func (s *snapshotEngine) listSavedFiles(t testing.TB, image string) (all []strin
 	}
 	_, err = io.Copy(io.Discard, out)
 	must(t, err)
-	must(t, cmd.Wait())
 	slices.Sort(all)
 	return all
 }
@@ -227,7 +225,7 @@ func (s *snapshotEngine) latestSnapshot(t testing.TB) string {
 
 // destroyContent deletes all images and containers.
 func (s *snapshotEngine) destroyContent(t *testing.T) {
-	s.Docker(t, "rm", "-f", "plain", "limited")
+	s.RemoveContainers(t, "plain", "limited")
 	s.Docker(t, "rmi", "built", "tiny")
 	s.Docker(t, "system", "prune", "-af", "--volumes")
 }
@@ -235,15 +233,15 @@ func (s *snapshotEngine) destroyContent(t *testing.T) {
 // replaceContent replaces some images and containers by others of the same name, adds
 // some, and writes to the rest.
 func (s *snapshotEngine) replaceContent(t *testing.T) {
-	s.Docker(t, "start", "limited")
+	s.StartContainers(t, "limited")
 	s.mustExecShell(t, "limited", "rm /own; dd if=/dev/urandom of=/noise bs=1M count=8 2>&1")
-	s.Docker(t, "stop", "limited")
+	s.StopContainers(t, "limited")
 	s.Docker(t, "rm", "plain")
 	startContainer(t, s.Engine, "plain", "--storage-opt", "size=20M")
 	startContainer(t, s.Engine, "third")
 	s.Docker(t, "commit", "third", "tiny")
 	s.Docker(t, "rmi", "built")
-	s.Docker(t, "stop", "plain", "third")
+	s.StopContainers(t, "plain", "third")
 }
 
 // requireRefusalWhileRunning tries to roll back under the running engine.
@@ -302,14 +300,14 @@ func (s *snapshotEngine) exerciseContent(t *testing.T) {
 		t.Errorf("the image holds %q", out)
 	}
 	for _, container := range []string{"plain", "limited"} {
-		s.Docker(t, "start", container)
+		s.StartContainers(t, container)
 		requireIntact(t, s.Engine, container)
 	}
 	requireTotal(t, s.testEngine, "limited", 24*mib)
 	s.fillToLimit(t, "limited", 24*mib)
 	buildImage(t, s.Engine, "again")
 	s.Docker(t, "rmi", "again")
-	s.Docker(t, "stop", "plain", "limited")
+	s.StopContainers(t, "plain", "limited")
 }
 
 // emptyStore empties the store. A limited container's dataset is destroyed with the
@@ -317,7 +315,7 @@ func (s *snapshotEngine) exerciseContent(t *testing.T) {
 func (s *snapshotEngine) emptyStore(t *testing.T) {
 	t.Helper()
 	s.Again(t)
-	s.Docker(t, "rm", "-f", "plain", "limited")
+	s.RemoveContainers(t, "plain", "limited")
 	s.Docker(t, "rmi", "built", "tiny")
 	if n := len(s.listContainerDatasets(t)); n != 1 {
 		t.Errorf("%d datasets of containers, want one, which a snapshot has", n)

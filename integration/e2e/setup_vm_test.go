@@ -105,8 +105,8 @@ func TestSetupMovesTheDataRoot(t *testing.T) {
 	e := engine.Start(t, engine.Options{Root: root, Driver: "vfs", ConfigFile: config})
 	importTiny(t, e, "tiny")
 	startContainer(t, e, "worker", "-v", "db:/data")
-	e.Docker(t, "exec", "worker", "sh", "-c", "echo kept >/data/text")
-	e.Docker(t, "stop", "worker")
+	e.MustExec(t, "worker", "sh", "-c", "echo kept >/data/text")
+	e.StopContainers(t, "worker")
 	move := []string{"setup", parent, "--way", "plugin", "--root", root, "--config-file", config, "--move-data-root", "--yes"}
 	if out, code := runOperator(t, move...); code == 0 || !strings.Contains(out, "systemctl stop docker.socket docker") {
 		t.Errorf("under a running engine it exits with %d and says\n%s", code, out)
@@ -120,9 +120,9 @@ func TestSetupMovesTheDataRoot(t *testing.T) {
 		t.Errorf("%s is not named", old)
 	}
 	e.Again(t)
-	e.Docker(t, "start", "worker")
+	e.StartContainers(t, "worker")
 	requireIntact(t, e, "worker")
-	if got := e.Docker(t, "exec", "worker", "cat", "/data/text"); got != "kept" {
+	if got := e.MustExec(t, "worker", "cat", "/data/text"); got != "kept" {
 		t.Errorf("the volume holds %q", got)
 	}
 	if got := run(t, "findmnt", "-n", "-o", "SOURCE", "-T", filepath.Join(root, "volumes/db/_data/text")); got != parent {
@@ -131,7 +131,7 @@ func TestSetupMovesTheDataRoot(t *testing.T) {
 	if got := run(t, "cat", filepath.Join(old, "volumes/db/_data/text")); got != "kept" {
 		t.Errorf("the old content holds %q", got)
 	}
-	e.Docker(t, "rm", "-f", "worker")
+	e.RemoveContainers(t, "worker")
 	e.Stop(t)
 	if out := run(t, operatorPath, move...); !strings.Contains(out, "rm -r "+old) || strings.Contains(out, "1.") {
 		t.Errorf("a second time: %s", out)

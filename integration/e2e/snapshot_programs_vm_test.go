@@ -242,12 +242,12 @@ func (s *programsEngine) liveWithSnapshotsInOneStep(t *testing.T) {
 		}
 		if i > 0 {
 			last := fmt.Sprintf("round%d", i-1)
-			s.Docker(t, "rm", "-f", last)
+			s.RemoveContainers(t, last)
 			s.requireKept(t, keys[last])
 		}
 	}
 	runAutoSnapshot(t)
-	s.Docker(t, "rm", "-f", "round3")
+	s.RemoveContainers(t, "round3")
 	s.stopWhole(t)
 	s.requireRefusal(t, s.newestSnapshot(t, "zfs-auto-snap_"))
 	back := s.newestSnapshot(t, "autosnap_")
@@ -256,10 +256,10 @@ func (s *programsEngine) liveWithSnapshotsInOneStep(t *testing.T) {
 	}
 	s.Again(t)
 	for _, name := range []string{"round2", "round3"} {
-		s.Docker(t, "start", name)
+		s.StartContainers(t, name)
 		requireIntact(t, s.Engine, name)
 	}
-	s.Docker(t, "rm", "-f", "round2", "round3")
+	s.RemoveContainers(t, "round2", "round3")
 	s.awaitMoved(t, keys)
 	for range 2 {
 		s.runSanoid(t)
@@ -275,18 +275,18 @@ func (s *programsEngine) liveWithSnapshotsOneByOne(t *testing.T) {
 	stays, goes := s.startLimited(t, "stays"), s.startLimited(t, "goes")
 	s.runSanoid(t)
 	s.replicate(t)
-	s.Docker(t, "rm", "-f", "goes")
+	s.RemoveContainers(t, "goes")
 	s.requireKept(t, goes)
 	for range 2 {
 		s.runSanoid(t)
 	}
 	s.replicate(t)
 	s.restart(t, stays)
-	s.Docker(t, "start", "stays")
+	s.StartContainers(t, "stays")
 	requireIntact(t, s.Engine, "stays")
 	s.stopWhole(t)
 	s.requireRefusal(t, s.newestSnapshot(t, "autosnap_"))
 	s.Again(t)
-	s.Docker(t, "start", "stays")
+	s.StartContainers(t, "stays")
 	requireIntact(t, s.Engine, "stays")
 }

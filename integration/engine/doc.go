@@ -8,6 +8,8 @@
 //
 //	process.go      a program that is started, ended and started again
 //	engine.go       dockerd
+//	api.go          the engine's API, which costs less than a docker command
+//	containers.go   containers by that API
 //	plugin.go       the managed plugin as dockerd's storage driver
 //	snapshotter.go  the snapshotter's daemon, and the layers in its store
 //	containerd.go   containerd on the snapshotter; plaincontainerd.go one with its defaults

@@ -101,7 +101,7 @@ func (e *Engine) TryAgain() error {
 func (e *Engine) ping() error {
 	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
-	answer, err := e.Get(ctx, "/version")
+	answer, err := e.Get(ctx, "/_ping")
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,16 @@ func (e *Engine) InstallPlugin(t testing.TB, dataset string) {
 	e.Docker(t, "plugin", "enable", PluginName)
 }
 
+// PluginID returns the ID of the installed plugin.
+func (e *Engine) PluginID(t testing.TB) string {
+	t.Helper()
+	var plugin struct {
+		ID string `json:"Id"`
+	}
+	e.Ask(t, "/plugins/"+PluginName+"/json", &plugin)
+	return plugin.ID
+}
+
 // StartOnPlugin starts an engine on the plugin, with its layers on a new dataset. As a
 // user has to, it starts on vfs first, to install the plugin.
 func StartOnPlugin(t testing.TB, o Options, dataset string) *Engine {

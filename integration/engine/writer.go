@@ -30,7 +30,7 @@ func StartWriter(t testing.TB, e *Engine, container, log string) *Writer {
 func (w *Writer) CountLines(t testing.TB) int {
 	t.Helper()
 	const script = `i=0; while read n; do [ "$n" = $i ] || { echo "line $i is $n"; exit 1; }; i=$((i+1)); done <"$1"; echo $i`
-	n, err := strconv.Atoi(w.engine.Docker(t, "exec", w.container, "sh", "-c", script, "sh", w.log))
+	n, err := strconv.Atoi(w.engine.MustExec(t, w.container, "sh", "-c", script, "sh", w.log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func (w *Writer) CountLines(t testing.TB) int {
 func (w *Writer) AwaitLines(t testing.TB, least int) {
 	t.Helper()
 	inguest.WaitFor(t, func() error {
-		out, err := w.engine.Try("exec", w.container, "sh", "-c", `wc -l <"$1"`, "sh", w.log)
+		out, err := w.engine.Exec(w.container, "sh", "-c", `wc -l <"$1"`, "sh", w.log)
 		if err != nil {
 			return err
 		}
@@ -62,10 +62,10 @@ func (w *Writer) AwaitMore(t testing.TB) {
 // Stop ends the Writer, and fails the test unless every line that it wrote is there.
 func (w *Writer) Stop(t testing.TB) {
 	t.Helper()
-	w.engine.Docker(t, "exec", w.container, "sh", "-c", `echo >"$1.stop"`, "sh", w.log)
+	w.engine.MustExec(t, w.container, "sh", "-c", `echo >"$1.stop"`, "sh", w.log)
 	wrote := ""
 	inguest.WaitFor(t, func() (err error) {
-		wrote, err = w.engine.Try("exec", w.container, "cat", w.log+".ended")
+		wrote, err = w.engine.Exec(w.container, "cat", w.log+".ended")
 		return err
 	})
 	if n := w.CountLines(t); strconv.Itoa(n) != wrote {

@@ -2,10 +2,12 @@ package images
 
 import (
 	"archive/tar"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +23,7 @@ import (
 func Save(e *engine.Engine, dir, image string) (saved *treecmp.Image, path string, err error) {
 	name := strings.NewReplacer(":", "-", "/", "-").Replace(image)
 	path = filepath.Join(dir, fmt.Sprintf("%s-%s.tar", e.Driver, name))
-	if _, err := e.Try("save", "-o", path, image); err != nil {
+	if err := saveImage(e, image, path); err != nil {
 		return nil, "", err
 	}
 	if saved, err = treecmp.OpenImage(path); err != nil {
@@ -31,6 +33,21 @@ func Save(e *engine.Engine, dir, image string) (saved *treecmp.Image, path strin
 		return nil, "", errors.Join(fmt.Errorf("image %s of driver %s: %w", image, e.Driver, err), saved.Close())
 	}
 	return saved, path, nil
+}
+
+// saveImage saves an image as a file.
+func saveImage(e *engine.Engine, image, path string) error {
+	archive, err := e.Get(context.Background(), "/images/"+image+"/get")
+	if err != nil {
+		return err
+	}
+	defer archive.Close()
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, archive)
+	return errors.Join(err, f.Close())
 }
 
 // WriteArchive writes an image of these layers in the format of `docker save`, and

@@ -3,6 +3,7 @@ package images
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -29,10 +30,11 @@ func ReadImage(e *engine.Engine, image string) (*treecmp.Tree, error) {
 // ReadContainer describes a running container, without the file systems that are
 // mounted in it.
 func ReadContainer(e *engine.Engine, container string) (*treecmp.Tree, error) {
-	pid, err := e.Try("inspect", "-f", "{{.State.Pid}}", container)
+	c, err := e.InspectContainer(container)
 	if err != nil {
 		return nil, err
 	}
+	pid := strconv.Itoa(c.State.Pid)
 	table, err := inguest.ReadMounts(pid)
 	if err != nil {
 		return nil, err

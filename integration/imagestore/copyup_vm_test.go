@@ -19,18 +19,18 @@ func TestChangedFilesWaitForNoTransactionGroup(t *testing.T) {
 		t.Helper()
 		inguest.ExpectCopyUps(t, what, "tank", images.ManyFiles, do)
 	}
-	change := func() { s.Docker(t, "exec", "box", "sh", "-ec", images.ChangeManyFiles) }
+	change := func() { s.MustExec(t, "box", "sh", "-ec", images.ChangeManyFiles) }
 	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "lab/many", "sleep", "1000000")
 	expect("a container", change)
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 	s.Docker(t, "create", "--network", "none", "--name", "box", "lab/many", "sleep", "1000000")
 	for range 2 {
-		s.Docker(t, "start", "box")
+		s.StartContainers(t, "box")
 		s.Docker(t, "stop", "-t", "0", "box")
 	}
-	s.Docker(t, "start", "box")
+	s.StartContainers(t, "box")
 	expect("a container that was started before", change)
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 	expect("a step", func() {
 		must(t, images.BuildKit.Build(s.Engine, "built", images.WriteContext(t, map[string]string{
 			"Dockerfile": "FROM lab/many\nRUN " + images.ChangeManyFiles + "\n",

@@ -277,7 +277,7 @@ func (l *imageLab) pruneEverything(t *testing.T) {
 		t.Fatalf("the store holds %q before pruning: %v", found, err)
 	}
 	if ids := strings.Fields(l.Docker(t, "ps", "-aq")); len(ids) > 0 {
-		l.Docker(t, append([]string{"rm", "-f"}, ids...)...)
+		l.RemoveContainers(t, ids...)
 	}
 	l.Docker(t, "system", "prune", "-af", "--volumes")
 	if out := l.Docker(t, "images", "-aq"); out != "" {

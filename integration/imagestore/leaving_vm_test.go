@@ -31,7 +31,7 @@ func TestLeaving(t *testing.T) {
 
 	t.Cleanup(func() { inguest.UnmountAt(t, root) })
 	e := engine.Start(t, engine.Options{Root: root, Driver: engine.SnapshotterName, ConfigFile: config, Containerd: containerd.Address()})
-	if info := e.Docker(t, "info", "-f", "{{.Driver}}"); info != engine.SnapshotterName {
+	if info := e.StorageDriver(t); info != engine.SnapshotterName {
 		t.Errorf("after setup the engine uses %s", info)
 	}
 	must(t, images.Import(e, "odds", images.WriteOdds))

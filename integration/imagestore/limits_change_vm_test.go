@@ -25,7 +25,7 @@ func (s *testEngine) limit(t testing.TB, code int, container string, flags ...st
 // sum returns the sum of a container's file.
 func (s *testEngine) sum(t testing.TB) string {
 	t.Helper()
-	return fmt.Sprintf("%x", sha256.Sum256([]byte(s.Docker(t, "exec", "box", "cat", "/kept"))))
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(s.MustExec(t, "box", "cat", "/kept"))))
 }
 
 // TestLimitsChangeUnderLoad gives a container its first limit, raises and lowers it while the
@@ -34,7 +34,7 @@ func TestLimitsChangeUnderLoad(t *testing.T) {
 	s := newTestEngine(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
 	s.Docker(t, "run", "-d", "--network", "none", "--stop-signal", "KILL", "--name", "box", "odds", "sleep", "1000000")
-	s.Docker(t, "exec", "box", "dd", "if=/dev/urandom", "of=/kept", "bs=1M", "count=8")
+	s.MustExec(t, "box", "dd", "if=/dev/urandom", "of=/kept", "bs=1M", "count=8")
 	sum := s.sum(t)
 	w := engine.StartWriter(t, s.Engine, "box", "/log")
 	if out := s.limit(t, 3, "box", "--size", "64M"); !strings.Contains(out, "stop the container") {
@@ -42,9 +42,9 @@ func TestLimitsChangeUnderLoad(t *testing.T) {
 	}
 	w.AwaitMore(t)
 	before := w.CountLines(t)
-	s.Docker(t, "stop", "box")
+	s.StopContainers(t, "box")
 	s.limit(t, 0, "box", "--size", "64M")
-	s.Docker(t, "start", "box")
+	s.StartContainers(t, "box")
 	if now := w.CountLines(t); now < before {
 		t.Errorf("%d lines are left of %d", now, before)
 	}
@@ -67,12 +67,12 @@ func TestLimitsChangeUnderLoad(t *testing.T) {
 	s.containerd.Snapshotter.Kill(t)
 	w.AwaitMore(t)
 	s.containerd.Snapshotter.Again(t)
-	out, err := s.Try("exec", "box", "dd", "if=/dev/urandom", "of=/too-much", "bs=1M", "count=40")
+	out, err := s.Exec("box", "dd", "if=/dev/urandom", "of=/too-much", "bs=1M", "count=40")
 	if err == nil || !strings.Contains(out, "Disk quota exceeded") {
 		t.Errorf("40 MB in a container limited to 24M: %q, %v", out, err)
 	}
 	s.limit(t, 0, "box", "--none")
-	s.Docker(t, "exec", "box", "dd", "if=/dev/urandom", "of=/too-much", "bs=1M", "count=40")
+	s.MustExec(t, "box", "dd", "if=/dev/urandom", "of=/too-much", "bs=1M", "count=40")
 	// The writer may have met the limit.
 	w.CountLines(t)
 	if got := s.sum(t); got != sum {
@@ -82,6 +82,6 @@ func TestLimitsChangeUnderLoad(t *testing.T) {
 	if got := s.sum(t); got != sum {
 		t.Errorf("after a restart the sum is %s, before %s", got, sum)
 	}
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 	waitFor(t, func() error { return engine.CheckNoLimitDatasets(t, s.dataset) })
 }

@@ -135,7 +135,7 @@ func (m *migrated) createContent(t *testing.T) {
 	})))
 	m.Docker(t, "volume", "create", "kept")
 	m.Docker(t, "run", "-d", "--network", "none", "--name", "changed", "-v", "kept:/kept", "-v", "/anonymous", "--memory", "64m", "--label", "a=b", "odds", "sleep", "1000000")
-	m.Docker(t, "exec", "changed", "sh", "-ec", "echo volume | tee /kept/file >/anonymous/file; mkdir -p /data/a; echo kept >/data/a/b; ln /data/a/b /data/c; ln -s b /data/a/l; mkfifo /data/pipe; chmod 2750 /data; rm -r /lower/keep-dir; rm /lower/keep-file; dd if=/dev/urandom of=/data/big bs=64k count=16")
+	m.MustExec(t, "changed", "sh", "-ec", "echo volume | tee /kept/file >/anonymous/file; mkdir -p /data/a; echo kept >/data/a/b; ln /data/a/b /data/c; ln -s b /data/a/l; mkfifo /data/pipe; chmod 2750 /data; rm -r /lower/keep-dir; rm /lower/keep-file; dd if=/dev/urandom of=/data/big bs=64k count=16")
 	m.Docker(t, "commit", "changed", "committed")
 	m.Docker(t, "create", "--network", "none", "--name", "by-id", m.findImage(t, "committed"), "true")
 	m.Docker(t, "tag", "built", "second:name")
@@ -343,7 +343,7 @@ func (m *migrated) startMigrated(t *testing.T, driver string) {
 	}
 	m.Driver, m.Config = left.Driver, map[string]any{"features": left.Features}
 	m.Again(t)
-	if got := m.Docker(t, "info", "-f", "{{.Driver}}"); got != driver {
+	if got := m.StorageDriver(t); got != driver {
 		t.Fatalf("the engine's driver is %s, want %s", got, driver)
 	}
 }
@@ -351,8 +351,8 @@ func (m *migrated) startMigrated(t *testing.T, driver string) {
 // requireContent starts a container and reads its files.
 func (m *migrated) requireContent(t *testing.T) {
 	t.Helper()
-	m.Docker(t, "start", "changed")
-	if got := m.Docker(t, "exec", "changed", "sh", "-c", "cat /data/c /kept/file /anonymous/file; ls -d /lower/keep-dir /lower/keep-file 2>/dev/null; true"); got != "kept\nvolume\nvolume" {
+	m.StartContainers(t, "changed")
+	if got := m.MustExec(t, "changed", "sh", "-c", "cat /data/c /kept/file /anonymous/file; ls -d /lower/keep-dir /lower/keep-file 2>/dev/null; true"); got != "kept\nvolume\nvolume" {
 		t.Errorf("container changed has %q", got)
 	}
 	m.Docker(t, "stop", "-t", "0", "changed")
@@ -362,8 +362,8 @@ func (m *migrated) requireContent(t *testing.T) {
 func (m *migrated) exercise(t *testing.T) {
 	t.Helper()
 	m.requireContent(t)
-	m.Docker(t, "start", "changed")
-	m.Docker(t, "exec", "changed", "sh", "-c", "echo later >/later")
+	m.StartContainers(t, "changed")
+	m.MustExec(t, "changed", "sh", "-c", "echo later >/later")
 	m.Docker(t, "commit", "changed", "again")
 	m.Docker(t, "stop", "-t", "0", "changed")
 	must(t, images.BuildKit.Build(m.Engine, "on-top", images.WriteContext(t, map[string]string{"Dockerfile": "FROM second:name\nRUN echo top >>/built\n"})))
