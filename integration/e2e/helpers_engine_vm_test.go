@@ -45,6 +45,13 @@ func makeDataRoot(t testing.TB) string {
 	return dir
 }
 
+// startContainerd starts a containerd for an engine that starts often, and returns its socket. A
+// containerd of dockerd's own starts with each dockerd, which at its end waits a second for it.
+func startContainerd(t testing.TB) string {
+	t.Helper()
+	return engine.StartPlainContainerd(t, inguest.MakeDiskDir(t)).Address()
+}
+
 // testEngine is an engine on the plugin, with the mounts and layers that it has at
 // rest.
 type testEngine struct {
@@ -107,15 +114,15 @@ func storeDirOf(t testing.TB, e *engine.Engine) string {
 // propagatedMountOf returns the host's directory that the plugin mounts in.
 func propagatedMountOf(t testing.TB, e *engine.Engine) string {
 	t.Helper()
-	return filepath.Join(e.Root, "plugins", e.Docker(t, "plugin", "inspect", "-f", "{{.Id}}", engine.PluginName), "propagated-mount")
+	return filepath.Join(e.Root, "plugins", e.PluginID(t), "propagated-mount")
 }
 
 // requireBaseline fails the test when its work left something: a container, layer,
 // mount, dataset, loop device, process or unfinished layer.
 func (s *testEngine) requireBaseline(t testing.TB) {
 	t.Helper()
-	if out := s.Docker(t, "ps", "-aq"); out != "" {
-		t.Errorf("containers are left: %s", out)
+	if left := s.ListContainers(t); len(left) > 0 {
+		t.Errorf("containers are left: %q", left)
 	}
 	home := s.storeDir(t)
 	err := poll(func() error {
@@ -153,15 +160,19 @@ func (s *testEngine) checkOneShim() error {
 // requireStopped fails the test when a stopped engine left anything but files.
 func (s *testEngine) requireStopped(t testing.TB) {
 	t.Helper()
-	requireEngineStopped(t, s.Root, s.dataset)
+	requireEngineStopped(t, s.Engine, s.dataset)
 }
 
-func requireEngineStopped(t testing.TB, root, dataset string) {
+func requireEngineStopped(t testing.TB, e *engine.Engine, dataset string) {
 	t.Helper()
-	if err := poll(func() error { return compareLists(listMountsBelow(t, root, dataset), nil) }); err != nil {
+	if err := poll(func() error { return compareLists(listMountsBelow(t, e.Root, dataset), nil) }); err != nil {
 		t.Errorf("mounts of a stopped engine: %v", err)
 	}
-	for _, name := range []string{"dockerd", "containerd", "containerd-shim-runc-v2", "overlayzfs-plugin"} {
+	programs := []string{"dockerd", "containerd-shim-runc-v2", "overlayzfs-plugin"}
+	if e.Containerd == "" { // its own
+		programs = append(programs, "containerd")
+	}
+	for _, name := range programs {
 		err := poll(func() error {
 			if pids := findProcesses(name); len(pids) > 0 {
 				return fmt.Errorf("%s runs as %d", name, pids)

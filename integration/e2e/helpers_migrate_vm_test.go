@@ -61,7 +61,7 @@ func (m *migratedEngine) startMigrated(t testing.TB, driver string) {
 		m.Config["storage-opts"] = left.Options
 	}
 	m.Again(t)
-	if got := m.Docker(t, "info", "-f", "{{.Driver}}"); got != driver {
+	if got := m.StorageDriver(t); got != driver {
 		t.Fatalf("the engine's driver is %s, want %s", got, driver)
 	}
 }
@@ -77,16 +77,35 @@ func (m *migratedEngine) createContent(t testing.TB, limit ...string) {
 	must(t, images.BuildKit.Build(m.Engine, "long", writeLongContext(t)))
 	m.Docker(t, "load", "-i", images.WriteArchive(t, "opaque:1", []string{"/bin/busybox"}, makeOpaqueLayers(t)...))
 	startContainer(t, m.Engine, "changed")
-	m.Docker(t, "exec", "changed", "sh", "-c", "mkdir -p /data/a; echo kept >/data/a/b; ln /data/a/b /data/c; ln -s b /data/a/l; mkfifo /data/pipe; chmod 2750 /data; rm /etc/marker; echo new >/etc/new")
+	m.MustExec(t, "changed", "sh", "-c", "mkdir -p /data/a; echo kept >/data/a/b; ln /data/a/b /data/c; ln -s b /data/a/l; mkfifo /data/pipe; chmod 2750 /data; rm /etc/marker; echo new >/etc/new")
 	m.Docker(t, "commit", "changed", "committed")
 	m.Docker(t, "tag", "built", "second:name")
 	startContainer(t, m.Engine, "limited", limit...)
 	startContainer(t, m.Engine, "restarted")
-	m.Docker(t, "stop", "changed", "limited", "restarted")
+	m.StopContainers(t, "changed", "limited", "restarted")
 	m.Docker(t, "restart", "-t", "1", "restarted")
-	m.Docker(t, "exec", "restarted", "sh", "-c", "echo again >>/own")
-	m.Docker(t, "stop", "restarted")
+	m.MustExec(t, "restarted", "sh", "-c", "echo again >>/own")
+	m.StopContainers(t, "restarted")
 	m.Docker(t, "create", "--network", "none", "--name", "plain", "built", "true")
+	m.runOfLong(t)
+}
+
+// replaceContent makes some of the content anew by the driver that the engine was migrated to:
+// a limited container, an opaque directory, and a layer that BuildKit commits without a copy.
+func (m *migratedEngine) replaceContent(t testing.TB, limit ...string) {
+	t.Helper()
+	m.Docker(t, "rm", "limited", "of-long")
+	startContainer(t, m.Engine, "limited", limit...)
+	m.StopContainers(t, "limited")
+	m.runOfLong(t)
+	must(t, images.BuildKit.Build(m.Engine, "other", images.WriteContext(t, map[string]string{
+		"Dockerfile": "FROM other\nRUN rm -r /tmp /etc/marker && mkdir /tmp && echo new >/tmp/new\n",
+	})))
+}
+
+// runOfLong makes the container of-long, which replaces a directory of the image long.
+func (m *migratedEngine) runOfLong(t testing.TB) {
+	t.Helper()
 	m.Docker(t, "run", "--network", "none", "--name", "of-long", "long", "sh", "-c", "rm -r /dir && mkdir /dir && echo mine >/dir/mine; echo mine >/file1")
 }
 
@@ -279,17 +298,17 @@ var runTraces = []string{
 func (m *migratedEngine) exerciseContent(t testing.TB) {
 	t.Helper()
 	for _, name := range []string{"changed", "limited", "restarted"} {
-		m.Docker(t, "start", name)
+		m.StartContainers(t, name)
 	}
 	requireIntact(t, m.Engine, "limited")
 	requireIntact(t, m.Engine, "restarted")
-	if out := m.Docker(t, "exec", "changed", "sh", "-c", "cat /data/c /etc/new; ls /etc/marker 2>/dev/null; true"); out != "kept\nnew" {
+	if out := m.MustExec(t, "changed", "sh", "-c", "cat /data/c /etc/new; ls /etc/marker 2>/dev/null; true"); out != "kept\nnew" {
 		t.Errorf("container changed has %q", out)
 	}
 	if out := runTiny(t, m.Engine, "long", "sh", "-c", "cat /dir/file0; ls /dir"); out != "again\nfile0" {
 		t.Errorf("image long has %q", out)
 	}
-	m.Docker(t, "stop", "changed", "limited", "restarted")
+	m.StopContainers(t, "changed", "limited", "restarted")
 }
 
 // listRecordedLayers lists the layers that Docker records for images and containers.

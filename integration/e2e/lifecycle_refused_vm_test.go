@@ -78,7 +78,7 @@ func newRefusedStarts(t *testing.T) *refusedStarts {
 	run(t, "zfs", "create", "-o", "mountpoint=legacy", "-o", "casesensitivity=insensitive", refusedInsensitive)
 	t.Cleanup(func() { run(t, "zfs", "destroy", refusedInsensitive) })
 
-	e := engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs", Config: map[string]any{}})
+	e := engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs", Config: map[string]any{}, Containerd: startContainerd(t)})
 	s := &refusedStarts{testEngine: &testEngine{Engine: e, dataset: refusedDataset}, files: make(map[string][]string)}
 	e.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
 	e.Docker(t, "plugin", "enable", engine.PluginName)

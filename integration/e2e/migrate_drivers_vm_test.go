@@ -19,12 +19,49 @@ import (
 // kills is set after -args: -kills 100.
 var kills = flag.Int("kills", 20, "how often a migration is killed")
 
-// TestMigrateFromZFS migrates an engine from moby's zfs driver to the plugin, and
-// finishes the migration after the engine has run.
-func TestMigrateFromZFS(t *testing.T) {
-	const old, layers = "tank/old", "tank/new"
+// TestMigrateFromZFSAndBack migrates an engine from moby's zfs driver to the plugin, undoes
+// the migration, migrates again under kills, and migrates back under kills. All steps share
+// one engine's content: making it takes longer than moving it.
+func TestMigrateFromZFSAndBack(t *testing.T) {
+	const old, layers, back = "tank/old", "tank/new", "tank/back"
+	engine.CreateDataset(t, back)
 	m := startOnZFS(t, old, layers)
 	before := m.collectFacts(t)
+	m.migrateFromZFS(t, old, before)
+	t.Log(m.migrate(t, 0, "--undo"))
+	must(t, compareLists(inguest.ListDatasets(t, layers), []string{layers}))
+	m.startMigrated(t, "zfs")
+	undone := m.collectFacts(t)
+	requireSameFacts(t, "undone", dropRunTraces(undone), dropRunTraces(before))
+	m.Stop(t)
+
+	m.migrateUnderKills(t)
+	m.startMigrated(t, engine.PluginName)
+	requireSameFacts(t, "after all kills", m.collectFacts(t), undone)
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--finish"))
+	must(t, compareLists(inguest.ListDatasets(t, old), []string{old}))
+	m.startMigrated(t, engine.PluginName)
+	m.exerciseContent(t)
+
+	m.replaceContent(t, "--storage-opt", "size=64M")
+	before = m.collectFacts(t)
+	m.Stop(t)
+	m.migrateUnderKills(t, "--back", "--to", "zfs", "--zfs-dataset", back)
+	m.startMigrated(t, "zfs")
+	requireSameFacts(t, "back", m.collectFacts(t), before)
+	m.exerciseContent(t)
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--finish"))
+	m.startMigrated(t, "zfs")
+	m.exerciseContent(t)
+	m.removeContent(t)
+}
+
+// migrateFromZFS migrates an engine from the zfs driver, whose layers are in the dataset
+// old, and has the engine run on the plugin. It leaves the engine stopped.
+func (m *migratedEngine) migrateFromZFS(t *testing.T, old string, before []string) {
+	t.Helper()
 	if out := m.runOperator(t, 3, "migrate", "--yes"); !strings.Contains(out, "stop docker") {
 		t.Errorf("under a running engine it says\n%s", out)
 	}
@@ -42,59 +79,6 @@ func TestMigrateFromZFS(t *testing.T) {
 	m.exerciseContent(t)
 	m.requireLimit(t, 64<<20)
 	m.Stop(t)
-	t.Log(m.migrate(t, 0, "--finish"))
-	must(t, compareLists(inguest.ListDatasets(t, old), []string{old}))
-	m.startMigrated(t, engine.PluginName)
-	m.exerciseContent(t)
-	m.removeContent(t)
-}
-
-// TestMigrateFromZFSIsUndone undoes a migration after the engine has run on the plugin.
-func TestMigrateFromZFSIsUndone(t *testing.T) {
-	const old, layers = "tank/undone", "tank/undone-layers"
-	m := startOnZFS(t, old, layers)
-	before := m.collectFacts(t)
-	m.Stop(t)
-	m.migrate(t, 0)
-	m.startMigrated(t, engine.PluginName)
-	m.exerciseContent(t)
-	m.Stop(t)
-	t.Log(m.migrate(t, 0, "--undo"))
-	must(t, compareLists(inguest.ListDatasets(t, layers), []string{layers}))
-	m.startMigrated(t, "zfs")
-	requireSameFacts(t, "undone", dropRunTraces(m.collectFacts(t)), dropRunTraces(before))
-	m.removeContent(t)
-}
-
-// TestMigrateFromZFSSurvives kills a migration and its undo again and again.
-func TestMigrateFromZFSSurvives(t *testing.T) {
-	const old, layers = "tank/killed", "tank/killed-layers"
-	m := startOnZFS(t, old, layers)
-	before := m.collectFacts(t)
-	m.Stop(t)
-	m.migrateUnderKills(t)
-	m.startMigrated(t, engine.PluginName)
-	requireSameFacts(t, "after all that", m.collectFacts(t), before)
-	m.removeContent(t)
-}
-
-// TestMigrateBackToZFS migrates from the plugin to moby's zfs driver, with kills.
-func TestMigrateBackToZFS(t *testing.T) {
-	const old, layers = "tank/back", "tank/back-layers"
-	engine.CreateDataset(t, old)
-	m := &migratedEngine{engine.StartOnPlugin(t, engine.Options{Root: makeDataRoot(t)}, layers)}
-	m.createContent(t, "--storage-opt", "size=64M")
-	before := m.collectFacts(t)
-	m.Stop(t)
-	m.migrateUnderKills(t, "--back", "--to", "zfs", "--zfs-dataset", old)
-	m.startMigrated(t, "zfs")
-	requireSameFacts(t, "back", m.collectFacts(t), before)
-	m.exerciseContent(t)
-	m.Stop(t)
-	t.Log(m.migrate(t, 0, "--finish"))
-	m.startMigrated(t, "zfs")
-	m.exerciseContent(t)
-	m.removeContent(t)
 }
 
 // startOnZFS starts an engine on moby's zfs driver, with content and the plugin.
@@ -103,7 +87,9 @@ func startOnZFS(t *testing.T, old, layers string) *migratedEngine {
 	for _, dataset := range []string{old, layers} {
 		engine.CreateDataset(t, dataset)
 	}
-	m := &migratedEngine{engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "zfs", Config: map[string]any{"storage-opts": []string{"zfs.fsname=" + old}}})}
+	m := &migratedEngine{engine.Start(t, engine.Options{
+		Root: makeDataRoot(t), Driver: "zfs", Config: map[string]any{"storage-opts": []string{"zfs.fsname=" + old}}, Containerd: startContainerd(t),
+	})}
 	m.InstallPlugin(t, layers)
 	m.createContent(t, "--storage-opt", "size=64M")
 	return m
@@ -112,7 +98,7 @@ func startOnZFS(t *testing.T, old, layers string) *migratedEngine {
 // removeContent removes what createContent made, and stops the engine.
 func (m *migratedEngine) removeContent(t *testing.T) {
 	t.Helper()
-	m.Docker(t, append([]string{"rm", "-f"}, movedContainers...)...)
+	m.RemoveContainers(t, m.ListContainers(t)...)
 	m.Docker(t, "system", "prune", "-af")
 	m.Stop(t)
 }
@@ -158,11 +144,36 @@ func (m *migratedEngine) migrateUnderKills(t *testing.T, args ...string) {
 	}
 }
 
-// TestMigrateFromOverlay2InPlace migrates an engine from overlay2 on ZFS to the plugin
-// on the same dataset. It copies nothing.
-func TestMigrateFromOverlay2InPlace(t *testing.T) {
-	const dataset = "tank/inplace"
-	m := startOnOverlay2(t, dataset)
+// TestMigrateInPlaceAndBack migrates an engine from overlay2 on ZFS to the plugin on the same
+// dataset, which copies nothing. Neither an undo nor a migration back loses what was made since.
+func TestMigrateInPlaceAndBack(t *testing.T) {
+	m := startOnOverlay2(t, "tank/inplace")
+	m.migrateInPlace(t, "tank/inplace")
+	m.Docker(t, "commit", "changed", "later")
+	after := m.collectFacts(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--undo")
+	m.startMigrated(t, "overlay2")
+	requireSameFacts(t, "undone", m.collectFacts(t), after)
+	m.Stop(t)
+	m.migrate(t, 0, "--in-place")
+	m.migrate(t, 0, "--finish")
+	m.startMigrated(t, engine.PluginName)
+	m.Docker(t, "rmi", "later", "opaque:1")
+	m.Docker(t, "rm", "plain")
+	m.Stop(t)
+	t.Log(m.migrate(t, 0, "--back"))
+	m.startMigrated(t, "overlay2")
+	m.exerciseContent(t)
+	m.Stop(t)
+	m.migrate(t, 0, "--finish")
+	m.startMigrated(t, "overlay2")
+	m.removeContent(t)
+}
+
+// migrateInPlace migrates an engine from overlay2 on this dataset to the plugin, and starts it.
+func (m *migratedEngine) migrateInPlace(t *testing.T, dataset string) {
+	t.Helper()
 	before := m.collectFacts(t)
 	m.Stop(t)
 	used := inguest.UsedSpace(t, dataset)
@@ -178,56 +189,26 @@ func TestMigrateFromOverlay2InPlace(t *testing.T) {
 	requireSameFacts(t, "migrated", m.collectFacts(t), before)
 	m.runOperator(t, 0, "verify")
 	m.exerciseContent(t)
-	m.Stop(t)
-	m.migrate(t, 0, "--finish")
-	m.startMigrated(t, engine.PluginName)
-	m.removeContent(t)
-}
-
-// TestMigrateInPlaceAndBack loses nothing that was made since the migration, neither by
-// an undo nor by a migration back.
-func TestMigrateInPlaceAndBack(t *testing.T) {
-	m := startOnOverlay2(t, "tank/toandfro")
-	m.Stop(t)
-	m.migrate(t, 0, "--in-place")
-	m.startMigrated(t, engine.PluginName)
-	m.exerciseContent(t)
-	m.Docker(t, "commit", "changed", "later")
-	after := m.collectFacts(t)
-	m.Stop(t)
-	m.migrate(t, 0, "--undo")
-	m.startMigrated(t, "overlay2")
-	requireSameFacts(t, "undone", m.collectFacts(t), after)
-	m.Stop(t)
-	m.migrate(t, 0, "--in-place")
-	m.migrate(t, 0, "--finish")
-	t.Log(m.migrate(t, 0, "--back"))
-	m.startMigrated(t, "overlay2")
-	m.exerciseContent(t)
-	m.Stop(t)
-	m.migrate(t, 0, "--finish")
-	m.startMigrated(t, "overlay2")
-	m.removeContent(t)
 }
 
 // startOnOverlay2 starts an engine on overlay2 on a dataset, with content, and with the
 // plugin, which has no dataset.
 func startOnOverlay2(t *testing.T, dataset string) *migratedEngine {
 	t.Helper()
-	m := &migratedEngine{engine.Start(t, engine.Options{Root: mountDataRoot(t, dataset), Driver: "overlay2"})}
+	m := &migratedEngine{engine.Start(t, engine.Options{Root: mountDataRoot(t, dataset), Driver: "overlay2", Containerd: startContainerd(t)})}
 	m.Docker(t, "plugin", "create", engine.PluginName, engine.PluginDir(t))
 	m.Docker(t, "plugin", "enable", engine.PluginName)
 	m.createContent(t)
 	return m
 }
 
-// TestMigrateFromOverlay2Apart migrates an engine from overlay2 on ZFS to the plugin on
-// another dataset of the pool. Files share their blocks.
-func TestMigrateFromOverlay2Apart(t *testing.T) {
-	const old, layers = "tank/apart", "tank/apart-layers"
-	root := mountDataRoot(t, old)
+// TestMigrateBetweenDatasets migrates an engine from overlay2 on ZFS to the plugin on another
+// dataset of the pool, where files share their blocks, and back.
+func TestMigrateBetweenDatasets(t *testing.T) {
+	const dataset, layers = "tank/apart", "tank/apart-layers"
+	root := mountDataRoot(t, dataset)
 	engine.CreateDataset(t, layers)
-	m := &migratedEngine{engine.Start(t, engine.Options{Root: root, Driver: "overlay2"})}
+	m := &migratedEngine{engine.Start(t, engine.Options{Root: root, Driver: "overlay2", Containerd: startContainerd(t)})}
 	m.InstallPlugin(t, layers)
 	m.createContent(t)
 	before := m.collectFacts(t)
@@ -244,14 +225,9 @@ func TestMigrateFromOverlay2Apart(t *testing.T) {
 		t.Error("overlay2's layers are left")
 	}
 	m.startMigrated(t, engine.PluginName)
-	m.removeContent(t)
-}
 
-// TestMigrateBackToOverlay2 copies layers from the plugin's dataset to another one.
-func TestMigrateBackToOverlay2(t *testing.T) {
-	m := &migratedEngine{engine.StartOnPlugin(t, engine.Options{Root: mountDataRoot(t, "tank/backto")}, "tank/backto-layers")}
-	m.createContent(t)
-	before := m.collectFacts(t)
+	m.replaceContent(t)
+	before = m.collectFacts(t)
 	m.Stop(t)
 	t.Log(m.migrate(t, 0, "--back"))
 	m.startMigrated(t, "overlay2")
@@ -267,7 +243,7 @@ func TestMigrateBackToOverlay2(t *testing.T) {
 func TestMigrateFromVFS(t *testing.T) {
 	const layers = "tank/fromvfs"
 	engine.CreateDataset(t, layers)
-	m := &migratedEngine{engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs"})}
+	m := &migratedEngine{engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs", Containerd: startContainerd(t)})}
 	m.InstallPlugin(t, layers)
 	m.createContent(t)
 	before := m.collectFacts(t)
@@ -301,7 +277,9 @@ func TestMigrateFromBtrfs(t *testing.T) {
 	const layers = "tank/frombtrfs"
 	engine.CreateDataset(t, layers)
 	root := makeBtrfsDataRoot(t)
-	m := &migratedEngine{engine.Start(t, engine.Options{Root: root, Driver: "btrfs", Config: map[string]any{"storage-opts": []string{"btrfs.min_space=1M"}}})}
+	m := &migratedEngine{engine.Start(t, engine.Options{
+		Root: root, Driver: "btrfs", Config: map[string]any{"storage-opts": []string{"btrfs.min_space=1M"}}, Containerd: startContainerd(t),
+	})}
 	m.InstallPlugin(t, layers)
 	m.createContent(t, "--storage-opt", "size=64M")
 	m.createSubvolumes(t, "changed")
@@ -353,20 +331,20 @@ func TestMigrateUnderLiveRestore(t *testing.T) {
 	refused()
 	m.Again(t)
 	requireIntact(t, m.Engine, "worker")
-	m.Docker(t, "stop", "worker")
+	m.StopContainers(t, "worker")
 	m.stopWithPlugin(t)
 	m.migrate(t, 0)
 	m.startMigrated(t, engine.PluginName)
 	m.Stop(t)
 	m.Config["live-restore"] = true
 	m.Again(t)
-	m.Docker(t, "start", "worker")
+	m.StartContainers(t, "worker")
 	m.Stop(t)
 	refused("--undo")
 	refused("--finish")
 	m.Again(t)
 	requireIntact(t, m.Engine, "worker")
-	m.Docker(t, "rm", "-f", "worker")
+	m.RemoveContainers(t, "worker")
 	m.stopWithPlugin(t)
 	m.migrate(t, 0, "--finish")
 }

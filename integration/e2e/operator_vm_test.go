@@ -45,7 +45,7 @@ func newOperatorEngine(t *testing.T) *operatorEngine {
 	importTiny(t, s.Engine, "nobodys")
 	s.Docker(t, "create", "--network", "none", "--name", "plain", "built", "true")
 	startContainer(t, s.Engine, "limited", "--storage-opt", "size=64M")
-	s.Docker(t, "stop", "limited")
+	s.StopContainers(t, "limited")
 	return s
 }
 
@@ -224,14 +224,14 @@ func (s *operatorEngine) gcRemovesOrphans(t *testing.T) {
 		t.Errorf("%d layers are left, want %d", got, want)
 	}
 	s.runOperator(t, 0, "verify")
-	requireEngineStopped(t, s.Root, s.dataset)
+	requireEngineStopped(t, s.Engine, s.dataset)
 	s.Again(t)
 	if out := runTiny(t, s.Engine, "built", "cat", "/both"); out != "payload\nbuilt" {
 		t.Errorf("the other image holds %q", out)
 	}
-	s.Docker(t, "start", "limited")
+	s.StartContainers(t, "limited")
 	requireIntact(t, s.Engine, "limited")
-	s.Docker(t, "rm", "-f", "limited", "plain")
+	s.RemoveContainers(t, "limited", "plain")
 }
 
 // layersOfKind returns the IDs of the layers of a kind.

@@ -42,9 +42,9 @@ func newHosts(t *testing.T) *hosts {
 	buildImage(t, h.a.Engine, "built")
 	startContainer(t, h.a.Engine, "limited", "--storage-opt", "size=64M")
 	startContainer(t, h.a.Engine, "plain")
-	h.b = engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs"})
+	h.b = engine.Start(t, engine.Options{Root: makeDataRoot(t), Driver: "vfs", Containerd: startContainerd(t)})
 	h.b.InstallPlugin(t, receivedOn)
-	t.Cleanup(func() { h.a.Docker(t, "rm", "-f", "limited", "plain") })
+	t.Cleanup(func() { h.a.RemoveContainers(t, "limited", "plain") })
 	return h
 }
 

@@ -15,6 +15,9 @@ const plainConfig = "version = 2\n"
 func StartPlainContainerd(t testing.TB, root string) *Containerd {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "containerd-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711) // root of a user name space needs to pass
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
