@@ -2,9 +2,11 @@ package images
 
 import (
 	"archive/tar"
+	"bytes"
 	"io"
 	"os"
 	"strings"
+	"sync"
 )
 
 // omitted are files of Debian that the image does without, because its stages do not use them:
@@ -46,6 +48,13 @@ func WriteDebian(w io.Writer) error {
 	b.capable("tool")
 	return b.finish()
 }
+
+// debianLayer returns the tar of WriteDebian, which a test process makes once.
+var debianLayer = sync.OnceValues(func() ([]byte, error) {
+	var raw bytes.Buffer
+	err := WriteDebian(&raw)
+	return raw.Bytes(), err
+})
 
 func hasAnyPrefix(s string, prefixes []string) bool {
 	for _, prefix := range prefixes {

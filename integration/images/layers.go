@@ -35,7 +35,7 @@ func MakeLayer(t testing.TB, entries ...Entry) []byte {
 // ThreeLayers returns a small Debian and two layers that change it.
 func ThreeLayers(t testing.TB) [][]byte {
 	t.Helper()
-	base, err := os.ReadFile("/lab/base/debian-base.tar")
+	base, err := debianLayer()
 	inguest.Must(t, err)
 	second := MakeLayer(t,
 		textEntry("etc/motd", "changed\n"),
