@@ -5,6 +5,8 @@ package imagestore
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -75,16 +77,16 @@ func TestBuildsWorkAfterTheSnapshotterWasKilled(t *testing.T) {
 	s := newTestEngine(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
 	dir := images.WriteContext(t, map[string]string{
-		"Dockerfile": "FROM odds\nRUN echo one >/one && rm -r /lower/keep-dir && touch /began && sleep 10 && rm /began\nRUN echo two >/two\n",
+		"Dockerfile": "FROM odds\nARG until\nRUN echo one >/one && rm -r /lower/keep-dir && touch /began && while [ ! -e $until ]; do sleep 0.1; done; rm /began\nRUN echo two >/two\n",
 	})
 	began := make(chan error, 1)
-	go func() { began <- images.BuildKit.Build(s.Engine, "cut", dir) }()
+	go func() { began <- images.BuildKit.Build(s.Engine, "cut", dir, "--build-arg", "until=/go") }()
 	waitFor(t, func() error { return checkLayerHolds("began") })
 	s.containerd.Snapshotter.Kill(t)
 	s.containerd.Snapshotter.Again(t)
-	t.Logf("the interrupted build: %v", <-began)
+	t.Logf("the interrupted build: %v", releaseStep(t, began))
 	waitFor(t, func() error {
-		err := images.BuildKit.Build(s.Engine, "whole", dir)
+		err := images.BuildKit.Build(s.Engine, "whole", dir, "--build-arg", "until=/one")
 		if err != nil && !strings.Contains(err.Error(), "connection refused") {
 			t.Fatal(err)
 		}
@@ -96,12 +98,39 @@ func TestBuildsWorkAfterTheSnapshotterWasKilled(t *testing.T) {
 	}
 }
 
+// releaseStep makes the file that the build's step waits for, and returns how the build ends. It
+// may end without the step.
+func releaseStep(t *testing.T, ended <-chan error) (build error) {
+	t.Helper()
+	done := false
+	waitFor(t, func() error {
+		select {
+		case build = <-ended:
+			done = true
+			return nil
+		default:
+		}
+		roots, err := filepath.Glob("/proc/[0-9]*/root/began")
+		if err == nil && len(roots) == 0 {
+			err = errors.New("no process waits in the step")
+		}
+		for _, root := range roots {
+			err = errors.Join(err, os.WriteFile(filepath.Join(filepath.Dir(root), "go"), nil, 0o600))
+		}
+		return err
+	})
+	if !done {
+		build = <-ended
+	}
+	return build
+}
+
 // TestContainersOutliveTheSnapshotter kills the snapshotter under a container, which
 // runs on and keeps its files over a restart.
 func TestContainersOutliveTheSnapshotter(t *testing.T) {
 	s := newTestEngine(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
-	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
+	s.Docker(t, "run", "-d", "--network", "none", "--stop-signal", "KILL", "--name", "box", "odds", "sleep", "1000000")
 	s.writeNote(t, "one")
 	s.containerd.Snapshotter.Kill(t)
 	s.writeNote(t, "two")
@@ -110,7 +139,7 @@ func TestContainersOutliveTheSnapshotter(t *testing.T) {
 	s.requireNotes(t, "one two three")
 	s.Docker(t, "restart", "-t", "0", "box")
 	s.requireNotes(t, "one two three")
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 	s.Docker(t, "system", "prune", "-af")
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
@@ -120,7 +149,7 @@ func TestContainersOutliveTheSnapshotter(t *testing.T) {
 func TestImagesAndContainersSurviveARestartOfEverything(t *testing.T) {
 	s := newTestEngine(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
-	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
+	s.Docker(t, "run", "-d", "--network", "none", "--stop-signal", "KILL", "--name", "box", "odds", "sleep", "1000000")
 	s.writeNote(t, "one")
 	s.Stop(t)
 	s.containerd.Stop(t)
@@ -138,7 +167,7 @@ func TestImagesAndContainersSurviveARestartOfEverything(t *testing.T) {
 	if got := s.Docker(t, "run", "--rm", "--network", "none", "built", "cat", "/note"); got != "built" {
 		t.Errorf("the image built afterwards holds %q", got)
 	}
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 	s.Docker(t, "system", "prune", "-af")
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
@@ -148,20 +177,20 @@ func (s *testEngine) startAll(t *testing.T) {
 	s.containerd.Snapshotter.Again(t)
 	s.containerd.Again(t)
 	s.Again(t)
-	s.Docker(t, "start", "box")
+	s.StartContainers(t, "box")
 }
 
 func (s *testEngine) writeNote(t *testing.T, note string) {
 	t.Helper()
-	s.Docker(t, "exec", "box", "sh", "-ec", fmt.Sprintf("echo %s >>/notes; rm -f /lower/keep-file; mkdir /lower/of-%s", note, note))
+	s.MustExec(t, "box", "sh", "-ec", fmt.Sprintf("echo %s >>/notes; rm -f /lower/keep-file; mkdir /lower/of-%s", note, note))
 }
 
 func (s *testEngine) requireNotes(t *testing.T, want string) {
 	t.Helper()
-	if got := strings.Join(strings.Fields(s.Docker(t, "exec", "box", "cat", "/notes")), " "); got != want {
+	if got := strings.Join(strings.Fields(s.MustExec(t, "box", "cat", "/notes")), " "); got != want {
 		t.Errorf("the container holds the notes %q, want %q", got, want)
 	}
-	if _, err := s.Try("exec", "box", "test", "-e", "/lower/keep-file"); err == nil {
+	if _, err := s.Exec("box", "test", "-e", "/lower/keep-file"); err == nil {
 		t.Error("a file that the container deleted is back")
 	}
 }

@@ -17,13 +17,13 @@ import (
 func TestContainersHaveTheDefaultLimit(t *testing.T) {
 	s := newTestEngine(t, map[string]string{"size": "8M"})
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
-	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
-	s.Docker(t, "exec", "box", "dd", "if=/dev/urandom", "of=/fits", "bs=1M", "count=2")
-	out, err := s.Try("exec", "box", "dd", "if=/dev/urandom", "of=/too-much", "bs=1M", "count=20")
+	s.Docker(t, "run", "-d", "--network", "none", "--stop-signal", "KILL", "--name", "box", "odds", "sleep", "1000000")
+	s.MustExec(t, "box", "dd", "if=/dev/urandom", "of=/fits", "bs=1M", "count=2")
+	out, err := s.Exec("box", "dd", "if=/dev/urandom", "of=/too-much", "bs=1M", "count=20")
 	if err == nil || !strings.Contains(out, "Disk quota exceeded") {
 		t.Errorf("20 MB in a container limited to 8M: %q, %v", out, err)
 	}
-	s.Docker(t, "exec", "box", "rm", "/too-much")
+	s.MustExec(t, "box", "rm", "/too-much")
 	s.Docker(t, "restart", "-t", "0", "box")
 	s.Docker(t, "commit", "box", "committed")
 	if got := s.Docker(t, "run", "--rm", "--network", "none", "committed", "sh", "-c", "stat -c %s /fits; ls /lower/keep-dir"); got != "2097152\nold\nsub" {
@@ -32,7 +32,7 @@ func TestContainersHaveTheDefaultLimit(t *testing.T) {
 	must(t, images.BuildKit.Build(s.Engine, "large", images.WriteContext(t, map[string]string{
 		"Dockerfile": "FROM odds\nRUN dd if=/dev/urandom of=/large bs=1M count=20\n",
 	})))
-	s.Docker(t, "rm", "-f", "box")
+	s.RemoveContainers(t, "box")
 	s.Docker(t, "system", "prune", "-af")
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 	waitFor(t, func() error { return engine.CheckNoLimitDatasets(t, s.dataset) })
@@ -43,8 +43,8 @@ func TestContainersHaveTheDefaultLimit(t *testing.T) {
 func TestUsageIsWhatAContainerWrote(t *testing.T) {
 	s := newTestEngine(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
-	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
-	s.Docker(t, "exec", "box", "sh", "-ec", "head -c 3000000 /dev/urandom >/random; head -c 30000000 /dev/zero >/zeros")
+	s.Docker(t, "run", "-d", "--network", "none", "--stop-signal", "KILL", "--name", "box", "odds", "sleep", "1000000")
+	s.MustExec(t, "box", "sh", "-ec", "head -c 3000000 /dev/urandom >/random; head -c 30000000 /dev/zero >/zeros")
 	// Space counts once data is on disk, and zeros take none.
 	waitFor(t, func() error {
 		size, err := strconv.Atoi(s.Docker(t, "inspect", "--size", "-f", "{{.SizeRw}}", "box"))

@@ -20,7 +20,7 @@ func TestOperator(t *testing.T) {
 	s := newTestEngine(t, nil)
 	must(t, images.Import(s.Engine, "odds", images.WriteOdds))
 	s.Docker(t, "load", "-i", writeThreeLayers(t))
-	s.Docker(t, "run", "-d", "--network", "none", "--name", "box", "odds", "sleep", "1000000")
+	s.Docker(t, "run", "-d", "--network", "none", "--stop-signal", "KILL", "--name", "box", "odds", "sleep", "1000000")
 	s.Docker(t, "create", "--network", "none", "--name", "idle", threeLayerImage)
 	run := func(args ...string) (string, int) { return s.containerd.Operator(t, s.Root, args...) }
 	say := func(args []string, words ...string) { s.containerd.RequireOperator(t, s.Root, args, words...) }
@@ -55,7 +55,7 @@ func TestOperator(t *testing.T) {
 	if got := s.Docker(t, "run", "--rm", "--network", "none", threeLayerImage, "cat", "/etc/motd", "/opt/shown"); got != "changed\nabove" {
 		t.Errorf("after gc the image holds %q", got)
 	}
-	s.Docker(t, "rm", "-f", "box", "idle")
+	s.RemoveContainers(t, "box", "idle")
 	s.Docker(t, "system", "prune", "-af")
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
