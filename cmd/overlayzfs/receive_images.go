@@ -25,6 +25,7 @@ type receiveImagesReport struct {
 	New         int                   `json:"new"`
 	Same        int                   `json:"same"`
 	Changes     []imagereceive.Change `json:"changes"`
+	Missing     int64                 `json:"missing"` // bytes of blobs that this host lacks
 	DryRun      bool                  `json:"dry_run,omitempty"`
 }
 
@@ -54,7 +55,7 @@ func (f *receiveFlags) receiveImages(ctx context.Context, c console, in *frame.R
 	defer func() { err = errors.Join(err, plan.Close()) }()
 	r := receiveImagesReport{
 		Header: stream.Header, Address: target.Address, Snapshotter: target.Snapshotter,
-		New: plan.New, Same: plan.Same, Changes: plan.Changes, DryRun: f.dryRun,
+		New: plan.New, Same: plan.Same, Changes: plan.Changes, Missing: plan.Missing, DryRun: f.dryRun,
 	}
 	if err := f.printImages(c.out, r); err != nil {
 		return err
@@ -80,8 +81,8 @@ func (f *receiveFlags) printImages(w io.Writer, r receiveImagesReport) error {
 	if f.json {
 		return writeJSON(w, r)
 	}
-	_, err := fmt.Fprintf(w, "Stream of %s: %s, %s, to containerd on %s. %s new, %d here already.\n",
-		r.Time.UTC().Format("2006-01-02 15:04:05"), describeImages(r.Header), bytesText(r.Bytes), r.Address, count(r.New, "name"), r.Same)
+	_, err := fmt.Fprintf(w, "Stream of %s: %s, %s, to containerd on %s. %s new, %d here already; %s of blobs missing here.\n",
+		r.Time.UTC().Format("2006-01-02 15:04:05"), describeImages(r.Header), bytesText(r.Bytes), r.Address, count(r.New, "name"), r.Same, bytesText(r.Missing))
 	for _, change := range r.Changes {
 		what := "will be of another image"
 		if change.Lost {

@@ -105,7 +105,7 @@ func (f *sendFlags) reportImages(asJSON, text io.Writer, r sendImagesReport) err
 
 func writeIncomplete(w io.Writer, incomplete []imagesend.Incomplete) {
 	for _, image := range incomplete {
-		fmt.Fprintf(w, "  incomplete: %s in name space %s: %s\n", fault.Printable(image.Name), image.Namespace, fault.Printable(image.Reason))
+		fmt.Fprintf(w, "  incomplete: %s in name space %s: %s\n", fault.Printable(image.Name), fault.Printable(image.Namespace), fault.Printable(image.Reason))
 	}
 }
 

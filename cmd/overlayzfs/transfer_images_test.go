@@ -25,7 +25,7 @@ func TestWriteImageStreams(t *testing.T) {
 	dry.Incomplete = []imagesend.Incomplete{{Namespace: "k8s.io", Name: "registry.k8s.io/pause:3.10", Reason: "containerd lacks its blob x; pull it again"}}
 	from, to := digest.FromString("old"), digest.FromString("new")
 	came := receiveImagesReport{
-		Header: h, Address: "/run/containerd/containerd.sock", Snapshotter: "overlayzfs", New: 5, Same: 1,
+		Header: h, Address: "/run/containerd/containerd.sock", Snapshotter: "overlayzfs", New: 5, Same: 1, Missing: 2 << 30,
 		Changes: []imagereceive.Change{
 			{Namespace: "moby", Name: "docker.io/library/web:1", From: from, To: to},
 			{Namespace: "k8s.io", Name: "docker.io/library/web:1", From: from, To: to, Lost: true},

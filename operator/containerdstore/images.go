@@ -37,7 +37,14 @@ type Catalog struct {
 	Images []ImageRecord
 	// Sources has the labels of blobs that say which repositories have them.
 	Sources map[digest.Digest]map[string]string
-	Damaged []Damage
+	Damaged []DamagedImage
+}
+
+// DamagedImage is an image record that could not be read.
+type DamagedImage struct {
+	Namespace string
+	Name      string // as it is; not safe to print
+	Err       error
 }
 
 // ReadCatalog reads the image records of all name spaces.
@@ -48,7 +55,7 @@ func (r *Root) ReadCatalog() (*Catalog, error) {
 			if err := forEachBucket(b.Bucket(imagesBucket), func(name string, b *bbolt.Bucket) error {
 				record, err := decodeImageRecord(namespace, name, b)
 				if err != nil {
-					c.Damaged = append(c.Damaged, Damage{"image " + namespace + "/" + name, err})
+					c.Damaged = append(c.Damaged, DamagedImage{namespace, name, err})
 					return nil //nolint:nilerr // it is in Damaged
 				}
 				c.Images = append(c.Images, record)

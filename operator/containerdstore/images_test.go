@@ -33,9 +33,9 @@ func TestReadCatalog(t *testing.T) {
 	}
 	var damaged []string
 	for _, d := range got.Damaged {
-		damaged = append(damaged, d.Record)
+		damaged = append(damaged, d.Namespace+"/"+d.Name)
 	}
-	if diff := cmp.Diff([]string{"image lab/a name", "image lab/bad", "image lab/none"}, damaged); diff != "" {
+	if diff := cmp.Diff([]string{"lab/a name", "lab/bad", "lab/none"}, damaged); diff != "" {
 		t.Error(diff)
 	}
 	got.Damaged = nil

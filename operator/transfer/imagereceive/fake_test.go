@@ -290,5 +290,7 @@ func (c fakeDiff) Apply(ctx context.Context, r *diffapi.ApplyRequest) (*diffapi.
 }
 
 func (fakeIntrospection) Plugins(context.Context, *introspectionapi.PluginsRequest) (*introspectionapi.PluginsResponse, error) {
-	return &introspectionapi.PluginsResponse{Plugins: []*introspectionapi.Plugin{{Type: "io.containerd.snapshotter.v1", ID: "overlayzfs"}}}, nil
+	return &introspectionapi.PluginsResponse{Plugins: []*introspectionapi.Plugin{
+		{Type: "io.containerd.snapshotter.v1", ID: "overlayzfs"}, {Type: "io.containerd.content.v1", Exports: map[string]string{"root": "/"}},
+	}}, nil
 }

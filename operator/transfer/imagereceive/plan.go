@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
+	"github.com/overlayzfs/overlayzfs/internal/fault"
 	"github.com/overlayzfs/overlayzfs/operator/imagestore"
 	"github.com/overlayzfs/overlayzfs/operator/transfer/images"
 )
@@ -42,7 +45,9 @@ type Plan struct {
 	New     int      `json:"new"`  // names that this host lacks
 	Same    int      `json:"same"` // names that this host has, of the same images
 	Changes []Change `json:"changes"`
+	Missing int64    `json:"missing"` // bytes of blobs that this host lacks
 
+	free     uint64 // bytes where containerd keeps blobs; the largest number where that is not known
 	receiver Receiver
 	stream   *images.Reader
 	client   *imagestore.Client
@@ -60,8 +65,10 @@ func (r Receiver) Examine(ctx context.Context, stream *images.Reader) (*Plan, er
 		return nil, err
 	}
 	p := &Plan{Changes: []Change{}, receiver: r, stream: stream, client: client, lease: fmt.Sprintf("%s%d", leasePrefix, time.Now().UnixNano())}
-	if _, err = client.FindPlaces(ctx); err == nil {
-		err = p.compareNames(ctx)
+	places, err := client.FindPlaces(ctx)
+	if err == nil {
+		p.free = findFree(places.Content)
+		err = errors.Join(p.compareNames(ctx), p.compareBlobs(ctx))
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -97,6 +104,35 @@ func (p *Plan) compareNames(ctx context.Context) error {
 	return nil
 }
 
+// compareBlobs adds up the blobs that are not there.
+func (p *Plan) compareBlobs(ctx context.Context) error {
+	for _, blob := range p.stream.Index.Blobs {
+		has := false
+		for _, namespace := range blob.Namespaces {
+			_, err := p.in(namespace).StatBlob(ctx, blob.Digest)
+			if err != nil && !errors.Is(err, fault.NotFound) {
+				return fmt.Errorf("blob %s in name space %s: %w", blob.Digest, namespace, err)
+			}
+			if has = has || err == nil; has {
+				break
+			}
+		}
+		if !has {
+			p.Missing += blob.Size
+		}
+	}
+	return nil
+}
+
+// findFree returns the free bytes of the file system that dir is on.
+func findFree(dir string) uint64 {
+	var st unix.Statfs_t
+	if dir == "" || unix.Statfs(dir, &st) != nil {
+		return math.MaxUint64 // containerd sees other directories
+	}
+	return st.Bavail * uint64(st.Bsize)
+}
+
 // findLoss finds out whether the image that loses a name keeps another.
 func (p *Plan) findLoss(ctx context.Context, c *Change, taken map[string]bool) error {
 	records, err := p.in(c.Namespace).FindRecords(ctx, c.From)
@@ -120,8 +156,12 @@ func (p *Plan) findLoss(ctx context.Context, c *Change, taken map[string]bool) e
 	return nil
 }
 
-// Check returns ErrRefused when an image would be lost and may not be.
+// Check returns ErrRefused when there is no room for the blobs, and when an image would be
+// lost and may not be.
 func (p *Plan) Check() error {
+	if uint64(p.Missing) > p.free {
+		return fmt.Errorf("the images have %d bytes of blobs that are not here, and containerd's content store has room for %d: make room there: %w", p.Missing, p.free, ErrRefused)
+	}
 	if p.receiver.Discard {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -231,7 +232,7 @@ func TestNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := plan.Check(); !errors.Is(err, ErrRefused) || plan.New != 1 || plan.Same != 1 || len(plan.Changes) != 2 {
+	if err := plan.Check(); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "has no other name") || plan.New != 1 || plan.Same != 1 || len(plan.Changes) != 2 {
 		t.Errorf("%+v, %v", plan, err)
 	}
 	if plan, err = s.examine(address, true); err != nil || plan.Check() != nil {
@@ -255,5 +256,29 @@ func TestNames(t *testing.T) {
 		if kept := got[want[2]]; kept != nil && kept.Target.Digest != own.String() {
 			t.Errorf("%s: %s is %v", namespace, want[2], kept)
 		}
+	}
+}
+
+// TestRoom: a stream that does not fit is refused before a byte is written.
+func TestRoom(t *testing.T) {
+	s := newStock(t)
+	s.name("a:1", s.blob([]byte("new")))
+	s.name("b:1", s.blob([]byte("here")))
+	c, address := startContainerd(t)
+	here := digest.FromString("here").String()
+	c.in("moby").blobs[here] = []byte("here")
+	plan, err := s.examine(address, false)
+	if err != nil || plan.Check() != nil {
+		t.Fatal(err, plan.Check())
+	}
+	if plan.Missing != int64(len("new")) || plan.free == 0 || plan.free == math.MaxUint64 {
+		t.Errorf("%d bytes are missing, %d are free", plan.Missing, plan.free)
+	}
+	plan.free = 2
+	if err := plan.Check(); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "room for 2") {
+		t.Errorf("3 bytes where 2 are free: %v", err)
+	}
+	if findFree(t.TempDir()+"/none") != math.MaxUint64 {
+		t.Error("there is no room in a directory that is not here")
 	}
 }

@@ -55,9 +55,6 @@ func collect(root *containerdstore.Root, namespaces []string) (*Collection, erro
 	if err != nil {
 		return nil, err
 	}
-	if len(catalog.Damaged) > 0 {
-		return nil, catalog.Damaged[0]
-	}
 	for _, namespace := range namespaces {
 		if !slices.ContainsFunc(catalog.Images, func(i containerdstore.ImageRecord) bool { return i.Namespace == namespace }) {
 			return nil, fault.New(fault.NotFound, "containerd in %s has no images in a name space %q", root.Dir(), namespace)
@@ -65,8 +62,14 @@ func collect(root *containerdstore.Root, namespaces []string) (*Collection, erro
 	}
 	c := &Collection{files: map[digest.Digest]*os.File{}, Index: images.Index{Images: []images.Image{}, Blobs: []images.Blob{}}}
 	g := gatherer{Collection: c, root: root, catalog: catalog, trees: map[digest.Digest]tree{}, places: map[digest.Digest]int{}}
+	isWanted := func(namespace string) bool { return len(namespaces) == 0 || slices.Contains(namespaces, namespace) }
+	for _, d := range catalog.Damaged {
+		if isWanted(d.Namespace) {
+			c.Incomplete = append(c.Incomplete, Incomplete{d.Namespace, d.Name, fmt.Sprintf("its record cannot be read: %v; remove it (`ctr images rm`), and pull it again", d.Err)})
+		}
+	}
 	for _, record := range catalog.Images {
-		if len(namespaces) > 0 && !slices.Contains(namespaces, record.Namespace) {
+		if !isWanted(record.Namespace) {
 			continue
 		}
 		if err := g.add(record); err != nil {

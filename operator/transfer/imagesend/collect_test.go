@@ -201,7 +201,11 @@ func TestCollectIncomplete(t *testing.T) {
 		t.Errorf("a name space without images: %v", err)
 	}
 	r.put("x", "v1", "moby", "images", "bad", "target", "digest")
-	if _, err := r.collect(); !errors.Is(err, fault.Invalid) {
-		t.Errorf("a damaged record: %v", err)
+	if c, err = r.collect("moby"); err != nil || len(c.Incomplete) != 4 || c.Incomplete[0].Name != "bad" || !strings.Contains(c.Incomplete[0].Reason, "cannot be read") {
+		t.Errorf("a damaged record: %+v, %v", c, err)
+	}
+	r.image("lab", "docker.io/library/lab:1", "lab")
+	if c, err = r.collect("lab"); err != nil || len(c.Incomplete) > 0 || len(c.Index.Images) != 1 {
+		t.Errorf("beside a damaged record in another name space: %+v, %v", c, err)
 	}
 }
