@@ -2,6 +2,7 @@ package imagereceive
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -280,5 +281,30 @@ func TestRoom(t *testing.T) {
 	}
 	if findFree(t.TempDir()+"/none") != math.MaxUint64 {
 		t.Error("there is no room in a directory that is not here")
+	}
+}
+
+// TestInterrupted: a receive that is interrupted leaves no lease and no name, and one that was
+// killed leaves its lease to the next.
+func TestInterrupted(t *testing.T) {
+	s := newStock(t)
+	m, _, _ := s.manifest(runtime.GOOS, runtime.GOARCH)
+	s.name("a:1", m)
+	c, address := startContainerd(t)
+	c.in("moby").leases[leasePrefix+"1"] = map[string]string{"containerd.io/gc.expire": "2026-01-01T00:00:00Z"}
+	c.in("moby").leases["other"] = map[string]string{}
+	plan, err := s.examine(address, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := plan.Receive(ctx, func(int64) { cancel() }); err == nil {
+		t.Error("an interrupted receive has ended well")
+	}
+	if moby, other := c.in("moby"), c.in("k8s.io"); len(moby.images)+len(other.images)+len(other.leases) > 0 || len(moby.leases) != 1 || moby.leases["other"] == nil {
+		t.Errorf("it leaves the images %v, %v and the leases %v, %v", moby.images, other.images, moby.leases, other.leases)
+	}
+	if result, err := s.receive(address); err != nil || result.Unpacked != 2 {
+		t.Errorf("again: %+v, %v", result, err)
 	}
 }
