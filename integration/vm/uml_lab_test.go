@@ -74,8 +74,8 @@ func TestNothingStaysOfAKilledOzlab(t *testing.T) {
 	}
 	select {
 	case <-begun:
-	case <-time.After(time.Minute):
-		t.Fatal("the job did not begin within a minute")
+	case <-time.After(10 * time.Minute): // other machines may hold the processors first
+		t.Fatal("the job did not begin within ten minutes")
 	}
 	mine := func() (pids []string) {
 		for _, pid := range processesOf(t, guest.uml.built().kernel) {
