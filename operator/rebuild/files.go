@@ -37,6 +37,9 @@ func (o contentOpener) openContent(name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, explainMissing(name, err)
 	}
+	if e.Stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, notRegularError(name) // opening a device can do something
+	}
 	fd, err := fsat.OpenFile(e.Dir, e.Name)
 	if err != nil {
 		return nil, explainMissing(name, err)

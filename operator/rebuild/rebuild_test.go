@@ -118,12 +118,15 @@ func TestErrorsTellTheLayerFromTheRecord(t *testing.T) {
 		want  any
 		says  string
 	}{
-		"content":     {func(l *layer) { l.write("one", "FIRST") }, differs, `"one"`},
-		"more":        {func(l *layer) { l.write("usr/lib/two", "second, and more") }, differs, `"lib/two"`},
-		"missing":     {func(l *layer) { l.no(os.Remove(l.at("one"))) }, differs, `"one" is missing`},
-		"no way":      {func(l *layer) { l.no(os.RemoveAll(l.at("usr"))) }, differs, `"lib/two" is missing`},
-		"symlink":     {func(l *layer) { l.instead("one", "/etc/passwd") }, differs, "is not a regular file"},
-		"fifo":        {func(l *layer) { l.no(errors.Join(os.Remove(l.at("one")), unix.Mkfifo(l.at("one"), 0o600))) }, differs, "is not a regular file"},
+		"content": {func(l *layer) { l.write("one", "FIRST") }, differs, `"one"`},
+		"more":    {func(l *layer) { l.write("usr/lib/two", "second, and more") }, differs, `"lib/two"`},
+		"missing": {func(l *layer) { l.no(os.Remove(l.at("one"))) }, differs, `"one" is missing`},
+		"no way":  {func(l *layer) { l.no(os.RemoveAll(l.at("usr"))) }, differs, `"lib/two" is missing`},
+		"symlink": {func(l *layer) { l.instead("one", "/etc/passwd") }, differs, "is not a regular file"},
+		"fifo":    {func(l *layer) { l.no(errors.Join(os.Remove(l.at("one")), unix.Mkfifo(l.at("one"), 0o600))) }, differs, "is not a regular file"},
+		"socket": {func(l *layer) {
+			l.no(errors.Join(os.Remove(l.at("one")), unix.Mknod(l.at("one"), unix.S_IFSOCK|0o600, 0)))
+		}, differs, "is not a regular file"}, // its open fails
 		"escape":      {func(l *layer) { l.instead("lib", "../..") }, differs, `"lib/two" is missing`},
 		"the digest":  {func(l *layer) { l.tar = append(l.tar, 0) }, differs, "the tar has the digest sha256:"},
 		"half":        {func(l *layer) { l.no(os.Truncate(l.record(), 60)) }, unproven, "tar-split.json.gz"},

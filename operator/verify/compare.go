@@ -31,7 +31,23 @@ func (e *entries) compare(ctx context.Context, layer treestack.Layer) (err error
 			err = closeErr
 		}
 	}()
-	for _, entry := range e.sortedEntries() {
+	if err := t.compareAll(); err != nil {
+		return e.doubt(err)
+	}
+	return cmp.Or(e.doubt(t.checkNothingExtra(ctx)), t.unproven)
+}
+
+// doubt returns an error as Unproven where the tar replaces a link.
+func (e *entries) doubt(err error) error {
+	if err == nil || e.replaced == "" {
+		return err
+	}
+	return rebuild.Unproven{Err: fmt.Errorf("%w; but an entry of the tar replaces a link (%.200q), so the names do not tell", err, e.replaced)}
+}
+
+// compareAll compares what the entries name.
+func (t *layerTree) compareAll() error {
+	for _, entry := range t.entries.sortedEntries() {
 		if err := t.keepUnproven(entry.name, t.checkEntry(entry)); err != nil {
 			return err
 		}
@@ -41,7 +57,7 @@ func (e *entries) compare(ctx context.Context, layer treestack.Layer) (err error
 			return err
 		}
 	}
-	return cmp.Or(t.checkNothingExtra(ctx), t.unproven)
+	return nil
 }
 
 // keepUnproven adds the name to an error. It keeps an Unproven for later: another file may

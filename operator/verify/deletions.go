@@ -87,6 +87,8 @@ func (t *layerTree) checkOpaque(target string) error {
 		return nil
 	case err != nil:
 		return err
+	case e.Layer == 0 && e.Stat.Mode&unix.S_IFMT == unix.S_IFLNK:
+		return t.checkOpaqueThrough(target)
 	case !e.IsDir():
 		return nil // another entry says what it is
 	case e.Layer > 0:
@@ -119,6 +121,40 @@ func (t *layerTree) checkOpaque(target string) error {
 		return err
 	}
 	defer dir.Close()
+	return hidesBelow(dir)
+}
+
+// checkOpaqueThrough checks the directory that a symlink of the layer leads to.
+func (t *layerTree) checkOpaqueThrough(link string) error {
+	stack, err := t.finder.Stack()
+	if err != nil {
+		return err
+	}
+	dir, _, err := treestack.OpenParent(stack, link+"/"+whiteout.OpaqueMarker)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil // another entry says what is there
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if dir.Layer() > 0 {
+		return errNotOpaque
+	}
+	fd, err := fsat.OpenDir(dir.FD(), ".")
+	if err != nil {
+		return err
+	}
+	defer fsat.CloseQuietly(fd)
+	st, err := fsat.StatFD(fd)
+	if err != nil {
+		return err
+	}
+	t.opaqueDirs[fsat.InodeOf(st)] = true
+	opaque, err := overlayfs.IsOpaqueDir(fd)
+	if err != nil || opaque || t.isBase() {
+		return err
+	}
 	return hidesBelow(dir)
 }
 

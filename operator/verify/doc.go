@@ -15,6 +15,9 @@
 // attributes that depend on the host are not compared; lost attributes in the name space
 // user are Unproven.
 //
+// Where an entry replaces a link, or what a hard link names, the entries do not tell all that the
+// tar does. A difference is Unproven there.
+//
 // A name that the layer lacks counts as the layers below show it. A migration makes such
 // layers (package migrate): the old driver may have unpacked a tar into one tree with the
 // layers below, through their symlinks and onto their files.

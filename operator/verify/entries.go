@@ -24,6 +24,11 @@ type entries struct {
 	count int // how many entries were
 	// lost is the first reason why the record cannot give its tar again, or "".
 	lost string
+	// replaced is the name of the first entry that replaces a link or what links may name, or "".
+	// The link has done something that no other entry tells: to its target's owner, to what came
+	// by its path.
+	replaced string
+	linked   bool // there was a hard link
 	// byChecksum says that the content of files is compared with the record's checksums.
 	byChecksum bool
 }
@@ -96,6 +101,10 @@ func (e *entries) addEntry(header *tar.Header, content checksum) {
 	}
 	e.count++
 	n := e.makeNode(name)
+	if e.replacesLink(n, header) {
+		e.replaced = cmp.Or(e.replaced, header.Name)
+	}
+	e.linked = e.linked || header.Typeflag == tar.TypeLink
 	next := &entry{header: header, name: name, number: e.count, xattrs: comparedXattrs(header), content: content}
 	next.opaque = header.Typeflag == tar.TypeDir && overlayfs.IsOpaque([]byte(header.PAXRecords[paxXattr+overlayfs.OpaqueXattr]))
 	if header.Typeflag != tar.TypeDir {
@@ -110,6 +119,27 @@ func (e *entries) addEntry(header *tar.Header, content checksum) {
 		next.opaque = next.opaque || n.opaque
 	}
 	n.entry = next
+}
+
+// replacesLink reports whether a new entry at a node replaces a link, or what a hard link may name.
+func (e *entries) replacesLink(n *node, header *tar.Header) bool {
+	isDir := header.Typeflag == tar.TypeDir
+	if n.entry != nil && (isLink(n.header) || e.linked && !(isDir && n.header.Typeflag == tar.TypeDir)) {
+		return true
+	}
+	return !isDir && (e.linked && len(n.below) > 0 || n.holdsLink())
+}
+
+func isLink(h *tar.Header) bool { return h.Typeflag == tar.TypeLink || h.Typeflag == tar.TypeSymlink }
+
+// holdsLink reports whether a link is below the node.
+func (n *node) holdsLink() bool {
+	for _, below := range n.below {
+		if below.entry != nil && isLink(below.header) || below.holdsLink() {
+			return true
+		}
+	}
+	return false
 }
 
 // isWhiteoutDevice reports whether the entry is a whiteout in overlayfs's form.

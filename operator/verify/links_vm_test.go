@@ -104,3 +104,52 @@ func TestOverlayfsOwnMarkInATar(t *testing.T) {
 		t.Errorf("with another file: %v", err)
 	}
 }
+
+// TestReplacedLinksLeaveDoubt: an entry that a later one replaces has done something that stays,
+// and the record names the later one alone.
+func TestReplacedLinksLeaveDoubt(t *testing.T) {
+	owned := aLink("n", "f")
+	owned.Uid, owned.Mode = 7, 0o600
+	through := header("s/deep/x", tar.TypeReg, 0o644)
+	toDir := header("s", tar.TypeSymlink, 0o777)
+	toDir.Linkname = "low"
+	for what, layer := range map[string]tarRecord{
+		"the owner is a lost link's":       {header("f", tar.TypeReg, 0o644), owned, header("./n", tar.TypeReg, 0o644)},
+		"the path was a lost symlink's":    {toDir, through, header("./s", tar.TypeReg, 0o644)},
+		"the link's directory is replaced": {header("f", tar.TypeReg, 0o644), aLink("d/n", "f"), header("d", tar.TypeReg, 0o644)},
+		"the target's is":                  {header("d/f", tar.TypeReg, 0o644), aLink("n", "d/f"), header("d", tar.TypeReg, 0o644)},
+	} {
+		dir, below := unpackOn(t, layer)
+		if err := compareOn(t.Context(), t, layer, dir, below); err != nil && classify(err) != Unproven {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	layer := tarRecord{header("f", tar.TypeReg, 0o644), header("g", tar.TypeReg, 0o644), aLink("n", "f")}
+	dir, below := unpackOn(t, layer)
+	check(t, os.Chmod(filepath.Join(dir, "g"), 0o600))
+	if err := compareOn(t.Context(), t, layer, dir, below); err == nil || classify(err) != Changed {
+		t.Errorf("no link is replaced: %v", err)
+	}
+}
+
+// TestOpaqueMarkersThroughSymlinks: the marker's directory is one that a symlink of the layer
+// leads to.
+func TestOpaqueMarkersThroughSymlinks(t *testing.T) {
+	toDir := header("s", tar.TypeSymlink, 0o777)
+	toDir.Linkname = "low"
+	layer := tarRecord{toDir, deletion("s/.wh..wh..opq"), header("low/new", tar.TypeReg, 0o644)}
+	dir, below := unpackOn(t, layer)
+	if err := compareOn(t.Context(), t, layer, dir, below); err != nil {
+		t.Errorf("as unpacked: %v", err)
+	}
+	check(t, unix.Removexattr(filepath.Join(dir, "low"), overlayfs.OpaqueXattr))
+	if err := compareOn(t.Context(), t, layer, dir, below); err == nil || classify(err) != Changed {
+		t.Errorf("without the mark: %v", err)
+	}
+	toDir.Linkname = "elsewhere"
+	layer = tarRecord{toDir, deletion("s/.wh..wh..opq")}
+	dir, below = unpackOn(t, layer)
+	if err := compareOn(t.Context(), t, layer, dir, below); err != nil {
+		t.Errorf("with a directory that the marker alone implies: %v", err)
+	}
+}
