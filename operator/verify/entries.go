@@ -124,7 +124,7 @@ func (e *entries) addEntry(header *tar.Header, content checksum) {
 // replacesLink reports whether a new entry at a node replaces a link, or what a hard link may name.
 func (e *entries) replacesLink(n *node, header *tar.Header) bool {
 	isDir := header.Typeflag == tar.TypeDir
-	if n.entry != nil && (isLink(n.header) || e.linked && !(isDir && n.header.Typeflag == tar.TypeDir)) {
+	if n.entry != nil && (isLink(n.header) || e.linked && (!isDir || n.header.Typeflag != tar.TypeDir)) {
 		return true
 	}
 	return !isDir && (e.linked && len(n.below) > 0 || n.holdsLink())
