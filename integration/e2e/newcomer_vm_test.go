@@ -77,7 +77,7 @@ func newNewcomer(t *testing.T) *newcomer {
 	must(t, os.WriteFile(newcomerConfig, []byte("{}\n"), 0o644))
 	t.Cleanup(func() { must(t, os.Remove(newcomerConfig)) })
 	n := &newcomer{checkout: t.TempDir(), datasets: inguest.ListDatasets(t, "tank")}
-	n.Engine = engine.Start(t, engine.Options{Root: newcomerRoot, ConfigFile: newcomerConfig})
+	n.Engine = engine.Start(t, engine.Options{Root: newcomerRoot, ConfigFile: newcomerConfig, Containerd: startContainerd(t)})
 	must(t, os.Symlink(filepath.Dir(engine.PluginDir(t)), filepath.Join(n.checkout, "build")))
 	importTiny(t, n.Engine, "tiny")
 	must(t, images.BuildKit.Build(n.Engine, "mine", writeBuildContext(t)))
