@@ -62,6 +62,13 @@ func (d *Driver) barrierForCreate(ctx context.Context, l layer, parent string, o
 	if !log.trusted {
 		return d.waitTxg(ctx)
 	}
+	if o.ReadWrite && d.durableWithChild.has(parent) {
+		// As in barrierForIdleStep: a replay would change the times of what was written.
+		if err := rewriteTimes(ctx, d.home.layer(parent).diff()); err != nil {
+			logrus.WithField("layer", l.id).Debugf("the container waits for the transaction group: %v", err)
+			return d.waitTxg(ctx)
+		}
+	}
 	if d.hasProject(limit) {
 		return d.commitLog() // the project's ID was set on directories
 	}

@@ -11,7 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -127,6 +129,27 @@ func requireWithFirst(t *testing.T, d *Driver) {
 	}
 	if right, err := hasAttributes(filepath.Join(l.diff(), "dir"), 0o711, 0, 0); err != nil || !right {
 		t.Errorf("a directory lost its mode: %v", err)
+	}
+}
+
+// TestTimesOfAnInitLayerSurviveAPowerCut: nobody sets the times of what dockerd writes there, and
+// the log has no others.
+func TestTimesOfAnInitLayerSurviveAPowerCut(t *testing.T) {
+	f := freezer(t, "sa")
+	f.freeze(t)
+	createFirst(t, f.Driver, "new-init")
+	times := func(d *Driver) (found []time.Time) {
+		for _, name := range []string{"", "dir", "etc", "etc/hosts", "etc/mtab"} {
+			info, err := os.Lstat(filepath.Join(d.home.layer("new-init").diff(), name))
+			must(t, err)
+			found = append(found, info.ModTime())
+		}
+		return found
+	}
+	want := times(f.Driver)
+	must(t, f.Create(t.Context(), "new", "new-init", CreateOptions{Recorded: true, ReadWrite: true}))
+	if diff := cmp.Diff(want, times(f.cut(t))); diff != "" {
+		t.Errorf("times before and after the cut: %s", diff)
 	}
 }
 
