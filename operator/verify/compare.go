@@ -219,7 +219,7 @@ func (t *layerTree) findLinkTarget(f *file) error {
 	if err == nil && fsat.InodeOf(target.Stat) == fsat.InodeOf(f.st) {
 		return nil
 	}
-	// What the link found has been deleted since, or replaced.
+	// A later entry may have deleted or replaced what the link found.
 	replaced := err == nil && target.Layer == 0 && (overlayfs.IsWhiteout(target.Stat.Mode, target.Stat.Rdev) || own != nil && own.number > f.link.number)
 	if replaced || errors.Is(err, errMissing) { // a directory of the layer can hide a symlink on the path
 		target, err = t.findBelow(name)
