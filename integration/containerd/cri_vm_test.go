@@ -144,7 +144,7 @@ func (n *node) requireUsage(t *testing.T, container string) {
 			return errors.Join(err, fmt.Errorf("the images' file systems are %v", info.GetImageFilesystems()))
 		}
 		fs := info.ImageFilesystems[0]
-		if used := fs.UsedBytes.GetValue(); used < 10<<20 {
+		if used := fs.UsedBytes.GetValue(); used < 20<<20 {
 			return fmt.Errorf("images take %d bytes", used)
 		}
 		if mountpoint := fs.FsId.GetMountpoint(); mountpoint != engine.SnapshotterHome {
