@@ -57,9 +57,10 @@ type Blob struct {
 	Sources    map[string]string `json:"sources,omitempty"` // labels
 }
 
-// Describe returns the header for a stream of the index.
+// Describe returns the header for a stream of the index. Its time is in seconds: two streams
+// of one index have the same length.
 func (x Index) Describe(now time.Time) Header {
-	h := Header{Time: now, Namespaces: []string{}, Images: len(x.Images), Blobs: len(x.Blobs)}
+	h := Header{Time: now.Truncate(time.Second), Namespaces: []string{}, Images: len(x.Images), Blobs: len(x.Blobs)}
 	for _, image := range x.Images {
 		h.Namespaces = append(h.Namespaces, image.Namespace)
 	}

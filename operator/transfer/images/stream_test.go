@@ -93,8 +93,10 @@ func TestThereAndBack(t *testing.T) {
 		t.Errorf("no images: %v", err)
 	}
 	want := Header{Time: now, Namespaces: []string{"k8s.io", "moby"}, Images: 2, Blobs: 3, Bytes: 5008}
-	if diff := cmp.Diff(want, x.Describe(now)); diff != "" {
-		t.Error(diff)
+	for _, moment := range []time.Time{now, now.Add(time.Millisecond), now.Add(time.Second - 1)} {
+		if diff := cmp.Diff(want, x.Describe(moment)); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 
