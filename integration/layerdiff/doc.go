@@ -11,5 +11,6 @@
 //	machine.go   one stack through all drivers, and the comparison
 //	shrink.go    makes a failing stack small
 //	reader.go    the plugin's reader without plugin and ZFS, for stacks by the hundred thousand
+//	records.go   layers against the records of their tars, as verify compares them
 //	migration.go stacks as images of moby's vfs and zfs, migrated; layerdirs.go: to directories
 package layerdiff

@@ -5,10 +5,15 @@ import (
 	"slices"
 )
 
+// Checker says what is wrong with a stack, or nothing. The error is the checker's own.
+type Checker interface {
+	Check(ctx context.Context, s Stack) (found []string, err error)
+}
+
 // Shrink makes a failing stack small: it leaves out layers and entries as long as it fails.
-func (m *Machine) Shrink(ctx context.Context, s Stack) (Stack, error) {
+func Shrink(ctx context.Context, c Checker, s Stack) (Stack, error) {
 	for {
-		smaller, err := m.shrinkOnce(ctx, s)
+		smaller, err := shrinkOnce(ctx, c, s)
 		if err != nil || smaller == nil {
 			return s, err
 		}
@@ -17,9 +22,9 @@ func (m *Machine) Shrink(ctx context.Context, s Stack) (Stack, error) {
 }
 
 // shrinkOnce returns a failing stack without one layer or entry, or nil.
-func (m *Machine) shrinkOnce(ctx context.Context, s Stack) (Stack, error) {
+func shrinkOnce(ctx context.Context, c Checker, s Stack) (Stack, error) {
 	for _, smaller := range listSmaller(s) {
-		found, err := m.Check(ctx, smaller)
+		found, err := c.Check(ctx, smaller)
 		if err != nil || len(found) > 0 {
 			return smaller, err
 		}

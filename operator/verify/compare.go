@@ -23,7 +23,7 @@ import (
 func (e *entries) compare(ctx context.Context, layer treestack.Layer) (err error) {
 	t := &layerTree{
 		ctx: ctx, layer: layer, entries: e, finder: treestack.NewFinder(layer),
-		namedLocations: map[location]bool{}, opaqueDirs: map[fsat.Inode]bool{}, files: map[fsat.Inode]*file{},
+		namedLocations: map[location]bool{}, impliedDirs: map[fsat.Inode]bool{}, opaqueDirs: map[fsat.Inode]bool{}, files: map[fsat.Inode]*file{},
 	}
 	defer func() {
 		t.linked.Close()
@@ -32,17 +32,9 @@ func (e *entries) compare(ctx context.Context, layer treestack.Layer) (err error
 		}
 	}()
 	if err := t.compareAll(); err != nil {
-		return e.doubt(err)
-	}
-	return cmp.Or(e.doubt(t.checkNothingExtra(ctx)), t.unproven)
-}
-
-// doubt returns an error as Unproven where the tar replaces a link.
-func (e *entries) doubt(err error) error {
-	if err == nil || e.replaced == "" {
 		return err
 	}
-	return rebuild.Unproven{Err: fmt.Errorf("%w; but an entry of the tar replaces a link (%.200q), so the names do not tell", err, e.replaced)}
+	return cmp.Or(t.doubt("", t.checkNothingExtra(ctx)), t.unproven)
 }
 
 // compareAll compares what the entries name.
@@ -66,7 +58,7 @@ func (t *layerTree) keepUnproven(name string, err error) error {
 	if t.ctx.Err() != nil || err == nil {
 		return t.ctx.Err()
 	}
-	err = addName(name, err)
+	err = t.doubt(name, addName(name, err))
 	if !errors.As(err, new(rebuild.Unproven)) {
 		return err
 	}
@@ -90,12 +82,14 @@ type layerTree struct {
 	layer          treestack.Layer
 	entries        *entries
 	namedLocations map[location]bool   // what the tar names
+	impliedDirs    map[fsat.Inode]bool // directories that only deletions without effect imply
 	opaqueDirs     map[fsat.Inode]bool // directories that are to hide the one below
 	files          map[fsat.Inode]*file
 	orderedFiles   []*file
 	finder         *treestack.Finder
 	linked         treestack.Dir // the directory of findBelow's last answer
 	unproven       error         // the first Unproven, or nil
+	collision      *string       // what findCollision found, once it was called
 }
 
 // isBase reports whether the layer has nothing to hide.
@@ -135,11 +129,11 @@ func (t *layerTree) checkEntry(e *entry) error {
 	case whiteout.Opaque:
 		return t.checkOpaque(target)
 	case whiteout.Whiteout:
-		return t.checkWhiteout(target)
+		return t.checkWhiteout(e, target)
 	case whiteout.None:
 	}
 	if e.isWhiteoutDevice() {
-		return t.checkWhiteout(e.name) // a whiteout in overlayfs's form
+		return t.checkWhiteout(e, e.name) // a whiteout in overlayfs's form
 	}
 	found, at, err := t.find(e.name)
 	if errors.Is(err, errMissing) && t.isBase() && t.linksToDeletion(e) {
@@ -270,6 +264,15 @@ func (t *layerTree) findBelow(name string) (treestack.Entry, error) {
 
 // find finds the file of a name, and remembers that the tar names it.
 func (t *layerTree) find(name string) (e treestack.Entry, at location, err error) {
+	e, at, err = t.locate(name)
+	if err == nil {
+		t.namedLocations[at] = true
+	}
+	return e, at, err
+}
+
+// locate finds the file of a name, and where it is.
+func (t *layerTree) locate(name string) (e treestack.Entry, at location, err error) {
 	e, err = t.finder.Find(name)
 	switch {
 	case err == nil:
@@ -281,9 +284,7 @@ func (t *layerTree) find(name string) (e treestack.Entry, at location, err error
 		return e, at, err
 	}
 	dir, err := fsat.StatFD(e.Dir)
-	at = location{fsat.InodeOf(dir), e.Name}
-	t.namedLocations[at] = true
-	return e, at, err
+	return e, location{fsat.InodeOf(dir), e.Name}, err
 }
 
 var errMissing = errors.New("is missing")

@@ -17,7 +17,7 @@ import (
 
 // checkWhiteout fails when a deletion of the tar has no effect. The layer's own file of
 // that name hides the one below, too; a directory has to be opaque.
-func (t *layerTree) checkWhiteout(target string) error {
+func (t *layerTree) checkWhiteout(mark *entry, target string) error {
 	e, _, err := t.find(target)
 	switch {
 	case errors.Is(err, errMissing): // there is nothing below either
@@ -27,7 +27,7 @@ func (t *layerTree) checkWhiteout(target string) error {
 	case e.Layer > 0:
 		return fmt.Errorf("the deletion of %q is missing", target)
 	case e.IsDir():
-		return t.checkOpaque(target)
+		return t.checkReplacedDir(mark, target)
 	case overlayfs.IsWhiteout(e.Stat.Mode, e.Stat.Rdev):
 		return nil
 	}
@@ -37,14 +37,35 @@ func (t *layerTree) checkWhiteout(target string) error {
 	return nil
 }
 
+// checkReplacedDir checks a directory in the place of what the tar deletes.
+func (t *layerTree) checkReplacedDir(mark *entry, target string) error {
+	err := t.checkOpaque(target)
+	own := t.entries.findEntry(target)
+	if !errors.Is(err, errNotOpaque) || own == nil || own.number < mark.number {
+		return err
+	}
+	return rebuild.Unproven{Err: fmt.Errorf("%w, although the tar deletes it before: engines differ", err)}
+}
+
 // findImplied finds the directory that a deletion without effect has implied.
 func (t *layerTree) findImplied(name string) error {
 	dir := path.Dir(name)
 	if dir == "." {
 		return nil
 	}
-	_, _, err := t.find(dir)
-	return ignoreMissing(err)
+	e, _, err := t.find(dir)
+	if err != nil || e.Layer > 0 || e.Stat.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return ignoreMissing(err)
+	}
+	through, fd, err := t.openThrough(dir)
+	if err != nil || fd < 0 {
+		return err
+	}
+	defer fsat.CloseQuietly(fd)
+	defer through.Close()
+	st, err := fsat.StatFD(fd)
+	t.impliedDirs[fsat.InodeOf(st)] = true
+	return err
 }
 
 // linksToDeletion reports whether an entry is a hard link to what an earlier entry of the tar
@@ -126,26 +147,15 @@ func (t *layerTree) checkOpaque(target string) error {
 
 // checkOpaqueThrough checks the directory that a symlink of the layer leads to.
 func (t *layerTree) checkOpaqueThrough(link string) error {
-	stack, err := t.finder.Stack()
-	if err != nil {
-		return err
+	dir, fd, err := t.openThrough(link)
+	if err != nil || fd < 0 {
+		return err // else another entry says what is there
 	}
-	dir, _, err := treestack.OpenParent(stack, link+"/"+whiteout.OpaqueMarker)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-		return nil // another entry says what is there
-	}
-	if err != nil {
-		return err
-	}
+	defer fsat.CloseQuietly(fd)
 	defer dir.Close()
 	if dir.Layer() > 0 {
 		return errNotOpaque
 	}
-	fd, err := fsat.OpenDir(dir.FD(), ".")
-	if err != nil {
-		return err
-	}
-	defer fsat.CloseQuietly(fd)
 	st, err := fsat.StatFD(fd)
 	if err != nil {
 		return err
@@ -156,6 +166,26 @@ func (t *layerTree) checkOpaqueThrough(link string) error {
 		return err
 	}
 	return hidesBelow(dir)
+}
+
+// openThrough opens the directory that a symlink leads to. fd is -1 where it leads to none.
+func (t *layerTree) openThrough(link string) (dir treestack.Dir, fd int, err error) {
+	stack, err := t.finder.Stack()
+	if err != nil {
+		return dir, -1, err
+	}
+	dir, _, err = treestack.OpenParent(stack, link+"/"+whiteout.OpaqueMarker)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return dir, -1, nil
+	}
+	if err != nil {
+		return dir, -1, err
+	}
+	if fd, err = fsat.OpenDir(dir.FD(), "."); err != nil {
+		dir.Close()
+		return dir, -1, err
+	}
+	return dir, fd, nil
 }
 
 // checkOpaqueXattr checks a directory whose entry has overlayfs's own mark. The plugin sets it,

@@ -15,8 +15,9 @@
 // attributes that depend on the host are not compared; lost attributes in the name space
 // user are Unproven.
 //
-// Where an entry replaces a link, or what a hard link names, the entries do not tell all that the
-// tar does. A difference is Unproven there.
+// Where entries of a tar work on each other (one replaces a link, or what a hard link names; a
+// symlink leads one to another's place; one deletes what came before in a first layer), the names
+// do not tell all that the tar does. A difference is Unproven there.
 //
 // A name that the layer lacks counts as the layers below show it. A migration makes such
 // layers (package migrate): the old driver may have unpacked a tar into one tree with the
@@ -28,6 +29,7 @@
 //	comparison.go  digest or checksums
 //	entries.go     the names in the tar, as a tree
 //	compare.go     finds each entry in the layer
+//	doubt.go       what of the differences a tar leaves open
 //	deletions.go   whiteouts and opaque directories
 //	attributes.go, xattrs.go, content.go   compare one file
 //	extra.go       finds files that the tar does not name

@@ -27,8 +27,11 @@ type entries struct {
 	// replaced is the name of the first entry that replaces a link or what links may name, or "".
 	// The link has done something that no other entry tells: to its target's owner, to what came
 	// by its path.
-	replaced string
-	linked   bool // there was a hard link
+	replaced  string
+	linked    bool              // there was a hard link
+	deletions *deletions        // what collectDeletions found, once it was called
+	aliases   map[string]string // what collectAliases found, once it was called: names by place
+	anyAlias  string            // one of those in another entry's place, or ""
 	// byChecksum says that the content of files is compared with the record's checksums.
 	byChecksum bool
 }
@@ -100,8 +103,8 @@ func (e *entries) addEntry(header *tar.Header, content checksum) {
 		return
 	}
 	e.count++
-	n := e.makeNode(name)
-	if e.replacesLink(n, header) {
+	n, through := e.makeNode(name)
+	if through && e.linked || e.replacesLink(n, header) {
 		e.replaced = cmp.Or(e.replaced, header.Name)
 	}
 	e.linked = e.linked || header.Typeflag == tar.TypeLink
@@ -124,7 +127,7 @@ func (e *entries) addEntry(header *tar.Header, content checksum) {
 // replacesLink reports whether a new entry at a node replaces a link, or what a hard link may name.
 func (e *entries) replacesLink(n *node, header *tar.Header) bool {
 	isDir := header.Typeflag == tar.TypeDir
-	if n.entry != nil && (isLink(n.header) || e.linked && (!isDir || n.header.Typeflag != tar.TypeDir)) {
+	if n.entry != nil && (isLink(n.header) || header.Typeflag == tar.TypeLink || e.linked && (!isDir || n.header.Typeflag != tar.TypeDir)) {
 		return true
 	}
 	return !isDir && (e.linked && len(n.below) > 0 || n.holdsLink())
@@ -147,9 +150,14 @@ func (e *entry) isWhiteoutDevice() bool {
 	return e.header.Typeflag == tar.TypeChar && e.header.Devmajor == 0 && e.header.Devminor == 0
 }
 
-func (e *entries) makeNode(name string) *node {
-	n := &e.root
+// makeNode returns the node of a name. It reports whether the name leads through the entry of a
+// file, which a directory replaces.
+func (e *entries) makeNode(name string) (n *node, through bool) {
+	n = &e.root
 	for part := range strings.SplitSeq(name, "/") {
+		if n.entry != nil && n.header.Typeflag != tar.TypeDir && n.header.Typeflag != tar.TypeSymlink {
+			through = true
+		}
 		if n.below == nil {
 			n.below = map[string]*node{}
 		}
@@ -160,7 +168,7 @@ func (e *entries) makeNode(name string) *node {
 		}
 		n = next
 	}
-	return n
+	return n, through
 }
 
 // findEntry returns the entry of a path, or nil.

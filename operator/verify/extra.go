@@ -126,7 +126,7 @@ func looksUnchanged(a, b unix.Stat_t) bool {
 func (x *extraFinder) Leave(parent int, at fsat.Path) error {
 	left := *x.current()
 	x.ancestors = x.ancestors[:len(x.ancestors)-1]
-	if left.leads || x.opaqueDirs[left.ino] || x.namedLocations[location{x.current().ino, at.Name}] {
+	if left.leads || x.opaqueDirs[left.ino] || x.impliedDirs[left.ino] || x.namedLocations[location{x.current().ino, at.Name}] {
 		x.current().leads = true
 		return nil
 	}
