@@ -208,11 +208,12 @@ func runTiny(t testing.TB, e *engine.Engine, image string, args ...string) strin
 	return e.Docker(t, append([]string{"run", "--rm", "--network", "none", image}, args...)...)
 }
 
-// startContainer starts a container that keeps running. It has a file of its own.
+// startContainer starts a container that keeps running. It has a file of its own, which a later
+// start leaves alone: what is looked at after it is not being written.
 func startContainer(t testing.TB, e *engine.Engine, name string, options ...string) {
 	t.Helper()
 	e.Docker(t, append(append([]string{"run", "-d", "--stop-signal", "KILL", "--network", "none", "--name", name}, options...),
-		"tiny", "sh", "-c", "echo "+name+" > /own; rm /etc/marker; exec sleep 1000000")...)
+		"tiny", "sh", "-c", "[ -e /own ] || { echo "+name+" > /own; rm /etc/marker; }; exec sleep 1000000")...)
 	waitFor(t, func() error {
 		c, err := e.InspectContainer(name)
 		if err != nil {
