@@ -98,7 +98,7 @@ func TestStacksAreAsRecorded(t *testing.T) {
 	c := &Records{Reader: NewReader(filepath.Join(dir, "reader")), Containerd: peers.Containerd.(Snapshots).Snapshotter, Dir: filepath.Join(dir, "records")}
 	checkStacks(t, c)
 	fmt.Printf("%d of %d layers are as recorded, and %d unproven\n", c.Proven, c.Compared, c.Compared-c.Proven)
-	if c.Proven < c.Compared/2 {
+	if *stacks >= 20 && c.Proven < c.Compared/2 {
 		t.Errorf("most layers have to be proven")
 	}
 }

@@ -214,7 +214,7 @@ func (t *layerTree) findLinkTarget(f *file) error {
 		return nil
 	}
 	// A later entry may have deleted or replaced what the link found.
-	replaced := err == nil && target.Layer == 0 && (overlayfs.IsWhiteout(target.Stat.Mode, target.Stat.Rdev) || own != nil && own.number > f.link.number)
+	replaced := err == nil && target.Layer == 0 && (overlayfs.IsWhiteout(target.Stat.Mode, target.Stat.Rdev) || target.IsDir() || own != nil && own.number > f.link.number)
 	if replaced || errors.Is(err, errMissing) { // a directory of the layer can hide a symlink on the path
 		target, err = t.findBelow(name)
 	}

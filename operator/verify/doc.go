@@ -29,7 +29,8 @@
 //	comparison.go  digest or checksums
 //	entries.go     the names in the tar, as a tree
 //	compare.go     finds each entry in the layer
-//	doubt.go       what of the differences a tar leaves open
+//	doubt.go       what of the differences a tar leaves open; replay.go: what its entries do to
+//	               each other
 //	deletions.go   whiteouts and opaque directories
 //	attributes.go, xattrs.go, content.go   compare one file
 //	extra.go       finds files that the tar does not name

@@ -31,6 +31,11 @@ func TestEntriesThatWorkOnEachOther(t *testing.T) {
 		"a directory takes a target's place": {header("a", tar.TypeChar, 0o644), aLink("g", "a"), deletion("a/c/.wh.f")},
 		"a mark of the symlink itself":       {aSymlink("a", "/"), deletion("a/.wh.a")},
 		"a directory that a mark implies":    {aSymlink("b/c", "b"), header("b/c/f", tar.TypeChar, 0o600)},
+		"a symlink by another name":          {aSymlink("b", "../a"), aSymlink("b/c", "../../.."), file("a/c/a")},
+		"the symlink's directory":            {aSymlink("a/c/d", "../../.."), header("a/c/d/a", tar.TypeFifo, 0o600)},
+		"a link to what a symlink replaces":  {aSymlink("b", "f"), aLink("b/c/f", "./b"), aSymlink("f", "b")},
+		"a directory takes a lower file's":   {aLink("b/f", "low/file"), file("low/file/x")},
+		"a directory after a whiteout":       {header("low", tar.TypeChar, 0o600), header("low/", tar.TypeDir, 0o700)},
 	} {
 		dir, below := unpackOn(t, layer)
 		if err := compareOn(t.Context(), t, layer, dir, below); err != nil && classify(err) != Unproven {
@@ -56,6 +61,10 @@ func TestDeletionsInAFirstLayer(t *testing.T) {
 		for _, h := range layer {
 			path := filepath.Join(dir, h.Name)
 			check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			if h.Typeflag == tar.TypeSymlink {
+				check(t, os.MkdirAll(filepath.Join(dir, h.Linkname), 0o755))
+				check(t, os.Symlink(h.Linkname, path))
+			}
 			if h.Typeflag == tar.TypeReg && h.Size > 0 {
 				check(t, os.WriteFile(path, []byte(content), 0o644))
 			}
@@ -74,6 +83,8 @@ func TestDeletionsInAFirstLayer(t *testing.T) {
 		"everything":            {tarRecord{file("a/b/d"), deletion(".wh..wh..opq")}, "a", Unproven},
 		"an earlier mark":       {tarRecord{deletion("a/.wh.b"), file("a/b"), file("c")}, "a/b", Changed},
 		"another's mark":        {tarRecord{file("a/b"), file("c"), deletion(".wh.c")}, "a/b", Changed},
+		"by a symlink":          {tarRecord{file("a/b/d"), aSymlink("c", "a"), deletion("c/.wh..wh..opq")}, "a/b", Unproven},
+		"the symlink itself":    {tarRecord{aSymlink("s", "a"), file("s/b"), deletion(".wh.s")}, "s", Unproven},
 		"a name that begins so": {tarRecord{file("ab/d"), file("a/c"), deletion(".wh.a")}, "ab", Changed},
 	} {
 		if err := made(tt.layer, tt.deleted); err == nil || classify(err) != tt.want {

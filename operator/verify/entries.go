@@ -27,11 +27,9 @@ type entries struct {
 	// replaced is the name of the first entry that replaces a link or what links may name, or "".
 	// The link has done something that no other entry tells: to its target's owner, to what came
 	// by its path.
-	replaced  string
-	linked    bool              // there was a hard link
-	deletions *deletions        // what collectDeletions found, once it was called
-	aliases   map[string]string // what collectAliases found, once it was called: names by place
-	anyAlias  string            // one of those in another entry's place, or ""
+	replaced string
+	linked   bool    // there was a hard link
+	replayed *replay // what replay made, once it was called
 	// byChecksum says that the content of files is compared with the record's checksums.
 	byChecksum bool
 }
@@ -120,6 +118,8 @@ func (e *entries) addEntry(header *tar.Header, content checksum) {
 		maps.Copy(merged, next.xattrs)
 		next.xattrs = merged
 		next.opaque = next.opaque || n.opaque
+	} else if n.entry != nil && n.isWhiteoutDevice() {
+		next.opaque = true // the directory hides what the whiteout has hidden
 	}
 	n.entry = next
 }
