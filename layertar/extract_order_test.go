@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"path"
 	"strings"
 	"testing"
 )
@@ -14,9 +15,16 @@ import (
 // TestWorkersKeepTheOrder extracts tars that repeat a few names, once with workers and
 // once with a wait after each entry. Both give the same result.
 func TestWorkersKeepTheOrder(t *testing.T) {
+	compareOrders(t, Options{}, 0)
+	compareOrders(t, Options{Base: true}, 6) // where marks need no privileges
+}
+
+// compareOrders has as many of the names in 20 be marks of deletions.
+func compareOrders(t *testing.T, o Options, marks int) {
+	t.Helper()
 	for seed := range uint64(400 / raceShare) {
-		raw := tarOf(t, muddle(rand.New(rand.NewPCG(seed, 1)))...)
-		parallel, serial := extracted(t, raw, false), extracted(t, raw, true)
+		raw := tarOf(t, muddle(rand.New(rand.NewPCG(seed, 1)), marks)...)
+		parallel, serial := extracted(t, raw, o, false), extracted(t, raw, o, true)
 		if parallel != serial {
 			t.Errorf("seed %d: in parallel:\n%s\none by one:\n%s\nof\n%s", seed, parallel, serial, describe(t, raw))
 		}
@@ -43,10 +51,10 @@ func entries(x *extractor, wait bool) error {
 }
 
 // extracted returns the content of an extraction, or "failed".
-func extracted(t *testing.T, raw []byte, wait bool) string {
+func extracted(t *testing.T, raw []byte, o Options, wait bool) string {
 	t.Helper()
 	dir, path := newDir(t)
-	x, err := newExtractor(t.Context(), int(dir.Fd()), tar.NewReader(bytes.NewReader(raw)), Options{})
+	x, err := newExtractor(t.Context(), int(dir.Fd()), tar.NewReader(bytes.NewReader(raw)), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,17 +77,25 @@ func describe(t *testing.T, raw []byte) string {
 }
 
 // muddle returns the entries of a random tar with few names.
-func muddle(r *rand.Rand) []entry {
+func muddle(r *rand.Rand, marks int) []entry {
+	deep, wide := 3, 4
+	if marks > 0 { // which concern others only of the same name
+		deep, wide = 2, 2
+	}
 	name := func() string {
-		parts := make([]string, 1+r.IntN(3))
+		parts := make([]string, 1+r.IntN(deep))
 		for i := range parts {
-			parts[i] = string(rune('a' + r.IntN(4)))
+			parts[i] = string(rune('a' + r.IntN(wide)))
 		}
 		return strings.Join(parts, "/")
 	}
 	entries := make([]entry, 2+r.IntN(14))
 	for i := range entries {
 		switch n := r.IntN(20); {
+		case n < marks/2:
+			entries[i] = aFile(name()+"/.wh..wh..opq", "")
+		case n < marks:
+			entries[i] = aFile(path.Dir(name())+"/.wh."+path.Base(name()), "")
 		case n < 10:
 			entries[i] = aFile(name(), fmt.Sprint("content ", i))
 		case n < 11:

@@ -64,9 +64,9 @@ func (t traits) allowAgainst(overlay2 bool) allowance {
 // allowAgainstVFS returns what moby's vfs may have different.
 func (t traits) allowAgainstVFS() allowance {
 	a := t.allowAgainst(true)
-	a.extra = t.opaqueGone.hold // W5; W2: as ours
+	a.extra = func(p string) bool { return t.opaqueGone.hold(p) || t.opaqueLink.lead(p) || t.rerouted.lead(p) } // W5; W1; W2: as ours
 	a.lacks = func(p string) bool {
-		return t.marked.hold(p) || t.late.hold(p) || t.opaqueBase.lead(p) || t.lateOpaque.lead(p) || t.dirAgain.lead(p) || t.opaqueFile.hold(p)
+		return t.marked.hold(p) || t.late.hold(p) || t.opaqueBase.lead(p) || t.opaqueLink.hold(p) || t.lateOpaque.lead(p) || t.dirAgain.lead(p) || t.opaqueFile.hold(p)
 	}
 	if t.moved {
 		a.extra, a.lacks = always, always
@@ -75,7 +75,7 @@ func (t traits) allowAgainstVFS() allowance {
 	a.names = func(p string) bool { return a.lacks(p) || t.linked[baseName(p)] } // L1
 	a.xattr = func(string, string) bool { return true }                          // vfs copies only some from layer to layer
 	a.dirs = func(p string) bool {
-		return t.implied.hold(p) && (t.setGroupID || t.late.hold(p) || t.lateOpaque.hold(p) || t.marked.hold(p) || t.opaqueBase.hold(p)) // A4
+		return t.late.hold(p) || t.implied.hold(p) && (t.setGroupID || t.lateOpaque.hold(p) || t.marked.hold(p) || t.opaqueBase.hold(p)) // W1, A4
 	}
 	return a
 }

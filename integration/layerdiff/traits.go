@@ -2,6 +2,7 @@ package layerdiff
 
 import (
 	"archive/tar"
+	"maps"
 	"path"
 	"strings"
 )
@@ -45,6 +46,7 @@ type traits struct {
 	late       names // W1: what a whiteout after other entries names
 	lateOpaque names // W1: directories of opaque markers after other entries
 	opaqueBase names // W5: directories of opaque markers in the base
+	opaqueLink names // W5: where symlinks lead markers after other entries
 	opaqueFile names // W5: directories of opaque markers in the place of a lower file
 	opaqueGone names // W5: directories of opaque markers that the layer has deleted
 	dirAgain   names // R1: directories in the place of the layer's own file
@@ -55,6 +57,7 @@ type traits struct {
 	symlinks   bool  // N3, N6
 	followed   bool  // N6: an entry's path leads through a symlink of a layer below
 	setGroupID bool  // A4: moby's drivers pass the bit on to implied directories
+	rerouted   names // W1: symlinks that a later whiteout names: what comes by their paths is below a directory for others
 	moved      bool  // W3: the base deletes a symlink that climbs; what comes by its path later is elsewhere
 	mobyHangs  bool  // N4: a whiteout below a FIFO, which moby opens and waits for
 }
@@ -63,7 +66,7 @@ type traits struct {
 type traitFinder struct {
 	traits
 	links   map[string]string // the targets of symlinks, by base name
-	paths   map[string]string // the same in the base, by path
+	paths   map[string]string // the same by path
 	below   names             // files of the layers below
 	deleted bool              // a layer below has a deletion
 
@@ -76,7 +79,7 @@ type traitFinder struct {
 // findTraits returns what a stack has.
 func findTraits(s Stack) traits {
 	f := traitFinder{links: map[string]string{}, paths: map[string]string{}, below: names{}}
-	for _, n := range []*names{&f.remade, &f.marked, &f.late, &f.lateOpaque, &f.opaqueBase, &f.opaqueFile, &f.opaqueGone, &f.dirAgain, &f.replaced, &f.implied, &f.linked} {
+	for _, n := range []*names{&f.remade, &f.marked, &f.rerouted, &f.late, &f.lateOpaque, &f.opaqueBase, &f.opaqueLink, &f.opaqueFile, &f.opaqueGone, &f.dirAgain, &f.replaced, &f.implied, &f.linked} {
 		*n = names{}
 	}
 	f.mobyHangs = hasMarkBelowFifo(s)
@@ -84,6 +87,9 @@ func findTraits(s Stack) traits {
 		f.base = i == 0
 		f.addLayer(l)
 	}
+	maps.Copy(f.opaqueLink, f.lateOpaque)
+	f.follow(f.opaqueLink)
+	maps.DeleteFunc(f.opaqueLink, func(name string, _ bool) bool { return f.lateOpaque[name] })
 	for _, n := range []names{f.remade, f.lateOpaque, f.opaqueBase, f.opaqueFile, f.opaqueGone, f.dirAgain, f.implied} {
 		f.follow(n)
 	}
@@ -140,7 +146,7 @@ func (f *traitFinder) addEntry(n int, e Entry) {
 			f.addMarked(target)
 		}
 		if n > 0 || !marks {
-			f.late[target] = true
+			f.addLate(target)
 		}
 	case e.Typeflag == tar.TypeDir:
 		if f.files[base] {
@@ -150,9 +156,7 @@ func (f *traitFinder) addEntry(n int, e Entry) {
 		f.setGroupID = f.setGroupID || e.Mode&0o2000 != 0
 	case e.Typeflag == tar.TypeSymlink:
 		f.symlinks, f.links[base] = true, e.Linkname
-		if f.base {
-			f.paths[name] = e.Linkname
-		}
+		f.paths[name] = e.Linkname
 	case e.Typeflag == tar.TypeLink:
 		f.linked[base], f.linked[path.Base(e.Linkname)] = true, true
 		if f.whiteouts[path.Base(e.Linkname)] { // L5
@@ -185,6 +189,18 @@ func (f *traitFinder) addMarked(target string) {
 		if f.marked.hold(link) {
 			f.marked.add(leads)
 			f.moved = f.moved || strings.Contains(leads, "..")
+		}
+	}
+}
+
+// addLate adds a name that a whiteout after other entries deletes for naive drivers, with the
+// symlinks in there.
+func (f *traitFinder) addLate(target string) {
+	f.late[target] = true
+	for link, leads := range f.paths {
+		if f.late.hold(link) {
+			f.rerouted[path.Base(link)] = true
+			f.late.add(leads)
 		}
 	}
 }
