@@ -50,32 +50,36 @@ func (o *order) isFull() bool { return len(o.links)+len(o.dirs) >= maxNames }
 // addPending adds a file that the writer is going to create.
 func (o *order) addPending(path string) { o.pending[o.hash(path)] = struct{}{} }
 
-// addAncestors adds the directories on the path of an entry.
-func (o *order) addAncestors(path string) {
+// addAncestors adds the directories on the path of an entry. It reports whether one of them is a
+// pending file, which replaces a directory that an opaque marker or a path through a link has made.
+func (o *order) addAncestors(path string) (pending bool) {
 	dir, _ := split(path)
 	if dir == o.dir {
-		return
+		return false
 	}
 	o.aliased = false
 	for at := range len(dir) + 1 {
 		if at < len(dir) && dir[at] != '/' || at == 0 {
 			continue
 		}
-		_, link := o.links[o.hash(dir[:at])]
-		o.aliased = o.aliased || link
+		name := o.hash(dir[:at])
+		_, link := o.links[name]
+		_, file := o.pending[name]
+		o.aliased, pending = o.aliased || link, pending || file
 		o.addName(o.dirs, dir[:at])
 	}
 	o.dir = dir
+	return pending
 }
 
 // isExclusive reports whether an entry must be extracted alone: after all entries before
 // it, and before all that follow.
 func (o *order) isExclusive(path string) bool {
-	o.addAncestors(path)
+	pending := o.addAncestors(path)
 	name := o.hash(path)
 	_, link := o.links[name]
 	_, dir := o.dirs[name]
-	return o.aliased || link || dir || o.isFull()
+	return pending || o.aliased || link || dir || o.isFull()
 }
 
 // mustWait reports whether an entry must be extracted after all entries before it.

@@ -97,7 +97,6 @@ func (x *extractor) markOpaque(path string) error {
 	if deleted, err := x.isDeletedHere(path); err != nil || deleted {
 		return err
 	}
-	x.order.addName(x.order.dirs, path) // a file of that name replaces it, and is made before what follows
 	p, err := x.locate(path + "/.")
 	if errors.Is(err, unix.ENOTDIR) {
 		if _, err := x.locate(path); err == nil {

@@ -22,6 +22,8 @@ func nameRules() []rule {
 		{id: "N4", entries: []entry{aFile("f", "1"), aSymlink("l", "f"), aFile("l/g", "2")}, refused: true},
 		{id: "N4", entries: []entry{aDevice("f", tar.TypeFifo, 0, 0), aWhiteout("f/g")}, refused: true},
 		{id: "N4", entries: []entry{anOpaqueMarker("f"), aFile("f", "1"), aFile("f/g", "2")}, refused: true},
+		{id: "N4", entries: []entry{aSymlink("l", "f"), aFile("l/x", ""), aFile("f", "1"), aFile("f/g", "2")}, refused: true},
+		{id: "N4", entries: []entry{aSymlink("l", "d"), aDir("l/f"), aFile("d/f", "1"), aFile("d/f/g", "2")}, refused: true},
 		{id: "N5", entries: []entry{aFile(".wh.d/f", "1"), aFile("a/.wh.b/.wh.c", "")}, want: []string{".wh.d: dir", `.wh.d/f: file "1"`, "d: nothing", "a/.wh.b/c: whiteout"}},
 		{id: "N6", below: []entry{aDir("usr/lib").mode(0o750).owner(3, 4), aSymlink("lib", "usr/lib"), aDir("usr/lib/x").mode(0o711)}, entries: []entry{aFile("lib/x/f", "1")},
 			want: []string{"lib: dir 0750 3:4", "lib/x: dir 0711", `lib/x/f: file "1"`}, warned: `lib is a directory that hides a symlink of a layer below, to "usr/lib"`},
