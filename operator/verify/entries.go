@@ -127,6 +127,9 @@ func (e *entries) addEntry(header *tar.Header, content checksum) {
 // replacesLink reports whether a new entry at a node replaces a link, or what a hard link may name.
 func (e *entries) replacesLink(n *node, header *tar.Header) bool {
 	isDir := header.Typeflag == tar.TypeDir
+	if header.Typeflag == tar.TypeLink && len(n.below) > 0 { // it may name what is below
+		return true
+	}
 	if n.entry != nil && (isLink(n.header) || header.Typeflag == tar.TypeLink || e.linked && (!isDir || n.header.Typeflag != tar.TypeDir)) {
 		return true
 	}
