@@ -65,3 +65,17 @@ func TestReplay(t *testing.T) {
 		}
 	}
 }
+
+// TestALinkInItsTargetsPlace: in a first layer the target may be a whiteout, of which nothing is
+// left.
+func TestALinkInItsTargetsPlace(t *testing.T) {
+	e := newEntries()
+	for _, h := range []*tar.Header{{Name: "b/g", Typeflag: tar.TypeChar}, {Name: "b", Typeflag: tar.TypeLink, Linkname: "b/g"}} {
+		if err := e.add(dockerstore.TarEntry{Header: h}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e.replaced != "b" {
+		t.Errorf("%q", e.replaced)
+	}
+}
