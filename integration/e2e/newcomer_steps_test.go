@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/overlayzfs/overlayzfs/integration/walkthrough"
@@ -10,115 +9,77 @@ import (
 // newcomerDocuments are the documents that TestNewcomer follows, in this order.
 var newcomerDocuments = []string{"README.md", "docs/quickstart-plugin.md"}
 
-// expectedStep is what TestNewcomer expects of a step.
-type expectedStep struct {
-	begins string // its first words
-	sees   string // the check after it: a key of newcomer.checks
-	fails  string // the step has to fail, with this text
-	asks   bool   // the command asks; the answer is yes
-	not    string // why the test skips it
-}
-
 // newcomerSteps lists every step of newcomerDocuments in order. newcomer.replacements
 // and adaptCommand have the steps that the lab cannot follow to the letter.
-var newcomerSteps = []expectedStep{
-	{begins: "make demo", not: "boots the lab, which this is"},
-	{begins: "make test", not: "runs this"},
+var newcomerSteps = []walkthrough.Expected{
+	{Begins: "make demo", Not: "boots the lab, which this is"},
+	{Begins: "make test", Not: "runs this"},
 
-	{begins: "zfs create"},
-	{begins: "zfs set sync=disabled"},
-	{begins: "make plugin build"},
-	{begins: "install build/overlayzfs"},
-	{begins: "docker plugin create"},
-	{begins: "docker plugin set"},
-	{begins: "docker plugin enable"},
-	{begins: `{"experimental"`},
-	{begins: "systemctl restart docker"},
-	{begins: "docker info", sees: "the driver"},
+	{Begins: "zfs create"},
+	{Begins: "zfs set sync=disabled"},
+	{Begins: "make plugin build"},
+	{Begins: "install build/overlayzfs"},
+	{Begins: "docker plugin create"},
+	{Begins: "docker plugin set"},
+	{Begins: "docker plugin enable"},
+	{Begins: `{"experimental"`},
+	{Begins: "systemctl restart docker"},
+	{Begins: "docker info", Sees: "the driver"},
 
-	{begins: "docker pull busybox"},
-	{begins: "printf", sees: "an image"},
-	{begins: "docker run --rm hello", sees: "its file"},
-	{begins: "docker run -d --name small"},
-	{begins: "docker exec small df", sees: "the limit"},
-	{begins: "docker exec small dd", fails: "quota exceeded"},
+	{Begins: "docker pull busybox"},
+	{Begins: "printf", Sees: "an image"},
+	{Begins: "docker run --rm hello", Sees: "its file"},
+	{Begins: "docker run -d --name small"},
+	{Begins: "docker exec small df", Sees: "the limit"},
+	{Begins: "docker exec small dd", Fails: "quota exceeded"},
 
-	{begins: "overlayzfs snapshot", sees: "a name"},
-	{begins: "overlayzfs snapshots", sees: "the snapshot"},
-	{begins: "docker rm -f small", sees: "no image"},
-	{begins: "systemctl stop docker.socket docker"},
-	{begins: "overlayzfs rollback", asks: true},
-	{begins: "systemctl start docker"},
-	{begins: "docker ps", sees: "the same image"},
+	{Begins: "overlayzfs snapshot", Sees: "a name"},
+	{Begins: "overlayzfs snapshots", Sees: "the snapshot"},
+	{Begins: "docker rm -f small", Sees: "no image"},
+	{Begins: "systemctl stop docker.socket docker"},
+	{Begins: "overlayzfs rollback", Asks: true},
+	{Begins: "systemctl start docker"},
+	{Begins: "docker ps", Sees: "the same image"},
 
-	{begins: "docker rm -f small"},
-	{begins: "docker image prune", asks: true},
-	{begins: "docker builder prune", asks: true},
-	{begins: "systemctl stop docker.socket docker"},
-	{begins: "overlayzfs migrate --dry-run", sees: "the plan"},
-	{begins: "overlayzfs migrate", asks: true},
-	{begins: "systemctl start docker"},
-	{begins: "docker ps", sees: "the former images on the plugin"},
-	{begins: "systemctl stop docker.socket docker"},
-	{begins: "overlayzfs migrate --finish", asks: true},
-	{begins: "systemctl start docker"},
+	{Begins: "docker rm -f small"},
+	{Begins: "docker image prune", Asks: true},
+	{Begins: "docker builder prune", Asks: true},
+	{Begins: "systemctl stop docker.socket docker"},
+	{Begins: "overlayzfs migrate --dry-run", Sees: "the plan"},
+	{Begins: "overlayzfs migrate", Asks: true},
+	{Begins: "systemctl start docker"},
+	{Begins: "docker ps", Sees: "the former images on the plugin"},
+	{Begins: "systemctl stop docker.socket docker"},
+	{Begins: "overlayzfs migrate --finish", Asks: true},
+	{Begins: "systemctl start docker"},
 
-	{begins: "overlayzfs doctor", sees: "the former images on the plugin"},
-	{begins: "overlayzfs ls", sees: "the former names"},
-	{begins: "overlayzfs df"},
-	{begins: "overlayzfs verify"},
+	{Begins: "overlayzfs doctor", Sees: "the former images on the plugin"},
+	{Begins: "overlayzfs ls", Sees: "the former names"},
+	{Begins: "overlayzfs df"},
+	{Begins: "overlayzfs verify"},
 
-	{begins: "systemctl stop docker.socket docker"},
-	{begins: "overlayzfs migrate --back", asks: true},
-	{begins: "systemctl start docker"},
-	{begins: "docker ps", sees: "the former images on overlay2"},
-	{begins: "systemctl stop docker.socket docker"},
-	{begins: "overlayzfs migrate --finish", asks: true},
-	{begins: "systemctl start docker"},
-	{begins: "docker plugin disable"},
-	{begins: "docker plugin rm"},
-	{begins: "zfs destroy -r"},
-	{begins: "zfs destroy"},
-	{begins: "rm /usr/local/sbin/overlayzfs", sees: "nothing of ours"},
-}
-
-// documentStep is a step of a document and what is expected of it.
-type documentStep struct {
-	walkthrough.Step
-	expectedStep
-	document string
+	{Begins: "systemctl stop docker.socket docker"},
+	{Begins: "overlayzfs migrate --back", Asks: true},
+	{Begins: "systemctl start docker"},
+	{Begins: "docker ps", Sees: "the former images on overlay2"},
+	{Begins: "systemctl stop docker.socket docker"},
+	{Begins: "overlayzfs migrate --finish", Asks: true},
+	{Begins: "systemctl start docker"},
+	{Begins: "docker plugin disable"},
+	{Begins: "docker plugin rm"},
+	{Begins: "zfs destroy -r"},
+	{Begins: "zfs destroy"},
+	{Begins: "rm /usr/local/sbin/overlayzfs", Sees: "nothing of ours"},
 }
 
 // matchSteps returns the steps of the texts of newcomerDocuments. It fails unless they
 // are exactly those of newcomerSteps.
-func matchSteps(texts []string) (all []documentStep, err error) {
+func matchSteps(texts []string) ([]walkthrough.Match, error) {
+	var documents []walkthrough.Document
 	for i, text := range texts {
-		document := newcomerDocuments[i]
-		steps, err := walkthrough.Read(text)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", document, err)
-		}
-		for _, step := range steps {
-			if len(all) == len(newcomerSteps) {
-				return nil, fmt.Errorf("%s, line %d: newcomerSteps has no step %q: add it", document, step.Line, step.Text)
-			}
-			want := newcomerSteps[len(all)]
-			if !want.matches(step.Text) {
-				return nil, fmt.Errorf("%s, line %d: the step is %q, want %q of newcomerSteps", document, step.Line, step.Text, want.begins)
-			}
-			all = append(all, documentStep{step, want, document})
-		}
+		documents = append(documents, walkthrough.Document{Name: newcomerDocuments[i], Text: text})
 	}
-	if n := len(all); n < len(newcomerSteps) {
-		return nil, fmt.Errorf("no document has the step %q of newcomerSteps", newcomerSteps[n].begins)
-	}
-	return all, nil
-}
-
-// matches reports whether a text begins with the expected words.
-func (k expectedStep) matches(text string) bool {
-	rest, ok := strings.CutPrefix(text, k.begins)
-	return ok && (rest == "" || strings.ContainsAny(rest[:1], " \n:"))
+	return walkthrough.MatchSteps(documents, newcomerSteps)
 }
 
 // adaptCommand replaces placeholders by the lab's names, and gives containers no

@@ -36,26 +36,7 @@ func TestNewcomer(t *testing.T) {
 	steps, err := matchSteps(texts)
 	must(t, err)
 	n := newNewcomer(t)
-	checks := n.checks()
-	for _, step := range steps {
-		if step.not != "" {
-			continue
-		}
-		out := n.runStep(t, step)
-		t.Logf("%s, line %d: %s\n%s", step.document, step.Line, step.Text, out)
-		for _, label := range step.Labels() {
-			if !strings.Contains(out, label+":") {
-				t.Errorf("%s shows %q, which the command does not print", step.document, label)
-			}
-		}
-		if step.sees != "" {
-			check, ok := checks[step.sees]
-			if !ok {
-				t.Fatalf("there is no check called %q", step.sees)
-			}
-			check(t, out)
-		}
-	}
+	walkthrough.Follow(t, steps, n.runStep, n.checks())
 }
 
 // newcomer is the host of a reader who has an engine and does not know overlayzfs.
@@ -99,9 +80,9 @@ func destroyIfPresent(t *testing.T, datasets ...string) {
 }
 
 // runStep runs a step and returns its output.
-func (n *newcomer) runStep(t *testing.T, step documentStep) string {
+func (n *newcomer) runStep(t *testing.T, step walkthrough.Match) string {
 	t.Helper()
-	instead, ok := n.replacements()[step.begins]
+	instead, ok := n.replacements()[step.Begins]
 	switch {
 	case ok:
 		instead(t)
@@ -141,20 +122,13 @@ func (n *newcomer) stopEngine(t *testing.T) {
 }
 
 // runInShell runs a command in a shell, on a terminal if the command asks.
-func (n *newcomer) runInShell(t *testing.T, step documentStep) string {
+func (n *newcomer) runInShell(t *testing.T, step walkthrough.Match) string {
 	t.Helper()
-	text := adaptCommand(step.Text, n.snapshot)
-	cmd := exec.Command("sh", "-c", text)
-	if step.asks {
-		cmd = exec.Command("script", "--quiet", "--return", "--command", text, "/dev/null")
-		cmd.Stdin = strings.NewReader("y\n")
-	}
+	cmd := exec.Command("sh", "-c", adaptCommand(step.Text, n.snapshot))
 	cmd.Dir, cmd.Env = n.checkout, n.Command().Env
-	raw, err := cmd.CombinedOutput()
-	if out := string(raw); (err != nil) != (step.fails != "") || !strings.Contains(out, step.fails) {
-		t.Fatalf("%s, line %d: %s: %v\n%s", step.document, step.Line, text, err, out)
-	}
-	return strings.TrimSpace(string(raw))
+	out, err := step.Run(cmd)
+	must(t, err)
+	return out
 }
 
 // listContent lists images and containers as Docker shows them.
