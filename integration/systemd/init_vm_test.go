@@ -94,9 +94,14 @@ func (s *systemdSystem) removeGroups() error {
 	return err
 }
 
+// command returns a command in systemd's name spaces, in a directory.
+func (s *systemdSystem) command(dir string, args ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"-t", s.pid, "-m", "-p", "-C", "--wdns=" + dir, "--"}, args...)...)
+}
+
 // try runs a program in systemd's name spaces.
 func (s *systemdSystem) try(args ...string) (string, error) {
-	out, err := exec.Command("nsenter", append([]string{"-t", s.pid, "-m", "-p", "-C", "--"}, args...)...).CombinedOutput()
+	out, err := s.command("/", args...).CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
 	}

@@ -11,43 +11,41 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/overlayzfs/overlayzfs/integration/engine"
-	"github.com/overlayzfs/overlayzfs/integration/images"
 	"github.com/overlayzfs/overlayzfs/integration/inguest"
+	"github.com/overlayzfs/overlayzfs/integration/walkthrough"
 )
 
 // setupParent is the dataset that setup is given.
 const setupParent = "tank/docker"
 
-// host is a host with Docker, containerd and the snapshotter's files, run by a systemd.
+// daemonJSON is the path of dockerd's configuration.
+const daemonJSON = "/etc/docker/daemon.json"
+
+// host is a host with Docker and containerd, run by a systemd.
 type host struct {
 	*systemdSystem
-	daemonJSON, sandbox string
+	sandbox string
 }
 
 // startHost starts dockerd and containerd as their packages have it, but for a network, which the
 // lab lacks.
 func startHost(t *testing.T) *host {
 	t.Helper()
-	const file = "/etc/docker/daemon.json"
 	t.Cleanup(func() {
 		waitFor(t, func() error { // the name space that mounts them ends after its last process
 			return exec.Command("sh", "-c", "! zfs list "+setupParent+" || zfs destroy -r "+setupParent).Run()
 		})
 	})
-	installUnits(t)
-	inguest.Run(t, "sed", "-i", `s#^dataset = .*#dataset = ""#`, "/etc/overlayzfs/snapshotter.toml")
-	h := &host{daemonJSON: `{"iptables": false, "ip6tables": false, "bridge": "none"}`}
-	must(t, os.WriteFile(file, []byte(h.daemonJSON), 0o644))
+	must(t, os.WriteFile(daemonJSON, []byte(`{"iptables": false, "ip6tables": false, "bridge": "none"}`), 0o644))
 	t.Cleanup(func() {
-		inguest.Run(t, "rm", "-rf", file, "/var/lib/docker", "/var/lib/containerd")
+		inguest.Run(t, "rm", "-rf", daemonJSON, "/var/lib/docker", "/var/lib/containerd")
 	})
-	h.systemdSystem = bootSystemd(t)
+	h := &host{systemdSystem: bootSystemd(t)}
 	h.run(t, "systemctl", "start", "containerd", "docker")
 	return h
 }
@@ -74,42 +72,28 @@ func (h *host) describe(t *testing.T) map[string]string {
 	return seen
 }
 
-func (h *host) driver(t *testing.T) string {
+func (h *host) readDriver(t *testing.T) string {
 	t.Helper()
 	return h.run(t, "docker", "info", "-f", "{{.Driver}}")
 }
 
-// TestSetup puts Docker 28 and the CRI on the snapshotter by one command, and takes it back by
-// another.
-func TestSetup(t *testing.T) {
-	h := startHost(t)
-	before, driver := h.describe(t), h.driver(t)
-	t.Log(h.run(t, engine.OperatorPath, "setup", setupParent, "--pods", "--yes"))
-	if got := h.driver(t); got != engine.SnapshotterName {
-		t.Errorf("docker info says %s", got)
+func (h *host) requireDriver(t *testing.T, want string) {
+	t.Helper()
+	if got := h.readDriver(t); got != want {
+		t.Errorf("docker info says %s, want %s", got, want)
 	}
-	if out := h.run(t, "docker", "image", "ls", "-aq") + h.run(t, "docker", "ps", "-aq"); out != "" {
-		t.Errorf("the proof has left %s", out)
-	}
-	archive := images.WriteArchive(t, h.sandboxImage(t), []string{"/bin/busybox", "sleep", "1000000"}, images.BusyboxLayer(t))
-	h.runPod(t, archive)
-	if out := h.run(t, engine.OperatorPath, "setup", setupParent, "--pods", "--yes"); !strings.Contains(out, "Nothing to do") {
-		t.Errorf("a second time:\n%s", out)
-	}
+}
 
-	undo := []string{engine.OperatorPath, "setup", "--undo", "--yes"}
-	t.Log(h.run(t, undo...))
-	if got := h.driver(t); got != driver {
-		t.Errorf("docker info says %s, and said %s", got, driver)
-	}
-	// An image is there, so that the datasets stay. They go when that is said.
-	if out := inguest.Run(t, "zfs", "list", "-H", "-o", "name", setupParent+"/layers"); out == "" {
-		t.Error("the layers are gone")
-	}
-	t.Log(h.run(t, append(undo, "--layers")...))
-	if diff := cmp.Diff(before, h.describe(t)); diff != "" {
-		t.Errorf("- before setup, + after its undo:\n%s", diff)
-	}
+// TestSetup follows the snapshotter's quick start from the first command to the last: it
+// installs the package, puts Docker 28 on the snapshotter by one command, and takes it back
+// by another. In between it puts the CRI there, too.
+func TestSetup(t *testing.T) {
+	text, err := os.ReadFile(filepath.Base(quickStartPage)) // scripts/test puts it beside the test
+	must(t, err)
+	steps, err := matchQuickStart(string(text))
+	must(t, err)
+	q := newQuickStart(t)
+	walkthrough.Follow(t, steps, q.runStep, q.checks())
 }
 
 // sandboxImage returns the image that containerd uses for a pod's sandbox.
