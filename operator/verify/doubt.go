@@ -28,6 +28,9 @@ func (t *layerTree) findDoubt(name string) string {
 	if first := t.entries.replaced; first != "" {
 		return fmt.Sprintf("an entry of the tar replaces a link (%.200q)", first)
 	}
+	if t.isBase() && t.entries.linksToReplaced(name) {
+		return "the entry that the hard link names was replaced by a later one"
+	}
 	r := t.entries.replay()
 	if r.replaced != "" {
 		return fmt.Sprintf("a symlink of the tar leads one of its entries to another's place (%.200q)", r.replaced)
@@ -39,6 +42,13 @@ func (t *layerTree) findDoubt(name string) string {
 		return fmt.Sprintf("a symlink leads one entry of the tar to another's place (%.200q)", other)
 	}
 	return ""
+}
+
+// linksToReplaced reports whether a name is a hard link to what no entry names. A first layer has no
+// other files, so a later entry has taken that one's place.
+func (e *entries) linksToReplaced(name string) bool {
+	own := e.findEntry(name)
+	return own != nil && own.header.Typeflag == tar.TypeLink && e.findEntry(rebuild.CleanName(own.header.Linkname)) == nil
 }
 
 // place is where entries lead.

@@ -77,15 +77,16 @@ func TestDeletionsInAFirstLayer(t *testing.T) {
 		deleted string
 		want    Status
 	}{
-		"a file":                {tarRecord{file("a/b"), file("c"), deletion("a/.wh.b")}, "a/b", Unproven},
-		"its directory":         {tarRecord{file("a/b/d"), file("c"), deletion(".wh.a")}, "a", Unproven},
-		"a directory's content": {tarRecord{file("a/b/d"), file("c"), deletion("a/.wh..wh..opq")}, "a/b", Unproven},
-		"everything":            {tarRecord{file("a/b/d"), deletion(".wh..wh..opq")}, "a", Unproven},
-		"an earlier mark":       {tarRecord{deletion("a/.wh.b"), file("a/b"), file("c")}, "a/b", Changed},
-		"another's mark":        {tarRecord{file("a/b"), file("c"), deletion(".wh.c")}, "a/b", Changed},
-		"by a symlink":          {tarRecord{file("a/b/d"), aSymlink("c", "a"), deletion("c/.wh..wh..opq")}, "a/b", Unproven},
-		"the symlink itself":    {tarRecord{aSymlink("s", "a"), file("s/b"), deletion(".wh.s")}, "s", Unproven},
-		"a name that begins so": {tarRecord{file("ab/d"), file("a/c"), deletion(".wh.a")}, "ab", Changed},
+		"a file":                  {tarRecord{file("a/b"), file("c"), deletion("a/.wh.b")}, "a/b", Unproven},
+		"its directory":           {tarRecord{file("a/b/d"), file("c"), deletion(".wh.a")}, "a", Unproven},
+		"a directory's content":   {tarRecord{file("a/b/d"), file("c"), deletion("a/.wh..wh..opq")}, "a/b", Unproven},
+		"everything":              {tarRecord{file("a/b/d"), deletion(".wh..wh..opq")}, "a", Unproven},
+		"an earlier mark":         {tarRecord{deletion("a/.wh.b"), file("a/b"), file("c")}, "a/b", Changed},
+		"another's mark":          {tarRecord{file("a/b"), file("c"), deletion(".wh.c")}, "a/b", Changed},
+		"by a symlink":            {tarRecord{file("a/b/d"), aSymlink("c", "a"), deletion("c/.wh..wh..opq")}, "a/b", Unproven},
+		"the symlink itself":      {tarRecord{aSymlink("s", "a"), file("s/b"), deletion(".wh.s")}, "s", Unproven},
+		"a whiteout that is gone": {tarRecord{header("b/c/g", tar.TypeChar, 0o600), header("b", tar.TypeChar, 0o600), aLink("b/g", "b/c/g"), file("c")}, "b", Unproven},
+		"a name that begins so":   {tarRecord{file("ab/d"), file("a/c"), deletion(".wh.a")}, "ab", Changed},
 	} {
 		if err := made(tt.layer, tt.deleted); err == nil || classify(err) != tt.want {
 			t.Errorf("%s: %v, want %s", what, err, tt.want)
