@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -61,9 +62,9 @@ func (s *Snapshotter) findContainer(ctx context.Context, name string) (record, e
 	if slices.Contains(exact, name) {
 		exact = []string{name}
 	}
-	found := exact
+	found := dropReplaced(exact)
 	if len(found) == 0 {
-		found = begun
+		found = dropReplaced(begun)
 	}
 	switch len(found) {
 	case 0:
@@ -73,6 +74,41 @@ func (s *Snapshotter) findContainer(ctx context.Context, name string) (record, e
 	}
 	slices.Sort(found)
 	return record{}, fault.New(fault.Invalid, "the name is ambiguous, it can be %s: write more of it", quoteNames(found))
+}
+
+// dropReplaced returns the names without those of snapshots that containerd has replaced. A key
+// names one snapshot of a name space at a time, and containerd's number grows. One that was removed
+// stays here until containerd collects it.
+func dropReplaced(names []string) (newest []string) {
+	for _, name := range names {
+		key, number := withoutNumber(name)
+		i := slices.IndexFunc(newest, func(other string) bool {
+			otherKey, _ := withoutNumber(other)
+			return otherKey == key
+		})
+		if i < 0 {
+			newest = append(newest, name)
+		} else if _, other := withoutNumber(newest[i]); number > other {
+			newest[i] = name
+		}
+	}
+	return newest
+}
+
+// withoutNumber splits containerd's form of a key, NAMESPACE/N/KEY, into NAMESPACE/KEY and the
+// number. Any other key is returned as it is.
+func withoutNumber(name string) (key string, number uint64) {
+	key = clientKey(name)
+	if key == name {
+		return name, 0
+	}
+	namespace, rest, _ := strings.Cut(name, "/")
+	digits, _, _ := strings.Cut(rest, "/")
+	number, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		return name, 0
+	}
+	return namespace + "/" + key, number
 }
 
 // quoteNames lists the first names.

@@ -113,3 +113,27 @@ func TestLimitsOverTheSocket(t *testing.T) {
 		t.Error("a name that is no text was sent")
 	}
 }
+
+// TestSetLimitsFindsTheNewest: containerd removes a snapshot, makes another by its key, and has the
+// first one deleted later.
+func TestSetLimitsFindsTheNewest(t *testing.T) {
+	s, _ := limitedFake(t)
+	for _, key := range []string{"moby/12/" + containerKey("aaaa1"), "moby/100/" + containerKey("bbbb")} {
+		if _, err := s.Prepare(t.Context(), key, "base"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		containerKey("aaaa1"): "moby/12/" + containerKey("aaaa1"), "aaaa1": "moby/12/" + containerKey("aaaa1"),
+		"moby/3/" + containerKey("aaaa1"): "moby/3/" + containerKey("aaaa1"),
+	} {
+		if got, err := s.SetLimits(t.Context(), name, map[string]string{"size": "1G"}); err != nil || got != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	// Two name spaces have this one.
+	_, err := s.SetLimits(t.Context(), containerKey("bbbb"), map[string]string{"size": "1G"})
+	if err == nil || !strings.Contains(err.Error(), "moby/100/") || strings.Contains(err.Error(), "moby/5/") {
+		t.Errorf("%v", err)
+	}
+}

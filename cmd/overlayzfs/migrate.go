@@ -43,9 +43,9 @@ func migrateCommand(c console, where *storeFlags) *cobra.Command {
 			"stay.\n\n" +
 			"If the command is interrupted, run it again. --undo restores the old state until --finish deletes it.\n" +
 			"--back migrates everything, new images and containers included, from the plugin to overlay2 or zfs.\n\n" +
-			"--to snapshotter migrates to containerd's image store on the snapshotter, for Docker 28 and later. containerd\n" +
-			"and overlayzfs-snapshotter have to run, and dockerd has to be stopped. Each image gets a new manifest, so that\n" +
-			"its ID changes.",
+			"--to snapshotter migrates to containerd's image store on the snapshotter, for Docker 28 and later, from one of\n" +
+			"these drivers or from the plugin. containerd and overlayzfs-snapshotter have to run, and dockerd has to be\n" +
+			"stopped. Each image gets a new manifest, so that its ID changes.",
 		Example: "  overlayzfs migrate --dry-run\n" +
 			"  overlayzfs migrate --from zfs --yes\n" +
 			"  overlayzfs migrate --to snapshotter\n" +
@@ -265,7 +265,7 @@ func (f *migrateFlags) prepareAction(c console, plan *migrate.Plan, tools migrat
 	}
 	switch f.action() {
 	case migrate.ActionUndo:
-		return "Go back to the driver " + plan.Job.From + "?", func(ctx context.Context) error { return migrate.Undo(ctx, plan.Root, tools) }
+		return "Go back to " + oldDriver(plan.Job) + "?", func(ctx context.Context) error { return migrate.Undo(ctx, plan.Root, tools) }
 	case migrate.ActionFinish:
 		return "Delete the old layers, which --undo needs?", func(ctx context.Context) error { return migrate.Finish(ctx, plan.Root, tools) }
 	}
@@ -328,12 +328,12 @@ func (f *migrateFlags) report(c console, plan *migrate.Plan) error {
 	var next string
 	switch f.action() {
 	case migrate.ActionUndo:
-		next = fmt.Sprintf("Restored the old state. dockerd can be started with the driver %s.", plan.Job.From)
+		next = fmt.Sprintf("Restored the old state. dockerd can be started with %s.", oldDriver(plan.Job))
 	case migrate.ActionFinish:
 		next = "Finished the migration."
 	default:
-		next = fmt.Sprintf("Migrated. dockerd can be started with the driver %s.\n"+
-			"If all is well, run `overlayzfs migrate --finish`; until then `overlayzfs migrate --undo` restores the old state.", plan.Job.To)
+		next = fmt.Sprintf("Migrated. dockerd can be started with %s.\n"+
+			"If all is well, run `overlayzfs migrate --finish`; until then `overlayzfs migrate --undo` restores the old state.", newDriver(plan.Job))
 		if plan.Job.Dataset == "" && !f.back && plan.Job.Method != migrate.Import {
 			next += "\nThe layers lie in the plugin's directory: `docker plugin rm` would delete them. `overlayzfs plugin upgrade` does not."
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
 
 	"github.com/overlayzfs/overlayzfs/internal/fault"
@@ -65,13 +66,16 @@ func (f *migrateFlags) runImport(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	f.wanted.Config, f.dataset = cmp.Or(f.wanted.Config, f.config), ""
+	f.wanted.Config = cmp.Or(f.wanted.Config, f.config)
+	pluginDataset := f.dataset
+	f.dataset = ""
 	target := imagestore.Target{
 		Address: cmp.Or(config.Containerd, containerd.DefaultAddress), Namespace: cmp.Or(config.ContainerdNamespace, defaultNamespace),
 		Snapshotter: cmp.Or(f.wanted.Driver, host.DefaultDriver),
 	}
 	request := f.request(host.Location{Root: root, Driver: target.Snapshotter, Config: f.wanted.Config, ZFSDataset: host.ZFSDataset(config)})
 	request.ImageStore, request.To, request.AskLimits = &target, "", func() error { return f.askLimits(ctx) }
+	request.FindPlugin = func(driver string) (migrate.PluginStore, error) { return f.findPlugin(driver, pluginDataset) }
 	plan, err := migrate.MakePlan(request)
 	if err != nil {
 		return err
@@ -79,11 +83,37 @@ func (f *migrateFlags) runImport(ctx context.Context, c console) error {
 	if err := f.show(c, plan); err != nil || f.dryRun {
 		return err
 	}
-	return f.act(ctx, c, plan, migrate.Tools{
-		Unused:   func() error { return nil }, // the snapshotter runs
+	return f.act(ctx, c, plan, f.importTools(plan))
+}
+
+// importTools returns what a migration to the image store needs. The snapshotter runs; the
+// plugin's store, if the layers come from there, must not be used.
+func (f *migrateFlags) importTools(plan *migrate.Plan) migrate.Tools {
+	tools := migrate.Tools{
+		Unused:   func() error { return nil },
 		Token:    func() (string, error) { return "", nil },
 		SetLimit: f.setLimit,
-	})
+	}
+	if store, ok := plan.Job.SourceStore(plan.Root); ok {
+		where := host.Location{Root: plan.Root, Driver: plan.Job.From, Dataset: store.Dataset, Home: store.Home}
+		tools.Unused = func() error { return checkUnused(where) }
+		tools.Token = func() (string, error) { return readToken(where) }
+	}
+	return tools
+}
+
+// findPlugin finds the plugin's store, which a dataset can name.
+func (f *migrateFlags) findPlugin(driver, dataset string) (migrate.PluginStore, error) {
+	if err := (&storeFlags{dataset: dataset}).checkDataset(); err != nil {
+		return migrate.PluginStore{}, err
+	}
+	wanted := f.wanted
+	wanted.Driver, wanted.Dataset = driver, dataset
+	where, err := host.FindStore(wanted)
+	if errors.Is(err, fault.NotFound) {
+		err = usagef("the layers of the plugin %s were not found: %w", driver, err)
+	}
+	return migrate.PluginStore{Dataset: where.Dataset, Home: where.Home, Options: where.Options}, err
 }
 
 // askLimits fails when the snapshotter does not listen where its configuration says.
@@ -113,7 +143,14 @@ func (f *migrateFlags) setLimit(ctx context.Context, container string, options m
 		}
 		change.Bytes = &bytes
 	}
-	if change.Bytes == nil {
+	if inodes, ok := options["inodes"]; ok {
+		count, err := quota.ParseInodes("inodes", inodes)
+		if err != nil {
+			return err
+		}
+		change.Inodes = &count
+	}
+	if change.Bytes == nil && change.Inodes == nil {
 		return nil
 	}
 	_, err = limit.OnSnapshotter(ctx, socket, limit.Report{Container: container, Layer: container, Change: change})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/overlayzfs/overlayzfs/operator/dockerconf"
 	"github.com/overlayzfs/overlayzfs/operator/migrate"
 )
 
@@ -14,7 +15,11 @@ func writeMigration(w io.Writer, p *migrate.Plan, a migrate.Action) error {
 	fmt.Fprintf(w, "%s: %s and %s of the driver %s, with %s.\n", p.Root,
 		count(p.Images, "image"), count(p.Containers, "container"), cmp.Or(p.Driver, j.From), count(p.Layers, "layer"))
 	if p.Resumed {
-		fmt.Fprintf(w, "A migration from %s to %s was begun; it is %s.\n", j.From, j.To, j.Phase)
+		from, to := j.From, j.To
+		if from == to {
+			from, to = oldDriver(j), newDriver(j)
+		}
+		fmt.Fprintf(w, "A migration from %s to %s was begun; it is %s.\n", from, to, j.Phase)
 	}
 	steps := forwardSteps(p)
 	switch a {
@@ -99,6 +104,9 @@ func destination(j migrate.Job) string {
 }
 
 func configText(j migrate.Job, driver string) string {
+	if j.Config != "" && j.Method == migrate.Import && j.From == j.To {
+		return fmt.Sprintf("write the feature containerd-snapshotter and the driver %s into %s", driver, j.Config)
+	}
 	if j.Config == "" && j.Method == migrate.Import && driver == j.To {
 		return fmt.Sprintf("leave daemon.json as it is: enable the feature containerd-snapshotter, and start dockerd with --storage-driver %s", driver)
 	}
@@ -112,9 +120,17 @@ func configText(j migrate.Job, driver string) string {
 func undoSteps(p *migrate.Plan) []string {
 	j := p.Job
 	if j.Method == migrate.Import {
+		config := configText(j, j.From)
+		switch {
+		case j.From != j.To:
+		case j.Config != "":
+			config = "restore " + j.Config
+		default:
+			config = "leave daemon.json as it is: take the feature containerd-snapshotter from it"
+		}
 		return []string{
-			configText(j, j.From),
-			fmt.Sprintf("change the driver in Docker's records of containers to %s", j.From),
+			config,
+			fmt.Sprintf("change Docker's records of containers back to %s", oldDriver(j)),
 			"restore BuildKit's cache",
 			"delete the images and the layers that the migration made, with everything written since: that is lost",
 		}
@@ -129,10 +145,34 @@ func undoSteps(p *migrate.Plan) []string {
 	return steps
 }
 
+// oldDriver names the driver that a migration begins at. The plugin and the snapshotter can have
+// one name.
+func oldDriver(j migrate.Job) string {
+	if dockerconf.IsBuiltin(j.From) {
+		return "the driver " + j.From
+	}
+	return "the plugin " + j.From
+}
+
+// newDriver names the driver that a migration leads to.
+func newDriver(j migrate.Job) string {
+	if j.Method == migrate.Import {
+		return "the snapshotter " + j.To
+	}
+	return "the driver " + j.To
+}
+
 // finishSteps are the steps that finish a migration.
 func finishSteps(p *migrate.Plan) []string {
 	if p.Job.Method != migrate.Copy && p.Job.Method != migrate.Import {
 		return []string{"forget how to undo the migration"}
+	}
+	if store, ok := p.Job.SourceStore(""); ok {
+		stay := fmt.Sprintf("the layers on %s stay until you destroy it", store.Dataset)
+		if store.Dataset == "" {
+			stay = fmt.Sprintf("the layers in %s stay until `docker plugin rm %s` deletes them", p.Job.Layers, p.Job.From)
+		}
+		return []string{fmt.Sprintf("delete Docker's records of the plugin %s, and BuildKit's old cache; %s", p.Job.From, stay)}
 	}
 	if to := p.Job.To; to == "overlay2" || to == "zfs" {
 		return []string{fmt.Sprintf("delete Docker's records of the driver %s; the layers on %s stay until you destroy them", p.Job.From, cmp.Or(p.Job.Dataset, p.Job.Layers))}

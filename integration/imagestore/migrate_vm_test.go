@@ -27,15 +27,23 @@ import (
 func TestMigrationFromOverlay2(t *testing.T) {
 	m := newMigrated(t, "overlay2")
 	m.createContent(t)
+	m.migrateUndoMigrate(t)
+	m.finish(t)
+}
+
+// migrateUndoMigrate migrates with a kill on the way, undoes it, and migrates again, as often
+// killed as there are moments. It leaves the engine stopped.
+func (m *migrated) migrateUndoMigrate(t *testing.T, moments ...func() error) {
+	t.Helper()
 	before := m.collectFacts(t)
 	m.Stop(t)
 	m.migrate(t, 0, "--to", "snapshotter", "--dry-run")
-	m.migrateUnderKill(t)
+	m.killMigration(t, m.hasBlob(t))
 	m.migrate(t, 0, "--to", "snapshotter")
 	if out := m.migrate(t, 3, "--finish"); !strings.Contains(out, "has not run with the snapshotter") {
 		t.Errorf("before anything ran it says\n%s", out)
 	}
-	m.startMigrated(t, engine.SnapshotterName)
+	m.startOnStore(t)
 	requireSameFacts(t, "migrated", m.collectFacts(t), before)
 	m.exercise(t)
 	m.Stop(t)
@@ -48,25 +56,33 @@ func TestMigrationFromOverlay2(t *testing.T) {
 		}
 		return nil
 	})
-	m.startMigrated(t, "overlay2")
+	m.startOnOld(t)
 	if got, want := m.Docker(t, "inspect", "-f", "{{.Config.Image}}", "by-id"), m.findImage(t, "committed"); got != want {
 		t.Errorf("after the undo a container is of image %s, want %s", got, want)
 	}
 	requireSameFacts(t, "undone", dropRunTraces(m.collectFacts(t)), dropRunTraces(before))
 	m.Stop(t)
 
+	for _, moment := range moments {
+		m.killMigration(t, moment)
+	}
 	m.migrate(t, 0, "--to", "snapshotter")
-	m.finish(t)
 }
 
 // TestMigrationFromVFS migrates from a driver whose layers are whole trees.
 func TestMigrationFromVFS(t *testing.T) {
 	m := newMigrated(t, "vfs")
 	m.createContent(t)
+	m.migrateOnce(t)
+}
+
+// migrateOnce migrates and finishes the migration.
+func (m *migrated) migrateOnce(t *testing.T) {
+	t.Helper()
 	before := m.collectFacts(t)
 	m.Stop(t)
 	m.migrate(t, 0, "--to", "snapshotter")
-	m.startMigrated(t, engine.SnapshotterName)
+	m.startOnStore(t)
 	requireSameFacts(t, "migrated", m.collectFacts(t), before)
 	m.Stop(t)
 	m.finish(t)
@@ -75,8 +91,17 @@ func TestMigrationFromVFS(t *testing.T) {
 // finish runs the engine, finishes the migration, and removes everything with the engine.
 func (m *migrated) finish(t *testing.T) {
 	t.Helper()
+	m.finishAndStart(t)
+	m.Docker(t, "image", "prune", "-af")
+	m.Docker(t, "image", "inspect", "committed") // the container that was made by its ID has it
+	m.removeAll(t)
+}
+
+// finishAndStart runs the engine, finishes the migration, and runs the engine again.
+func (m *migrated) finishAndStart(t *testing.T) {
+	t.Helper()
 	old := m.oldDriver
-	m.startMigrated(t, engine.SnapshotterName)
+	m.startOnStore(t)
 	m.requireContent(t)
 	if got := m.Docker(t, "start", "-a", "plain"); got != "built" {
 		t.Errorf("container plain has %q", got)
@@ -89,11 +114,14 @@ func (m *migrated) finish(t *testing.T) {
 			t.Errorf("%s is left", name)
 		}
 	}
-	m.startMigrated(t, engine.SnapshotterName)
+	m.startOnStore(t)
 	m.requireContent(t)
-	m.Docker(t, "image", "prune", "-af")
-	m.Docker(t, "image", "inspect", "committed") // the container that was made by its ID has it
-	m.Docker(t, append([]string{"rm", "-fv", "by-id"}, migratedContainers...)...)
+}
+
+// removeAll removes containers and images, and with them all layers.
+func (m *migrated) removeAll(t *testing.T) {
+	t.Helper()
+	m.Docker(t, append([]string{"rm", "-fv", "by-id"}, m.containers...)...)
 	m.Docker(t, "system", "prune", "-af")
 	waitFor(t, engine.CheckNoSnapshotterLayers)
 }
@@ -103,20 +131,29 @@ type migrated struct {
 	*engine.Engine
 	containerd *engine.Containerd
 	oldDriver  string
+	containers []string // whose facts are collected
 }
 
 func newMigrated(t *testing.T, driver string) *migrated {
 	t.Helper()
+	m, o := newStore(t, driver)
+	m.Engine = engine.Start(t, o)
+	return m
+}
+
+// newStore starts containerd and the snapshotter, and returns the options of an engine on an
+// old driver beside them.
+func newStore(t *testing.T, driver string) (*migrated, engine.Options) {
+	t.Helper()
 	dir, dataset := inguest.MakeDiskDir(t), "tank/migrated-"+driver
 	engine.CreateDataset(t, dataset)
-	m := &migrated{oldDriver: driver, containerd: engine.StartContainerd(t, engine.ContainerdOptions{Root: filepath.Join(dir, "containerd"), Dataset: dataset})}
+	m := &migrated{oldDriver: driver, containers: slices.Clone(migratedContainers), containerd: engine.StartContainerd(t, engine.ContainerdOptions{Root: filepath.Join(dir, "containerd"), Dataset: dataset})}
 	root := filepath.Join(dir, "docker")
 	t.Cleanup(func() { inguest.UnmountAt(t, root) })
-	m.Engine = engine.Start(t, engine.Options{
+	return m, engine.Options{
 		Root: root, Driver: driver, Containerd: m.containerd.Address(),
 		Config: map[string]any{"features": map[string]bool{"containerd-snapshotter": false}},
-	})
-	return m
+	}
 }
 
 var (
@@ -179,14 +216,14 @@ func (m *migrated) collectFacts(t *testing.T) (facts []string) {
 	add("container", m.Docker(t, "ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.Command}} {{.CreatedAt}} {{.State}} {{.Labels}}"))
 	add("volume", m.Docker(t, "volume", "ls", "--format", "{{.Name}} {{.Driver}} {{.Mountpoint}}"))
 	add("images", m.inspect(t, "image", migratedImages, "Architecture", "Author", "Comment", "Config", "Created", "Os", "RepoTags", "RootFS"))
-	add("containers", m.inspect(t, "container", migratedContainers, "Id", "Created", "Path", "Args", "State", "Name", "RestartCount", "Config", "HostConfig", "Mounts", "NetworkSettings", "LogPath"))
+	add("containers", m.inspect(t, "container", m.containers, "Id", "Created", "Path", "Args", "State", "Name", "RestartCount", "Config", "HostConfig", "Mounts", "NetworkSettings", "LogPath"))
 	for _, name := range []string{"opaque:1", "committed"} {
 		saved, _, err := images.Save(m.Engine, t.TempDir(), name)
 		must(t, err)
 		must(t, errors.Join(saved.Verify(), saved.Close()))
 		add("layers of "+name, strings.Join(saved.DiffIDs, "\n"))
 	}
-	for _, name := range migratedContainers {
+	for _, name := range m.containers {
 		diff := strings.Split(m.Docker(t, "diff", name), "\n")
 		// For a directory that is deleted and made again, overlay2 reports the directory as
 		// deleted. containerd and other drivers report the files in it.
@@ -211,6 +248,12 @@ func (m *migrated) inspect(t *testing.T, kind string, names []string, fields ...
 	}
 	var lines []string
 	for i, name := range names {
+		// Docker 26 shows these of an image that the classic builder or a commit made. They are
+		// not of OCI's format, and its image store does not show them.
+		if config, ok := all[i]["Config"].(map[string]any); ok && kind == "image" {
+			delete(config, "Hostname")
+			delete(config, "Image")
+		}
 		for _, field := range fields {
 			values, isList := all[i][field].([]any) // dockerd shows mounts in any order
 			if !isList {
@@ -295,17 +338,25 @@ func (m *migrated) migrate(t *testing.T, code int, args ...string) string {
 	return string(raw)
 }
 
-// migrateUnderKill kills a migration when the first blob is there.
-func (m *migrated) migrateUnderKill(t *testing.T) {
-	t.Helper()
-	cmd := exec.Command(operatorPath, "migrate", "--yes", "--config-file", m.UsedConfig(), "--to", "snapshotter")
-	must(t, cmd.Start())
-	waitFor(t, func() error {
+// hasBlob returns what fails until containerd has a blob.
+func (m *migrated) hasBlob(t *testing.T) func() error {
+	return func() error {
 		if len(m.listBlobs(t)) == 0 {
 			return errors.New("there is no blob yet")
 		}
 		return nil
-	})
+	}
+}
+
+// killMigration kills a migration when moment does not fail any more.
+func (m *migrated) killMigration(t *testing.T, moment func() error) {
+	t.Helper()
+	cmd := exec.Command(operatorPath, "migrate", "--yes", "--config-file", m.UsedConfig(), "--to", "snapshotter")
+	said := &strings.Builder{}
+	cmd.Stdout, cmd.Stderr = said, said
+	must(t, cmd.Start())
+	defer func() { t.Logf("the killed migration says\n%s", said) }()
+	waitFor(t, moment)
 	_ = cmd.Process.Kill()
 	t.Logf("the killed migration: %v", cmd.Wait())
 	raw, err := os.ReadFile(filepath.Join(m.Root, "overlayzfs-migrate/journal.json"))
@@ -328,8 +379,19 @@ func (m *migrated) listBlobs(t *testing.T) (names []string) {
 	return names
 }
 
-// startMigrated starts the engine with the daemon.json that the migration left.
-func (m *migrated) startMigrated(t *testing.T, driver string) {
+// startOnStore starts the engine on the image store, startOnOld on the old driver, with the
+// daemon.json that the migration left.
+func (m *migrated) startOnStore(t *testing.T) {
+	t.Helper()
+	m.startMigrated(t, engine.SnapshotterName, true)
+}
+
+func (m *migrated) startOnOld(t *testing.T) {
+	t.Helper()
+	m.startMigrated(t, m.oldDriver, false)
+}
+
+func (m *migrated) startMigrated(t *testing.T, driver string, store bool) {
 	t.Helper()
 	raw, err := os.ReadFile(m.UsedConfig())
 	must(t, err)
@@ -338,7 +400,7 @@ func (m *migrated) startMigrated(t *testing.T, driver string) {
 		Features map[string]bool `json:"features"`
 	}
 	must(t, json.Unmarshal(raw, &left))
-	if left.Driver != driver || left.Features["containerd-snapshotter"] != (driver == engine.SnapshotterName) {
+	if left.Driver != driver || left.Features["containerd-snapshotter"] != store {
 		t.Fatalf("daemon.json is\n%s", raw)
 	}
 	m.Driver, m.Config = left.Driver, map[string]any{"features": left.Features}

@@ -132,7 +132,7 @@ func checkBackDriver(driver string) error {
 func (p *planner) checkUndoInPlace() error {
 	j := &p.plan.Job
 	moved := j.Phase == Configuring || j.Phase == Done
-	if p.Action != ActionUndo || j.Method == Copy || !moved || p.records.Driver != j.To {
+	if p.Action != ActionUndo || j.keepsOld() || !moved || p.records.Driver != j.To {
 		return nil
 	}
 	if j.Method == Move {

@@ -1,6 +1,6 @@
 // Package migrate moves an engine's images and containers from one storage driver
 // to another while dockerd is stopped. It migrates from overlay2, zfs, vfs and btrfs
-// to a store of layers or to containerd's image store, and from a store back to overlay2 or zfs.
+// to a store of layers or to containerd's image store, and from a store there or back to overlay2 or zfs.
 //
 // A migration is a Job. The job's journal lies in Docker's data-root. Layers are
 // transferred first, by one of four methods:
@@ -29,6 +29,7 @@
 //	forward.go      the plan from a driver of Docker's to the store, in place where possible
 //	back.go         the plan from the store to overlay2 or zfs
 //	importplan.go   the plan to containerd's image store
+//	importplugin.go what is different when that begins at the plugin's store
 //	space.go        whether the copies fit
 //	resume.go       the plan for a job that was started before; which action a phase allows
 //	journal.go      Job, its phases and its file

@@ -52,8 +52,17 @@ func (j *Job) finish(ctx context.Context, r *dataRoot) error {
 	return j.removeJournal(ctx, r)
 }
 
-// deleteOld deletes the old layers, then their records.
-func (j *Job) deleteOld(ctx context.Context, r *dataRoot) (err error) {
+// deleteOld deletes the old layers, then their records. The plugin's layers stay.
+func (j *Job) deleteOld(ctx context.Context, r *dataRoot) error {
+	if !j.isFromStore() {
+		if err := j.deleteOldLayers(ctx, r); err != nil {
+			return err
+		}
+	}
+	return r.RemoveAll(imageDir(j.From))
+}
+
+func (j *Job) deleteOldLayers(ctx context.Context, r *dataRoot) (err error) {
 	docker, err := dockerstore.Open(r.Name())
 	if err != nil {
 		return err
@@ -78,10 +87,7 @@ func (j *Job) deleteOld(ctx context.Context, r *dataRoot) (err error) {
 	if err := removeAll(ctx, ids, from.deleteLayer); err != nil {
 		return err
 	}
-	if err := from.deleteRest(ctx); err != nil {
-		return err
-	}
-	return r.RemoveAll(imageDir(j.From))
+	return from.deleteRest(ctx)
 }
 
 // noOptions is for listItems where limits do not matter.
@@ -127,6 +133,9 @@ func (j *Job) checkOldUnneeded(ctx context.Context, r *dataRoot, tools Tools) (e
 		return err
 	}
 	if j.Method == Import {
+		if err := j.checkPluginUnused(tools); err != nil {
+			return err
+		}
 		return j.checkImported(ctx, r, tools)
 	}
 	if err := j.checkTried(tools); err != nil {
@@ -153,7 +162,7 @@ func (j *Job) checkOldUnused(r *dataRoot) error {
 	if err != nil {
 		return err
 	}
-	if id, ok := drivers[j.From]; ok {
+	if id, ok := drivers[j.From]; ok && !j.keepsDriverName() {
 		return fault.New(fault.Invalid, "cannot delete the layers of the driver %s: container %.12s was created with it after the migration; remove the container with that driver, or revert the migration with --undo", j.From, id)
 	}
 	names, err := r.recordNames(imageDir(j.From))

@@ -58,8 +58,13 @@ func (p *planner) planSource() (err error) {
 			return fmt.Errorf("find the dataset of the zfs driver: %w; pass the value of zfs.fsname with --zfs-dataset", err)
 		}
 	}
-	if j.From == "overlay2" {
+	switch {
+	case j.From == "overlay2":
 		j.Share = p.canShareBlocks(filepath.Join(p.Root, "overlay2"))
+	case j.PluginDataset != "":
+		j.Share = zfs.PoolOf(j.PluginDataset) == p.storePool() && p.isCloningPool()
+	case j.isFromStore():
+		j.Share = p.canShareBlocks(filepath.Join(p.Root, j.Layers))
 	}
 	return p.checkLayersPresent()
 }

@@ -138,8 +138,14 @@ func TestImportOfAnUntriedStoreIsNotFinished(t *testing.T) {
 	check("has not run with the snapshotter")
 	h.write("buildkit/containerdmeta.db", "") // of the graphdrivers
 	check("has not run with the snapshotter")
+	answers := "containerd does not answer on " + h.path("none.sock")
 	h.write("buildkit/history_c8d.db", "")
-	check("containerd does not answer on " + h.path("none.sock"))
+	check(answers)
+	h.no(os.Remove(h.path("buildkit/history_c8d.db")))
+	j.To = "overlayzfs"
+	check("has not run with the snapshotter")
+	h.write("buildkit/containerd-overlayzfs/workerid", "") // of Docker 26
+	check(answers)
 }
 
 // TestSnapshotStoreNames: the snapshots have the names that dockerd looks for.

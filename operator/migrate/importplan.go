@@ -20,11 +20,14 @@ import (
 func (p *planner) planImport() (err error) {
 	j := &p.plan.Job
 	j.Layers, j.ImageStore = j.From, p.ImageStore
-	if _, known := dirLayouts[j.From]; !known && j.From != "zfs" {
-		return fault.New(fault.Unsupported, "cannot migrate from the driver %s to the snapshotter yet (only from overlay2, zfs, vfs and btrfs): from the plugin, run `overlayzfs migrate --back` first, with the Docker that has the plugin", j.From)
+	if _, known := dirLayouts[j.From]; !known && j.From != "zfs" && !j.isFromStore() {
+		return fault.New(fault.Unsupported, "cannot migrate from the driver %s to the snapshotter (only from overlay2, zfs, vfs, btrfs and the plugin): save its images with `docker save`, and load them on the image store", j.From)
+	}
+	if err := p.planPlugin(); err != nil {
+		return err
 	}
 	p.checkContainers()
-	if slices.ContainsFunc(p.items, func(it item) bool { return it.limit["size"] != "" }) {
+	if slices.ContainsFunc(p.items, func(it item) bool { return it.limit["size"]+it.limit["inodes"] != "" }) {
 		if err := p.AskLimits(); err != nil {
 			p.plan.addObstacle("containers have limits, which overlayzfs-snapshotter sets: %v", err)
 		}
@@ -45,6 +48,9 @@ func (p *planner) planImport() (err error) {
 		return fmt.Errorf("find the dataset of the snapshotter's layers: %w", err)
 	}
 	j.Dataset = p.Dataset
+	if err := p.checkPluginApart(); err != nil {
+		return err
+	}
 	if err := p.planSource(); err != nil {
 		return err
 	}
@@ -60,11 +66,11 @@ func (j *Job) requireNoneImported(r *dataRoot) error {
 	if j.Method != Import {
 		return nil
 	}
-	drivers, err := r.containerDrivers()
+	id, err := j.findImported(r)
 	if err != nil {
 		return err
 	}
-	if id, ok := drivers[j.To]; ok {
+	if id != "" {
 		return fault.New(fault.Exists, "container %.12s is on the image store already, and an undo would delete it with those made since: start dockerd with the feature %s, commit what you need of such containers, and remove them (`docker rm`)", id, containerdStore)
 	}
 	return nil

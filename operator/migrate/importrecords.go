@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -81,7 +82,7 @@ func (j *Job) switchContainers(ctx context.Context, r *dataRoot) step {
 			if err != nil {
 				return err
 			}
-			return r.setContainersAside(j.To, j.Containers)
+			return r.setContainersAside(j.To, known, j.Containers)
 		},
 	}
 }
@@ -203,11 +204,22 @@ func (j *Job) buildClients() []*imagestore.Client {
 	return []*imagestore.Client{j.client, j.client.BuildHistory()}
 }
 
+// hasImageStoreTrace reports whether BuildKit's directory has what only dockerd on the image store
+// makes: Docker 28 a file, Docker 26 a directory.
+func (j *Job) hasImageStoreTrace(r *dataRoot) (bool, error) {
+	for _, name := range []string{"history_c8d.db", "containerd-" + j.To} {
+		if ran, err := r.exists(path.Join("buildkit", name)); err != nil || ran {
+			return ran, err
+		}
+	}
+	return false, nil
+}
+
 // checkImported fails when dockerd has not run on the image store, or a container's layer is
 // missing there.
 func (j *Job) checkImported(ctx context.Context, r *dataRoot, tools Tools) error {
-	// The migration set BuildKit's directory aside. Only dockerd on the image store makes this.
-	ran, err := r.exists("buildkit/history_c8d.db")
+	// The migration set BuildKit's directory aside.
+	ran, err := j.hasImageStoreTrace(r)
 	if err != nil {
 		return err
 	}

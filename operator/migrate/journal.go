@@ -68,10 +68,14 @@ type Job struct {
 	// Dataset holds the store, ZFSDataset the layers of moby's zfs driver.
 	Dataset    string `json:"dataset,omitempty"`
 	ZFSDataset string `json:"zfs_dataset,omitempty"`
+	// PluginDataset holds the plugin's store that an Import copies from. When it is empty, that
+	// store is the directory Layers.
+	PluginDataset string `json:"plugin_dataset,omitempty"`
 	// StoreWasEmpty is set once the store was found empty. Every layer found in it later
 	// belongs to this job.
 	StoreWasEmpty bool `json:"emptied,omitempty"`
-	// Token names the engine that used the store last before the job started.
+	// Token names the engine that used the store last before the job started. In an Import from
+	// the plugin that is the plugin's store, at the time of the last copy.
 	Token string `json:"token,omitempty"`
 	// Share is set when copied files can share blocks with the old ones.
 	Share bool `json:"share,omitempty"`
@@ -104,6 +108,9 @@ type Job struct {
 
 // isBack reports whether the job goes from the plugin to a built-in driver.
 func (j *Job) isBack() bool { return dockerconf.IsBuiltin(j.To) }
+
+// isFromStore reports whether the job's layers come from the plugin's store.
+func (j *Job) isFromStore() bool { return !dockerconf.IsBuiltin(j.From) }
 
 // keepsOld reports whether the old layers and records stay until Finish.
 func (j *Job) keepsOld() bool { return j.Method == Copy || j.Method == Import }

@@ -71,22 +71,26 @@ func (s *sharedMount) acquire(mount func() (*os.File, error)) (err error) {
 // busyPauses are the pauses between two tries to mount a busy dataset.
 var busyPauses = retry.Pauses{First: 10 * time.Millisecond, Most: busyTimeout}
 
-// mountWhenIdle mounts a dataset. It waits up to busyTimeout for an ending mount, such as
-// a killed process leaves for a moment.
+// mountWhenIdle mounts a dataset with openWhenIdle.
 func (v *datasetMounts) mountWhenIdle(dataset string) (*os.File, error) {
 	mount := v.mount
 	if mount == nil {
 		mount = zfs.OpenDatasetReadOnly
 	}
+	return openWhenIdle(func() (*os.File, error) { return mount(dataset) })
+}
+
+// openWhenIdle mounts a dataset by open. It waits up to busyTimeout for an ending mount, such as
+// a killed process leaves for a moment.
+func openWhenIdle[T any](open func() (T, error)) (opened T, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
 	defer cancel()
 	isBusy := func(err error) bool { return errors.Is(err, fault.Busy) }
-	var root *os.File
-	err := busyPauses.While(ctx, isBusy, func() (err error) {
-		root, err = mount(dataset)
+	err = busyPauses.While(ctx, isBusy, func() (err error) {
+		opened, err = open()
 		return err
 	})
-	return root, err
+	return opened, err
 }
 
 func (s *sharedMount) release() error {

@@ -42,6 +42,9 @@ type Request struct {
 	// ImageStore is where images go when the target is containerd's image store. Driver is
 	// the snapshotter's name then, and there is no Dataset or Home.
 	ImageStore *imagestore.Target
+	// FindPlugin returns the store of the plugin that has this name in Docker's records. It is
+	// called when the target is the image store and the plugin is the old driver.
+	FindPlugin func(driver string) (PluginStore, error)
 	// AskLimits fails when nothing would set containers' limits in the image store.
 	AskLimits func() error
 	// Action says what to do with a started migration.
@@ -204,7 +207,11 @@ func (p *planner) planNew() error {
 		return err
 	}
 	for _, id := range dropped {
-		p.plan.addNote("the writable layer of %.12s is left out, because Docker has no such container; --finish deletes it", id)
+		then := "--finish deletes it"
+		if p.plan.Job.isFromStore() {
+			then = "it stays in the plugin's store"
+		}
+		p.plan.addNote("the writable layer of %.12s is left out, because Docker has no such container; %s", id, then)
 	}
 	if err := p.countRecords(); err != nil {
 		return err
@@ -212,7 +219,7 @@ func (p *planner) planNew() error {
 	p.checkComplete()
 	if has, err := p.root.hasRecords(imageDir(p.plan.Job.To)); err != nil {
 		return err
-	} else if has {
+	} else if has && !p.plan.Job.keepsDriverName() {
 		p.plan.addObstacle("Docker already has images or containers under the driver %s: migration needs an empty store; remove them first", p.plan.Job.To)
 	}
 	if err := p.planConfig(); err != nil {
@@ -248,6 +255,9 @@ func (p *planner) planLayers() error {
 
 // noteOverlayfs tells what programs could do on other file systems, and cannot on overlayfs.
 func (p *planner) noteOverlayfs() {
+	if p.plan.Job.isFromStore() {
+		return
+	}
 	if p.plan.Job.From != overlay2Dir {
 		p.plan.addNote("on overlayfs a program in a container cannot rename a directory of its image without copying it, nor use chattr; a file opened for reading before its first change keeps the old content: see docs/migration.md#what-overlayfs-cannot-do")
 	}
@@ -307,7 +317,7 @@ func (p *planner) chooseDrivers() error {
 	if j.From == "" {
 		return p.findDriver()
 	}
-	if !dockerconf.IsBuiltin(j.From) {
+	if !dockerconf.IsBuiltin(j.From) && p.ImageStore == nil {
 		return fault.New(fault.Invalid, "--from %q is not a built-in driver of Docker", j.From)
 	}
 	return nil
@@ -325,7 +335,7 @@ func (p *planner) findDriver() error {
 		if err != nil {
 			return err
 		}
-		if has && driver != p.Driver {
+		if has && (driver != p.Driver || p.ImageStore != nil) { // the plugin and the snapshotter share a name
 			found = append(found, driver)
 		}
 	}

@@ -211,15 +211,23 @@ func (r *dataRoot) setDrivers(from, to string, want func(id string) (bool, error
 	return nil
 }
 
-// setContainersAside moves the records of a driver's containers away. removeJournal
-// deletes them. It fails for one that was migrated: that is not one made since.
-func (r *dataRoot) setContainersAside(driver string, migrated []string) error {
+// setContainersAside moves the records of a driver's containers away, except those that keep
+// selects. removeJournal deletes them. It fails for one that was migrated: that is not one made
+// since.
+func (r *dataRoot) setContainersAside(driver string, keep func(id string) (bool, error), migrated []string) error {
 	names, err := r.listNames("containers")
 	if err != nil {
 		return err
 	}
 	for _, id := range names {
 		if !containerID.MatchString(id) {
+			continue
+		}
+		kept, err := keep(id)
+		if err != nil {
+			return err
+		}
+		if kept {
 			continue
 		}
 		raw, err := r.ReadFile(path.Join("containers", id, "config.v2.json"))

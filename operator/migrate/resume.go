@@ -44,7 +44,7 @@ func (p *planner) planResume() error {
 
 // readBothRecords returns the existing records of the old driver and of the new one.
 func (p *planner) readBothRecords() (both []*dockerstore.Records, err error) {
-	for _, driver := range []string{p.plan.Job.From, p.plan.Job.To} {
+	for _, driver := range slices.Compact([]string{p.plan.Job.From, p.plan.Job.To}) {
 		records, err := p.docker.Read(driver)
 		if err == nil {
 			both = append(both, records)
@@ -70,7 +70,7 @@ func (p *planner) countBothRecords(both []*dockerstore.Records) error {
 	for _, records := range both {
 		p.plan.Containers += len(records.Containers)
 	}
-	if p.plan.Job.Method == Import {
+	if p.plan.Job.Method == Import && !p.plan.Job.keepsDriverName() {
 		switched, _, wrong := p.docker.Containers(p.plan.Job.To)
 		p.plan.Containers += len(switched)
 		err = errors.Join(err, wrong)
@@ -104,7 +104,7 @@ func (j *Job) resumeCommand() string {
 // point, which Finish cannot remove.
 func (p *planner) reportMountedSource() error {
 	j := p.plan.Job
-	if !j.keepsOld() || j.isBack() {
+	if !j.keepsOld() || j.isFromStore() {
 		return nil
 	}
 	dir := filepath.Join(p.Root, j.From)

@@ -179,6 +179,9 @@ func (j *Job) carryLayers(ctx context.Context, r *dataRoot, tools Tools) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
+	if err := j.beginPluginCopy(r, records, items, tools); err != nil {
+		return err
+	}
 	if err := j.requireUnused(tools); err != nil {
 		return err
 	}
@@ -247,8 +250,10 @@ func (j *Job) startJob(r *dataRoot, tools Tools) (err error) {
 	if err := r.RemoveAll(workDir); err != nil {
 		return err
 	}
-	if err := r.removeEmptyRecords(j.To); err != nil {
-		return err
+	if !j.keepsDriverName() {
+		if err := r.removeEmptyRecords(j.To); err != nil {
+			return err
+		}
 	}
 	if err := j.clearTarget(r); err != nil {
 		return err

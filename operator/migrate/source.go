@@ -220,7 +220,7 @@ func (s zfsSource) deleteRest(ctx context.Context) error {
 	return dirSource{root: s.root, driver: "zfs"}.removeDir(ctx, "zfs")
 }
 
-// storeSource is the source of the way back: a store. It deletes nothing; the
+// storeSource is the source of a migration from the plugin: its store. It deletes nothing; the
 // administrator decides what happens to the store afterwards.
 type storeSource struct {
 	root *os.File
@@ -264,12 +264,12 @@ func (s storeSource) deleteLayer(context.Context, string) error { return nil }
 
 func (s storeSource) deleteRest(context.Context) error { return nil }
 
-// openStoreSource opens the store as the source of a migration back.
+// openStoreSource opens the plugin's store as the source of a migration.
 func (j *Job) openStoreSource(r *dataRoot) (s storeSource, err error) {
 	s.mounts = &datasetMounts{}
-	if j.Dataset != "" {
-		s.dataset = func() (string, error) { return j.Dataset, nil }
-		s.root, err = zfs.OpenDatasetReadOnly(j.Dataset)
+	if dataset := j.sourceDataset(); dataset != "" {
+		s.dataset = func() (string, error) { return dataset, nil }
+		s.root, err = s.mounts.mountWhenIdle(dataset)
 		return s, err
 	}
 	home := filepath.Join(r.Name(), j.Layers)
@@ -281,7 +281,7 @@ func (j *Job) openStoreSource(r *dataRoot) (s storeSource, err error) {
 // openSource opens the source of the job's layers.
 func (j *Job) openSource(r *dataRoot) (source, func() error, error) {
 	nothing := func() error { return nil }
-	if j.isBack() {
+	if j.isFromStore() {
 		s, err := j.openStoreSource(r)
 		return s, s.root.Close, err
 	}

@@ -43,8 +43,13 @@ const blockCloning = "com.fudosecurity:block_cloning"
 // canShareBlocks reports whether files copied from a directory share their blocks with
 // the originals. An error counts as no, so that the plan does not rely on it.
 func (p *planner) canShareBlocks(dir string) bool {
+	return p.isOnStorePool(dir) && p.isCloningPool()
+}
+
+// isCloningPool reports whether the store's pool lets files share blocks.
+func (p *planner) isCloningPool() bool {
 	enabled, err := zfs.ModuleParam("zfs_bclone_enabled")
-	if err != nil || enabled != "1" || !p.isOnStorePool(dir) {
+	if err != nil || enabled != "1" {
 		return false
 	}
 	z, err := zfs.Open()

@@ -74,7 +74,7 @@ func (j *Job) nameDriver(r *dataRoot) step {
 			if err := r.setDrivers(j.To, j.From, known, nil); err != nil || j.Method != Copy {
 				return err
 			}
-			return r.setContainersAside(j.To, nil)
+			return r.setContainersAside(j.To, known, nil)
 		},
 	}
 }
