@@ -35,6 +35,7 @@ func TestEntriesThatWorkOnEachOther(t *testing.T) {
 		"the symlink's directory":            {aSymlink("a/c/d", "../../.."), header("a/c/d/a", tar.TypeFifo, 0o600)},
 		"a link to what a symlink replaces":  {aSymlink("b", "f"), aLink("b/c/f", "./b"), aSymlink("f", "b")},
 		"a directory takes a lower file's":   {aLink("b/f", "low/file"), file("low/file/x")},
+		"what was replaced had replaced it":  {aSymlink("a", "../../.."), file("a/c/d/d"), file("c"), header("c/", tar.TypeDir, 0o711)},
 		"a directory after a whiteout":       {header("low", tar.TypeChar, 0o600), header("low/", tar.TypeDir, 0o700)},
 	} {
 		dir, below := unpackOn(t, layer)

@@ -20,8 +20,8 @@ import (
 
 // entries is the tree of a layer's tar. Of entries with the same name it has the last.
 type entries struct {
-	root  node
-	count int // how many entries were
+	root node
+	all  []*entry // in the tar's order, with those that others replaced
 	// lost is the first reason why the record cannot give its tar again, or "".
 	lost string
 	// replaced is the name of the first entry that replaces a link or what links may name, or "".
@@ -100,13 +100,12 @@ func (e *entries) addEntry(header *tar.Header, content checksum) {
 	if header.Typeflag == tar.TypeXGlobalHeader || header.Typeflag == typeVolumeLabel || name == "." {
 		return
 	}
-	e.count++
 	n, through := e.makeNode(name)
 	if through && e.linked || e.replacesLink(n, header) {
 		e.replaced = cmp.Or(e.replaced, header.Name)
 	}
 	e.linked = e.linked || header.Typeflag == tar.TypeLink
-	next := &entry{header: header, name: name, number: e.count, xattrs: comparedXattrs(header), content: content}
+	next := &entry{header: header, name: name, number: len(e.all) + 1, xattrs: comparedXattrs(header), content: content}
 	next.opaque = header.Typeflag == tar.TypeDir && overlayfs.IsOpaque([]byte(header.PAXRecords[paxXattr+overlayfs.OpaqueXattr]))
 	if header.Typeflag != tar.TypeDir {
 		if len(n.below) > 0 && e.lost == "" {
@@ -122,6 +121,7 @@ func (e *entries) addEntry(header *tar.Header, content checksum) {
 		next.opaque = true // the directory hides what the whiteout has hidden
 	}
 	n.entry = next
+	e.all = append(e.all, next)
 }
 
 // replacesLink reports whether a new entry at a node replaces a link, or what a hard link may name.

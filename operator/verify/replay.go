@@ -60,7 +60,7 @@ func (e *entries) replay() *replay {
 	}
 	r := &replay{&replayed{below: map[string]*replayed{}}, "", "", map[*entry]string{}, map[string]*entry{}, map[string]*entry{}, 0}
 	e.replayed = r
-	for _, one := range e.sortedEntries() {
+	for _, one := range e.all {
 		switch kind, target, err := whiteout.Classify(one.name); {
 		case err != nil || kind == whiteout.Metadata:
 		case kind == whiteout.None:
