@@ -37,7 +37,11 @@ func newCreated(t *testing.T) *created {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = z.Close() })
+	t.Cleanup(func() {
+		if err := z.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	c := &created{z, Undo{Log: &setuplog.Log{Path: filepath.Join(t.TempDir(), "setup.log")}, Driver: "overlayzfs"}, "tank/created"}
 	for _, name := range []string{c.parent, c.layers()} {
 		command(t, "zfs", "create", "-o", "mountpoint=legacy", name)
@@ -46,7 +50,11 @@ func newCreated(t *testing.T) *created {
 		}
 	}
 	t.Cleanup(func() {
-		if there, _ := z.Exists(c.parent); there {
+		there, err := z.Exists(c.parent)
+		if err != nil {
+			t.Error(err)
+		}
+		if there {
 			command(t, "zfs", "destroy", "-r", c.parent)
 		}
 	})

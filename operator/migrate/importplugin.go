@@ -92,20 +92,11 @@ func (p *planner) readPluginStore() (err error) {
 		return fmt.Errorf("the layers of the plugin %s: %w", p.plan.Job.From, err)
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
-	if err := view.RequireUnused(); errors.Is(err, fault.Busy) {
-		p.plan.addObstacle("the plugin is still running: %v; stop dockerd without live-restore", err)
-	} else if err != nil {
-		return err
-	}
-	door, err := view.Door()
-	if err != nil {
-		return err
-	}
-	if door != "" {
+	err = p.readStore(view, func(door string) {
 		where := cmp.Or(p.plan.Job.PluginDataset, p.plan.Job.Layers)
 		p.plan.addObstacle("%s has the layers of %s, not the plugin's: name the plugin's dataset with --dataset", where, door)
-	}
-	if p.storeLayers, err = view.Layers(); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	p.checkPluginLayers()

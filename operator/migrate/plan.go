@@ -283,6 +283,14 @@ func (p *planner) checkStoreUnused() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, view.Close()) }()
+	return p.readStore(view, func(door string) {
+		p.plan.addObstacle("the store belongs to %s: give the plugin its own dataset", door)
+	})
+}
+
+// readStore reads the layers of the plugin's store. It adds an obstacle while a plugin has the
+// store open, and calls foreign with the name of another door that the store belongs to.
+func (p *planner) readStore(view *overlayzfs.StoreView, foreign func(door string)) error {
 	if err := view.RequireUnused(); errors.Is(err, fault.Busy) {
 		p.plan.addObstacle("the plugin is still running: %v; stop dockerd without live-restore", err)
 	} else if err != nil {
@@ -293,7 +301,7 @@ func (p *planner) checkStoreUnused() (err error) {
 		return err
 	}
 	if door != "" {
-		p.plan.addObstacle("the store belongs to %s: give the plugin its own dataset", door)
+		foreign(door)
 	}
 	p.storeLayers, err = view.Layers()
 	return err
